@@ -1,0 +1,157 @@
+"""Fixed-point arithmetic, written once: formats, quantization, requantization, exact averages.
+
+The rule that settles every question of this module: ONNX Runtime, running the saved quantized network
+in float with graph optimizations disabled, gives the same integers.  QuantizeLinear rounds half to even,
+so everything here does.  docs/arithmetic.md derives each formula.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, order=True)
+class QFormat:
+    """A fixed-point format: the integer q stands for q * 2**-frac (Qiu et al. 2016, section 5.1).
+
+    bits: width, 2 to 32.  frac: fractional length, any integer (negative and above `bits` too).
+    signed: two's complement when true, unsigned otherwise.
+    Raises ValueError for a width outside 2..32.
+    """
+
+    bits: int
+    frac: int
+    signed: bool = True
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.bits <= 32:
+            raise ValueError(f"a format has 2 to 32 bits, not {self.bits}")
+
+    @property
+    def low(self) -> int:
+        """Smallest integer of the format."""
+        return -(1 << (self.bits - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        """Largest integer of the format."""
+        return (1 << (self.bits - self.signed)) - 1
+
+    @property
+    def step(self) -> float:
+        """The real value of one unit, 2**-frac."""
+        return 2.0**-self.frac
+
+    def __str__(self) -> str:
+        return f"{'s' if self.signed else 'u'}{self.bits}.{self.frac}"
+
+
+def quantize(values: np.ndarray, fmt: QFormat) -> np.ndarray:
+    """Real values to the integers of a format: round half to even, saturate.
+
+    values: float array, any shape.  Returns int64, same shape.  Raises ValueError for NaN or infinity.
+    """
+    values = np.asarray(values, np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("cannot quantize NaN or infinite values")
+    return np.clip(np.rint(np.ldexp(values, fmt.frac)), fmt.low, fmt.high).astype(np.int64)
+
+
+def dequantize(integers: np.ndarray, frac: int | np.ndarray) -> np.ndarray:
+    """Integers to the real values they stand for: float64, same shape.  `frac` broadcasts."""
+    return np.ldexp(np.asarray(integers, np.float64), -np.asarray(frac))
+
+
+def shift_round(acc: np.ndarray, shift: int | np.ndarray) -> np.ndarray:
+    """acc * 2**-shift, rounded half to even; a negative shift multiplies exactly.
+
+    acc: int64, |acc| < 2**62; shift: integer or array that broadcasts.  Returns int64.
+    In hardware, for shift s >= 1: (acc + 2**(s-1) - 1 + bit s of acc) >> s.
+    """
+    acc = np.asarray(acc, np.int64)
+    shift = np.asarray(shift, np.int64)
+    right = np.clip(shift, 0, 62)
+    left = np.clip(-shift, 0, 62)
+    odd = (acc >> right) & 1
+    half = np.where(right > 0, (np.int64(1) << np.maximum(right - 1, 0)) - 1 + odd, 0)
+    return ((acc + half) >> right) << left
+
+
+def requantize(
+    acc: np.ndarray, shift: int | np.ndarray, low: int | np.ndarray, high: int | np.ndarray
+) -> np.ndarray:
+    """Accumulator to output integers: shift_round, then clip to [low, high].  int64 in, int64 out.
+
+    The bounds are those of the output format or tighter: ReLU is low = 0, ReLU6 a high of
+    round(6 * 2**frac) where that is below the format's own.
+    """
+    return np.clip(shift_round(acc, shift), low, high)
+
+
+def clip_bounds(fmt: QFormat, low: float | None, high: float | None) -> tuple[int, int]:
+    """Integer bounds of a real clip [low, high] in a format (None: no bound on that side).
+
+    Rounding is monotone, so rounding the bound equals rounding the clipped value: exact.
+    """
+    lo = fmt.low if low is None else max(fmt.low, min(fmt.high, round(low * 2.0**fmt.frac)))
+    hi = fmt.high if high is None else max(fmt.low, min(fmt.high, round(high * 2.0**fmt.frac)))
+    return lo, hi
+
+
+def average(total: np.ndarray, count: int, shift: int) -> np.ndarray:
+    """total * 2**-shift / count rounded half to even, exactly.  int64 in, int64 out.
+
+    shift = input fractional length - output fractional length, of either sign.
+    """
+    total = np.asarray(total, np.int64)
+    numerator = 2 * (total << max(-shift, 0))
+    divisor = count << max(shift, 0)
+    # floor(x + 1/2), stepped back by one where x lies exactly half-way and that result is odd
+    up = (numerator + divisor) // (2 * divisor)
+    tie = (numerator + divisor) % (2 * divisor) == 0
+    return up - (tie & (up & 1 == 1))
+
+
+@dataclass(frozen=True)
+class Reciprocal:
+    """Division by a constant as hardware does it: one multiplication, one shift, one comparison.
+
+    For every |total| < 2**sum_bits, `apply` equals `average(total, count, shift)`; proved in
+    `reciprocal` (docs/arithmetic.md has the derivation).
+    multiplier: unsigned; shift: right shift of the product; sum_bits: width of |total|.
+    """
+
+    multiplier: int
+    shift: int
+    sum_bits: int
+
+    def apply(self, total: np.ndarray) -> np.ndarray:
+        """total: int64 with |total| < 2**sum_bits.  Returns int64, same shape."""
+        total = np.asarray(total)
+        magnitude = np.abs(total).astype(object)
+        product = magnitude * self.multiplier
+        quotient = product >> self.shift
+        fraction = product - (quotient << self.shift)
+        half = 1 << (self.shift - 1)
+        tie = (fraction >= half) & (fraction < half + (1 << self.sum_bits))
+        above = fraction >= half + (1 << self.sum_bits)
+        rounded = quotient + np.where(tie, quotient & 1, above.astype(object))
+        return np.where(total < 0, -rounded, rounded).astype(np.int64)
+
+
+def reciprocal(count: int, shift: int, sum_bits: int) -> Reciprocal:
+    """The reciprocal that divides every |total| < 2**sum_bits by count * 2**shift exactly.
+
+    With K = sum_bits + 1 + ceil(log2(count)) + max(shift, 0) and R = ceil(2**(K - shift) / count),
+    total * R / 2**K exceeds the true quotient by less than 2**(sum_bits - K), and a quotient that is
+    no tie lies at least 1 / (2 * count * 2**max(shift, 0)) >= 2**(sum_bits - K) from one: a tie is
+    seen as exactly the fractions [1/2, 1/2 + 2**(sum_bits - K)).
+    Raises ValueError for a count below 1.
+    """
+    if count < 1:
+        raise ValueError(f"an average needs at least one element, not {count}")
+    k = sum_bits + 1 + (count - 1).bit_length() + max(shift, 0)
+    multiplier = -(-(1 << (k - shift)) // count)
+    return Reciprocal(multiplier, k, sum_bits)
