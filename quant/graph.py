@@ -1,0 +1,90 @@
+"""The float graph: what the importer makes of an ONNX file and the quantizer turns into integers.
+
+It has the layers of `quant.network`, one for one and under the same names, with real numbers where the
+integer network has integers: batch normalisation is folded, activations and residual additions are fused
+into the layer that they follow, reshapes are gone.  A tensor has shape (C, H, W).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from quant.network import Concat, Window
+
+Clip = tuple[float | None, float | None]
+"""Lower and upper bound applied to a layer's result; None where there is none.  ReLU is (0, None)."""
+
+
+@dataclass(frozen=True, eq=False)
+class FloatConv:
+    """clip(conv(x, weight) + bias + residual).  weight: float32 (O, I / groups, KH, KW); bias: float32 (O,).
+
+    A fully connected layer (op "Gemm") that flattens (C, H, W) has a kernel that covers the map.
+    """
+
+    name: str
+    input: str
+    output: str
+    weight: np.ndarray
+    bias: np.ndarray
+    window: Window
+    groups: int
+    clip: Clip = (None, None)
+    residual: str | None = None
+    op: Literal["Conv", "Gemm"] = "Conv"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.input,) if self.residual is None else (self.input, self.residual)
+
+
+@dataclass(frozen=True, eq=False)
+class FloatPool:
+    """Max or average pooling, then clip.  count_include_pad as in ONNX."""
+
+    name: str
+    input: str
+    output: str
+    kind: Literal["max", "average"]
+    window: Window
+    clip: Clip = (None, None)
+    count_include_pad: bool = True
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (self.input,)
+
+
+@dataclass(frozen=True, eq=False)
+class FloatAdd:
+    """clip(a + b) of two tensors of one shape, where no convolution before it can take the addition."""
+
+    name: str
+    inputs: tuple[str, str]
+    output: str
+    clip: Clip = (None, None)
+
+
+FloatLayer = FloatConv | FloatPool | FloatAdd | Concat
+
+
+@dataclass(frozen=True)
+class FloatGraph:
+    """A float network without batch.  Fields as in `quant.network.Network`.
+
+    shapes: (C, H, W) of every tensor.  source: the tensor of the original ONNX file that each tensor
+    equals, so that both can be compared in ONNX Runtime.
+    """
+
+    name: str
+    layers: tuple[FloatLayer, ...]
+    shapes: dict[str, tuple[int, int, int]]
+    input: str
+    outputs: tuple[str, ...]
+    softmax: frozenset[str] = frozenset()
+    output_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+    source: dict[str, str] = field(default_factory=dict)
