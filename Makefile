@@ -1,0 +1,68 @@
+# shiftpoint: `make` lists the targets. Every target first makes .venv, and makes it anew when its inputs changed.
+
+PYTHON ?= python3
+SEED ?=
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+EXAMPLE := examples/fashion_mnist
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check verify lint format verilog bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv with the pinned versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo 'setup: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12' >&2; exit 1; }
+	@echo 'setup: virtual environment in .venv'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo 'setup: installing shiftpoint and its pinned dependencies (about 800 MB)'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt -e '.[dev]'
+	@touch $@
+	@echo 'setup: done'
+
+demo: $(STAMP) ## run the example network through every stage, four images in RTL
+	$(BIN)/shiftpoint run $(EXAMPLE)/network.onnx --calibration $(EXAMPLE)/calibration.npz \
+	  --evaluation $(EXAMPLE)/evaluation.npz --rtl-images 4 --config small --out build/fashion_mnist
+
+test: $(STAMP) ## run the tests; SEED=7 repeats a run, PYTEST_ARGS="-k name" picks some
+	$(BIN)/python -m pytest $(if $(SEED),--seed $(SEED)) $(PYTEST_ARGS)
+
+lint: $(STAMP) ## style, format, types and import directions
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## put the code into the form that lint asks for
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+check: lint test ## what CI runs: lint, then test
+
+verify: $(STAMP) ## the long runs; writes docs/verification.md
+	$(BIN)/python -m pytest -m verify $(if $(SEED),--seed $(SEED)) $(PYTEST_ARGS)
+
+verilog: $(STAMP) ## the Verilog of every preset, into build/verilog/
+	$(BIN)/shiftpoint verilog --out build/verilog
+
+bench: $(STAMP) ## run the scripts of benchmarks/
+	@set -e; for script in benchmarks/*.py; do echo "bench: $$script"; $(BIN)/python "$$script"; done
+
+lock: ## resolve the newest allowed versions and write constraints.txt (torch stays out)
+	@rm -rf build/lock
+	@$(PYTHON) -m venv build/lock
+	@echo 'lock: resolving'
+	@build/lock/bin/python -m pip install -qq --disable-pip-version-check '.[dev]'
+	@build/lock/bin/python -m pip freeze --exclude shiftpoint > build/lock/constraints.txt
+	@cp build/lock/constraints.txt constraints.txt
+	@echo 'lock: wrote constraints.txt'
+
+clean: ## remove .venv, caches and everything made
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis shiftpoint.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

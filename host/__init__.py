@@ -1,0 +1,1 @@
+"""What runs on the user's machine: compiler, driver, report and command line."""

@@ -1,0 +1,1 @@
+"""Turns an integer network into a program: tile, allocate, emit."""

@@ -1,0 +1,1 @@
+"""The accelerator: its contract with software, its gateware and its Verilog."""

@@ -1,0 +1,1 @@
+"""The engine's blocks in Amaranth, one a file."""

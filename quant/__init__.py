@@ -1,0 +1,1 @@
+"""What numbers a network computes with."""

@@ -1,0 +1,1 @@
+"""How number formats are chosen, one step a file."""

@@ -1,0 +1,1 @@
+"""Models of the engine and the benches that hold the Verilog against them."""
