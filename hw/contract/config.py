@@ -1,0 +1,160 @@
+"""The configuration of an accelerator: the user's choices, what follows from them, and presets.
+
+`AcceleratorConfig` holds choices and nothing else; `Derived` computes every dependent size and
+refuses what cannot be built, with the value and the limit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+from hw.contract.version import CONTRACT_VERSION
+from quant.errors import BadInput
+
+
+class ConfigError(BadInput):
+    """A configuration that cannot be built: one line with the value and the limit."""
+
+
+@dataclass(frozen=True)
+class AcceleratorConfig:
+    """The user's choices.  Depths are powers of two; every on-chip buffer is a ring.
+
+    ic_lanes (N), oc_lanes (M): input and output channels a cycle; M is a multiple of N.
+    data_bits, weight_bits: widths in the datapath.  acc_bits: accumulator width.
+    axi_bits: width of the memory port.  max_burst: longest burst, in beats.
+    partial_sum_depth: output pixels of one tile.  activation_depth: words of N channels.
+    weight_depth: beats.  residual_depth, output_depth, pool_depth, pooled_depth: words of M channels.
+    queue_depth: instructions waiting at each unit.  fetch_depth: instructions fetched ahead.
+    read_outstanding, write_outstanding: bursts under way.
+    clock_mhz: assumed until place and route has measured it.
+    """
+
+    name: str
+    ic_lanes: int
+    oc_lanes: int
+    axi_bits: int
+    data_bits: int = 8
+    weight_bits: int = 8
+    acc_bits: int = 32
+    max_burst: int = 256
+    partial_sum_depth: int = 1024
+    activation_depth: int = 8192
+    weight_depth: int = 2048
+    residual_depth: int = 2048
+    output_depth: int = 2048
+    pool_depth: int = 2048
+    pooled_depth: int = 512
+    queue_depth: int = 8
+    fetch_depth: int = 16
+    read_outstanding: int = 8
+    write_outstanding: int = 4
+    clock_mhz: float = 100.0
+
+    @cached_property
+    def derived(self) -> Derived:
+        """Everything that follows; raises ConfigError."""
+        return Derived(self)
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) of what hardware and programs must agree on: all but name and clock."""
+        facts = {k: v for k, v in dataclasses.asdict(self).items() if k not in ("name", "clock_mhz")}
+        facts["contract"] = CONTRACT_VERSION
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, object]:
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_json(values: dict[str, object]) -> AcceleratorConfig:
+        """Inverse of to_json; raises ConfigError for unknown or missing fields."""
+        known = {f.name for f in dataclasses.fields(AcceleratorConfig)}
+        if unknown := sorted(set(values) - known):
+            raise ConfigError(f"unknown configuration field {unknown[0]!r}")
+        try:
+            return AcceleratorConfig(**values)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise ConfigError(f"incomplete configuration: {error}") from None
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+class Derived:
+    """What follows from a configuration.  Attributes are plain integers; construction validates."""
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        c = config
+        for field in dataclasses.fields(c):
+            value = getattr(c, field.name)
+            if field.name.endswith(("_depth", "_lanes", "_bits")) and field.name != "acc_bits":
+                _require(
+                    isinstance(value, int) and value > 0 and value & (value - 1) == 0,
+                    f"{field.name} must be a power of two, not {value}",
+                )
+        _require(c.data_bits == 8 and c.weight_bits == 8, "the engine runs 8-bit data and weights")
+        _require(c.acc_bits in (32, 48), f"acc_bits must be 32 or 48, not {c.acc_bits}")
+        _require(c.axi_bits in (32, 64, 128, 256), f"axi_bits must be 32, 64, 128 or 256, not {c.axi_bits}")
+        _require(c.oc_lanes >= c.ic_lanes, f"oc_lanes ({c.oc_lanes}) must be at least ic_lanes ({c.ic_lanes})")
+        _require(1 <= c.max_burst <= 256, f"max_burst must be 1 to 256 beats, not {c.max_burst}")
+        _require(c.fetch_depth >= FETCH_BURST, f"fetch_depth must be at least {FETCH_BURST}, not {c.fetch_depth}")
+
+        self.multipliers = c.ic_lanes * c.oc_lanes
+        self.beat_bytes = c.axi_bits // 8
+        self.word_bytes = c.ic_lanes * c.data_bits // 8
+        """One activation word: N channels of one pixel."""
+        self.words_per_beat = max(1, self.beat_bytes // self.word_bytes)
+        self.beats_per_word = max(1, self.word_bytes // self.beat_bytes)
+        self.planes = c.oc_lanes // c.ic_lanes
+        """Channel groups of N that one M-wide result holds."""
+        self.instruction_beats = INSTRUCTION_BYTES // self.beat_bytes
+        block_bytes = c.ic_lanes * c.oc_lanes * c.weight_bits // 8
+        _require(
+            block_bytes % self.beat_bytes == 0,
+            f"a weight block of {block_bytes} bytes is no whole number of {self.beat_bytes}-byte beats",
+        )
+        self.weight_block_beats = block_bytes // self.beat_bytes
+        self.parameter_beats = c.oc_lanes * PARAMETER_BYTES // self.beat_bytes
+        self.lane_bits = c.data_bits + 1
+        """Width inside the datapath: signed and unsigned data alike."""
+        self.activation_beats = c.activation_depth * self.word_bytes // self.beat_bytes
+        self.residual_beats = c.residual_depth * self.word_bytes // self.beat_bytes
+        """Beats of each of the `planes` residual memories."""
+        for name in ("activation_beats", "residual_beats", "output_depth", "weight_depth", "activation_depth"):
+            value = getattr(self, name, None) or getattr(c, name)
+            _require(value <= 1 << 16, f"{name} must be at most 65536, not {value}")
+
+
+INSTRUCTION_BYTES = 32
+"""Size of every instruction."""
+FETCH_BURST = 8
+"""Instructions of one fetch burst.  Programs are aligned to it, so that no fetch crosses 4 KiB."""
+PARAMETER_BYTES = 8
+"""Parameters of one output channel: bias (6 bytes), shift (1, signed), residual shift (1)."""
+
+PRESETS = {
+    config.name: config
+    for config in (
+        AcceleratorConfig(
+            "tiny", 4, 4, 32, max_burst=64, partial_sum_depth=256, activation_depth=4096, weight_depth=1024,
+            residual_depth=512, output_depth=512, pool_depth=1024, pooled_depth=256, queue_depth=4,
+        ),
+        AcceleratorConfig("small", 8, 8, 64, max_burst=128),
+        AcceleratorConfig("medium", 8, 16, 128, max_burst=256),
+        AcceleratorConfig("large", 32, 32, 128, max_burst=256, weight_depth=8192, clock_mhz=150.0),
+    )
+}  # fmt: skip
+
+
+def preset(name: str) -> AcceleratorConfig:
+    """A preset by name; raises ConfigError that lists them."""
+    if name not in PRESETS:
+        raise ConfigError(f"no configuration {name!r}; there are {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,152 @@
+"""The program file: everything that hardware, models and driver need of a compiled network.
+
+    bytes   contents
+    8       magic "SHIFTPT1"
+    4, 4    contract version, length of the manifest (little-endian)
+    32      SHA-256 of the configuration
+    32      SHA-256 of everything after it
+    ...     manifest: JSON, UTF-8
+    ...     image: the first bytes of the memory window (instructions, weights)
+
+The image holds what never changes; tensors lie in the memory after it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
+from hw.contract.isa import Instruction, decode
+from hw.contract.layout import Placement
+from hw.contract.version import CONTRACT_VERSION
+from quant.errors import BadInput
+from quant.files import write_atomic
+
+_MAGIC = b"SHIFTPT1"
+_HEADER = struct.Struct("<8sII32s32s")
+
+
+@dataclass(frozen=True)
+class LayerEntry:
+    """One layer of the program; instructions carry its index.
+
+    name, op: of the layer that computes.  fused: names of layers that run within it (pooling, Add).
+    output: the tensor it leaves in memory.  macs: multiplications of the network's layer, padding
+    counted.  read_bytes, written_bytes: compulsory ones: elements of input that the layer uses, weights,
+    outputs, once each, unpadded, at their stored width.
+    """
+
+    name: str
+    op: str
+    fused: tuple[str, ...]
+    output: str
+    macs: int
+    read_bytes: int
+    written_bytes: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """A compiled network.
+
+    config: what it was compiled for.  network: its name.  image: initial memory, `program_base` bytes
+    in stand `instructions` instructions.  memory_bytes: how much of the window is used (a multiple of
+    4096).  inputs: placements the driver writes, all views of the one input tensor.  tensors: placement
+    of every tensor that is left in memory, in execution order.  outputs: names of the network's outputs.
+    layers: in execution order.
+    """
+
+    config: AcceleratorConfig
+    network: str
+    image: bytes
+    program_base: int
+    instructions: int
+    memory_bytes: int
+    inputs: tuple[Placement, ...]
+    tensors: tuple[Placement, ...]
+    outputs: tuple[str, ...]
+    layers: tuple[LayerEntry, ...]
+
+    @cached_property
+    def placements(self) -> dict[str, Placement]:
+        """Placement of each tensor by name."""
+        return {p.tensor: p for p in self.tensors}
+
+    def decode(self) -> Iterator[Instruction]:
+        """Its instructions, from the bytes.  Raises isa.IllegalInstruction."""
+        for i in range(self.instructions):
+            start = self.program_base + i * INSTRUCTION_BYTES
+            yield decode(self.image[start : start + INSTRUCTION_BYTES])
+
+    def manifest(self) -> dict[str, Any]:
+        """All but the image, as JSON values."""
+        return {
+            "config": self.config.to_json(),
+            "config_hash": self.config.hash,
+            "network": self.network,
+            "program_base": self.program_base,
+            "instructions": self.instructions,
+            "memory_bytes": self.memory_bytes,
+            "inputs": [p.to_json() for p in self.inputs],
+            "tensors": [p.to_json() for p in self.tensors],
+            "outputs": list(self.outputs),
+            "layers": [vars(layer) for layer in self.layers],
+        }
+
+    def to_bytes(self) -> bytes:
+        text = json.dumps(self.manifest(), sort_keys=True).encode()
+        body = text + self.image
+        digest = hashlib.sha256(body).digest()
+        return _HEADER.pack(_MAGIC, CONTRACT_VERSION, len(text), bytes.fromhex(self.config.hash), digest) + body
+
+    def save(self, path: Path) -> None:
+        """Write the file, whole or not at all."""
+        write_atomic(path, self.to_bytes())
+
+
+def from_bytes(data: bytes, name: str = "program", config: AcceleratorConfig | None = None) -> Program:
+    """The program in `data`; `name` stands in messages.
+
+    Raises BadInput: no program, another contract version, truncated, corrupted, or (with `config`) made
+    for another configuration.
+    """
+    if len(data) < _HEADER.size or not data.startswith(_MAGIC):
+        raise BadInput(f"{name}: not a shiftpoint program")
+    _, version, length, config_hash, digest = _HEADER.unpack_from(data)
+    if version != CONTRACT_VERSION:
+        raise BadInput(f"{name}: made for contract version {version}, this is {CONTRACT_VERSION}; compile it again")
+    body = data[_HEADER.size :]
+    if hashlib.sha256(body).digest() != digest:
+        raise BadInput(f"{name}: truncated or corrupted (checksum does not match)")
+    m = json.loads(body[:length])
+    made_for = AcceleratorConfig.from_json(m["config"])
+    if made_for.hash != config_hash.hex():
+        raise BadInput(f"{name}: corrupted (configuration does not match its hash)")
+    if config is not None and config.hash != made_for.hash:
+        raise BadInput(
+            f"{name}: made for configuration {made_for.name!r} ({made_for.hash[:8]}), "
+            f"not for {config.name!r} ({config.hash[:8]})"
+        )
+    return Program(
+        made_for, m["network"], body[length:], m["program_base"], m["instructions"], m["memory_bytes"],
+        tuple(Placement.from_json(p) for p in m["inputs"]),
+        tuple(Placement.from_json(p) for p in m["tensors"]),
+        tuple(m["outputs"]),
+        tuple(LayerEntry(**{**e, "fused": tuple(e["fused"])}) for e in m["layers"]),
+    )  # fmt: skip
+
+
+def load(path: Path, config: AcceleratorConfig | None = None) -> Program:
+    """Read a program file.  Raises BadInput as `from_bytes`, or when it is missing."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path}: {error.strerror}") from None
+    return from_bytes(data, str(path), config)

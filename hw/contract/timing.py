@@ -1,0 +1,51 @@
+"""Latencies and durations: the one place where time is defined.
+
+The gateware builds its pipelines from these constants and its tests assert them; the cycle model
+calls the same functions.  docs/architecture.md, "Timing", says what each event is.
+All figures are cycles.
+"""
+
+from __future__ import annotations
+
+from hw.contract.config import AcceleratorConfig
+
+ACCUMULATE_LATENCY = 4
+"""A partial sum must not be revisited sooner: read, add, write."""
+COMPUTE_LATENCY = 12
+"""From issuing a pixel's address to the cycle in which its result is written to a buffer."""
+SWAP_DELAY = 4
+"""From a pass's first address to the cycle in which its weights take their place in the array."""
+POOL_LATENCY = 6
+"""From issuing a pixel's last tap to the cycle in which a maximum is written."""
+AVERAGE_LATENCY = 8
+"""The same for an average, on top of one cycle a lane."""
+STORE_READ_LATENCY = 3
+"""From issuing a beat's read to the cycle in which the write channel can offer it."""
+
+
+def pass_cycles(config: AcceleratorConfig, pixels: int, wide: bool = False) -> int:
+    """Duration of one pass: a pixel a cycle (two when 16-bit results leave), but no less than the next
+    weight block takes to load, nor than a partial sum takes to come round."""
+    per_pixel = 2 if wide else 1
+    return max(per_pixel * pixels, config.derived.weight_block_beats, ACCUMULATE_LATENCY)
+
+
+def compute_prepare(config: AcceleratorConfig, first: bool) -> int:
+    """From a CONV's start (it leaves the queue) to the first address it can issue."""
+    parameters = config.derived.parameter_beats if first else 0
+    return parameters + config.derived.weight_block_beats + 2
+
+
+def compute_passes(config: AcceleratorConfig, passes: int, pixels: int, last: bool, wide: bool) -> tuple[int, int]:
+    """(cycles before the last pass, cycles of the last pass).  Only a last pass with results is wide."""
+    return (passes - 1) * pass_cycles(config, pixels), pass_cycles(config, pixels, last and wide)
+
+
+def pool_pixel_cycles(config: AcceleratorConfig, taps: int, average: bool, wide: bool) -> int:
+    """Cycles from one output pixel of a POOL to the next: a tap a cycle; an average is divided lane by lane."""
+    return max(taps, 2 if wide else 1, config.oc_lanes if average else 1)
+
+
+def pool_tail(config: AcceleratorConfig, average: bool) -> int:
+    """From the end of a POOL's last pixel slot to the cycle that signals it is done."""
+    return config.oc_lanes + AVERAGE_LATENCY if average else POOL_LATENCY
