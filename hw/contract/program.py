@@ -17,7 +17,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Program:
     in stand `instructions` instructions.  memory_bytes: how much of the window is used (a multiple of
     4096).  inputs: placements the driver writes, all views of the one input tensor.  tensors: placement
     of every tensor that is left in memory, in execution order.  outputs: names of the network's outputs.
-    layers: in execution order.
+    layers: in execution order.  metadata: of the network (preprocess.*, source).
     """
 
     config: AcceleratorConfig
@@ -73,6 +73,7 @@ class Program:
     tensors: tuple[Placement, ...]
     outputs: tuple[str, ...]
     layers: tuple[LayerEntry, ...]
+    metadata: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def placements(self) -> dict[str, Placement]:
@@ -98,6 +99,7 @@ class Program:
             "tensors": [p.to_json() for p in self.tensors],
             "outputs": list(self.outputs),
             "layers": [vars(layer) for layer in self.layers],
+            "metadata": self.metadata,
         }
 
     def to_bytes(self) -> bytes:
@@ -140,6 +142,7 @@ def from_bytes(data: bytes, name: str = "program", config: AcceleratorConfig | N
         tuple(Placement.from_json(p) for p in m["tensors"]),
         tuple(m["outputs"]),
         tuple(LayerEntry(**{**e, "fused": tuple(e["fused"])}) for e in m["layers"]),
+        m["metadata"],
     )  # fmt: skip
 
 
