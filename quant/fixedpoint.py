@@ -7,6 +7,7 @@ so everything here does.  docs/arithmetic.md derives each formula.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +45,12 @@ class QFormat:
         """The real value of one unit, 2**-frac."""
         return 2.0**-self.frac
 
+    @property
+    def dtype(self) -> np.dtype:
+        """The smallest numpy integer type that holds every integer of the format."""
+        width = next(width for width in (8, 16, 32) if self.bits <= width)
+        return np.dtype(f"{'' if self.signed else 'u'}int{width}")
+
     def __str__(self) -> str:
         return f"{'s' if self.signed else 'u'}{self.bits}.{self.frac}"
 
@@ -56,7 +63,9 @@ def quantize(values: np.ndarray, fmt: QFormat) -> np.ndarray:
     values = np.asarray(values, np.float64)
     if not np.isfinite(values).all():
         raise ValueError("cannot quantize NaN or infinite values")
-    return np.clip(np.rint(np.ldexp(values, fmt.frac)), fmt.low, fmt.high).astype(np.int64)
+    with np.errstate(over="ignore"):  # beyond the range of a float is beyond that of the format
+        scaled = np.ldexp(values, fmt.frac)
+    return np.clip(np.rint(scaled), fmt.low, fmt.high).astype(np.int64)
 
 
 def dequantize(integers: np.ndarray, frac: int | np.ndarray) -> np.ndarray:
@@ -69,19 +78,20 @@ def shift_round(acc: np.ndarray, shift: int | np.ndarray) -> np.ndarray:
 
     acc: int64, |acc| < 2**62; shift: integer or array that broadcasts.  Returns int64.
     In hardware, for shift s >= 1: (acc + 2**(s-1) - 1 + bit s of acc) >> s.
+    Raises ValueError where a left shift leaves the 64 bits.
     """
     acc = np.asarray(acc, np.int64)
     shift = np.asarray(shift, np.int64)
     right = np.clip(shift, 0, 62)
     left = np.clip(-shift, 0, 62)
+    if (left > 0).any() and (np.abs(acc) > (2**62 - 1 >> left)).any():
+        raise ValueError("a left shift leaves the 64 bits of the accumulator")
     odd = (acc >> right) & 1
     half = np.where(right > 0, (np.int64(1) << np.maximum(right - 1, 0)) - 1 + odd, 0)
-    return ((acc + half) >> right) << left
+    return np.where(shift <= 62, ((acc + half) >> right) << left, 0)  # beyond 62 everything is below one half
 
 
-def requantize(
-    acc: np.ndarray, shift: int | np.ndarray, low: int | np.ndarray, high: int | np.ndarray
-) -> np.ndarray:
+def requantize(acc: np.ndarray, shift: int | np.ndarray, low: int | np.ndarray, high: int | np.ndarray) -> np.ndarray:
     """Accumulator to output integers: shift_round, then clip to [low, high].  int64 in, int64 out.
 
     The bounds are those of the output format or tighter: ReLU is low = 0, ReLU6 a high of
@@ -94,10 +104,16 @@ def clip_bounds(fmt: QFormat, low: float | None, high: float | None) -> tuple[in
     """Integer bounds of a real clip [low, high] in a format (None: no bound on that side).
 
     Rounding is monotone, so rounding the bound equals rounding the clipped value: exact.
+    Raises ValueError for NaN.
     """
-    lo = fmt.low if low is None else max(fmt.low, min(fmt.high, round(low * 2.0**fmt.frac)))
-    hi = fmt.high if high is None else max(fmt.low, min(fmt.high, round(high * 2.0**fmt.frac)))
-    return lo, hi
+
+    def bound(value: float) -> int:
+        if math.isnan(value):
+            raise ValueError("NaN is no bound of a clip")
+        inside = min(max(value, fmt.low * fmt.step), fmt.high * fmt.step)  # infinity too becomes the format's own bound
+        return round(math.ldexp(inside, fmt.frac))
+
+    return fmt.low if low is None else bound(low), fmt.high if high is None else bound(high)
 
 
 def average(total: np.ndarray, count: int, shift: int) -> np.ndarray:
@@ -129,15 +145,16 @@ class Reciprocal:
 
     def apply(self, total: np.ndarray) -> np.ndarray:
         """total: int64 with |total| < 2**sum_bits.  Returns int64, same shape."""
-        total = np.asarray(total)
-        magnitude = np.abs(total).astype(object)
+        total = np.asarray(total, np.int64)
+        wide = self.sum_bits + self.multiplier.bit_length() > 62  # Python's integers where 64 bits do not suffice
+        magnitude = np.abs(total).astype(object if wide else np.int64)
         product = magnitude * self.multiplier
         quotient = product >> self.shift
         fraction = product - (quotient << self.shift)
         half = 1 << (self.shift - 1)
         tie = (fraction >= half) & (fraction < half + (1 << self.sum_bits))
         above = fraction >= half + (1 << self.sum_bits)
-        rounded = quotient + np.where(tie, quotient & 1, above.astype(object))
+        rounded = quotient + np.where(tie, quotient & 1, above.astype(np.int64))
         return np.where(total < 0, -rounded, rounded).astype(np.int64)
 
 
