@@ -1,0 +1,113 @@
+"""ONNX to float graph: constants folded, batch normalisation folded, activations and additions fused.
+
+`load` reads a file; `verify` compares the result with the file in ONNX Runtime, layer by layer.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from quant.errors import BadInput, UnsupportedNetwork
+from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
+from quant.network import Concat
+from quant.onnx_import.fuse import fuse
+from quant.onnx_import.lower import Lowering, Value
+from quant.onnx_import.operators import HANDLERS
+from quant.onnx_import.read import fix_shapes, read_model, the_input
+from quant.onnx_import.steps import Program
+from quant.onnx_import.verify import verify
+
+__all__ = ["INPUT_SHAPE", "load", "verify"]
+
+INPUT_SHAPE = "shiftpoint.input_shape"
+"""Metadata key: the file's own input shape without the batch, where that is not (C, H, W)."""
+
+
+def load(
+    source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[int, ...] | None = None
+) -> FloatGraph:
+    """The float graph of an ONNX file or model.
+
+    input_shape: (C, H, W), or (C,) for a network of fully connected layers; needed where the file leaves
+    more than the batch open.
+    Raises BadInput for a file that is missing, damaged or contradicts itself or `input_shape`, and for
+    weights that are not finite; UnsupportedNetwork, naming every node with its reason, for the rest.
+    """
+    model, label = read_model(source)
+    model, shape = fix_shapes(model, label, input_shape)
+    input_name = the_input(model, label).name
+    lowering = Lowering(model, shape, input_name)
+    try:
+        lowering.run(HANDLERS, label)
+    except BadInput as error:
+        raise BadInput(f"{label}: {error}") from error
+    values = output_values(lowering, label)
+    program = Program(lowering.steps, lowering.shapes, tuple(value.tensor for value in values))
+    fuse(program)
+    name = label if isinstance(source, onnx.ModelProto) else Path(source).stem
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    if len(shape) != 4:
+        metadata[INPUT_SHAPE] = ",".join(map(str, shape[1:]))
+    return check_finite(build(name, program, values, input_name, metadata), label)
+
+
+def output_values(lowering: Lowering, label: str) -> list[Value]:
+    """The network's outputs.  Raises UnsupportedNetwork for a constant, the input itself, or one given twice."""
+    values: list[Value] = []
+    for output in lowering.graph.output:
+        value = lowering.values.get(output.name)
+        if value is None or value.tensor not in {step.output for step in lowering.steps}:
+            raise UnsupportedNetwork(f"{label}: output {output.name} is not computed from the input by any layer")
+        if value.tensor in [other.tensor for other in values]:
+            raise UnsupportedNetwork(f"{label}: output {output.name} is another output once more")
+        values.append(value)
+    return values
+
+
+def build(
+    name: str, program: Program, values: list[Value], input_name: str, metadata: dict[str, str]
+) -> FloatGraph:
+    """The graph of a fused program; output tensors get the names of the file's outputs."""
+    renamed = {value.tensor: value.alias for value in values}
+
+    def new(tensor: str) -> str:
+        return renamed.get(tensor, tensor)
+
+    layers: list[FloatLayer] = []
+    for step in program.steps:
+        if isinstance(step, FloatConv):
+            residual = None if step.residual is None else new(step.residual)
+            layers.append(replace(step, input=new(step.input), output=new(step.output), residual=residual))
+        elif isinstance(step, FloatPool):
+            layers.append(replace(step, input=new(step.input), output=new(step.output)))
+        elif isinstance(step, FloatAdd):
+            layers.append(replace(step, inputs=(new(step.inputs[0]), new(step.inputs[1])), output=new(step.output)))
+        elif isinstance(step, Concat):
+            layers.append(replace(step, inputs=tuple(map(new, step.inputs)), output=new(step.output)))
+        else:
+            raise AssertionError(f"{step.name} was not fused")
+    tensors = [input_name, *(step.output for step in program.steps)]
+    return FloatGraph(
+        name=name,
+        layers=tuple(layers),
+        shapes={new(tensor): program.shapes[tensor] for tensor in tensors},
+        input=input_name,
+        outputs=tuple(value.alias for value in values),
+        softmax=frozenset(value.alias for value in values if value.softmax),
+        output_shapes={value.alias: value.own for value in values},
+        metadata=metadata,
+        source={new(tensor): new(tensor) for tensor in tensors if tensor not in program.made_up},
+    )
+
+
+def check_finite(graph: FloatGraph, label: str) -> FloatGraph:
+    """The graph.  Raises BadInput where folding overflowed float32."""
+    for layer in graph.layers:
+        if isinstance(layer, FloatConv) and not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
+            raise BadInput(f"{label}: layer {layer.name} has infinite weights once what follows it is folded in")
+    return graph
