@@ -7,7 +7,7 @@ order, with the same result.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -30,13 +30,17 @@ class Executor:
 
     def __init__(self, network: Network) -> None:
         self.network = network
-        bounds = tensor_bounds(network)
-        self._convolutions: dict[str, _Convolution] = {}
         for layer in network.layers:
             _check(network, layer)
-            if isinstance(layer, Conv):
-                magnitude = accumulator_bound(network, layer, bounds).magnitude
-                self._convolutions[layer.name] = _Convolution(network, layer, magnitude)
+        self._bounds = tensor_bounds(network)
+        self._convolutions: dict[str, Convolution] = {}
+
+    def convolution(self, layer: Conv) -> Convolution:
+        """A convolution, ready to run; made when it is first needed."""
+        if layer.name not in self._convolutions:
+            magnitude = accumulator_bound(self.network, layer, self._bounds).magnitude
+            self._convolutions[layer.name] = Convolution(self.network, layer, magnitude)
+        return self._convolutions[layer.name]
 
     def run_layer(self, layer: Layer, values: Mapping[str, np.ndarray]) -> np.ndarray:
         """One layer's output from its inputs, all as (C, N, H, W)."""
@@ -44,7 +48,7 @@ class Executor:
         fmt = tensors[layer.output].fmt
         inputs = [values[name] for name in layer.inputs]
         if isinstance(layer, Conv):
-            return self._convolutions[layer.name].run(inputs)
+            return self.convolution(layer).run(inputs)
         if isinstance(layer, Concat):
             return np.concatenate(inputs)
         if isinstance(layer, Pool) and layer.kind == "max":
@@ -108,8 +112,11 @@ def quantize_input(network: Network, images: np.ndarray) -> np.ndarray:
     return quantize(images, fmt).astype(fmt.dtype)
 
 
-class _Convolution:
-    """A convolution with its weights in the fastest type that is exact for it."""
+class Convolution:
+    """A convolution with its weights in the fastest type that is exact for it.
+
+    magnitude: the largest that its accumulator can hold.  Arrays stand as (C, N, H, W).
+    """
 
     def __init__(self, network: Network, layer: Conv, magnitude: int) -> None:
         fmt = network.tensors[layer.output].fmt
@@ -130,24 +137,32 @@ class _Convolution:
     def _column(self, values: np.ndarray) -> np.ndarray:
         return values.astype(self.dtype).reshape(-1, 1, 1, 1)
 
-    def run(self, inputs: list[np.ndarray]) -> np.ndarray:
-        """The output (O, N, OH, OW) from the input and the residual, if there is one."""
+    def accumulate(self, inputs: Sequence[np.ndarray]) -> Iterator[tuple[slice, np.ndarray]]:
+        """The accumulators before rounding, (O, n, OH, OW) of the chosen type, a batch of images at a time.
+
+        inputs: the input, and the residual if there is one.  Yields which images, and their accumulators.
+        """
         layer, x = self.layer, inputs[0]
-        height, width = layer.window.output_size(*x.shape[2:])
-        out = np.empty((len(self.weight), x.shape[1], height, width), self.out_dtype)
         for start in range(0, x.shape[1], self.images):
             batch = slice(start, start + self.images)
             acc = convolve(x[:, batch], self.weight, layer.window, layer.groups, self.dtype)
             acc += self.bias
             if self.residual_scale is not None:
                 acc += inputs[1][:, batch] * self.residual_scale
+            yield batch, acc
+
+    def run(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """The output (O, N, OH, OW) from the input and the residual, if there is one."""
+        layer, x = self.layer, inputs[0]
+        out = np.empty((len(self.weight), x.shape[1], *layer.window.output_size(*x.shape[2:])), self.out_dtype)
+        for batch, acc in self.accumulate(inputs):
             if self.scale is None:
-                acc = requantize(acc, self.right, *layer.clip)
+                out[:, batch] = requantize(acc, self.right, *layer.clip)
             else:  # a power of two scales exactly, and rint rounds half to even: shift_round in float
                 acc *= self.scale
                 np.rint(acc, out=acc)
                 np.clip(acc, *layer.clip, out=acc)
-            out[:, batch] = acc
+                out[:, batch] = acc
         return out
 
 
@@ -162,6 +177,8 @@ def _check(network: Network, layer: Layer) -> None:
     moves = isinstance(layer, Concat) or (isinstance(layer, Pool) and layer.kind == "max")
     if moves and any(tensors[name].fmt != tensors[layer.output].fmt for name in layer.inputs):
         raise ValueError(f"layer {layer.name}: computes nothing, so its input and output need one format")
+    if isinstance(layer, Conv):
+        shifts(network, layer)
     if isinstance(layer, Add) and tensors[layer.inputs[0]].shape != tensors[layer.inputs[1]].shape:
         raise ValueError(f"layer {layer.name}: adds tensors of two shapes")
 

@@ -168,7 +168,7 @@ def test_convolution_in_float32_float64_and_integers(seed, scale, groups):
     x = rng.integers(-900, 900, (3, 4, 5, 5))
     network = one_layer(layer, (4, 5, 5), (4, 3, 3), QFormat(11, 4), fmt)
     types = {1: np.float32, 2**7: np.float64, 2**36: np.int64}
-    assert Executor(network)._convolutions["conv"].dtype == types[scale]
+    assert Executor(network).convolution(layer).dtype == types[scale]
     agrees(network, x)
 
 

@@ -1,0 +1,81 @@
+"""Ranges and samples of every tensor of the float network over calibration images.
+
+Images stream through in batches; what is kept per tensor is one range a channel, and a fixed number of
+values an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from quant.float_run import FloatRunner
+from quant.graph import FloatGraph
+from quant.images import prepare
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, the steps done, and the steps in all."""
+
+SAMPLES = 4096
+"""Values kept of each tensor of each image; a smaller tensor is kept whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class TensorRange:
+    """What one tensor held over all calibration images.
+
+    low, high: float32 (C,), smallest and largest value of each channel.
+    samples: float32 (N, S), the values of each image at `positions`.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    samples: np.ndarray
+
+    @property
+    def abs_max(self) -> float:
+        """Largest magnitude."""
+        return float(max(-self.low.min(), self.high.max()))
+
+
+def positions(size: int, image: int) -> np.ndarray:
+    """Which elements of a tensor of `size` elements are kept of the image of this number: int64 (min(size, SAMPLES),).
+
+    They differ from image to image, and are the same in every run.
+    """
+    if size <= SAMPLES:
+        return np.arange(size)
+    return np.random.default_rng((size, image)).integers(0, size, SAMPLES)
+
+
+def sample(values: np.ndarray, first: int) -> np.ndarray:
+    """The kept values of some images.
+
+    values: (n, C, H, W); first: the number of the first of these images.  Returns (n, S), same type.
+    """
+    shape = values.shape[1:]
+    size = int(np.prod(shape))
+    return np.stack([v[np.unravel_index(positions(size, first + i), shape)] for i, v in enumerate(values)])
+
+
+def calibrate(graph: FloatGraph, images: np.ndarray, progress: Progress | None = None) -> dict[str, TensorRange]:
+    """Run the float network over calibration images.
+
+    images: as `quant.images.prepare` takes them.  Returns the range of every tensor, by name.
+    Memory is bounded: beyond the images, SAMPLES floats for each tensor of each image, and one batch.
+    Raises BadInput as `prepare` does.
+    """
+    images = prepare(images, graph, "calibration images")
+    lows = {name: np.full(shape[0], np.inf, np.float32) for name, shape in graph.shapes.items()}
+    highs = {name: np.full(shape[0], -np.inf, np.float32) for name, shape in graph.shapes.items()}
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in graph.shapes}
+    for part, tensors in FloatRunner(graph).run(images):
+        for name, values in tensors.items():
+            np.minimum(lows[name], values.min((0, 2, 3)), out=lows[name])
+            np.maximum(highs[name], values.max((0, 2, 3)), out=highs[name])
+            kept[name].append(sample(values, part.start))
+        if progress:
+            progress("calibrate", part.stop, len(images))
+    return {name: TensorRange(lows[name], highs[name], np.concatenate(kept[name])) for name in graph.shapes}

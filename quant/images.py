@@ -1,0 +1,150 @@
+"""Images as a network takes them: read from .npz, preprocessed, and refused where they cannot be meant."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from quant.errors import BadInput
+from quant.graph import FloatGraph
+from quant.network import Network
+
+SUSPICIOUS = 10.0
+"""Floats this many times beyond what any pixel can give were not preprocessed for this network."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a network wants pixels: x = (pixel - mean) * scale, planes in the order of `channels`.
+
+    channels: RGB, BGR or gray.  mean, scale: one number per plane in that order, pixels being 0 to 255.
+    """
+
+    channels: str
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @staticmethod
+    def of(metadata: Mapping[str, str]) -> Preprocess | None:
+        """What a network's metadata says under preprocess.*; None where it says nothing.
+
+        Raises BadInput for metadata that cannot be read.
+        """
+        channels = metadata.get("preprocess.channels")
+        if channels is None:
+            return None
+        planes = {"RGB": 3, "BGR": 3, "gray": 1}.get(channels)
+        if planes is None:
+            raise BadInput(f"metadata preprocess.channels is {channels!r}; RGB, BGR or gray is known")
+        return Preprocess(channels, _numbers(metadata, "mean", planes, 0.0), _numbers(metadata, "scale", planes, 1.0))
+
+    def apply(self, pixels: np.ndarray) -> np.ndarray:
+        """uint8 pixels (N, 3, H, W) in RGB, or (N, 1, H, W) in gray, to float32 of the same shape."""
+        if self.channels == "BGR":
+            pixels = pixels[:, ::-1]
+        mean, scale = (np.array(v, np.float32)[:, None, None] for v in (self.mean, self.scale))
+        return np.ascontiguousarray((pixels.astype(np.float32) - mean) * scale)
+
+    @property
+    def reach(self) -> float:
+        """The largest magnitude that a pixel can give."""
+        ends = ((pixel - m) * s for pixel in (0.0, 255.0) for m, s in zip(self.mean, self.scale, strict=True))
+        return max(map(abs, ends))
+
+
+def _numbers(metadata: Mapping[str, str], key: str, planes: int, default: float) -> tuple[float, ...]:
+    """The numbers of preprocess.<key>, one per plane; one number alone counts for all."""
+    text = metadata.get(f"preprocess.{key}")
+    if text is None:
+        return (default,) * planes
+    try:
+        numbers = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) == 1:
+        numbers *= planes
+    if len(numbers) != planes or not np.isfinite(numbers).all():
+        raise BadInput(f"metadata preprocess.{key} is {text!r}; {planes} numbers are needed")
+    return numbers
+
+
+def prepare(images: np.ndarray, network: Network | FloatGraph, what: str = "images") -> np.ndarray:
+    """Images as the network takes them: float32 (N, C, H, W), N >= 1.
+
+    images: float32 (N, C, H, W) ready for the network, returned as they are; or uint8 pixels, to which the
+    network's preprocess.* metadata is applied (RGB planes; without metadata they are plain numbers 0 to 255).
+    (N, C) stands for (N, C, 1, 1).  what: how messages call the array.
+    Raises BadInput, in one line, for another shape or type, for no images, NaN or infinity, and for floats
+    far beyond what any pixel can give.
+    """
+    shape = _input_shape(network)
+    needed = ", ".join(map(str, shape))
+    if not isinstance(images, np.ndarray):
+        raise BadInput(f"{what}: a numpy array is needed, not {type(images).__name__}")
+    if images.ndim == 2 and shape[1:] == (1, 1):
+        images = images[:, :, None, None]
+    if images.ndim != 4 or images.shape[1:] != shape:
+        raise BadInput(f"{what}: shape {images.shape}, but {network.name} takes (N, {needed})")
+    if images.dtype not in (np.float32, np.uint8):
+        raise BadInput(f"{what}: type {images.dtype}, but float32 or uint8 is needed")
+    if not len(images):
+        raise BadInput(f"{what}: none; at least one is needed")
+    preprocess = Preprocess.of(network.metadata)
+    if preprocess and len(preprocess.mean) != shape[0]:
+        raise BadInput(
+            f"metadata preprocess.channels is {preprocess.channels!r}, but the network takes {shape[0]} planes"
+        )
+    if images.dtype == np.uint8:
+        return preprocess.apply(images) if preprocess else images.astype(np.float32)
+    if not np.isfinite(images).all():
+        first = int(np.argmin(np.isfinite(images).all((1, 2, 3))))
+        raise BadInput(f"{what}: image {first} holds NaN or infinity")
+    largest = float(np.abs(images).max())
+    if preprocess and largest > SUSPICIOUS * preprocess.reach:
+        raise BadInput(
+            f"{what}: values up to {largest:.4g}, but preprocessed pixels of {network.name} reach "
+            f"{preprocess.reach:.4g}: preprocess them, or give uint8 pixels"
+        )
+    return images
+
+
+def _input_shape(network: Network | FloatGraph) -> tuple[int, int, int]:
+    if isinstance(network, Network):
+        return network.tensors[network.input].shape
+    return network.shapes[network.input]
+
+
+def load_images(
+    path: str | os.PathLike[str], network: Network | FloatGraph, labels: bool = False, limit: int | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The images of an .npz file, and where wanted their labels.
+
+    The file holds `images` as `prepare` takes them, and `labels`, integers (N,).  limit: only the first ones.
+    Returns float32 (N, C, H, W), and int64 (N,) or None.
+    Raises BadInput for a file that is missing, no .npz, or holds something else.
+    """
+    name = Path(path).name
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key][:limit] for key in file.files if key in ("images", "labels")}
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, IndexError) as error:
+        raise BadInput(f"{path}: not an .npz file of arrays") from error
+    for key in ("images", "labels") if labels else ("images",):
+        if key not in arrays:
+            raise BadInput(f"{path}: holds no array `{key}`")
+    images = prepare(arrays["images"], network, name)
+    if not labels:
+        return images, None
+    classes = arrays["labels"]
+    if classes.shape != (len(images),) or classes.dtype.kind not in "iu":
+        raise BadInput(
+            f"{name}: labels are {classes.dtype} {classes.shape}, but integers ({len(images)},) are needed, one per image"
+        )
+    return images, classes.astype(np.int64)
