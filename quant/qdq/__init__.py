@@ -1,0 +1,7 @@
+"""Quantized networks as standard ONNX files: QuantizeLinear and DequantizeLinear with power-of-two scales."""
+
+from quant.qdq.read import load
+from quant.qdq.run import run_layers
+from quant.qdq.write import save, to_model
+
+__all__ = ["load", "run_layers", "save", "to_model"]

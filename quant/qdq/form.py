@@ -1,0 +1,66 @@
+"""What writer and reader of quantized files agree on: names, types, widths, scales."""
+
+from __future__ import annotations
+
+import math
+
+import ml_dtypes
+import numpy as np
+from onnx import TensorProto
+
+from quant.errors import BadInput
+from quant.fixedpoint import QFormat
+
+OPSET = 21  # the first with 4- and 16-bit QuantizeLinear and DequantizeLinear
+IR_VERSION = 10  # the one that goes with it
+QUANTIZED = "_quantized"  # suffix of the integers of a tensor, a QuantizeLinear's output
+WIDTHS = "shiftpoint.widths"  # metadata key: JSON of the widths that are not 4, 8 or 16 bits
+
+STORED = {
+    TensorProto.INT4: (4, True, np.dtype(ml_dtypes.int4)),
+    TensorProto.UINT4: (4, False, np.dtype(ml_dtypes.uint4)),
+    TensorProto.INT8: (8, True, np.dtype(np.int8)),
+    TensorProto.UINT8: (8, False, np.dtype(np.uint8)),
+    TensorProto.INT16: (16, True, np.dtype(np.int16)),
+    TensorProto.UINT16: (16, False, np.dtype(np.uint16)),
+}
+"""ONNX type: its width, whether it is signed, its NumPy type."""
+
+
+def stored_type(bits: int, signed: bool, what: str) -> int:
+    """The smallest ONNX type that holds `bits`.  Raises BadInput, naming `what`, above 16 bits."""
+    for kind, (width, is_signed, _) in STORED.items():
+        if is_signed == signed and bits <= width:
+            return kind
+    raise BadInput(f"{what} has {bits} bits; a quantized file holds at most 16")
+
+
+def stored_bits(kind: int) -> int:
+    return STORED[kind][0]
+
+
+def power_of_two(frac: int, what: str) -> np.float32:
+    """The scale 2**-frac.  Raises BadInput, naming `what`, where float32 has no such normal number."""
+    if not -127 <= frac <= 126:
+        raise BadInput(f"{what} has the fractional length {frac}, which no float32 scale expresses")
+    return np.float32(math.ldexp(1.0, -frac))
+
+
+def exponent(scale: float, what: str) -> int:
+    """The fractional length of a scale.  Raises BadInput, naming `what`, where it is not a power of two."""
+    if not (math.isfinite(scale) and scale > 0):
+        raise BadInput(f"the scale of {what} is {scale:g}, not a positive number")
+    mantissa, power = math.frexp(scale)
+    if mantissa == 0.5:
+        return 1 - power
+    near = power if mantissa > 0.75 else power - 1
+    raise BadInput(
+        f"the scale of {what} is {scale:g}, not a power of two; the nearest is {math.ldexp(1.0, near):g} (2**{near})"
+    )
+
+
+def full_range(fmt: QFormat) -> tuple[int, int]:
+    """Bounds of the type that stores the format: at its own width they need no clip."""
+    width = stored_bits(stored_type(fmt.bits, fmt.signed, str(fmt)))
+    whole = QFormat(width, fmt.frac, fmt.signed)
+    return whole.low, whole.high

@@ -1,0 +1,77 @@
+"""Running a quantized file in ONNX Runtime, and reading the integers of every tensor."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper
+
+from quant.errors import BadInput
+from quant.onnx_import.read import first_line, read_model, the_input
+from quant.qdq import form
+
+
+def run_layers(
+    source: str | os.PathLike[str] | onnx.ModelProto, images: np.ndarray, batch: int = 16
+) -> dict[str, np.ndarray]:
+    """The integers of every tensor, computed by ONNX Runtime in float32 with graph optimizations disabled.
+
+    source: a file of `quant.qdq.save`, or its model.  images: float32 (N, C, H, W), real values as the
+    float network takes them; they run `batch` at a time.
+    Returns int64 (N, C, H, W) by tensor name, the input among them, in execution order.
+    Raises BadInput for images of another shape and for files that ONNX Runtime cannot run.
+    """
+    model, label = read_model(source)
+    dims = [dim.dim_value for dim in the_input(model, label).type.tensor_type.shape.dim][1:]
+    images = np.asarray(images, np.float32)
+    expected = tuple(dims) if len(dims) == 3 else (dims[0], 1, 1)
+    if images.ndim != 4 or images.shape[1:] != expected or not len(images):
+        raise BadInput(f"{label}: takes images (N, {', '.join(map(str, expected))}), not {images.shape}")
+    name = the_input(model, label).name
+    session, tensors = open_session(model, name, label)
+    parts = []
+    for first in range(0, len(images), batch):
+        part = images[first : first + batch]
+        parts.append(session.run(list(tensors), {name: part.reshape(len(part), *dims)}))
+    return {
+        tensor: as_map(np.concatenate(arrays))
+        for tensor, arrays in zip(tensors.values(), zip(*parts, strict=True), strict=True)
+    }
+
+
+def as_map(array: np.ndarray) -> np.ndarray:
+    """int64 (N, C, H, W) of any integers (N, C, H, W) or (N, C)."""
+    return array.astype(np.int64).reshape(array.shape if array.ndim == 4 else (*array.shape, 1, 1))
+
+
+def open_session(
+    model: onnx.ModelProto, source: str, label: str
+) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
+    """A session that returns every QuantizeLinear's output, and the tensor that each returned name holds.
+
+    NumPy takes no 4-bit integers from ONNX Runtime, so those pass through a Cast.
+    """
+    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    tensors: dict[str, str] = {}
+    for node in [node for node in model.graph.node if node.op_type == "QuantizeLinear"]:
+        kind, output = kinds[node.input[2]], node.output[0]
+        tensor = source if node.input[0] == source else output.removesuffix(form.QUANTIZED)
+        if form.stored_bits(kind) == 4:
+            wide = f"{output}_as_int32"
+            model.graph.node.append(helper.make_node("Cast", [output], [wide], to=TensorProto.INT32))
+            output, kind = wide, TensorProto.INT32
+        model.graph.output.append(helper.make_tensor_value_info(output, kind, None))
+        tensors[output] = tensor
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # ONNX Runtime's own exception classes share no base but this
+        raise BadInput(f"{label}: ONNX Runtime cannot run it: {first_line(error)}") from error
+    return session, tensors

@@ -1,0 +1,241 @@
+"""Writing an integer network as standard ONNX.
+
+Every tensor is a QuantizeLinear and a DequantizeLinear with a power-of-two scale and zero point 0; between
+them stand the float operators of one layer, so that there is one rounding for each layer's output:
+
+    DequantizeLinear -> Conv | Gemm | MaxPool | AveragePool | Add | Concat -> [Add residual] -> [Relu | Clip]
+    -> QuantizeLinear
+
+A layer's operator has the layer's name; the integers of tensor `t` are called `t_quantized`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from quant.errors import BadInput
+from quant.files import write_atomic
+from quant.fixedpoint import QFormat
+from quant.float_onnx import window_attributes
+from quant.network import Add, Concat, Conv, Layer, Network, Pool, Window
+from quant.onnx_import import INPUT_SHAPE
+from quant.qdq import form
+
+
+def save(network: Network, path: str | os.PathLike[str]) -> None:
+    """Write the network to a file, whole or not at all.  Errors as of `to_model`, and BadInput for the path."""
+    write_atomic(path, to_model(network).SerializeToString(deterministic=True))
+
+
+def to_model(network: Network) -> onnx.ModelProto:
+    """The network as an ONNX model: float32 input and outputs with the shapes of the float network.
+
+    Raises BadInput where the file cannot hold a number: more than 16 bits, a bias beyond int32, a scale
+    beyond float32.  Raises ValueError for a network that contradicts itself.
+    """
+    writer = Writer(network)
+    writer.write_input()
+    for layer in network.layers:
+        writer.write_layer(layer)
+    outputs = [writer.write_output(name) for name in network.outputs]
+    source = helper.make_tensor_value_info(network.input, TensorProto.FLOAT, ["N", *writer.input_shape])
+    graph = helper.make_graph(writer.nodes, network.name, [source], outputs, list(writer.constants.values()))
+    model = helper.make_model(
+        graph,
+        opset_imports=[helper.make_opsetid("", form.OPSET)],
+        ir_version=form.IR_VERSION,
+        producer_name="shiftpoint",
+    )
+    metadata = dict(network.metadata)
+    if any(writer.widths.values()):
+        metadata[form.WIDTHS] = json.dumps(writer.widths, sort_keys=True)
+    helper.set_model_props(model, metadata)
+    onnx.checker.check_model(model)
+    return model
+
+
+def input_shape(network: Network) -> tuple[int, ...]:
+    """The float network's own input shape without the batch: (C, H, W), or (C,) where its metadata say so."""
+    shape = network.tensors[network.input].shape
+    stated = network.metadata.get(INPUT_SHAPE)
+    return (shape[0],) if stated == str(shape[0]) and shape[1:] == (1, 1) else shape
+
+
+class Writer:
+    """The growing graph.  `real` maps each tensor to its dequantized ONNX tensor, `rank` to that one's rank."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, onnx.TensorProto] = {}
+        self.real: dict[str, str] = {}
+        self.rank: dict[str, int] = {}
+        self.widths: dict[str, dict[str, int]] = {"tensors": {}, "weights": {}}
+        self.input_shape = input_shape(network)
+
+    def constant(self, name: str, array: np.ndarray) -> str:
+        self.constants[name] = numpy_helper.from_array(np.asarray(array), name)
+        return name
+
+    def node(self, op: str, inputs: list[str], output: str, name: str, **attributes: Any) -> str:
+        self.nodes.append(helper.make_node(op, inputs, [output], name, **attributes))
+        return output
+
+    def shape(self, tensor: str) -> tuple[int, int, int]:
+        return self.network.tensors[tensor].shape
+
+    def frac(self, tensor: str) -> int:
+        return self.network.tensors[tensor].fmt.frac
+
+    def write_input(self) -> None:
+        name = self.network.input
+        fmt = self.network.tensors[name].fmt
+        real = self.write_clip(name, name, (fmt.low, fmt.high), fmt)
+        self.write_tensor(name, real, 1 + len(self.input_shape))
+
+    def write_tensor(self, tensor: str, real: str, rank: int) -> None:
+        """Round the float tensor `real` to the integers of `tensor`, and make floats of them again."""
+        fmt = self.network.tensors[tensor].fmt
+        kind = form.stored_type(fmt.bits, fmt.signed, f"tensor {tensor}")
+        if fmt.bits != form.stored_bits(kind):
+            self.widths["tensors"][tensor] = fmt.bits
+        scale = self.constant(f"{tensor}_scale", form.power_of_two(fmt.frac, f"tensor {tensor}"))
+        dtype = form.STORED[kind][2]
+        zero = self.constant(f"zero_{dtype.name}", np.zeros((), dtype))
+        quantized = self.node(
+            "QuantizeLinear", [real, scale, zero], f"{tensor}{form.QUANTIZED}", f"{tensor}/quantize"
+        )
+        plain_output = tensor in self.network.outputs and self.output_shape(tensor) is None
+        name = tensor if plain_output and tensor not in self.network.softmax else f"{tensor}_dequantized"
+        self.real[tensor] = self.node("DequantizeLinear", [quantized, scale, zero], name, f"{tensor}/dequantize")
+        self.rank[tensor] = rank
+
+    def output_shape(self, tensor: str) -> tuple[int, ...] | None:
+        """Shape that an output has to be given; None where the layer's result has it already."""
+        own = self.network.output_shapes.get(tensor, self.shape(tensor))
+        layer = self.network.producer(tensor)
+        flat = isinstance(layer, Conv) and layer.op == "Gemm"
+        return None if own == (self.shape(tensor)[:1] if flat else self.shape(tensor)) else own
+
+    def write_output(self, tensor: str) -> onnx.ValueInfoProto:
+        real, own = self.real[tensor], self.output_shape(tensor)
+        softmax = tensor in self.network.softmax
+        if own is not None:
+            name = f"{tensor}_reshaped" if softmax else tensor
+            if len(own) == 1:
+                real = self.node("Flatten", [real], name, f"{tensor}/flatten", axis=1)
+            else:
+                target = self.constant(f"{tensor}_shape", np.array([0, *own], np.int64))
+                real = self.node("Reshape", [real, target], name, f"{tensor}/reshape")
+        if softmax:
+            real = self.node("Softmax", [real], f"{tensor}_softmax", f"{tensor}/softmax", axis=1)
+        own = self.network.output_shapes.get(tensor, self.shape(tensor))
+        return helper.make_tensor_value_info(real, TensorProto.FLOAT, ["N", *own])
+
+    def read(self, layer: Layer, tensor: str, rank: int) -> str:
+        """The dequantized tensor, with the rank that the layer needs."""
+        real = self.real[tensor]
+        if self.rank[tensor] == rank:
+            return real
+        if rank == 2:
+            return self.node("Flatten", [real], f"{layer.name}.{tensor}_flat", f"{layer.name}/flatten", axis=1)
+        target = self.constant(f"{tensor}_shape", np.array([0, *self.shape(tensor)], np.int64))
+        return self.node("Reshape", [real, target], f"{layer.name}.{tensor}_map", f"{layer.name}/reshape")
+
+    def write_layer(self, layer: Layer) -> None:
+        output = f"{layer.output}_exact"  # before the rounding
+        rank = 4
+        if isinstance(layer, Conv):
+            rank = 2 if layer.op == "Gemm" else 4
+            real = self.write_conv(layer, output, rank)
+        elif isinstance(layer, Pool):
+            real = self.write_pool(layer, output)
+        elif isinstance(layer, Add):
+            real = self.node("Add", [self.read(layer, tensor, 4) for tensor in layer.inputs], output, layer.name)
+        else:
+            self.check_concat(layer)
+            inputs = [self.read(layer, tensor, 4) for tensor in layer.inputs]
+            real = self.node("Concat", inputs, output, layer.name, axis=1)
+        fmt = self.network.tensors[layer.output].fmt
+        clip = (fmt.low, fmt.high) if isinstance(layer, Concat) else layer.clip
+        self.write_tensor(layer.output, self.write_clip(layer.name, real, clip, fmt), rank)
+
+    def check_concat(self, layer: Concat) -> None:
+        formats = {self.network.tensors[tensor].fmt for tensor in (*layer.inputs, layer.output)}
+        if len(formats) != 1:
+            raise ValueError(f"layer {layer.name}: a concatenation has one format, not {sorted(formats)}")
+
+    def write_conv(self, layer: Conv, output: str, rank: int) -> str:
+        weight = layer.weight
+        if layer.op == "Gemm":
+            if layer.window != Window(self.shape(layer.input)[1:]) or layer.groups != 1:
+                raise ValueError(f"layer {layer.name}: the kernel of a Gemm covers the map, {layer.window} does not")
+            weight = weight.reshape(len(weight), -1)
+        inputs = [self.read(layer, layer.input, rank), self.write_weight(layer, weight), self.write_bias(layer)]
+        name = output if layer.residual is None else f"{layer.output}_convolved"
+        if layer.op == "Gemm":
+            real = self.node("Gemm", inputs, name, layer.name, transB=1)
+        else:
+            real = self.node("Conv", inputs, name, layer.name, group=layer.groups, **window_attributes(layer.window))
+        if layer.residual is None:
+            return real
+        return self.node("Add", [real, self.read(layer, layer.residual, rank)], output, f"{layer.name}/add")
+
+    def write_weight(self, layer: Conv, weight: np.ndarray) -> str:
+        name = f"{layer.name}.weight"
+        kind = form.stored_type(layer.weight_bits, True, f"the weight of layer {layer.name}")
+        if layer.weight_bits != form.stored_bits(kind):
+            self.widths["weights"][layer.name] = layer.weight_bits
+        limits = QFormat(layer.weight_bits, 0)
+        if weight.size and not limits.low <= weight.min() <= weight.max() <= limits.high:
+            raise ValueError(f"layer {layer.name}: a weight does not fit its {layer.weight_bits} bits")
+        integers = self.constant(f"{name}{form.QUANTIZED}", weight.astype(form.STORED[kind][2]))
+        scale = self.scales(f"{name}_scale", layer.weight_frac, f"the weight of layer {layer.name}")
+        return self.node("DequantizeLinear", [integers, scale], name, f"{name}/dequantize", axis=0)
+
+    def write_bias(self, layer: Conv) -> str:
+        name = f"{layer.name}.bias"
+        bias = np.asarray(layer.bias, np.int64)
+        if bias.size and not (-(2**31) <= bias.min() and bias.max() < 2**31):
+            worst = int(bias[np.abs(bias).argmax()])
+            raise BadInput(f"layer {layer.name}: the bias {worst} does not fit the int32 of a quantized file")
+        integers = self.constant(f"{name}{form.QUANTIZED}", bias.astype(np.int32))
+        fracs = self.frac(layer.input) + np.asarray(layer.weight_frac)
+        scale = self.scales(f"{name}_scale", fracs, f"the bias of layer {layer.name}")
+        return self.node("DequantizeLinear", [integers, scale], name, f"{name}/dequantize", axis=0)
+
+    def scales(self, name: str, fracs: np.ndarray, what: str) -> str:
+        return self.constant(name, np.array([form.power_of_two(int(frac), what) for frac in fracs], np.float32))
+
+    def write_pool(self, layer: Pool, output: str) -> str:
+        attributes: dict[str, Any] = dict(window_attributes(layer.window))
+        if layer.kind == "average":
+            attributes["count_include_pad"] = int(layer.count_include_pad)
+        op = "MaxPool" if layer.kind == "max" else "AveragePool"
+        return self.node(op, [self.read(layer, layer.input, 4)], output, layer.name, **attributes)
+
+    def write_clip(self, name: str, real: str, clip: tuple[int, int], fmt: QFormat) -> str:
+        """Bounds that the stored type does not impose by itself; a bound of zero is written always."""
+        low, high = clip
+        if not fmt.low <= low <= high <= fmt.high:
+            raise ValueError(f"{name}: the bounds {clip} are not within those of {fmt}, {(fmt.low, fmt.high)}")
+        least, most = form.full_range(fmt)
+        above, below = low > least or low == 0, high < most
+        if name == self.network.input and fmt.low == least:
+            above = False  # the input is not rectified, its type just starts at zero
+        output = f"{name}_clipped"
+        if above and low == 0 and not below:
+            return self.node("Relu", [real], output, f"{name}/relu")
+        if not above and not below:
+            return real
+        bounds = [
+            self.constant(f"{name}_{side}", np.float32(np.ldexp(float(bound), -fmt.frac))) if needed else ""
+            for side, bound, needed in (("low", low, above), ("high", high, below))
+        ]
+        return self.node("Clip", [real, *bounds], output, f"{name}/clip")
