@@ -1,0 +1,152 @@
+"""On-chip buffers: simple dual-port memories whose write and read widths differ by whole banks.
+
+All are block RAM of one clock: one write and one read a cycle, data in the cycle after the read's
+address, no reset.  A read in the cycle of a write to the same place gives the old data; in the cycle
+after it, the new.
+"""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Signal
+from amaranth.hdl import Value
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from hw.contract.config import AcceleratorConfig
+
+
+def write_port(depth: int, width: int, planes: int = 1) -> wiring.Signature:
+    """A write, as its source sees it: `enable`, `address` (wraps at depth), `data`, and `plane` where
+    there are several; written at the end of the cycle, never refused."""
+    members = {"enable": Out(1), "address": Out(exact_log2(depth)), "data": Out(width)}
+    if planes > 1:
+        members["plane"] = Out(range(planes))
+    return wiring.Signature(members)
+
+
+class DualPort(wiring.Component):
+    """A memory read as it is written.
+
+    Parameters: width, in bits.  depth, in words, a power of two.
+    Members: write (in): see `write_port`.  read_address (in).  read_data (out): of the address in the
+    cycle before.
+    Protocol: none; both ports serve every cycle.
+    Latency: a read takes one cycle; one write and one read a cycle.
+    """
+
+    def __init__(self, width: int, depth: int) -> None:
+        self.width, self.depth = width, depth
+        super().__init__(
+            {
+                "write": In(write_port(depth, width)),
+                "read_address": In(exact_log2(depth)),
+                "read_data": Out(width),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.memory = memory = Memory(
+            shape=self.width, depth=self.depth, init=[], attrs={"ram_style": "block"}
+        )
+        write, read = memory.write_port(), memory.read_port()
+        m.d.comb += [
+            write.en.eq(self.write.enable),
+            write.addr.eq(self.write.address),
+            write.data.eq(self.write.data),
+            read.addr.eq(self.read_address),
+            self.read_data.eq(read.data),
+        ]
+        return m
+
+
+class BeatToWord(wiring.Component):
+    """A memory written by beats of the memory port and read by words of N channels.
+
+    Beat b holds words [b * words_per_beat, ...); where a word takes several beats, word w is made of the
+    beats [w * beats_per_word, ...).
+    Parameters: config.  words: its depth, in words.
+    Members: write (in): beat address and beat, see `write_port`.  read_address (in): word address.
+    read_data (out): the word of the address in the cycle before.
+    Protocol: none; both ports serve every cycle.
+    Latency: a read takes one cycle; one beat written and one word read a cycle.
+    """
+
+    def __init__(self, config: AcceleratorConfig, words: int) -> None:
+        self.config, self.words = config, words
+        d = config.derived
+        super().__init__(
+            {
+                "write": In(write_port(words * d.beats_per_word // d.words_per_beat, 8 * d.beat_bytes)),
+                "read_address": In(exact_log2(words)),
+                "read_data": Out(8 * d.word_bytes),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        d = self.config.derived
+        split_read, split_write = exact_log2(d.words_per_beat), exact_log2(d.beats_per_word)
+        banks = []
+        for i in range(max(d.words_per_beat, d.beats_per_word)):
+            bank = DualPort(8 * min(d.word_bytes, d.beat_bytes), self.words // d.words_per_beat)
+            m.submodules[f"bank_{i}"] = bank
+            banks.append(bank)
+            m.d.comb += [
+                bank.write.enable.eq(self.write.enable & (self.write.address[:split_write] == i % d.beats_per_word)),
+                bank.write.address.eq(self.write.address[split_write:]),
+                bank.write.data.eq(self.write.data.word_select(i % d.words_per_beat, bank.width)),
+                bank.read_address.eq(self.read_address[split_read:]),
+            ]
+        selected = Signal(split_read)
+        m.d.sync += selected.eq(self.read_address[:split_read])
+        everything = Cat(bank.read_data for bank in banks)
+        m.d.comb += self.read_data.eq(everything.word_select(selected, 8 * d.word_bytes))
+        return m
+
+
+class WordToBeat(wiring.Component):
+    """A memory written by words of M channels and read by beats of one plane of N channels.
+
+    Word w is a pixel.  Beat b of plane g holds channels [g * N, (g + 1) * N) of the words
+    [b * words_per_beat, ...); where a word takes several beats, beat b holds part b % beats_per_word of
+    word b // beats_per_word.
+    Parameters: config.  words: its depth, in words.
+    Members: write (in): word address and word, see `write_port`.  read_address (in): beat address;
+    read_plane (in): which channels.  read_data (out): the beat of the address in the cycle before.
+    Protocol: none; both ports serve every cycle.
+    Latency: a read takes one cycle; one word written and one beat read a cycle.
+    """
+
+    def __init__(self, config: AcceleratorConfig, words: int) -> None:
+        self.config, self.words = config, words
+        d = config.derived
+        super().__init__(
+            {
+                "write": In(write_port(words, 8 * config.oc_lanes)),
+                "read_address": In(exact_log2(words * d.beats_per_word // d.words_per_beat)),
+                "read_plane": In(range(d.planes)),
+                "read_data": Out(8 * d.beat_bytes),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        d = self.config.derived
+        split_write, split_read = exact_log2(d.words_per_beat), exact_log2(d.beats_per_word)
+        part = Signal(exact_log2(d.planes * d.beats_per_word))
+        m.d.sync += part.eq(Cat(self.read_address[:split_read], self.read_plane))
+        parts: list[Value] = []
+        for i in range(d.words_per_beat):
+            m.submodules[f"bank_{i}"] = bank = DualPort(8 * self.config.oc_lanes, self.words // d.words_per_beat)
+            m.d.comb += [
+                bank.write.enable.eq(self.write.enable & (self.write.address[:split_write] == i)),
+                bank.write.address.eq(self.write.address[split_write:]),
+                bank.write.data.eq(self.write.data),
+                bank.read_address.eq(self.read_address[split_read:]),
+            ]
+            parts.append(bank.read_data.word_select(part, 8 * min(d.word_bytes, d.beat_bytes)))
+        m.d.comb += self.read_data.eq(Cat(parts))
+        return m
