@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -40,7 +42,7 @@ def float_model(graph: FloatGraph) -> onnx.ModelProto:
     )
 
 
-def window_attributes(window: Window) -> dict[str, list[int]]:
+def window_attributes(window: Window) -> dict[str, Any]:
     """A window as the attributes of an ONNX Conv or pool; dilations only where there are any."""
     attributes = {
         "kernel_shape": list(window.kernel),
@@ -54,13 +56,13 @@ def add_layer(layer: FloatLayer, nodes: list[onnx.NodeProto], constants: list[on
     """Append the nodes of one layer: what it computes, its residual, its clip."""
     tensor = layer.output
 
-    def node(op: str, inputs: list[str], last: bool, role: str = "", **attributes: object) -> str:
+    def node(op: str, inputs: list[str], last: bool, role: str = "", **attributes: Any) -> str:
         output = layer.output if last else f"{layer.output}/{role or op}"
         nodes.append(helper.make_node(op, inputs, [output], f"{layer.name}{role and '/'}{role}", **attributes))
         return output
 
-    def constant(role: str, array: np.ndarray) -> str:
-        constants.append(numpy_helper.from_array(array, f"{layer.output}/{role}"))
+    def constant(role: str, array: np.ndarray | float) -> str:
+        constants.append(numpy_helper.from_array(np.asarray(array, np.float32), f"{layer.output}/{role}"))
         return f"{layer.output}/{role}"
 
     bounds: Clip = (None, None)
@@ -89,7 +91,6 @@ def add_layer(layer: FloatLayer, nodes: list[onnx.NodeProto], constants: list[on
         node("Relu", [tensor], True, "relu")
     elif bounds != (None, None):
         limits = [
-            "" if bound is None else constant(role, np.float32(bound).reshape(()))
-            for role, bound in zip(("low", "high"), bounds, strict=True)
+            "" if bound is None else constant(role, bound) for role, bound in zip(("low", "high"), bounds, strict=True)
         ]
         node("Clip", [tensor, *limits], True, "clip")

@@ -28,9 +28,7 @@ INPUT_SHAPE = "shiftpoint.input_shape"
 """Metadata key: the file's own input shape without the batch, where that is not (C, H, W)."""
 
 
-def load(
-    source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[int, ...] | None = None
-) -> FloatGraph:
+def load(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[int, ...] | None = None) -> FloatGraph:
     """The float graph of an ONNX file or model.
 
     input_shape: (C, H, W), or (C,) for a network of fully connected layers; needed where the file leaves
@@ -69,9 +67,7 @@ def output_values(lowering: Lowering, label: str) -> list[Value]:
     return values
 
 
-def build(
-    name: str, program: Program, values: list[Value], input_name: str, metadata: dict[str, str]
-) -> FloatGraph:
+def build(name: str, program: Program, values: list[Value], input_name: str, metadata: dict[str, str]) -> FloatGraph:
     """The graph of a fused program; output tensors get the names of the file's outputs."""
     renamed = {value.tensor: value.alias for value in values}
 
@@ -87,10 +83,9 @@ def build(
             layers.append(replace(step, input=new(step.input), output=new(step.output)))
         elif isinstance(step, FloatAdd):
             layers.append(replace(step, inputs=(new(step.inputs[0]), new(step.inputs[1])), output=new(step.output)))
-        elif isinstance(step, Concat):
-            layers.append(replace(step, inputs=tuple(map(new, step.inputs)), output=new(step.output)))
         else:
-            raise AssertionError(f"{step.name} was not fused")
+            assert isinstance(step, Concat), f"{step.name} was not fused"
+            layers.append(replace(step, inputs=tuple(map(new, step.inputs)), output=new(step.output)))
     tensors = [input_name, *(step.output for step in program.steps)]
     return FloatGraph(
         name=name,

@@ -90,9 +90,7 @@ def merge_padding(program: Program) -> None:
         if isinstance(step, FloatConv | FloatPool) and pad is not None:
             top, left, bottom, right = (a + b for a, b in zip(step.window.pads, pad.pads, strict=True))
             window = replace(step.window, pads=(top, left, bottom, right))
-            if isinstance(step, FloatConv):
-                program.steps[place] = replace(step, input=pad.input, window=window)
-            elif pool_takes(step, window, pad, producers):
+            if isinstance(step, FloatConv) or pool_takes(step, window, pad, producers):
                 program.steps[place] = replace(step, input=pad.input, window=window)
     drop_unread(program)
 

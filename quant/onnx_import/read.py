@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
 from onnx import inliner, shape_inference
 
 from quant.errors import BadInput, UnsupportedNetwork
@@ -35,10 +34,10 @@ def read_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.M
             raise BadInput(f"{path}: no such file")
         try:
             model = onnx.load(path)
-        except DecodeError as error:
-            raise BadInput(f"{path}: not an ONNX file, or truncated") from error
         except (OSError, onnx.checker.ValidationError) as error:
             raise BadInput(f"{path}: cannot be read: {first_line(error)}") from error
+        except Exception as error:  # protobuf's own class, for bytes that are no model
+            raise BadInput(f"{path}: not an ONNX file, or truncated") from error
         if not model.ir_version or not model.graph.output:
             raise BadInput(f"{path}: not an ONNX file, or truncated")
     try:

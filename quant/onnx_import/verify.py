@@ -51,7 +51,8 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
         feed = {graph.input: part.reshape(batch, -1) if len(dims) == 2 else part}
         reference = theirs.run([graph.source[layer.output] for layer in compared], feed)
         for place, (layer, right) in enumerate(zip(compared, reference, strict=True)):
-            worst[place] = max(worst[place], difference(mine[layer.output], np.asarray(right)))
+            # np.maximum keeps NaN, max does not
+            worst[place] = np.maximum(worst[place], difference(mine[layer.output], np.asarray(right)))
     for layer, value in zip(compared, worst, strict=True):
         if not value <= TOLERANCE:
             raise VerificationError(

@@ -16,7 +16,7 @@ IR_VERSION = 10  # the one that goes with it
 QUANTIZED = "_quantized"  # suffix of the integers of a tensor, a QuantizeLinear's output
 WIDTHS = "shiftpoint.widths"  # metadata key: JSON of the widths that are not 4, 8 or 16 bits
 
-STORED = {
+STORED: dict[int, tuple[int, bool, np.dtype]] = {
     TensorProto.INT4: (4, True, np.dtype(ml_dtypes.int4)),
     TensorProto.UINT4: (4, False, np.dtype(ml_dtypes.uint4)),
     TensorProto.INT8: (8, True, np.dtype(np.int8)),

@@ -281,9 +281,7 @@ class Reader:
             raise BadInput(f"{what} has another scale than its products (that of the input times that of the weight)")
         return self.array(dequantize.input[0], what).astype(np.int64)
 
-    def read_pool(
-        self, node: onnx.NodeProto, output: str, clip: tuple[int, int]
-    ) -> tuple[Layer, tuple[int, int, int]]:
+    def read_pool(self, node: onnx.NodeProto, output: str, clip: tuple[int, int]) -> tuple[Layer, tuple[int, int, int]]:
         values = attributes(node)
         if values.get("ceil_mode", 0) or values.get("auto_pad", b"NOTSET") != b"NOTSET":
             raise UnsupportedNetwork(f"{label(node)} has ceil_mode or auto_pad; a quantized file states its padding")

@@ -69,9 +69,7 @@ def open_session(
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exception classes share no base but this
         raise BadInput(f"{label}: ONNX Runtime cannot run it: {first_line(error)}") from error
     return session, tensors

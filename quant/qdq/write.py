@@ -79,7 +79,7 @@ class Writer:
         self.widths: dict[str, dict[str, int]] = {"tensors": {}, "weights": {}}
         self.input_shape = input_shape(network)
 
-    def constant(self, name: str, array: np.ndarray) -> str:
+    def constant(self, name: str, array: np.ndarray | np.float32) -> str:
         self.constants[name] = numpy_helper.from_array(np.asarray(array), name)
         return name
 
@@ -108,9 +108,7 @@ class Writer:
         scale = self.constant(f"{tensor}_scale", form.power_of_two(fmt.frac, f"tensor {tensor}"))
         dtype = form.STORED[kind][2]
         zero = self.constant(f"zero_{dtype.name}", np.zeros((), dtype))
-        quantized = self.node(
-            "QuantizeLinear", [real, scale, zero], f"{tensor}{form.QUANTIZED}", f"{tensor}/quantize"
-        )
+        quantized = self.node("QuantizeLinear", [real, scale, zero], f"{tensor}{form.QUANTIZED}", f"{tensor}/quantize")
         plain_output = tensor in self.network.outputs and self.output_shape(tensor) is None
         name = tensor if plain_output and tensor not in self.network.softmax else f"{tensor}_dequantized"
         self.real[tensor] = self.node("DequantizeLinear", [quantized, scale, zero], name, f"{tensor}/dequantize")
@@ -214,7 +212,7 @@ class Writer:
         return self.constant(name, np.array([form.power_of_two(int(frac), what) for frac in fracs], np.float32))
 
     def write_pool(self, layer: Pool, output: str) -> str:
-        attributes: dict[str, Any] = dict(window_attributes(layer.window))
+        attributes = window_attributes(layer.window)
         if layer.kind == "average":
             attributes["count_include_pad"] = int(layer.count_include_pad)
         op = "MaxPool" if layer.kind == "max" else "AveragePool"
