@@ -1,0 +1,237 @@
+"""The command line `shiftpoint`: each stage a command, and `run` for all of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+from rich.console import Console
+
+from host import stages
+from host.terminal import Reporter, tables
+from hw.contract.config import PRESETS, preset
+from quant.errors import ShiftpointError, VerificationError
+
+app = typer.Typer(
+    name="shiftpoint",
+    help="From a trained CNN in ONNX to a verified FPGA accelerator: quantize, compile, simulate, compare, report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Engine(StrEnum):
+    """What simulates."""
+
+    model = "model"
+    rtl = "rtl"
+
+
+class Precision(StrEnum):
+    """How fractional lengths are chosen: per layer, or one for all data and one for all weights."""
+
+    dynamic = "dynamic"
+    static = "static"
+
+
+def _shape(text: str | None) -> tuple[int, int, int] | None:
+    """`C,H,W` as integers; a usage error otherwise."""
+    if text is None:
+        return None
+    try:
+        c, h, w = (int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"expected C,H,W, not {text!r}") from None
+    if min(c, h, w) < 1:
+        raise typer.BadParameter(f"sizes must be at least 1, not {text!r}")
+    return c, h, w
+
+
+def _presets() -> str:
+    return "; ".join(
+        f"{c.name}: {c.ic_lanes}x{c.oc_lanes} multipliers, {c.axi_bits}-bit AXI" for c in PRESETS.values()
+    )
+
+
+Network = Annotated[Path, typer.Argument(help="Trained float network, ONNX.", show_default=False)]
+Quantized = Annotated[Path, typer.Argument(help="Quantized network (QDQ ONNX) that `quantize` wrote.")]
+Calibration = Annotated[
+    Path,
+    typer.Option(help=".npz with `images` (N, C, H, W): float32 as the network takes them, or uint8 pixels.",
+                 show_default=False),
+]  # fmt: skip
+ConfigName = Annotated[str, typer.Option("--config", help=f"Configuration of the engine. {_presets()}.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
+Latency = Annotated[int, typer.Option(help="Memory: cycles from address to first beat.", min=1)]
+BeatEvery = Annotated[int, typer.Option(help="Memory: a beat every so many cycles, each way.", min=1)]
+DataBits = Annotated[int, typer.Option(help="Bits of data: 8 or 16 (the engine runs 8).")]
+WeightBits = Annotated[int, typer.Option(help="Bits of weights: 16, 8 or 4 (the engine runs 8 and 4).")]
+PrecisionOption = Annotated[Precision, typer.Option(help="Fractional lengths per layer, or one for all.")]
+InputShape = Annotated[
+    str | None, typer.Option(help="C,H,W of the input, for a network that leaves it open.", show_default=False)
+]
+
+
+def _finish(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result))
+    else:
+        tables(Console(), result)
+
+
+@app.command()
+def run(
+    network: Network,
+    calibration: Calibration,
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.", show_default=False)],
+    evaluation: Annotated[
+        Path | None, typer.Option(help=".npz with `images` and `labels`, for accuracy.", show_default=False)
+    ] = None,
+    rtl_images: Annotated[int, typer.Option(help="Images to run through the Verilog; 0 for none.", min=0)] = 1,
+    config: ConfigName = "small",
+    data_bits: DataBits = 8,
+    weight_bits: WeightBits = 8,
+    precision: PrecisionOption = Precision.dynamic,
+    input_shape: InputShape = None,
+    latency: Latency = 64,
+    beat_every: BeatEvery = 1,
+    as_json: AsJson = False,
+) -> None:
+    """All stages: from a float network to Verilog, program, proof of equality and report.
+
+    An interrupted run continues after its last whole stage.
+    """
+    options = stages.RunOptions(
+        network, calibration, out, evaluation, rtl_images, preset(config), data_bits, weight_bits, precision.value,
+        _shape(input_shape), latency, beat_every,
+    )  # fmt: skip
+    _finish(stages.run(options, Reporter(quiet=as_json)), as_json)
+
+
+@app.command()
+def quantize(
+    network: Network,
+    calibration: Calibration,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Quantized network to write.", show_default=False)],
+    data_bits: DataBits = 8,
+    weight_bits: WeightBits = 8,
+    precision: PrecisionOption = Precision.dynamic,
+    input_shape: InputShape = None,
+    as_json: AsJson = False,
+) -> None:
+    """Choose fractional lengths on calibration images; write the integer network as QDQ ONNX."""
+    _finish(
+        stages.quantize(network, calibration, output, data_bits, weight_bits, precision.value, _shape(input_shape),
+                        Reporter(quiet=as_json)),
+        as_json,
+    )  # fmt: skip
+
+
+@app.command()
+def compare(
+    network: Network,
+    quantized: Quantized,
+    images: Annotated[Path, typer.Option(help=".npz with `images`, and `labels` for accuracy.", show_default=False)],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write.")] = None,
+    input_shape: InputShape = None,
+    as_json: AsJson = False,
+) -> None:
+    """Fixed point against float, layer by layer."""
+    _finish(stages.compare(network, quantized, images, output, _shape(input_shape), Reporter(quiet=as_json)), as_json)
+
+
+@app.command("compile")
+def compile_command(
+    quantized: Quantized,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Program file to write.", show_default=False)],
+    config: ConfigName = "small",
+    as_json: AsJson = False,
+) -> None:
+    """Compile a quantized network to a program for one configuration."""
+    _finish(stages.compile_program(quantized, preset(config), output), as_json)
+
+
+@app.command()
+def verilog(
+    out: Annotated[Path, typer.Option(help="Folder to write; a folder for each configuration if several.")] = Path(
+        "build/verilog"
+    ),
+    config: Annotated[
+        str | None, typer.Option("--config", help=f"Configuration; all presets if not given. {_presets()}.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the Verilog of the engine, with file list, JSON and C header."""
+    configs = [preset(config)] if config else list(PRESETS.values())
+    _finish(stages.verilog(configs, out, Reporter(quiet=as_json)), as_json)
+
+
+@app.command()
+def simulate(
+    program: Annotated[Path, typer.Argument(help="Program file that `compile` wrote.")],
+    images: Annotated[Path, typer.Option(help=".npz with `images`.", show_default=False)],
+    engine: Annotated[Engine, typer.Option(help="Executor and cycle model, or the Verilog under Verilator.")] = (
+        Engine.model
+    ),
+    count: Annotated[int, typer.Option(help="Images to simulate, from the first on.", min=1)] = 1,
+    config: Annotated[
+        str | None, typer.Option("--config", help="Refuse a program made for another configuration.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write.")] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="With --engine rtl: leave a bench that runs without this project here.")
+    ] = None,
+    waves: Annotated[Path | None, typer.Option(help="With --engine rtl: waveform file to write.")] = None,
+    latency: Latency = 64,
+    beat_every: BeatEvery = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Run a program on images: every layer's digest, and every cycle counted."""
+    if engine is Engine.model and (export or waves):
+        raise typer.BadParameter("--export and --waves need --engine rtl")
+    _finish(
+        stages.simulate(program, images, engine.value, count, preset(config) if config else None, output, export, waves,
+                        latency, beat_every, Reporter(quiet=as_json)),
+        as_json,
+    )  # fmt: skip
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder that `run` made.")],
+    check: Annotated[bool, typer.Option("--check", help="Recompute every digest and compare; exit 1 on a break.")] = (
+        False
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Write report.json and report.html again from a build folder, or check it."""
+    reporter = Reporter(quiet=as_json)
+    _finish(stages.check(folder, reporter) if check else stages.report(folder, reporter), as_json)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point.  Exit code 0; 1 where a check failed; 2 for a user's mistake, in one line."""
+    try:
+        code = app(args=arguments, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except VerificationError as error:
+        print(f"shiftpoint: {error}", file=sys.stderr)
+        return 1
+    except (ShiftpointError, click.ClickException) as error:
+        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        print(f"shiftpoint: {message}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        print("shiftpoint: interrupted; the stages that were finished are kept", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""What a layer must cost: the roofline that cycles are measured against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.program import LayerEntry
+
+COUNTED = ("Conv", "Gemm")
+"""Operators of the roofline; pooling, additions and the rest count nothing."""
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """Cycles that a layer cannot go below, and what sets them: compute, read or write."""
+
+    cycles: float
+    bound: str
+
+
+def roofline(config: AcceleratorConfig, layer: LayerEntry) -> Roofline:
+    """max(MACs / multipliers, bytes read / beat, bytes written / beat) of a Conv or Gemm; 0 of the rest."""
+    if layer.op not in COUNTED:
+        return Roofline(0.0, "none")
+    beat = config.derived.beat_bytes
+    limits = {
+        "compute": Fraction(layer.macs, config.derived.multipliers),
+        "read": Fraction(layer.read_bytes, beat),
+        "write": Fraction(layer.written_bytes, beat),
+    }
+    bound = max(limits, key=lambda name: limits[name])
+    return Roofline(float(limits[bound]), bound)
