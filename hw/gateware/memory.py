@@ -1,8 +1,8 @@
 """On-chip buffers: simple dual-port memories whose write and read widths differ by whole banks.
 
 All are block RAM of one clock: one write and one read a cycle, data in the cycle after the read's
-address, no reset.  A read in the cycle of a write to the same place gives the old data; in the cycle
-after it, the new.
+address, no reset.  A read in the cycle after a write sees it; a read in the cycle of a write to the same
+place gives no usable data (the attribute no_rw_check tells synthesis that nobody looks).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class DualPort(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.memory = memory = Memory(
-            shape=self.width, depth=self.depth, init=[], attrs={"ram_style": "block"}
+            shape=self.width, depth=self.depth, init=[], attrs={"ram_style": "block", "no_rw_check": 1}
         )
         write, read = memory.write_port(), memory.read_port()
         m.d.comb += [

@@ -1,0 +1,139 @@
+"""Partial sums of a tile: start from bias and residual or go on, add, keep."""
+
+from __future__ import annotations
+
+from amaranth import Array, Cat, Module, Mux, Signal, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from hw.contract.config import PARAMETER_BYTES, AcceleratorConfig
+from hw.gateware.array import sum_bits
+from hw.gateware.memory import DualPort
+
+ACCUMULATOR_LATENCY = 4
+"""From a pixel to its total, which is in the partial sums in the cycle after."""
+SUMS_DELAY = 3
+"""From a pixel to the cycle in which its sum of products is added."""
+SHIFT_BITS = 7
+"""Bits kept of a requantization shift."""
+
+
+def lane_parameters(config: AcceleratorConfig) -> data.StructLayout:
+    """Parameters of one output channel, as far as they are kept: the accumulator wraps around."""
+    return data.StructLayout(
+        {
+            "bias": signed(config.acc_bits),
+            "shift": signed(SHIFT_BITS),
+            "residual_shift": range(config.acc_bits),
+        }
+    )
+
+
+class Parameters(wiring.Component):
+    """Two sets of parameters of M output channels.
+
+    Parameters: config.
+    Members:
+        write (in), set (in), index (in), beat (in): beat `index` of a parameter block (hw/contract/layout.py)
+            for that set.
+        sets (out): both.
+    Protocol: none; writes every cycle.
+    Latency: in the cycle after the write; a beat a cycle.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        d = config.derived
+        lanes = data.ArrayLayout(lane_parameters(config), config.oc_lanes)
+        super().__init__(
+            {
+                "write": In(1),
+                "set": In(1),
+                "index": In(range(d.parameter_beats)),
+                "beat": In(8 * d.beat_bytes),
+                "sets": Out(data.ArrayLayout(lanes, 2)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        beat_bits = len(self.beat)
+        for lane in range(self.config.oc_lanes):
+            # Byte ranges of the block, and where they go: the highest bits of a bias are dropped.
+            start = 8 * PARAMETER_BYTES * lane
+            for name, offset in (("bias", 0), ("shift", 48), ("residual_shift", 56)):
+                for which in range(2):
+                    target = self.sets[which][lane][name].as_value()
+                    for low in range(0, len(target), 32):
+                        part = target[low : low + 32]
+                        index, bit = divmod(start + offset + low, beat_bits)
+                        with m.If(self.write & (self.set == which) & (self.index == index)):
+                            m.d.sync += part.eq(self.beat[bit : bit + len(part)])
+        return m
+
+
+class Accumulator(wiring.Component):
+    """Adds sums of products to the partial sums of M output channels.
+
+    Parameters: config.
+    Members:
+        pixel, first, keep (in): whose partial sum; start it anew; write the total back.
+        set (in): the parameters of a new one.  residual_signed, residual (in): its residual, M bytes, already
+            0 where there is none.
+        sums (in): products of the pixel of SUMS_DELAY cycles before.
+        totals (out): of the pixel of ACCUMULATOR_LATENCY cycles before; wraps around.
+        parameters (in): the sets of `Parameters`.
+    Protocol: none.  A pixel may come again ACCUMULATE_LATENCY (hw/contract/timing.py) cycles later.
+    Latency: ACCUMULATOR_LATENCY; a pixel a cycle.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        lanes = config.oc_lanes
+        super().__init__(
+            {
+                "pixel": In(exact_log2(config.partial_sum_depth)),
+                "first": In(1),
+                "keep": In(1),
+                "set": In(1),
+                "residual_signed": In(1),
+                "residual": In(8 * lanes),
+                "sums": In(data.ArrayLayout(signed(sum_bits(config)), lanes)),
+                "totals": Out(data.ArrayLayout(signed(config.acc_bits), lanes)),
+                "parameters": In(data.ArrayLayout(data.ArrayLayout(lane_parameters(config), lanes), 2)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        bits, lanes = config.acc_bits, config.oc_lanes
+        m.submodules.memory = memory = DualPort(bits * lanes, config.partial_sum_depth)
+
+        # Cycle 0 shifts the residual, 1 adds the bias and reads the partial sum, 2 chooses, 3 adds the products.
+        entry = data.StructLayout({"pixel": len(self.pixel), "first": 1, "keep": 1, "set": 1})
+        stages = [Signal(entry, name=f"stage_{i}") for i in range(ACCUMULATOR_LATENCY + 1)]
+        m.d.comb += stages[0].eq(Cat(self.pixel, self.first, self.keep, self.set))
+        for before, after in zip(stages, stages[1:], strict=False):
+            m.d.sync += after.eq(before)
+        m.d.comb += [
+            memory.read_address.eq(stages[1].pixel),
+            memory.write.enable.eq(stages[4].keep),
+            memory.write.address.eq(stages[4].pixel),
+            memory.write.data.eq(self.totals),
+        ]
+        kept = data.View(data.ArrayLayout(signed(bits), lanes), memory.read_data)
+        shifts = Array(self.parameters)[self.set]
+        biases = Array(self.parameters)[stages[1].set]
+        for i in range(lanes):
+            byte = self.residual.word_select(i, 8)
+            residual = Cat(byte, byte[7] & self.residual_signed).as_signed()
+            shifted, start, base = (Signal(signed(bits), name=f"{n}_{i}") for n in ("shifted", "start", "base"))
+            m.d.sync += [
+                shifted.eq(residual << shifts[i].residual_shift),
+                start.eq(biases[i].bias + shifted),
+                base.eq(Mux(stages[2].first, start, kept[i])),
+                self.totals[i].eq(base + self.sums[i]),
+            ]
+        return m

@@ -1,0 +1,85 @@
+"""The output stage of one lane: shift, round half to even, clip (quant.fixedpoint.requantize)."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+REQUANTIZE_LATENCY = 5
+"""From an accumulator to its result."""
+LARGEST_LEFT_SHIFT = 15
+"""Shifts reach from its negative."""
+BOUND_BITS = 18
+"""Width of the bounds and of the result."""
+_AMOUNT_BITS = 6
+
+
+class Requantize(wiring.Component):
+    """value * 2**-shift, rounded half to even, clipped to [low, high].
+
+    Works as a right shift by shift + left of value * 2**left, whose lowest `left` bits are zero.  Below the
+    result the shifter keeps the bit of weight one half, and whether any lower bit was set.
+    Parameters: width, of the value.  left: the largest left shift, 0 or LARGEST_LEFT_SHIFT.
+    Members:
+        value (in): signed.  shift (in): -left to 63 - left, signed where left > 0.
+        low, high (in): signed bounds, applied to the value of REQUANTIZE_LATENCY - 1 cycles before.
+        result (out): signed.
+    Protocol: none.
+    Latency: REQUANTIZE_LATENCY; a value a cycle.
+    """
+
+    def __init__(self, width: int, left: int = LARGEST_LEFT_SHIFT) -> None:
+        self.width, self.left = width, left
+        super().__init__(
+            {
+                "value": In(signed(width)),
+                "shift": In(signed(_AMOUNT_BITS + 1) if left else _AMOUNT_BITS),
+                "low": In(signed(BOUND_BITS)),
+                "high": In(signed(BOUND_BITS)),
+                "result": Out(signed(BOUND_BITS)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        width = self.width + self.left
+
+        # Steps of eight, then the rest.  Bit 0 has the weight one half.
+        amount = Signal(_AMOUNT_BITS)
+        scaled = Signal(signed(width + 1))
+        m.d.comb += [amount.eq(self.shift + self.left), scaled.eq(Cat(0, self.value << self.left).as_signed())]
+        fine = Signal(3)
+        coarse_value, value = Signal.like(scaled), Signal.like(scaled)
+        coarse_below, below = Signal(), Signal()
+        m.d.sync += fine.eq(amount[:3])
+        with m.Switch(amount[3:]):
+            for i in range(8):
+                with m.Case(i):
+                    m.d.sync += [coarse_value.eq(scaled >> 8 * i), coarse_below.eq(scaled[: 8 * i].any())]
+        with m.Switch(fine):
+            for i in range(8):
+                with m.Case(i):
+                    m.d.sync += [value.eq(coarse_value >> i), below.eq(coarse_below | coarse_value[:i].any())]
+
+        # One bit more than the bounds have: rounding cannot bring back into them what saturates here.
+        quotient = value[1:].as_signed()
+        saturated = Signal(signed(BOUND_BITS + 1))
+        up = Signal()
+        fits = Signal()
+        m.d.comb += fits.eq(quotient == quotient[: BOUND_BITS + 1].as_signed())
+        m.d.sync += [
+            up.eq(value[0] & (below | value[1])),
+            saturated.eq(
+                Mux(fits, quotient, Mux(quotient[-1], -(1 << BOUND_BITS), (1 << BOUND_BITS) - 1))
+            ),
+        ]
+        rounded = Signal(signed(BOUND_BITS + 2))
+        m.d.sync += rounded.eq(saturated + up.as_unsigned())
+        with m.If(rounded < self.low):
+            m.d.sync += self.result.eq(self.low)
+        with m.Elif(rounded > self.high):
+            m.d.sync += self.result.eq(self.high)
+        with m.Else():
+            m.d.sync += self.result.eq(rounded)
+        return m

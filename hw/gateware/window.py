@@ -1,0 +1,152 @@
+"""Window addresses: walks over rows and columns of a buffer, one point a cycle, without multipliers."""
+
+from __future__ import annotations
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+COORDINATE_BITS = 18
+"""Holds every input row or column that an instruction's fields can name, padding included."""
+
+POINT = data.StructLayout({"address": 16, "row": COORDINATE_BITS, "column": COORDINATE_BITS})
+"""A place: its word address in a buffer and its row and column in the input; all wrap around."""
+
+STEPS = data.StructLayout(
+    {
+        "rows": 12,
+        "columns": 12,
+        "row_address": 16,
+        "column_address": 16,
+        "row_distance": 6,
+        "column_distance": 6,
+    }
+)
+"""A walk: how many rows and columns, and what each one adds to a point's address and to its row or column."""
+
+
+class Raster(wiring.Component):
+    """Walks over `steps.rows` x `steps.columns` points, columns first.
+
+    Parameters: none.
+    Members:
+        steps (in): stable from `load` to the walk's end; rows and columns at least 1.
+        load, start (in): the next cycle shows the first point, `start`.
+        step (in): the next cycle shows the next point; `load` wins.  Not after the last point.
+        point (out): the present one.  following (out): the one that `step` leads to.
+        last (out): the present point is the last one.
+    Protocol: none; obeys every cycle.
+    Latency: one cycle; a point a cycle.
+    """
+
+    steps: In(STEPS)
+    load: In(1)
+    start: In(POINT)
+    step: In(1)
+    point: Out(POINT)
+    following: Out(POINT)
+    last: Out(1)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        steps, point, following = self.steps, self.point, self.following
+        first_column = Signal(COORDINATE_BITS)
+        next_row = Signal(16)  # address of the next row's first point
+        columns_left, rows_left = Signal(12), Signal(12)
+        last_column = Signal()
+
+        m.d.comb += [
+            last_column.eq(columns_left == 0),
+            self.last.eq(last_column & (rows_left == 0)),
+            following.address.eq(Mux(last_column, next_row, point.address + steps.column_address)),
+            following.row.eq(point.row + Mux(last_column, steps.row_distance, 0)),
+            following.column.eq(Mux(last_column, first_column, point.column + steps.column_distance)),
+        ]
+        with m.If(self.load):
+            m.d.sync += [
+                point.eq(self.start),
+                first_column.eq(self.start.column),
+                next_row.eq(self.start.address + steps.row_address),
+                columns_left.eq(steps.columns - 1),
+                rows_left.eq(steps.rows - 1),
+            ]
+        with m.Elif(self.step):
+            m.d.sync += [point.eq(following), columns_left.eq(columns_left - 1)]
+            with m.If(last_column):
+                m.d.sync += [
+                    next_row.eq(next_row + steps.row_address),
+                    columns_left.eq(steps.columns - 1),
+                    rows_left.eq(rows_left - 1),
+                ]
+        return m
+
+
+class Slots(wiring.Component):
+    """Walks a raster in a slot of time: a point every `pace` cycles, then nothing until the slot is long enough.
+
+    Parameters: longest, the largest `minimum`.
+    Members:
+        steps (in): stable from `load` to the slot's end.
+        load, start (in): the next cycle is the first of a slot whose first point is `start`; only while
+            idle or with `end`.
+        slow (in): two cycles a point.  minimum (in): least cycles of a slot, at least 1.  Both stable from
+            the slot's first cycle to its end.
+        point, valid (out): a point, in this cycle.  first, last (out): of the slot.
+        end (out): the slot's last cycle.  busy (out): a slot is under way.
+    Protocol: no back-pressure.
+    Latency: the first point in the cycle after `load`; slots follow one another without gaps.
+    """
+
+    def __init__(self, longest: int) -> None:
+        self.longest = longest
+        super().__init__(
+            {
+                "steps": In(STEPS),
+                "load": In(1),
+                "start": In(POINT),
+                "slow": In(1),
+                "minimum": In(range(longest + 1)),
+                "point": Out(POINT),
+                "valid": Out(1),
+                "first": Out(1),
+                "last": Out(1),
+                "end": Out(1),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.raster = raster = Raster()
+        pending = Signal()  # points are left
+        second = Signal()  # second cycle of a point
+        step, walked = Signal(), Signal()
+        age = Signal(range(self.longest + 1))  # cycles of the slot before this one, up to minimum - 1
+        old = Signal()
+
+        m.d.comb += [
+            raster.steps.eq(self.steps),
+            raster.load.eq(self.load),
+            raster.start.eq(self.start),
+            raster.step.eq(step),
+            step.eq(pending & (second | ~self.slow)),
+            walked.eq(~pending | (step & raster.last)),
+            old.eq(age + 1 >= self.minimum),
+            self.point.eq(raster.point),
+            self.valid.eq(pending & ~second),
+            self.last.eq(raster.last),
+            self.end.eq(self.busy & walked & old),
+        ]
+        with m.If(self.load):
+            m.d.sync += [self.busy.eq(1), pending.eq(1), second.eq(0), age.eq(0), self.first.eq(1)]
+        with m.Else():
+            with m.If(self.end):
+                m.d.sync += self.busy.eq(0)
+            with m.If(walked):
+                m.d.sync += pending.eq(0)
+            with m.If(~old):
+                m.d.sync += age.eq(age + 1)
+            with m.If(step):
+                m.d.sync += self.first.eq(0)
+            m.d.sync += second.eq(pending & self.slow & ~second)
+        return m
