@@ -1,0 +1,123 @@
+"""Float layers and chosen formats to integer layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from quant.bounds import Bound, conv_sums
+from quant.fixedpoint import QFormat, clip_bounds, dequantize, quantize
+from quant.graph import FloatAdd, FloatConv, FloatPool
+from quant.network import Add, Conv, Pool
+from quant.search.limits import Limits
+from quant.search.weights import NEIGHBOURS, overflow_free_frac
+
+
+def quantize_weights(weight: np.ndarray, bits: int, frac: np.ndarray) -> np.ndarray:
+    """Weights to integers, one fractional length for each output channel.
+
+    weight: float (O, ...); frac: int64 (O,).  Returns int64, the shape of `weight`.
+    """
+    column = frac.reshape(-1, *(1,) * (weight.ndim - 1))
+    scaled = np.ldexp(weight.astype(np.float64), column.astype(np.int32))
+    return quantize(scaled, QFormat(bits, 0))
+
+
+def restrict_bias(bias: np.ndarray, bits: int) -> np.ndarray:
+    """Biases rounded to a common format of their own, as published: least total error.  float (O,) to float64 (O,)."""
+    start = overflow_free_frac(float(bias.min()), float(bias.max()), bits)
+    if start is None:
+        return np.asarray(bias, np.float64)
+    formats = [QFormat(bits, start + n) for n in NEIGHBOURS]
+    rounded = [dequantize(quantize(bias, fmt), fmt.frac) for fmt in formats]
+    return min(rounded, key=lambda values: float(np.abs(values - bias).sum()))
+
+
+def quantize_bias(bias: np.ndarray, acc_frac: np.ndarray) -> np.ndarray:
+    """Biases to the integers of the accumulator.  float (O,), int64 (O,) to int64 (O,), not saturated.
+
+    A bias beyond 62 bits becomes one beyond every accumulator, which no format passes.
+    """
+    with np.errstate(over="ignore"):
+        scaled = np.rint(np.ldexp(np.asarray(bias, np.float64), acc_frac.astype(np.int32)))
+    return np.clip(scaled, -(2.0**62), 2.0**62).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A tensor that a convolution reads: its format, and the integers it can hold."""
+
+    fmt: QFormat
+    bound: Bound
+
+
+def fit_weight_frac(
+    layer: FloatConv,
+    bits: int,
+    frac: np.ndarray,
+    data: Source,
+    residual: Source | None,
+    limits: Limits,
+    highest: int | None = None,
+) -> np.ndarray:
+    """The weight phase's fractional lengths, made smaller where the accumulator or a shift would not hold them.
+
+    frac: int64 (O,).  highest: the largest fractional length of an accumulator that can still be shifted into
+    the output, once that is known.  Returns int64 (O,), nowhere above `frac`.
+    """
+    frac = frac.copy()
+    if highest is not None:
+        frac = np.minimum(frac, highest - data.fmt.frac)
+    if residual is not None:
+        frac = np.minimum(frac, limits.residual_shift + residual.fmt.frac - data.fmt.frac)
+    check = np.arange(len(frac))
+    while check.size:
+        acc_frac = data.fmt.frac + frac[check]
+        weight = quantize_weights(layer.weight[check], bits, frac[check])
+        bias = quantize_bias(layer.bias[check], acc_frac)
+        left = bound = None
+        extra = np.abs(bias)
+        if residual is not None:
+            left, bound = np.maximum(acc_frac - residual.fmt.frac, 0), residual.bound
+            extra = extra + (bound.magnitude << left)
+        low, high = conv_sums(weight, bias, data.bound, bound, left)
+        reach = np.maximum(-1 - low, high)
+        over = (reach >> (limits.acc_bits - 1) > 0) | (np.maximum(~bias, bias) >> 31 > 0) | (extra > limits.bias_reach)
+        check = check[over]
+        frac[check] -= 1
+    return frac
+
+
+def integer_conv(
+    layer: FloatConv, bits: int, frac: np.ndarray, in_frac: int, out: QFormat, output: str, residual: bool
+) -> Conv:
+    """A convolution with weights of these fractional lengths.
+
+    output: the tensor it writes; residual: whether it keeps its residual, and the clip after it.
+    """
+    return Conv(
+        name=layer.name,
+        input=layer.input,
+        output=output,
+        weight=quantize_weights(layer.weight, bits, frac),
+        weight_frac=frac,
+        weight_bits=bits,
+        bias=quantize_bias(layer.bias, in_frac + frac),
+        window=layer.window,
+        groups=layer.groups,
+        clip=clip_bounds(out, *layer.clip) if residual or layer.residual is None else (out.low, out.high),
+        residual=layer.residual if residual else None,
+        op=layer.op,
+    )
+
+
+def integer_pool(layer: FloatPool, out: QFormat) -> Pool:
+    """A pooling layer that writes this format."""
+    clip = clip_bounds(out, *layer.clip)
+    return Pool(layer.name, layer.input, layer.output, layer.kind, layer.window, clip, layer.count_include_pad)
+
+
+def integer_add(layer: FloatAdd, out: QFormat) -> Add:
+    """An addition that writes this format."""
+    return Add(layer.name, layer.inputs, layer.output, clip_bounds(out, *layer.clip))

@@ -1,0 +1,78 @@
+"""Which tensors share one format, and what is known of it before any value is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from quant.graph import FloatConv, FloatGraph, FloatPool
+from quant.network import Concat
+
+OUTPUT_BITS = 16
+"""Width of the network's outputs: at 8 bits, classes tie."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Tensors that share one format: those that meet in a Concat, and those around a max pooling.
+
+    sources: the members whose values are computed; the others hold copies of them.
+    output: whether this is one output of the network that no layer reads.
+    """
+
+    sources: tuple[str, ...]
+    bits: int
+    signed: bool
+    output: bool
+
+
+def non_negative(graph: FloatGraph, input_non_negative: bool) -> set[str]:
+    """The tensors that cannot be negative, by their clips and weights, whatever the input."""
+    found = {graph.input} if input_non_negative else set()
+    for layer in graph.layers:
+        clipped = not isinstance(layer, Concat) and layer.clip[0] is not None and layer.clip[0] >= 0
+        keeps = not isinstance(layer, FloatConv) or (layer.weight.min() >= 0 and layer.bias.min() >= 0)
+        if clipped or (keeps and all(name in found for name in layer.inputs)):
+            found.add(layer.output)
+    return found
+
+
+def group_tensors(graph: FloatGraph, data_bits: int, positive: set[str]) -> tuple[Mapping[str, Group], list[str]]:
+    """The group of each tensor, and a note for each output that could not be stored at 16 bits.
+
+    positive: the tensors that cannot be negative.
+    """
+    parent = {name: name for name in graph.shapes}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            name = parent[name]
+        return name
+
+    copies = set()
+    for layer in graph.layers:
+        if isinstance(layer, Concat) or (isinstance(layer, FloatPool) and layer.kind == "max"):
+            copies.add(layer.output)
+            for name in layer.inputs:
+                parent[root(name)] = root(layer.output)
+    read = {name for layer in graph.layers for name in layer.inputs}
+    members: dict[str, list[str]] = {}
+    for name in graph.shapes:
+        members.setdefault(root(name), []).append(name)
+    groups: dict[str, Group] = {}
+    notes: list[str] = []
+    for names in members.values():
+        outputs = [name for name in names if name in graph.outputs]
+        alone = len(names) == 1 and not any(name in read for name in names)
+        if outputs and not alone and data_bits < OUTPUT_BITS:
+            notes += [
+                f"output {name} has {data_bits} bits: it shares the format of what layers read" for name in outputs
+            ]
+        group = Group(
+            sources=tuple(name for name in names if name not in copies),
+            bits=OUTPUT_BITS if outputs and alone else data_bits,
+            signed=not all(name in positive for name in names),
+            output=bool(outputs) and alone,
+        )
+        groups.update(dict.fromkeys(names, group))
+    return groups, notes

@@ -1,0 +1,107 @@
+"""Weight phase of Qiu et al. 2016: the fractional lengths with the least total error of the weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from quant.calibration import Progress
+from quant.fixedpoint import QFormat, dequantize, quantize
+from quant.graph import FloatConv
+
+Granularity = Literal["channel", "layer"]
+
+NEIGHBOURS = (0, 1, 2, 3, -1)
+"""Tried around the fractional length that avoids overflow, in this order; the first of equals wins."""
+
+SLICE = 1 << 21
+"""Weights whose errors are computed at a time."""
+
+
+def overflow_free_frac(low: float, high: float, bits: int, signed: bool = True) -> int | None:
+    """The largest fractional length at which no value in [low, high] saturates once rounded; None for zero alone.
+
+    An unsigned format holds negative values as 0, whatever its fractional length: they do not count.
+    """
+    fmt = QFormat(bits, 0, signed)
+    low = min(low, 0.0) if signed else 0.0
+    if max(-low, high) <= 0:
+        return None
+    frac = bits + 1 - math.frexp(max(-low, high))[1]  # scales the larger to at least 2**bits: too far
+    while round(math.ldexp(high, frac)) > fmt.high or round(math.ldexp(low, frac)) < fmt.low:
+        frac -= 1
+    return frac
+
+
+def channel_errors(weight: np.ndarray, fmt: QFormat) -> np.ndarray:
+    """sum |W - W(fmt)| of each output channel.  weight: float (O, ...).  Returns float64 (O,)."""
+    rows = np.asarray(weight, np.float64).reshape(len(weight), -1)
+    return np.abs(rows - dequantize(quantize(rows, fmt), fmt.frac)).sum(1)
+
+
+def best_fracs(weight: np.ndarray, bits: int) -> np.ndarray:
+    """The fractional length of each output channel.
+
+    weight: float (O, ...).  Returns int64 (O,).  An all-zero channel, which any format holds, gets the
+    largest of the others, so that its bias is held as finely as any.
+    """
+    fracs = np.zeros(len(weight), np.int64)
+    rows = weight.reshape(len(weight), -1)
+    starts = [overflow_free_frac(float(row.min()), float(row.max()), bits) for row in rows]
+    for start in sorted({s for s in starts if s is not None}):
+        members = np.array([i for i, s in enumerate(starts) if s == start])
+        for part in np.array_split(members, -(-rows[members].size // SLICE)):
+            errors = [channel_errors(rows[part], QFormat(bits, start + n)) for n in NEIGHBOURS]
+            fracs[part] = start + np.array(NEIGHBOURS)[np.argmin(errors, axis=0)]
+    zero = np.array([s is None for s in starts])
+    if zero.any() and not zero.all():
+        fracs[zero] = fracs[~zero].max()
+    return fracs
+
+
+def best_common_frac(weights: Iterable[np.ndarray], bits: int) -> int:
+    """The one fractional length for all these weights, float arrays (O, ...); 0 where all are zero."""
+    weights = list(weights)
+    start = overflow_free_frac(min(float(w.min()) for w in weights), max(float(w.max()) for w in weights), bits)
+    if start is None:
+        return 0
+    errors = [sum(_total_error(w, QFormat(bits, start + n)) for w in weights) for n in NEIGHBOURS]
+    return start + NEIGHBOURS[int(np.argmin(errors))]
+
+
+def _total_error(weight: np.ndarray, fmt: QFormat) -> float:
+    pieces = np.array_split(weight, min(len(weight), -(-weight.size // SLICE)))
+    return float(sum(channel_errors(piece, fmt).sum() for piece in pieces))
+
+
+def weight_fracs(
+    layers: Sequence[FloatConv],
+    bits: Mapping[str, int],
+    granularity: Granularity,
+    static: bool,
+    progress: Progress | None = None,
+) -> dict[str, np.ndarray]:
+    """The weight phase over a network: int64 (O,) by layer name.
+
+    bits: weight width of each layer.  granularity: one fractional length for each output channel, or as
+    published one for each layer.  static: one for all layers (of one width).
+    """
+    common: dict[int, int] = {}
+    if static:
+        for width in sorted(set(bits.values())):
+            common[width] = best_common_frac([x.weight for x in layers if bits[x.name] == width], width)
+    fracs = {}
+    for done, layer in enumerate(layers, 1):
+        width = bits[layer.name]
+        if static:
+            fracs[layer.name] = np.full(len(layer.weight), common[width], np.int64)
+        elif granularity == "layer":
+            fracs[layer.name] = np.full(len(layer.weight), best_common_frac([layer.weight], width), np.int64)
+        else:
+            fracs[layer.name] = best_fracs(layer.weight, width)
+        if progress:
+            progress("weight formats", done, len(layers))
+    return fracs
