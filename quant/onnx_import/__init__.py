@@ -45,7 +45,9 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[in
     except BadInput as error:
         raise BadInput(f"{label}: {error}") from error
     values = output_values(lowering, label)
-    program = Program(lowering.steps, lowering.shapes, tuple(value.tensor for value in values))
+    program = Program(
+        lowering.steps, lowering.shapes, tuple(value.tensor for value in values), made_up=lowering.made_up
+    )
     fuse(program)
     name = label if isinstance(source, onnx.ModelProto) else Path(source).stem
     metadata = {entry.key: entry.value for entry in model.metadata_props}

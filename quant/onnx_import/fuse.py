@@ -78,7 +78,8 @@ def scaled(conv: FloatConv, affine: Affine) -> FloatConv:
     """The convolution followed by the affine step.  Computed in float64."""
     weight = conv.weight.astype(np.float64) * affine.scale.reshape(-1, 1, 1, 1)
     bias = conv.bias.astype(np.float64) * affine.scale + affine.shift
-    return replace(conv, weight=weight.astype(np.float32), bias=bias.astype(np.float32), output=affine.output)
+    with np.errstate(over="ignore"):  # `load` reports infinite weights by the layer's name
+        return replace(conv, weight=weight.astype(np.float32), bias=bias.astype(np.float32), output=affine.output)
 
 
 def merge_padding(program: Program) -> None:

@@ -48,7 +48,7 @@ def live_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
 
 
 class Lowering:
-    """The state of lowering one graph.  `steps`, `shapes` and `values` are the result."""
+    """The state of lowering one graph.  `steps`, `shapes`, `values` and `made_up` are the result."""
 
     def __init__(self, model: onnx.ModelProto, input_shape: tuple[int, ...], input_name: str) -> None:
         self.opset = opset(model)
@@ -59,6 +59,7 @@ class Lowering:
         self.computed: dict[str, np.ndarray] = {}
         self.steps: list[Step] = []
         self.names: set[str] = set()
+        self.made_up: set[str] = set()
         self.problems: list[str] = []
         self.inferred = {
             value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)

@@ -27,6 +27,9 @@ def conv(node: Node) -> None:
         raise NotSupportedError(f"its kernel has {weight.ndim - 2} dimensions, only 2 are supported")
     groups = int(node.attributes.get("group", 1))
     bias = node.array(2).astype(np.float32) if node.has(2) else np.zeros(len(weight), np.float32)
+    if weight.shape[1] * groups != shape[0] or len(weight) % groups or bias.shape != weight.shape[:1]:
+        text = f"weights {weight.shape}, bias {bias.shape}, groups {groups}"
+        raise NotSupportedError(f"{text} do not fit its input of {shape[0]} channels")
     window, _ = read_window(node, shape, (weight.shape[2], weight.shape[3]))
     node.emit(
         FloatConv(node.name, value.tensor, node.output, weight, bias, window, groups),
@@ -37,7 +40,9 @@ def conv(node: Node) -> None:
 def gemm(node: Node) -> None:
     if node.attributes.get("transA", 0):
         raise NotSupportedError("transA = 1")
-    matrix = node.array(1).astype(np.float64) * float(node.attributes.get("alpha", 1.0))
+    matrix, alpha = node.array(1), float(node.attributes.get("alpha", 1.0))
+    if alpha != 1:
+        matrix = matrix.astype(np.float64) * alpha
     if not node.attributes.get("transB", 0):
         matrix = matrix.T
     bias = np.zeros(len(matrix))
@@ -50,7 +55,7 @@ def gemm(node: Node) -> None:
 
 
 def matmul(node: Node) -> None:
-    matrix = node.array(1).astype(np.float64)
+    matrix = node.array(1)
     if matrix.ndim != 2:
         raise NotSupportedError(f"its constant has {matrix.ndim} dimensions")
     fully_connected(node, matrix.T, np.zeros(matrix.shape[1]))
@@ -62,6 +67,8 @@ def fully_connected(node: Node, matrix: np.ndarray, bias: np.ndarray) -> None:
     if len(value.own) != 1:
         raise NotSupportedError("its input is not flattened")
     shape = node.shape(value)
+    if matrix.shape[1] != value.own[0]:
+        raise NotSupportedError(f"weights for {matrix.shape[1]} inputs do not fit its input of {value.own[0]}")
     weight = np.ascontiguousarray(matrix.reshape(len(matrix), *shape), np.float32)
     node.emit(
         FloatConv(
@@ -134,6 +141,8 @@ def batch_normalization(node: Node) -> None:
     if node.attributes.get("training_mode", 0) or any(node.used(index) for index in range(1, 5)):
         raise NotSupportedError("training mode")
     scale, offset, mean, variance = (node.array(index).astype(np.float64) for index in range(1, 5))
+    if any(part.shape != (node.shape(value)[0],) for part in (scale, offset, mean, variance)):
+        raise NotSupportedError(f"its parameters do not fit its input of {node.shape(value)[0]} channels")
     divisor = np.sqrt(np.maximum(variance + float(node.attributes.get("epsilon", 1e-5)), 0))
     if not divisor.all():
         raise NotSupportedError("its variance is not positive")

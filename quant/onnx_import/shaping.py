@@ -18,6 +18,8 @@ def concat(node: Node) -> None:
         raise NotSupportedError("works on a flattened map")
     if len(values) == 1:
         return node.rebind(values[0])
+    if any(value.own[1:] != values[0].own[1:] for value in values):
+        raise NotSupportedError(f"its inputs differ in size: {', '.join(str(value.own) for value in values)}")
     own = (sum(value.own[0] for value in values), *values[0].own[1:])
     node.emit(Concat(node.name, tuple(value.tensor for value in values), node.output), own)
 
@@ -57,7 +59,9 @@ def new_shape(node: Node, old: tuple[int, ...]) -> tuple[int, ...]:
         rank = len(old) + len(axes)
         places, rest = {axis % rank for axis in axes}, iter(old)
         return tuple(1 if axis in places else next(rest) for axis in range(rank))
-    places = {axis % len(old) for axis in axes} or {axis for axis in range(1, len(old)) if old[axis] == 1}
+    places = {axis % len(old) for axis in axes} or {axis for axis, size in enumerate(old) if size == 1}
+    if 0 in places:
+        raise NotSupportedError("squeezes the batch")
     return tuple(size for axis, size in enumerate(old) if axis not in places)
 
 
@@ -119,6 +123,7 @@ def emit_pad(node: Node, value: Value, begin: list[int], end: list[int]) -> None
         node.emit(step, own)
         if not spatial:
             return
+        node.lowering.made_up.add(inner)
         value, channels = Value(inner, own, inner), len(order)
     node.emit(
         ZeroPad(node.name, value.tensor, node.output, (begin[1], begin[2], end[1], end[2])),

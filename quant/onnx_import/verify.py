@@ -70,7 +70,9 @@ def difference(ours: np.ndarray, reference: np.ndarray) -> float:
 
 
 def with_outputs(model: onnx.ModelProto, tensors: list[str]) -> onnx.ModelProto:
-    """The model with more of its tensors as outputs."""
+    """The model with more of its tensors as outputs; without node names, which ONNX Runtime wants unique."""
+    for node in model.graph.node:
+        node.name = ""
     present = {value.name for value in model.graph.output}
     extra = [name for name in dict.fromkeys(tensors) if name not in present]
     model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in extra)

@@ -200,7 +200,7 @@ class Writer:
     def write_bias(self, layer: Conv) -> str:
         name = f"{layer.name}.bias"
         bias = np.asarray(layer.bias, np.int64)
-        if bias.size and not (-(2**31) <= bias.min() and bias.max() < 2**31):
+        if bias.size and not (bias.min() >= -(2**31) and bias.max() < 2**31):
             worst = int(bias[np.abs(bias).argmax()])
             raise BadInput(f"layer {layer.name}: the bias {worst} does not fit the int32 of a quantized file")
         integers = self.constant(f"{name}{form.QUANTIZED}", bias.astype(np.int32))
