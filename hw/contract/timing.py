@@ -13,7 +13,7 @@ ACCUMULATE_LATENCY = 4
 """A partial sum must not be revisited sooner: read, add, write."""
 COMPUTE_LATENCY = 12
 """From issuing a pixel's address to the cycle in which its result is written to a buffer."""
-SWAP_DELAY = 4
+SWAP_DELAY = 1
 """From a pass's first address to the cycle in which its weights take their place in the array."""
 POOL_LATENCY = 6
 """From issuing a pixel's last tap to the cycle in which a maximum is written."""

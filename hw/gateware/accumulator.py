@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Array, Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -20,11 +20,11 @@ SHIFT_BITS = 7
 
 
 def lane_parameters(config: AcceleratorConfig) -> data.StructLayout:
-    """Parameters of one output channel, as far as they are kept: the accumulator wraps around."""
+    """Parameters of one output channel, as far as they are kept: the accumulator wraps around.  `shift` is signed."""
     return data.StructLayout(
         {
-            "bias": signed(config.acc_bits),
-            "shift": signed(SHIFT_BITS),
+            "bias": config.acc_bits,
+            "shift": SHIFT_BITS,
             "residual_shift": range(config.acc_bits),
         }
     )
@@ -64,7 +64,7 @@ class Parameters(wiring.Component):
             start = 8 * PARAMETER_BYTES * lane
             for name, offset in (("bias", 0), ("shift", 48), ("residual_shift", 56)):
                 for which in range(2):
-                    target = self.sets[which][lane][name].as_value()
+                    target = self.sets[which][lane][name]
                     for low in range(0, len(target), 32):
                         part = target[low : low + 32]
                         index, bit = divmod(start + offset + low, beat_bits)
@@ -124,8 +124,8 @@ class Accumulator(wiring.Component):
             memory.write.data.eq(self.totals),
         ]
         kept = data.View(data.ArrayLayout(signed(bits), lanes), memory.read_data)
-        shifts = Array(self.parameters)[self.set]
-        biases = Array(self.parameters)[stages[1].set]
+        shifts = self.parameters[self.set]
+        biases = self.parameters[stages[1].set]
         for i in range(lanes):
             byte = self.residual.word_select(i, 8)
             residual = Cat(byte, byte[7] & self.residual_signed).as_signed()

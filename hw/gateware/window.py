@@ -30,8 +30,8 @@ class Raster(wiring.Component):
 
     Parameters: none.
     Members:
-        steps (in): stable from `load` to the walk's end; rows and columns at least 1.
-        load, start (in): the next cycle shows the first point, `start`.
+        load, start, steps (in): take `steps`, rows and columns at least 1; the next cycle shows the first
+            point, `start`.
         step (in): the next cycle shows the next point; `load` wins.  Not after the last point.
         point (out): the present one.  following (out): the one that `step` leads to.
         last (out): the present point is the last one.
@@ -39,17 +39,22 @@ class Raster(wiring.Component):
     Latency: one cycle; a point a cycle.
     """
 
-    steps: In(STEPS)
-    load: In(1)
-    start: In(POINT)
-    step: In(1)
-    point: Out(POINT)
-    following: Out(POINT)
-    last: Out(1)
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "steps": In(STEPS),
+                "load": In(1),
+                "start": In(POINT),
+                "step": In(1),
+                "point": Out(POINT),
+                "following": Out(POINT),
+                "last": Out(1),
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        steps, point, following = self.steps, self.point, self.following
+        steps, point, following = Signal(STEPS), self.point, self.following
         first_column = Signal(COORDINATE_BITS)
         next_row = Signal(16)  # address of the next row's first point
         columns_left, rows_left = Signal(12), Signal(12)
@@ -66,9 +71,10 @@ class Raster(wiring.Component):
             m.d.sync += [
                 point.eq(self.start),
                 first_column.eq(self.start.column),
-                next_row.eq(self.start.address + steps.row_address),
-                columns_left.eq(steps.columns - 1),
-                rows_left.eq(steps.rows - 1),
+                next_row.eq(self.start.address + self.steps.row_address),
+                columns_left.eq(self.steps.columns - 1),
+                rows_left.eq(self.steps.rows - 1),
+                steps.eq(self.steps),
             ]
         with m.Elif(self.step):
             m.d.sync += [point.eq(following), columns_left.eq(columns_left - 1)]
@@ -82,15 +88,13 @@ class Raster(wiring.Component):
 
 
 class Slots(wiring.Component):
-    """Walks a raster in a slot of time: a point every `pace` cycles, then nothing until the slot is long enough.
+    """Walks a raster in a slot of time: a point a cycle (or two), then nothing until the slot is long enough.
 
     Parameters: longest, the largest `minimum`.
     Members:
-        steps (in): stable from `load` to the slot's end.
-        load, start (in): the next cycle is the first of a slot whose first point is `start`; only while
-            idle or with `end`.
-        slow (in): two cycles a point.  minimum (in): least cycles of a slot, at least 1.  Both stable from
-            the slot's first cycle to its end.
+        load (in): the next cycle is the first of a slot; only while idle or with `end`.
+        start, steps (in): taken with `load`, as in `Raster`.
+        slow, minimum (in): taken with `load`: two cycles a point; least cycles of the slot, at least 1.
         point, valid (out): a point, in this cycle.  first, last (out): of the slot.
         end (out): the slot's last cycle.  busy (out): a slot is under way.
     Protocol: no back-pressure.
@@ -119,7 +123,8 @@ class Slots(wiring.Component):
         m = Module()
         m.submodules.raster = raster = Raster()
         pending = Signal()  # points are left
-        second = Signal()  # second cycle of a point
+        slow, second = Signal(), Signal()  # two cycles a point; this is the second one
+        minimum = Signal.like(self.minimum)
         step, walked = Signal(), Signal()
         age = Signal(range(self.longest + 1))  # cycles of the slot before this one, up to minimum - 1
         old = Signal()
@@ -129,16 +134,24 @@ class Slots(wiring.Component):
             raster.load.eq(self.load),
             raster.start.eq(self.start),
             raster.step.eq(step),
-            step.eq(pending & (second | ~self.slow)),
+            step.eq(pending & (second | ~slow)),
             walked.eq(~pending | (step & raster.last)),
-            old.eq(age + 1 >= self.minimum),
+            old.eq(age + 1 >= minimum),
             self.point.eq(raster.point),
             self.valid.eq(pending & ~second),
             self.last.eq(raster.last),
             self.end.eq(self.busy & walked & old),
         ]
         with m.If(self.load):
-            m.d.sync += [self.busy.eq(1), pending.eq(1), second.eq(0), age.eq(0), self.first.eq(1)]
+            m.d.sync += [
+                slow.eq(self.slow),
+                minimum.eq(self.minimum),
+                self.busy.eq(1),
+                self.first.eq(1),
+                pending.eq(1),
+                second.eq(0),
+                age.eq(0),
+            ]
         with m.Else():
             with m.If(self.end):
                 m.d.sync += self.busy.eq(0)
@@ -148,5 +161,5 @@ class Slots(wiring.Component):
                 m.d.sync += age.eq(age + 1)
             with m.If(step):
                 m.d.sync += self.first.eq(0)
-            m.d.sync += second.eq(pending & self.slow & ~second)
+            m.d.sync += second.eq(pending & slow & ~second)
         return m
