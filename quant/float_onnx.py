@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from quant.graph import Clip, FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
-from quant.network import Window
+from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
+from quant.network import Concat, Window
 
 OPSET = 17
 OPSET_DILATED_AVERAGE = 19
@@ -52,45 +52,46 @@ def window_attributes(window: Window) -> dict[str, Any]:
     return attributes | ({"dilations": list(window.dilation)} if window.dilation != (1, 1) else {})
 
 
+Operation = tuple[str, list[str], dict[str, Any]]
+"""Operator, inputs, attributes.  Every operation of a layer but the first also takes the result before it."""
+
+
 def add_layer(layer: FloatLayer, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]) -> None:
     """Append the nodes of one layer: what it computes, its residual, its clip."""
-    tensor = layer.output
-
-    def node(op: str, inputs: list[str], last: bool, role: str = "", **attributes: Any) -> str:
-        output = layer.output if last else f"{layer.output}/{role or op}"
-        nodes.append(helper.make_node(op, inputs, [output], f"{layer.name}{role and '/'}{role}", **attributes))
-        return output
 
     def constant(role: str, array: np.ndarray | float) -> str:
-        constants.append(numpy_helper.from_array(np.asarray(array, np.float32), f"{layer.output}/{role}"))
-        return f"{layer.output}/{role}"
+        name = f"{layer.output}/{role}"
+        constants.append(numpy_helper.from_array(np.asarray(array, np.float32), name))
+        return name
 
-    bounds: Clip = (None, None)
+    operations: list[Operation] = []
     if isinstance(layer, FloatConv):
-        bounds, residual = layer.clip, layer.residual
-        unclipped = bounds == (None, None)
         inputs = [layer.input, constant("weight", layer.weight), constant("bias", layer.bias)]
-        attributes = window_attributes(layer.window)
-        tensor = node("Conv", inputs, unclipped and residual is None, group=layer.groups, **attributes)
-        if residual is not None:
-            tensor = node("Add", [tensor, residual], unclipped, "add")
+        operations.append(("Conv", inputs, window_attributes(layer.window) | {"group": layer.groups}))
+        if layer.residual is not None:
+            operations.append(("Add", [layer.residual], {}))
     elif isinstance(layer, FloatPool):
-        bounds = layer.clip
-        attributes = window_attributes(layer.window)
-        if layer.kind == "average":
-            tensor = node("AveragePool", [layer.input], bounds == (None, None),
-                          count_include_pad=int(layer.count_include_pad), **attributes)  # fmt: skip
-        else:
-            tensor = node("MaxPool", [layer.input], bounds == (None, None), **attributes)
+        average = {"count_include_pad": int(layer.count_include_pad)} if layer.kind == "average" else {}
+        name = "AveragePool" if layer.kind == "average" else "MaxPool"
+        operations.append((name, [layer.input], window_attributes(layer.window) | average))
     elif isinstance(layer, FloatAdd):
-        bounds = layer.clip
-        tensor = node("Add", list(layer.inputs), bounds == (None, None))
+        operations.append(("Add", list(layer.inputs), {}))
     else:
-        node("Concat", list(layer.inputs), True, axis=1)
-    if bounds == (0, None):
-        node("Relu", [tensor], True, "relu")
-    elif bounds != (None, None):
-        limits = [
-            "" if bound is None else constant(role, bound) for role, bound in zip(("low", "high"), bounds, strict=True)
-        ]
-        node("Clip", [tensor, *limits], True, "clip")
+        operations.append(("Concat", list(layer.inputs), {"axis": 1}))
+    low, high = (None, None) if isinstance(layer, Concat) else layer.clip
+    if low == 0 and high is None:
+        operations.append(("Relu", [], {}))
+    elif low is not None or high is not None:
+        limits = ["" if low is None else constant("low", low), "" if high is None else constant("high", high)]
+        operations.append(("Clip", limits, {}))
+    chain(layer, operations, nodes)
+
+
+def chain(layer: FloatLayer, operations: list[Operation], nodes: list[onnx.NodeProto]) -> None:
+    """Append a node for each operation: the first has the layer's name, the last writes its tensor."""
+    before: list[str] = []
+    for place, (op, inputs, attributes) in enumerate(operations):
+        output = layer.output if place == len(operations) - 1 else f"{layer.output}/{op}"
+        name = f"{layer.name}/{op}" if place else layer.name
+        nodes.append(helper.make_node(op, before + inputs, [output], name, **attributes))
+        before = [output]

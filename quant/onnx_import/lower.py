@@ -76,6 +76,7 @@ class Lowering:
         self.values[name] = Value(name, own, name)
 
     def is_constant(self, name: str) -> bool:
+        """Whether a tensor is an initializer or was computed from some."""
         return name in self.computed or name in self.initializers
 
     def constant(self, name: str) -> np.ndarray:
@@ -94,6 +95,7 @@ class Lowering:
             raise UnsupportedNetwork(f"{label}: {what} not supported: {'; '.join(self.problems)}")
 
     def lower(self, node: onnx.NodeProto, handlers: dict[str, Callable[[Node], None]]) -> None:
+        """Lower one node; an unsupported one is noted in `problems`."""
         name = node.name or node.output[0]
         kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
         try:
@@ -155,6 +157,7 @@ class Lowering:
 
 
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of a node by name, as Python values."""
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
@@ -169,6 +172,7 @@ class Node:
 
     @property
     def output(self) -> str:
+        """Name of its first output."""
         return self.outputs[0]
 
     def has(self, index: int) -> bool:
@@ -176,6 +180,7 @@ class Node:
         return index < len(self.inputs) and self.inputs[index] != ""
 
     def is_constant(self, index: int) -> bool:
+        """Whether the input exists and is constant."""
         return self.has(index) and self.lowering.is_constant(self.inputs[index])
 
     def used(self, index: int) -> bool:
@@ -205,6 +210,7 @@ class Node:
         return value
 
     def shape(self, value: Value) -> tuple[int, int, int]:
+        """(C, H, W) of the tensor behind a value."""
         return self.lowering.shapes[value.tensor]
 
     def array(self, index: int, finite: bool = True) -> np.ndarray:
@@ -221,6 +227,7 @@ class Node:
         return array
 
     def integers(self, index: int) -> list[int]:
+        """The constant at an input, flattened."""
         return [int(value) for value in self.array(index).reshape(-1)]
 
     def emit(self, step: Step, own: tuple[int, ...]) -> None:

@@ -20,6 +20,7 @@ NO_BOUND = 3e38  # exporters write the largest float32 where they mean "no bound
 
 
 def conv(node: Node) -> None:
+    """A FloatConv; without bias it gets one of zeros."""
     value = node.map()
     shape = node.shape(value)
     weight = node.array(1).astype(np.float32)
@@ -38,6 +39,7 @@ def conv(node: Node) -> None:
 
 
 def gemm(node: Node) -> None:
+    """alpha * x B + beta * C as a fully connected layer."""
     if node.attributes.get("transA", 0):
         raise NotSupportedError("transA = 1")
     matrix, alpha = node.array(1), float(node.attributes.get("alpha", 1.0))
@@ -55,6 +57,7 @@ def gemm(node: Node) -> None:
 
 
 def matmul(node: Node) -> None:
+    """x times a constant matrix as a fully connected layer; a bias added to it later folds in."""
     matrix = node.array(1)
     if matrix.ndim != 2:
         raise NotSupportedError(f"its constant has {matrix.ndim} dimensions")
@@ -79,6 +82,7 @@ def fully_connected(node: Node, matrix: np.ndarray, bias: np.ndarray) -> None:
 
 
 def max_pool(node: Node) -> None:
+    """A FloatPool; what ceil_mode reaches beyond the map is padding, which never wins."""
     if node.used(1):
         raise NotSupportedError("its output Indices is used")
     value = node.map()
@@ -88,6 +92,7 @@ def max_pool(node: Node) -> None:
 
 
 def average_pool(node: Node) -> None:
+    """A FloatPool; refused where ceil_mode leaves the count of a window's elements to the runtime."""
     value = node.map()
     kernel = node.attributes["kernel_shape"]
     window, overhang = read_window(
@@ -103,16 +108,19 @@ def average_pool(node: Node) -> None:
 
 
 def global_average_pool(node: Node) -> None:
+    """An average over the whole map."""
     value = node.map()
     emit_pool(node, value, "average", Window(node.shape(value)[1:]), True)
 
 
 def global_max_pool(node: Node) -> None:
+    """A maximum over the whole map."""
     value = node.map()
     emit_pool(node, value, "max", Window(node.shape(value)[1:]), True)
 
 
 def reduce_mean(node: Node) -> None:
+    """A mean over rows and columns is an average over the whole map."""
     value = node.map()
     axes = node.integers(1) if node.has(1) else [int(axis) for axis in node.attributes.get("axes", [])]
     if sorted(axis % 4 for axis in axes) != [2, 3]:
@@ -121,6 +129,7 @@ def reduce_mean(node: Node) -> None:
 
 
 def emit_pool(node: Node, value: Value, kind: str, window: Window, include: bool, keep: bool = True) -> None:
+    """Append a pool, whose output is (C,) where `keep` is false."""
     channels, height, width = node.shape(value)
     own = (channels, *window.output_size(height, width)) if keep else (channels,)
     node.emit(
@@ -137,6 +146,7 @@ def emit_pool(node: Node, value: Value, kind: str, window: Window, include: bool
 
 
 def batch_normalization(node: Node) -> None:
+    """An Affine step, which `fuse` folds into the convolution before it."""
     value = node.data()
     if node.attributes.get("training_mode", 0) or any(node.used(index) for index in range(1, 5)):
         raise NotSupportedError("training mode")
@@ -150,6 +160,7 @@ def batch_normalization(node: Node) -> None:
 
 
 def emit_affine(node: Node, value: Value, scale: np.ndarray, shift: np.ndarray) -> None:
+    """Append x * scale + shift; scale and shift are (C,) or broadcast to it."""
     channels = node.shape(value)[0]
     if value.own[0] != channels:
         raise NotSupportedError("works on a flattened map")
@@ -158,6 +169,7 @@ def emit_affine(node: Node, value: Value, scale: np.ndarray, shift: np.ndarray) 
 
 
 def add(node: Node) -> None:
+    """Add, and Sum of two: a FloatAdd, or an Affine step where one operand is constant."""
     if node.is_constant(0) or node.is_constant(1):
         return with_constant(node)
     if len(node.inputs) != 2:
@@ -201,10 +213,12 @@ def per_channel(node: Node, index: int, value: Value) -> np.ndarray:
 
 
 def relu(node: Node) -> None:
+    """A clip at 0."""
     emit_activation(node, (0.0, None))
 
 
 def clip(node: Node) -> None:
+    """A clip by attributes (before opset 11) or constant inputs."""
     bounds: list[float | None] = []
     for index, key in ((1, "min"), (2, "max")):
         bound = node.array(index, finite=False).item() if node.has(index) else node.attributes.get(key)
@@ -218,6 +232,7 @@ def clip(node: Node) -> None:
 
 
 def emit_activation(node: Node, bounds: Clip) -> None:
+    """Append a clip; bounds that bound nothing leave the tensor as it is."""
     value = node.data()
     if bounds == (None, None):
         return node.rebind(value)

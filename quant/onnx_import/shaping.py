@@ -10,6 +10,7 @@ from quant.onnx_import.steps import Select, ZeroPad
 
 
 def concat(node: Node) -> None:
+    """Along channels."""
     values = [node.data(index) for index in range(len(node.inputs))]
     axis = int(node.attributes["axis"]) % (len(values[0].own) + 1)
     if axis != 1:
@@ -25,6 +26,7 @@ def concat(node: Node) -> None:
 
 
 def identity(node: Node) -> None:
+    """Identity, Dropout, and Cast to float32: the input under another name."""
     if node.op == "Dropout" and node.used(1):
         raise NotSupportedError("its output mask is used")
     if node.op == "Dropout" and node.has(2) and node.array(2).any():
@@ -66,6 +68,7 @@ def new_shape(node: Node, old: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def reshaped(node: Node, old: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape, with its batch, that a Reshape gives: 0 keeps a size, -1 takes what is left."""
     target = node.integers(1)
     if not node.attributes.get("allowzero", 0):
         target = [old[axis] if size == 0 else size for axis, size in enumerate(target)]
@@ -74,6 +77,7 @@ def reshaped(node: Node, old: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def softmax(node: Node) -> None:
+    """Noted on the output that it makes; the host applies it."""
     value = node.data()
     axis = int(node.attributes.get("axis", -1 if node.opset >= 13 else 1)) % (len(value.own) + 1)
     if axis != 1 or (node.opset < 13 and np.prod(value.own[1:]) != 1):
@@ -84,6 +88,7 @@ def softmax(node: Node) -> None:
 
 
 def pad(node: Node) -> None:
+    """Constant zeros around rows and columns (ZeroPad) and channels (Select)."""
     mode = node.attributes.get("mode", b"constant").decode()
     if mode != "constant":
         raise NotSupportedError(f"mode {mode}; only constant is supported")
@@ -132,6 +137,7 @@ def emit_pad(node: Node, value: Value, begin: list[int], end: list[int]) -> None
 
 
 def slice_(node: Node) -> None:
+    """Parts of channels, rows and columns, with steps; of the batch only all of it."""
     value = node.data()
     old = (node.batch, *value.own)
     if "starts" in node.attributes:

@@ -25,6 +25,7 @@ class Activation:
 
     @property
     def inputs(self) -> tuple[str, ...]:
+        """The tensor that it reads."""
         return (self.input,)
 
 
@@ -40,6 +41,7 @@ class Affine:
 
     @property
     def inputs(self) -> tuple[str, ...]:
+        """The tensor that it reads."""
         return (self.input,)
 
 
@@ -61,6 +63,7 @@ class Select:
 
     @property
     def inputs(self) -> tuple[str, ...]:
+        """The tensor that it reads."""
         return (self.input,)
 
 
@@ -75,6 +78,7 @@ class ZeroPad:
 
     @property
     def inputs(self) -> tuple[str, ...]:
+        """The tensor that it reads."""
         return (self.input,)
 
 
@@ -104,17 +108,21 @@ class Program:
         return {step.output: step for step in self.steps}
 
 
-def depthwise(step: Activation | Affine | ZeroPad, scale: np.ndarray, shift: np.ndarray, pads: tuple[int, ...],
-              clip: Clip = (None, None)) -> FloatConv:  # fmt: skip
+def depthwise(
+    step: Activation | Affine | ZeroPad,
+    scale: np.ndarray,
+    shift: np.ndarray,
+    pads: tuple[int, int, int, int],
+    clip: Clip = (None, None),
+) -> FloatConv:
     """The 1x1 depthwise convolution that scales, shifts, pads and clips; scale and shift are (C,)."""
-    top, left, bottom, right = pads
     return FloatConv(
         name=step.name,
         input=step.input,
         output=step.output,
         weight=scale.astype(np.float32).reshape(-1, 1, 1, 1),
         bias=shift.astype(np.float32),
-        window=Window(pads=(top, left, bottom, right)),
+        window=Window(pads=pads),
         groups=len(scale),
         clip=clip,
     )

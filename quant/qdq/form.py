@@ -36,6 +36,7 @@ def stored_type(bits: int, signed: bool, what: str) -> int:
 
 
 def stored_bits(kind: int) -> int:
+    """Width of an ONNX type."""
     return STORED[kind][0]
 
 

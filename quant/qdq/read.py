@@ -35,12 +35,13 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Network:
     if not any(node.op_type == "QuantizeLinear" for node in model.graph.node):
         raise BadInput(f"{label}: not a quantized network: it has no QuantizeLinear nodes")
     try:
-        return Reader(model, the_input(model, label)).network()
+        return _Reader(model, the_input(model, label)).network()
     except (BadInput, UnsupportedNetwork) as error:
         raise type(error)(f"{label}: {error}") from error
 
 
 def label(node: onnx.NodeProto) -> str:
+    """A node in messages."""
     return f"{node.name or node.output[0]} ({node.op_type})"
 
 
@@ -52,7 +53,7 @@ def window(values: dict[str, Any], kernel: tuple[int, int]) -> Window:
     return Window(kernel, (down, across), (top, left, bottom, right), (rows, columns))
 
 
-class Reader:
+class _Reader:
     """The graph being read.
 
     tensors: what has been read so far.  names: the tensor that each QuantizeLinear's output holds.
@@ -247,9 +248,19 @@ class Reader:
             raise BadInput(f"{label(node)} has weights for {weight.shape[1] * groups} channels, its input {shape[0]}")
         bias = self.read_bias(node, weight_frac + self.tensors[source].fmt.frac)
         layer = Conv(
-            node.name, source, output, weight, weight_frac, bits, bias, size, groups, clip, residual,
-            "Gemm" if node.op_type == "Gemm" else "Conv",
-        )  # fmt: skip
+            name=node.name,
+            input=source,
+            output=output,
+            weight=weight,
+            weight_frac=weight_frac,
+            weight_bits=bits,
+            bias=bias,
+            window=size,
+            groups=groups,
+            clip=clip,
+            residual=residual,
+            op="Gemm" if node.op_type == "Gemm" else "Conv",
+        )
         return layer, (len(weight), *size.output_size(*shape[1:]))
 
     def read_weight(self, node: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray, int]:

@@ -39,7 +39,7 @@ def to_model(network: Network) -> onnx.ModelProto:
     Raises BadInput where the file cannot hold a number: more than 16 bits, a bias beyond int32, a scale
     beyond float32.  Raises ValueError for a network that contradicts itself.
     """
-    writer = Writer(network)
+    writer = _Writer(network)
     writer.write_input()
     for layer in network.layers:
         writer.write_layer(layer)
@@ -67,7 +67,7 @@ def input_shape(network: Network) -> tuple[int, ...]:
     return (shape[0],) if stated == str(shape[0]) and shape[1:] == (1, 1) else shape
 
 
-class Writer:
+class _Writer:
     """The growing graph.  `real` maps each tensor to its dequantized ONNX tensor, `rank` to that one's rank."""
 
     def __init__(self, network: Network) -> None:
