@@ -37,9 +37,12 @@ from xml.etree import ElementTree
 
 from sim.bench import objcache
 
-# Warnings stay errors.  Off are those that Yosys's output raises by its nature, and that say nothing about it:
-# it sizes every operator by its operands and leaves extension and truncation to Verilog's rules.
-LINT = ("-Wno-WIDTHEXPAND", "-Wno-WIDTHTRUNC")
+# Warnings stay errors.  Off are those that Yosys's output raises by its nature and that say nothing about a design: it
+# sizes every operator by its operands and leaves extension and truncation to Verilog's rules, compares with constants
+# beyond a signal's range, and writes priorities and defaults as overlapping and incomplete cases.
+LINT = tuple(
+    f"-Wno-{rule}" for rule in ("WIDTHEXPAND", "WIDTHTRUNC", "CASEINCOMPLETE", "CASEOVERLAP", "UNSIGNED", "CMPCONST")
+)
 
 # Files of this size compile in parallel and in bounded memory.
 SPLIT = ("--output-split", "5000", "--output-split-cfuncs", "500")
@@ -270,7 +273,7 @@ class _Design:
 
 def _complaints(top: str, log: Path) -> str:
     """The first lines of a build's log that say what is wrong."""
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    lines = _lines(log)
     telling = [line for line in lines if re.search(r"%(Error|Warning)|\berror:|undefined reference|No space", line)]
     shown = "\n  ".join((telling or lines[-10:])[:10])
     return f"building {top} failed:\n  {shown}\nthe whole log: {log}"
@@ -437,10 +440,14 @@ def _run(
     if failures:
         head = [f"{len(failures)} of {len(ran)} bench tests failed: {', '.join(failures)}"]
         head += [f"  {name}: {message}" for name, message in failures.items()]
+        head += [f"  {line}" for line in _lines(log) if re.search(r"%(Error|Fatal)", line)][:10]
     elif not ran and results.exists():
         head = [f"no test ran: {test_module} has none" + (f" named {testcase}" if testcase else "")]
     else:
-        head = [f"the simulation of {design.top} with {test_module} broke off", *_tail(log)]
+        head = [
+            f"the simulation of {design.top} with {test_module} broke off",
+            *(f"  {line}" for line in _lines(log)[-20:]),
+        ]
     where = f"seed {seed}; log {log}; waveform {waves or 'none (WAVES=1 records one)'}"
     raise BenchFailure("\n".join([*head, where, f"again: {_again(seed)}"]), tuple(failures), log, waves)
 
@@ -462,8 +469,8 @@ def _read_results(results: Path) -> tuple[tuple[str, ...], dict[str, str]]:
     return tuple(ran), failures
 
 
-def _tail(log: Path, lines: int = 20) -> list[str]:
-    return [f"  {line}" for line in log.read_text(errors="replace").splitlines()[-lines:]] if log.exists() else []
+def _lines(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines() if log.exists() else []
 
 
 def _again(seed: int) -> str:

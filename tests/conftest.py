@@ -1,0 +1,72 @@
+"""What every test may use: one seed for all randomness, and the labelled data that lies outside the repository."""
+
+from __future__ import annotations
+
+import os
+import random
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DEFAULT_SEED = 1
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", default=str(DEFAULT_SEED), help="seed of all randomness: a number, or `random`")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    text = str(config.option.seed)
+    if text == "random":
+        text = str(random.SystemRandom().randrange(2**31))
+    elif not text.isdecimal():
+        raise pytest.UsageError(f"--seed takes a number or `random`, not {text!r}")
+    config.option.seed = text  # workers of pytest-xdist take the number over
+    os.environ["SHIFTPOINT_SEED"] = text  # cocotb's simulations too
+    if config.getoption("hypothesis_seed", None) is None:
+        config.option.hypothesis_seed = text
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"seed: {config.option.seed} (repeat with --seed {config.option.seed})"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"):
+        terminalreporter.write_line(f"seed: {config.option.seed}; repeat with: make test SEED={config.option.seed}")
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The seed of this run."""
+    return int(request.config.option.seed)
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest, seed: int) -> np.random.Generator:
+    """A generator of its own for each test: the same numbers whatever runs before it."""
+    return np.random.default_rng([seed, zlib.crc32(request.node.nodeid.encode())])
+
+
+@pytest.fixture(autouse=True)
+def _seed_globals(request: pytest.FixtureRequest, seed: int) -> None:
+    mixed = zlib.crc32(f"{seed} {request.node.nodeid}".encode())
+    random.seed(mixed)
+    np.random.seed(mixed)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of labelled images and trained networks; a test that asks for it is skipped where there is none.
+
+    SHIFTPOINT_DATA names it; without that variable it is ../shared/data beside the repository.
+    """
+    named = os.environ.get("SHIFTPOINT_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"no labelled data: {folder} is not a folder (the variable SHIFTPOINT_DATA names another)")
+    return folder
