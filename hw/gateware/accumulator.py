@@ -50,7 +50,7 @@ class Parameters(wiring.Component):
             {
                 "write": In(1),
                 "set": In(1),
-                "index": In(range(d.parameter_beats)),
+                "index": In(range(d.parameter_beats + 1)),
                 "beat": In(8 * d.beat_bytes),
                 "sets": Out(data.ArrayLayout(lanes, 2)),
             }

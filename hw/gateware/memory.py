@@ -7,7 +7,7 @@ place gives no usable data (the attribute no_rw_check tells synthesis that nobod
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Const, Module, Signal
 from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -24,6 +24,15 @@ def write_port(depth: int, width: int, planes: int = 1) -> wiring.Signature:
     if planes > 1:
         members["plane"] = Out(range(planes))
     return wiring.Signature(members)
+
+
+def _kept(m: Module, value: Value) -> Value:
+    """A value of the cycle before, which may be 0 bits wide."""
+    if len(value) == 0:
+        return Const(0, 0)
+    kept = Signal(len(value))
+    m.d.sync += kept.eq(value)
+    return kept
 
 
 class DualPort(wiring.Component):
@@ -100,10 +109,8 @@ class BeatToWord(wiring.Component):
                 bank.write.data.eq(self.write.data.word_select(i % d.words_per_beat, bank.width)),
                 bank.read_address.eq(self.read_address[split_read:]),
             ]
-        selected = Signal(split_read)
-        m.d.sync += selected.eq(self.read_address[:split_read])
         everything = Cat(bank.read_data for bank in banks)
-        m.d.comb += self.read_data.eq(everything.word_select(selected, 8 * d.word_bytes))
+        m.d.comb += self.read_data.eq(everything.word_select(_kept(m, self.read_address[:split_read]), 8 * d.word_bytes))
         return m
 
 
@@ -115,7 +122,7 @@ class WordToBeat(wiring.Component):
     word b // beats_per_word.
     Parameters: config.  words: its depth, in words.
     Members: write (in): word address and word, see `write_port`.  read_address (in): beat address;
-    read_plane (in): which channels.  read_data (out): the beat of the address in the cycle before.
+    read_plane (in, where M > N): which channels.  read_data (out): the beat of the address in the cycle before.
     Protocol: none; both ports serve every cycle.
     Latency: a read takes one cycle; one word written and one beat read a cycle.
     """
@@ -123,21 +130,21 @@ class WordToBeat(wiring.Component):
     def __init__(self, config: AcceleratorConfig, words: int) -> None:
         self.config, self.words = config, words
         d = config.derived
-        super().__init__(
-            {
-                "write": In(write_port(words, 8 * config.oc_lanes)),
-                "read_address": In(exact_log2(words * d.beats_per_word // d.words_per_beat)),
-                "read_plane": In(range(d.planes)),
-                "read_data": Out(8 * d.beat_bytes),
-            }
-        )
+        members = {
+            "write": In(write_port(words, 8 * config.oc_lanes)),
+            "read_address": In(exact_log2(words * d.beats_per_word // d.words_per_beat)),
+            "read_data": Out(8 * d.beat_bytes),
+        }
+        if d.planes > 1:
+            members["read_plane"] = In(range(d.planes))
+        super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         d = self.config.derived
         split_write, split_read = exact_log2(d.words_per_beat), exact_log2(d.beats_per_word)
-        part = Signal(exact_log2(d.planes * d.beats_per_word))
-        m.d.sync += part.eq(Cat(self.read_address[:split_read], self.read_plane))
+        plane = self.read_plane if d.planes > 1 else Const(0, 0)
+        part = _kept(m, Cat(self.read_address[:split_read], plane))
         parts: list[Value] = []
         for i in range(d.words_per_beat):
             m.submodules[f"bank_{i}"] = bank = DualPort(8 * self.config.oc_lanes, self.words // d.words_per_beat)

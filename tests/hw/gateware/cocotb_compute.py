@@ -1,0 +1,315 @@
+"""What test_compute.py runs: random programs of SETUP and CONV against NumPy, and every cycle against the timing."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import cocotb
+import numpy as np
+
+from hw.contract import timing
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Instruction, Opcode, instruction
+from hw.contract.layout import parameters_of
+from quant.fixedpoint import requantize
+from tests.hw.gateware.helpers.build import settings
+from tests.hw.gateware.helpers.cycles import Cycles
+
+CONFIG: AcceleratorConfig = settings()["config"]
+SIZES = CONFIG.derived
+N, M = CONFIG.ic_lanes, CONFIG.oc_lanes
+
+
+@dataclass
+class Buffers:
+    """Contents of the buffers, as words (activation, residual) and bytes (weight)."""
+
+    activation: np.ndarray
+    weight: np.ndarray
+    residual: np.ndarray
+
+    @staticmethod
+    def randomized(rng: np.random.Generator) -> Buffers:
+        def corner_bytes(*shape: int) -> np.ndarray:
+            values = rng.integers(0, 256, shape)
+            corners = rng.choice([0, 1, 127, 128, 129, 255], shape)
+            return np.where(rng.random(shape) < 0.25, corners, values).astype(np.uint8)
+
+        return Buffers(
+            corner_bytes(CONFIG.activation_depth, N),
+            corner_bytes(CONFIG.weight_depth * SIZES.beat_bytes),
+            corner_bytes(CONFIG.residual_depth, M),
+        )
+
+
+@dataclass
+class Expectation:
+    """What the unit does, by cycle, when instruction i is at the queue's head from cycle `offered[i]` on."""
+
+    ready: dict[int, int] = field(default_factory=dict)
+    done: dict[int, int] = field(default_factory=dict)
+    starts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    outputs: dict[int, tuple[int, int]] = field(default_factory=dict)
+    pools: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def in_flight(self, cycle: int) -> int:
+        return sum(start < cycle <= end for start, end in zip(self.starts, self.ends, strict=True))
+
+
+class Reference:
+    """Executes instructions in NumPy and keeps their time by the rules of docs/architecture.md."""
+
+    def __init__(self, buffers: Buffers) -> None:
+        self.buffers = buffers
+        self.setup: Instruction | None = None
+        self.sums = np.zeros((0, M), np.int64)
+        self.shift = np.zeros(M, np.int64)
+        self.passes_end = 0
+        self.prepare_free = 0
+        self.occupied: list[tuple[int, int]] = []
+        self.expected = Expectation()
+
+    def run(self, program: list[Instruction], offered: list[int]) -> Expectation:
+        e = self.expected
+        for i, head in enumerate(program):
+            earliest = max(offered[i], e.starts[-1] + 1 if e.starts else 0)
+            start = earliest
+            while not self.is_ready(start):
+                start += 1
+            e.starts.append(start)
+            if head.opcode == Opcode.SETUP:
+                self.setup = head
+                e.ends.append(start + 1)
+                e.done.setdefault(start + 1, 0)
+            else:
+                e.ends.append(self.conv(head, start))
+                e.done[e.ends[-1]] = head.signal
+        return e
+
+    def is_ready(self, cycle: int) -> bool:
+        return cycle >= self.prepare_free and self.expected.in_flight(cycle) < 2
+
+    def conv(self, c: Instruction, start: int) -> int:
+        s = self.setup
+        pixels = c.out_rows * c.out_columns
+        passes = c.input_groups * s.kernel_rows * s.kernel_columns
+        begin = max(start + timing.compute_prepare(CONFIG, bool(c.first)), self.passes_end)
+        before, last = timing.compute_passes(CONFIG, passes, pixels, bool(c.last), bool(s.wide))
+        self.passes_end = begin + before + last
+        self.prepare_free = begin + before + timing.SWAP_DELAY + 1
+        self.occupied.append((start, self.prepare_free))
+        self.accumulate(c, pixels)
+        if c.last:
+            self.results(c, begin + before, pixels)
+        return self.passes_end + timing.COMPUTE_LATENCY
+
+    def accumulate(self, c: Instruction, pixels: int) -> None:
+        s, b = self.setup, self.buffers
+        base = c.weight_base * SIZES.beat_bytes
+        if c.first:
+            block = b.weight[(base + np.arange(8 * M)) % b.weight.size]
+            base += 8 * M
+            bias, self.shift, residual_shift = parameters_of(block)
+            self.sums = np.broadcast_to(bias, (pixels, M)).copy()
+            if c.residual:
+                words = b.residual[(c.residual_base + np.arange(pixels)) % CONFIG.residual_depth].astype(np.int64)
+                words = np.where(words > 127, words - 256, words) if s.residual_signed else words
+                self.sums += words << residual_shift
+        pad = (s.pad_value & 511 ^ 256) - 256
+        rows, columns = np.divmod(np.arange(pixels), c.out_columns)
+        for g in range(c.input_groups):
+            for ky in range(s.kernel_rows):
+                for kx in range(s.kernel_columns):
+                    address = c.activation_base + g * c.group_step + ky * s.tap_row_step + kx * s.dilation_columns
+                    address = address + rows * s.row_step + columns * s.stride_columns
+                    y = c.row_offset + ky * s.dilation_rows + rows * s.stride_rows
+                    x = c.column_offset + kx * s.dilation_columns + columns * s.stride_columns
+                    words = b.activation[address % CONFIG.activation_depth].astype(np.int64)
+                    words = np.where(words > 127, words - 256, words) if s.input_signed else words
+                    inside = (y >= 0) & (y < c.in_rows) & (x >= 0) & (x < s.in_columns)
+                    words = np.where(inside[:, None], words, pad)
+                    weights = b.weight[(base + np.arange(N * M)) % b.weight.size].view(np.int8).reshape(M, N)
+                    base += N * M
+                    self.sums += words @ weights.T.astype(np.int64)
+        half = 1 << (CONFIG.acc_bits - 1)
+        self.sums = ((self.sums + half) & (2 * half - 1)) - half
+
+    def results(self, c: Instruction, begin: int, pixels: int) -> None:
+        s = self.setup
+        values = requantize(self.sums, self.shift, s.low, s.high)
+        step = 2 if s.wide else 1
+        whole = SIZES.words_per_beat
+        for p in range(pixels):
+            at = begin + p * step + timing.COMPUTE_LATENCY
+            for part in range(step):
+                word = int.from_bytes(bytes((int(v) >> 8 * part) & 255 for v in values[p]), "little")
+                offset = p + part * (-(-pixels // whole) * whole)
+                if c.to_output:
+                    address = (c.output_base + offset) % CONFIG.output_depth
+                    self.expected.outputs[at + part] = (address, word)
+                if c.to_pool:
+                    address = (c.pool_base + offset) % CONFIG.pool_depth
+                    self.expected.pools[at + part] = (address, word)
+
+
+def some_setup(rng: random.Random, kernel: int) -> Instruction:
+    wide = rng.random() < 0.3
+    low, high = rng.choice([(-128, 127), (0, 255), (0, 6), (-3, 100), (-(2**17), 2**17 - 1)])
+    if wide:
+        low, high = rng.choice([(-32768, 32767), (0, 65535), (0, 1000), (-(2**17), 2**17 - 1)])
+    return instruction(
+        Opcode.SETUP,
+        kernel_rows=rng.randint(1, kernel),
+        kernel_columns=rng.randint(1, kernel),
+        stride_rows=rng.randint(0, 4),
+        stride_columns=rng.randint(0, 4),
+        dilation_rows=rng.randint(0, 3),
+        dilation_columns=rng.randint(0, 3),
+        row_step=rng.getrandbits(16),
+        tap_row_step=rng.getrandbits(16),
+        in_columns=rng.choice([1, 3, 8, 4095]),
+        pad_value=rng.choice([0, 0, 255, 127, rng.randint(-128, -1) & 0xFFFF]),
+        input_signed=rng.getrandbits(1),
+        residual_signed=rng.getrandbits(1),
+        wide=wide,
+        low=low,
+        high=high,
+    )
+
+
+def some_tile(rng: random.Random, buffers: Buffers, setup: Instruction) -> list[Instruction]:
+    """One to three CONVs that together make the results of a tile; puts its parameters into the buffer."""
+    longest = 16 if rng.random() < 0.6 else CONFIG.partial_sum_depth
+    rows = rng.randint(1, min(longest, 9))
+    columns = rng.randint(1, longest // rows)
+    chunks = rng.choice([1, 1, 1, 2, 3])
+    lane_beats = max(1, 8 // SIZES.beat_bytes)
+    program = []
+    for k in range(chunks):
+        first, last = k == 0, k == chunks - 1
+        weight_base = rng.randrange(0, 1 << 16, lane_beats)
+        if first:
+            put_parameters(rng, buffers, weight_base)
+        to_output = rng.random() < 0.8
+        program.append(
+            instruction(
+                Opcode.CONV,
+                signal=rng.getrandbits(4),
+                layer=rng.getrandbits(12),
+                activation_base=rng.getrandbits(16),
+                group_step=rng.getrandbits(16),
+                in_rows=rng.choice([1, 3, 8, 4095]),
+                row_offset=rng.randint(-4, 3),
+                column_offset=rng.randint(-4, 3),
+                out_rows=rows,
+                out_columns=columns,
+                input_groups=rng.choice([1, 1, 2, 3]),
+                weight_base=weight_base,
+                residual_base=rng.getrandbits(16),
+                output_base=rng.getrandbits(16),
+                pool_base=rng.getrandbits(16),
+                first=first,
+                last=last,
+                residual=rng.getrandbits(1),
+                to_output=to_output,
+                to_pool=not setup.wide and (not to_output or rng.random() < 0.3),
+            )
+        )
+    return program
+
+
+def put_parameters(rng: random.Random, buffers: Buffers, weight_base: int) -> None:
+    for lane in range(M):
+        at = weight_base * SIZES.beat_bytes + 8 * lane
+        bias = rng.randint(-(1 << 16), 1 << 16) if rng.random() < 0.7 else rng.randint(-(1 << 47), (1 << 47) - 1)
+        shift = rng.randint(-15, 48) if rng.random() < 0.3 else rng.randint(0, 14)
+        block = (bias & (1 << 48) - 1).to_bytes(6, "little") + bytes([shift & 255, rng.randrange(16)])
+        buffers.weight[(at + np.arange(8)) % buffers.weight.size] = np.frombuffer(block, np.uint8)
+
+
+async def fill(bench: Cycles, buffers: Buffers) -> None:
+    """Write all buffers through the ports of the load unit."""
+    beat = SIZES.beat_bytes
+    activation = buffers.activation.reshape(-1, beat)
+    weight = buffers.weight.reshape(-1, beat)
+    planes = buffers.residual.reshape(-1, SIZES.planes, N).transpose(1, 0, 2).reshape(SIZES.planes, -1, beat)
+    residual = [(p, a, planes[p, a]) for p in range(SIZES.planes) for a in range(planes.shape[1])]
+    for i in range(max(len(activation), len(weight), len(residual))):
+        for name, data in (("activation", activation), ("weight", weight)):
+            bench.set(**{f"{name}_write__enable": i < len(data)})
+            if i < len(data):
+                value = int.from_bytes(data[i].tobytes(), "little")
+                bench.set(**{f"{name}_write__address": i, f"{name}_write__data": value})
+        bench.set(residual_write__enable=i < len(residual))
+        if i < len(residual):
+            plane, address, data = residual[i]
+            bench.set(residual_write__address=address, residual_write__data=int.from_bytes(data.tobytes(), "little"))
+            if SIZES.planes > 1:
+                bench.set(residual_write__plane=plane)
+        await bench.step()
+    bench.set(activation_write__enable=0, weight_write__enable=0, residual_write__enable=0)
+
+
+async def prepare(dut, buffers: Buffers) -> Cycles:
+    bench = Cycles(dut)
+    bench.set(valid=0, instruction=0)
+    await bench.reset()
+    await fill(bench, buffers)
+    bench.now = 0
+    return bench
+
+
+async def compare(bench: Cycles, program: list[Instruction], offered: list[int], reference: Reference) -> None:
+    """Offer the program and hold every cycle to the reference."""
+    expected = reference.run(program, offered)
+    occupied = reference.occupied
+    head = 0
+    for cycle in range(max(expected.ends) + 4):
+        offer = head < len(program) and cycle >= offered[head]
+        bench.set(valid=offer, instruction=int.from_bytes(program[head].encode(), "little") if offer else 0)
+        await bench.settle()
+        flight = expected.in_flight(cycle)
+        bench.expect("in_flight", flight, bench.get("in_flight"))
+        bench.expect("ready", int(flight < 2 and not any(a < cycle < b for a, b in occupied)), bench.get("ready"))
+        done = bench.get("done")
+        bench.expect("done", int(cycle in expected.done), done)
+        if done:
+            bench.expect("signal", expected.done[cycle], bench.get("signal"))
+        for name, writes in (("output_write", expected.outputs), ("pool_write", expected.pools)):
+            actual = None
+            if bench.get(f"{name}__enable"):
+                actual = (bench.get(f"{name}__address"), bench.get(f"{name}__data"))
+            bench.expect(f"{name} (address, data)", writes.get(cycle), actual)
+        bench.expect("illegal", 0, bench.get("illegal"))
+        if offer and bench.get("ready"):
+            bench.expect(f"start of instruction {head}, {program[head]}", expected.starts[head], cycle)
+            head += 1
+        await bench.clock()
+    bench.expect("instructions taken", len(program), head)
+
+
+def some_program(rng: random.Random, buffers: Buffers, tiles: int) -> list[Instruction]:
+    program: list[Instruction] = []
+    for _ in range(tiles):
+        if not program or rng.random() < 0.4:
+            for _ in range(rng.choice([1, 1, 2])):
+                program.append(setup := some_setup(rng, 3))
+        program += some_tile(rng, buffers, setup)
+    return program
+
+
+@cocotb.test()
+async def random_programs(dut):
+    """Overlapping instructions, with and without gaps between them."""
+    rng = random.Random(cocotb.RANDOM_SEED)
+    for gap in (0, 5, 60):
+        buffers = Buffers.randomized(np.random.default_rng(rng.getrandbits(32)))
+        program = some_program(rng, buffers, settings()["tiles"])
+        bench = await prepare(dut, buffers)
+        offered, at = [], 3
+        for _ in program:
+            at += rng.randint(0, gap)
+            offered.append(at)
+        await compare(bench, program, offered, Reference(buffers))

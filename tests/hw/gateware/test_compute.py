@@ -1,0 +1,28 @@
+"""The compute unit: results against NumPy, and each cycle against hw/contract/timing.py."""
+
+import pytest
+
+from hw.contract.config import AcceleratorConfig
+from hw.gateware.compute import Compute
+from tests.hw.gateware.helpers.build import run
+
+# Shallow buffers, so that addresses wrap often.
+SHALLOW = {
+    "partial_sum_depth": 64,
+    "activation_depth": 256,
+    "weight_depth": 256,
+    "residual_depth": 128,
+    "output_depth": 128,
+    "pool_depth": 64,
+}
+CONFIGS = [
+    AcceleratorConfig("word_is_beat", 4, 4, 32, **SHALLOW),
+    AcceleratorConfig("two_words_a_beat", 8, 16, 128, acc_bits=48, **SHALLOW),
+    AcceleratorConfig("two_beats_a_word", 8, 8, 32, **SHALLOW),
+    AcceleratorConfig("block_is_beat", 4, 4, 128, **SHALLOW),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.name)
+def test_random_programs(config):
+    run(Compute(config), f"compute_{config.name}", "cocotb_compute", config=config, tiles=25)
