@@ -1,0 +1,70 @@
+"""Splitting a row of beats into bursts."""
+
+from __future__ import annotations
+
+from amaranth import Module, Mux, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import AcceleratorConfig
+from hw.gateware.interfaces import ADDRESS_BITS, BEATS_BITS, PAGE_BITS, size_of
+
+LONGEST = 256
+"""Beats of the longest burst of AXI4."""
+
+
+class BurstSplitter(wiring.Component):
+    """Cuts a row of beats into bursts: the longest within the row, `max_burst` and the 4 KiB page.
+
+    Parameters: config.  bits: width of a row's length.
+    Members:
+        begin (in): in the next cycle the present burst is the first one of this row: `row.position`, the
+            beat in memory where it begins, and `row.beats`, its length, at least 1.  Wins over `advance`.
+        advance (in): the next cycle shows the burst after this one.  Not on the last one.
+        burst (out): the present one: `position` in beats, and `beats`.  last (out): the row ends with it.
+    Protocol: none; obeys every cycle.
+    Latency: one cycle; a burst a cycle.
+    """
+
+    def __init__(self, config: AcceleratorConfig, bits: int) -> None:
+        self.config, self.bits = config, bits
+        position = ADDRESS_BITS - size_of(config)
+        super().__init__(
+            {
+                "begin": In(1),
+                "row": In(data.StructLayout({"position": position, "beats": bits})),
+                "advance": In(1),
+                "burst": Out(data.StructLayout({"position": position, "beats": BEATS_BITS})),
+                "last": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        page_bits = PAGE_BITS - size_of(self.config)
+        page = 1 << page_bits
+        longest = min(self.config.max_burst, LONGEST, page)
+        position = Signal.like(self.row.position)
+        remaining = Signal(self.bits)
+        page_left = Signal(range(page + 1))  # beats from `position` to the page's end
+        room = Signal(range(longest + 1))  # the longest burst from there, were the row endless
+        following = Signal(range(page + 1))
+
+        m.d.comb += [
+            self.last.eq(remaining <= room),
+            self.burst.position.eq(position),
+            self.burst.beats.eq(Mux(self.last, remaining, room)),
+        ]
+        with m.If(self.begin):
+            m.d.comb += following.eq(page - self.row.position[:page_bits])
+            m.d.sync += [position.eq(self.row.position), remaining.eq(self.row.beats)]
+        with m.Else():
+            m.d.comb += following.eq(Mux(page_left == room, page, page_left - room))
+        with m.If(self.advance & ~self.begin):
+            m.d.sync += [position.eq(position + room), remaining.eq(remaining - room)]
+        with m.If(self.begin | self.advance):
+            m.d.sync += [
+                page_left.eq(following),
+                room.eq(Mux(following < longest, following, longest)),
+            ]
+        return m

@@ -1,0 +1,69 @@
+"""The semaphores through which the units meet."""
+
+from __future__ import annotations
+
+from amaranth import Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.gateware.interfaces import UNITS
+
+MASKS = data.ArrayLayout(UNITS, UNITS)
+"""A mask of units for each unit."""
+
+TOKEN_BITS = 12
+"""Width of a semaphore.
+
+It holds the tokens given minus those taken.  Of the instructions dispatched, at most `queue_depth` wait in
+a unit's queue; so it stays below 2**TOKEN_BITS if no prefix of the program gives more than
+2**TOKEN_BITS - 1 - queue_depth tokens beyond those that the same prefix takes.  (Tokens given later than
+they are taken never exceed that.)
+"""
+
+
+class Semaphores(wiring.Component):
+    """Twelve counters of tokens, one for each ordered pair of units.
+
+    Parameters: bits, width of a counter.
+    Members:
+        done (in): a bit for each unit; it gives a token to each unit in its mask `signal` (in).
+        take (in): for each unit, of which others it takes a token; only of those that are `available`.
+        available (out): for each unit, of which others there are tokens; registers show it.
+        overflow (out): a counter is full and would rise; a correct program never gets there.
+    Protocol: none; obeys every cycle.  A unit's bit in its own masks means nothing.
+    Latency: a token given can be taken in the next cycle; a token of every pair a cycle.
+    """
+
+    def __init__(self, bits: int = TOKEN_BITS) -> None:
+        self.bits = bits
+        super().__init__(
+            {
+                "done": In(UNITS),
+                "signal": In(MASKS),
+                "take": In(MASKS),
+                "available": Out(MASKS),
+                "overflow": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for giver in range(UNITS):
+            for taker in range(UNITS):
+                if giver == taker:
+                    m.d.comb += self.available[taker][giver].eq(1)
+                    continue
+                tokens = Signal(self.bits, name=f"tokens_{giver}_{taker}")
+                gives, takes = Signal(name=f"gives_{giver}_{taker}"), Signal(name=f"takes_{giver}_{taker}")
+                m.d.comb += [
+                    gives.eq(self.done[giver] & self.signal[giver][taker]),
+                    takes.eq(self.take[taker][giver]),
+                    self.available[taker][giver].eq(tokens != 0),
+                ]
+                with m.If(gives & ~takes):
+                    m.d.sync += tokens.eq(tokens + 1)
+                    with m.If(tokens.all()):
+                        m.d.comb += self.overflow.eq(1)
+                with m.If(takes & ~gives):
+                    m.d.sync += tokens.eq(tokens - 1)
+        return m
