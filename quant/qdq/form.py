@@ -6,6 +6,7 @@ import math
 
 import ml_dtypes
 import numpy as np
+import onnx
 from onnx import TensorProto
 
 from quant.errors import BadInput
@@ -35,6 +36,14 @@ def stored_type(bits: int, signed: bool, what: str) -> int:
     raise BadInput(f"{what} has {bits} bits; a quantized file holds at most 16")
 
 
+def integer_type(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> int:
+    """ONNX type of a QuantizeLinear's result: that of its zero point, else its output_dtype, else uint8."""
+    if len(node.input) > 2 and node.input[2] in constants:
+        return constants[node.input[2]].data_type
+    stated = [attribute.i for attribute in node.attribute if attribute.name == "output_dtype" and attribute.i]
+    return stated[0] if stated else TensorProto.UINT8
+
+
 def stored_bits(kind: int) -> int:
     """Width of an ONNX type."""
     return STORED[kind][0]
@@ -60,8 +69,8 @@ def exponent(scale: float, what: str) -> int:
     )
 
 
-def full_range(fmt: QFormat) -> tuple[int, int]:
-    """Bounds of the type that stores the format: at its own width they need no clip."""
-    width = stored_bits(stored_type(fmt.bits, fmt.signed, str(fmt)))
+def full_range(fmt: QFormat, what: str) -> tuple[int, int]:
+    """Bounds of the type that stores the format: at its own width they need no clip.  Errors as `stored_type`."""
+    width = stored_bits(stored_type(fmt.bits, fmt.signed, what))
     whole = QFormat(width, fmt.frac, fmt.signed)
     return whole.low, whole.high

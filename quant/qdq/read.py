@@ -80,6 +80,9 @@ class _Reader:
                 layer = self.read_quantize(node)
                 layers.extend([] if layer is None else [layer])
         outputs = [self.read_output(value.name) for value in self.graph.output]
+        for node in list(self.unread.values()):
+            if node.op_type == "DequantizeLinear" and node.input[0] in self.names:
+                self.take(node.output[0])  # of a tensor that nothing reads
         if self.unread:
             nodes = ", ".join(label(node) for node in self.unread.values())
             raise UnsupportedNetwork(f"nodes that belong to no quantized layer: {nodes}")
@@ -141,9 +144,7 @@ class _Reader:
         frac = self.fracs(node, f"tensor {name}")
         if frac.ndim:
             raise BadInput(f"tensor {name} has {frac.size} scales; only weights have one for each channel")
-        kind = attributes(node).get("output_dtype", 0) or onnx.TensorProto.UINT8
-        if len(node.input) > 2 and node.input[2]:
-            kind = self.constants[node.input[2]].data_type
+        kind = form.integer_type(node, self.constants)
         if kind not in form.STORED:
             raise UnsupportedNetwork(f"tensor {name} is of type {onnx.TensorProto.DataType.Name(kind).lower()}")
         bits, signed, _ = form.STORED[kind]
@@ -232,7 +233,7 @@ class _Reader:
     def read_conv(
         self, node: onnx.NodeProto, output: str, clip: tuple[int, int], residual: str | None
     ) -> tuple[Layer, tuple[int, int, int]]:
-        values = attributes(node)
+        values = self.padding_stated(node)
         source = self.tensor(node, node.input[0])
         shape = self.tensors[source].shape
         weight, weight_frac, bits = self.read_weight(node)
@@ -262,6 +263,13 @@ class _Reader:
             op="Gemm" if node.op_type == "Gemm" else "Conv",
         )
         return layer, (len(weight), *size.output_size(*shape[1:]))
+
+    def padding_stated(self, node: onnx.NodeProto) -> dict[str, Any]:
+        """The attributes of a Conv or pool, of which none leaves the padding to be computed."""
+        values = attributes(node)
+        if values.get("ceil_mode", 0) or values.get("auto_pad", b"NOTSET") != b"NOTSET":
+            raise UnsupportedNetwork(f"{label(node)} has ceil_mode or auto_pad; a quantized file states its padding")
+        return values
 
     def read_weight(self, node: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray, int]:
         """Integers int64 (O, ...), fractional lengths int64 (O,), and width of a layer's weight."""
@@ -293,9 +301,7 @@ class _Reader:
         return self.array(dequantize.input[0], what).astype(np.int64)
 
     def read_pool(self, node: onnx.NodeProto, output: str, clip: tuple[int, int]) -> tuple[Layer, tuple[int, int, int]]:
-        values = attributes(node)
-        if values.get("ceil_mode", 0) or values.get("auto_pad", b"NOTSET") != b"NOTSET":
-            raise UnsupportedNetwork(f"{label(node)} has ceil_mode or auto_pad; a quantized file states its padding")
+        values = self.padding_stated(node)
         source = self.tensor(node, node.input[0])
         down, across = values["kernel_shape"]
         size = window(values, (down, across))

@@ -30,6 +30,8 @@ def run_layers(
     expected = tuple(dims) if len(dims) == 3 else (dims[0], 1, 1)
     if images.ndim != 4 or images.shape[1:] != expected or not len(images):
         raise BadInput(f"{label}: takes images (N, {', '.join(map(str, expected))}), not {images.shape}")
+    if not np.isfinite(images).all():
+        raise BadInput(f"{label}: the images have NaN or infinite values")
     name = the_input(model, label).name
     session, tensors = open_session(model, name, label)
     parts = []
@@ -54,22 +56,28 @@ def open_session(
 
     NumPy takes no 4-bit integers from ONNX Runtime, so those pass through a Cast.
     """
-    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    clipped = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Clip"}
     tensors: dict[str, str] = {}
     for node in [node for node in model.graph.node if node.op_type == "QuantizeLinear"]:
-        kind, output = kinds[node.input[2]], node.output[0]
-        tensor = source if node.input[0] == source else output.removesuffix(form.QUANTIZED)
-        if form.stored_bits(kind) == 4:
+        kind, output = form.integer_type(node, constants), node.output[0]
+        real = clipped.get(node.input[0], node.input[0])
+        tensor = source if real == source else output.removesuffix(form.QUANTIZED)
+        if kind in form.STORED and form.stored_bits(kind) == 4:
             wide = f"{output}_as_int32"
             model.graph.node.append(helper.make_node("Cast", [output], [wide], to=TensorProto.INT32))
             output, kind = wide, TensorProto.INT32
         model.graph.output.append(helper.make_tensor_value_info(output, kind, None))
         tensors[output] = tensor
+    return plain_session(model, label), tensors
+
+
+def plain_session(model: onnx.ModelProto, label: str) -> onnxruntime.InferenceSession:
+    """The model in ONNX Runtime, executed node by node as it stands.  Raises BadInput where that refuses it."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own exception classes share no base but this
         raise BadInput(f"{label}: ONNX Runtime cannot run it: {first_line(error)}") from error
-    return session, tensors

@@ -68,13 +68,13 @@ def input_shape(network: Network) -> tuple[int, ...]:
 
 
 class _Writer:
-    """The growing graph.  `real` maps each tensor to its dequantized ONNX tensor, `rank` to that one's rank."""
+    """The growing graph.  `rank` has the rank that each tensor has in the file, `real` its dequantized ONNX tensor by rank."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
-        self.real: dict[str, str] = {}
+        self.real: dict[tuple[str, int], str] = {}
         self.rank: dict[str, int] = {}
         self.widths: dict[str, dict[str, int]] = {"tensors": {}, "weights": {}}
         self.input_shape = input_shape(network)
@@ -96,7 +96,7 @@ class _Writer:
     def write_input(self) -> None:
         name = self.network.input
         fmt = self.network.tensors[name].fmt
-        real = self.write_clip(name, name, (fmt.low, fmt.high), fmt)
+        real = self.write_clip(name, name, name, (fmt.low, fmt.high))
         self.write_tensor(name, real, 1 + len(self.input_shape))
 
     def write_tensor(self, tensor: str, real: str, rank: int) -> None:
@@ -111,8 +111,8 @@ class _Writer:
         quantized = self.node("QuantizeLinear", [real, scale, zero], f"{tensor}{form.QUANTIZED}", f"{tensor}/quantize")
         plain_output = tensor in self.network.outputs and self.output_shape(tensor) is None
         name = tensor if plain_output and tensor not in self.network.softmax else f"{tensor}_dequantized"
-        self.real[tensor] = self.node("DequantizeLinear", [quantized, scale, zero], name, f"{tensor}/dequantize")
         self.rank[tensor] = rank
+        self.real[tensor, rank] = self.node("DequantizeLinear", [quantized, scale, zero], name, f"{tensor}/dequantize")
 
     def output_shape(self, tensor: str) -> tuple[int, ...] | None:
         """Shape that an output has to be given; None where the layer's result has it already."""
@@ -122,29 +122,30 @@ class _Writer:
         return None if own == (self.shape(tensor)[:1] if flat else self.shape(tensor)) else own
 
     def write_output(self, tensor: str) -> onnx.ValueInfoProto:
-        real, own = self.real[tensor], self.output_shape(tensor)
+        real, own = self.real[tensor, self.rank[tensor]], self.output_shape(tensor)
         softmax = tensor in self.network.softmax
         if own is not None:
             name = f"{tensor}_reshaped" if softmax else tensor
             if len(own) == 1:
-                real = self.node("Flatten", [real], name, f"{tensor}/flatten", axis=1)
+                real = self.node("Flatten", [real], name, f"{tensor}/output", axis=1)
             else:
                 target = self.constant(f"{tensor}_shape", np.array([0, *own], np.int64))
-                real = self.node("Reshape", [real, target], name, f"{tensor}/reshape")
+                real = self.node("Reshape", [real, target], name, f"{tensor}/output")
         if softmax:
             real = self.node("Softmax", [real], f"{tensor}_softmax", f"{tensor}/softmax", axis=1)
         own = self.network.output_shapes.get(tensor, self.shape(tensor))
         return helper.make_tensor_value_info(real, TensorProto.FLOAT, ["N", *own])
 
-    def read(self, layer: Layer, tensor: str, rank: int) -> str:
-        """The dequantized tensor, with the rank that the layer needs."""
-        real = self.real[tensor]
-        if self.rank[tensor] == rank:
-            return real
-        if rank == 2:
-            return self.node("Flatten", [real], f"{layer.name}.{tensor}_flat", f"{layer.name}/flatten", axis=1)
-        target = self.constant(f"{tensor}_shape", np.array([0, *self.shape(tensor)], np.int64))
-        return self.node("Reshape", [real, target], f"{layer.name}.{tensor}_map", f"{layer.name}/reshape")
+    def read(self, tensor: str, rank: int) -> str:
+        """The dequantized tensor, with the rank that a layer needs."""
+        if (tensor, rank) not in self.real:
+            real = self.real[tensor, self.rank[tensor]]
+            if rank == 2:
+                self.real[tensor, 2] = self.node("Flatten", [real], f"{tensor}_flat", f"{tensor}/flatten", axis=1)
+            else:
+                target = self.constant(f"{tensor}_map_shape", np.array([0, *self.shape(tensor)], np.int64))
+                self.real[tensor, 4] = self.node("Reshape", [real, target], f"{tensor}_map", f"{tensor}/map")
+        return self.real[tensor, rank]
 
     def write_layer(self, layer: Layer) -> None:
         output = f"{layer.output}_exact"  # before the rounding
@@ -155,14 +156,14 @@ class _Writer:
         elif isinstance(layer, Pool):
             real = self.write_pool(layer, output)
         elif isinstance(layer, Add):
-            real = self.node("Add", [self.read(layer, tensor, 4) for tensor in layer.inputs], output, layer.name)
+            real = self.node("Add", [self.read(tensor, 4) for tensor in layer.inputs], output, layer.name)
         else:
             self.check_concat(layer)
-            inputs = [self.read(layer, tensor, 4) for tensor in layer.inputs]
+            inputs = [self.read(tensor, 4) for tensor in layer.inputs]
             real = self.node("Concat", inputs, output, layer.name, axis=1)
         fmt = self.network.tensors[layer.output].fmt
         clip = (fmt.low, fmt.high) if isinstance(layer, Concat) else layer.clip
-        self.write_tensor(layer.output, self.write_clip(layer.name, real, clip, fmt), rank)
+        self.write_tensor(layer.output, self.write_clip(layer.name, layer.output, real, clip), rank)
 
     def check_concat(self, layer: Concat) -> None:
         formats = {self.network.tensors[tensor].fmt for tensor in (*layer.inputs, layer.output)}
@@ -175,7 +176,7 @@ class _Writer:
             if layer.window != Window(self.shape(layer.input)[1:]) or layer.groups != 1:
                 raise ValueError(f"layer {layer.name}: the kernel of a Gemm covers the map, {layer.window} does not")
             weight = weight.reshape(len(weight), -1)
-        inputs = [self.read(layer, layer.input, rank), self.write_weight(layer, weight), self.write_bias(layer)]
+        inputs = [self.read(layer.input, rank), self.write_weight(layer, weight), self.write_bias(layer)]
         name = output if layer.residual is None else f"{layer.output}_convolved"
         if layer.op == "Gemm":
             real = self.node("Gemm", inputs, name, layer.name, transB=1)
@@ -183,7 +184,7 @@ class _Writer:
             real = self.node("Conv", inputs, name, layer.name, group=layer.groups, **window_attributes(layer.window))
         if layer.residual is None:
             return real
-        return self.node("Add", [real, self.read(layer, layer.residual, rank)], output, f"{layer.name}/add")
+        return self.node("Add", [real, self.read(layer.residual, rank)], output, f"{layer.name}/add")
 
     def write_weight(self, layer: Conv, weight: np.ndarray) -> str:
         name = f"{layer.name}.weight"
@@ -216,14 +217,15 @@ class _Writer:
         if layer.kind == "average":
             attributes["count_include_pad"] = int(layer.count_include_pad)
         op = "MaxPool" if layer.kind == "max" else "AveragePool"
-        return self.node(op, [self.read(layer, layer.input, 4)], output, layer.name, **attributes)
+        return self.node(op, [self.read(layer.input, 4)], output, layer.name, **attributes)
 
-    def write_clip(self, name: str, real: str, clip: tuple[int, int], fmt: QFormat) -> str:
+    def write_clip(self, name: str, tensor: str, real: str, clip: tuple[int, int]) -> str:
         """Bounds that the stored type does not impose by itself; a bound of zero is written always."""
+        fmt = self.network.tensors[tensor].fmt
         low, high = clip
         if not fmt.low <= low <= high <= fmt.high:
             raise ValueError(f"{name}: the bounds {clip} are not within those of {fmt}, {(fmt.low, fmt.high)}")
-        least, most = form.full_range(fmt)
+        least, most = form.full_range(fmt, f"tensor {tensor}")
         above, below = low > least or low == 0, high < most
         if name == self.network.input and fmt.low == least:
             above = False  # the input is not rectified, its type just starts at zero
