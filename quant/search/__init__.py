@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -16,9 +16,9 @@ from quant.images import prepare
 from quant.network import Network
 from quant.search.data import DataPhase, best_static_frac
 from quant.search.limits import Limits
-from quant.search.weights import Granularity, weight_fracs
+from quant.search.weights import Granularity, Objective, weight_fracs
 
-__all__ = ["NOTES", "Granularity", "Limits", "Precision", "quantize_network"]
+__all__ = ["NOTES", "Granularity", "Limits", "Objective", "Precision", "quantize_network"]
 
 Precision = Literal["dynamic", "static"]
 
@@ -38,6 +38,7 @@ def quantize_network(
     layer_weight_bits: Mapping[str, int] | None = None,
     precision: Precision = "dynamic",
     granularity: Granularity = "channel",
+    objective: Objective = "square",
     limits: Limits | None = None,
     progress: Progress | None = None,
 ) -> Network:
@@ -47,20 +48,26 @@ def quantize_network(
     outputs have 16.  weight_bits: 16, 8 or 4; layer_weight_bits: other widths for some layers, by name.
     precision: dynamic chooses a fractional length for each tensor, static one for all data and one for all
     weights.  granularity: weights have a fractional length for each output channel, or one for each layer.
+    objective: what both phases minimise, squared errors or as published absolute ones.
     limits: of the engine; by default those of its configuration for these widths.
     The same graph and images give the same network.
     Raises BadInput for unusable images and options; UnsupportedNetwork where no format respects the limits.
     """
     convolutions = [layer for layer in graph.layers if isinstance(layer, FloatConv)]
     bits = {layer.name: weight_bits for layer in convolutions} | dict(layer_weight_bits or {})
-    _check_options(graph, data_bits, bits, {layer.name for layer in convolutions}, precision, granularity)
+    words = (
+        ("precision", precision, Precision),
+        ("granularity", granularity, Granularity),
+        ("objective", objective, Objective),
+    )
+    _check_options(graph, data_bits, bits, {layer.name for layer in convolutions}, *words)
     images = prepare(images, graph, "calibration images")
     limits = limits or Limits.of(data_bits, max(bits.values(), default=weight_bits))
     static, uniform = precision == "static", precision == "static" or granularity == "layer"
     if uniform:  # one small channel would make its whole layer coarser
         limits = replace(limits, bias_reach=1 << (limits.acc_bits - 1))
     ranges = calibrate(graph, images, progress)
-    fracs = weight_fracs(convolutions, bits, granularity, static, progress)
+    fracs = weight_fracs(convolutions, bits, granularity, static, objective, progress)
     phase = DataPhase(
         graph,
         images,
@@ -69,8 +76,9 @@ def quantize_network(
         fracs,
         data_bits,
         limits,
+        objective,
         uniform=uniform,
-        static_frac=best_static_frac(ranges, graph.shapes, data_bits) if static else None,
+        static_frac=best_static_frac(ranges, graph.shapes, data_bits, objective) if static else None,
     )
     network = phase.run(progress)
     prove(network, limits.acc_bits)
@@ -79,6 +87,7 @@ def quantize_network(
         "quantization.weight_bits": str(weight_bits),
         "quantization.precision": precision,
         "quantization.granularity": "layer" if uniform else granularity,
+        "quantization.objective": objective,
         "quantization.images": str(len(images)),
     }
     if phase.notes:
@@ -87,7 +96,7 @@ def quantize_network(
 
 
 def _check_options(
-    graph: FloatGraph, data_bits: int, bits: Mapping[str, int], layers: set[str], precision: str, granularity: str
+    graph: FloatGraph, data_bits: int, bits: Mapping[str, int], layers: set[str], *words: tuple[str, str, object]
 ) -> None:
     if data_bits not in DATA_BITS:
         raise BadInput(f"data can have 8 or 16 bits, not {data_bits}")
@@ -96,7 +105,6 @@ def _check_options(
             raise BadInput(f"{graph.name} has no convolution or fully connected layer {name}")
         if width not in WEIGHT_BITS:
             raise BadInput(f"weights can have 4, 8 or 16 bits, not {width}")
-    if precision not in ("dynamic", "static"):
-        raise BadInput(f"precision is dynamic or static, not {precision}")
-    if granularity not in ("channel", "layer"):
-        raise BadInput(f"granularity is channel or layer, not {granularity}")
+    for option, value, kind in words:
+        if value not in get_args(kind):
+            raise BadInput(f"{option} is {' or '.join(get_args(kind))}, not {value}")

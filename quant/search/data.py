@@ -22,7 +22,7 @@ from quant.network import Concat, Layer, Network, Tensor
 from quant.search.assemble import Source, fit_weight_frac, integer_add, integer_conv, integer_pool
 from quant.search.groups import Group, group_tensors, non_negative
 from quant.search.limits import Limits
-from quant.search.weights import NEIGHBOURS, overflow_free_frac
+from quant.search.weights import NEIGHBOURS, Objective, magnitudes, overflow_free_frac
 
 OUTPUT_HEADROOM = 1
 """Bits left free above the calibration range of a 16-bit output: there are enough, and a class that saturates ties."""
@@ -44,23 +44,27 @@ class Evidence:
     clip: Clip
     weight: float
 
-    def error(self, fmt: QFormat) -> float:
-        """sum |x_float - x(fmt)|, estimated from the samples."""
+    def error(self, fmt: QFormat, objective: Objective) -> float:
+        """The total of x_float - x(fmt), estimated from the samples."""
         low, high = self.clip
         clipped = np.clip(self.actual, low, high) if self.clip != (None, None) else self.actual
         stored = dequantize(quantize(clipped, fmt), fmt.frac)
-        return self.weight * float(np.abs(self.reference - stored).sum())
+        return self.weight * float(magnitudes(self.reference - stored, objective).sum())
 
 
-def best_frac(evidence: Sequence[Evidence], bits: int, signed: bool, start: int, highest: int | None = None) -> int:
+def best_frac(
+    evidence: Sequence[Evidence], bits: int, signed: bool, start: int, objective: Objective, highest: int | None = None
+) -> int:
     """The fractional length near `start` with the least total error, the first of equals; at most `highest`."""
     fracs = [start + n for n in NEIGHBOURS]
     if highest is not None:
         fracs = list(dict.fromkeys(min(frac, highest) for frac in fracs))
-    return min(fracs, key=lambda frac: sum(e.error(QFormat(bits, frac, signed)) for e in evidence))
+    return min(fracs, key=lambda frac: sum(e.error(QFormat(bits, frac, signed), objective) for e in evidence))
 
 
-def best_static_frac(ranges: Mapping[str, TensorRange], shapes: Mapping[str, tuple[int, int, int]], bits: int) -> int:
+def best_static_frac(
+    ranges: Mapping[str, TensorRange], shapes: Mapping[str, tuple[int, int, int]], bits: int, objective: Objective
+) -> int:
     """The one fractional length for all data: least total error over all tensors of the float network."""
     evidence = []
     for name, found in ranges.items():
@@ -68,7 +72,7 @@ def best_static_frac(ranges: Mapping[str, TensorRange], shapes: Mapping[str, tup
         evidence.append(Evidence(found.samples, found.samples, (None, None), weight))
     low, high = (min(float(r.low.min()) for r in ranges.values()), max(float(r.high.max()) for r in ranges.values()))
     start = overflow_free_frac(low, high, bits)
-    return 0 if start is None else best_frac(evidence, bits, True, start)
+    return 0 if start is None else best_frac(evidence, bits, True, start, objective)
 
 
 class DataPhase:
@@ -88,10 +92,11 @@ class DataPhase:
         weight_frac: Mapping[str, np.ndarray],
         data_bits: int,
         limits: Limits,
+        objective: Objective = "square",
         uniform: bool = False,
         static_frac: int | None = None,
     ) -> None:
-        self.graph, self.ranges, self.limits = graph, ranges, limits
+        self.graph, self.ranges, self.limits, self.objective = graph, ranges, limits, objective
         self.weight_bits, self.weight_frac = weight_bits, weight_frac
         self.data_bits, self.uniform, self.static_frac = data_bits, uniform, static_frac
         positive = non_negative(graph, bool(ranges[graph.input].low.min() >= 0))
@@ -179,7 +184,7 @@ class DataPhase:
         evidence = Evidence(actual, actual, (None, None), 1.0)
         chosen = self.static_frac
         if chosen is None:
-            chosen = best_frac([evidence], self.data_bits, True, start, highest)
+            chosen = best_frac([evidence], self.data_bits, True, start, self.objective, highest)
         self._finish(layer, frac, output, QFormat(self.data_bits, chosen))
         self._add(FloatAdd(f"{layer.name}/add", (output, layer.residual), layer.output, layer.clip))
         self.values.pop(output)
@@ -252,7 +257,7 @@ class DataPhase:
                     evidence.append(Evidence(found.samples, actual, clip, weight))
                 else:
                     evidence.append(Evidence(found.samples, found.samples, (None, None), weight))
-            frac = best_frac(evidence, group.bits, group.signed, start, highest)
+            frac = best_frac(evidence, group.bits, group.signed, start, self.objective, highest)
         self.formats[group] = QFormat(group.bits, frac, group.signed)
         return self.formats[group]
 
