@@ -1,0 +1,110 @@
+"""How rows become bursts, and what the two ports of the engine make of them in time."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Instruction
+from hw.contract.timing import STORE_READ_LATENCY
+from sim.memory import NEVER, Memory
+
+PAGE_BYTES = 4096
+"""No burst crosses a multiple of it."""
+STORE_WINDOW = 8
+"""Beats that STORE reads ahead of their transfer."""
+
+
+@lru_cache(maxsize=1 << 16)
+def _row(first: int, beats: int, page: int, max_burst: int) -> tuple[int, ...]:
+    lengths = []
+    while beats:
+        length = min(beats, max_burst, page - first)
+        lengths.append(length)
+        beats -= length
+        first = (first + length) % page
+    return tuple(lengths)
+
+
+def row_bursts(config: AcceleratorConfig, address: int, size: int) -> tuple[int, ...]:
+    """Lengths, in beats, of the bursts of a row of `size` bytes at a byte address, in order."""
+    beat = config.derived.beat_bytes
+    page = PAGE_BYTES // beat
+    first = address // beat
+    return _row(first % page, -(-(address + size) // beat) - first, page, config.max_burst)
+
+
+def load_bursts(config: AcceleratorConfig, load: Instruction) -> list[int]:
+    """Lengths, in beats, of the bursts of a LOAD, in order."""
+    size = load.beats * config.derived.beat_bytes
+    return [n for r in range(load.rows) for n in row_bursts(config, load.address + r * load.pitch, size)]
+
+
+def store_bursts(config: AcceleratorConfig, store: Instruction) -> list[int]:
+    """Lengths, in beats, of the bursts of a STORE, in order: planes, then rows."""
+    size = store.words * config.derived.word_bytes
+    return [
+        n
+        for g in range(store.planes)
+        for r in range(store.rows)
+        for n in row_bursts(config, store.address + g * store.plane_pitch + r * store.row_pitch, size)
+    ]
+
+
+class ReadPort:
+    """The read port: bursts are taken in order, one a cycle, a limited number at a time."""
+
+    def __init__(self, config: AcceleratorConfig, memory: Memory) -> None:
+        self.memory = memory
+        self.accepted = NEVER
+        """Cycle in which the last burst was taken."""
+        self._last_beats = [NEVER] * config.read_outstanding
+        self._next = 0
+
+    @property
+    def free(self) -> int:
+        """The first cycle in which the next burst can be taken."""
+        return max(self.accepted, self._last_beats[self._next]) + 1
+
+    def take(self, cycle: int, beats: int) -> int:
+        """Take a burst in a cycle, `free` or later; returns the cycle of its last beat."""
+        slots = self._last_beats
+        last = self.memory.last_read_beat(cycle + 1, beats, slots[self._next - 1])
+        slots[self._next] = last
+        self._next = (self._next + 1) % len(slots)
+        self.accepted = cycle
+        return last
+
+
+class WritePort:
+    """The write port, with the reading of the words that it sends."""
+
+    def __init__(self, config: AcceleratorConfig, memory: Memory) -> None:
+        self.memory = memory
+        self._responses = [NEVER] * config.write_outstanding
+        self._next = 0
+        self._transfers = [NEVER] * STORE_WINDOW  # of the latest beats, oldest first
+
+    def send(self, offered: int, beats: int) -> tuple[int, int]:
+        """A burst whose address is offered from a cycle on: the cycles of its last read and of its response.
+
+        Within a burst nothing but the memory holds beats up after the first: transfer i is at first + i * B.
+        Reads run ahead of transfers by at most STORE_WINDOW beats, the last one of a burst included.
+        """
+        taken = max(offered, self._responses[self._next] + 1)
+        before = self._transfers
+        first_read = max(taken + 1, before[0] + 1)
+        first = self.memory.write_beat(first_read + STORE_READ_LATENCY, before[-1])
+        every = self.memory.beat_every
+        last = first + (beats - 1) * every
+        if beats < STORE_WINDOW:
+            self._transfers = before[beats:] + [first + i * every for i in range(beats)]
+            oldest = before[beats - 1]
+        else:
+            self._transfers = [last - i * every for i in range(STORE_WINDOW - 1, -1, -1)]
+            oldest = last - STORE_WINDOW * every if beats > STORE_WINDOW else before[-1]
+        last_read = max(first_read + beats - 1, oldest + 1)
+        response = self.memory.write_response(last)
+        self._responses[self._next] = response
+        self._next = (self._next + 1) % len(self._responses)
+        return last_read, response

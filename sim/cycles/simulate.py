@@ -1,0 +1,214 @@
+"""The scheduler of the cycle model.
+
+Everything but the read port is a recurrence: an instruction's times follow from those of the instructions
+before it in its unit, in the fetch and behind its tokens, so they are computed as soon as those are known, in
+any order.  The read port is where two streams of requests meet.  When nothing else can be computed, whatever
+is unknown follows from a burst that the port has not taken yet, and therefore lies after the earliest request
+that is known: that one is taken next.  The cost is that of instructions and bursts, not of cycles.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES
+from hw.contract.isa import Instruction, Opcode, Unit
+from hw.contract.program import Program
+from hw.contract.registers import STALL_CAUSES
+from quant.errors import VerificationError
+from sim.cycles.bursts import ReadPort, WritePort
+from sim.cycles.timeline import Timeline, layer_count, split
+from sim.cycles.units import Compute, Load, Pool, Recurrence, Store
+from sim.memory import Memory
+
+_UNITS = tuple(Unit)
+_NO_STALL = (0,) * len(STALL_CAUSES)
+
+
+def simulate(program: Program, memory: Memory | None = None) -> Timeline:
+    """The course of a run of a program, to the cycle; data plays no part.
+
+    memory: latency 64 and a beat every cycle when None.
+    Raises isa.IllegalInstruction, and VerificationError for a program that never ends.
+    """
+    run = _Run(program, memory or Memory())
+    run.run()
+    return run.timeline()
+
+
+class _Queue:
+    """One unit's instructions, by index in the program: first those that started, then those dispatched."""
+
+    def __init__(self, unit: Unit, recurrence: Recurrence) -> None:
+        self.unit, self.recurrence = unit, recurrence
+        self.indices: list[int] = []
+        self.started = 0
+        self.taken = [0] * len(_UNITS)  # tokens taken of each unit
+        self.given: list[list[int]] = [[] for _ in _UNITS]  # for each unit, when its tokens can be taken
+        self.stalls = dict.fromkeys(STALL_CAUSES, 0)
+        self.busy, self.busy_until = 0, -1
+
+
+class _Run:
+    """A run under way: what is known of each instruction, None for what is not."""
+
+    def __init__(self, program: Program, memory: Memory) -> None:
+        self.program, self.config, self.memory = program, program.config, memory
+        self.instructions: list[Instruction] = list(program.decode())
+        self.reads = ReadPort(self.config, memory)
+        self.load = Load(self.config)
+        store = Store(self.config, WritePort(self.config, memory))
+        units: tuple[Recurrence, ...] = (self.load, Compute(self.config), Pool(self.config), store)
+        self.queues = [_Queue(unit, recurrence) for unit, recurrence in zip(_UNITS, units, strict=True)]
+        self.arrived: list[int] = []
+        self.dispatched: list[int] = []
+        self.asked = 0  # instructions whose fetch the port has taken
+        count = len(self.instructions)
+        self.ready, self.start, self.end = [0] * count, [0] * count, [0] * count
+        self.stalls: list[tuple[int, ...]] = [_NO_STALL] * count
+        self.asked_at = 0
+
+    def run(self) -> None:
+        """Compute everything.  Raises VerificationError for a program that never ends."""
+        while True:
+            self._advance()
+            fetch = self._fetch_request()
+            if self.load.bursts:
+                done = self.load.issue(self.reads, fetch)
+                if done is not None:
+                    queue = self.queues[Unit.LOAD]
+                    self._finish(queue, queue.indices[queue.started - 1], done)
+                    continue
+            if fetch is None:
+                break
+            self._fetch(max(fetch, self.reads.free))
+        if len(self.dispatched) < len(self.instructions) or any(q.started < len(q.indices) for q in self.queues):
+            raise VerificationError(f"{self.program.network}: {self._blocked()}")
+
+    def _blocked(self) -> str:
+        head = min(q.indices[q.started] for q in self.queues if q.started < len(q.indices))
+        name = self.instructions[head].opcode.name
+        return f"the program never ends: instruction {head} ({name}) waits for a token for ever"
+
+    def _fetch_request(self) -> int | None:
+        """The cycle from which on the fetch requests its next burst, None where that is not known or it has all."""
+        n = min(FETCH_BURST, len(self.instructions) - self.asked)
+        gone = self.asked + n - self.config.fetch_depth  # so many must have been dispatched
+        if n == 0 or gone > len(self.dispatched):
+            return None
+        return max(self.asked_at + 1, self.dispatched[gone - 1] + 1 if gone > 0 else 0)
+
+    def _fetch(self, cycle: int) -> None:
+        n = min(FETCH_BURST, len(self.instructions) - self.asked)
+        beats = self.config.derived.instruction_beats
+        last = self.reads.take(cycle, n * beats)
+        each = beats * self.memory.beat_every
+        self.arrived.extend(last + 1 - (n - 1 - k) * each for k in range(n))
+        self.asked += n
+        self.asked_at = cycle
+
+    def _advance(self) -> None:
+        """Compute what follows from what is known."""
+        moved = True
+        while moved:
+            moved = self._dispatch()
+            for queue in self.queues:
+                while self._start(queue):
+                    moved = True
+
+    def _dispatch(self) -> bool:
+        depth, moved = self.config.queue_depth, False
+        while (i := len(self.dispatched)) < len(self.arrived):
+            queue = self.queues[self.instructions[i].opcode.unit]
+            blocker = len(queue.indices) - depth
+            if blocker >= queue.started:
+                break
+            cycle = max(self.arrived[i], self.dispatched[-1] + 1 if i else 0)
+            if blocker >= 0:
+                cycle = max(cycle, self.start[queue.indices[blocker]] + 1)
+            self.dispatched.append(cycle)
+            queue.indices.append(i)
+            moved = True
+        return moved
+
+    def _start(self, queue: _Queue) -> bool:
+        """Start a unit's next instruction, if it is known when that is possible."""
+        ready = queue.recurrence.ready
+        if ready is None or queue.started == len(queue.indices):
+            return False
+        i = queue.indices[queue.started]
+        instruction = self.instructions[i]
+        wait = instruction.wait
+        if wait and any(wait >> u & 1 and queue.taken[u] >= len(queue.given[u]) for u in _UNITS):
+            return False
+        cycle = max(ready, self.dispatched[i] + 1)
+        self.ready[i] = ready
+        if cycle > ready or wait:
+            cycle = self._wait(queue, i, wait, ready, cycle)
+        self.start[i] = cycle
+        queue.started += 1
+        done = queue.recurrence.begin(instruction, cycle)
+        if done is not None:
+            self._finish(queue, i, done)
+        return True
+
+    def _wait(self, queue: _Queue, i: int, wait: int, ready: int, cycle: int) -> int:
+        """Take the tokens of an instruction that is at the head from `cycle` on; returns its start."""
+        stalls = [cycle - ready, 0, 0, 0, 0]
+        for unit in _UNITS:
+            if wait >> unit & 1:
+                there = queue.given[unit][queue.taken[unit]]
+                queue.taken[unit] += 1
+                if there > cycle:
+                    stalls[1 + unit] = there - cycle
+                    cycle = there
+        if cycle > ready:
+            self.stalls[i] = tuple(stalls)
+            for cause, cycles in zip(STALL_CAUSES, stalls, strict=True):
+                queue.stalls[cause] += cycles
+        return cycle
+
+    def _finish(self, queue: _Queue, i: int, done: int) -> None:
+        """An instruction is done in a cycle: its tokens can be taken in the next."""
+        self.end[i] = done
+        queue.busy += max(0, done - max(self.start[i], queue.busy_until))
+        queue.busy_until = max(done, queue.busy_until)
+        signal = self.instructions[i].signal
+        if signal:
+            for unit in _UNITS:
+                if signal >> unit & 1:
+                    self.queues[unit].given[queue.unit].append(done + 1)
+
+    def timeline(self) -> Timeline:
+        """What is known in the end."""
+        # Registers show the last instruction done in the cycle after it was; busy falls one cycle later.
+        cycles = max(self.end, default=-1) + 2
+        layer = np.array([i.layer for i in self.instructions], np.int64)
+        unit = np.array([i.opcode.unit for i in self.instructions], np.int64)
+        layers = layer_count(self.program, layer)
+        read, written = self._bytes()
+        counters = {"CYCLES": cycles, "BYTES_READ": int(read.sum()), "BYTES_WRITTEN": int(written.sum())}
+        counters |= {f"BUSY_{q.unit.name}": q.busy for q in self.queues}
+        for q in self.queues:
+            assert q.recurrence.ready is not None
+            q.stalls["instruction"] += max(0, cycles - q.recurrence.ready)
+            counters |= {f"STALL_{q.unit.name}_{c.upper()}": n for c, n in q.stalls.items() if c != q.unit.name.lower()}
+        end = np.array(self.end, np.int64)
+        return Timeline(
+            self.memory, cycles, counters, unit, layer, np.array(self.dispatched, np.int64),
+            np.array(self.ready, np.int64), np.array(self.start, np.int64), end,
+            np.array(self.stalls, np.int64).reshape(-1, len(STALL_CAUSES)), split(end, layer, layers, cycles),
+            np.bincount(layer, read, layers).astype(np.int64), np.bincount(layer, written, layers).astype(np.int64),
+        )  # fmt: skip
+
+    def _bytes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Bytes read and written by each instruction, its own fetch included: int64 (instructions,) twice."""
+        d = self.config.derived
+        read = np.full(len(self.instructions), INSTRUCTION_BYTES, np.int64)
+        written = np.zeros(len(self.instructions), np.int64)
+        for k, i in enumerate(self.instructions):
+            if i.opcode == Opcode.LOAD:
+                read[k] += i.rows * i.beats * d.beat_bytes
+            elif i.opcode == Opcode.STORE:
+                written[k] = i.planes * i.rows * i.words * d.word_bytes
+        return read, written

@@ -1,0 +1,121 @@
+"""The four units as recurrences: from the start of an instruction to its end and to the next possible start."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from hw.contract import timing
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Instruction, Opcode, PoolKind
+from sim.cycles.bursts import ReadPort, WritePort, load_bursts, store_bursts
+from sim.memory import NEVER
+
+
+class Recurrence(Protocol):
+    """A unit in time.
+
+    ready: the first cycle in which the next instruction can start, None while that is not known.
+    """
+
+    ready: int | None
+
+    def begin(self, instruction: Instruction, start: int) -> int | None:
+        """Start an instruction in a cycle; returns the cycle in which it is done, None while that is not known."""
+
+
+class Load:
+    """LOAD.  Its bursts compete with the fetch for the read port, so that the scheduler issues them."""
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        self.ready: int | None = 0
+        self.bursts: list[int] = []
+        """Lengths of the bursts of the instruction in the front."""
+        self.issued = 0
+        """How many of them the port has taken."""
+        self.offered = 0
+        """The cycle in which the next one is offered."""
+
+    def begin(self, instruction: Instruction, start: int) -> int | None:
+        """As Recurrence."""
+        self.bursts, self.issued = load_bursts(self.config, instruction), 0
+        self.offered, self.ready = start + 1, None
+        return None
+
+    def issue(self, port: ReadPort, before: int | None) -> int | None:
+        """Have bursts taken, until the fetch takes the port: it has a request from cycle `before` on, None for no
+        request.  Returns the cycle in which the instruction is done, None where bursts are left."""
+        for number in range(self.issued, len(self.bursts)):
+            cycle = max(port.free, self.offered)
+            if before is not None and max(port.free, before) <= cycle:
+                self.issued = number
+                return None
+            last = port.take(cycle, self.bursts[number])
+            self.offered = cycle + 1
+        self.bursts, self.ready = [], self.offered
+        return last + 1
+
+
+class Compute:
+    """SETUP and CONV."""
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        self.ready: int | None = 0
+        self._taps, self._wide = 1, False
+        self._passes_end = 0
+        self._done = (NEVER, NEVER)  # the latest two, later one last
+
+    def begin(self, instruction: Instruction, start: int) -> int | None:
+        """As Recurrence."""
+        if instruction.opcode == Opcode.SETUP:
+            self._taps = instruction.kernel_rows * instruction.kernel_columns
+            self._wide = bool(instruction.wide)
+            prepared, done = start + 1, start + 1
+        else:
+            prepared, done = self._conv(instruction, start)
+        earlier, later = self._done
+        self._done = (max(earlier, min(later, done)), max(later, done))
+        self.ready = max(prepared, self._done[0] + 1)
+        return done
+
+    def _conv(self, conv: Instruction, start: int) -> tuple[int, int]:
+        """The cycle in which `prepare` is empty again, and that in which the instruction is done."""
+        first = max(start + timing.compute_prepare(self.config, bool(conv.first)), self._passes_end)
+        passes, pixels = conv.input_groups * self._taps, conv.out_rows * conv.out_columns
+        before, last = timing.compute_passes(self.config, passes, pixels, bool(conv.last), self._wide)
+        self._passes_end = first + before + last
+        return first + before + timing.SWAP_DELAY + 1, self._passes_end + timing.COMPUTE_LATENCY
+
+
+class Pool:
+    """POOL."""
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        self.ready: int | None = 0
+
+    def begin(self, instruction: Instruction, start: int) -> int | None:
+        """As Recurrence."""
+        i, average = instruction, instruction.kind == PoolKind.AVERAGE
+        each = timing.pool_pixel_cycles(self.config, i.kernel_rows * i.kernel_columns, average, bool(i.wide))
+        done = start + 1 + i.out_rows * i.out_columns * each + timing.pool_tail(self.config, average)
+        self.ready = done + 1
+        return done
+
+
+class Store:
+    """STORE, with the write port, which it has to itself."""
+
+    def __init__(self, config: AcceleratorConfig, port: WritePort) -> None:
+        self.config, self.port = config, port
+        self.ready: int | None = 0
+
+    def begin(self, instruction: Instruction, start: int) -> int | None:
+        """As Recurrence."""
+        offered, response = start + 1, start
+        for beats in store_bursts(self.config, instruction):
+            last_read, response = self.port.send(offered, beats)
+            offered = last_read + 1
+        self.ready = offered
+        return response + 1

@@ -1,0 +1,247 @@
+"""The instruction-level executor: runs a program's bytes, one instruction after the other, bit-exact.
+
+It reads what the engine reads, in the order of the program, and keeps the engine's buffers as rings of
+words, so that every address, wrap, padding and partial beat of the program is exercised.  Time is not its
+matter (`sim/cycles.py`), nor what else the tokens would allow (`sim/hazards.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Buffer, Instruction, Opcode, Source, Unit
+from hw.contract.layout import pack, parameters_of, unpack
+from hw.contract.program import Program
+from quant.errors import VerificationError
+from quant.fixedpoint import Reciprocal
+from sim import datapath, hazards
+from sim.windows import Window, conv_window, gather, pool_window
+
+
+class ExecutionError(VerificationError):
+    """A program that cannot run: one line with instruction, layer and reason."""
+
+
+class _Fault(Exception):
+    """What is wrong with the instruction that is running."""
+
+
+def run(program: Program, x: np.ndarray, check: bool = False) -> dict[str, np.ndarray]:
+    """Run a program on one image.
+
+    x: integers (C, H, W) of the network's input, before folding.  check: prove first that the tokens allow no
+    other result (`sim.hazards.check`).
+    Returns the integers of every tensor that the program leaves in memory, int64 (C, H, W), by name.
+    Raises ExecutionError, VerificationError (hazard), ValueError (shape of x).
+    """
+    if check:
+        hazards.check(program)
+    return Executor(program).run(x)
+
+
+class Executor:
+    """Runs one program, image by image; instructions are decoded once.
+
+    Raises isa.IllegalInstruction for bytes that are no instruction.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._instructions = list(program.decode())
+
+    def run(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """As `run`, on memory that holds nothing but the program and x."""
+        memory = self.memory(x)
+        self.run_memory(memory)
+        return self.tensors(memory)
+
+    def memory(self, x: np.ndarray) -> np.ndarray:
+        """The memory window before a run: uint8 (memory_bytes,)."""
+        program = self.program
+        memory = np.zeros(program.memory_bytes, np.uint8)
+        memory[: len(program.image)] = np.frombuffer(program.image, np.uint8)
+        for placement in program.inputs:
+            data = np.frombuffer(pack(x, placement, program.config), np.uint8)
+            memory[placement.address : placement.address + len(data)] = data
+        return memory
+
+    def tensors(self, memory: np.ndarray) -> dict[str, np.ndarray]:
+        """Every tensor of the program from a memory window: int64 (C, H, W) by name."""
+        config = self.program.config
+        return {
+            p.tensor: unpack(memory[p.address : p.address + p.size(config)], p, config) for p in self.program.tensors
+        }
+
+    def run_memory(self, memory: np.ndarray) -> None:
+        """Run the program on a memory window, uint8 (memory_bytes,), in place.  Raises ExecutionError."""
+        machine = _Machine(self.program.config, memory)
+        for index, instruction in enumerate(self._instructions):
+            try:
+                machine.step(instruction)
+            except (_Fault, ArithmeticError, ValueError) as fault:
+                raise ExecutionError(f"{hazards.describe(self.program, index)}: {fault}") from None
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise _Fault(message)
+
+
+class _Machine:
+    """The engine's state between instructions: memory, buffers, partial sums, tokens."""
+
+    def __init__(self, config: AcceleratorConfig, memory: np.ndarray) -> None:
+        c, d = config, config.derived
+        self.config, self.memory = config, memory
+        n, m = c.ic_lanes, c.oc_lanes
+        self.activation = np.zeros((c.activation_depth, n), np.uint8)
+        self.weight = np.zeros((c.weight_depth, d.beat_bytes), np.uint8)
+        self.residual = np.zeros((d.planes, c.residual_depth, n), np.uint8)
+        self.output = np.zeros((c.output_depth, m), np.uint8)
+        self.pool = np.zeros((c.pool_depth, m), np.uint8)
+        self.pooled = np.zeros((c.pooled_depth, m), np.uint8)
+        self.sums = np.zeros((0, m), np.int64)
+        self.shift = np.zeros(m, np.int64)
+        self.setup: Instruction | None = None
+        self.tokens = {(giver, taker): 0 for giver in Unit for taker in Unit}
+        self._run: dict[Opcode, Callable[[Instruction], None]] = {
+            Opcode.LOAD: self._load, Opcode.SETUP: self._setup, Opcode.CONV: self._conv,
+            Opcode.POOL: self._pool, Opcode.STORE: self._store,
+        }  # fmt: skip
+
+    def step(self, instruction: Instruction) -> None:
+        unit = instruction.opcode.unit
+        for other in Unit:
+            if instruction.wait >> other & 1:
+                self.tokens[other, unit] -= 1
+                _require(self.tokens[other, unit] >= 0, f"waits for a token of {other.name} that nothing before gives")
+            if instruction.signal >> other & 1:
+                self.tokens[unit, other] += 1
+        _require(not (instruction.wait | instruction.signal) >> unit & 1, "a unit has no tokens with itself")
+        self._run[instruction.opcode](instruction)
+
+    def _load(self, i: Instruction) -> None:
+        beat = self.config.derived.beat_bytes
+        _require(i.beats > 0 and i.rows > 0, "loads nothing")
+        _require(i.address % beat == 0 and i.pitch % beat == 0, f"address or pitch is no multiple of {beat} bytes")
+        rows = np.arange(i.rows)
+        source = np.add.outer(i.address + rows * i.pitch, np.arange(i.beats) * beat) // beat
+        self._require_inside(int(source.max() + 1) * beat, "reads")
+        data = self.memory.reshape(-1, beat)[source]
+        if i.target == Buffer.RESIDUAL:
+            _require(i.rows <= self.config.derived.planes, f"there is no residual plane {i.rows - 1}")
+            ring = self.residual.reshape(self.config.derived.planes, -1, beat)
+            ring[rows[:, None], (i.destination + np.arange(i.beats)) % ring.shape[1]] = data
+            return
+        _require(i.target in (Buffer.ACTIVATION, Buffer.WEIGHT), f"there is no buffer {i.target}")
+        beats = self.weight if i.target == Buffer.WEIGHT else self.activation.reshape(-1, beat)
+        beats[np.add.outer(i.destination + rows * i.destination_pitch, np.arange(i.beats)) % len(beats)] = data
+
+    def _require_inside(self, end: int, verb: str) -> None:
+        _require(end <= len(self.memory), f"{verb} memory up to byte {end}, and the window has {len(self.memory)}")
+
+    def _setup(self, i: Instruction) -> None:
+        _require(i.mode == 0 and i.weight_format == 0 and i.data_format == 0, "uses a reserved mode or format")
+        _require(i.signal == 0, "a SETUP gives no tokens")
+        _require(i.kernel_rows > 0 and i.kernel_columns > 0, "has a kernel without taps")
+        self.setup = i
+
+    def _conv(self, i: Instruction) -> None:
+        setup = self.setup
+        if setup is None:
+            raise _Fault("no SETUP came before")
+        window = conv_window(setup, i)
+        limit = self.config.partial_sum_depth
+        _require(0 < window.pixels <= limit, f"a tile of {window.pixels} pixels, and the engine takes 1 to {limit}")
+        _require(i.input_groups > 0, "has no input group")
+        weights = self._weights(i, window.taps, window.pixels, setup)
+        inputs = self._inputs(setup, i, window)
+        self.sums = datapath.accumulate(self.sums, inputs, weights, self.config.acc_bits)
+        if i.last:
+            _require(not (i.to_pool and setup.wide), "wide results do not go to the pool buffer")
+            results = datapath.output_stage(self.sums, self.shift, setup.low, setup.high)
+            if i.to_output:
+                self._write(self.output, i.output_base, results, bool(setup.wide))
+            if i.to_pool:
+                self._write(self.pool, i.pool_base, results, False)
+
+    def _weights(self, i: Instruction, taps: int, pixels: int, setup: Instruction) -> np.ndarray:
+        """The weight blocks of a CONV, int8 (passes, M, N); with `first`, starts the sums from the parameters."""
+        c, d = self.config, self.config.derived
+        passes, base = i.input_groups * taps, i.weight_base
+        if i.first:
+            bias, self.shift, residual_shift = parameters_of(self._weight_beats(base, d.parameter_beats))
+            base += d.parameter_beats
+            self.sums = np.broadcast_to(bias, (pixels, c.oc_lanes))
+            if i.residual:
+                words = self.residual[:, (i.residual_base + np.arange(pixels)) % c.residual_depth]
+                words = np.ascontiguousarray(words.swapaxes(0, 1)).reshape(pixels, c.oc_lanes)
+                values = datapath.lanes(words, bool(setup.residual_signed))
+                self.sums = self.sums + datapath.shifted_residual(values, residual_shift)
+        _require(len(self.sums) == pixels, f"continues a tile of {len(self.sums)} pixels with {pixels}")
+        _require(passes * d.weight_block_beats <= c.weight_depth, f"{passes} weight blocks exceed the weight buffer")
+        data = self._weight_beats(base, passes * d.weight_block_beats)
+        return data.view(np.int8).reshape(passes, c.oc_lanes, c.ic_lanes)
+
+    def _weight_beats(self, base: int, beats: int) -> np.ndarray:
+        return self.weight[(base + np.arange(beats)) % len(self.weight)].reshape(-1)
+
+    def _inputs(self, setup: Instruction, i: Instruction, window: Window) -> np.ndarray:
+        """What the array's rows see: integers (pixels, passes, N)."""
+        c = self.config
+        words, inside = gather(window)
+        groups = i.activation_base + np.arange(i.input_groups) * i.group_step
+        index = (groups[:, None] + words[:, None, :]) & (c.activation_depth - 1)
+        ring = self.activation.view(np.dtype((np.void, c.ic_lanes))).reshape(-1)
+        data = ring[index].view(np.uint8).reshape(window.pixels, i.input_groups, window.taps, c.ic_lanes)
+        values = datapath.lanes(data, bool(setup.input_signed))
+        if inside is not None:
+            pad = pad_lane(self.config, setup.pad_value)
+            values = values if np.can_cast(np.min_scalar_type(pad), values.dtype) else values.astype(np.int16)
+            values = np.where(inside[:, None, :, None], values, values.dtype.type(pad))
+        return values.reshape(window.pixels, -1, c.ic_lanes)
+
+    def _pool(self, i: Instruction) -> None:
+        window = pool_window(i)
+        _require(window.pixels > 0 and window.taps > 0, "pools nothing")
+        words, inside = gather(window)
+        data = datapath.lanes(self.pool[(i.base + words) & (len(self.pool) - 1)], bool(i.input_signed))
+        divide = Reciprocal(i.multiplier, i.shift, i.sum_bits)
+        results = datapath.pool(data, inside, i.kind, divide, i.low, i.high)
+        self._write(self.pooled, i.output_base, results, bool(i.wide))
+
+    def _write(self, ring: np.ndarray, base: int, results: np.ndarray, wide: bool) -> None:
+        """Results, int64 (pixels, M), to a buffer; wide ones as low bytes, then high bytes."""
+        pixels = len(results)
+        where = base + np.arange(pixels)
+        ring[where % len(ring)] = (results & 255).astype(np.uint8)
+        if wide:
+            whole = self.config.derived.words_per_beat
+            ring[(where + -(-pixels // whole) * whole) % len(ring)] = (results >> 8 & 255).astype(np.uint8)
+
+    def _store(self, i: Instruction) -> None:
+        c, d = self.config, self.config.derived
+        ring = self.pooled if i.source == Source.POOLED else self.output
+        _require(0 < i.planes <= d.planes, f"stores {i.planes} planes, and a result has {d.planes}")
+        _require(i.words > 0 and i.rows > 0, "stores nothing")
+        rows, planes = np.arange(i.rows), np.arange(i.planes)
+        words = np.add.outer(i.base + rows * i.source_pitch, np.arange(i.words)) % len(ring)
+        starts = np.add.outer(i.address + planes * i.plane_pitch, rows * i.row_pitch)
+        _require(
+            bool(((starts - words[:, 0] * d.word_bytes) % d.beat_bytes == 0).all()),
+            "source and memory do not agree modulo the beat",
+        )
+        self._require_inside(int(starts.max()) + i.words * d.word_bytes, "writes")
+        data = ring.reshape(len(ring), d.planes, c.ic_lanes)[words[None], planes[:, None, None]]
+        whole = min(d.word_bytes, d.beat_bytes)  # every address is a multiple of it
+        index = starts[:, :, None] // whole + np.arange(i.words * d.word_bytes // whole)
+        self.memory.reshape(-1, whole)[index] = data.reshape(*index.shape, whole)
+
+
+def pad_lane(config: AcceleratorConfig, value: int) -> int:
+    """SETUP.pad_value as the integer that padding reads as: two's complement of the lane's width."""
+    sign = 1 << (config.derived.lane_bits - 1)
+    return ((value & (2 * sign - 1)) ^ sign) - sign

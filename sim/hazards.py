@@ -1,0 +1,239 @@
+"""Proves that a program's tokens are sufficient: that every order of execution they allow gives one result.
+
+Vector clocks.  An instruction's clock says, for each unit, how many of that unit's instructions are done,
+whatever the timing, when it starts: those that its unit's earlier instructions knew of, and those that the
+givers of its tokens knew of, with the giver itself.  Instructions of one unit take effect in order.  For every word
+of every buffer and every piece of memory the last writer and the last reader are kept, and whoever comes
+after them must know that they are done.  No data and no time are involved.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
+from hw.contract.isa import Buffer, Instruction, Opcode, Source, Unit, decode
+from hw.contract.program import Program
+from quant.errors import VerificationError
+from sim.windows import conv_window, pool_window, touched
+
+
+@dataclass(frozen=True)
+class Access:
+    """What an instruction reads or writes of one space: its name, pieces (int64 indices), writing or reading."""
+
+    space: str
+    pieces: np.ndarray
+    writes: bool
+
+
+@dataclass(frozen=True)
+class _Space:
+    """A buffer or the memory, in pieces: who wrote and who read each last, as 1 + its number within its unit.
+
+    filled: whether whatever is read must have been written by the program.
+    """
+
+    writer: Unit
+    reader: Unit
+    written: np.ndarray
+    read: np.ndarray
+    filled: bool
+
+
+@dataclass
+class _Order:
+    """The program so far: clocks of units, tokens on the way, and the program's index of each unit's instructions."""
+
+    clocks: dict[Unit, tuple[int, ...]] = field(default_factory=lambda: {unit: (0,) * len(Unit) for unit in Unit})
+    tokens: dict[tuple[Unit, Unit], deque[tuple[int, ...]]] = field(
+        default_factory=lambda: {(giver, taker): deque() for giver in Unit for taker in Unit}
+    )
+    indices: dict[Unit, list[int]] = field(default_factory=lambda: {unit: [] for unit in Unit})
+
+    def start(self, instruction: Instruction) -> tuple[int, ...] | None:
+        """The clock of the next instruction at its start; None where it waits for a token that nothing gave."""
+        unit = instruction.opcode.unit
+        clock = self.clocks[unit]
+        for other in Unit:
+            if instruction.wait >> other & 1:
+                if not self.tokens[other, unit]:
+                    return None
+                clock = tuple(map(max, clock, self.tokens[other, unit].popleft()))
+        self.clocks[unit] = clock
+        return clock
+
+    def end(self, index: int, instruction: Instruction) -> None:
+        unit = instruction.opcode.unit
+        self.indices[unit].append(index)
+        done = list(self.clocks[unit])
+        done[unit] = len(self.indices[unit])
+        for other in Unit:
+            if instruction.signal >> other & 1:
+                self.tokens[unit, other].append(tuple(done))
+
+
+def check(program: Program) -> None:
+    """Prove that the tokens of a program order every access to buffers and memory.
+
+    Raises VerificationError with the first pair of instructions that nothing orders, a token that nothing
+    gives, a read of words that nothing wrote, or a write into the program itself.
+    """
+    spaces, order = _spaces(program), _Order()
+    piece = _piece(program.config)
+    constant = -(-len(program.image) // piece)
+    setup: Instruction | None = None
+    for index, instruction in enumerate(program.decode()):
+        clock = order.start(instruction)
+        if clock is None:
+            raise VerificationError(f"{describe(program, index)} waits for a token that no instruction before it gives")
+        if instruction.opcode == Opcode.SETUP:
+            setup = instruction
+        number = len(order.indices[instruction.opcode.unit]) + 1
+        for access in accesses(program.config, instruction, setup):
+            space = spaces[access.space]
+            conflict = _conflict(space, access, clock)
+            if conflict is not None:
+                place, other, who = conflict
+                culprit = order.indices[who][other - 1] if other else None
+                raise VerificationError(_message(program, index, access, place, culprit))
+            if access.space == "memory" and access.writes and int(access.pieces.min()) < constant:
+                raise VerificationError(f"{describe(program, index)} overwrites instructions or weights of the program")
+            (space.written if access.writes else space.read)[access.pieces] = number
+        order.end(index, instruction)
+
+
+def _conflict(space: _Space, access: Access, clock: tuple[int, ...]) -> tuple[int, int, Unit] | None:
+    """(piece, number of the other instruction within its unit, that unit) of a conflict, number 0: nothing wrote it."""
+    who, numbers = (space.reader, space.read) if access.writes else (space.writer, space.written)
+    numbers = numbers[access.pieces]
+    if not access.writes and space.filled and not numbers.all():
+        return int(access.pieces[np.argmin(numbers)]), 0, who
+    worst = int(numbers.argmax()) if len(numbers) else 0
+    if len(numbers) and numbers[worst] > clock[who]:
+        return int(access.pieces[worst]), int(numbers[worst]), who
+    return None
+
+
+def describe(program: Program, index: int) -> str:
+    """An instruction by index, opcode and layer, for messages."""
+    start = program.program_base + index * INSTRUCTION_BYTES
+    instruction = decode(program.image[start : start + INSTRUCTION_BYTES])
+    layer = instruction.layer
+    name = program.layers[layer].name if layer < len(program.layers) else str(layer)
+    return f"instruction {index} ({instruction.opcode.name}, layer {name})"
+
+
+def _message(program: Program, index: int, access: Access, place: int, other: int | None) -> str:
+    verbs = ("writes", "reads") if access.writes else ("reads", "writes")
+    where = f"{access.space} piece {place} ({_piece(program.config)} bytes each)"
+    if access.space in ("output", "pool", "pooled", "weight"):
+        where = f"{access.space} word {place}"
+    this = f"{describe(program, index)} {verbs[0]} {where}"
+    if other is None:
+        return f"{this}, which nothing has written"
+    return f"{this}, {describe(program, other)} {verbs[1]} it, and no token orders them"
+
+
+def _piece(config: AcceleratorConfig) -> int:
+    """Bytes of a piece of memory, activation and residual buffer: the smaller of a word and a beat."""
+    return min(config.derived.word_bytes, config.derived.beat_bytes)
+
+
+def _spaces(program: Program) -> dict[str, _Space]:
+    c, piece = program.config, _piece(program.config)
+
+    def space(writer: Unit, reader: Unit, size: int, filled: bool = True) -> _Space:
+        return _Space(writer, reader, np.zeros(size, np.int32), np.zeros(size, np.int32), filled)
+
+    return {
+        "memory": space(Unit.STORE, Unit.LOAD, program.memory_bytes // piece, False),
+        "activation": space(Unit.LOAD, Unit.COMPUTE, c.activation_depth * c.derived.word_bytes // piece),
+        "weight": space(Unit.LOAD, Unit.COMPUTE, c.weight_depth),
+        "residual": space(Unit.LOAD, Unit.COMPUTE, c.residual_depth * c.derived.word_bytes // piece),
+        "output": space(Unit.COMPUTE, Unit.STORE, c.output_depth),
+        "pool": space(Unit.COMPUTE, Unit.POOL, c.pool_depth),
+        "pooled": space(Unit.POOL, Unit.STORE, c.pooled_depth),
+    }
+
+
+def accesses(config: AcceleratorConfig, instruction: Instruction, setup: Instruction | None) -> Iterator[Access]:
+    """What an instruction reads and writes; `setup` is the SETUP that a CONV runs under.
+
+    Pieces are words of the weight (a beat), output, pool and pooled buffers, and elsewhere the smaller of
+    an activation word and a beat.
+    """
+    if instruction.opcode == Opcode.LOAD:
+        yield from _load(config, instruction)
+    elif instruction.opcode == Opcode.CONV and setup is not None:
+        yield from _conv(config, instruction, setup)
+    elif instruction.opcode == Opcode.POOL:
+        window = pool_window(instruction)
+        yield Access("pool", (instruction.base + touched(window)) % config.pool_depth, False)
+        words = _results(config, instruction.output_base, window.pixels, bool(instruction.wide))
+        yield Access("pooled", words % config.pooled_depth, True)
+    elif instruction.opcode == Opcode.STORE:
+        yield from _store(config, instruction)
+
+
+def _expand(indices: np.ndarray, each: int) -> np.ndarray:
+    """Indices of things of `each` pieces to the indices of the pieces: (n,) to (n * each,)."""
+    return indices if each == 1 else np.add.outer(indices * each, np.arange(each)).reshape(-1)
+
+
+def _load(config: AcceleratorConfig, i: Instruction) -> Iterator[Access]:
+    d, piece = config.derived, _piece(config)
+    rows, beats = np.arange(i.rows), np.arange(i.beats)
+    each = d.beat_bytes // piece
+    source = np.add.outer(i.address // d.beat_bytes + rows * (i.pitch // d.beat_bytes), beats).reshape(-1)
+    yield Access("memory", _expand(source, each), False)
+    if i.target == Buffer.RESIDUAL:
+        yield Access("residual", _expand((i.destination + beats) % d.residual_beats, each), True)
+        return
+    target = np.add.outer(i.destination + rows * i.destination_pitch, beats).reshape(-1)
+    if i.target == Buffer.WEIGHT:
+        yield Access("weight", target % config.weight_depth, True)
+    else:
+        yield Access("activation", _expand(target % d.activation_beats, each), True)
+
+
+def _results(config: AcceleratorConfig, base: int, pixels: int, wide: bool) -> np.ndarray:
+    words = base + np.arange(pixels)
+    whole = config.derived.words_per_beat
+    return np.concatenate([words, words + -(-pixels // whole) * whole]) if wide else words
+
+
+def _conv(config: AcceleratorConfig, i: Instruction, setup: Instruction) -> Iterator[Access]:
+    d, piece = config.derived, _piece(config)
+    window = conv_window(setup, i)
+    groups = i.activation_base + np.arange(i.input_groups) * i.group_step
+    words = np.add.outer(groups, touched(window)).reshape(-1) % config.activation_depth
+    yield Access("activation", _expand(words, d.word_bytes // piece), False)
+    beats = i.input_groups * window.taps * d.weight_block_beats + (d.parameter_beats if i.first else 0)
+    yield Access("weight", (i.weight_base + np.arange(beats)) % config.weight_depth, False)
+    pixels = np.arange(window.pixels)
+    if i.first and i.residual:
+        words = (i.residual_base + pixels) % config.residual_depth
+        yield Access("residual", _expand(words, d.word_bytes // piece), False)
+    if i.last and i.to_output:
+        words = _results(config, i.output_base, window.pixels, bool(setup.wide))
+        yield Access("output", words % config.output_depth, True)
+    if i.last and i.to_pool:
+        yield Access("pool", (i.pool_base + pixels) % config.pool_depth, True)
+
+
+def _store(config: AcceleratorConfig, i: Instruction) -> Iterator[Access]:
+    d, piece = config.derived, _piece(config)
+    rows = np.arange(i.rows)
+    words = np.add.outer(i.base + rows * i.source_pitch, np.arange(i.words)).reshape(-1)
+    if i.source == Source.POOLED:
+        yield Access("pooled", words % config.pooled_depth, False)
+    else:
+        yield Access("output", words % config.output_depth, False)
+    starts = np.add.outer(i.address + np.arange(i.planes) * i.plane_pitch, rows * i.row_pitch).reshape(-1)
+    pieces = np.arange(i.words * d.word_bytes // piece)
+    yield Access("memory", np.add.outer(starts // piece, pieces).reshape(-1), True)

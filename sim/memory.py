@@ -1,0 +1,46 @@
+"""The memory that the cycle model and the whole-engine bench share: its parameters and its timing.
+
+docs/architecture.md, "The memory of the simulation", is the contract; `sim/bench/memory.sv` is the same
+memory in SystemVerilog.  Times are cycles; bursts are answered in the order of their handshakes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from quant.errors import BadInput
+
+NEVER = -(1 << 40)
+"""A cycle before every cycle: the last beat transferred, before there was one."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A memory's parameters.
+
+    latency: cycles from a read's address to its first beat, and from a write's last beat to its response.
+    beat_every: cycles from beat to beat, of each direction.
+    Raises BadInput for values below 1.
+    """
+
+    latency: int = 64
+    beat_every: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("latency", "beat_every"):
+            if getattr(self, name) < 1:
+                raise BadInput(f"a memory's {name} must be at least 1 cycle, not {getattr(self, name)}")
+
+    def last_read_beat(self, address: int, beats: int, previous: int) -> int:
+        """The cycle of the last beat of a burst of `beats` whose address was taken in cycle `address`, after a
+        read beat in cycle `previous`."""
+        first = max(address + self.latency, previous + self.beat_every)
+        return first + (beats - 1) * self.beat_every
+
+    def write_beat(self, offered: int, previous: int) -> int:
+        """The cycle in which a write beat offered in cycle `offered` is taken, after one in cycle `previous`."""
+        return max(offered, previous + self.beat_every)
+
+    def write_response(self, last_beat: int) -> int:
+        """The cycle of the response to a burst whose last beat was taken in cycle `last_beat`."""
+        return last_beat + self.latency

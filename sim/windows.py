@@ -1,0 +1,111 @@
+"""Which buffer words the windows of CONV and POOL read: addresses, and taps that fall into the padding.
+
+Rows and columns are independent: a tap's word is base + row part + column part, and it is inside when its
+row and its column both are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from hw.contract.isa import Instruction
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One direction of a window.
+
+    count, taps: outputs and taps.  stride, dilation: input positions from output to output, tap to tap.
+    step, tap_step: words from output to output, tap to tap.  offset: input position of output 0, tap 0.
+    size: input positions present, from 0.
+    """
+
+    count: int
+    taps: int
+    stride: int
+    dilation: int
+    step: int
+    tap_step: int
+    offset: int
+    size: int
+
+    def words(self) -> np.ndarray:
+        """Offset in words of each (output, tap): int64 (count, taps)."""
+        return np.add.outer(np.arange(self.count) * self.step, np.arange(self.taps) * self.tap_step)
+
+    def inside(self) -> np.ndarray:
+        """Whether each (output, tap) is present: bool (count, taps)."""
+        positions = np.add.outer(np.arange(self.count) * self.stride, np.arange(self.taps) * self.dilation)
+        positions += self.offset
+        return (positions >= 0) & (positions < self.size)
+
+
+@dataclass(frozen=True)
+class Window:
+    """A window in both directions; pixels and taps are counted row by row."""
+
+    rows: Axis
+    columns: Axis
+
+    @property
+    def pixels(self) -> int:
+        """Output pixels."""
+        return self.rows.count * self.columns.count
+
+    @property
+    def taps(self) -> int:
+        """Taps of one pixel."""
+        return self.rows.taps * self.columns.taps
+
+
+@lru_cache(maxsize=64)
+def touched(window: Window) -> np.ndarray:
+    """Offsets in words from the base of everything a window reads, each once: int64, sorted; shared."""
+    rows = np.unique(window.rows.words()[window.rows.inside()])
+    columns = np.unique(window.columns.words()[window.columns.inside()])
+    return np.unique(np.add.outer(rows, columns))
+
+
+@lru_cache(maxsize=64)
+def gather(window: Window) -> tuple[np.ndarray, np.ndarray | None]:
+    """What every tap of every pixel reads.
+
+    Returns offsets in words from the base, int64 (pixels, taps), and whether the tap is inside, bool of the
+    same shape, or None where all are.  The arrays are shared: not to be written to.
+    """
+    shape = (window.pixels, window.taps)
+    rows, columns = window.rows, window.columns
+    words = rows.words()[:, None, :, None] + columns.words()[None, :, None, :]
+    inside = rows.inside()[:, None, :, None] & columns.inside()[None, :, None, :]
+    return words.reshape(shape), None if inside.all() else inside.reshape(shape)
+
+
+def conv_window(setup: Instruction, conv: Instruction) -> Window:
+    """The window of a CONV under its SETUP; its base is `activation_base` + group * `group_step`."""
+    return Window(
+        Axis(
+            conv.out_rows, setup.kernel_rows, setup.stride_rows, setup.dilation_rows,
+            setup.row_step, setup.tap_row_step, conv.row_offset, conv.in_rows,
+        ),
+        Axis(
+            conv.out_columns, setup.kernel_columns, setup.stride_columns, setup.dilation_columns,
+            setup.stride_columns, setup.dilation_columns, conv.column_offset, setup.in_columns,
+        ),
+    )  # fmt: skip
+
+
+def pool_window(pool: Instruction) -> Window:
+    """The window of a POOL; its base is `base`."""
+    return Window(
+        Axis(
+            pool.out_rows, pool.kernel_rows, pool.stride_rows, 1,
+            pool.row_step, pool.tap_row_step, pool.row_offset, pool.in_rows,
+        ),
+        Axis(
+            pool.out_columns, pool.kernel_columns, pool.stride_columns, 1,
+            pool.stride_columns, 1, pool.column_offset, pool.in_columns,
+        ),
+    )  # fmt: skip
