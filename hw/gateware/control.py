@@ -1,0 +1,108 @@
+"""Start, stop, errors and interrupts."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.registers import ErrorCause
+from hw.gateware.interfaces import ADDRESS_BITS, FAULT
+
+FAULTS = (
+    ErrorCause.READ_BUS,
+    ErrorCause.WRITE_BUS,
+    ErrorCause.ILLEGAL_INSTRUCTION,
+    ErrorCause.OUTSIDE_WINDOW,
+)
+"""Errors that stop the engine; of several in one cycle, the first of these is recorded."""
+
+
+class RunControl(wiring.Component):
+    """Whether the engine runs, and how a run ends.
+
+    A run ends when it is `finished`.  An error halts it: from the next cycle on no burst is accepted and no
+    instruction starts; it ends when the bursts under way are completed.  So does a reset, which clears
+    everything then.  A start during a run does not disturb it, and is recorded as an error when it ends.
+
+    Parameters: none.
+    Members:
+        start, reset (in): pulses; a start is ignored in an error state, and with or before a pending reset.
+        finished (in): there is nothing left to do.  quiet (in): no burst is under way.  Registers show both.
+        faults (in): errors of this cycle, in the order of FAULTS.
+        clear (out): a pulse: all units return to their reset state.
+        busy (out): STATUS.busy; the cycle in which it rises is the run's cycle 0.
+        halt (out): accept no burst, start no instruction.  It stays after an error until the reset.
+        done, error, cause, address (out): of the last run.
+        interrupts (out): INTERRUPT's bits.  acknowledge (in): bits of it to clear.
+    Protocol: none; obeys every cycle.
+    Latency: busy rises in the cycle after `start`, falls in the cycle after `finished`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "start": In(1),
+                "reset": In(1),
+                "finished": In(1),
+                "quiet": In(1),
+                "faults": In(FAULT).array(len(FAULTS)),
+                "clear": Out(1),
+                "busy": Out(1),
+                "halt": Out(1),
+                "done": Out(1),
+                "error": Out(1),
+                "cause": Out(ErrorCause),
+                "address": Out(ADDRESS_BITS),
+                "interrupts": Out(2),
+                "acknowledge": In(2),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        failed = Signal()  # an error has halted the run
+        resetting = Signal()
+        late = Signal()  # there was a start during the run
+        begin, complete, stop, wipe, fault = Signal(), Signal(), Signal(), Signal(), Signal()
+        tardy = late | (self.start & self.busy)
+        m.d.comb += [
+            fault.eq(Cat(f.valid for f in self.faults).any()),
+            self.halt.eq(failed | resetting),
+            begin.eq(self.start & ~self.reset & ~self.busy & ~self.error & ~resetting),
+            complete.eq(self.busy & ~self.halt & ~fault & self.finished),
+            stop.eq(self.busy & failed & self.quiet),
+            wipe.eq(resetting & self.quiet),
+            self.clear.eq(begin | wipe),
+        ]
+
+        with m.If(begin):
+            m.d.sync += [self.busy.eq(1), self.done.eq(0)]
+        m.d.sync += late.eq(tardy)
+        with m.If(fault & self.busy & ~failed):
+            m.d.sync += failed.eq(1)
+            for which, f in reversed(list(zip(FAULTS, self.faults, strict=True))):
+                with m.If(f.valid):
+                    m.d.sync += [self.cause.eq(which), self.address.eq(f.address)]
+        with m.If(complete):
+            m.d.sync += [self.busy.eq(0), self.done.eq(1), self.error.eq(tardy), late.eq(0)]
+            with m.If(tardy):
+                m.d.sync += [self.cause.eq(ErrorCause.START_WHILE_BUSY), self.address.eq(0)]
+        with m.If(stop):
+            m.d.sync += [self.busy.eq(0), self.error.eq(1), late.eq(0)]
+        m.d.sync += self.interrupts.eq(
+            (self.interrupts & ~self.acknowledge) | Cat(complete, stop | (complete & tardy))
+        )
+        with m.If(wipe):
+            m.d.sync += [
+                self.busy.eq(0),
+                self.done.eq(0),
+                self.error.eq(0),
+                self.cause.eq(ErrorCause.NONE),
+                self.address.eq(0),
+                self.interrupts.eq(0),
+                failed.eq(0),
+                late.eq(0),
+            ]
+        m.d.sync += resetting.eq(Mux(self.reset, 1, resetting & ~wipe))
+        return m

@@ -1,0 +1,118 @@
+"""The register port: the table of `hw/contract/registers.py` behind AXI4-Lite."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Signal
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.registers import ADDRESS_BITS, IDENTIFICATION, REGISTERS
+from hw.gateware.interfaces import axi_lite
+
+CONSTANTS = ("ID", "CONFIG_HASH")
+MASKS = {
+    "PROGRAM_BASE": 0xFFFFFF00,
+    "WINDOW_BASE": 0xFFFFF000,
+    "WINDOW_LIMIT": 0xFFFFF000,
+    "INTERRUPT_ENABLE": 0b11,
+}
+"""Bits that exist of a register that can be set; the others read as 0."""
+
+SETTINGS = tuple(r.name for r in REGISTERS if r.access == "rw")
+"""Registers that hold what was written."""
+COMMANDS = tuple(r.name for r in REGISTERS if r.access in ("wo", "w1c"))
+"""Registers that act on the ones written to them."""
+VALUES = tuple(r.name for r in REGISTERS if r.access in ("ro", "w1c") and r.name not in CONSTANTS)
+"""Registers that show what the engine has."""
+
+
+def _layout(names: tuple[str, ...]) -> data.StructLayout:
+    return data.StructLayout({name.lower(): 32 for name in names})
+
+
+class Registers(wiring.Component):
+    """AXI4-Lite subordinate of the register table.
+
+    Every access is answered OKAY: an address without a register reads as 0, writes to it or to a register
+    that cannot be written do nothing, and a write-only register reads as 0.  Bytes without strobe keep
+    their value, or, in COMMANDS, write zeros.  The lowest two address bits are ignored.
+
+    Parameters: config.
+    Members:
+        bus (in): AXI4-Lite.
+        settings (out): see SETTINGS.
+        commands (out): see COMMANDS; the bits written as one, in the cycle of the write, else 0.
+        values (in): see VALUES.
+    Protocol: one read and one write at a time.
+    Latency: a write takes effect in the cycle after address and data are there, and is answered in the
+        next; a read is answered two cycles after its address.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "bus": In(axi_lite(ADDRESS_BITS)),
+                "settings": Out(_layout(SETTINGS)),
+                "commands": Out(_layout(COMMANDS)),
+                "values": In(_layout(VALUES)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        bus = self.bus
+        constants = {"ID": IDENTIFICATION, "CONFIG_HASH": int(self.config.hash[:8], 16)}
+
+        # Writes.
+        address_held, data_held, write = Signal(), Signal(), Signal()
+        address = Signal(ADDRESS_BITS - 2)
+        word, strobe = Signal(32), Signal(4)
+        m.d.comb += [
+            bus.awready.eq(~address_held),
+            bus.wready.eq(~data_held),
+            write.eq(address_held & data_held & ~bus.bvalid),
+        ]
+        with m.If(bus.awvalid & bus.awready):
+            m.d.sync += [address_held.eq(1), address.eq(bus.awaddr[2:])]
+        with m.If(bus.wvalid & bus.wready):
+            m.d.sync += [data_held.eq(1), word.eq(bus.wdata), strobe.eq(bus.wstrb)]
+        with m.If(bus.bready):
+            m.d.sync += bus.bvalid.eq(0)
+        with m.If(write):
+            m.d.sync += [address_held.eq(0), data_held.eq(0), bus.bvalid.eq(1)]
+        mask = Signal(32)
+        m.d.comb += mask.eq(Cat(bit.replicate(8) for bit in strobe))
+        with m.If(write), m.Switch(address):
+            for register in REGISTERS:
+                name = register.name.lower()
+                with m.Case(register.offset // 4):
+                    if register.name in SETTINGS:
+                        setting = self.settings[name]
+                        exist = MASKS.get(register.name, 0xFFFFFFFF)
+                        m.d.sync += setting.eq(((setting & ~mask) | (word & mask)) & exist)
+                    elif register.name in COMMANDS:
+                        m.d.comb += self.commands[name].eq(word & mask)
+
+        # Reads.
+        asked, read = Signal(), Signal()
+        read_address, shown = Signal(ADDRESS_BITS - 2), Signal(32)
+        m.d.comb += [bus.arready.eq(~asked), read.eq(asked & ~bus.rvalid)]
+        with m.If(bus.arvalid & bus.arready):
+            m.d.sync += [asked.eq(1), read_address.eq(bus.araddr[2:])]
+        with m.If(bus.rready):
+            m.d.sync += bus.rvalid.eq(0)
+        with m.If(read):
+            m.d.sync += [asked.eq(0), bus.rvalid.eq(1), bus.rdata.eq(shown)]
+        with m.Switch(read_address):
+            for register in REGISTERS:
+                name = register.name.lower()
+                with m.Case(register.offset // 4):
+                    if register.name in CONSTANTS:
+                        m.d.comb += shown.eq(constants[register.name])
+                    elif register.name in SETTINGS:
+                        m.d.comb += shown.eq(self.settings[name])
+                    elif register.name in VALUES:
+                        m.d.comb += shown.eq(self.values[name])
+        return m
