@@ -201,10 +201,10 @@ def test_a_waveform_is_recorded_on_request(tmp_path):
 def test_a_build_in_many_files_links(tmp_path):
     stages = "".join(
         f"reg [31:0] r{i}; always @(posedge clk) r{i} <= r{i} * 32'd{i + 3} + {f'r{i - 1}' if i else 'following'};\n"
-        for i in range(60)
+        for i in range(40)
     )
     arguments = design(tmp_path, extra=stages)
-    build_and_run(**arguments, optimize="-O0", build_args=["--output-split", "40", "--output-split-cfuncs", "20"])
+    build_and_run(**arguments, optimize="-O0", build_args=["--output-split", "150", "--output-split-cfuncs", "50"])
     assert "VM_PARALLEL_BUILDS = 1" in (tmp_path / "build" / "verilated" / "Vtop_classes.mk").read_text()
 
 
