@@ -2,6 +2,7 @@
 
 from quant.qdq.read import load
 from quant.qdq.run import run_layers
+from quant.qdq.wide import beyond_float32
 from quant.qdq.write import save, to_model
 
-__all__ = ["load", "run_layers", "save", "to_model"]
+__all__ = ["beyond_float32", "load", "run_layers", "save", "to_model"]

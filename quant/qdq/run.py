@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 import numpy as np
 import onnx
@@ -12,15 +13,20 @@ from onnx import TensorProto, helper
 from quant.errors import BadInput
 from quant.onnx_import.read import first_line, read_model, the_input
 from quant.qdq import form
+from quant.qdq.wide import widen
 
 
 def run_layers(
-    source: str | os.PathLike[str] | onnx.ModelProto, images: np.ndarray, batch: int = 16
+    source: str | os.PathLike[str] | onnx.ModelProto,
+    images: np.ndarray,
+    batch: int = 16,
+    wide: Collection[str] = (),
 ) -> dict[str, np.ndarray]:
     """The integers of every tensor, computed by ONNX Runtime in float32 with graph optimizations disabled.
 
     source: a file of `quant.qdq.save`, or its model.  images: float32 (N, C, H, W), real values as the
-    float network takes them; they run `batch` at a time.
+    float network takes them; they run `batch` at a time.  wide: names of layers to run in float64,
+    of those that sum; `quant.qdq.beyond_float32` says which need it.
     Returns int64 (N, C, H, W) by tensor name, the input among them, in execution order.
     Raises BadInput for images of another shape and for files that ONNX Runtime cannot run.
     """
@@ -33,6 +39,8 @@ def run_layers(
     if not np.isfinite(images).all():
         raise BadInput(f"{label}: the images have NaN or infinite values")
     name = the_input(model, label).name
+    if wide:
+        widen(model, wide)
     session, tensors = open_session(model, name, label)
     parts = []
     for first in range(0, len(images), batch):

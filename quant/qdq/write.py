@@ -68,7 +68,7 @@ def input_shape(network: Network) -> tuple[int, ...]:
 
 
 class _Writer:
-    """The growing graph.  `rank` has the rank that each tensor has in the file, `real` its dequantized ONNX tensor by rank."""
+    """The growing graph.  rank: of each tensor in the file.  real: its dequantized ONNX tensor, by rank."""
 
     def __init__(self, network: Network) -> None:
         self.network = network
