@@ -1,0 +1,155 @@
+"""report.json: every figure of a run, gathered from the artefacts of its stages.  docs/report.md describes it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+
+from host.chain import LEGS
+from host.report.roofline import roofline
+from hw.contract.config import AcceleratorConfig
+from hw.contract.program import LayerEntry, Program
+from quant.network import Conv, Layer, Network, Pool
+
+SCHEMA = 1
+"""Version of report.json's form."""
+SAMPLES = 16
+"""Images that the report shows."""
+
+Values = dict[str, Any]
+
+
+def build_report(
+    network: Network, program: Program, compared: Values, model: Values, rtl: Values | None,
+    legs: Mapping[str, Mapping[str, str]], images: int, shown: np.ndarray,
+) -> Values:  # fmt: skip
+    """The report.
+
+    compared, model, rtl: what the stages wrote.  legs: digests by leg and tensor, over `images` images.
+    shown: float images (N, C, H, W) for pictures, in the order of compared["answers"].
+    """
+    errors = {entry["tensor"]: entry for entry in compared["tensors"]}
+    engine = {name: (i, e) for i, e in enumerate(program.layers) for name in (e.name, *e.fused)}
+    layers = []
+    for layer in network.layers:
+        index, entry = engine.get(layer.name, (None, None))
+        cost = {} if entry is None or layer.name != entry.name else _cost(program.config, entry, model["layers"][index])
+        leaves = layer.output if entry is None else entry.output
+        layers.append({**_describe(network, layer, errors), **_NO_COST, **cost,
+                       "fused_into": entry.name if entry is not None and entry.name != layer.name else None,
+                       "output_tensor": leaves,
+                       "digest": {leg: legs.get(leg, {}).get(leaves) for leg in LEGS}})  # fmt: skip
+    return {
+        "schema": SCHEMA,
+        "version": version("shiftpoint"),
+        "network": program.network,
+        "config": _config(program.config),
+        "memory": model["memory"],
+        "accuracy": compared["accuracy"],
+        "layers": layers,
+        "proof": {"images": images, "legs": [leg for leg in LEGS if legs.get(leg)]},
+        "rtl": None if rtl is None else _rtl(rtl, model["cycles"]),
+        "totals": _totals(program, model, layers),
+        "counters": model["counters"],
+        "timeline": model["timeline"],
+        "samples": _samples(shown, compared["answers"]),
+    }
+
+
+_NO_COST = dict.fromkeys(
+    ("cycles", "roofline_cycles", "utilization", "bytes_read", "bytes_written", "compulsory_read",
+     "compulsory_written", "bound", "stalls")
+)  # fmt: skip
+
+
+def _config(config: AcceleratorConfig) -> Values:
+    return {
+        "name": config.name, "ic_lanes": config.ic_lanes, "oc_lanes": config.oc_lanes, "data_bits": config.data_bits,
+        "weight_bits": config.weight_bits, "acc_bits": config.acc_bits, "axi_bits": config.axi_bits,
+        "multipliers": config.derived.multipliers, "clock_mhz": config.clock_mhz, "clock_source": "assumed",
+        "hash": config.hash,
+    }  # fmt: skip
+
+
+def _describe(network: Network, layer: Layer, errors: Mapping[str, Values]) -> Values:
+    """What a layer is, and how far it is from float."""
+    source, target = network.tensors[layer.inputs[0]].fmt, network.tensors[layer.output].fmt
+    error = errors.get(layer.output)
+    op = layer.op if isinstance(layer, Conv) else type(layer).__name__
+    if isinstance(layer, Pool):
+        op = "MaxPool" if layer.kind == "max" else "AveragePool"
+    return {
+        "name": layer.name,
+        "op": op,
+        "input_bits": source.bits, "input_signed": source.signed, "input_frac": source.frac,
+        "weight_bits": layer.weight_bits if isinstance(layer, Conv) else None,
+        "weight_frac": [int(f) for f in layer.weight_frac] if isinstance(layer, Conv) else None,
+        "output_bits": target.bits, "output_signed": target.signed, "output_frac": target.frac,
+        "sqnr_db": error and error["sqnr_db"],
+        "max_abs_error": error and error["max_abs_error"],
+        "saturated": error and error["saturated"],
+        "float_range": error and [error["float_low"], error["float_high"]],
+        "macs": layer_macs(network, layer),
+    }  # fmt: skip
+
+
+def layer_macs(network: Network, layer: Layer) -> int:
+    """Multiplications of a convolution for one image, padding counted; 0 of other layers."""
+    if not isinstance(layer, Conv):
+        return 0
+    _, height, width = network.tensors[layer.output].shape
+    return int(layer.weight.size) * height * width
+
+
+def _cost(config: AcceleratorConfig, entry: LayerEntry, simulated: Values) -> Values:
+    """What a layer costs on the engine; an engine layer's cost stands with the layer that computes."""
+    limit = roofline(config, entry)
+    cycles = simulated["cycles"]
+    return {
+        "cycles": cycles,
+        "roofline_cycles": limit.cycles,
+        "utilization": entry.macs / (config.derived.multipliers * cycles) if cycles else 0.0,
+        "bytes_read": simulated["bytes_read"], "bytes_written": simulated["bytes_written"],
+        "compulsory_read": entry.read_bytes, "compulsory_written": entry.written_bytes,
+        "bound": limit.bound,
+        "stalls": simulated["stalls"],
+    }  # fmt: skip
+
+
+def _rtl(rtl: Values, model_cycles: int) -> Values:
+    names = ("simulator", "images", "tensors_compared", "elements_compared", "mismatches", "first_mismatch", "cycles")
+    return {**{name: rtl[name] for name in names}, "model_cycles": model_cycles}
+
+
+def _totals(program: Program, model: Values, layers: list[Values]) -> Values:
+    macs = sum(layer["macs"] for layer in layers)
+    limit = sum(roofline(program.config, entry).cycles for entry in program.layers)
+    return {
+        "macs": macs,
+        "cycles": model["cycles"],
+        "roofline_cycles": limit,
+        "roofline_ratio": limit / model["cycles"],
+        "utilization": macs / (program.config.derived.multipliers * model["cycles"]),
+        "bytes_read": model["counters"]["BYTES_READ"],
+        "bytes_written": model["counters"]["BYTES_WRITTEN"],
+        "frames_per_second": 1e6 * program.config.clock_mhz / model["cycles"],
+    }
+
+
+def _samples(shown: np.ndarray, answers: Mapping[str, list[int]]) -> list[Values]:
+    """Images as 8-bit pixels (each stretched to its own range) with both networks' answers."""
+    if shown.shape[1] not in (1, 3) or min(shown.shape[2:]) < 8:
+        return []
+    result = []
+    for image, by_float, by_fixed in zip(shown[:SAMPLES], answers["float"], answers["fixed"], strict=False):
+        low, high = float(image.min()), float(image.max())
+        pixels = np.rint((image - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
+        step = max(1, max(pixels.shape[1:]) // 96)  # large images are thinned: a page of pictures stays small
+        pixels = np.ascontiguousarray(pixels[:, ::step, ::step])
+        result.append({"shape": list(pixels.shape), "pixels": base64.b64encode(pixels.tobytes()).decode(),
+                       "float": by_float, "fixed": by_fixed})  # fmt: skip
+    return result

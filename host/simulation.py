@@ -1,0 +1,100 @@
+"""Running a program on integers: by the models, or by the Verilog.  Results are JSON values and tensors."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from host import chain
+from host.terminal import Reporter
+from hw.contract.isa import Unit
+from hw.contract.program import Program
+from hw.contract.registers import STALL_CAUSES
+from sim import cycles as cycle_model
+from sim import executor
+from sim.cycles import Timeline
+from sim.memory import Memory
+
+Result = dict[str, Any]
+
+
+def simulate_model(
+    program: Program, x: np.ndarray, memory: Memory, reporter: Reporter
+) -> tuple[Result, dict[str, np.ndarray]]:
+    """Executor and cycle model.  x: integers (N, C, H, W).  Returns JSON values and every tensor (N, C, H, W)."""
+    with reporter.stage(f"run the program's bytes on {len(x)} images"):
+        runs = []
+        for i, image in enumerate(x):
+            runs.append(executor.run(program, image))
+            reporter.step("images", i + 1, len(x))
+    with reporter.stage("predict every cycle"):
+        timeline = cycle_model.simulate(program, memory)
+    tensors = {name: np.stack([r[name] for r in runs]) for name in runs[0]}
+    value = {
+        "memory": asdict(memory),
+        "cycles": timeline.cycles,
+        "counters": timeline.counters,
+        "layers": layers_of(timeline),
+        "timeline": spans_of(timeline),
+        "digests": chain.digests(tensors),
+    }
+    return value, tensors
+
+
+def simulate_rtl(
+    program: Program, x: np.ndarray, memory: Memory, reporter: Reporter, waves: Path | None = None
+) -> tuple[Result, dict[str, np.ndarray]]:
+    """The Verilog under Verilator.  x: integers (N, C, H, W).  Returns JSON values and every tensor (N, C, H, W)."""
+    from sim.bench import engine_bench, toolchain  # cocotb and Verilator are for this stage alone
+
+    toolchain.require()
+    with reporter.stage(f"simulate the Verilog of {program.config.name} on {len(x)} images"):
+        result = engine_bench.run_rtl(program, x, memory, waves=waves)
+    value = {
+        "memory": asdict(memory),
+        "simulator": result.simulator,
+        "cycles": result.cycles[0],
+        "all_cycles": list(result.cycles),
+        "counters": result.counters[0],
+        "digests": chain.digests(result.tensors),
+    }
+    return value, result.tensors
+
+
+def layers_of(timeline: Timeline) -> list[Result]:
+    """Each layer's cycles, bytes, and cycles in which the compute unit waited, by cause."""
+    result = []
+    for layer, cycles in enumerate(timeline.layer_cycles):
+        mine = (timeline.layer == layer) & (timeline.unit == Unit.COMPUTE)
+        waits = timeline.stalls[mine].sum(axis=0)
+        result.append(
+            {
+                "cycles": int(cycles),
+                "bytes_read": int(timeline.layer_read[layer]),
+                "bytes_written": int(timeline.layer_written[layer]),
+                "stalls": {cause: int(wait) for cause, wait in zip(STALL_CAUSES, waits, strict=True)},
+            }
+        )
+    return result
+
+
+def spans_of(timeline: Timeline, most: int = 4000) -> list[Result]:
+    """When each unit was at work on which layer: instructions that touch or overlap are one span.
+
+    Gaps shorter than a `most`-th of the run are closed: no picture shows them.
+    """
+    gap = max(1, timeline.cycles // most)
+    spans: list[Result] = []
+    for unit in Unit:
+        current: Result | None = None
+        for i in np.flatnonzero(timeline.unit == unit):
+            start, end, layer = int(timeline.start[i]), int(timeline.end[i]), int(timeline.layer[i])
+            if current is not None and current["layer"] == layer and start <= current["end"] + gap:
+                current["end"] = max(current["end"], end)
+            else:
+                current = {"unit": unit.name.lower(), "layer": layer, "start": start, "end": end}
+                spans.append(current)
+    return spans
