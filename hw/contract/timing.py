@@ -15,9 +15,9 @@ COMPUTE_LATENCY = 12
 """From issuing a pixel's address to the cycle in which its result is written to a buffer."""
 SWAP_DELAY = 1
 """From a pass's first address to the cycle in which its weights take their place in the array."""
-POOL_LATENCY = 6
+POOL_LATENCY = 4
 """From issuing a pixel's last tap to the cycle in which a maximum is written."""
-AVERAGE_LATENCY = 8
+AVERAGE_LATENCY = 14
 """The same for an average, on top of one cycle a lane."""
 STORE_READ_LATENCY = 3
 """From issuing a beat's read to the cycle in which the write channel can offer it."""
