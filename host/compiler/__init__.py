@@ -1,1 +1,112 @@
-"""Turns an integer network into a program: tile, allocate, emit."""
+"""The compiler: from an integer network to a program of the engine."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from host.compiler.cost import cost
+from host.compiler.emit import Operation, emit
+from host.compiler.entries import entries
+from host.compiler.errors import CannotCompile
+from host.compiler.geometry import Geometry
+from host.compiler.lower import EngineLayer, Lowered, lower
+from host.compiler.memory import ALIGNMENT, MemoryMap, aligned, place
+from host.compiler.problem import Problem, flat
+from host.compiler.steps import Plan, add_layer
+from host.compiler.tiling import ways
+from host.compiler.tokens import schedule
+from host.compiler.weights import OutputGroups
+from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
+from hw.contract.isa import HEADER, instruction
+from hw.contract.layout import Placement
+from hw.contract.program import LayerEntry, Program
+from quant.network import Network
+
+__all__ = ["CannotCompile", "compile_network"]
+
+PAGE = 4096
+
+
+def compile_network(network: Network, config: AcceleratorConfig) -> Program:
+    """A network as a program for one configuration.  Deterministic: the same network gives the same bytes.
+
+    Raises CannotCompile, naming layer and reason, for what the engine cannot run; UnsupportedNetwork where a
+    layer can overflow the accumulator; ConfigError for a configuration that cannot be built.
+    """
+    lowered = lower(network, config)
+    memory = place(lowered, config)
+    plan, layers, pool_layers = _plan(lowered, memory, config)
+    operations = emit(plan, memory, config, pool_layers)
+    schedule([operation.task for operation in operations])
+    weights_base = aligned(len(operations) * INSTRUCTION_BYTES, FETCH_BURST * INSTRUCTION_BYTES)
+    tensors_base = aligned(weights_base + len(plan.weights), ALIGNMENT)
+    bases = {"weights": weights_base, "tensors": tensors_base, "": 0}
+    code = b"".join(_encode(operation, bases) for operation in operations)
+    image = code.ljust(weights_base, b"\0") + bytes(plan.weights)
+    placements = _placements(lowered, memory, tensors_base)
+    return Program(
+        config=config,
+        network=network.name,
+        image=image,
+        program_base=0,
+        instructions=len(operations),
+        memory_bytes=aligned(tensors_base + memory.size, PAGE),
+        inputs=tuple(placements[name] for name in lowered.views),
+        tensors=tuple(placements[name] for name in _visible(network, lowered)),
+        outputs=network.outputs,
+        layers=tuple(layers),
+        metadata=network.metadata,
+    )
+
+
+def _plan(
+    lowered: Lowered, memory: MemoryMap, config: AcceleratorConfig
+) -> tuple[Plan, list[LayerEntry], dict[int, int]]:
+    """Steps of all layers, the manifest's layers, and the indexes of poolings that are layers of their own."""
+    plan, layers, pool_layers = Plan(), list[LayerEntry](), dict[int, int]()
+    for layer in lowered.layers:
+        problem = _problem(layer, memory, config)
+        tiling = min(ways(problem), key=lambda way: cost(problem, way))
+        residual = None if layer.residual is None else memory.placements[layer.residual]
+        add_layer(plan, problem, tiling, len(layers), residual)
+        found = entries(layer, lowered)
+        if len(found) > 1:
+            pool_layers[len(layers)] = len(layers) + 1
+        layers += found
+    _check_indexes(layers)
+    return plan, layers, pool_layers
+
+
+def _problem(layer: EngineLayer, memory: MemoryMap, config: AcceleratorConfig) -> Problem:
+    source = memory.placements[layer.source]
+    geometry = Geometry(config, source, flat(source, layer, config))
+    lanes = memory.placements[layer.outputs[0]].lanes
+    return Problem(config, layer, geometry, OutputGroups(config, layer, lanes, geometry))
+
+
+def _check_indexes(layers: list[LayerEntry]) -> None:
+    bits = next(field.bits for field in HEADER if field.name == "layer")
+    if len(layers) > 1 << bits:
+        raise CannotCompile(layers[1 << bits].name, f"layer {len(layers)} of the program, {1 << bits} fit")
+
+
+def _encode(operation: Operation, bases: dict[str, int]) -> bytes:
+    values = dict(operation.values)
+    if operation.base:
+        values["address"] += bases[operation.base]
+    task = operation.task
+    return instruction(operation.opcode, wait=task.wait, signal=task.signal, layer=operation.layer, **values).encode()
+
+
+def _placements(lowered: Lowered, memory: MemoryMap, base: int) -> dict[str, Placement]:
+    """Placements as the program states them: addresses in the window; views are of the network's input."""
+    found = {}
+    for name, placement in memory.placements.items():
+        tensor = lowered.network.input if name in lowered.views else name
+        found[name] = dataclasses.replace(placement, tensor=tensor, address=placement.address + base)
+    return found
+
+
+def _visible(network: Network, lowered: Lowered) -> list[str]:
+    """The network's tensors that the engine leaves in memory, in the order of their layers."""
+    return [layer.output for layer in network.layers if layer.output in lowered.tensors]

@@ -1,0 +1,112 @@
+"""About how many cycles a tiling takes: what the choice between tilings is made by.
+
+An estimate for ranking only; `sim.cycles` says how long a program takes.
+"""
+
+from __future__ import annotations
+
+from host.compiler.geometry import Footprint
+from host.compiler.problem import Problem, needed
+from host.compiler.tiling import Band, Strip, Tiling
+from hw.contract.timing import SWAP_DELAY, compute_prepare, pass_cycles, pool_pixel_cycles
+
+LATENCY = 64
+"""Cycles of memory latency that are assumed."""
+
+
+def cost(problem: Problem, tiling: Tiling) -> tuple[int, int]:
+    """(cycles, beats read) of a layer."""
+    read = _weight_beats(problem, tiling) + _input_cycles(problem, tiling) + _residual_beats(problem, tiling)
+    work = [_compute(problem, tiling), read, _written(problem, tiling), _pooling(problem, tiling)]
+    cycles = max(work) if tiling.double else sum(work)
+    return cycles + _exposed(problem, tiling), read
+
+
+def _pixels(strip: Strip, band: Band) -> int:
+    return strip.width * (band.rows[1] - band.rows[0])
+
+
+def _tiles(tiling: Tiling) -> list[tuple[Strip, Band]]:
+    return [(strip, band) for strip in tiling.strips for band in tiling.bands]
+
+
+def _compute(problem: Problem, tiling: Tiling) -> int:
+    """Passes, and the gaps between CONVs whose last pass is too short to prepare the next one."""
+    config, total = problem.config, 0
+    counts = [-(-(last - first) // tiling.chunk) for first, last in problem.outputs.ranges]
+    passes = sum(last - first for first, last in problem.outputs.ranges) * problem.outputs.taps
+    for strip, band in _tiles(tiling):
+        one = pass_cycles(config, _pixels(strip, band))
+        gaps = [max(0, SWAP_DELAY + 1 + compute_prepare(config, first) - one) for first in (True, False)]
+        total += passes * one + len(counts) * gaps[0] + (sum(counts) - len(counts)) * gaps[1]
+        if problem.layer.result.fmt.bits == 16:
+            total += len(counts) * one
+    return total
+
+
+def _weight_beats(problem: Problem, tiling: Tiling) -> int:
+    return problem.weight_beats * (1 if tiling.weights_once(problem) else tiling.tiles)
+
+
+def _load_cycles(problem: Problem, footprint: Footprint) -> int:
+    """Beats, and for rows shorter than what latency lets pass between them, that time."""
+    shortest = -(-LATENCY // problem.config.read_outstanding)
+    return sum(load.rows * max(load.beats, shortest) for load in footprint.loads)
+
+
+def _input_cycles(problem: Problem, tiling: Tiling) -> int:
+    geometry, outputs = problem.geometry, problem.outputs
+    if tiling.reading == "whole":
+        return _load_cycles(problem, geometry.slab((0, geometry.groups), (0, geometry.height * geometry.width)))
+    groups = problem.range_groups if tiling.reading == "band" else tiling.chunk
+    times = len(outputs.ranges)
+    if problem.dense and tiling.reading == "band" and tiling.band_once(problem):
+        times = 1
+    if tiling.reading == "chunk":
+        times *= -(-problem.range_groups // tiling.chunk)
+    total = 0
+    for strip, band in _tiles(tiling):
+        rows = needed(problem.window, 0, band.rows, geometry.height)
+        total += times * _load_cycles(problem, geometry.band((0, groups), rows, strip.inputs))
+    return total
+
+
+def _residual_beats(problem: Problem, tiling: Tiling) -> int:
+    if problem.layer.residual is None:
+        return 0
+    return problem.stored_planes * sum(_beats(problem, _pixels(*tile)) for tile in _tiles(tiling))
+
+
+def _beats(problem: Problem, words: int) -> int:
+    d = problem.config.derived
+    return -(-words // d.words_per_beat) * d.beats_per_word
+
+
+def _written(problem: Problem, tiling: Tiling) -> int:
+    total, pooling = 0, problem.layer.pooling
+    for strip, band in _tiles(tiling):
+        if problem.layer.keep:
+            total += _beats(problem, _pixels(strip, band)) * problem.layer.result.fmt.bits // 8
+        if pooling is not None:
+            words = (strip.pooled[1] - strip.pooled[0]) * (band.pooled[1] - band.pooled[0])
+            total += _beats(problem, words) * pooling.result.fmt.bits // 8
+    return total * problem.stored_planes
+
+
+def _pooling(problem: Problem, tiling: Tiling) -> int:
+    pooling = problem.layer.pooling
+    if pooling is None:
+        return 0
+    taps = pooling.window.kernel[0] * pooling.window.kernel[1]
+    each = pool_pixel_cycles(problem.config, taps, pooling.kind == "average", pooling.result.fmt.bits == 16)
+    return problem.outputs.count * each * pooling.result.shape[1] * pooling.result.shape[2]
+
+
+def _exposed(problem: Problem, tiling: Tiling) -> int:
+    """Reading the first tile and writing the last one, which nothing else hides unless tiles are many."""
+    strip, band = tiling.strips[0], tiling.bands[0]
+    rows = needed(problem.window, 0, band.rows, problem.geometry.height)
+    groups = problem.range_groups if tiling.reading != "chunk" else tiling.chunk
+    head = _load_cycles(problem, problem.geometry.band((0, groups), rows, strip.inputs))
+    tail = problem.config.derived.planes * _beats(problem, _pixels(tiling.strips[-1], tiling.bands[-1]))
+    return (head + tail + 2 * LATENCY) // min(len(tiling.bands), 4)

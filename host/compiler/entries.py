@@ -1,0 +1,47 @@
+"""The manifest's layers: what each computes, and what it cannot avoid to read and write."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from host.compiler.lower import HIDDEN, EngineLayer, Lowered
+from hw.contract.program import LayerEntry
+from quant.network import Tensor
+
+
+def entries(layer: EngineLayer, lowered: Lowered) -> list[LayerEntry]:
+    """One entry for each tensor that a layer of the engine leaves in memory: a pooling behind a convolution
+    whose own result is kept too is a layer of its own, which reads nothing.  A tensor that the network does
+    not name is entered as the concatenation it is a part of."""
+    weights = layer.weight.size if layer.op in ("Conv", "Gemm") else 0
+    result = int(np.prod(layer.result.shape))
+    read = layer.input_elements + int(weights) + (result if layer.residual is not None else 0)
+    pooling = layer.pooling
+    if pooling is None:
+        return [
+            LayerEntry(
+                layer.name, layer.op, (), _named(layer.result.name, lowered), layer.macs, read, _bytes(layer.result)
+            )
+        ]
+    pooled = pooling.result
+    if layer.keep:
+        op = "MaxPool" if pooling.kind == "max" else "AveragePool"
+        return [
+            LayerEntry(
+                layer.name, layer.op, (), _named(layer.result.name, lowered), layer.macs, read, _bytes(layer.result)
+            ),
+            LayerEntry(pooling.name, op, (), _named(pooled.name, lowered), 0, 0, _bytes(pooled)),
+        ]
+    fused = () if pooling.name == layer.name else (pooling.name,)
+    return [LayerEntry(layer.name, layer.op, fused, _named(pooled.name, lowered), layer.macs, read, _bytes(pooled))]
+
+
+def _named(tensor: str, lowered: Lowered) -> str:
+    """The smallest tensor that the network names and that holds this one."""
+    while HIDDEN in tensor:
+        tensor = next(name for name, parts in lowered.joins.items() if tensor in parts)
+    return tensor
+
+
+def _bytes(tensor: Tensor) -> int:
+    return int(np.prod(tensor.shape)) * tensor.fmt.bits // 8

@@ -1,0 +1,84 @@
+"""What the engine cannot run yet, found before anything is compiled."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from host.compiler.errors import CannotCompile
+from hw.contract.isa import FIELDS, Opcode
+from quant.bounds import shifts
+from quant.network import Conv, Layer, Network, Pool, Window
+
+_HIGH = {(opcode, field.name): field.high for opcode, fields in FIELDS.items() for field in fields}
+
+
+def check_tensors(network: Network) -> None:
+    """Raise CannotCompile for a tensor of a width that the engine does not move."""
+    for name, tensor in network.tensors.items():
+        readers = network.consumers(name)
+        bits = tensor.fmt.bits
+        if readers and bits != 8:
+            raise CannotCompile(readers[0].name, f"input {name} has {bits} bits, and the engine reads 8")
+        producer = network.producer(name)
+        if bits not in (8, 16) and producer is not None:
+            raise CannotCompile(producer.name, f"output {name} has {bits} bits, and the engine writes 8 or 16")
+    for name in network.outputs:
+        if name == network.input:
+            raise CannotCompile(name, "the network's output is its input")
+
+
+def check_layer(network: Network, layer: Layer) -> None:
+    """Raise CannotCompile for a layer beyond what the instructions can say."""
+    for name in (*layer.inputs, layer.output):
+        _at_most(layer, f"rows or columns of {name}", max(network.tensors[name].shape[1:]), Opcode.CONV, "out_rows")
+    if isinstance(layer, Conv):
+        _check_conv(network, layer)
+    elif isinstance(layer, Pool):
+        _check_pool(network, layer)
+
+
+def _check_conv(network: Network, layer: Conv) -> None:
+    if layer.weight_bits > 8:
+        raise CannotCompile(layer.name, f"{layer.weight_bits}-bit weights, and the engine multiplies by 8 bits")
+    if layer.weight.size and not -128 <= int(layer.weight.min()) <= int(layer.weight.max()) <= 127:
+        raise CannotCompile(layer.name, "weights beyond 8 bits")
+    _check_window(layer, layer.window, Opcode.SETUP)
+    for axis, name in enumerate(("dilation_rows", "dilation_columns")):
+        _at_most(layer, name.replace("_", " "), layer.window.dilation[axis], Opcode.SETUP, name)
+    try:
+        right, left = shifts(network, layer)
+    except ValueError as error:
+        raise CannotCompile(layer.name, str(error).removeprefix(f"layer {layer.name}: ")) from None
+    if np.abs(right).max(initial=0) > 127:
+        raise CannotCompile(layer.name, f"a shift by {np.abs(right).max()} bits, at most 127 fit")
+    if left is not None and left.max(initial=0) > 255:
+        raise CannotCompile(layer.name, f"a residual shift by {left.max()} bits, at most 255 fit")
+
+
+def _check_pool(network: Network, layer: Pool) -> None:
+    if layer.window.dilation != (1, 1):
+        raise CannotCompile(layer.name, "dilated pooling")
+    if layer.kind == "average" and not layer.count_include_pad and any(layer.window.pads):
+        raise CannotCompile(layer.name, "an average that does not count its padding")
+    _check_window(layer, layer.window, Opcode.POOL)
+    source, out = (network.tensors[name] for name in (layer.input, layer.output))
+    if layer.kind == "average":
+        shift = source.fmt.frac - out.fmt.frac
+        if not -8 <= shift <= 24:
+            raise CannotCompile(layer.name, f"an average from {source.fmt} to {out.fmt}, a shift by {shift} bits")
+
+
+def _check_window(layer: Conv | Pool, window: Window, opcode: Opcode) -> None:
+    for axis, (kernel, stride) in enumerate((("kernel_rows", "stride_rows"), ("kernel_columns", "stride_columns"))):
+        whole = isinstance(layer, Conv) and layer.op == "Gemm"
+        if not whole:
+            _at_most(layer, kernel.replace("_", " "), window.kernel[axis], opcode, kernel)
+            _at_most(layer, stride.replace("_", " "), window.stride[axis], opcode, stride)
+    limit = 127 if opcode is Opcode.POOL else 2047
+    if max(window.pads) > limit:
+        raise CannotCompile(layer.name, f"{max(window.pads)} rows or columns of padding, at most {limit} fit")
+
+
+def _at_most(layer: Layer, what: str, value: int, opcode: Opcode, field: str) -> None:
+    if value > _HIGH[opcode, field]:
+        raise CannotCompile(layer.name, f"{value} {what}, at most {_HIGH[opcode, field]} fit")

@@ -1,0 +1,96 @@
+"""A layer, and everything that the choice of its tiling depends on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from host.compiler.geometry import Geometry
+from host.compiler.lower import EngineLayer
+from host.compiler.weights import OutputGroups
+from hw.contract.config import AcceleratorConfig
+from hw.contract.layout import Placement
+from quant.network import Window
+
+Span = tuple[int, int]
+"""A half-open range."""
+
+
+def needed(window: Window, axis: int, outputs: Span, size: int) -> Span:
+    """Input rows (axis 0) or columns (axis 1) that some outputs need, of `size` in all; at least one."""
+    first = outputs[0] * window.stride[axis] - window.pads[axis]
+    last = (outputs[1] - 1) * window.stride[axis] - window.pads[axis]
+    last += (window.kernel[axis] - 1) * window.dilation[axis] + 1
+    low = min(max(first, 0), size - 1)
+    return low, max(min(last, size), low + 1)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A layer to cut.  geometry: of its input.  outputs: its groups of output channels."""
+
+    config: AcceleratorConfig
+    layer: EngineLayer
+    geometry: Geometry
+    outputs: OutputGroups
+
+    @cached_property
+    def window(self) -> Window:
+        """The convolution's, over the geometry."""
+        return Window() if self.geometry.flat else self.layer.window
+
+    @cached_property
+    def block_beats(self) -> int:
+        """Beats of the weight blocks of one input group."""
+        return self.outputs.taps * self.config.derived.weight_block_beats
+
+    @cached_property
+    def range_groups(self) -> int:
+        """Most input groups that an output group depends on."""
+        return max(last - first for first, last in self.outputs.ranges)
+
+    @cached_property
+    def dense(self) -> bool:
+        """Every output group depends on the same input groups."""
+        return len(set(self.outputs.ranges)) == 1
+
+    @cached_property
+    def weight_beats(self) -> int:
+        """Beats of all weights and parameters."""
+        blocks = sum(last - first for first, last in self.outputs.ranges) * self.block_beats
+        return blocks + self.outputs.count * self.config.derived.parameter_beats
+
+    @cached_property
+    def stored_planes(self) -> int:
+        """Planes of results, of all output groups."""
+        return sum(self.outputs.planes(group) for group in range(self.outputs.count))
+
+    def results(self, axis: int) -> int:
+        """Rows (axis 0) or columns (axis 1) of results that somebody needs."""
+        size = self.layer.result.shape[axis + 1]
+        pooling = self.layer.pooling
+        if self.layer.keep or pooling is None:
+            return size
+        return needed(pooling.window, axis, (0, pooling.result.shape[axis + 1]), size)[1]
+
+    def ring_words(self, pixels: int, width: int, wide: bool) -> int:
+        """Words of a ring of M-wide words that pixels of a map of `width` may take, with what aligns them to a beat."""
+        unit = self.config.derived.words_per_beat
+        low = -(-pixels // unit) * unit if wide else 0
+        phase = unit - 1 if width % unit else 0
+        return -(-(phase + low + pixels) // unit) * unit
+
+
+def flat(placement: Placement, layer: EngineLayer, config: AcceleratorConfig) -> bool:
+    """Whether a layer is fully connected and best read word after word.
+
+    Not where the words that round a plane up to a beat would cost more than they save; but always where the
+    weights of one input group would fill a good part of the weight buffer.
+    """
+    _, height, width = placement.shape
+    whole = layer.window.kernel == (height, width) and not any(layer.window.pads) and layer.window.dilation == (1, 1)
+    if not whole or layer.groups > 1 or (height, width) == (1, 1):
+        return False
+    words = placement.plane_bytes(config) // config.derived.word_bytes
+    block = height * width * config.derived.weight_block_beats
+    return words == height * width or block > config.weight_depth // 8

@@ -1,0 +1,220 @@
+"""A tiled layer as steps: each one CONV, what it needs in the buffers, and what follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from host.compiler.buffers import Region
+from host.compiler.geometry import Rows
+from host.compiler.problem import Problem, Span, needed
+from host.compiler.tiling import Band, Strip, Tiling
+from hw.contract.isa import Buffer
+from hw.contract.layout import Placement
+
+
+@dataclass(eq=False)
+class Piece:
+    """A stretch of a ring that is filled from memory and read by steps, the last of which is `last`.  size: grains."""
+
+    buffer: Buffer
+    size: int
+    last: int = -1
+    region: Region | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Fill:
+    """Loads into a piece, needed by step `step`.
+
+    layer: index in the manifest.  tensor: what they read, None for weights; its planes, and words of each.
+    """
+
+    piece: Piece
+    loads: tuple[Rows, ...]
+    step: int
+    layer: int
+    tensor: str | None = None
+    planes: Span = (0, 0)
+    words: Span = (0, 0)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a step sees of its activation piece: word of the first row of its first input group, from the
+    start of the piece; words from row to row and from group to group; input rows that are there."""
+
+    origin: int
+    pitch: int
+    group_step: int
+    rows: Span
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One CONV: a tile, an output group, a chunk of input groups.
+
+    layer: index in the manifest.  residual_origin: word of pixel 0 in the residual piece.
+    """
+
+    problem: Problem
+    layer: int
+    strip: Strip
+    band: Band
+    group: int
+    chunk: Span
+    first: bool
+    last: bool
+    activation: Piece
+    shown: Shown
+    weights: Piece
+    residual: Piece | None
+    residual_origin: int
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        found = (self.weights, self.activation)
+        return found if self.residual is None else (*found, self.residual)
+
+
+@dataclass
+class Plan:
+    """All steps of a program, what must be loaded for them in the order of need, and the bytes of the weights."""
+
+    steps: list[Step] = field(default_factory=list)
+    fills: list[Fill] = field(default_factory=list)
+    weights: bytearray = field(default_factory=bytearray)
+
+
+def add_layer(plan: Plan, problem: Problem, tiling: Tiling, layer: int, residual: Placement | None) -> None:
+    """Append a layer's steps to a plan.  residual: where the residual lies."""
+    _Builder(plan, problem, tiling, layer, residual).run()
+
+
+class _Builder:
+    def __init__(self, plan: Plan, problem: Problem, tiling: Tiling, layer: int, residual: Placement | None) -> None:
+        self.plan, self.problem, self.tiling, self.layer, self.residual = plan, problem, tiling, layer, residual
+        self.config, self.geometry, self.outputs = problem.config, problem.geometry, problem.outputs
+        self.weights_once = tiling.weights_once(problem)
+        self.band_once = tiling.band_once(problem)
+        self.images: dict[tuple[int, Span], tuple[int, int]] = {}
+        """Offset and beats of each chunk's weights in the plan's."""
+        self.pieces: dict[object, Piece] = {}
+        self.loaded: dict[Span, int] = {}
+        """Words of each plane that are loaded already, where the input is read as a whole, by chunk."""
+
+    def run(self) -> None:
+        for strip, band, group in self._loops():
+            first, last = self.outputs.ranges[group]
+            for start in range(first, last, self.tiling.chunk):
+                chunk = (start, min(start + self.tiling.chunk, last))
+                self._step(strip, band, group, chunk)
+
+    def _loops(self) -> Iterator[tuple[Strip, Band, int]]:
+        strips, bands, groups = self.tiling.strips, self.tiling.bands, range(self.outputs.count)
+        if self.tiling.order == "groups":
+            return ((s, b, g) for g in groups for s in strips for b in bands)
+        return ((s, b, g) for s in strips for b in bands for g in groups)
+
+    def _step(self, strip: Strip, band: Band, group: int, chunk: Span) -> None:
+        index = len(self.plan.steps)
+        first, last = chunk[0] == self.outputs.ranges[group][0], chunk[1] == self.outputs.ranges[group][1]
+        weights = self._weights(strip, band, group, chunk, first)
+        rows = needed(self.problem.window, 0, band.rows, self.geometry.height)
+        if self.tiling.reading == "whole":
+            activation, shown = self._whole(chunk, rows)
+        else:
+            activation, shown = self._band(strip, band, group, chunk, rows)
+        residual, origin = None, 0
+        if first and self.residual is not None:
+            residual, origin = self._residual(self.residual, strip, band, group)
+        step = Step(
+            self.problem,
+            self.layer,
+            strip,
+            band,
+            group,
+            chunk,
+            first,
+            last,
+            activation,
+            shown,
+            weights,
+            residual,
+            origin,
+        )
+        for piece in step.pieces:
+            piece.last = index
+        self.plan.steps.append(step)
+
+    def _piece(self, key: object, buffer: Buffer, size: int) -> tuple[Piece, bool]:
+        """The piece of a key, and whether it is new."""
+        if key in self.pieces:
+            return self.pieces[key], False
+        self.pieces[key] = Piece(buffer, size)
+        return self.pieces[key], True
+
+    def _fill(
+        self,
+        piece: Piece,
+        loads: tuple[Rows, ...],
+        tensor: str | None = None,
+        planes: Span = (0, 0),
+        words: Span = (0, 0),
+    ) -> None:
+        unit = self.config.derived.words_per_beat
+        whole = words[0] // unit * unit, -(-words[1] // unit) * unit  # a beat is read whole: wait for all of it
+        self.plan.fills.append(Fill(piece, loads, len(self.plan.steps), self.layer, tensor, planes, whole))
+
+    def _weights(self, strip: Strip, band: Band, group: int, chunk: Span, first: bool) -> Piece:
+        if (group, chunk) not in self.images:
+            data = (self.outputs.parameters(group) if first else b"") + self.outputs.blocks(group, chunk)
+            beats = len(data) // self.config.derived.beat_bytes
+            self.images[group, chunk] = (len(self.plan.weights), beats)
+            self.plan.weights += data
+        address, beats = self.images[group, chunk]
+        tile = None if self.weights_once else (strip, band)
+        piece, new = self._piece((Buffer.WEIGHT, group, chunk, tile), Buffer.WEIGHT, beats)
+        if new:
+            self._fill(piece, (Rows(0, address, beats, 1, 0, 0),))
+        return piece
+
+    def _whole(self, chunk: Span, rows: Span) -> tuple[Piece, Shown]:
+        """The piece that holds all of the input; what is not there yet of a chunk's rows is loaded."""
+        geometry, unit = self.geometry, self.geometry.grain_words
+        whole = geometry.whole()
+        piece, _ = self._piece("whole", Buffer.ACTIVATION, whole.size)
+        done = self.loaded.get(chunk, rows[0] * geometry.width // unit * unit)
+        end = rows[1] * geometry.width
+        if done < end:
+            part = geometry.slab(chunk, (done, end))
+            self._fill(piece, part.loads, geometry.placement.tensor, part.planes, part.words)
+            self.loaded[chunk] = -(-end // unit) * unit
+        origin = chunk[0] * whole.group_step + rows[0] * geometry.width
+        return piece, Shown(origin, whole.pitch, whole.group_step, rows)
+
+    def _band(self, strip: Strip, band: Band, group: int, chunk: Span, rows: Span) -> tuple[Piece, Shown]:
+        """The piece that holds a band, of all input groups of the output group or of one chunk."""
+        by_chunk = self.tiling.reading == "chunk"
+        groups = chunk if by_chunk else self.outputs.ranges[group]
+        repeat = group if by_chunk or not self.band_once else None
+        part = self.geometry.band(groups, rows, strip.inputs)
+        piece, new = self._piece((Buffer.ACTIVATION, strip, band, groups, repeat), Buffer.ACTIVATION, part.size)
+        if new:
+            self._fill(piece, part.loads, self.geometry.placement.tensor, part.planes, part.words)
+        origin = part.origin + (chunk[0] - groups[0]) * part.group_step
+        return piece, Shown(origin, part.pitch, part.group_step, rows)
+
+    def _residual(self, placement: Placement, strip: Strip, band: Band, group: int) -> tuple[Piece, int]:
+        d, width = self.config.derived, placement.shape[2]
+        first = band.rows[0] * width + strip.columns[0]
+        last = (band.rows[1] - 1) * width + strip.columns[1]
+        unit = d.words_per_beat
+        grains = -(-last // unit) - first // unit
+        plane, count = group * d.planes, self.outputs.planes(group)
+        pitch = placement.plane_bytes(self.config)
+        address = placement.address + plane * pitch + first // unit * d.beats_per_word * d.beat_bytes
+        piece = Piece(Buffer.RESIDUAL, grains)
+        load = Rows(0, address, grains * d.beats_per_word, count, pitch if count > 1 else 0, 0)
+        self._fill(piece, (load,), placement.tensor, (plane, plane + count), (first, last))
+        return piece, first % unit

@@ -1,0 +1,100 @@
+"""Weights and parameters of a layer as the bytes that the array takes, an output group at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from host.compiler.geometry import Geometry
+from host.compiler.lower import EngineLayer
+from hw.contract.config import AcceleratorConfig
+from hw.contract.layout import parameter_block
+
+
+@dataclass(frozen=True, eq=False)
+class OutputGroups:
+    """The groups of M output lanes of a layer.
+
+    lanes: physical channel of each output channel.  geometry: of the input.
+    """
+
+    config: AcceleratorConfig
+    layer: EngineLayer
+    lanes: tuple[int, ...]
+    geometry: Geometry
+    _kept: dict[int, np.ndarray] = field(default_factory=dict)
+
+    @cached_property
+    def count(self) -> int:
+        return max(self.lanes) // self.config.oc_lanes + 1
+
+    @cached_property
+    def _planes(self) -> int:
+        return max(self.lanes) // self.config.ic_lanes + 1
+
+    def planes(self, group: int) -> int:
+        """Planes of N channels that an output group fills."""
+        d = self.config.derived
+        return min(d.planes, self._planes - group * d.planes)
+
+    def _channels(self, group: int) -> np.ndarray:
+        """Output channels of a group, in order."""
+        return np.flatnonzero(np.asarray(self.lanes) // self.config.oc_lanes == group)
+
+    def _inputs(self, channels: np.ndarray) -> np.ndarray:
+        """Physical input lanes of each channel's weights, int64 (channels, I / groups)."""
+        per_group = self.layer.weight.shape[1]
+        first = channels // (self.layer.weight.shape[0] // self.layer.groups) * per_group
+        return np.asarray(self.geometry.placement.lanes)[first[:, None] + np.arange(per_group)]
+
+    @cached_property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """For each output group the input groups that it depends on, half open."""
+        found = []
+        step = self.geometry.plane_words if self.geometry.flat else 1
+        for group in range(self.count):
+            planes = self._inputs(self._channels(group)) // self.config.ic_lanes
+            found.append((int(planes.min()) * step, (int(planes.max()) + 1) * step))
+        return tuple(found)
+
+    @cached_property
+    def taps(self) -> int:
+        """Weight blocks of an input group."""
+        return 1 if self.geometry.flat else self.layer.weight.shape[2] * self.layer.weight.shape[3]
+
+    def parameters(self, group: int) -> bytes:
+        """The parameter block; unused lanes give 0 before the clip."""
+        channels = self._channels(group)
+        lanes = np.asarray(self.lanes)[channels] % self.config.oc_lanes
+        values = np.zeros((3, self.config.oc_lanes), np.int64)
+        for row, source in enumerate((self.layer.bias, self.layer.shift, self.layer.residual_shift)):
+            values[row, lanes] = source[channels]
+        return parameter_block(*values)
+
+    def blocks(self, group: int, inputs: tuple[int, int]) -> bytes:
+        """The weight blocks of a range of input groups, in the order of the passes."""
+        return self._blocks(group)[inputs[0] - self.ranges[group][0] : inputs[1] - self.ranges[group][0]].tobytes()
+
+    def _blocks(self, group: int) -> np.ndarray:
+        """int8 (input groups, taps, M, N) of all input groups of an output group; that of the last call is kept."""
+        if group in self._kept:
+            return self._kept[group]
+        n, m = self.config.ic_lanes, self.config.oc_lanes
+        channels = self._channels(group)
+        step = self.geometry.plane_words if self.geometry.flat else 1
+        first, last = (edge // step for edge in self.ranges[group])
+        rows, columns = self.layer.weight.shape[2:]
+        dense = np.zeros((m, (last - first) * n, rows * columns), np.int8)
+        lanes = np.asarray(self.lanes)[channels] % m
+        weight = self.layer.weight[channels].reshape(len(channels), -1, rows * columns)
+        dense[lanes[:, None], self._inputs(channels) - first * n] = weight
+        blocks = dense.reshape(m, last - first, n, rows * columns).transpose(1, 3, 0, 2)
+        if self.geometry.flat:
+            padded = np.zeros((last - first, step, m, n), np.int8)
+            padded[:, : rows * columns] = blocks
+            blocks = padded.reshape(-1, 1, m, n)
+        self._kept.clear()
+        self._kept[group] = blocks
+        return blocks
