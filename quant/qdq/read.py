@@ -53,6 +53,18 @@ def window(values: dict[str, Any], kernel: tuple[int, int]) -> Window:
     return Window(kernel, (down, across), (top, left, bottom, right), (rows, columns))
 
 
+def read_widths(text: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Widths of tensors and of layers' weights, by name.  Raises BadInput for text that is not as written."""
+    try:
+        widths = json.loads(text)
+        parts = [{str(name): int(bits) for name, bits in widths.get(key, {}).items()} for key in ("tensors", "weights")]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadInput(f"the metadata {form.WIDTHS} are damaged") from error
+    if any(not 2 <= bits <= 16 for part in parts for bits in part.values()):
+        raise BadInput(f"the metadata {form.WIDTHS} hold a width outside 2 to 16 bits")
+    return parts[0], parts[1]
+
+
 class _Reader:
     """The graph being read.
 
@@ -66,9 +78,7 @@ class _Reader:
         self.constants = {tensor.name: tensor for tensor in self.graph.initializer}
         self.unread = {node.output[0]: node for node in self.graph.node}
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
-        widths = json.loads(self.metadata.pop(form.WIDTHS, "{}"))
-        self.tensor_bits: dict[str, int] = widths.get("tensors", {})
-        self.weight_bits: dict[str, int] = widths.get("weights", {})
+        self.tensor_bits, self.weight_bits = read_widths(self.metadata.pop(form.WIDTHS, "{}"))
         self.tensors: dict[str, Tensor] = {}
         self.names: dict[str, str] = {}
         self.flat: set[str] = set()  # tensors that the file keeps as (N, C)

@@ -566,6 +566,21 @@ def test_nodes_of_another_kind() -> None:
     assert message(model) == "net: conv_t0 (Conv) has ceil_mode or auto_pad; a quantized file states its padding"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{", "the metadata shiftpoint.widths are damaged"),
+        ("[]", "the metadata shiftpoint.widths are damaged"),
+        ('{"tensors": {"x": "wide"}}', "the metadata shiftpoint.widths are damaged"),
+        ('{"weights": {"conv_t0": 40}}', "the metadata shiftpoint.widths hold a width outside 2 to 16 bits"),
+    ],
+)
+def test_damaged_metadata(text: str, expected: str) -> None:
+    model = written()
+    helper.set_model_props(model, {"shiftpoint.widths": text})
+    assert message(model) == f"net: {expected}"
+
+
 def test_other_files_of_the_same_form_are_read() -> None:
     """Unnamed tensors, a bias and zero points left out, one scale for all channels."""
     model = written()
