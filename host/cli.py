@@ -12,7 +12,7 @@ import click
 import typer
 from rich.console import Console
 
-from host import stages
+from host import pipeline, stages
 from host.terminal import Reporter, tables
 from hw.contract.config import PRESETS, preset
 from quant.errors import ShiftpointError, VerificationError
@@ -55,9 +55,7 @@ def _shape(text: str | None) -> tuple[int, int, int] | None:
 
 
 def _presets() -> str:
-    return "; ".join(
-        f"{c.name}: {c.ic_lanes}x{c.oc_lanes} multipliers, {c.axi_bits}-bit AXI" for c in PRESETS.values()
-    )
+    return "; ".join(f"{c.name}: {c.ic_lanes}x{c.oc_lanes} multipliers, {c.axi_bits}-bit AXI" for c in PRESETS.values())
 
 
 Network = Annotated[Path, typer.Argument(help="Trained float network, ONNX.", show_default=False)]
@@ -108,11 +106,11 @@ def run(
 
     An interrupted run continues after its last whole stage.
     """
-    options = stages.RunOptions(
+    options = pipeline.RunOptions(
         network, calibration, out, evaluation, rtl_images, preset(config), data_bits, weight_bits, precision.value,
         _shape(input_shape), latency, beat_every,
     )  # fmt: skip
-    _finish(stages.run(options, Reporter(quiet=as_json)), as_json)
+    _finish(pipeline.run(options, Reporter(quiet=as_json)), as_json)
 
 
 @app.command()
@@ -213,7 +211,7 @@ def report(
 ) -> None:
     """Write report.json and report.html again from a build folder, or check it."""
     reporter = Reporter(quiet=as_json)
-    _finish(stages.check(folder, reporter) if check else stages.report(folder, reporter), as_json)
+    _finish(pipeline.check(folder, reporter) if check else pipeline.report(folder, reporter), as_json)
 
 
 def main(arguments: list[str] | None = None) -> int:

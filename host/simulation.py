@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from host import chain
+from host.artefacts import folder_in_one_piece
 from host.terminal import Reporter
 from hw.contract.isa import Unit
 from hw.contract.program import Program
@@ -62,6 +63,14 @@ def simulate_rtl(
         "digests": chain.digests(result.tensors),
     }
     return value, result.tensors
+
+
+def export_bench(program: Program, x: np.ndarray, memory: Memory, folder: Path, reporter: Reporter) -> None:
+    """Leave a bench that runs with cocotb and Verilator and without this project."""
+    from sim.bench.export import export
+
+    with reporter.stage(f"export a bench of {program.network}"), folder_in_one_piece(folder) as temporary:
+        export(program, x, memory, temporary)
 
 
 def layers_of(timeline: Timeline) -> list[Result]:

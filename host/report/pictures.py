@@ -24,7 +24,8 @@ _UNITS = ("load", "compute", "pool", "store")
 _STYLE = {
     "font.family": "sans-serif", "font.size": 9, "axes.edgecolor": "#94a3b8", "axes.labelcolor": _INK,
     "text.color": _INK, "xtick.color": _INK, "ytick.color": _INK, "axes.spines.top": False,
-    "axes.spines.right": False, "svg.fonttype": "none", "svg.hashsalt": "shiftpoint", "figure.constrained_layout.use": True,
+    "axes.spines.right": False, "svg.fonttype": "none", "svg.hashsalt": "shiftpoint",
+    "figure.constrained_layout.use": True,
 }  # fmt: skip
 
 
@@ -81,7 +82,9 @@ def ranges(report: Report) -> str:
         name = f"{'s' if layer['output_signed'] else 'u'}{layer['output_bits']}, {layer['output_frac']}"
         axes.text(step + 0.15, i, name, va="center", fontsize=7.5)
     _name_axis(axes, [layer["name"] for layer in layers])
-    axes.set_xlabel("log2 of the value; bar: from one unit to full scale (bits, fractional length); line: largest value")
+    axes.set_xlabel(
+        "log2 of the value; bar: one unit to full scale (bits, fractional length); line: largest value"
+    )
     return _svg(figure)
 
 
