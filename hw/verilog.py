@@ -1,0 +1,134 @@
+"""The accelerator as Verilog, with what an integrator needs beside it.
+
+    engine.v                 module `shiftpoint_engine`, Verilog-2001, without any other file
+    files.f                  list of sources, as simulators and synthesis tools take it
+    engine.json              configuration, its hash, ports, registers
+    shiftpoint_registers.h   C header of the registers
+
+The same configuration gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from amaranth.back import verilog
+from amaranth.hdl import ValueCastable
+from amaranth.lib.wiring import In
+
+from hw.contract import registers as contract
+from hw.contract.config import AcceleratorConfig
+from hw.contract.version import CONTRACT_VERSION
+from hw.gateware.engine import Engine
+from quant.files import write_atomic
+
+TOP = "shiftpoint_engine"
+"""Name of the module."""
+CLOCK, RESET = "clk", "rst"
+"""Names of the clock and of the synchronous reset, active high."""
+
+LINT_WAIVERS = {
+    "CASEINCOMPLETE": "the value of the other cases is assigned before the case statement",
+    "DECLFILENAME": "one file holds all modules",
+    "PROCASSINIT": "registers have their reset value from configuration on",
+    "SYMRSVDWORD": "the port is called interrupt, which means something to some C++ compilers",
+    "UNUSEDSIGNAL": "inputs that the bus has and the engine does not need, names of fields, carries",
+    "VARHIDDEN": "a memory's array has the name of its instance",
+    "WIDTHEXPAND": "Yosys leaves the extension of operands to Verilog's rules",
+    "WIDTHTRUNC": "Yosys leaves the truncation of results to Verilog's rules",
+}
+"""Warnings of `verilator --lint-only -Wall` to switch off, and why; there are no others."""
+
+
+_WIDTHLESS = re.compile(r"^ *(?:wire|reg) \[-1:0\] .*;\n", re.MULTILINE)
+"""Declarations of signals without a bit, which Verilog does not have.  Nothing uses them."""
+
+
+def write(config: AcceleratorConfig, folder: str | Path) -> tuple[Path, ...]:
+    """Write the four files into `folder`, which is made if missing; the paths, engine.v first.
+
+    Raises ConfigError for a configuration that cannot be built, BadInput where `folder` cannot be written.
+    """
+    ports = _ports(engine := Engine(config))
+    text = verilog.convert(
+        engine,
+        name=TOP,
+        ports={name: (value, direction) for name, value, direction in ports},
+        emit_src=False,
+        strip_internal_attrs=True,
+    )
+    text = _WIDTHLESS.sub("", text)
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "engine.v": text,
+        "files.f": "engine.v\n",
+        "engine.json": json.dumps(_description(config, ports), indent=2) + "\n",
+        "shiftpoint_registers.h": header(),
+    }
+    for name, content in contents.items():
+        write_atomic(target / name, content.encode())
+    return tuple(target / name for name in contents)
+
+
+def _ports(engine: Engine) -> list[tuple[str, Any, Any]]:
+    """Name, signal and direction of every port but clock and reset."""
+    from amaranth.hdl._ir import PortDirection  # the one name of the back end that Amaranth does not export
+
+    ports = []
+    for path, member, value in engine.signature.flatten(engine):
+        direction = PortDirection.Input if member.flow == In else PortDirection.Output
+        signal = value.as_value() if isinstance(value, ValueCastable) else value
+        ports.append(("_".join(map(str, path)), signal, direction))
+    return ports
+
+
+def _description(config: AcceleratorConfig, ports: list[tuple[str, Any, Any]]) -> dict[str, Any]:
+    """engine.json."""
+    return {
+        "top": TOP,
+        "contract": CONTRACT_VERSION,
+        "config": config.to_json(),
+        "config_hash": config.hash,
+        "clock": CLOCK,
+        "reset": RESET,
+        "ports": [
+            {"name": CLOCK, "direction": "input", "width": 1},
+            {"name": RESET, "direction": "input", "width": 1},
+            *({"name": name, "direction": direction.value, "width": len(value)} for name, value, direction in ports),
+        ],
+        "registers": [
+            {"name": r.name, "offset": r.offset, "access": r.access, "doc": r.doc} for r in contract.REGISTERS
+        ],
+    }
+
+
+def header() -> str:
+    """shiftpoint_registers.h: offsets, bits, causes."""
+    lines = [
+        "/* Registers of the shiftpoint engine: 32 bits each, at these byte offsets. */",
+        "#ifndef SHIFTPOINT_REGISTERS_H",
+        "#define SHIFTPOINT_REGISTERS_H",
+        "",
+    ]
+    for register in contract.REGISTERS:
+        lines.append(f"/* {register.access}: {register.doc} */")
+        lines.append(f"#define SHIFTPOINT_{register.name} 0x{register.offset:02X}u")
+    lines += ["", "/* Values. */"]
+    values = {
+        "ID_VALUE": contract.IDENTIFICATION,
+        "CONTRACT_VERSION": CONTRACT_VERSION,
+        "CONTROL_START": contract.CONTROL_START,
+        "CONTROL_RESET": contract.CONTROL_RESET,
+        "STATUS_BUSY": contract.STATUS_BUSY,
+        "STATUS_DONE": contract.STATUS_DONE,
+        "STATUS_ERROR": contract.STATUS_ERROR,
+        "INTERRUPT_DONE": 1,
+        "INTERRUPT_ERROR": 2,
+        **{f"CAUSE_{cause.name}": int(cause) for cause in contract.ErrorCause},
+    }
+    lines += [f"#define SHIFTPOINT_{name} 0x{value:X}u" for name, value in values.items()]
+    return "\n".join([*lines, "", "#endif", ""])
