@@ -60,8 +60,8 @@ def _input_cycles(problem: Problem, tiling: Tiling) -> int:
         return _load_cycles(problem, geometry.slab((0, geometry.groups), (0, geometry.height * geometry.width)))
     groups = problem.range_groups if tiling.reading == "band" else tiling.chunk
     times = len(outputs.ranges)
-    if problem.dense and tiling.reading == "band" and tiling.band_once(problem):
-        times = 1
+    if tiling.reading == "band" and tiling.band_once:
+        times = len(set(outputs.ranges))
     if tiling.reading == "chunk":
         times *= -(-problem.range_groups // tiling.chunk)
     total = 0

@@ -15,6 +15,7 @@ import numpy as np
 
 from host.compiler.buffers import Ring
 from host.compiler.memory import MemoryMap
+from host.compiler.problem import Span, needed
 from host.compiler.steps import Fill, Piece, Plan, Step
 from host.compiler.tokens import Access, Task
 from hw.contract.config import AcceleratorConfig
@@ -320,24 +321,32 @@ class _Emitter:
         return start
 
     def _pool(self, step: Step) -> list[Operation]:
-        """POOL over the rows that are complete, and its STOREs."""
-        layer, band, strip, depth = step.problem.layer, step.band, step.strip, self.config.pool_depth
+        """POOL over the rows that are complete, and its STOREs; in a strip, a row at a time."""
+        first, last = step.band.pooled
+        whole = step.strip.width == step.problem.results(1)
+        spans = [(first, last)] if whole else [(row, row + 1) for row in range(first, last)]
+        return [operation for rows in spans for operation in self._pool_rows(step, rows)]
+
+    def _pool_rows(self, step: Step, pooled: Span) -> list[Operation]:
+        """POOL and STOREs of some rows of pooled results."""
+        layer, strip, depth = step.problem.layer, step.strip, self.config.pool_depth
         pooling = layer.pooling
         if pooling is None:
             raise AssertionError(f"{layer.name} has no pooling")
         window, out = pooling.window, pooling.result
-        rows, columns = (span[1] - span[0] for span in (band.pooled, strip.pooled))
-        word = band.pooled[0] * out.shape[2] + strip.pooled[0]
+        rows, columns = (span[1] - span[0] for span in (pooled, strip.pooled))
+        need = needed(window, 0, pooled, layer.result.shape[1])
         index = self.pool_layers.get(step.layer, step.layer)
+        word = pooled[0] * out.shape[2] + strip.pooled[0]
         base, access, stores = self._store(step, Source.POOLED, out.name, word, rows * columns, index)
         after, next_row = self.pool_next
-        first = after - (next_row - band.pool_rows[0]) * strip.width
-        row = band.pooled[0] * window.stride[0] - window.pads[0] - band.pool_rows[0]
+        first = after - (next_row - need[0]) * strip.width
+        row = pooled[0] * window.stride[0] - window.pads[0] - need[0]
         column = strip.pooled[0] * window.stride[1] - window.pads[1] - strip.columns[0]
         values = {
             "base": (first + row * strip.width + column) % depth,
             "row_step": window.stride[0] * strip.width % depth, "tap_row_step": strip.width % depth,
-            "in_rows": band.pool_rows[1] - band.pool_rows[0], "in_columns": strip.width,
+            "in_rows": need[1] - need[0], "in_columns": strip.width,
             "row_offset": row, "column_offset": column, "out_rows": rows, "out_columns": columns,
             "kernel_rows": window.kernel[0], "kernel_columns": window.kernel[1],
             "stride_rows": window.stride[0], "stride_columns": window.stride[1],
@@ -348,7 +357,7 @@ class _Emitter:
         if pooling.divisor is not None:
             divisor = pooling.divisor
             values |= {"multiplier": divisor.multiplier, "shift": divisor.shift, "sum_bits": divisor.sum_bits}
-        read = Access("pool", first, (band.pool_rows[1] - band.pool_rows[0]) * strip.width, depth)
+        read = Access("pool", first, (need[1] - need[0]) * strip.width, depth)
         return [operation(Opcode.POOL, index, values, [read], [access]), *stores]
 
 

@@ -96,7 +96,7 @@ class _Builder:
         self.plan, self.problem, self.tiling, self.layer, self.residual = plan, problem, tiling, layer, residual
         self.config, self.geometry, self.outputs = problem.config, problem.geometry, problem.outputs
         self.weights_once = tiling.weights_once(problem)
-        self.band_once = tiling.band_once(problem)
+        self.band_once = tiling.band_once
         self.images: dict[tuple[int, Span], tuple[int, int]] = {}
         """Offset and beats of each chunk's weights in the plan's."""
         self.pieces: dict[object, Piece] = {}

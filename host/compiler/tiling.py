@@ -63,9 +63,10 @@ class Tiling:
             return True
         return self.order == "groups" and self.chunk >= problem.range_groups
 
-    def band_once(self, problem: Problem) -> bool:
+    @property
+    def band_once(self) -> bool:
         """Whether a band that is read stays until the last output group that needs it."""
-        return self.order == "tiles" or self.tiles == 1 or not problem.dense
+        return self.order == "tiles" or self.tiles == 1
 
 
 def ways(problem: Problem) -> Iterator[Tiling]:
@@ -75,8 +76,7 @@ def ways(problem: Problem) -> Iterator[Tiling]:
     """
     _check_smallest(problem)
     pooling = problem.layer.pooling
-    by_pool = pooling is not None and not problem.layer.keep
-    width = pooling.result.shape[2] if pooling is not None and by_pool else problem.results(1)
+    width = problem.results(1) if pooling is None else pooling.result.shape[2]
     found = False
     for count in range(1, width + 1):
         strips = _strips(problem, _pieces(width, -(-width // count)))
@@ -117,25 +117,28 @@ def _check_smallest(problem: Problem) -> None:
 
 
 def _strips(problem: Problem, columns: list[Span]) -> tuple[Strip, ...]:
-    """Strips over columns of pooled results, or of the convolution's where these are kept or not pooled."""
-    pooling, width = problem.layer.pooling, problem.results(1)
-    strips = []
-    for span in columns:
-        pooled = (0, 0) if pooling is None else span
-        if pooling is not None and not problem.layer.keep:
-            span = needed(pooling.window, 1, span, problem.layer.result.shape[2])
-        inputs = needed(problem.window, 1, span, problem.geometry.width)
-        if len(columns) == 1:
-            span, inputs = (0, width), (0, problem.geometry.width)
-            pooled = (0, 0) if pooling is None else (0, pooling.result.shape[2])
-        strips.append(Strip(span, pooled, inputs))
+    """Strips over columns of pooled results, or of the convolution's where these are not pooled.
+
+    Pooled strips overlap in what they compute; where results are kept too, some are stored twice.
+    """
+    pooling, width, full = problem.layer.pooling, problem.results(1), problem.layer.result.shape[2]
+    if len(columns) == 1:
+        pooled = (0, 0) if pooling is None else (0, pooling.result.shape[2])
+        return (Strip((0, width), pooled, (0, problem.geometry.width)),)
+    strips = list[Strip]()
+    for index, span in enumerate(columns):
+        pooled = (0, 0)
+        if pooling is not None:
+            pooled, span = span, needed(pooling.window, 1, span, full)
+            if problem.layer.keep:
+                start = min(span[0], strips[-1].columns[1] if strips else 0)
+                span = start, full if index + 1 == len(columns) else max(span[1], start + 1)
+        strips.append(Strip(span, pooled, needed(problem.window, 1, span, problem.geometry.width)))
     return tuple(strips)
 
 
 def _fitting(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:
     """Every tiling into these strips that fits."""
-    if len(strips) > 1 and problem.layer.keep and problem.layer.pooling is not None:
-        return
     width = max(strip.width for strip in strips)
     most = min(problem.results(0), problem.config.partial_sum_depth // width)
     if len(strips) > 1 and (problem.layer.keep or problem.layer.residual is not None):
