@@ -1,0 +1,172 @@
+"""Whole programs on the engine's Verilog, under Verilator, with the memory of the simulation.
+
+A configuration is built once; any number of programs, images and memories then run in one process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.program import Program
+from quant.files import write_atomic
+from sim.bench.toolchain import build_and_run
+from sim.cycles.timeline import counter_names
+from sim.memory import Memory
+
+HERE = Path(__file__).parent
+Progress = Callable[[str, int, int], None]
+"""Called with what is counted, how many are done, of how many."""
+
+
+@dataclass(frozen=True)
+class RtlJob:
+    """A program to run on images, on a memory.
+
+    images: integers (N, C, H, W) of the network's input, before folding.  base: bus address of the window, a
+    multiple of 4096.
+    """
+
+    program: Program
+    images: np.ndarray
+    memory: Memory = field(default_factory=Memory)
+    base: int = 0x4000_0000
+
+
+@dataclass(frozen=True, eq=False)
+class RtlResult:
+    """What the Verilog did.
+
+    cycles, counters: one entry for each image; counters by name of the register.  tensors: of every image,
+    int64 (N, C, H, W) by name.  simulator: its name and version.  waves: the waveform, or None.
+    """
+
+    cycles: tuple[int, ...]
+    counters: tuple[dict[str, int], ...]
+    tensors: dict[str, np.ndarray]
+    simulator: str
+    waves: Path | None
+
+
+def run_rtl(
+    program: Program, images: np.ndarray, memory: Memory | None = None, *, waves: Path | None = None,
+    build_root: Path | None = None, progress: Progress | None = None,
+) -> RtlResult:  # fmt: skip
+    """Run a program on the Verilog of its configuration.
+
+    images: integers (N, C, H, W) of the network's input.  memory: latency 64 and a beat every cycle when None.
+    waves: where to leave a waveform, none when None.  build_root, progress: as `run_jobs`.
+    Raises toolchain.ToolchainError, BuildFailure, BenchFailure.
+    """
+    jobs = [RtlJob(program, images, memory or Memory())]
+    return run_jobs(jobs, waves=waves, build_root=build_root, progress=progress)[0]
+
+
+def run_jobs(
+    jobs: Sequence[RtlJob], *, waves: Path | None = None, build_root: Path | None = None,
+    progress: Progress | None = None,
+) -> list[RtlResult]:  # fmt: skip
+    """Run jobs of one configuration in one simulator process, one after the other.
+
+    build_root: folder of built simulators, build/bench of the working directory when None.
+    Raises ValueError for jobs of several configurations, and as `run_rtl`.
+    """
+    config = jobs[0].program.config
+    if any(job.program.config.hash != config.hash for job in jobs):
+        raise ValueError("jobs of several configurations cannot share a simulator")
+    root = Path("build/bench") if build_root is None else build_root
+    folder = root.resolve() / f"{config.name}-{config.hash[:12]}{'-waves' if waves else ''}"
+    folder.mkdir(parents=True, exist_ok=True)
+    engine = _verilog(config, folder)
+    with tempfile.TemporaryDirectory(prefix="shiftpoint_") as work:
+        _write(jobs, Path(work))
+        with _watch(Path(work, "progress"), sum(len(job.images) for job in jobs), progress):
+            ran = build_and_run(
+                sources=[HERE / "memory.sv", HERE / "bench.sv", engine],
+                extra_cpp=[HERE / "memory.cpp"],
+                top="bench",
+                parameters={"BITS": config.axi_bits},
+                test_module="sim.bench.cocotb_engine",
+                build_dir=folder,
+                env={"SHIFTPOINT_JOBS": work, "SHIFTPOINT_MEMORY": str(Path(work, "memory"))},
+                build_args=["-Wno-ASCRANGE"],
+                waves=waves is not None,
+            )
+        if waves is not None and ran.waves is not None:
+            shutil.copyfile(ran.waves, waves)
+        return [_result(job, Path(work, f"job_{k:04}.npz"), waves) for k, job in enumerate(jobs)]
+
+
+def _write(jobs: Sequence[RtlJob], work: Path) -> None:
+    """Programs, images and the memory's file into a folder, as `cocotb_engine` reads them."""
+    for k, job in enumerate(jobs):
+        stem = work / f"job_{k:04}"
+        program, images = stem.with_suffix(".program"), stem.with_suffix(".images.npy")
+        job.program.save(program)
+        np.save(images, job.images)
+        facts = {
+            "program": str(program), "images": str(images), "base": job.base, "latency": job.memory.latency,
+            "beat_every": job.memory.beat_every,
+        }  # fmt: skip
+        stem.with_suffix(".json").write_text(json.dumps(facts))
+    with open(work / "memory", "wb") as file:
+        file.truncate(max(job.program.memory_bytes for job in jobs))
+
+
+def _result(job: RtlJob, path: Path, waves: Path | None) -> RtlResult:
+    found = np.load(path)
+    counters = tuple(dict(zip(counter_names(), map(int, row), strict=True)) for row in found["counters"])
+    tensors = {p.tensor: found[f"tensor_{k}"] for k, p in enumerate(job.program.tensors)}
+    simulator = f"Verilator {importlib.metadata.version('verilator')}"
+    return RtlResult(tuple(c["CYCLES"] for c in counters), counters, tensors, simulator, waves)
+
+
+@contextmanager
+def _watch(path: Path, total: int, progress: Progress | None) -> Iterator[None]:
+    """Report the size of a growing file while the block runs."""
+    if progress is None:
+        yield
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            if path.exists():
+                progress("images", path.stat().st_size, total)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+        progress("images", total, total)
+    finally:
+        over.set()
+        thread.join()
+
+
+def _verilog(config: AcceleratorConfig, folder: Path) -> Path:
+    """The engine's Verilog in a folder, made anew only where the gateware or Amaranth changed."""
+    engine, stamp = folder / "engine.v", folder / "engine.stamp"
+    digest = hashlib.sha256(f"{config.hash} {importlib.metadata.version('amaranth')}".encode())
+    for source in sorted(Path(__file__).parents[2].glob("hw/**/*.py")):
+        digest.update(source.read_bytes())
+    if not (engine.exists() and stamp.exists() and stamp.read_text() == digest.hexdigest()):
+        from amaranth.back import verilog
+
+        from hw.gateware.engine import Engine
+
+        text = verilog.convert(Engine(config), name="shiftpoint_engine", strip_internal_attrs=True)
+        write_atomic(engine, text.encode())
+        write_atomic(stamp, digest.hexdigest().encode())
+    return engine

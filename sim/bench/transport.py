@@ -1,0 +1,73 @@
+"""The simulated engine as the host's driver reaches it: registers over AXI4-Lite, memory as a mapped file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from cocotb.triggers import FallingEdge, RisingEdge
+
+
+class SimulationTransport:
+    """Registers, memory and interrupt of a `bench.sv` under cocotb.
+
+    Parameters: dut, the bench.  memory: uint8 (bytes,), the file that the bench has mapped.
+    Signals are driven and looked at in the middle of a cycle, where everything is stable; while the engine
+    runs, nothing here runs.
+    """
+
+    def __init__(self, dut: Any, memory: np.ndarray) -> None:
+        self.dut = dut
+        self.memory = memory
+        for name in ("awvalid", "wvalid", "bready", "arvalid", "rready"):
+            getattr(dut, f"s_axil_{name}").value = 0
+
+    async def write(self, offset: int, value: int) -> None:
+        """Write a 32-bit register at a byte offset; raises OSError when the engine answers with an error."""
+        dut = self.dut
+        await FallingEdge(dut.clk)
+        dut.s_axil_awaddr.value = offset
+        dut.s_axil_wdata.value = value
+        dut.s_axil_bready.value = 1
+        waiting = [(dut.s_axil_awvalid, dut.s_axil_awready), (dut.s_axil_wvalid, dut.s_axil_wready)]
+        for valid, _ in waiting:
+            valid.value = 1
+        while waiting:
+            taken = [channel for channel in waiting if channel[1].value]
+            await FallingEdge(dut.clk)
+            for channel in taken:
+                channel[0].value = 0
+                waiting.remove(channel)
+        while not dut.s_axil_bvalid.value:
+            await FallingEdge(dut.clk)
+        response = int(dut.s_axil_bresp.value)
+        await FallingEdge(dut.clk)
+        dut.s_axil_bready.value = 0
+        if response:
+            raise OSError(f"the write of register 0x{offset:02x} was answered with {response}")
+
+    async def read(self, offset: int) -> int:
+        """A 32-bit register at a byte offset; raises OSError when the engine answers with an error."""
+        dut = self.dut
+        await FallingEdge(dut.clk)
+        dut.s_axil_araddr.value = offset
+        dut.s_axil_arvalid.value = 1
+        dut.s_axil_rready.value = 1
+        taken = False
+        while not taken:
+            taken = bool(dut.s_axil_arready.value)
+            await FallingEdge(dut.clk)
+        dut.s_axil_arvalid.value = 0
+        while not dut.s_axil_rvalid.value:
+            await FallingEdge(dut.clk)
+        value, response = int(dut.s_axil_rdata.value), int(dut.s_axil_rresp.value)
+        await FallingEdge(dut.clk)
+        dut.s_axil_rready.value = 0
+        if response:
+            raise OSError(f"the read of register 0x{offset:02x} was answered with {response}")
+        return value
+
+    async def wait_interrupt(self) -> None:
+        """Return when the interrupt line is high."""
+        if not self.dut.interrupt_line.value:
+            await RisingEdge(self.dut.interrupt_line)
