@@ -69,7 +69,7 @@ def export_bench(program: Program, x: np.ndarray, memory: Memory, folder: Path, 
     """Leave a bench that runs with cocotb and Verilator and without this project."""
     from sim.bench.export import export
 
-    with reporter.stage(f"export a bench of {program.network}"), folder_in_one_piece(folder) as temporary:
+    with reporter.stage(f"export a bench of {program.name}"), folder_in_one_piece(folder) as temporary:
         export(program, x, memory, temporary)
 
 

@@ -168,7 +168,7 @@ def images_and_labels(path: Path, network: Any) -> tuple[np.ndarray, np.ndarray 
 
 def program_images(program: Program, path: Path, count: int) -> np.ndarray:
     """The first images of a file as the integers of a program's input, int64 (N, C, H, W)."""
-    images, _ = load_images(path, program.takes, limit=count)
+    images, _ = load_images(path, program, limit=count)
     if len(images) < count:
         raise BadInput(f"{path}: holds {len(images)} images, {count} are needed")
     return to_integers(images, program.inputs[0].fmt)

@@ -7,15 +7,30 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from quant.errors import BadInput
-from quant.graph import FloatGraph
-from quant.network import Network
 
 SUSPICIOUS = 10.0
 """Floats this many times beyond what any pixel can give were not preprocessed for this network."""
+
+
+class TakesImages(Protocol):
+    """What has an input for images: a float graph, an integer network, a program."""
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """metadata_props, preprocess.* among them."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +88,7 @@ def _numbers(metadata: Mapping[str, str], key: str, planes: int, default: float)
     return numbers
 
 
-def prepare(images: np.ndarray, network: Network | FloatGraph, what: str = "images") -> np.ndarray:
+def prepare(images: np.ndarray, network: TakesImages, what: str = "images") -> np.ndarray:
     """Images as the network takes them: float32 (N, C, H, W), N >= 1.
 
     images: float32 (N, C, H, W) ready for the network, returned as they are; or uint8 pixels, to which the
@@ -82,7 +97,7 @@ def prepare(images: np.ndarray, network: Network | FloatGraph, what: str = "imag
     Raises BadInput, in one line, for another shape or type, for no images, NaN or infinity, and for floats
     far beyond what any pixel can give.
     """
-    shape = _input_shape(network)
+    shape = network.input_shape
     needed = ", ".join(map(str, shape))
     if not isinstance(images, np.ndarray):
         raise BadInput(f"{what}: a numpy array is needed, not {type(images).__name__}")
@@ -113,14 +128,8 @@ def prepare(images: np.ndarray, network: Network | FloatGraph, what: str = "imag
     return images
 
 
-def _input_shape(network: Network | FloatGraph) -> tuple[int, int, int]:
-    if isinstance(network, Network):
-        return network.tensors[network.input].shape
-    return network.shapes[network.input]
-
-
 def load_images(
-    path: str | os.PathLike[str], network: Network | FloatGraph, labels: bool = False, limit: int | None = None
+    path: str | os.PathLike[str], network: TakesImages, labels: bool = False, limit: int | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The images of an .npz file, and where wanted their labels.
 

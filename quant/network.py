@@ -134,6 +134,11 @@ class Network:
     output_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        return self.tensors[self.input].shape
+
     def consumers(self, tensor: str) -> list[Layer]:
         """The layers that read a tensor, in order."""
         return [layer for layer in self.layers if tensor in layer.inputs]

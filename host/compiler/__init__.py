@@ -46,7 +46,8 @@ def compile_network(network: Network, config: AcceleratorConfig) -> Program:
     placements = _placements(lowered, memory, tensors_base)
     return Program(
         config=config,
-        network=network.name,
+        name=network.name,
+        input_shape=network.input_shape,
         image=image,
         program_base=0,
         instructions=len(operations),

@@ -46,7 +46,7 @@ def build_report(
     return {
         "schema": SCHEMA,
         "version": version("shiftpoint"),
-        "network": program.network,
+        "network": program.name,
         "config": _config(program.config),
         "memory": model["memory"],
         "accuracy": compared["accuracy"],

@@ -56,7 +56,8 @@ class LayerEntry:
 class Program:
     """A compiled network.
 
-    config: what it was compiled for.  network: its name.  image: initial memory, `program_base` bytes
+    config: what it was compiled for.  name: the network's.  input_shape: (C, H, W) of one
+    image, before any folding.  image: initial memory, `program_base` bytes
     in stand `instructions` instructions.  memory_bytes: how much of the window is used (a multiple of
     4096).  inputs: placements the driver writes, all views of the one input tensor.  tensors: placement
     of every tensor that is left in memory, in execution order.  outputs: names of the network's outputs.
@@ -64,7 +65,8 @@ class Program:
     """
 
     config: AcceleratorConfig
-    network: str
+    name: str
+    input_shape: tuple[int, int, int]
     image: bytes
     program_base: int
     instructions: int
@@ -91,7 +93,8 @@ class Program:
         return {
             "config": self.config.to_json(),
             "config_hash": self.config.hash,
-            "network": self.network,
+            "network": self.name,
+            "input_shape": list(self.input_shape),
             "program_base": self.program_base,
             "instructions": self.instructions,
             "memory_bytes": self.memory_bytes,
@@ -137,7 +140,7 @@ def from_bytes(data: bytes, name: str = "program", config: AcceleratorConfig | N
             f"not for {config.name!r} ({config.hash[:8]})"
         )
     return Program(
-        made_for, m["network"], body[length:], m["program_base"], m["instructions"], m["memory_bytes"],
+        made_for, m["network"], tuple(m["input_shape"]), body[length:], m["program_base"], m["instructions"], m["memory_bytes"],
         tuple(Placement.from_json(p) for p in m["inputs"]),
         tuple(Placement.from_json(p) for p in m["tensors"]),
         tuple(m["outputs"]),

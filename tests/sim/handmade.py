@@ -128,7 +128,7 @@ class _Builder:
             for layer in self.network.layers
         )
         return Program(
-            self.config, "handmade", bytes(self.image), 0, len(self.instructions), memory, (self.placements["x"],),
+            self.config, "handmade", self.network.input_shape, bytes(self.image), 0, len(self.instructions), memory, (self.placements["x"],),
             tensors, self.network.outputs, layers,
         )  # fmt: skip
 
