@@ -1,0 +1,154 @@
+"""The fixed-point network against the float network it came from: tensor by tensor, and by its answers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from quant.calibration import Progress
+from quant.execute import Executor, quantize_input
+from quant.fixedpoint import QFormat, dequantize
+from quant.float_run import FloatRunner
+from quant.graph import FloatGraph
+from quant.network import Network
+
+
+@dataclass(frozen=True)
+class TensorComparison:
+    """How far one fixed-point tensor lies from its float one, over all images.
+
+    layer: the layer that writes it, empty for the network's input.  sqnr_db: signal energy over error energy
+    in dB; infinite without error, -infinity for an all-zero signal with one.  max_error: largest |error|.
+    cosine: of the two tensors as vectors, 1 where both are zero.  saturated: share of the elements that stand
+    at a bound of the format while the float value lies beyond it.  unused_bits: top bits, without the sign,
+    that no element needs.
+    """
+
+    name: str
+    layer: str
+    fmt: QFormat
+    sqnr_db: float
+    max_error: float
+    cosine: float
+    saturated: float
+    unused_bits: int
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Top-1 of both networks, and how often they give the same class.  All are shares of `images`.
+
+    The top-1 figures are None without labels.  Of equal values the first class counts.
+    """
+
+    images: int
+    float_top1: float | None
+    fixed_top1: float | None
+    agreement: float
+
+
+class _Sums:
+    """What a comparison needs to know of one tensor, added up batch by batch."""
+
+    def __init__(self, fmt: QFormat) -> None:
+        self.fmt = fmt
+        self.elements = self.saturated = self.used_bits = 0
+        self.signal = self.noise = self.product = self.energy = self.max_error = 0.0
+
+    def add(self, reference: np.ndarray, integers: np.ndarray) -> None:
+        fmt = self.fmt
+        reference = reference.astype(np.float64)
+        fixed = dequantize(integers, fmt.frac)
+        error = reference - fixed
+        self.elements += reference.size
+        self.signal += float((reference * reference).sum())
+        self.noise += float((error * error).sum())
+        self.product += float((reference * fixed).sum())
+        self.energy += float((fixed * fixed).sum())
+        self.max_error = max(self.max_error, float(np.abs(error).max(initial=0.0)))
+        low, high = dequantize(np.array([fmt.low, fmt.high]), fmt.frac)
+        beyond = ((integers == fmt.low) & (reference < low)) | ((integers == fmt.high) & (reference > high))
+        self.saturated += int(beyond.sum())
+        if integers.size:
+            ends = int(integers.min()), int(integers.max())
+            self.used_bits = max(self.used_bits, *((~end if end < 0 else end).bit_length() for end in ends))
+
+    def result(self, name: str, layer: str) -> TensorComparison:
+        norm = math.sqrt(self.signal * self.energy)
+        return TensorComparison(
+            name=name,
+            layer=layer,
+            fmt=self.fmt,
+            sqnr_db=_decibels(self.signal, self.noise),
+            max_error=self.max_error,
+            cosine=self.product / norm if norm else float(self.signal == self.energy),
+            saturated=self.saturated / max(self.elements, 1),
+            unused_bits=self.fmt.bits - self.fmt.signed - self.used_bits,
+        )
+
+
+def _decibels(signal: float, noise: float) -> float:
+    if noise == 0:
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal else -math.inf
+
+
+def compare(
+    network: Network, graph: FloatGraph, images: np.ndarray, progress: Progress | None = None
+) -> tuple[TensorComparison, ...]:
+    """Compare every tensor that both networks have, the input first, then in execution order.
+
+    images: float32 (N, C, H, W) as `quant.images.prepare` returns them, N >= 1.  Memory does not grow with N.
+    Not compared are sums that only the integer network has: a convolution whose residual is added separately.
+    """
+    written = {layer.output: layer.name for layer in network.layers}
+    names = [name for name in (network.input, *written) if name in graph.shapes]
+    sums = {name: _Sums(network.tensors[name].fmt) for name in names}
+    executor = Executor(network)
+    for part, reference in FloatRunner(graph).run(images):
+        fixed = executor.run(quantize_input(network, images[part]), names)
+        for name in names:
+            sums[name].add(reference[name], fixed[name])
+        if progress:
+            progress("compare", part.stop, len(images))
+    return tuple(sums[name].result(name, written.get(name, "")) for name in names)
+
+
+def accuracy(
+    network: Network,
+    graph: FloatGraph,
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> Accuracy:
+    """Compare the classes that both networks give to images: the largest element of the first output.
+
+    images: float32 (N, C, H, W) as `quant.images.prepare` returns them, N >= 1; labels: integers (N,).
+    Memory does not grow with N.
+    """
+    output = network.outputs[0]
+    executor = Executor(network)
+    float_classes, fixed_classes = [], []
+    for part, tensors in FloatRunner(graph).run(images, (output,)):
+        fixed = executor.run(quantize_input(network, images[part]), [output])
+        float_classes.append(_classes(tensors[output]))
+        fixed_classes.append(_classes(fixed[output]))
+        if progress:
+            progress("accuracy", part.stop, len(images))
+    ours, theirs = np.concatenate(fixed_classes), np.concatenate(float_classes)
+
+    def share(found: np.ndarray, wanted: np.ndarray) -> float:
+        return float((found == wanted).mean())
+
+    return Accuracy(
+        images=len(images),
+        float_top1=None if labels is None else share(theirs, labels),
+        fixed_top1=None if labels is None else share(ours, labels),
+        agreement=share(ours, theirs),
+    )
+
+
+def _classes(values: np.ndarray) -> np.ndarray:
+    return values.reshape(len(values), -1).argmax(1)
