@@ -19,18 +19,18 @@ from quant.network import Network
 class TensorComparison:
     """How far one fixed-point tensor lies from its float one, over all images.
 
-    layer: the layer that writes it, empty for the network's input.  sqnr_db: signal energy over error energy
-    in dB; infinite without error, -infinity for an all-zero signal with one.  max_error: largest |error|.
-    cosine: of the two tensors as vectors, 1 where both are zero.  saturated: share of the elements that stand
-    at a bound of the format while the float value lies beyond it.  unused_bits: top bits, without the sign,
-    that no element needs.
+    layer: the layer that writes it, empty for the network's input.  format: as QFormat writes itself.
+    sqnr_db: signal energy over error energy in dB; None where one of them is zero.  max_abs_error: in the
+    float network's units.  cosine: of the two tensors as vectors, 1 where both are zero.  saturated: share of
+    the elements that stand at a bound of the format while the float value lies beyond it.  unused_bits: top
+    bits, without the sign, that no element needs.
     """
 
-    name: str
     layer: str
-    fmt: QFormat
-    sqnr_db: float
-    max_error: float
+    tensor: str
+    format: str
+    sqnr_db: float | None
+    max_abs_error: float
     cosine: float
     saturated: float
     unused_bits: int
@@ -41,12 +41,15 @@ class Accuracy:
     """Top-1 of both networks, and how often they give the same class.  All are shares of `images`.
 
     The top-1 figures are None without labels.  Of equal values the first class counts.
+    float_answers, fixed_answers: the class of each image.
     """
 
     images: int
     float_top1: float | None
     fixed_top1: float | None
     agreement: float
+    float_answers: tuple[int, ...]
+    fixed_answers: tuple[int, ...]
 
 
 class _Sums:
@@ -75,27 +78,21 @@ class _Sums:
             ends = int(integers.min()), int(integers.max())
             self.used_bits = max(self.used_bits, *((~end if end < 0 else end).bit_length() for end in ends))
 
-    def result(self, name: str, layer: str) -> TensorComparison:
+    def result(self, tensor: str, layer: str) -> TensorComparison:
         norm = math.sqrt(self.signal * self.energy)
         return TensorComparison(
-            name=name,
             layer=layer,
-            fmt=self.fmt,
-            sqnr_db=_decibels(self.signal, self.noise),
-            max_error=self.max_error,
+            tensor=tensor,
+            format=str(self.fmt),
+            sqnr_db=10 * math.log10(self.signal / self.noise) if self.signal and self.noise else None,
+            max_abs_error=self.max_error,
             cosine=self.product / norm if norm else float(self.signal == self.energy),
             saturated=self.saturated / max(self.elements, 1),
             unused_bits=self.fmt.bits - self.fmt.signed - self.used_bits,
         )
 
 
-def _decibels(signal: float, noise: float) -> float:
-    if noise == 0:
-        return math.inf
-    return 10 * math.log10(signal / noise) if signal else -math.inf
-
-
-def compare(
+def compare_layers(
     network: Network, graph: FloatGraph, images: np.ndarray, progress: Progress | None = None
 ) -> tuple[TensorComparison, ...]:
     """Compare every tensor that both networks have, the input first, then in execution order.
@@ -147,6 +144,8 @@ def accuracy(
         float_top1=None if labels is None else share(theirs, labels),
         fixed_top1=None if labels is None else share(ours, labels),
         agreement=share(ours, theirs),
+        float_answers=tuple(theirs.tolist()),
+        fixed_answers=tuple(ours.tolist()),
     )
 
 

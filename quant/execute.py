@@ -167,7 +167,7 @@ class Convolution:
 
 
 def _work_bytes(network: Network, layer: Layer) -> int:
-    """Memory that one image of a layer takes while it is computed, about: accumulators and their input, 8 bytes each."""
+    """About the memory that one image of a layer takes while it is computed: its tensors at 8 bytes an element."""
     sizes = [int(np.prod(network.tensors[name].shape)) for name in (*layer.inputs, layer.output)]
     return 8 * sum(sizes)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,31 +130,34 @@ def prepare(images: np.ndarray, network: TakesImages, what: str = "images") -> n
 
 
 def load_images(
-    path: str | os.PathLike[str], network: TakesImages, labels: bool = False, limit: int | None = None
+    path: str | os.PathLike[str],
+    network: TakesImages,
+    labels: bool | None = False,
+    limit: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The images of an .npz file, and where wanted their labels.
 
-    The file holds `images` as `prepare` takes them, and `labels`, integers (N,).  limit: only the first ones.
+    The file holds `images` as `prepare` takes them, and `labels`, integers (N,).  labels: True where they
+    are needed, None where they are wanted if the file has them.  limit: only the first images.
     Returns float32 (N, C, H, W), and int64 (N,) or None.
     Raises BadInput for a file that is missing, no .npz, or holds something else.
     """
     name = Path(path).name
+    wanted = ("images",) if labels is False else ("images", "labels")
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key][:limit] for key in file.files if key in ("images", "labels")}
+            arrays = {key: file[key] for key in file.files if key in wanted}
     except FileNotFoundError as error:
         raise BadInput(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError, IndexError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
         raise BadInput(f"{path}: not an .npz file of arrays") from error
-    for key in ("images", "labels") if labels else ("images",):
-        if key not in arrays:
+    for key in wanted:
+        if key not in arrays and not (key == "labels" and labels is None):
             raise BadInput(f"{path}: holds no array `{key}`")
-    images = prepare(arrays["images"], network, name)
-    if not labels:
-        return images, None
-    classes = arrays["labels"]
-    if classes.shape != (len(images),) or classes.dtype.kind not in "iu":
-        raise BadInput(
-            f"{name}: labels are {classes.dtype} {classes.shape}, but integers ({len(images)},) are needed, one per image"
-        )
-    return images, classes.astype(np.int64)
+    classes = arrays.get("labels")
+    count = arrays["images"].shape[:1]
+    if classes is not None and (classes.shape != count or classes.dtype.kind not in "iu"):
+        needed = f"integers {count}, one for each image, are needed"
+        raise BadInput(f"{name}: labels are {classes.dtype} {classes.shape}, but {needed}")
+    images = prepare(arrays["images"][:limit] if count else arrays["images"], network, name)
+    return images, None if classes is None else classes[:limit].astype(np.int64)

@@ -390,7 +390,10 @@ def test_prove_names_layer_bound_and_width():
     worst = network.layers[int(np.argmax(needed))]
     prove(network, max(needed))
     magnitude = accumulator_bound(network, worst).magnitude
-    message = f"^layer {worst.name}: the accumulator can reach {magnitude}, which needs {max(needed)} bits, and has {max(needed) - 1}$"
+    bits = max(needed)
+    message = (
+        f"^layer {worst.name}: the accumulator can reach {magnitude}, which needs {bits} bits, and has {bits - 1}$"
+    )
     with pytest.raises(UnsupportedNetwork, match=message):
         prove(network, max(needed) - 1)
 
