@@ -13,13 +13,16 @@ from hw.contract.timing import SWAP_DELAY, compute_prepare, pass_cycles, pool_pi
 LATENCY = 64
 """Cycles of memory latency that are assumed."""
 
+STEP = 16
+"""Cycles that a CONV with its loads and stores is taken to cost beyond its work: few large tiles are preferred."""
+
 
 def cost(problem: Problem, tiling: Tiling) -> tuple[int, int]:
     """(cycles, beats read) of a layer."""
     read = _weight_beats(problem, tiling) + _input_cycles(problem, tiling) + _residual_beats(problem, tiling)
     work = [_compute(problem, tiling), read, _written(problem, tiling), _pooling(problem, tiling)]
     cycles = max(work) if tiling.double else sum(work)
-    return cycles + _exposed(problem, tiling), read
+    return cycles + _exposed(problem, tiling) + STEP * _steps(problem, tiling), read
 
 
 def _pixels(strip: Strip, band: Band) -> int:
@@ -28,6 +31,11 @@ def _pixels(strip: Strip, band: Band) -> int:
 
 def _tiles(tiling: Tiling) -> list[tuple[Strip, Band]]:
     return [(strip, band) for strip in tiling.strips for band in tiling.bands]
+
+
+def _steps(problem: Problem, tiling: Tiling) -> int:
+    """CONV instructions."""
+    return tiling.tiles * sum(-(-(last - first) // tiling.chunk) for first, last in problem.outputs.ranges)
 
 
 def _compute(problem: Problem, tiling: Tiling) -> int:
