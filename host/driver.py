@@ -1,0 +1,155 @@
+"""The driver: loads a program, writes the input, starts the engine, reads tensors and counters."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from host.transport import Transport
+from hw.contract.config import PRESETS, AcceleratorConfig
+from hw.contract.layout import pack, unpack
+from hw.contract.program import Program
+from hw.contract.registers import (
+    BY_NAME,
+    CONTROL_RESET,
+    CONTROL_START,
+    IDENTIFICATION,
+    REGISTERS,
+    STATUS_BUSY,
+    STATUS_DONE,
+    STATUS_ERROR,
+    ErrorCause,
+)
+from quant.errors import BadInput, ShiftpointError
+
+PAGE = 4096
+INTERRUPT_DONE, INTERRUPT_ERROR = 1, 2
+COUNTERS = tuple(r.name for r in REGISTERS[[r.name for r in REGISTERS].index("CYCLES") :])
+"""Names of the registers that `Driver.run` returns: cycles, bytes, and each unit's busy and stalled cycles."""
+
+_CAUSES = {
+    ErrorCause.READ_BUS: "read bus error at address {address:#x}",
+    ErrorCause.WRITE_BUS: "write bus error at address {address:#x}",
+    ErrorCause.ILLEGAL_INSTRUCTION: "illegal instruction {address}",
+    ErrorCause.OUTSIDE_WINDOW: "access outside the memory window at address {address:#x}",
+    ErrorCause.START_WHILE_BUSY: "started while it was busy",
+}
+
+
+class EngineError(ShiftpointError):
+    """The engine stopped.  cause: why.  address: byte address of the burst, or the instruction's index."""
+
+    def __init__(self, cause: ErrorCause, address: int) -> None:
+        self.cause, self.address = cause, address
+        text = _CAUSES.get(cause, "stopped without a cause").format(address=address)
+        super().__init__(f"engine: {text} ({cause.name})")
+
+
+def config_word(config: AcceleratorConfig) -> int:
+    """What the CONFIG_HASH register of an engine of this configuration reads as."""
+    return int(config.hash[:8], 16)
+
+
+class Driver:
+    """Drives one engine.
+
+    transport: how to reach it.  window_base, window_size: the part of the memory that it may use, in bytes,
+    multiples of 4096; the driver writes nothing outside it.
+    Raises BadInput for a window that the engine cannot have.
+    """
+
+    def __init__(self, transport: Transport, window_base: int = 0, window_size: int = 1 << 28) -> None:
+        for name, value in (("base", window_base), ("size", window_size)):
+            if value % PAGE or value < 0:
+                raise BadInput(f"the memory window's {name} must be a multiple of {PAGE}, not {value}")
+        self.transport = transport
+        self.window_base, self.window_size = window_base, window_size
+        self.hash: int | None = None
+        self.program: Program | None = None
+
+    async def connect(self) -> None:
+        """Find the engine, reset it, and tell it its window.  Raises BadInput where there is none."""
+        identification = await self._read("ID")
+        if identification != IDENTIFICATION:
+            raise BadInput(f"no engine answers: ID reads {identification:#010x}, not {IDENTIFICATION:#010x}")
+        self.hash = await self._read("CONFIG_HASH")
+        await self.reset()
+        await self._write("WINDOW_BASE", self.window_base)
+        await self._write("WINDOW_LIMIT", self.window_size)
+        await self._write("INTERRUPT_ENABLE", INTERRUPT_DONE | INTERRUPT_ERROR)
+
+    async def reset(self) -> None:
+        """Bring the engine to its initial state; clears an error, keeps window, program and memory."""
+        await self._write("CONTROL", CONTROL_RESET)
+        while await self._read("STATUS") & (STATUS_BUSY | STATUS_ERROR):
+            pass
+        await self._write("INTERRUPT", INTERRUPT_DONE | INTERRUPT_ERROR)
+
+    async def load(self, program: Program) -> None:
+        """Write a program's image into the window.
+
+        Raises BadInput for a program of another configuration, or one that needs more memory than the window has.
+        """
+        if self.hash is None:
+            await self.connect()
+        if config_word(program.config) != self.hash:
+            raise BadInput(
+                f"program of {program.network}: made for configuration {program.config.name!r} "
+                f"({config_word(program.config):08x}), the engine is {_engine_name(self.hash)}"
+            )
+        if program.memory_bytes > self.window_size:
+            raise BadInput(
+                f"program of {program.network}: needs {program.memory_bytes} bytes of memory, "
+                f"the window has {self.window_size}"
+            )
+        await self.transport.write_memory(self.window_base, program.image)
+        await self._write("PROGRAM_BASE", program.program_base)
+        await self._write("PROGRAM_LENGTH", program.instructions)
+        self.program = program
+
+    async def run(self, x: np.ndarray) -> dict[str, int]:
+        """Run the loaded program on one image.
+
+        x: integers (C, H, W) of the network's input.  Returns the counters by register name (`COUNTERS`).
+        Raises EngineError where the engine stops, BadInput without a program, ValueError for a wrong shape.
+        """
+        program = self._loaded()
+        for placement in program.inputs:
+            data = pack(x, placement, program.config)
+            await self.transport.write_memory(self.window_base + placement.address, data)
+        await self._write("CONTROL", CONTROL_START)
+        await self.transport.wait_interrupt()
+        status = await self._read("STATUS")
+        await self._write("INTERRUPT", INTERRUPT_DONE | INTERRUPT_ERROR)
+        if status & STATUS_ERROR or not status & STATUS_DONE:
+            raise EngineError(ErrorCause(await self._read("ERROR_CAUSE")), await self._read("ERROR_ADDRESS"))
+        return {name: await self._read(name) for name in COUNTERS}
+
+    async def read_tensor(self, name: str) -> np.ndarray:
+        """The integers of a tensor that the program left in memory: int64 (C, H, W).
+
+        Raises BadInput for a tensor that it does not leave there.
+        """
+        program = self._loaded()
+        if name not in program.placements:
+            raise BadInput(f"program of {program.network}: leaves no tensor {name!r} in memory")
+        placement = program.placements[name]
+        size = placement.size(program.config)
+        data = await self.transport.read_memory(self.window_base + placement.address, size)
+        return unpack(data, placement, program.config)
+
+    def _loaded(self) -> Program:
+        if self.program is None:
+            raise BadInput("no program is loaded")
+        return self.program
+
+    async def _read(self, name: str) -> int:
+        return await self.transport.read(BY_NAME[name].offset)
+
+    async def _write(self, name: str, value: int) -> None:
+        await self.transport.write(BY_NAME[name].offset, value)
+
+
+def _engine_name(word: int) -> str:
+    """An engine by what its CONFIG_HASH reads as: the preset's name if it is one's."""
+    names = [repr(config.name) for config in PRESETS.values() if config_word(config) == word]
+    return f"{names[0]} ({word:08x})" if names else f"another one ({word:08x})"
