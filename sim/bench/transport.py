@@ -11,14 +11,14 @@ from cocotb.triggers import FallingEdge, RisingEdge
 class SimulationTransport:
     """Registers, memory and interrupt of a `bench.sv` under cocotb.
 
-    Parameters: dut, the bench.  memory: uint8 (bytes,), the file that the bench has mapped.
+    Parameters: dut, the bench.  memory: uint8 (bytes,), the file that the bench has mapped.  base: bus address
+    of its first byte.
     Signals are driven and looked at in the middle of a cycle, where everything is stable; while the engine
     runs, nothing here runs.
     """
 
-    def __init__(self, dut: Any, memory: np.ndarray) -> None:
-        self.dut = dut
-        self.memory = memory
+    def __init__(self, dut: Any, memory: np.ndarray, base: int = 0) -> None:
+        self.dut, self.memory, self.base = dut, memory, base
         for name in ("awvalid", "wvalid", "bready", "arvalid", "rready"):
             getattr(dut, f"s_axil_{name}").value = 0
 
@@ -66,6 +66,14 @@ class SimulationTransport:
         if response:
             raise OSError(f"the read of register 0x{offset:02x} was answered with {response}")
         return value
+
+    async def read_memory(self, address: int, size: int) -> bytes:
+        """`size` bytes from a bus address; takes no time."""
+        return self.memory[address - self.base : address - self.base + size].tobytes()
+
+    async def write_memory(self, address: int, data: bytes) -> None:
+        """Write memory from a bus address; takes no time."""
+        self.memory[address - self.base : address - self.base + len(data)] = np.frombuffer(data, np.uint8)
 
     async def wait_interrupt(self) -> None:
         """Return when the interrupt line is high."""

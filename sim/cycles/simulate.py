@@ -83,7 +83,7 @@ class _Run:
                 break
             self._fetch(max(fetch, self.reads.free))
         if len(self.dispatched) < len(self.instructions) or any(q.started < len(q.indices) for q in self.queues):
-            raise VerificationError(f"{self.program.network}: {self._blocked()}")
+            raise VerificationError(f"{self.program.name}: {self._blocked()}")
 
     def _blocked(self) -> str:
         head = min(q.indices[q.started] for q in self.queues if q.started < len(q.indices))
