@@ -102,7 +102,7 @@ def prepare(images: np.ndarray, network: TakesImages, what: str = "images") -> n
     needed = ", ".join(map(str, shape))
     if not isinstance(images, np.ndarray):
         raise BadInput(f"{what}: a numpy array is needed, not {type(images).__name__}")
-    if images.ndim == 2 and shape[1:] == (1, 1):
+    if shape[1:] == (1, 1) and images.shape[1:] == shape[:1]:
         images = images[:, :, None, None]
     if images.ndim != 4 or images.shape[1:] != shape:
         raise BadInput(f"{what}: shape {images.shape}, but {network.name} takes (N, {needed})")
@@ -149,7 +149,7 @@ def load_images(
             arrays = {key: file[key] for key in file.files if key in wanted}
     except FileNotFoundError as error:
         raise BadInput(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError) as error:
         raise BadInput(f"{path}: not an .npz file of arrays") from error
     for key in wanted:
         if key not in arrays and not (key == "labels" and labels is None):
