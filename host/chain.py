@@ -60,9 +60,11 @@ def first_break(
             raise ValueError(f"{tensor}: {expected_by} has shape {a.shape}, {got_by} {b.shape}")
         different = a != b
         if different.any():
-            at = tuple(int(i) for i in np.argwhere(different)[0])
+            image, channel, row, column = (int(i) for i in np.argwhere(different)[0])
+            at = image, channel, row, column
             return Break(
-                layer, tensor, *at, int(a[at]), int(b[at]), expected_by, got_by, int(different.sum()), a.size
+                layer, tensor, image, channel, row, column, int(a[at]), int(b[at]), expected_by, got_by,
+                int(different.sum()), a.size,
             )  # fmt: skip
     return None
 

@@ -10,12 +10,12 @@ from typing import Annotated, Any
 
 import click
 import typer
-from rich.console import Console
 
 from host import pipeline, stages
-from host.terminal import Reporter, tables
+from host.terminal import Reporter, output, tables
 from hw.contract.config import PRESETS, preset
 from quant.errors import ShiftpointError, VerificationError
+from quant.search import Precision
 
 app = typer.Typer(
     name="shiftpoint",
@@ -32,13 +32,6 @@ class Engine(StrEnum):
 
     model = "model"
     rtl = "rtl"
-
-
-class Precision(StrEnum):
-    """How fractional lengths are chosen: per layer, or one for all data and one for all weights."""
-
-    dynamic = "dynamic"
-    static = "static"
 
 
 def _shape(text: str | None) -> tuple[int, int, int] | None:
@@ -81,7 +74,7 @@ def _finish(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(result))
     else:
-        tables(Console(), result)
+        tables(output(), result)
 
 
 @app.command()
@@ -96,7 +89,7 @@ def run(
     config: ConfigName = "small",
     data_bits: DataBits = 8,
     weight_bits: WeightBits = 8,
-    precision: PrecisionOption = Precision.dynamic,
+    precision: PrecisionOption = "dynamic",
     input_shape: InputShape = None,
     latency: Latency = 64,
     beat_every: BeatEvery = 1,
@@ -107,7 +100,7 @@ def run(
     An interrupted run continues after its last whole stage.
     """
     options = pipeline.RunOptions(
-        network, calibration, out, evaluation, rtl_images, preset(config), data_bits, weight_bits, precision.value,
+        network, calibration, out, evaluation, rtl_images, preset(config), data_bits, weight_bits, precision,
         _shape(input_shape), latency, beat_every,
     )  # fmt: skip
     _finish(pipeline.run(options, Reporter(quiet=as_json)), as_json)
@@ -120,13 +113,13 @@ def quantize(
     output: Annotated[Path, typer.Option("-o", "--output", help="Quantized network to write.", show_default=False)],
     data_bits: DataBits = 8,
     weight_bits: WeightBits = 8,
-    precision: PrecisionOption = Precision.dynamic,
+    precision: PrecisionOption = "dynamic",
     input_shape: InputShape = None,
     as_json: AsJson = False,
 ) -> None:
     """Choose fractional lengths on calibration images; write the integer network as QDQ ONNX."""
     _finish(
-        stages.quantize(network, calibration, output, data_bits, weight_bits, precision.value, _shape(input_shape),
+        stages.quantize(network, calibration, output, data_bits, weight_bits, precision, _shape(input_shape),
                         Reporter(quiet=as_json)),
         as_json,
     )  # fmt: skip

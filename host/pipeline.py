@@ -36,6 +36,7 @@ from quant.execute import execute, quantize_input
 from quant.files import write_atomic
 from quant.images import load_images
 from quant.network import Network
+from quant.search import Precision
 from sim.memory import Memory
 
 
@@ -51,7 +52,7 @@ class RunOptions:
     config: AcceleratorConfig
     data_bits: int
     weight_bits: int
-    precision: str
+    precision: Precision
     input_shape: tuple[int, int, int] | None
     latency: int
     beat_every: int
@@ -128,8 +129,8 @@ def report(root: Path, reporter: Reporter) -> Result:
         program = programs.load(folder.program)
         images, shown = kept_images(folder)
         legs = {
-            "onnxruntime": chain.digests(qdq.run_layers(folder.quantized, images)),
-            "integer": chain.digests(execute(integers, quantize_input(integers, images))),
+            "onnxruntime": chain.digests(qdq.run_layers(folder.quantized, images, wide=qdq.beyond_float32(integers))),
+            "integer": chain.digests(execute(integers, quantize_input(integers, images), list(integers.tensors))),
             "program": read_json(folder.model)["digests"],
             "rtl": read_json(folder.rtl)["digests"] if folder.rtl.exists() else {},
         }
@@ -157,9 +158,9 @@ def check(root: Path, reporter: Reporter) -> Result:
     x = quantize_input(integers, images)
     legs: dict[str, dict[str, np.ndarray]] = {}
     with reporter.stage("ONNX Runtime on the quantized file"):
-        legs["onnxruntime"] = qdq.run_layers(folder.quantized, images)
+        legs["onnxruntime"] = qdq.run_layers(folder.quantized, images, wide=qdq.beyond_float32(integers))
     with reporter.stage("integer executor"):
-        legs["integer"] = execute(integers, x)
+        legs["integer"] = execute(integers, x, list(integers.tensors))
     model, legs["program"] = simulate_model(program, x, memory, reporter)
     cycles = {"model": model["cycles"]}
     if recorded["rtl"] is not None:
@@ -225,7 +226,7 @@ def _raise_on_break(value: Result) -> None:
 
 def _against_integers(integers: Network, program: Program, x: np.ndarray, tensors: dict[str, np.ndarray]) -> Result:
     """What the RTL's tensors are, compared element by element with the integer executor's."""
-    expected = execute(integers, x, keep=list(program.placements))
+    expected = execute(integers, x, list(program.placements))
     order = [(layer.name, layer.output) for layer in program.layers]
     found = chain.first_break(order, expected, tensors, "integer", "rtl")
     compared = [t for t in dict.fromkeys(tensor for _, tensor in order) if t in tensors]

@@ -5,11 +5,11 @@ Every function returns what the command line shows: tables by title, and `files`
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quant.compare import accuracy, compare_layers
 
 from host.artefacts import folder_in_one_piece, make_folder, write_json
 from host.compiler import compile_network
@@ -20,10 +20,11 @@ from hw.contract import program as programs
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
 from quant import onnx_import, qdq
+from quant.compare import accuracy, compare_layers
 from quant.errors import BadInput
 from quant.fixedpoint import quantize as to_integers
 from quant.images import load_images
-from quant.search import quantize_network
+from quant.search import Precision, quantize_network
 from sim.memory import Memory
 
 Result = dict[str, Any]
@@ -34,7 +35,7 @@ SHOWN_IMAGES = 16
 
 
 def quantize(
-    network: Path, calibration: Path, output: Path, data_bits: int, weight_bits: int, precision: str,
+    network: Path, calibration: Path, output: Path, data_bits: int, weight_bits: int, precision: Precision,
     input_shape: tuple[int, int, int] | None, reporter: Reporter,
 ) -> Result:  # fmt: skip
     """float ONNX + calibration images -> quantized QDQ ONNX."""
@@ -79,20 +80,23 @@ def compare_files(
     """What `compare` writes: errors of every tensor, accuracy, and some answers."""
     graph = onnx_import.load(network, input_shape)
     integers = qdq.load(quantized)
-    images, labels = images_and_labels(images_path, graph)
+    images, labels = load_images(images_path, graph, labels=None)
     with reporter.stage(f"compare fixed with float on {len(images)} images"):
         tensors = compare_layers(integers, graph, images, progress=reporter.step)
         result = accuracy(integers, graph, images, labels, progress=reporter.step)
     return {
         "images": len(images),
-        "tensors": [vars(t) for t in tensors],
+        "tensors": [asdict(t) for t in tensors],
         "accuracy": {
             "images": len(images),
             "float_top1": result.float_top1,
             "fixed_top1": result.fixed_top1,
             "agreement": result.agreement,
         },
-        "answers": {"float": result.float_answers[:SHOWN_IMAGES], "fixed": result.fixed_answers[:SHOWN_IMAGES]},
+        "answers": {
+            "float": list(result.float_answers[:SHOWN_IMAGES]),
+            "fixed": list(result.fixed_answers[:SHOWN_IMAGES]),
+        },
     }
 
 
@@ -156,14 +160,6 @@ def check_bits(data_bits: int, weight_bits: int) -> None:
         raise BadInput(f"data has 8 or 16 bits, not {data_bits}")
     if weight_bits not in (4, 8, 16):
         raise BadInput(f"weights have 16, 8 or 4 bits, not {weight_bits}")
-
-
-def images_and_labels(path: Path, network: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Images of a file, with labels if it has them."""
-    images, _ = load_images(path, network)
-    with np.load(path) as file:
-        has_labels = "labels" in file.files
-    return load_images(path, network, labels=True) if has_labels else (images, None)
 
 
 def program_images(program: Program, path: Path, count: int) -> np.ndarray:

@@ -11,6 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+WIDTH = 160
+"""Columns of tables that go to a file or a pipe."""
+
 
 class Reporter:
     """Progress on standard error.  `stage` opens a named stage; inside it, call `step` as often as it pays."""
@@ -65,6 +68,12 @@ def _format(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     return "" if value is None else str(value)
+
+
+def output() -> Console:
+    """Standard output; wide enough for every table where it is no terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=WIDTH)
 
 
 def tables(console: Console, result: Mapping[str, Any]) -> None:

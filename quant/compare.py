@@ -23,7 +23,7 @@ class TensorComparison:
     sqnr_db: signal energy over error energy in dB; None where one of them is zero.  max_abs_error: in the
     float network's units.  cosine: of the two tensors as vectors, 1 where both are zero.  saturated: share of
     the elements that stand at a bound of the format while the float value lies beyond it.  unused_bits: top
-    bits, without the sign, that no element needs.
+    bits, without the sign, that no element needs.  float_low, float_high: the float values' range.
     """
 
     layer: str
@@ -34,6 +34,8 @@ class TensorComparison:
     cosine: float
     saturated: float
     unused_bits: int
+    float_low: float
+    float_high: float
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class _Sums:
         self.fmt = fmt
         self.elements = self.saturated = self.used_bits = 0
         self.signal = self.noise = self.product = self.energy = self.max_error = 0.0
+        self.low, self.high = math.inf, -math.inf
 
     def add(self, reference: np.ndarray, integers: np.ndarray) -> None:
         fmt = self.fmt
@@ -71,6 +74,8 @@ class _Sums:
         self.product += float((reference * fixed).sum())
         self.energy += float((fixed * fixed).sum())
         self.max_error = max(self.max_error, float(np.abs(error).max(initial=0.0)))
+        self.low = min(self.low, float(reference.min(initial=math.inf)))
+        self.high = max(self.high, float(reference.max(initial=-math.inf)))
         low, high = dequantize(np.array([fmt.low, fmt.high]), fmt.frac)
         beyond = ((integers == fmt.low) & (reference < low)) | ((integers == fmt.high) & (reference > high))
         self.saturated += int(beyond.sum())
@@ -89,6 +94,8 @@ class _Sums:
             cosine=self.product / norm if norm else float(self.signal == self.energy),
             saturated=self.saturated / max(self.elements, 1),
             unused_bits=self.fmt.bits - self.fmt.signed - self.used_bits,
+            float_low=self.low,
+            float_high=self.high,
         )
 
 

@@ -21,7 +21,7 @@ Report = dict[str, Any]
 _INK, _BLUE, _ORANGE, _GREEN, _GREY, _RED = "#1f2937", "#2563eb", "#ea8a1a", "#16a34a", "#cbd5e1", "#dc2626"
 _BOUND_COLOURS = {"compute": _BLUE, "read": _ORANGE, "write": _GREEN, "none": _GREY}
 _UNITS = ("load", "compute", "pool", "store")
-_STYLE = {
+_STYLE: Any = {
     "font.family": "sans-serif", "font.size": 9, "axes.edgecolor": "#94a3b8", "axes.labelcolor": _INK,
     "text.color": _INK, "xtick.color": _INK, "ytick.color": _INK, "axes.spines.top": False,
     "axes.spines.right": False, "svg.fonttype": "none", "svg.hashsalt": "shiftpoint",
@@ -82,9 +82,7 @@ def ranges(report: Report) -> str:
         name = f"{'s' if layer['output_signed'] else 'u'}{layer['output_bits']}, {layer['output_frac']}"
         axes.text(step + 0.15, i, name, va="center", fontsize=7.5)
     _name_axis(axes, [layer["name"] for layer in layers])
-    axes.set_xlabel(
-        "log2 of the value; bar: one unit to full scale (bits, fractional length); line: largest value"
-    )
+    axes.set_xlabel("log2 of the value; bar: one unit to full scale (bits, fractional length); line: largest value")
     return _svg(figure)
 
 
