@@ -37,11 +37,16 @@ from xml.etree import ElementTree
 
 from sim.bench import objcache
 
-# Warnings stay errors.  Off are those that Yosys's output raises by its nature and that say nothing about a design: it
-# sizes every operator by its operands and leaves extension and truncation to Verilog's rules, compares with constants
-# beyond a signal's range, and writes priorities and defaults as overlapping and incomplete cases.
-LINT = tuple(
-    f"-Wno-{rule}" for rule in ("WIDTHEXPAND", "WIDTHTRUNC", "CASEINCOMPLETE", "CASEOVERLAP", "UNSIGNED", "CMPCONST")
+# Warnings stay errors, but for those that generated Verilog raises by its nature and that say nothing about a design.
+LINT = (
+    "-Wno-WIDTHEXPAND",  # Yosys sizes operators by their operands and leaves extension to Verilog's rules,
+    "-Wno-WIDTHTRUNC",  # and truncation
+    "-Wno-CASEINCOMPLETE",  # it writes defaults before a case, not in it,
+    "-Wno-CASEOVERLAP",  # and priorities as overlapping cases
+    "-Wno-UNSIGNED",  # constants beyond a signal's range come from parameters
+    "-Wno-CMPCONST",
+    "-Wno-ASCRANGE",  # Amaranth declares members without bits, as [-1:0]; nothing reads them
+    "-Wno-SYMRSVDWORD",  # a port may be named `interrupt`; Verilator renames it in C++ alone
 )
 
 # Files of this size compile in parallel and in bounded memory.
@@ -226,7 +231,8 @@ class _Design:
     def arguments(self) -> list[str]:
         """Arguments of Verilator beyond those of cocotb's runner, without the file of visible signals."""
         trace = ["--trace-fst"] if self.waves and fst_available() else []
-        visible = [] if self.internals else ["--no-public-flat-rw"]
+        # Signals that must stay visible are kept whole, and whole vectors look circular where their bits are not.
+        visible = ["-Wno-UNOPTFLAT"] if self.internals else ["--no-public-flat-rw"]
         return [*LINT, *SPLIT, *visible, *trace, *self.build_args, *(str(path) for path in self.extra_cpp)]
 
     def stamp(self) -> str:
@@ -356,8 +362,8 @@ def build_and_run(
     jobs: compilations at a time.
     testcase: names of the tests to run; all when None.
     always: build anew.
-    internals: let cocotb see every signal and not only the ports of `top`; builds take two to three times as long
-        and simulations twice.
+    internals: let cocotb see every signal and not only the ports of `top`; the whole engine then builds three times as
+        slowly and runs six times as slowly.
     optimize: option of the C++ compiler; "-O0" builds fastest and runs slowest.
     seed: cocotb's random seed; SHIFTPOINT_SEED, or 1, when None.
 
