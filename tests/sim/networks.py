@@ -1,0 +1,156 @@
+"""Random integer networks: small, of every kind of layer, and such that their integers fill their ranges."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from quant.fixedpoint import QFormat
+from quant.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
+
+
+class _Maker:
+    def __init__(self, rng: np.random.Generator, shape: tuple[int, int, int]) -> None:
+        self.rng = rng
+        signed = bool(rng.integers(2))
+        self.tensors = {"x": Tensor("x", shape, QFormat(8, int(rng.integers(3, 8)), signed))}
+        self.layers: list[Layer] = []
+        self.last = "x"
+
+    def pick(self, *choices: object) -> object:
+        return choices[int(self.rng.integers(len(choices)))]
+
+    def add(self, layer: Layer, shape: tuple[int, ...], fmt: QFormat) -> None:
+        channels, height, width = shape
+        self.tensors[layer.output] = Tensor(layer.output, (channels, height, width), fmt)
+        self.layers.append(layer)
+        self.last = layer.output
+
+    def window(self, height: int, width: int, largest: int) -> Window:
+        """A window that fits the map, padding smaller than the kernel."""
+        kernel, stride, dilation, pads = [], [], [], []
+        for size in (height, width):
+            k = int(self.rng.integers(1, min(largest, size) + 1))
+            d = int(self.pick(1, 1, 2)) if (k - 1) * 2 < size else 1  # type: ignore[call-overload]
+            kernel.append(k)
+            dilation.append(d)
+            stride.append(int(self.rng.integers(1, 4)))
+            pads.append([int(p) for p in self.rng.integers(0, k, 2)])
+        (top, bottom), (left, right) = pads
+        return Window(
+            (kernel[0], kernel[1]), (stride[0], stride[1]), (top, left, bottom, right), (dilation[0], dilation[1])
+        )
+
+    def conv(self, name: str, wide: bool = False) -> None:
+        source = self.tensors[self.last]
+        channels, height, width = source.shape
+        outputs = int(self.rng.integers(1, 25))
+        residual = self._residual(outputs) if not wide and self.rng.integers(3) == 0 else None
+        if residual is not None and self.tensors[residual].shape[1:] == source.shape[1:]:
+            outputs, k = self.tensors[residual].shape[0], int(self.pick(1, 3))  # type: ignore[call-overload]
+            window = Window((k, k), pads=(k // 2,) * 4)
+        else:
+            residual, window = None, self.window(height, width, 5)
+        gemm = wide or (residual is None and self.rng.integers(6) == 0)
+        if gemm:
+            window = Window((height, width))
+        groups = 1
+        if not gemm and residual is None and self.rng.integers(6) == 0:
+            groups = math.gcd(channels, outputs)
+        shape = (outputs, *window.output_size(height, width))
+        taps = channels // groups * window.kernel[0] * window.kernel[1]
+        frac = self.rng.integers(4, 9, outputs)
+        result = self._result(source, taps, int(frac.max()), wide)
+        if residual is not None and self.tensors[residual].fmt.frac > source.fmt.frac + int(frac.min()):
+            residual = None
+        weight = self.rng.integers(-128, 128, (outputs, channels // groups, *window.kernel))
+        bias = self.rng.integers(-(1 << 12), 1 << 12, outputs)
+        clip = (max(result.low, 0 if self.rng.integers(2) else result.low), result.high - int(self.rng.integers(4)))
+        layer = Conv(
+            name,
+            self.last,
+            f"t_{name}",
+            weight,
+            frac,
+            8,
+            bias,
+            window,
+            groups,
+            clip,
+            residual,
+            "Gemm" if gemm else "Conv",
+        )
+        self.add(layer, shape, result)
+
+    def _result(self, source: Tensor, taps: int, frac: int, wide: bool) -> QFormat:
+        """A format that the sums of `taps` products fill."""
+        bits = 16 if wide else 8
+        reach = source.fmt.frac + frac - (14 + math.ceil(math.log2(taps) / 2))
+        return QFormat(bits, reach + bits - 1 + int(self.rng.integers(-1, 2)), wide or bool(self.rng.integers(2)))
+
+    def _residual(self, outputs: int) -> str | None:
+        shapes = [n for n, t in self.tensors.items() if t.shape[1:] == self.tensors[self.last].shape[1:]]
+        return str(self.pick(*shapes)) if shapes else None
+
+    def pool(self, name: str, kind: str) -> None:
+        source = self.tensors[self.last]
+        channels, height, width = source.shape
+        window = replace(self.window(height, width, 4), dilation=(1, 1))
+        if self.rng.integers(4) == 0:
+            window = Window((height, width))
+        # every window must see the input
+        rows, columns = window.output_size(height, width)
+        top, left, _, _ = window.pads
+        if (rows - 1) * window.stride[0] - top >= height or (columns - 1) * window.stride[1] - left >= width:
+            window = replace(window, pads=(0, 0, 0, 0))
+        fmt = source.fmt
+        include = bool(self.rng.integers(2))
+        if kind == "average":
+            fmt = replace(fmt, frac=fmt.frac + int(self.rng.integers(-1, 3)))
+        layer = Pool(name, self.last, f"t_{name}", kind, window, (fmt.low, fmt.high), include)  # type: ignore[arg-type]
+        self.add(layer, (channels, *window.output_size(height, width)), fmt)
+
+    def join(self, name: str) -> None:
+        source = self.tensors[self.last]
+        alike = [n for n, t in self.tensors.items() if t.shape == source.shape and n != self.last]
+        if alike and self.rng.integers(2):
+            other = self.tensors[str(self.pick(*alike))]
+            fmt = QFormat(8, min(source.fmt.frac, other.fmt.frac) - 1, source.fmt.signed or other.fmt.signed)
+            self.add(Add(name, (self.last, other.name), f"t_{name}", (fmt.low, fmt.high)), source.shape, fmt)
+            return
+        alike = [n for n, t in self.tensors.items() if t.fmt == source.fmt and t.shape[1:] == source.shape[1:]]
+        parts = tuple(str(n) for n in self.rng.permutation(alike)[:3])
+        if len(parts) > 1:
+            channels = sum(self.tensors[n].shape[0] for n in parts)
+            self.add(Concat(name, parts, f"t_{name}"), (channels, *source.shape[1:]), source.fmt)
+
+    def network(self) -> Network:
+        read = {name for layer in self.layers for name in layer.inputs}
+        outputs = tuple(layer.output for layer in self.layers if layer.output not in read)
+        return Network("random", self.tensors, tuple(self.layers), "x", outputs)
+
+
+def random_network(seed: int, layers: int = 4, largest: int = 14) -> Network:
+    """A network of about so many layers, the input at most `largest` pixels wide and high."""
+    rng = np.random.default_rng(seed)
+    height, width = (int(n) for n in rng.integers(3, largest + 1, 2))
+    maker = _Maker(rng, (int(rng.integers(1, 13)), height, width))
+    maker.conv("l0")
+    for k in range(1, layers):
+        kind = str(maker.pick("conv", "conv", "conv", "max", "average", "join"))
+        name = f"l{k}"
+        if kind == "conv":
+            maker.conv(name, wide=k == layers - 1 and bool(rng.integers(2)))
+        elif kind == "join":
+            maker.join(name)
+        else:
+            maker.pool(name, kind)
+    return maker.network()
+
+
+def random_images(network: Network, count: int, seed: int) -> np.ndarray:
+    """Integers of the network's input: (count, C, H, W)."""
+    tensor = network.tensors[network.input]
+    return np.random.default_rng(seed).integers(tensor.fmt.low, tensor.fmt.high + 1, (count, *tensor.shape))
