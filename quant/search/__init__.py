@@ -14,6 +14,7 @@ from quant.errors import BadInput
 from quant.graph import FloatConv, FloatGraph
 from quant.images import prepare
 from quant.network import Network
+from quant.search.assemble import restrict_bias
 from quant.search.data import DataPhase, best_static_frac
 from quant.search.limits import Limits
 from quant.search.weights import Granularity, Objective, weight_fracs
@@ -38,6 +39,7 @@ def quantize_network(
     layer_weight_bits: Mapping[str, int] | None = None,
     precision: Precision = "dynamic",
     granularity: Granularity = "channel",
+    bias_bits: int | None = None,
     objective: Objective = "square",
     limits: Limits | None = None,
     progress: Progress | None = None,
@@ -48,6 +50,8 @@ def quantize_network(
     outputs have 16.  weight_bits: 16, 8 or 4; layer_weight_bits: other widths for some layers, by name.
     precision: dynamic chooses a fractional length for each tensor, static one for all data and one for all
     weights.  granularity: weights have a fractional length for each output channel, or one for each layer.
+    bias_bits: width of a format that the biases of each layer share, as published; by default they are as
+    fine as the accumulator that they are added to.
     objective: what both phases minimise, squared errors or as published absolute ones.
     limits: of the engine; by default those of its configuration for these widths.
     The same graph and images give the same network.
@@ -60,7 +64,7 @@ def quantize_network(
         ("granularity", granularity, Granularity),
         ("objective", objective, Objective),
     )
-    _check_options(graph, data_bits, bits, {layer.name for layer in convolutions}, *words)
+    _check_options(graph, data_bits, bits, bias_bits, {layer.name for layer in convolutions}, *words)
     images = prepare(images, graph, "calibration images")
     limits = limits or Limits.of(data_bits, max(bits.values(), default=weight_bits))
     static, uniform = precision == "static", precision == "static" or granularity == "layer"
@@ -69,7 +73,7 @@ def quantize_network(
     ranges = calibrate(graph, images, progress)
     fracs = weight_fracs(convolutions, bits, granularity, static, objective, progress)
     phase = DataPhase(
-        graph,
+        graph if bias_bits is None else _restrict_biases(graph, bias_bits, objective),
         images,
         ranges,
         bits,
@@ -96,7 +100,12 @@ def quantize_network(
 
 
 def _check_options(
-    graph: FloatGraph, data_bits: int, bits: Mapping[str, int], layers: set[str], *words: tuple[str, str, object]
+    graph: FloatGraph,
+    data_bits: int,
+    bits: Mapping[str, int],
+    bias_bits: int | None,
+    layers: set[str],
+    *words: tuple[str, str, object],
 ) -> None:
     if data_bits not in DATA_BITS:
         raise BadInput(f"data can have 8 or 16 bits, not {data_bits}")
@@ -105,6 +114,16 @@ def _check_options(
             raise BadInput(f"{graph.name} has no convolution or fully connected layer {name}")
         if width not in WEIGHT_BITS:
             raise BadInput(f"weights can have 4, 8 or 16 bits, not {width}")
+    if bias_bits is not None and not 2 <= bias_bits <= 32:
+        raise BadInput(f"biases can have 2 to 32 bits, not {bias_bits}")
     for option, value, kind in words:
         if value not in get_args(kind):
             raise BadInput(f"{option} is {' or '.join(get_args(kind))}, not {value}")
+
+
+def _restrict_biases(graph: FloatGraph, bits: int, objective: Objective) -> FloatGraph:
+    layers = tuple(
+        replace(layer, bias=restrict_bias(layer.bias, bits, objective)) if isinstance(layer, FloatConv) else layer
+        for layer in graph.layers
+    )
+    return replace(graph, layers=layers)

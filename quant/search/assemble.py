@@ -11,7 +11,7 @@ from quant.fixedpoint import QFormat, clip_bounds, dequantize, quantize
 from quant.graph import FloatAdd, FloatConv, FloatPool
 from quant.network import Add, Conv, Pool
 from quant.search.limits import Limits
-from quant.search.weights import NEIGHBOURS, overflow_free_frac
+from quant.search.weights import Objective, best_common_frac
 
 
 def quantize_weights(weight: np.ndarray, bits: int, frac: np.ndarray) -> np.ndarray:
@@ -24,14 +24,14 @@ def quantize_weights(weight: np.ndarray, bits: int, frac: np.ndarray) -> np.ndar
     return quantize(scaled, QFormat(bits, 0))
 
 
-def restrict_bias(bias: np.ndarray, bits: int) -> np.ndarray:
-    """Biases rounded to a common format of their own, as published: least total error.  float (O,) to float64 (O,)."""
-    start = overflow_free_frac(float(bias.min()), float(bias.max()), bits)
-    if start is None:
-        return np.asarray(bias, np.float64)
-    formats = [QFormat(bits, start + n) for n in NEIGHBOURS]
-    rounded = [dequantize(quantize(bias, fmt), fmt.frac) for fmt in formats]
-    return min(rounded, key=lambda values: float(np.abs(values - bias).sum()))
+def restrict_bias(bias: np.ndarray, bits: int, objective: Objective) -> np.ndarray:
+    """Biases rounded to a format of their own, as published.  float (O,) to float64 (O,).
+
+    Their integers in the accumulator stay wide: the format only restricts which values they take.
+    """
+    bias = np.asarray(bias, np.float64)
+    frac = best_common_frac([bias], bits, objective)
+    return dequantize(quantize(bias, QFormat(bits, frac)), frac)
 
 
 def quantize_bias(bias: np.ndarray, acc_frac: np.ndarray) -> np.ndarray:

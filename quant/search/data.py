@@ -20,12 +20,17 @@ from quant.graph import Clip, FloatAdd, FloatConv, FloatGraph, FloatLayer, Float
 from quant.kernels import averages
 from quant.network import Concat, Layer, Network, Tensor
 from quant.search.assemble import Source, fit_weight_frac, integer_add, integer_conv, integer_pool
-from quant.search.groups import Group, group_tensors, non_negative
+from quant.search.groups import WIDE, Group, group_tensors, non_negative
 from quant.search.limits import Limits
 from quant.search.weights import NEIGHBOURS, Objective, magnitudes, overflow_free_frac
 
-OUTPUT_HEADROOM = 1
-"""Bits left free above the calibration range of a 16-bit output: there are enough, and a class that saturates ties."""
+HEADROOM = 1
+"""Bits left free above the calibration range where a tensor has 16: rounding does not need them, and what other
+images reach beyond that range would saturate."""
+
+ALIGNMENT = 20
+"""Fractional bits that an operand of an addition may have beyond those of the largest: what is finer adds nothing,
+and its alignment would need an accumulator of its own."""
 
 AVERAGE_FRAC = 24
 """Fractional bits with which an average is judged before its format is known."""
@@ -243,12 +248,14 @@ class DataPhase:
         ranges = [self.ranges[name] for name in group.sources]
         low, high = min(float(r.low.min()) for r in ranges), max(float(r.high.max()) for r in ranges)
         start = overflow_free_frac(low, high, group.bits, group.signed)
+        caps = [highest, *(self._alignment_cap(name) for name, other in self.groups.items() if other is group)]
+        highest = min((cap for cap in caps if cap is not None), default=None)
         if self.static_frac is not None:
             frac = self.static_frac
         elif start is None:
             frac = min(0, highest) if highest is not None else 0
-        elif group.output:
-            frac = start - OUTPUT_HEADROOM if highest is None else min(start - OUTPUT_HEADROOM, highest)
+        elif group.bits >= WIDE:
+            frac = start - HEADROOM if highest is None else min(start - HEADROOM, highest)
         else:
             evidence = []
             for name, found in zip(group.sources, ranges, strict=True):
@@ -260,6 +267,20 @@ class DataPhase:
             frac = best_frac(evidence, group.bits, group.signed, start, self.objective, highest)
         self.formats[group] = QFormat(group.bits, frac, group.signed)
         return self.formats[group]
+
+    def _alignment_cap(self, tensor: str) -> int | None:
+        """The largest fractional length with which a tensor can enter the additions that read it."""
+        caps = []
+        for layer in self.graph.layers:
+            beside: tuple[str, ...] = ()
+            if isinstance(layer, FloatAdd) and tensor in layer.inputs:
+                beside = layer.inputs
+            elif isinstance(layer, FloatConv) and tensor == layer.residual:
+                beside = (layer.output,)
+            ranges = [self.ranges[name] for name in beside]
+            starts = [overflow_free_frac(float(r.low.min()), float(r.high.max()), self.data_bits) for r in ranges]
+            caps += [start + ALIGNMENT for start in starts if start is not None]
+        return min(caps, default=None)
 
     def _declare(self, tensor: str, fmt: QFormat, shape: tuple[int, int, int] | None = None) -> None:
         self.tensors[tensor] = Tensor(tensor, shape or self.graph.shapes[tensor], fmt)

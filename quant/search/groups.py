@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from quant.graph import FloatConv, FloatGraph, FloatPool
 from quant.network import Concat
 
-OUTPUT_BITS = 16
-"""Width of the network's outputs: at 8 bits, classes tie."""
+WIDE = 16
+"""Width of the network's outputs, where at 8 bits classes would tie."""
 
 
 @dataclass(frozen=True)
@@ -17,13 +17,11 @@ class Group:
     """Tensors that share one format: those that meet in a Concat, and those around a max pooling.
 
     sources: the members whose values are computed; the others hold copies of them.
-    output: whether this is one output of the network that no layer reads.
     """
 
     sources: tuple[str, ...]
     bits: int
     signed: bool
-    output: bool
 
 
 def non_negative(graph: FloatGraph, input_non_negative: bool) -> set[str]:
@@ -64,15 +62,14 @@ def group_tensors(graph: FloatGraph, data_bits: int, positive: set[str]) -> tupl
     for names in members.values():
         outputs = [name for name in names if name in graph.outputs]
         alone = len(names) == 1 and not any(name in read for name in names)
-        if outputs and not alone and data_bits < OUTPUT_BITS:
+        if outputs and not alone and data_bits < WIDE:
             notes += [
                 f"output {name} has {data_bits} bits: it shares the format of what layers read" for name in outputs
             ]
         group = Group(
             sources=tuple(name for name in names if name not in copies),
-            bits=OUTPUT_BITS if outputs and alone else data_bits,
+            bits=WIDE if outputs and alone else data_bits,
             signed=not all(name in positive for name in names),
-            output=bool(outputs) and alone,
         )
         groups.update(dict.fromkeys(names, group))
     return groups, notes
