@@ -6,8 +6,10 @@ import json
 import os
 from pathlib import Path
 
+from amaranth import Module
 from amaranth.back import verilog
 from amaranth.lib import wiring
+from amaranth.lib.wiring import Out
 
 from hw.contract.config import AcceleratorConfig
 from sim.bench.toolchain import BenchRun, build_and_run
@@ -41,3 +43,18 @@ def settings() -> dict:
     if "config" in values:
         values["config"] = AcceleratorConfig.from_json(values["config"])
     return values
+
+
+class Bundle(wiring.Component):
+    """Several components as one design, so that one build serves them all: ports get the name of their part."""
+
+    def __init__(self, **parts: wiring.Component) -> None:
+        self.parts = parts
+        super().__init__({name: Out(part.signature) for name, part in parts.items()})
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for name, part in self.parts.items():
+            m.submodules[name] = part
+            wiring.connect(m, part, wiring.flipped(getattr(self, name)))
+        return m

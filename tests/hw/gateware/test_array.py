@@ -1,0 +1,18 @@
+"""The multiplier array against a matrix product."""
+
+import pytest
+
+from hw.contract.config import AcceleratorConfig
+from hw.gateware.array import Array
+from tests.hw.gateware.helpers.build import run
+
+CONFIGS = [
+    AcceleratorConfig("word_is_beat", 4, 4, 32),
+    AcceleratorConfig("two_words_a_beat", 4, 8, 64),
+    AcceleratorConfig("two_beats_a_word", 16, 16, 64),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.name)
+def test_products(config):
+    run(Array(config), f"array_{config.name}", "cocotb_array", config=config)
