@@ -8,7 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from host import pipeline, stages
@@ -215,11 +214,14 @@ def main(arguments: list[str] | None = None) -> int:
     except VerificationError as error:
         print(f"shiftpoint: {error}", file=sys.stderr)
         return 1
-    except (ShiftpointError, click.ClickException) as error:
-        message = error.format_message() if isinstance(error, click.ClickException) else str(error)
-        print(f"shiftpoint: {message}", file=sys.stderr)
+    except ShiftpointError as error:
+        print(f"shiftpoint: {error}", file=sys.stderr)
         return 2
-    except (KeyboardInterrupt, click.Abort):
+    except typer.TyperException as error:
+        message = getattr(error, "format_message", error.__str__)()
+        print(f"shiftpoint: {message} (shiftpoint --help)", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, typer.Abort):
         print("shiftpoint: interrupted; the stages that were finished are kept", file=sys.stderr)
         return 130
 

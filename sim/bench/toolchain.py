@@ -35,6 +35,7 @@ from functools import lru_cache
 from pathlib import Path
 from xml.etree import ElementTree
 
+from quant.errors import BadInput
 from sim.bench import objcache
 
 # Warnings stay errors, but for those that generated Verilog raises by its nature and that say nothing about a design.
@@ -57,7 +58,7 @@ HEADERS = ("*.h", "*.hpp", "*.vh", "*.svh")
 _runs = itertools.count()
 
 
-class ToolchainError(RuntimeError):
+class ToolchainError(BadInput):
     """A tool that the bench needs is missing or does not do its work; the message is one line."""
 
 
