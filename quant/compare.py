@@ -9,7 +9,7 @@ import numpy as np
 
 from quant.calibration import Progress
 from quant.execute import Executor, quantize_input
-from quant.fixedpoint import QFormat, dequantize
+from quant.fixedpoint import QFormat
 from quant.float_run import FloatRunner
 from quant.graph import FloatGraph
 from quant.network import Network
@@ -64,24 +64,27 @@ class _Sums:
         self.low, self.high = math.inf, -math.inf
 
     def add(self, reference: np.ndarray, integers: np.ndarray) -> None:
+        if not reference.size:
+            return
         fmt = self.fmt
-        reference = reference.astype(np.float64)
-        fixed = dequantize(integers, fmt.frac)
-        error = reference - fixed
-        self.elements += reference.size
-        self.signal += float((reference * reference).sum())
-        self.noise += float((error * error).sum())
-        self.product += float((reference * fixed).sum())
-        self.energy += float((fixed * fixed).sum())
-        self.max_error = max(self.max_error, float(np.abs(error).max(initial=0.0)))
-        self.low = min(self.low, float(reference.min(initial=math.inf)))
-        self.high = max(self.high, float(reference.max(initial=-math.inf)))
-        low, high = dequantize(np.array([fmt.low, fmt.high]), fmt.frac)
-        beyond = ((integers == fmt.low) & (reference < low)) | ((integers == fmt.high) & (reference > high))
-        self.saturated += int(beyond.sum())
-        if integers.size:
-            ends = int(integers.min()), int(integers.max())
-            self.used_bits = max(self.used_bits, *((~end if end < 0 else end).bit_length() for end in ends))
+        float_values = reference.reshape(-1).astype(np.float64)
+        integers = integers.reshape(-1)
+        fixed = integers * fmt.step
+        error = float_values - fixed
+        self.elements += float_values.size
+        self.signal += float(np.vdot(float_values, float_values))
+        self.noise += float(np.vdot(error, error))
+        self.product += float(np.vdot(float_values, fixed))
+        self.energy += float(np.vdot(fixed, fixed))
+        self.max_error = max(self.max_error, float(error.max()), -float(error.min()))
+        low, high = float(float_values.min()), float(float_values.max())
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        if low < fmt.low * fmt.step:
+            self.saturated += int(((integers == fmt.low) & (float_values < fmt.low * fmt.step)).sum())
+        if high > fmt.high * fmt.step:
+            self.saturated += int(((integers == fmt.high) & (float_values > fmt.high * fmt.step)).sum())
+        ends = int(integers.min()), int(integers.max())
+        self.used_bits = max(self.used_bits, *((~end if end < 0 else end).bit_length() for end in ends))
 
     def result(self, tensor: str, layer: str) -> TensorComparison:
         norm = math.sqrt(self.signal * self.energy)
