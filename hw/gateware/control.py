@@ -90,9 +90,7 @@ class RunControl(wiring.Component):
                 m.d.sync += [self.cause.eq(ErrorCause.START_WHILE_BUSY), self.address.eq(0)]
         with m.If(stop):
             m.d.sync += [self.busy.eq(0), self.error.eq(1), late.eq(0)]
-        m.d.sync += self.interrupts.eq(
-            (self.interrupts & ~self.acknowledge) | Cat(complete, stop | (complete & tardy))
-        )
+        m.d.sync += self.interrupts.eq((self.interrupts & ~self.acknowledge) | Cat(complete, stop | (complete & tardy)))
         with m.If(wipe):
             m.d.sync += [
                 self.busy.eq(0),

@@ -57,7 +57,10 @@ class Counters(wiring.Component):
 
         def count(name: str, amount: object, largest: int = 1) -> None:
             now = Signal(range(largest + 1), name=f"{name}_now".lower())
-            m.d.sync += [now.eq(Mux(self.busy, amount, 0)), self.values[name.lower()].eq(self.values[name.lower()] + now)]
+            m.d.sync += [
+                now.eq(Mux(self.busy, amount, 0)),
+                self.values[name.lower()].eq(self.values[name.lower()] + now),
+            ]
 
         count("CYCLES", 1)
         count("BYTES_READ", Mux(self.read, beat, 0), beat)

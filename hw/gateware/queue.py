@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Mux, Module
+from amaranth import Module, Mux
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out

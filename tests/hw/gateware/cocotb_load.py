@@ -63,7 +63,9 @@ def bursts_of(load: Instruction) -> list[Burst]:
         start = load.destination + (0 if residual else row * load.destination_pitch)
         place = itertools.count(start)
         for offset, beats in bursts(CONFIG, (load.address + row * load.pitch) & 0xFFFFFFFF, load.beats):
-            places = [(load.target, row if residual else 0, next(place) % DEPTHS[Buffer(load.target)]) for _ in range(beats)]
+            places = [
+                (load.target, row if residual else 0, next(place) % DEPTHS[Buffer(load.target)]) for _ in range(beats)
+            ]
             result.append(Burst(offset, beats, places, False, load.signal))
     result[-1].final = True
     return result
@@ -98,7 +100,7 @@ async def every_cycle(dut):
     base = rng.randrange(1 << 20)
     c.set(window_base=base, window_pages=WINDOW_PAGES)
 
-    waiting = [random_load(rng) for _ in range(60)]
+    waiting = [random_load(rng) for _ in range(120)]
     offered: Instruction | None = None
     front: deque[Burst] = deque()  # requests of the instruction in front
     fetch: int | None = None  # offset of the fetch offered

@@ -6,11 +6,11 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.contract.config import AcceleratorConfig
+from hw.gateware.axi_read import ReadPort
 from hw.gateware.decode import INSTRUCTION_BITS
 from hw.gateware.interfaces import FAULT, NO_TAG, axi4_read, burst_request
 from hw.gateware.load import Load, load_tag
 from hw.gateware.memory import write_port
-from hw.gateware.axi_read import ReadPort
 from tests.hw.gateware.helpers.build import run
 
 SHALLOW = {"activation_depth": 256, "weight_depth": 128, "residual_depth": 64}
