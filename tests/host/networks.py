@@ -10,8 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def small_cnn(
-    path: Path, *, planes: int = 2, channels: int = 4, size: tuple[int | str, int | str] = (8, 8), kernel: int = 3, nan: bool = False,
-    extra: tuple[str, ...] = (),
+    path: Path, *, planes: int = 2, channels: int = 4, size: tuple[int | str, int | str] = (8, 8), kernel: int = 3,
+    nan: bool = False, extra: tuple[str, ...] = (),
 ) -> Path:  # fmt: skip
     """conv, ReLU, max pooling, fully connected; `extra` operators follow the ReLU, whether supported or not."""
     random = np.random.default_rng(7)

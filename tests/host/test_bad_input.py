@@ -132,7 +132,7 @@ def test_labels(cli: Cli, net: Path, calibration: Path) -> None:
     cli.ok("quantize", net, "--calibration", calibration, "-o", cli.folder / "q.onnx")
     bad = images(cli.folder / "bad.npz", labels=np.zeros(3))
     assert cli.refused("compare", net, cli.folder / "q.onnx", "--images", bad) == (
-        "bad.npz: labels are float64 (3,), but integers (12,) are needed, one per image"
+        "bad.npz: labels are float64 (3,), but integers (12,), one for each image, are needed"
     )
 
 
