@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from host import pipeline, stages
+from host.check import check as check_folder
 from host.terminal import Reporter, output, tables
 from hw.contract.config import PRESETS, preset
 from quant.errors import ShiftpointError, VerificationError
@@ -203,7 +204,7 @@ def report(
 ) -> None:
     """Write report.json and report.html again from a build folder, or check it."""
     reporter = Reporter(quiet=as_json)
-    _finish(pipeline.check(folder, reporter) if check else pipeline.report(folder, reporter), as_json)
+    _finish(check_folder(folder, reporter) if check else pipeline.report(folder, reporter), as_json)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,6 @@ from hw.contract import program as programs
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
 from quant import qdq
-from quant.digest import digest
 from quant.errors import BadInput, VerificationError
 from quant.execute import execute, quantize_input
 from quant.files import write_atomic
@@ -142,53 +140,6 @@ def report(root: Path, reporter: Reporter) -> Result:
         write_atomic(folder.page, render(value).encode())
     _raise_on_break(value)
     return summary(value, folder)
-
-
-def check(root: Path, reporter: Reporter) -> Result:
-    """Recompute every leg of the proof and hold it against the others and the report.
-
-    Raises VerificationError at the first break, naming layer, channel, row, column, expected, got.
-    """
-    folder = BuildFolder(root)
-    recorded = read_json(folder.report)
-    integers, program = qdq.load(folder.quantized), programs.load(folder.program)
-    images, _ = kept_images(folder)
-    memory = Memory(**recorded["memory"])
-    order = [(layer.name, layer.output) for layer in integers.layers]
-    x = quantize_input(integers, images)
-    legs: dict[str, dict[str, np.ndarray]] = {}
-    with reporter.stage("ONNX Runtime on the quantized file"):
-        legs["onnxruntime"] = qdq.run_layers(folder.quantized, images, wide=qdq.beyond_float32(integers))
-    with reporter.stage("integer executor"):
-        legs["integer"] = execute(integers, x, list(integers.tensors))
-    model, legs["program"] = simulate_model(program, x, memory, reporter)
-    cycles = {"model": model["cycles"]}
-    if recorded["rtl"] is not None:
-        rtl, legs["rtl"] = simulate_rtl(program, x, memory, reporter)
-        cycles["rtl"] = rtl["cycles"]
-    names = [leg for leg in chain.LEGS if leg in legs]
-    for expected, got in pairwise(names):
-        if (found := chain.first_break(order, legs[expected], legs[got], expected, got)) is not None:
-            raise VerificationError(f"chain broken at {found}")
-    for layer in recorded["layers"]:
-        for leg in names:
-            values = legs[leg].get(layer["output_tensor"])
-            if values is not None and layer["digest"][leg] != digest(values):
-                raise VerificationError(
-                    f"chain broken at layer {layer['name']} (tensor {layer['output_tensor']}): the report holds digest "
-                    f"{str(layer['digest'][leg])[:12]} for {leg}, recomputed {digest(values)[:12]}"
-                )
-    if len(set(cycles.values()) | {recorded["totals"]["cycles"]}) != 1:
-        raise VerificationError(
-            f"cycles differ: the report holds {recorded['totals']['cycles']}, "
-            + ", ".join(f"{name} counts {value}" for name, value in cycles.items())
-        )
-    return {
-        "check": {
-            "layers": len(recorded["layers"]), "images": len(images), "legs": ", ".join(names), "breaks": 0,
-            "cycles": recorded["totals"]["cycles"],
-        }
-    }  # fmt: skip
 
 
 def summary(value: Result, folder: BuildFolder) -> Result:
