@@ -313,3 +313,78 @@ async def random_programs(dut):
             at += rng.randint(0, gap)
             offered.append(at)
         await compare(bench, program, offered, Reference(buffers))
+
+
+def bad_instructions(setup: Instruction, conv: Instruction) -> list[tuple[str, int]]:
+    def number(head: Instruction, **changes: int) -> int:
+        return int.from_bytes(instruction(head.opcode, **{**head.values, **changes}).encode(), "little")
+
+    limit = CONFIG.partial_sum_depth
+    sizes = ((0, 1), (1, 0), (limit + 1, 1), (1, limit + 1), (limit, 2), (4095, 4095))
+    bad = [(f"tile of {r} x {c}", number(conv, out_rows=r, out_columns=c)) for r, c in sizes]
+    bad.append(("no input group", number(conv, input_groups=0)))
+    for name in ("kernel_rows", "kernel_columns"):
+        bad.append((f"{name} 0", number(setup, **{name: 0})))
+    for name in ("mode", "weight_format", "data_format", "signal"):
+        bad.append((f"SETUP with {name}", number(setup, **{name: 2})))
+    opcodes = [code for code in range(16) if code not in (Opcode.SETUP, Opcode.CONV)]
+    return bad + [(f"opcode {code}", number(conv) & ~15 | code) for code in opcodes]
+
+
+@cocotb.test()
+async def illegal_instructions(dut):
+    """They have no effect and stop the unit until a reset; what came before ends as it should."""
+    rng = random.Random(cocotb.RANDOM_SEED)
+    buffers = Buffers.randomized(np.random.default_rng(rng.getrandbits(32)))
+    setup = some_setup(rng, 2)
+    program = [setup, some_tile(rng, buffers, setup)[0]]
+    bench = await prepare(dut, buffers)
+    for what, bad in bad_instructions(*program):
+        await bench.reset()
+        expected = Reference(buffers).run(program, [0, 0])
+        words = [int.from_bytes(head.encode(), "little") for head in program] + [bad]
+        head, taken, pulses = 0, None, []
+        for cycle in range(max(expected.ends) + 40):
+            bench.set(valid=1, instruction=words[min(head, len(words) - 1)])
+            await bench.settle()
+            if bench.get("illegal"):
+                pulses.append(cycle)
+            bench.expect(f"{what}: done", int(cycle in expected.done), bench.get("done"))
+            for name, writes in (("output_write", expected.outputs), ("pool_write", expected.pools)):
+                bench.expect(f"{what}: {name}", int(cycle in writes), bench.get(f"{name}__enable"))
+            if bench.get("ready"):
+                bench.expect(f"{what}: nothing is taken after it", None, taken)
+                taken = cycle if head == len(program) else None
+                head += 1
+            await bench.clock()
+        bench.expect(f"{what}: pulses after it was taken", True, len(pulses) == 1 and 1 <= pulses[0] - taken <= 3)
+        bench.expect(f"{what}: in_flight", 0, bench.get("in_flight"))
+
+
+@cocotb.test()
+async def a_conv_needs_a_setup(dut):
+    bench = Cycles(dut)
+    await bench.reset()
+    conv = instruction(Opcode.CONV, out_rows=1, out_columns=1, input_groups=1, first=1, last=1, to_output=1)
+    bench.set(valid=1, instruction=int.from_bytes(conv.encode(), "little"))
+    for cycle in range(40):
+        await bench.settle()
+        names = ("ready", "illegal", "in_flight", "output_write__enable")
+        actual = tuple(bench.get(name) for name in names)
+        bench.expect(f"{names}", (int(cycle == 0), int(cycle == 1), 0, 0), actual)
+        await bench.clock()
+
+
+@cocotb.test()
+async def wide_results_do_not_go_to_the_pool(dut):
+    bench = Cycles(dut)
+    await bench.reset()
+    setup = instruction(Opcode.SETUP, kernel_rows=1, kernel_columns=1, wide=1)
+    conv = instruction(Opcode.CONV, out_rows=1, out_columns=1, input_groups=1, first=1, last=1, to_pool=1)
+    for head, illegal in ((setup, 0), (conv, 1)):
+        bench.set(valid=1, instruction=int.from_bytes(head.encode(), "little"))
+        await bench.step()
+        bench.set(valid=0)
+        await bench.settle()
+        bench.expect(f"illegal after {head}", illegal, bench.get("illegal"))
+        await bench.clock()

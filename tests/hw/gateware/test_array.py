@@ -9,7 +9,7 @@ from tests.hw.gateware.helpers.build import run
 CONFIGS = [
     AcceleratorConfig("word_is_beat", 4, 4, 32),
     AcceleratorConfig("two_words_a_beat", 4, 8, 64),
-    AcceleratorConfig("two_beats_a_word", 16, 16, 64),
+    AcceleratorConfig("two_beats_a_word", 8, 8, 32),
 ]
 
 

@@ -1,0 +1,82 @@
+"""The store unit before the write port: requests, beats, strobes and every cycle against docs/architecture.md."""
+
+import pytest
+from amaranth import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from hw.contract.config import AcceleratorConfig
+from hw.gateware.axi_write import WritePort
+from hw.gateware.decode import INSTRUCTION_BITS
+from hw.gateware.interfaces import FAULT, axi4_write
+from hw.gateware.memory import write_port
+from hw.gateware.store import STORE_TAG, Store
+from tests.hw.gateware.helpers.build import run
+
+SHALLOW = {"output_depth": 128, "pooled_depth": 64}
+CONFIGS = [
+    AcceleratorConfig("word_is_beat", 4, 4, 32, max_burst=7, write_outstanding=1, **SHALLOW),
+    AcceleratorConfig("two_words_a_beat", 8, 16, 128, max_burst=16, **SHALLOW),
+    AcceleratorConfig("eight_words_a_beat", 4, 8, 256, **SHALLOW),
+    AcceleratorConfig("two_beats_a_word", 8, 8, 32, max_burst=64, **SHALLOW),
+]
+
+
+class StoreSide(wiring.Component):
+    """The store unit and the write port."""
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        word = 8 * config.oc_lanes
+        super().__init__(
+            {
+                "axi": Out(axi4_write(config.axi_bits)),
+                "instruction": In(INSTRUCTION_BITS),
+                "valid": In(1),
+                "ready": Out(1),
+                "done": Out(1),
+                "signal": Out(4),
+                "in_flight": Out(8),
+                "illegal": Out(1),
+                "window_base": In(20),
+                "window_pages": In(20),
+                "halt": In(1),
+                "outstanding": Out(8),
+                "outside": Out(FAULT),
+                "bus": Out(FAULT),
+                "strobed": Out(8),
+                "output_write": In(write_port(config.output_depth, word)),
+                "pooled_write": In(write_port(config.pooled_depth, word)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.store = store = Store(self.config)
+        m.submodules.port = port = WritePort(self.config, STORE_TAG)
+        connect(m, port.axi, flipped(self.axi))
+        connect(m, store.request, port.request)
+        connect(m, flipped(self.output_write), store.output_write)
+        connect(m, flipped(self.pooled_write), store.pooled_write)
+        m.d.comb += [
+            store.instruction.eq(self.instruction),
+            store.valid.eq(self.valid),
+            port.push.eq(store.push),
+            port.beat.eq(store.beat),
+            store.sent.eq(port.sent),
+            store.answered.eq(port.answered),
+            store.tag.eq(port.tag),
+            port.window_base.eq(self.window_base),
+            port.window_pages.eq(self.window_pages),
+            port.halt.eq(self.halt),
+        ]
+        for name in ("ready", "done", "signal", "in_flight", "illegal", "strobed"):
+            m.d.comb += getattr(self, name).eq(getattr(store, name))
+        for name in ("outstanding", "outside", "bus"):
+            m.d.comb += getattr(self, name).eq(getattr(port, name))
+        return m
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.name)
+def test_store(config):
+    run(StoreSide(config), f"store_{config.name}", "cocotb_store", config=config)
