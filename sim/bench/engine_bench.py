@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from hw import verilog
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
 from quant.files import write_atomic
-from sim.bench.toolchain import build_and_run
+from sim.bench.toolchain import BenchRun, build_and_run
 from sim.memory import Memory
 
 HERE = Path(__file__).parent
@@ -86,27 +86,46 @@ def run_jobs(
     config = jobs[0].program.config
     if any(job.program.config.hash != config.hash for job in jobs):
         raise ValueError("jobs of several configurations cannot share a simulator")
+    with tempfile.TemporaryDirectory(prefix="shiftpoint_") as folder:
+        work = Path(folder)
+        _write(jobs, work)
+        size = max(job.program.memory_bytes for job in jobs)
+        with _watch(work / "progress", sum(len(job.images) for job in jobs), progress):
+            ran = run_bench(
+                config, "sim.bench.cocotb_engine", work / "memory", size, env={"SHIFTPOINT_JOBS": folder},
+                waves=waves is not None, build_root=build_root,
+            )  # fmt: skip
+        if waves is not None and ran.waves is not None:
+            shutil.copyfile(ran.waves, waves)
+        return [_result(job, work / f"job_{k:04}.npz", waves) for k, job in enumerate(jobs)]
+
+
+def run_bench(
+    config: AcceleratorConfig, test_module: str, memory: Path, memory_bytes: int, *,
+    env: Mapping[str, str] | None = None, waves: bool = False, build_root: Path | None = None,
+) -> BenchRun:  # fmt: skip
+    """Run a module of cocotb tests on `bench.sv` with the engine of a configuration.
+
+    memory: the file behind the memory, made anew with `memory_bytes` zeros; tests find it as SHIFTPOINT_MEMORY.
+    env: more variables for them.  Raises as `run_rtl`.
+    """
     root = Path("build/bench") if build_root is None else build_root
     folder = root.resolve() / f"{config.name}-{config.hash[:12]}{'-waves' if waves else ''}"
     folder.mkdir(parents=True, exist_ok=True)
     engine = _verilog(config, folder)
-    with tempfile.TemporaryDirectory(prefix="shiftpoint_") as work:
-        _write(jobs, Path(work))
-        with _watch(Path(work, "progress"), sum(len(job.images) for job in jobs), progress):
-            ran = build_and_run(
-                sources=[HERE / "memory.sv", HERE / "bench.sv", engine],
-                extra_cpp=[HERE / "memory.cpp"],
-                top="bench",
-                parameters={"BITS": config.axi_bits},
-                test_module="sim.bench.cocotb_engine",
-                build_dir=folder,
-                env={"SHIFTPOINT_JOBS": work, "SHIFTPOINT_MEMORY": str(Path(work, "memory"))},
-                build_args=[f"-Wno-{rule}" for rule in verilog.LINT_WAIVERS],
-                waves=waves is not None,
-            )
-        if waves is not None and ran.waves is not None:
-            shutil.copyfile(ran.waves, waves)
-        return [_result(job, Path(work, f"job_{k:04}.npz"), waves) for k, job in enumerate(jobs)]
+    with open(memory, "wb") as file:
+        file.truncate(memory_bytes)
+    return build_and_run(
+        sources=[HERE / "memory.sv", HERE / "bench.sv", engine],
+        extra_cpp=[HERE / "memory.cpp"],
+        top="bench",
+        parameters={"BITS": config.axi_bits},
+        test_module=test_module,
+        build_dir=folder,
+        build_args=[f"-Wno-{rule}" for rule in verilog.LINT_WAIVERS],
+        env={**(env or {}), "SHIFTPOINT_MEMORY": str(memory)},
+        waves=waves,
+    )
 
 
 def _write(jobs: Sequence[RtlJob], work: Path) -> None:
@@ -121,8 +140,6 @@ def _write(jobs: Sequence[RtlJob], work: Path) -> None:
             "beat_every": job.memory.beat_every,
         }  # fmt: skip
         stem.with_suffix(".json").write_text(json.dumps(facts))
-    with open(work / "memory", "wb") as file:
-        file.truncate(max(job.program.memory_bytes for job in jobs))
 
 
 def _result(job: RtlJob, path: Path, waves: Path | None) -> RtlResult:

@@ -128,8 +128,8 @@ class _Builder:
             for layer in self.network.layers
         )
         return Program(
-            self.config, "handmade", self.network.input_shape, bytes(self.image), 0, len(self.instructions), memory, (self.placements["x"],),
-            tensors, self.network.outputs, layers,
+            self.config, "handmade", self.case.shape, bytes(self.image), 0, len(self.instructions), memory,
+            (self.placements["x"],), tensors, self.network.outputs, layers,
         )  # fmt: skip
 
     code_bytes = 16384

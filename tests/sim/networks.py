@@ -61,7 +61,7 @@ class _Maker:
             groups = math.gcd(channels, outputs)
         shape = (outputs, *window.output_size(height, width))
         taps = channels // groups * window.kernel[0] * window.kernel[1]
-        frac = self.rng.integers(4, 9, outputs)
+        frac = self.rng.integers(6, 9, outputs)
         result = self._result(source, taps, int(frac.max()), wide)
         if residual is not None and self.tensors[residual].fmt.frac > source.fmt.frac + int(frac.min()):
             residual = None

@@ -1,0 +1,110 @@
+"""The whole engine in Verilog, driven through its pins: every tensor and every counter, to the cycle.
+
+All programs run in one simulator process, on an engine built once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host.compiler import CannotCompile, compile_network
+from hw.contract.config import AcceleratorConfig, preset
+from quant.execute import execute
+from sim.bench import toolchain
+from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
+from sim.cycles import simulate
+from sim.executor import run
+from sim.memory import Memory
+from tests.sim.equal import assert_counters, assert_tensors
+from tests.sim.handmade import CASES, build
+from tests.sim.networks import random_images, random_network
+
+POINTS = [Memory(latency, beat_every) for latency in (8, 64, 200) for beat_every in (1, 2)]
+NETWORKS = 12
+VERIFIED_NETWORKS = 150
+
+Jobs = dict[str, tuple[RtlJob, dict[str, np.ndarray]]]
+"""Jobs by name, each with the tensors (N, C, H, W) that must come out."""
+
+
+def handmade_jobs(config: AcceleratorConfig, points: list[Memory]) -> Jobs:
+    jobs: Jobs = {}
+    for name, case in CASES.items():
+        made = build(config, case)
+        expected = {tensor: values[None] for tensor, values in made.expected.items()}
+        for memory in points:
+            jobs[f"{name} {memory}"] = (RtlJob(made.program, made.x[None], memory), expected)
+    return jobs
+
+
+def network_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
+    """Random networks through the real compiler, two images each, each on a memory of its own."""
+    jobs: Jobs = {}
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        network = random_network(int(rng.integers(1 << 30)), layers=int(rng.integers(2, 7)))
+        memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 5)))
+        try:
+            program = compile_network(network, config)
+        except CannotCompile:
+            continue
+        images = random_images(network, 2, number)
+        expected = execute(network, images, [p.tensor for p in program.tensors])
+        base = 4096 * int(rng.integers(1 << 18))
+        jobs[f"network {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory, base), expected)
+    return jobs
+
+
+def check(job: RtlJob, result: RtlResult, expected: dict[str, np.ndarray], name: str) -> None:
+    assert_tensors(job.program, expected, result.tensors, "Verilog")
+    model = [run(job.program, image, check=True) for image in job.images]
+    assert_tensors(job.program, expected, {t: np.stack([m[t] for m in model]) for t in model[0]}, "executor")
+    predicted = simulate(job.program, job.memory).counters
+    for counted in result.counters:
+        assert_counters(predicted, counted, name)
+
+
+def check_all(jobs: Jobs) -> None:
+    results = run_jobs([job for job, _ in jobs.values()])
+    failures = []
+    for (name, (job, expected)), result in zip(jobs.items(), results, strict=True):
+        try:
+            check(job, result, expected, name)
+        except AssertionError as error:
+            failures.append(f"{name}: {error}")
+    assert not failures, "\n".join([f"{len(failures)} of {len(jobs)} jobs failed:", *failures[:5]])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _toolchain() -> None:
+    try:
+        toolchain.require()
+    except toolchain.ToolchainError as error:
+        pytest.skip(str(error))
+
+
+def test_convolutions_by_hand() -> None:
+    check_all(handmade_jobs(preset("tiny"), POINTS))
+
+
+def test_compiled_networks(seed: int) -> None:
+    check_all(network_jobs(preset("tiny"), seed, NETWORKS))
+
+
+@pytest.mark.verify
+def test_waveform(tmp_path: Path) -> None:
+    made = build(preset("tiny"), CASES["pointwise"])
+    waves = tmp_path / "waves"
+    run_jobs([RtlJob(made.program, made.x[None])], waves=waves)
+    assert waves.stat().st_size > 10_000
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize("name", ["tiny", "small", "medium", "large"])
+def test_presets(name: str, seed: int) -> None:
+    config = preset(name)
+    check_all(handmade_jobs(config, POINTS))
+    check_all(network_jobs(config, seed, VERIFIED_NETWORKS))

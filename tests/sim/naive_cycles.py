@@ -1,0 +1,325 @@
+"""The timing of docs/architecture.md played out cycle by cycle: slow, literal, without any shortcut.
+
+What `sim.cycles` computes from instructions and bursts must equal what happens here.  In each cycle, everything
+is decided from what registers show; `_later` collects what changes at the cycle's end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from typing import Any
+
+from hw.contract import timing
+from hw.contract.config import FETCH_BURST, AcceleratorConfig
+from hw.contract.isa import Instruction, Opcode, Unit
+from hw.contract.program import Program
+from hw.contract.registers import STALL_CAUSES
+from sim.memory import Memory
+
+
+def bursts(config: AcceleratorConfig, address: int, size: int) -> list[int]:
+    """Beats of the bursts of a row: one beat after the other, until a limit is met."""
+    beat = config.derived.beat_bytes
+    lengths = [0]
+    for at in range(address // beat, -(-(address + size) // beat)):
+        if lengths[-1] == config.max_burst or (lengths[-1] and at * beat % 4096 == 0):
+            lengths.append(0)
+        lengths[-1] += 1
+    return lengths
+
+
+class Naive:
+    """One run.  `counters` as the engine's registers, `start` and `end` of each instruction."""
+
+    def __init__(self, program: Program, memory: Memory, limit: int = 200_000) -> None:
+        self.c, self.memory = program.config, memory
+        self.program = list(program.decode())
+        self.start, self.end = [-1] * len(self.program), [-1] * len(self.program)
+        self.counters: Counter[str] = Counter()
+        self.t = 0
+        self.queues: list[deque[int]] = [deque() for _ in Unit]
+        self.tokens: Counter[tuple[int, int]] = Counter()
+        self.flying: list[list[int]] = [[] for _ in Unit]
+        self.done_at: defaultdict[tuple[Unit, int], list[int]] = defaultdict(list)
+        self.ended: set[int] = set()  # instructions whose `done` has a cycle
+        # fetch
+        self.requested = self.arrived = self.dispatched = 0
+        # read port and memory
+        self.read_outstanding = 0
+        self.reads: deque[list[Any]] = deque()  # [cycle of the address, beats left, what to do with a beat]
+        self.last_read = -(10**9)
+        # load
+        self.load_bursts: deque[tuple[int, bool]] = deque()
+        self.load_busy = False
+        # compute
+        self.setup: Instruction | None = None
+        self.prepare_free = 0
+        self.passes_end = 0
+        # store
+        self.store_bursts: deque[tuple[int, bool]] = deque()
+        self.store_busy = self.store_reading = False
+        self.store_left = 0
+        self.write_outstanding = 0
+        self.beats: deque[tuple[int, bool, bool]] = deque()  # (cycle of its read, ends its burst, its instruction)
+        self.last_write = -(10**9)
+        self.answers: deque[tuple[int, bool]] = deque()  # (first cycle of the response, ends its instruction)
+        self._later: list[Callable[[], None]] = []
+        while not self._finished():
+            self._cycle()
+            assert self.t < limit, "never ends"
+        self._count()
+        self.counters["CYCLES"] = self.t + 1
+
+    def _finished(self) -> bool:
+        return (
+            self.dispatched == len(self.program)
+            and not any(self.queues)
+            and not any(self.flying)
+            and not self.read_outstanding
+            and not self.write_outstanding
+        )
+
+    def later(self, change: Callable[[], None]) -> None:
+        self._later.append(change)
+
+    def set(self, **values: Any) -> None:
+        self.later(lambda: self.__dict__.update(values))
+
+    def _cycle(self) -> None:
+        self._count()
+        self._read_beat()
+        self._write_beat()
+        self._answer()
+        self._store()
+        self._port()
+        self._dispatch()
+        self._units()
+        for change in self._later:
+            change()
+        self._later.clear()
+        self.t += 1
+
+    # --- the read side
+
+    def _port(self) -> None:
+        free = self.read_outstanding < self.c.read_outstanding
+        n = min(FETCH_BURST, len(self.program) - self.requested)
+        kept = self.requested - self.dispatched  # in the buffer or underway
+        if self.t >= 1 and n and self.c.fetch_depth - kept >= n:
+            if free:
+                self._accept(n * self.c.derived.instruction_beats, self._instruction_beat())
+                self.set(requested=self.requested + n)
+        elif self.load_bursts and free:
+            beats, final = self.load_bursts.popleft()
+            self._accept(beats, self._load_beat(beats, final))
+            if final:
+                self.set(load_busy=False)
+
+    def _accept(self, beats: int, action: Callable[[], None]) -> None:
+        self.reads.append([self.t + 1, beats, action])
+        self._outstanding(1)
+
+    def _outstanding(self, by: int) -> None:
+        def change() -> None:
+            self.read_outstanding += by
+
+        self.later(change)
+
+    def _read_beat(self) -> None:
+        if not self.reads:
+            return
+        address, left, action = self.reads[0]
+        if self.t < address + self.memory.latency or self.t < self.last_read + self.memory.beat_every:
+            return
+        self.last_read = self.t
+        self.counters["BYTES_READ"] += self.c.derived.beat_bytes
+        self.reads[0][1] = left - 1
+        if left == 1:
+            self.reads.popleft()
+            self._outstanding(-1)
+        action()
+
+    def _instruction_beat(self) -> Callable[[], None]:
+        count = 0
+
+        def beat() -> None:
+            nonlocal count
+            count += 1
+            if count % self.c.derived.instruction_beats == 0:
+                self.set(arrived=self.arrived + 1)
+
+        return beat
+
+    def _load_beat(self, beats: int, final: bool) -> Callable[[], None]:
+        left = beats
+
+        def beat() -> None:
+            nonlocal left
+            left -= 1
+            if final and not left:
+                self._done(Unit.LOAD, self.t + 1)
+
+        return beat
+
+    # --- instructions
+
+    def _dispatch(self) -> None:
+        if self.arrived > self.dispatched:
+            index = self.dispatched
+            queue = self.queues[self.program[index].opcode.unit]
+            if len(queue) < self.c.queue_depth:
+                self.later(lambda: queue.append(index))
+                self.set(dispatched=index + 1)
+
+    def _ready(self, unit: Unit) -> bool:
+        if unit == Unit.LOAD:
+            return not self.load_busy
+        if unit == Unit.COMPUTE:
+            return self.t >= self.prepare_free and len(self.flying[unit]) < 2
+        if unit == Unit.POOL:
+            return not self.flying[unit]
+        return not self.store_busy
+
+    def _missing(self, unit: Unit) -> list[Unit]:
+        wait = self.program[self.queues[unit][0]].wait
+        return [other for other in Unit if wait >> other & 1 and not self.tokens[other, unit]]
+
+    def _count(self) -> None:
+        for unit in Unit:
+            self.counters[f"BUSY_{unit.name}"] += bool(self.flying[unit])
+            if self._ready(unit):
+                if not self.queues[unit]:
+                    self.counters[f"STALL_{unit.name}_INSTRUCTION"] += 1
+                elif missing := self._missing(unit):
+                    self.counters[f"STALL_{unit.name}_{missing[0].name}"] += 1
+
+    def _units(self) -> None:
+        for unit in Unit:
+            for index in self.done_at.pop((unit, self.t), []):
+                self._end(unit, index)
+            if self._ready(unit) and self.queues[unit] and not self._missing(unit):
+                self._begin(unit, self.queues[unit][0])
+
+    def _begin(self, unit: Unit, index: int) -> None:
+        instruction = self.program[index]
+        self.start[index] = self.t
+
+        def change() -> None:
+            self.queues[unit].popleft()
+            self.flying[unit].append(index)
+            for other in Unit:
+                self.tokens[other, unit] -= instruction.wait >> other & 1
+
+        self.later(change)
+        {
+            Opcode.LOAD: self._begin_load, Opcode.SETUP: self._begin_setup, Opcode.CONV: self._begin_conv,
+            Opcode.POOL: self._begin_pool, Opcode.STORE: self._begin_store,
+        }[instruction.opcode](instruction)  # fmt: skip
+
+    def _done(self, unit: Unit, cycle: int) -> None:
+        """The oldest instruction of a unit that has no end yet is done in a later cycle."""
+        index = next(i for i in self.flying[unit] if i not in self.ended)
+        self.ended.add(index)
+        self.done_at[unit, cycle].append(index)
+
+    def _end(self, unit: Unit, index: int) -> None:
+        self.end[index] = self.t
+        signal = self.program[index].signal
+
+        def change() -> None:
+            self.flying[unit].remove(index)
+            for other in Unit:
+                self.tokens[unit, other] += signal >> other & 1
+
+        self.later(change)
+
+    def _rows(self, address: int, rows: int, pitch: int, size: int) -> list[int]:
+        return [n for r in range(rows) for n in bursts(self.c, address + r * pitch, size)]
+
+    def _begin_load(self, i: Instruction) -> None:
+        lengths = self._rows(i.address, i.rows, i.pitch, i.beats * self.c.derived.beat_bytes)
+        entries = deque((n, k == len(lengths) - 1) for k, n in enumerate(lengths))
+        self.set(load_bursts=entries, load_busy=True)
+
+    def _begin_setup(self, i: Instruction) -> None:
+        self.set(setup=i)
+        self.done_at[Unit.COMPUTE, self.t + 1].append(self.queues[Unit.COMPUTE][0])
+
+    def _begin_conv(self, i: Instruction) -> None:
+        assert self.setup is not None
+        index = self.queues[Unit.COMPUTE][0]
+        begin = max(self.t + timing.compute_prepare(self.c, bool(i.first)), self.passes_end)
+        pixels = i.out_rows * i.out_columns
+        passes = i.input_groups * self.setup.kernel_rows * self.setup.kernel_columns
+        for k in range(passes):
+            last = k == passes - 1
+            if last:
+                self.prepare_free = begin + timing.SWAP_DELAY + 1
+            begin += timing.pass_cycles(self.c, pixels, bool(last and i.last and self.setup.wide))
+        self.passes_end = begin
+        self.done_at[Unit.COMPUTE, begin + timing.COMPUTE_LATENCY].append(index)
+
+    def _begin_pool(self, i: Instruction) -> None:
+        index = self.queues[Unit.POOL][0]
+        each = timing.pool_pixel_cycles(self.c, i.kernel_rows * i.kernel_columns, bool(i.kind), bool(i.wide))
+        end = self.t + 1 + i.out_rows * i.out_columns * each + timing.pool_tail(self.c, bool(i.kind))
+        self.done_at[Unit.POOL, end].append(index)
+
+    # --- the write side
+
+    def _begin_store(self, i: Instruction) -> None:
+        size = i.words * self.c.derived.word_bytes
+        lengths = [
+            n for g in range(i.planes) for n in self._rows(i.address + g * i.plane_pitch, i.rows, i.row_pitch, size)
+        ]
+        self.counters["BYTES_WRITTEN"] += i.planes * i.rows * size
+        entries = deque((n, k == len(lengths) - 1) for k, n in enumerate(lengths))
+        self.set(store_bursts=entries, store_busy=True)
+
+    def _store(self) -> None:
+        if self.store_reading:
+            if len(self.beats) < 8:
+                left = self.store_left - 1
+                last, final = left == 0, not self.store_bursts
+                entry = (self.t, last, final)
+                self.later(lambda: self.beats.append(entry))
+                self.set(store_left=left, store_reading=not last, store_busy=not (last and final))
+        elif self.store_bursts and self.write_outstanding < self.c.write_outstanding:
+            beats, _ = self.store_bursts.popleft()
+            self._writing(1)
+            self.set(store_left=beats, store_reading=True)
+
+    def _writing(self, by: int) -> None:
+        def change() -> None:
+            self.write_outstanding += by
+
+        self.later(change)
+
+    def _write_beat(self) -> None:
+        if not self.beats or self.t < self.last_write + self.memory.beat_every:
+            return
+        read, last, final = self.beats[0]
+        if self.t < read + timing.STORE_READ_LATENCY:
+            return
+        self.last_write = self.t
+        self.later(self.beats.popleft)
+        if last:
+            cycle = self.t + self.memory.latency
+            self.later(lambda: self.answers.append((cycle, final)))
+
+    def _answer(self) -> None:
+        if self.answers and self.t >= self.answers[0][0]:
+            _, final = self.answers[0]
+            self.later(self.answers.popleft)
+            self._writing(-1)
+            if final:
+                self._done(Unit.STORE, self.t + 1)
+
+
+def expected(program: Program, memory: Memory) -> tuple[dict[str, int], list[int], list[int]]:
+    """(counters by register name, start, end) of a run, played out cycle by cycle."""
+    run = Naive(program, memory)
+    names = ["CYCLES", "BYTES_READ", "BYTES_WRITTEN", *(f"BUSY_{u.name}" for u in Unit)]
+    names += [f"STALL_{u.name}_{c.upper()}" for u in Unit for c in STALL_CAUSES if c != u.name.lower()]
+    return {name: run.counters[name] for name in names}, run.start, run.end
