@@ -63,19 +63,20 @@ class Driver:
                 raise BadInput(f"the memory window's {name} must be a multiple of {PAGE}, not {value}")
         self.transport = transport
         self.window_base, self.window_size = window_base, window_size
-        self.hash: int | None = None
+        self.engine: int | None = None
         self.program: Program | None = None
 
-    async def connect(self) -> None:
-        """Find the engine, reset it, and tell it its window.  Raises BadInput where there is none."""
+    async def connect(self) -> int:
+        """Find the engine, reset it, tell it its window; returns its CONFIG_HASH.  Raises BadInput where there is none."""
         identification = await self._read("ID")
         if identification != IDENTIFICATION:
             raise BadInput(f"no engine answers: ID reads {identification:#010x}, not {IDENTIFICATION:#010x}")
-        self.hash = await self._read("CONFIG_HASH")
+        self.engine = await self._read("CONFIG_HASH")
         await self.reset()
         await self._write("WINDOW_BASE", self.window_base)
         await self._write("WINDOW_LIMIT", self.window_size)
         await self._write("INTERRUPT_ENABLE", INTERRUPT_DONE | INTERRUPT_ERROR)
+        return self.engine
 
     async def reset(self) -> None:
         """Bring the engine to its initial state; clears an error, keeps window, program and memory."""
@@ -89,16 +90,16 @@ class Driver:
 
         Raises BadInput for a program of another configuration, or one that needs more memory than the window has.
         """
-        if self.hash is None:
-            await self.connect()
-        if config_word(program.config) != self.hash:
+        if self.engine is None:
+            self.engine = await self.connect()
+        if config_word(program.config) != self.engine:
             raise BadInput(
-                f"program of {program.network}: made for configuration {program.config.name!r} "
-                f"({config_word(program.config):08x}), the engine is {_engine_name(self.hash)}"
+                f"program of {program.name}: made for configuration {program.config.name!r} "
+                f"({config_word(program.config):08x}), the engine is {_engine_name(self.engine)}"
             )
         if program.memory_bytes > self.window_size:
             raise BadInput(
-                f"program of {program.network}: needs {program.memory_bytes} bytes of memory, "
+                f"program of {program.name}: needs {program.memory_bytes} bytes of memory, "
                 f"the window has {self.window_size}"
             )
         await self.transport.write_memory(self.window_base, program.image)
@@ -131,7 +132,7 @@ class Driver:
         """
         program = self._loaded()
         if name not in program.placements:
-            raise BadInput(f"program of {program.network}: leaves no tensor {name!r} in memory")
+            raise BadInput(f"program of {program.name}: leaves no tensor {name!r} in memory")
         placement = program.placements[name]
         size = placement.size(program.config)
         data = await self.transport.read_memory(self.window_base + placement.address, size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 Result = TypeVar("Result")
 
@@ -39,6 +39,6 @@ def run_sync(coroutine: Coroutine[Any, Any, Result]) -> Result:
     try:
         coroutine.send(None)
     except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
+        return cast(Result, stop.value)
     coroutine.close()
     raise RuntimeError("the transport waits for a scheduler; await the driver there")

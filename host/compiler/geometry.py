@@ -53,10 +53,12 @@ class Geometry:
 
     @property
     def height(self) -> int:
+        """Rows."""
         return 1 if self.flat else self.placement.shape[1]
 
     @property
     def width(self) -> int:
+        """Columns."""
         return 1 if self.flat else self.placement.shape[2]
 
     @property
@@ -66,6 +68,7 @@ class Geometry:
 
     @property
     def groups(self) -> int:
+        """Groups of N input channels, each a pass for every tap."""
         planes = self.placement.groups(self.config)
         return planes * self.plane_words if self.flat else planes
 
@@ -76,6 +79,7 @@ class Geometry:
 
     @property
     def grain_beats(self) -> int:
+        """Beats of a grain."""
         return self.config.derived.beats_per_word
 
     def grains(self, first: int, last: int) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 from host.compiler.errors import CannotCompile
 from hw.contract.isa import FIELDS, Opcode
 from quant.bounds import shifts
-from quant.network import Conv, Layer, Network, Pool, Window
+from quant.network import Concat, Conv, Layer, Network, Pool, Window
 
 _HIGH = {(opcode, field.name): field.high for opcode, fields in FIELDS.items() for field in fields}
 
@@ -15,7 +15,7 @@ _HIGH = {(opcode, field.name): field.high for opcode, fields in FIELDS.items() f
 def check_tensors(network: Network) -> None:
     """Raise CannotCompile for a tensor of a width that the engine does not move."""
     for name, tensor in network.tensors.items():
-        readers = network.consumers(name)
+        readers = [layer for layer in network.consumers(name) if not isinstance(layer, Concat)]
         bits = tensor.fmt.bits
         if readers and bits != 8:
             raise CannotCompile(readers[0].name, f"input {name} has {bits} bits, and the engine reads 8")

@@ -23,7 +23,6 @@ from quant.bounds import prove
 from quant.fixedpoint import Reciprocal, reciprocal
 from quant.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
 
-
 HIDDEN = "\0"
 """Stands in the name of every tensor that the network itself does not have."""
 

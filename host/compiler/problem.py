@@ -66,10 +66,13 @@ class Problem:
         return sum(self.outputs.planes(group) for group in range(self.outputs.count))
 
     def results(self, axis: int) -> int:
-        """Rows (axis 0) or columns (axis 1) of results that somebody needs."""
+        """Rows (axis 0) or columns (axis 1) of results that are computed: those that somebody needs.
+
+        All columns with a residual, which lies in the buffer as in memory, one row right after the other.
+        """
         size = self.layer.result.shape[axis + 1]
         pooling = self.layer.pooling
-        if self.layer.keep or pooling is None:
+        if self.layer.keep or pooling is None or (axis == 1 and self.layer.residual is not None):
             return size
         return needed(pooling.window, axis, (0, pooling.result.shape[axis + 1]), size)[1]
 

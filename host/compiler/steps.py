@@ -73,6 +73,7 @@ class Step:
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
+        """What it reads on the chip."""
         found = (self.weights, self.activation)
         return found if self.residual is None else (*found, self.residual)
 

@@ -34,6 +34,7 @@ class Strip:
 
     @property
     def width(self) -> int:
+        """Columns of the convolution's results."""
         return self.columns[1] - self.columns[0]
 
 
@@ -55,6 +56,7 @@ class Tiling:
 
     @property
     def tiles(self) -> int:
+        """Tiles of one output group."""
         return len(self.strips) * len(self.bands)
 
     def weights_once(self, problem: Problem) -> bool:

@@ -28,6 +28,7 @@ class OutputGroups:
 
     @cached_property
     def count(self) -> int:
+        """How many there are."""
         return max(self.lanes) // self.config.oc_lanes + 1
 
     @cached_property
@@ -88,7 +89,7 @@ class OutputGroups:
         rows, columns = self.layer.weight.shape[2:]
         dense = np.zeros((m, (last - first) * n, rows * columns), np.int8)
         lanes = np.asarray(self.lanes)[channels] % m
-        weight = self.layer.weight[channels].reshape(len(channels), -1, rows * columns)
+        weight = self.layer.weight[channels].astype(np.int8).reshape(len(channels), -1, rows * columns)
         dense[lanes[:, None], self._inputs(channels) - first * n] = weight
         blocks = dense.reshape(m, last - first, n, rows * columns).transpose(1, 3, 0, 2)
         if self.geometry.flat:

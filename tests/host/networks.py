@@ -1,53 +1,167 @@
-"""Small ONNX networks for tests, made with fixed seeds."""
+"""Integer networks to compile: a builder, and random ones of every operator."""
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+
+from quant.execute import execute
+from quant.fixedpoint import QFormat
+from quant.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
+
+SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))
 
 
-def small_cnn(
-    path: Path, *, planes: int = 2, channels: int = 4, size: tuple[int | str, int | str] = (8, 8), kernel: int = 3,
-    nan: bool = False, extra: tuple[str, ...] = (),
-) -> Path:  # fmt: skip
-    """conv, ReLU, max pooling, fully connected; `extra` operators follow the ReLU, whether supported or not."""
-    random = np.random.default_rng(7)
-    weight = random.normal(0, 0.3, (channels, planes, kernel, kernel)).astype(np.float32)
-    if nan:
-        weight[0, 0, 0, 0] = np.nan
-    constants = {"w": weight, "b": random.normal(0, 0.1, channels).astype(np.float32)}
-    pad = kernel // 2
-    nodes = [
-        helper.make_node("Conv", ["input", "w", "b"], ["c"], name="conv", pads=[pad] * 4, kernel_shape=[kernel] * 2),
-        helper.make_node("Relu", ["c"], ["r0"], name="relu"),
-    ]
-    for i, op in enumerate(extra):
-        nodes.append(helper.make_node(op, [f"r{i}"], [f"r{i + 1}"], name=f"{op.lower()}_{i}"))
-    nodes.append(helper.make_node("GlobalAveragePool", [f"r{len(extra)}"], ["g"], name="pool"))
-    nodes.append(helper.make_node("Flatten", ["g"], ["f"], name="flatten"))
-    constants["fw"] = random.normal(0, 0.5, (3, channels)).astype(np.float32)
-    constants["fb"] = np.zeros(3, np.float32)
-    nodes.append(helper.make_node("Gemm", ["f", "fw", "fb"], ["logits"], name="fc", transB=1))
-    graph = helper.make_graph(
-        nodes, "small", [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", planes, *size])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])],
-        [numpy_helper.from_array(v, k) for k, v in constants.items()],
-    )  # fmt: skip
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    path.write_bytes(model.SerializeToString())
-    return path
+class Builder:
+    """Adds layers one by one; formats are such that results fill their range without saturating everywhere."""
+
+    def __init__(self, rng: np.random.Generator, shape: tuple[int, int, int], signed: bool = True) -> None:
+        self.rng = rng
+        self.tensors = {"x": Tensor("x", shape, QFormat(8, 4, signed))}
+        self.layers: list[Layer] = []
+
+    def shape(self, name: str) -> tuple[int, int, int]:
+        return self.tensors[name].shape
+
+    def _tensor(self, shape: tuple[int, int, int], fmt: QFormat) -> str:
+        name = f"t{len(self.layers)}"
+        self.tensors[name] = Tensor(name, shape, fmt)
+        return name
+
+    def _format(self, bits: int = 8) -> QFormat:
+        return QFormat(bits, int(self.rng.integers(2, 7)), bool(self.rng.integers(2)))
+
+    def conv(
+        self, source: str, outputs: int, window: Window = SAME, groups: int = 1, residual: str | None = None,
+        bits: int = 8, fmt: QFormat | None = None, op: str = "Conv",
+    ) -> str:  # fmt: skip
+        channels, height, width = self.shape(source)
+        fmt = fmt or self._format(bits)
+        taps = channels // groups * math.prod(window.kernel)
+        spread = 13 + math.ceil(math.log2(taps) / 2) - (fmt.bits - 1) + int(self.rng.integers(-1, 2))
+        frac = spread + fmt.frac - self.tensors[source].fmt.frac + self.rng.integers(0, 2, outputs)
+        if residual is not None:
+            frac = np.maximum(frac, self.tensors[residual].fmt.frac - self.tensors[source].fmt.frac)
+        low = 0 if self.rng.integers(2) else fmt.low
+        out = self._tensor((outputs, *window.output_size(height, width)), fmt)
+        self.layers.append(
+            Conv(
+                f"layer{len(self.layers)}", source, out,
+                self.rng.integers(-128, 128, (outputs, channels // groups, *window.kernel)), frac, 8,
+                self.rng.integers(-4000, 4000, outputs), window, groups, (low, fmt.high), residual, op,  # type: ignore[arg-type]
+            )
+        )  # fmt: skip
+        return out
+
+    def pool(self, source: str, kind: str, window: Window, bits: int = 8) -> str:
+        channels, height, width = self.shape(source)
+        fmt = self.tensors[source].fmt
+        if kind == "average":
+            fmt = QFormat(bits, fmt.frac + (4 if bits == 16 else int(self.rng.integers(-1, 3))), fmt.signed)
+        out = self._tensor((channels, *window.output_size(height, width)), fmt)
+        clip = (fmt.low, fmt.high - int(self.rng.integers(2)))
+        self.layers.append(Pool(f"layer{len(self.layers)}", source, out, kind, window, clip))  # type: ignore[arg-type]
+        return out
+
+    def add(self, one: str, other: str) -> str:
+        fmt = self._format()
+        out = self._tensor(self.shape(one), fmt)
+        self.layers.append(Add(f"layer{len(self.layers)}", (one, other), out, (fmt.low, fmt.high)))
+        return out
+
+    def concat(self, *parts: str) -> str:
+        channels = sum(self.shape(part)[0] for part in parts)
+        out = self._tensor((channels, *self.shape(parts[0])[1:]), self.tensors[parts[0]].fmt)
+        self.layers.append(Concat(f"layer{len(self.layers)}", parts, out))
+        return out
+
+    def network(self, *outputs: str) -> Network:
+        """With the tensors that nobody reads as outputs, and those named."""
+        read = {name for layer in self.layers for name in layer.inputs}
+        found = [name for name in self.tensors if name != "x" and (name not in read or name in outputs)]
+        return Network("net", dict(self.tensors), tuple(self.layers), "x", tuple(found))
 
 
-def images(path: Path, shape: tuple[int, ...] = (12, 2, 8, 8), **arrays: np.ndarray) -> Path:
-    """An .npz file with images of unit variance, and other arrays that are given."""
-    content = {"images": np.random.default_rng(11).normal(0, 1, shape).astype(np.float32)}
-    np.savez(path, **{**content, **arrays})  # type: ignore[arg-type]
-    return path
+def image(network: Network, rng: np.random.Generator) -> np.ndarray:
+    """Random integers (C, H, W) for a network's input."""
+    tensor = network.tensors[network.input]
+    return rng.integers(tensor.fmt.low, tensor.fmt.high + 1, tensor.shape)
 
 
-def load(path: Path) -> onnx.ModelProto:
-    """The ONNX model of a file."""
-    return onnx.load(str(path))
+def expected(network: Network, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Every tensor of a network for one image, (C, H, W)."""
+    return {name: values[0] for name, values in execute(network, x[None], keep=list(network.tensors)).items()}
+
+
+def random_window(rng: np.random.Generator, height: int, width: int, pooling: bool = False) -> Window:
+    """A window that fits a map; a pooling's padding is smaller than its kernel."""
+    kernel = (int(rng.integers(1, min(5, height) + 1)), int(rng.integers(1, min(5, width) + 1)))
+    stride = (int(rng.integers(1, 4)), int(rng.integers(1, 4)))
+    pads = tuple(int(rng.integers(0, kernel[i % 2] + (not pooling))) for i in range(4)) if rng.integers(2) else (0,) * 4
+    dilation = (1, 1)
+    if not pooling and rng.integers(4) == 0:
+        dilation = tuple(
+            int(rng.integers(1, 1 + max(1, min(9, s // k)))) for s, k in zip((height, width), kernel, strict=True)
+        )
+    return Window(kernel, stride, pads, dilation)  # type: ignore[arg-type]
+
+
+def random_network(rng: np.random.Generator) -> Network:
+    """A network of up to seven layers, of all operators."""
+    height, width = (int(rng.integers(1, 24)) for _ in range(2))
+    if rng.integers(12) == 0:
+        height, width = int(rng.integers(1, 10)), int(rng.integers(200, 500))
+    b = Builder(
+        rng, (int(rng.integers(1, 40) if rng.integers(2) else rng.integers(1, 5)), height, width), bool(rng.integers(2))
+    )
+    live = ["x"]
+    for _ in range(int(rng.integers(1, 6))):
+        made = _random_layer(b, rng, live)
+        if made is not None and math.prod(b.shape(made)) < 40_000:
+            live.append(made)
+    if rng.integers(3) == 0 or not b.layers:
+        source = live[int(rng.integers(len(live)))]
+        if rng.integers(2):
+            b.conv(source, int(rng.integers(1, 40)), random_window(rng, *b.shape(source)[1:]), bits=16)
+        else:
+            b.pool(source, "average", random_window(rng, *b.shape(source)[1:], pooling=True), bits=16)
+    extra = live[int(rng.integers(len(live)))]
+    return b.network(*([extra] if rng.integers(3) == 0 else []))
+
+
+def _random_layer(b: Builder, rng: np.random.Generator, live: list[str]) -> str | None:
+    source = live[int(rng.integers(len(live)))]
+    channels, height, width = b.shape(source)
+    alike = [name for name in live if b.shape(name) == b.shape(source)]
+    other = alike[int(rng.integers(len(alike)))]
+    window = random_window(rng, height, width)
+    match rng.integers(9):
+        case 0 | 1:
+            return b.conv(source, int(rng.integers(1, 70)), window)
+        case 2:
+            return b.conv(source, channels * int(rng.integers(1, 3)), window, groups=channels)
+        case 3:
+            groups = int(rng.choice([g for g in range(1, channels + 1) if channels % g == 0]))
+            return b.conv(source, groups * int(rng.integers(1, 6)), window, groups=groups)
+        case 4 if channels * height * width < 6000:
+            return b.conv(source, int(rng.integers(1, 70)), Window((height, width)), op="Gemm")
+        case 5:
+            whole = (
+                Window((height, width))
+                if height * width < 900 and width < 128
+                else Window((2, 2), (2, 2), (0, 0, 1, 1))
+            )
+            window = whole if rng.integers(4) == 0 else random_window(rng, height, width, pooling=True)
+            return b.pool(source, str(rng.choice(["max", "average"])), window)
+        case 6:
+            return b.add(source, other)
+        case 7:
+            return b.conv(source, channels, SAME, residual=other)
+        case 8:
+            fmt = QFormat(8, int(rng.integers(2, 7)), bool(rng.integers(2)))
+            parts = [b.conv(source, int(rng.integers(1, 30)), w, fmt=fmt) for w in (SAME, Window())]
+            if rng.integers(3) == 0:
+                live.append(parts[0])
+            return b.concat(*parts, *(parts[:1] if rng.integers(4) == 0 else []))
+    return None
