@@ -1,0 +1,117 @@
+"""What test_fetch.py runs."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+
+import cocotb
+
+from hw.contract.config import FETCH_BURST, AcceleratorConfig
+from hw.contract.isa import Opcode, Unit
+from tests.hw.gateware.helpers.build import settings
+from tests.hw.gateware.helpers.cycles import Cycles
+
+CONFIG: AcceleratorConfig = settings()["config"]
+BEATS, BEAT = CONFIG.derived.instruction_beats, CONFIG.derived.beat_bytes
+
+
+def random_program(rng: random.Random, length: int) -> list[int]:
+    return [rng.getrandbits(252) << 4 | rng.choice(list(Opcode)) for _ in range(length)]
+
+
+def idle(c: Cycles) -> None:
+    c.set(run=0, block=0, length=0, request__ready=0, beat=0, data=0, halt=0)
+    c.set(**{f"queues__{unit}__ready": 0 for unit in Unit})
+
+
+async def run_program(c: Cycles, rng: random.Random, program: list[int]) -> None:
+    """One run in which read port and queues stall at random: every output in every cycle."""
+    idle(c)
+    await c.reset()
+    block = rng.randrange(1 << 24)
+    c.set(run=1, block=block, length=len(program))
+    remaining, requested = len(program), 0
+    occupancy: deque[tuple[int, int]] = deque()  # instruction, place
+    awaited: deque[int] = deque()  # instructions under way
+    beats_left = BEATS
+    place = 0
+    behaviour = 1.0, 1.0, 1.0
+    done_for = 0
+    while done_for < 3:
+        if c.now % 50 == 0:
+            behaviour = tuple(rng.choice([0.1, 0.6, 1.0]) for _ in range(3))
+        grant_rate, answer_rate, queue_rate = behaviour
+        grant = rng.random() < grant_rate
+        beat = bool(awaited) and rng.random() < answer_rate
+        places = {unit: rng.random() < queue_rate for unit in Unit}
+        number = BEATS - beats_left
+        data = awaited[0] >> 8 * BEAT * number & ((1 << 8 * BEAT) - 1) if beat else rng.getrandbits(8 * BEAT)
+        c.set(request__ready=grant, beat=beat, data=data)
+        c.set(**{f"queues__{unit}__ready": places[unit] for unit in Unit})
+        await c.settle()
+
+        count = min(FETCH_BURST, remaining)
+        wants = c.now >= 1 and count > 0 and CONFIG.fetch_depth - len(occupancy) - len(awaited) >= count
+        c.expect("request", wants, c.get("request__valid"))
+        if wants:
+            expected = ((block << 8) + 32 * requested & 0xFFFFFFFF) | count * BEATS << 32
+            c.expect("request's payload", expected, c.get("request__payload"))
+        head = occupancy[0] if occupancy else None
+        target = Opcode(head[0] & 15).unit if head else None
+        for unit in Unit:
+            c.expect(f"queue {unit.name}", unit == target, c.get(f"queues__{unit}__valid"))
+            if unit == target:
+                c.expect("instruction", head[0] | head[1] << 256, c.get(f"queues__{unit}__payload"))
+        drained = c.now >= 1 and not (remaining or awaited or occupancy)
+        c.expect("drained", drained, c.get("drained"))
+        c.expect("illegal", 0, c.get("illegal") & 1)
+        await c.clock()
+
+        if head and places[target]:
+            occupancy.popleft()
+        if beat:
+            beats_left -= 1
+            if beats_left == 0:
+                occupancy.append((awaited.popleft(), place))
+                place, beats_left = place + 1, BEATS
+        if wants and grant:
+            awaited.extend(program[requested : requested + count])
+            requested, remaining = requested + count, remaining - count
+        done_for = done_for + 1 if drained else 0
+
+
+@cocotb.test()
+async def programs(dut):
+    rng = random.Random(cocotb.RANDOM_SEED)
+    c = Cycles(dut)
+    for length in (0, 1, 7, 8, 9, 16, 17, 150):
+        await run_program(c, rng, random_program(rng, length))
+
+
+@cocotb.test()
+async def illegal_opcodes(dut):
+    """An unknown opcode is reported with its place and never moves; a halt stops everything."""
+    rng = random.Random(cocotb.RANDOM_SEED)
+    c = Cycles(dut)
+    for opcode in set(range(16)) - set(Opcode):
+        idle(c)
+        await c.reset()
+        c.set(run=1, block=0, length=8, request__ready=1)
+        c.set(**{f"queues__{unit}__ready": 1 for unit in Unit})
+        good = rng.randrange(3)
+        program = random_program(rng, good) + [rng.getrandbits(252) << 4 | opcode if opcode else 0]
+        await c.step(3)
+        for word in program:
+            for number in range(BEATS):
+                c.set(beat=1, data=word >> 8 * BEAT * number & ((1 << 8 * BEAT) - 1))
+                await c.step()
+        c.set(beat=0)
+        for _ in range(3):
+            await c.settle()
+            c.expect("illegal", 1 | good << 1, c.get("illegal"))
+            c.expect("offers", 0, sum(c.get(f"queues__{unit}__valid") for unit in Unit))
+            await c.clock()
+        c.set(halt=1)
+        await c.settle()
+        c.expect("illegal", 0, c.get("illegal") & 1)
