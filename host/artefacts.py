@@ -94,7 +94,8 @@ class BuildFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.float_network = root / "float.onnx"
+        self.float = root / "float"
+        """Folder of a copy of the float network, under its own name."""
         self.quantized = root / "quantized.onnx"
         self.images = root / "images.npz"
         """The images that are simulated: `images` float32 as the network takes them, maybe `labels`."""

@@ -47,8 +47,7 @@ def check(root: Path, reporter: Reporter) -> Result:
         legs.append(leg)
     if len(set(cycles.values())) != 1:
         raise VerificationError("cycles differ: " + ", ".join(f"{who} {count}" for who, count in cycles.items()))
-    found = {"layers": len(order), "images": len(images), "legs": ", ".join(legs), "breaks": 0, **cycles}
-    return {"check": found}
+    return {"check": {"layers": len(order), "images": len(images), "legs": ", ".join(legs), "breaks": 0, **cycles}}
 
 
 def _legs(

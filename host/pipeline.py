@@ -70,6 +70,7 @@ def run(options: RunOptions, reporter: Reporter) -> Result:
         toolchain.require()
     bits = {"data": o.data_bits, "weight": o.weight_bits, "precision": o.precision, "shape": o.input_shape}
     network, config = file_digest(o.network), {"config": o.config.hash, "clock": o.config.clock_mhz}
+    original = folder.float / o.network.name
     memory = Memory(latency=o.latency, beat_every=o.beat_every)
     evaluation = o.evaluation or o.calibration
 
@@ -81,17 +82,18 @@ def run(options: RunOptions, reporter: Reporter) -> Result:
         folder.mark_good(name, key, outputs)
 
     def do_quantize() -> None:
-        write_atomic(folder.float_network, o.network.read_bytes())
-        quantize(folder.float_network, o.calibration, folder.quantized, o.data_bits, o.weight_bits, o.precision,
+        make_folder(folder.float)
+        write_atomic(original, o.network.read_bytes())
+        quantize(original, o.calibration, folder.quantized, o.data_bits, o.weight_bits, o.precision,
                  o.input_shape, reporter)  # fmt: skip
 
     stage("quantize", {"network": network, "calibration": file_digest(o.calibration), **bits},
-          [folder.float_network, folder.quantized], do_quantize)  # fmt: skip
+          [original, folder.quantized], do_quantize)  # fmt: skip
     quantized = file_digest(folder.quantized)
     compared = {"network": network, "quantized": quantized, "images": file_digest(evaluation)}
 
     def do_compare() -> None:
-        value = compare_files(folder.float_network, folder.quantized, evaluation, o.input_shape, reporter)
+        value = compare_files(original, folder.quantized, evaluation, o.input_shape, reporter)
         write_json(folder.compare, value)
 
     stage("compare", compared, [folder.compare], do_compare)

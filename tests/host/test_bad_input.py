@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 from host.cli import main
-from tests.host.networks import images, load, small_cnn
+from tests.host.onnx_networks import images, load, small_cnn
 
 
 class Cli:

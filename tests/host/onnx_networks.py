@@ -1,0 +1,53 @@
+"""Small ONNX networks for tests, made with fixed seeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+
+def small_cnn(
+    path: Path, *, planes: int = 2, channels: int = 4, size: tuple[int | str, int | str] = (8, 8), kernel: int = 3,
+    nan: bool = False, extra: tuple[str, ...] = (),
+) -> Path:  # fmt: skip
+    """conv, ReLU, max pooling, fully connected; `extra` operators follow the ReLU, whether supported or not."""
+    random = np.random.default_rng(7)
+    weight = random.normal(0, 0.3, (channels, planes, kernel, kernel)).astype(np.float32)
+    if nan:
+        weight[0, 0, 0, 0] = np.nan
+    constants = {"w": weight, "b": random.normal(0, 0.1, channels).astype(np.float32)}
+    pad = kernel // 2
+    nodes = [
+        helper.make_node("Conv", ["input", "w", "b"], ["c"], name="conv", pads=[pad] * 4, kernel_shape=[kernel] * 2),
+        helper.make_node("Relu", ["c"], ["r0"], name="relu"),
+    ]
+    for i, op in enumerate(extra):
+        nodes.append(helper.make_node(op, [f"r{i}"], [f"r{i + 1}"], name=f"{op.lower()}_{i}"))
+    nodes.append(helper.make_node("GlobalAveragePool", [f"r{len(extra)}"], ["g"], name="pool"))
+    nodes.append(helper.make_node("Flatten", ["g"], ["f"], name="flatten"))
+    constants["fw"] = random.normal(0, 0.5, (3, channels)).astype(np.float32)
+    constants["fb"] = np.zeros(3, np.float32)
+    nodes.append(helper.make_node("Gemm", ["f", "fw", "fb"], ["logits"], name="fc", transB=1))
+    graph = helper.make_graph(
+        nodes, "small", [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", planes, *size])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])],
+        [numpy_helper.from_array(v, k) for k, v in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def images(path: Path, shape: tuple[int, ...] = (12, 2, 8, 8), **arrays: np.ndarray) -> Path:
+    """An .npz file with images of unit variance, and other arrays that are given."""
+    content = {"images": np.random.default_rng(11).normal(0, 1, shape).astype(np.float32)}
+    np.savez(path, **{**content, **arrays})  # type: ignore[arg-type]
+    return path
+
+
+def load(path: Path) -> onnx.ModelProto:
+    """The ONNX model of a file."""
+    return onnx.load(str(path))
