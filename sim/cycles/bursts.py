@@ -36,19 +36,15 @@ def row_bursts(config: AcceleratorConfig, address: int, size: int) -> tuple[int,
 
 def load_bursts(config: AcceleratorConfig, load: Instruction) -> list[int]:
     """Lengths, in beats, of the bursts of a LOAD, in order."""
-    size = load.beats * config.derived.beat_bytes
-    return [n for r in range(load.rows) for n in row_bursts(config, load.address + r * load.pitch, size)]
+    size, address, pitch = load.beats * config.derived.beat_bytes, load.address, load.pitch
+    return [n for r in range(load.rows) for n in row_bursts(config, address + r * pitch, size)]
 
 
 def store_bursts(config: AcceleratorConfig, store: Instruction) -> list[int]:
     """Lengths, in beats, of the bursts of a STORE, in order: planes, then rows."""
     size = store.words * config.derived.word_bytes
-    return [
-        n
-        for g in range(store.planes)
-        for r in range(store.rows)
-        for n in row_bursts(config, store.address + g * store.plane_pitch + r * store.row_pitch, size)
-    ]
+    row_pitch, starts = store.row_pitch, [store.address + g * store.plane_pitch for g in range(store.planes)]
+    return [n for at in starts for r in range(store.rows) for n in row_bursts(config, at + r * row_pitch, size)]
 
 
 class ReadPort:

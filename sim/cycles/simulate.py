@@ -60,6 +60,7 @@ class _Run:
         store = Store(self.config, WritePort(self.config, memory))
         units: tuple[Recurrence, ...] = (self.load, Compute(self.config), Pool(self.config), store)
         self.queues = [_Queue(unit, recurrence) for unit, recurrence in zip(_UNITS, units, strict=True)]
+        self.awake: list[_Queue] = []  # those whose head may be able to start, now that something is known
         self.arrived: list[int] = []
         self.dispatched: list[int] = []
         self.asked = 0  # instructions whose fetch the port has taken
@@ -78,6 +79,7 @@ class _Run:
                 if done is not None:
                     queue = self.queues[Unit.LOAD]
                     self._finish(queue, queue.indices[queue.started - 1], done)
+                    self.awake.append(queue)
                     continue
             if fetch is None:
                 break
@@ -109,15 +111,15 @@ class _Run:
 
     def _advance(self) -> None:
         """Compute what follows from what is known."""
-        moved = True
-        while moved:
-            moved = self._dispatch()
-            for queue in self.queues:
-                while self._start(queue):
-                    moved = True
+        self._dispatch()
+        while self.awake:
+            queue = self.awake.pop()
+            while self._start(queue):
+                pass
+            self._dispatch()
 
-    def _dispatch(self) -> bool:
-        depth, moved = self.config.queue_depth, False
+    def _dispatch(self) -> None:
+        depth = self.config.queue_depth
         while (i := len(self.dispatched)) < len(self.arrived):
             queue = self.queues[self.instructions[i].opcode.unit]
             blocker = len(queue.indices) - depth
@@ -128,8 +130,7 @@ class _Run:
                 cycle = max(cycle, self.start[queue.indices[blocker]] + 1)
             self.dispatched.append(cycle)
             queue.indices.append(i)
-            moved = True
-        return moved
+            self.awake.append(queue)
 
     def _start(self, queue: _Queue) -> bool:
         """Start a unit's next instruction, if it is known when that is possible."""
@@ -139,8 +140,10 @@ class _Run:
         i = queue.indices[queue.started]
         instruction = self.instructions[i]
         wait = instruction.wait
-        if wait and any(wait >> u & 1 and queue.taken[u] >= len(queue.given[u]) for u in _UNITS):
-            return False
+        if wait:
+            for unit in _UNITS:
+                if wait >> unit & 1 and queue.taken[unit] >= len(queue.given[unit]):
+                    return False
         cycle = max(ready, self.dispatched[i] + 1)
         self.ready[i] = ready
         if cycle > ready or wait:
@@ -178,6 +181,7 @@ class _Run:
             for unit in _UNITS:
                 if signal >> unit & 1:
                     self.queues[unit].given[queue.unit].append(done + 1)
+                    self.awake.append(self.queues[unit])
 
     def timeline(self) -> Timeline:
         """What is known in the end."""

@@ -46,8 +46,9 @@ class Load:
         """Have bursts taken, until the fetch takes the port: it has a request from cycle `before` on, None for no
         request.  Returns the cycle in which the instruction is done, None where bursts are left."""
         for number in range(self.issued, len(self.bursts)):
-            cycle = max(port.free, self.offered)
-            if before is not None and max(port.free, before) <= cycle:
+            free = port.free
+            cycle = max(free, self.offered)
+            if before is not None and before <= cycle:
                 self.issued = number
                 return None
             last = port.take(cycle, self.bursts[number])
