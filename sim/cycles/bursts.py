@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from hw.contract import timing
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Instruction
-from hw.contract.timing import STORE_READ_LATENCY
 from sim.memory import NEVER, Memory
 
 PAGE_BYTES = 4096
@@ -90,7 +90,7 @@ class WritePort:
         taken = max(offered, self._responses[self._next] + 1)
         before = self._transfers
         first_read = max(taken + 1, before[0] + 1)
-        first = self.memory.write_beat(first_read + STORE_READ_LATENCY, before[-1])
+        first = self.memory.write_beat(first_read + timing.STORE_READ_LATENCY, before[-1])
         every = self.memory.beat_every
         last = first + (beats - 1) * every
         if beats < STORE_WINDOW:
