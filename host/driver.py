@@ -23,6 +23,8 @@ from quant.errors import BadInput, ShiftpointError
 
 PAGE = 4096
 INTERRUPT_DONE, INTERRUPT_ERROR = 1, 2
+RESET_READS = 10_000
+"""Reads of STATUS after which a reset that has not happened never will: it waits for transfers of 256 beats at most."""
 COUNTERS = tuple(r.name for r in REGISTERS[[r.name for r in REGISTERS].index("CYCLES") :])
 """Names of the registers that `Driver.run` returns: cycles, bytes, and each unit's busy and stalled cycles."""
 
@@ -67,7 +69,10 @@ class Driver:
         self.program: Program | None = None
 
     async def connect(self) -> int:
-        """Find the engine, reset it, tell it its window; returns its CONFIG_HASH.  Raises BadInput where there is none."""
+        """Find the engine, reset it, tell it its window; returns its CONFIG_HASH.
+
+        Raises BadInput where there is none, or one that hangs.
+        """
         identification = await self._read("ID")
         if identification != IDENTIFICATION:
             raise BadInput(f"no engine answers: ID reads {identification:#010x}, not {IDENTIFICATION:#010x}")
@@ -79,10 +84,17 @@ class Driver:
         return self.engine
 
     async def reset(self) -> None:
-        """Bring the engine to its initial state; clears an error, keeps window, program and memory."""
+        """Bring the engine to its initial state; clears an error, keeps window, program and memory.
+
+        Raises BadInput for an engine that hangs: a transfer on its bus never ends.
+        """
         await self._write("CONTROL", CONTROL_RESET)
-        while await self._read("STATUS") & (STATUS_BUSY | STATUS_ERROR):
-            pass
+        for _ in range(RESET_READS):
+            status = await self._read("STATUS")
+            if not status & (STATUS_BUSY | STATUS_ERROR):
+                break
+        else:
+            raise BadInput(f"the engine does not come out of its reset: STATUS reads {status}")
         await self._write("INTERRUPT", INTERRUPT_DONE | INTERRUPT_ERROR)
 
     async def load(self, program: Program) -> None:
@@ -111,9 +123,12 @@ class Driver:
         """Run the loaded program on one image.
 
         x: integers (C, H, W) of the network's input.  Returns the counters by register name (`COUNTERS`).
+        An error of a run before is cleared first.
         Raises EngineError where the engine stops, BadInput without a program, ValueError for a wrong shape.
         """
         program = self._loaded()
+        if await self._read("STATUS") & STATUS_ERROR:
+            await self.reset()
         for placement in program.inputs:
             data = pack(x, placement, program.config)
             await self.transport.write_memory(self.window_base + placement.address, data)

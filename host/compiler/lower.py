@@ -198,8 +198,8 @@ class _Lowering:
         self.fused.add(layer.output)
         self._append(
             EngineLayer(
-                layer.name, _pool_op(layer), self._source(layer.input), *_identity(channels), np.zeros(channels, np.int64),
-                Window(), (source.fmt.low, source.fmt.high), source, False, None, np.zeros(channels, np.int64),
+                layer.name, _pool_op(layer), self._source(layer.input), *_identity(channels),
+                np.zeros(channels, np.int64), Window(), (source.fmt.low, source.fmt.high), source, False, None, np.zeros(channels, np.int64),
                 self._pooling(layer), 0, _used(layer.window, source, self.network.tensors[layer.output]),
             )
         )  # fmt: skip

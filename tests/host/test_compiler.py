@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 
 import numpy as np
@@ -278,7 +279,7 @@ def test_memory(rng: np.random.Generator) -> None:
     ends = [(p.address, p.address + p.size(program.config)) for p in (*program.inputs, *program.tensors)]
     assert all(start % 64 == 0 and end <= program.memory_bytes for start, end in ends)
     ordered = sorted(ends)
-    assert all(a[1] <= b[0] for a, b in zip(ordered, ordered[1:], strict=False))
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(ordered))
     assert [p.tensor for p in program.tensors] == ["t0", "t1"]
     assert all(p.tensor == "x" for p in program.inputs)
 

@@ -1,0 +1,219 @@
+"""The driver, against registers emulated in Python with the program executor behind them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from host.compiler import compile_network
+from host.driver import COUNTERS, Driver, EngineError, config_word
+from host.transport import run_sync
+from hw.contract.config import AcceleratorConfig, preset
+from hw.contract.program import Program
+from hw.contract.registers import (
+    BY_NAME,
+    CONTROL_RESET,
+    CONTROL_START,
+    IDENTIFICATION,
+    STATUS_DONE,
+    STATUS_ERROR,
+    ErrorCause,
+)
+from quant.errors import BadInput
+from quant.network import Window
+from sim.executor import Executor
+from tests.host.networks import Builder, expected, image
+
+BASE, SIZE = 0x10000, 1 << 20
+
+
+class FakeEngine:
+    """An engine as its transport shows it.  Runs `program` where the registers say that one is started."""
+
+    def __init__(self, config: AcceleratorConfig, program: Program | None = None) -> None:
+        self.program = program
+        self.memory = np.zeros(BASE + SIZE, np.uint8)
+        self.values = dict.fromkeys(BY_NAME, 0)
+        self.values |= {"ID": IDENTIFICATION, "CONFIG_HASH": config_word(config)}
+        self.names = {register.offset: name for name, register in BY_NAME.items()}
+        self.failure: tuple[ErrorCause, int] | None = None
+        self.resets = 0
+
+    async def read(self, offset: int) -> int:
+        return self.values[self.names[offset]]
+
+    async def write(self, offset: int, value: int) -> None:
+        name = self.names[offset]
+        if name == "CONTROL" and value & CONTROL_RESET:
+            self.values |= {"STATUS": 0, "INTERRUPT": 0, "ERROR_CAUSE": 0, "ERROR_ADDRESS": 0}
+            self.resets += 1
+        elif name == "CONTROL" and value & CONTROL_START:
+            self._start()
+        elif name == "INTERRUPT":
+            self.values[name] &= ~value
+        else:
+            assert BY_NAME[name].access == "rw"
+            self.values[name] = value
+
+    def _start(self) -> None:
+        assert self.values["STATUS"] & STATUS_ERROR == 0 and self.values["INTERRUPT"] == 0
+        if self.failure is not None:
+            cause, address = self.failure
+            self.values |= {"STATUS": STATUS_ERROR, "INTERRUPT": 2, "ERROR_CAUSE": int(cause), "ERROR_ADDRESS": address}
+            return
+        assert self.program is not None
+        assert self.values["PROGRAM_LENGTH"] == self.program.instructions
+        assert self.values["PROGRAM_BASE"] == self.program.program_base
+        base = self.values["WINDOW_BASE"]
+        Executor(self.program).run_memory(self.memory[base : base + self.program.memory_bytes])
+        self.values |= {"STATUS": STATUS_DONE, "INTERRUPT": 1, "CYCLES": 1234, "BYTES_READ": 99}
+
+    async def read_memory(self, address: int, size: int) -> bytes:
+        assert address >= BASE and address + size <= BASE + SIZE
+        return self.memory[address : address + size].tobytes()
+
+    async def write_memory(self, address: int, data: bytes) -> None:
+        assert address >= BASE and address + len(data) <= BASE + SIZE, "nothing outside the window is written"
+        self.memory[address : address + len(data)] = np.frombuffer(data, np.uint8)
+
+    async def wait_interrupt(self) -> None:
+        assert self.values["INTERRUPT"] & self.values["INTERRUPT_ENABLE"], "would wait for ever"
+
+
+@pytest.fixture
+def program(rng: np.random.Generator) -> Program:
+    b = Builder(rng, (3, 10, 10))
+    b.pool(b.conv("x", 20), "max", Window((2, 2), (2, 2)))
+    b.conv("x", 5, bits=16)
+    return compile_network(b.network("t0"), preset("small"))
+
+
+def loaded(program: Program) -> tuple[Driver, FakeEngine]:
+    engine = FakeEngine(preset("small"), program)
+    driver = Driver(engine, BASE, SIZE)
+    run_sync(driver.connect())
+    run_sync(driver.load(program))
+    return driver, engine
+
+
+def test_runs_images_one_after_the_other(rng: np.random.Generator) -> None:
+    b = Builder(rng, (3, 10, 10))
+    b.conv(b.conv("x", 20), 5, bits=16)
+    network = b.network()
+    driver, _ = loaded(compile_network(network, preset("small")))
+    for _ in range(2):
+        x = image(network, rng)
+        counters = run_sync(driver.run(x))
+        assert set(counters) == set(COUNTERS) and counters["CYCLES"] == 1234 and counters["BYTES_READ"] == 99
+        for name, values in expected(network, x).items():
+            if name != "x":
+                np.testing.assert_array_equal(run_sync(driver.read_tensor(name)), values)
+
+
+def test_connect_tells_the_window(program: Program) -> None:
+    _, engine = loaded(program)
+    assert (engine.values["WINDOW_BASE"], engine.values["WINDOW_LIMIT"]) == (BASE, SIZE)
+    assert engine.values["INTERRUPT_ENABLE"] == 3
+
+
+def test_load_connects_if_nobody_has(program: Program) -> None:
+    driver = Driver(FakeEngine(preset("small"), program), BASE, SIZE)
+    run_sync(driver.load(program))
+    assert driver.engine == config_word(preset("small"))
+
+
+def refused(driver: Driver, program: Program) -> str:
+    with pytest.raises(BadInput) as caught:
+        run_sync(driver.load(program))
+    return str(caught.value)
+
+
+def test_no_engine() -> None:
+    engine = FakeEngine(preset("small"))
+    engine.values["ID"] = 0xFFFFFFFF
+    with pytest.raises(BadInput, match="^no engine answers: ID reads 0xffffffff, not 0x53504831$"):
+        run_sync(Driver(engine, BASE, SIZE).connect())
+
+
+def test_a_program_for_another_configuration(program: Program) -> None:
+    driver = Driver(FakeEngine(preset("large")), BASE, SIZE)
+    small, large = (f"{config_word(preset(name)):08x}" for name in ("small", "large"))
+    assert refused(driver, program) == (
+        f"program of net: made for configuration 'small' ({small}), the engine is 'large' ({large})"
+    )
+
+
+def test_a_program_for_an_unknown_configuration(program: Program) -> None:
+    driver = Driver(FakeEngine(dataclasses.replace(preset("small"), queue_depth=2)), BASE, SIZE)
+    assert "the engine is another one (" in refused(driver, program)
+
+
+def test_a_program_larger_than_the_window(program: Program) -> None:
+    driver = Driver(FakeEngine(preset("small")), BASE, 4096)
+    assert refused(driver, program) == (
+        f"program of net: needs {program.memory_bytes} bytes of memory, the window has 4096"
+    )
+
+
+@pytest.mark.parametrize(("base", "size", "what"), [(100, 4096, "base"), (0, 5000, "size"), (-4096, 4096, "base")])
+def test_windows(base: int, size: int, what: str) -> None:
+    with pytest.raises(BadInput, match=f"the memory window's {what} must be a multiple of 4096, not"):
+        Driver(FakeEngine(preset("small")), base, size)
+
+
+def test_without_a_program() -> None:
+    driver = Driver(FakeEngine(preset("small")), BASE, SIZE)
+    with pytest.raises(BadInput, match="^no program is loaded$"):
+        run_sync(driver.run(np.zeros((3, 10, 10), np.int64)))
+
+
+def test_a_tensor_that_is_not_there(program: Program) -> None:
+    driver, _ = loaded(program)
+    with pytest.raises(BadInput, match="^program of net: leaves no tensor 'y' in memory$"):
+        run_sync(driver.read_tensor("y"))
+
+
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        (ErrorCause.READ_BUS, "engine: read bus error at address 0x12340 (READ_BUS)"),
+        (ErrorCause.WRITE_BUS, "engine: write bus error at address 0x12340 (WRITE_BUS)"),
+        (ErrorCause.ILLEGAL_INSTRUCTION, "engine: illegal instruction 74560 (ILLEGAL_INSTRUCTION)"),
+        (ErrorCause.OUTSIDE_WINDOW, "engine: access outside the memory window at address 0x12340 (OUTSIDE_WINDOW)"),
+    ],
+)
+def test_errors(program: Program, rng: np.random.Generator, cause: ErrorCause, message: str) -> None:
+    driver, engine = loaded(program)
+    x = rng.integers(-128, 128, (3, 10, 10))
+    engine.failure = cause, 0x12340
+    with pytest.raises(EngineError) as caught:
+        run_sync(driver.run(x))
+    assert str(caught.value) == message
+    assert (caught.value.cause, caught.value.address) == (cause, 0x12340)
+    engine.failure = None
+    assert run_sync(driver.run(x))["CYCLES"] == 1234, "the next run resets the engine first"
+
+
+def test_an_engine_that_does_not_reset() -> None:
+    engine = FakeEngine(preset("small"))
+
+    async def stuck(offset: int, value: int) -> None:
+        engine.values["STATUS"] = STATUS_ERROR
+
+    engine.write = stuck  # type: ignore[method-assign]
+    with pytest.raises(BadInput, match="^the engine does not come out of its reset: STATUS reads 4$"):
+        run_sync(Driver(engine, BASE, SIZE).connect())
+
+
+def test_a_transport_that_waits_needs_its_scheduler() -> None:
+    class Waiting:
+        def __await__(self):  # type: ignore[no-untyped-def]
+            yield None
+
+    async def wait() -> None:
+        await Waiting()
+
+    with pytest.raises(RuntimeError, match="await the driver there"):
+        run_sync(wait())
