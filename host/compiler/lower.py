@@ -193,16 +193,12 @@ class _Lowering:
         )  # fmt: skip
 
     def _pool(self, layer: Pool) -> None:
-        source = self.network.tensors[layer.input]
-        channels = source.shape[0]
+        """A pooling that stands alone: its input, unchanged, into the pool buffer."""
+        source, out = (self.network.tensors[name] for name in (layer.input, layer.output))
         self.fused.add(layer.output)
-        self._append(
-            EngineLayer(
-                layer.name, _pool_op(layer), self._source(layer.input), *_identity(channels),
-                np.zeros(channels, np.int64), Window(), (source.fmt.low, source.fmt.high), source, False, None, np.zeros(channels, np.int64),
-                self._pooling(layer), 0, _used(layer.window, source, self.network.tensors[layer.output]),
-            )
-        )  # fmt: skip
+        self._unchanged(
+            layer.name, _pool_op(layer), source, source, self._pooling(layer), _used(layer.window, source, out)
+        )
 
     def _concat(self, layer: Concat) -> None:
         parts = []
@@ -222,15 +218,22 @@ class _Lowering:
         tensor = self.network.tensors[name]
         if tensor.fmt.bits != 8:
             raise CannotCompile(layer.name, f"joins {name}, which has {tensor.fmt.bits} bits, a second time")
-        channels = tensor.shape[0]
-        self._append(
-            EngineLayer(
-                layer.name, "Concat", self._source(name), *_identity(channels), np.zeros(channels, np.int64), Window(),
-                (tensor.fmt.low, tensor.fmt.high), dataclasses.replace(tensor, name=hidden), True, None,
-                np.zeros(channels, np.int64), None, 0, int(np.prod(tensor.shape)),
-            )
+        self._unchanged(
+            layer.name, "Concat", tensor, dataclasses.replace(tensor, name=hidden), None, int(np.prod(tensor.shape))
         )  # fmt: skip
         return hidden
+
+    def _unchanged(
+        self, name: str, op: str, source: Tensor, result: Tensor, pooling: Pooling | None, input_elements: int
+    ) -> None:
+        """Append a layer that changes nothing but where its input lies, or pools it."""
+        zeros = np.zeros(source.shape[0], np.int64)
+        self._append(
+            EngineLayer(
+                name, op, self._source(source.name), *_identity(source.shape[0]), zeros, Window(),
+                (source.fmt.low, source.fmt.high), result, pooling is None, None, zeros, pooling, 0, input_elements,
+            )
+        )  # fmt: skip
 
     def _emit(
         self, name: str, op: str, source: str, weight: np.ndarray, groups: int, bias: np.ndarray, shift: np.ndarray,

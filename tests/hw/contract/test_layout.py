@@ -1,0 +1,106 @@
+"""Tensors, parameters and weights as bytes, against loops that follow the words of the layout."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from hw.contract.layout import Fold, Placement, pack, parameter_block, parameters_of, plane_bytes, unpack, weight_block
+from quant.fixedpoint import QFormat
+from quant.network import Window
+
+ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+LANES = {
+    "in order": tuple(range(11)),
+    "with gaps": (0, 1, 2, *range(32, 40)),
+    "shuffled": (7, 3, 0, 1, 12, 30, 2, 5, 4, 6, 8),
+}
+
+
+def placement(shape: tuple[int, int, int], fmt: QFormat, lanes: tuple[int, ...]) -> Placement:
+    return Placement("x", 0, shape, fmt, lanes)
+
+
+@ALL
+@pytest.mark.parametrize("fmt", [QFormat(8, 3), QFormat(8, 3, False), QFormat(16, 5), QFormat(16, 5, False)], ids=str)
+@pytest.mark.parametrize("lanes", LANES.values(), ids=LANES)
+def test_round_trip(config: AcceleratorConfig, fmt: QFormat, lanes: tuple[int, ...], rng: np.random.Generator) -> None:
+    place = placement((11, 5, 3), fmt, lanes)
+    values = rng.integers(fmt.low, fmt.high + 1, place.shape)
+    data = pack(values, place, config)
+    assert len(data) == place.size(config)
+    np.testing.assert_array_equal(unpack(data, place, config), values)
+
+
+@ALL
+def test_where_every_byte_is(config: AcceleratorConfig, rng: np.random.Generator) -> None:
+    fmt = QFormat(16, 0)
+    place = placement((11, 3, 3), fmt, LANES["shuffled"])
+    values = rng.integers(fmt.low, fmt.high + 1, place.shape)
+    data = pack(values, place, config)
+    plane, n = plane_bytes(config, 3, 3), config.ic_lanes
+    assert plane % config.derived.beat_bytes == 0 and 0 <= plane - 9 * n < max(config.derived.beat_bytes, 1)
+    expected = bytearray(len(data))
+    for c, y, x, byte in itertools.product(range(11), range(3), range(3), range(2)):
+        group, lane = divmod(place.lanes[c], n)
+        at = (group * 2 + byte) * plane + (y * 3 + x) * n + lane
+        expected[at] = int(values[c, y, x]) >> (8 * byte) & 255
+    assert data == bytes(expected), "unused lanes and the ends of planes are 0"
+
+
+def test_wrong_shape() -> None:
+    with pytest.raises(ValueError, match=r"^x: expected \(11, 5, 3\), got \(11, 3, 5\)$"):
+        pack(np.zeros((11, 3, 5)), placement((11, 5, 3), QFormat(8, 0), LANES["in order"]), preset("small"))
+
+
+WINDOWS = [
+    Window((3, 3), (1, 1), (1, 1, 1, 1)),
+    Window((1, 4), (1, 2), (0, 1, 0, 2)),
+    Window((2, 3), (3, 2), (1, 0, 2, 3), (2, 2)),
+]
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=range(len(WINDOWS)))
+def test_fold(window: Window, rng: np.random.Generator) -> None:
+    values = rng.integers(-128, 128, (3, 8, 9))
+    folded = Fold(window).apply(values)
+    rows, columns = window.output_size(8, 9)
+    assert folded.shape == (3 * window.kernel[0] * window.kernel[1], rows, columns)
+    for ky, kx, c, y, x in itertools.product(*map(range, (*window.kernel, 3, rows, columns))):
+        iy = y * window.stride[0] + ky * window.dilation[0] - window.pads[0]
+        ix = x * window.stride[1] + kx * window.dilation[1] - window.pads[1]
+        inside = 0 <= iy < 8 and 0 <= ix < 9
+        assert folded[(ky * window.kernel[1] + kx) * 3 + c, y, x] == (values[c, iy, ix] if inside else 0)
+
+
+def test_packing_folds(rng: np.random.Generator) -> None:
+    config, fold = preset("tiny"), Fold(WINDOWS[0])
+    values = rng.integers(-128, 128, (2, 6, 6))
+    place = Placement("x", 0, (18, 6, 6), QFormat(8, 0), tuple(range(18)), fold)
+    np.testing.assert_array_equal(unpack(pack(values, place, config), place, config), fold.apply(values))
+
+
+def test_placements_as_json() -> None:
+    for fold in (None, Fold(WINDOWS[2])):
+        place = Placement("x", 64, (3, 4, 5), QFormat(16, -2), (0, 1, 9), fold)
+        assert Placement.from_json(json.loads(json.dumps(place.to_json()))) == place
+
+
+def test_parameters(rng: np.random.Generator) -> None:
+    bias = np.array([0, -1, (1 << 47) - 1, -(1 << 47), *rng.integers(-(1 << 40), 1 << 40, 4)])
+    shift = np.array([0, -1, 127, -128, *rng.integers(-128, 128, 4)])
+    residual = np.array([0, 255, 1, 2, *rng.integers(0, 256, 4)])
+    data = parameter_block(bias, shift, residual)
+    assert len(data) == 8 * 8
+    for got, wanted in zip(parameters_of(data), (bias, shift, residual), strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert data[8:16] == b"\xff" * 6 + b"\xff\xff"
+
+
+def test_weights() -> None:
+    block = np.arange(-4, 8).reshape(3, 4)
+    assert weight_block(block) == bytes((v & 255) for v in range(-4, 8)), "lane by lane, all inputs of one first"
