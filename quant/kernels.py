@@ -17,6 +17,10 @@ COLUMN_BYTES = 16 << 20
 """Largest unfolded input (im2col) held at a time, so that memory does not grow with the feature map."""
 
 
+CACHE_BYTES = 1 << 19
+"""Largest block of a depthwise convolution's results: each is read and written once for each kernel element."""
+
+
 def pad(x: np.ndarray, pads: tuple[int, int, int, int], dtype: np.dtype, fill: int = 0) -> np.ndarray:
     """x (C, N, H, W) with a border, in `dtype`.  pads: (top, left, bottom, right)."""
     if not any(pads):
@@ -49,9 +53,11 @@ def convolve(x: np.ndarray, weight: np.ndarray, window: Window, groups: int, dty
     padded = pad(x, window.pads, dtype)
     height, width = window.output_size(*x.shape[2:])
     out = np.empty((outputs, x.shape[1], height, width), dtype)
-    taps = window.kernel[0] * window.kernel[1]
-    row_bytes = x.shape[0] * taps * x.shape[1] * width * out.itemsize
-    step = max(1, COLUMN_BYTES // row_bytes)
+    row_bytes = x.shape[1] * width * out.itemsize
+    if inputs == 1:
+        step = max(1, CACHE_BYTES // (outputs * row_bytes))
+    else:
+        step = max(1, COLUMN_BYTES // (x.shape[0] * window.kernel[0] * window.kernel[1] * row_bytes))
     for start in range(0, height, step):
         rows = slice(start, min(start + step, height))
         if inputs == 1:
