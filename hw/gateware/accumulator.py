@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -115,7 +117,7 @@ class Accumulator(wiring.Component):
         entry = data.StructLayout({"pixel": len(self.pixel), "first": 1, "keep": 1, "set": 1})
         stages = [Signal(entry, name=f"stage_{i}") for i in range(ACCUMULATOR_LATENCY + 1)]
         m.d.comb += stages[0].eq(Cat(self.pixel, self.first, self.keep, self.set))
-        for before, after in zip(stages, stages[1:], strict=False):
+        for before, after in pairwise(stages):
             m.d.sync += after.eq(before)
         m.d.comb += [
             memory.read_address.eq(stages[1].pixel),

@@ -1,21 +1,28 @@
-"""The compute unit: runs SETUP and CONV."""
+"""The compute unit: runs SETUP and CONV.
+
+`Compute` takes instructions and issues pixels, `Weights` reads what the array needs beforehand, `Pipeline`
+takes each pixel from its address to its result.
+"""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from amaranth import Cat, Module, Mux, Signal
+from amaranth.hdl import Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode
-from hw.contract.timing import ACCUMULATE_LATENCY, SWAP_DELAY
-from hw.gateware.accumulator import ACCUMULATOR_LATENCY, Accumulator, Parameters
+from hw.contract.timing import ACCUMULATE_LATENCY, COMPUTE_LATENCY, SWAP_DELAY
+from hw.gateware.accumulator import ACCUMULATOR_LATENCY, SUMS_DELAY, Accumulator, Parameters, lane_parameters
 from hw.gateware.array import ARRAY_LATENCY, Array
 from hw.gateware.decode import INSTRUCTION_BITS, fields
-from hw.gateware.memory import BeatToWord, DualPort, write_port
+from hw.gateware.memory import BeatToWord, DualPort, round_up, write_port
 from hw.gateware.requantize import REQUANTIZE_LATENCY, Requantize
-from hw.gateware.window import Raster, Slots
+from hw.gateware.window import POINT, Slots, Taps
 
 # Cycles of a pixel, counted from the one that issues its address.
 _WORD = 1  # the buffer's data
@@ -25,15 +32,15 @@ _RESIDUAL_ADDRESS = 2
 _RESIDUAL = _RESIDUAL_ADDRESS + 1  # at the accumulator
 _TOTALS = _RESIDUAL + ACCUMULATOR_LATENCY
 _RESULT = _TOTALS + REQUANTIZE_LATENCY
+if (_RESULT, _ACTIVATIONS, _SUMS) != (COMPUTE_LATENCY, SWAP_DELAY + 1, _RESIDUAL + SUMS_DELAY):
+    raise AssertionError("the pipeline is not the one of hw/contract/timing.py")
 
 _SETUP, _CONV = fields(Opcode.SETUP), fields(Opcode.CONV)
 
 
 def _job(config: AcceleratorConfig) -> data.StructLayout:
     """What passes, and pixels on their way, know of their CONV: its settings, parameter set, and size."""
-    return data.StructLayout(
-        {"setup": _SETUP, "conv": _CONV, "set": 1, "pixels": range(config.partial_sum_depth + 1)}
-    )
+    return data.StructLayout({"setup": _SETUP, "conv": _CONV, "set": 1, "pixels": range(config.partial_sum_depth + 1)})
 
 
 def _pixel(config: AcceleratorConfig) -> data.StructLayout:
@@ -41,6 +48,224 @@ def _pixel(config: AcceleratorConfig) -> data.StructLayout:
     result; whether this is the last cycle of the job's passes (then there need not be a pixel)."""
     members = {"valid": 1, "job": 1, "index": exact_log2(config.partial_sum_depth), "first": 1, "result": 1, "end": 1}
     return data.StructLayout(members)
+
+
+class Weights(wiring.Component):
+    """The weight buffer, and what reads it: parameters into their registers, weight blocks into the array.
+
+    Parameters: config.
+    Members:
+        write (in): a beat a cycle.
+        start, base, with_parameters (in): read from beat `base` on, if asked the parameter block, then a weight
+            block.  more (in): read the weight block that follows; not while something is being read, except
+            its last beat.  stop (in): read nothing more.
+        last_read (out): in this cycle the last beat of what was asked for is read; the array shifts it in in
+            the next one.
+        beat, shift (out): for the array.
+        sets, set (out): the sets of parameters, and the one that was read last or is being read; `start` with
+            parameters changes it.
+    Protocol: none; obeys every cycle.
+    Latency: the first beat is read in the cycle after `start` or `more`; a beat a cycle.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        beat = 8 * config.derived.beat_bytes
+        sets = data.ArrayLayout(data.ArrayLayout(lane_parameters(config), config.oc_lanes), 2)
+        super().__init__(
+            {
+                "write": In(write_port(config.weight_depth, beat)),
+                "start": In(1),
+                "base": In(16),
+                "with_parameters": In(1),
+                "more": In(1),
+                "stop": In(1),
+                "last_read": Out(1),
+                "beat": Out(beat),
+                "shift": Out(1),
+                "sets": Out(sets),
+                "set": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        d = self.config.derived
+        m.submodules.buffer = buffer = DualPort(len(self.beat), self.config.weight_depth)
+        m.submodules.parameters = parameters = Parameters(self.config)
+        wiring.connect(m, wiring.flipped(self.write), buffer.write)
+        address = Signal.like(buffer.read_address)
+        beats_left = Signal(range(d.parameter_beats + d.weight_block_beats + 1))
+        reading_parameters = Signal()
+        m.d.comb += [
+            reading_parameters.eq(beats_left > d.weight_block_beats),
+            self.last_read.eq(beats_left == 1),
+            buffer.read_address.eq(address),
+            self.beat.eq(buffer.read_data),
+            self.sets.eq(parameters.sets),
+            parameters.set.eq(self.set),
+            parameters.beat.eq(buffer.read_data),
+        ]
+        m.d.sync += [
+            self.shift.eq((beats_left != 0) & ~reading_parameters),
+            parameters.write.eq(reading_parameters),
+            parameters.index.eq(parameters.index + 1),
+        ]
+        with m.If(beats_left != 0):
+            m.d.sync += [address.eq(address + 1), beats_left.eq(beats_left - 1)]
+        with m.If(self.start):
+            m.d.sync += [
+                address.eq(self.base),
+                beats_left.eq(d.weight_block_beats + Mux(self.with_parameters, d.parameter_beats, 0)),
+                parameters.index.eq(-1),
+                self.set.eq(self.set ^ self.with_parameters),
+            ]
+        with m.Elif(self.stop):
+            m.d.sync += beats_left.eq(0)
+        with m.Elif(self.more):
+            m.d.sync += beats_left.eq(d.weight_block_beats)
+        return m
+
+
+class Pipeline(wiring.Component):
+    """The way of a pixel: activations, products, partial sum, output stage.
+
+    Parameters: config.
+    Members:
+        pixel, point (in): a pixel of a pass and where its activations lie.  jobs (in): what its CONV asks for;
+            stable while a pixel refers to it.
+        weights, shift, swap (in): for the array.  parameters (in): the sets of `Parameters`.
+        activation_write, residual_write (in), output_write, pool_write (out): as in `Compute`.
+        end, signal (out): the job whose `pixel.end` it was is done, and what it signals.
+    Protocol: none; takes every cycle's pixel.
+    Latency: COMPUTE_LATENCY (hw/contract/timing.py) from a pixel to its result (the high bytes of a wide one
+        a cycle later, and no pixel may come in between), one more to `end`.  A pixel a cycle.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        d = config.derived
+        beat, word = 8 * d.beat_bytes, 8 * config.oc_lanes
+        sets = data.ArrayLayout(data.ArrayLayout(lane_parameters(config), config.oc_lanes), 2)
+        super().__init__(
+            {
+                "pixel": In(_pixel(config)),
+                "point": In(POINT),
+                "jobs": In(data.ArrayLayout(_job(config), 2)),
+                "weights": In(beat),
+                "shift": In(1),
+                "swap": In(1),
+                "parameters": In(sets),
+                "activation_write": In(write_port(d.activation_beats, beat)),
+                "residual_write": In(write_port(d.residual_beats, beat, d.planes)),
+                "output_write": Out(write_port(config.output_depth, word)),
+                "pool_write": Out(write_port(config.pool_depth, word)),
+                "end": Out(1),
+                "signal": Out(4),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        stages = [Signal(_pixel(self.config), name=f"pixel_{i}") for i in range(_RESULT + 2)]
+        m.d.comb += stages[0].eq(self.pixel)
+        for before, after in pairwise(stages):
+            m.d.sync += after.eq(before)
+        jobs = [self.jobs[stage.job] for stage in stages]
+        m.d.comb += [self.end.eq(stages[-1].end), self.signal.eq(jobs[-1].conv.signal)]
+
+        m.submodules.array = array = Array(self.config)
+        m.d.comb += [array.weights.eq(self.weights), array.shift.eq(self.shift), array.swap.eq(self.swap)]
+        self._read_activations(m, jobs, array)
+        totals = self._accumulate(m, stages, jobs, array)
+        low_bytes, high_bytes = self._output_stage(m, jobs, totals)
+        self._write_results(m, stages, jobs, low_bytes, high_bytes)
+        return m
+
+    def _read_activations(self, m: Module, jobs: list, array: Array) -> None:
+        """From a pixel's address to the array: padding, extension to lanes."""
+        m.submodules.activation_buffer = buffer = BeatToWord(self.config, self.config.activation_depth)
+        wiring.connect(m, wiring.flipped(self.activation_write), buffer.write)
+        inside = Signal()
+        row_inside = self.point.row < jobs[0].conv.in_rows
+        m.d.comb += buffer.read_address.eq(self.point.address)
+        m.d.sync += inside.eq(row_inside & (self.point.column < jobs[0].setup.in_columns))
+        setup = jobs[_WORD].setup
+        for lane in range(self.config.ic_lanes):
+            byte = buffer.read_data.word_select(lane, 8)
+            extended = Cat(byte, byte[7] & setup.input_signed)
+            m.d.sync += array.activations[lane].eq(Mux(inside, extended, setup.pad_value))
+
+    def _accumulate(self, m: Module, stages: list, jobs: list, array: Array) -> data.View:
+        """Residual and products into the partial sums; returns the totals."""
+        d = self.config.derived
+        words = []
+        soon = _RESIDUAL_ADDRESS - 1
+        for plane in range(d.planes):
+            m.submodules[f"residual_buffer_{plane}"] = buffer = BeatToWord(self.config, self.config.residual_depth)
+            chosen = self.residual_write.plane == plane if d.planes > 1 else 1
+            m.d.comb += [
+                buffer.write.enable.eq(self.residual_write.enable & chosen),
+                buffer.write.address.eq(self.residual_write.address),
+                buffer.write.data.eq(self.residual_write.data),
+            ]
+            address = Signal.like(buffer.read_address, name=f"residual_address_{plane}")
+            m.d.sync += address.eq(jobs[soon].conv.residual_base + stages[soon].index)
+            m.d.comb += buffer.read_address.eq(address)
+            words.append(buffer.read_data)
+
+        m.submodules.accumulator = accumulator = Accumulator(self.config)
+        pixel, job = stages[_RESIDUAL], jobs[_RESIDUAL]
+        m.d.comb += [
+            accumulator.pixel.eq(pixel.index),
+            accumulator.first.eq(pixel.first),
+            accumulator.keep.eq(pixel.valid & ~pixel.result),
+            accumulator.set.eq(job.set),
+            accumulator.residual_signed.eq(job.setup.residual_signed),
+            accumulator.residual.eq(Mux(job.conv.residual, Cat(words), 0)),
+            accumulator.sums.eq(array.sums),
+            accumulator.parameters.eq(self.parameters),
+        ]
+        return accumulator.totals
+
+    def _output_stage(self, m: Module, jobs: list, totals: data.View) -> tuple[Value, Value]:
+        """Totals to results; returns the words of low bytes and, one cycle later, of high bytes."""
+        shifts = self.parameters[jobs[_TOTALS].set]
+        bounds = jobs[_RESULT - 1].setup
+        results = []
+        for lane in range(self.config.oc_lanes):
+            m.submodules[f"requantize_{lane}"] = requantize = Requantize(self.config.acc_bits)
+            m.d.comb += [
+                requantize.value.eq(totals[lane]),
+                requantize.shift.eq(shifts[lane].shift.as_signed()),
+                requantize.low.eq(bounds.low),
+                requantize.high.eq(bounds.high),
+            ]
+            results.append(requantize.result)
+        high_bytes = Signal(8 * self.config.oc_lanes)
+        m.d.sync += high_bytes.eq(Cat(result[8:16] for result in results))
+        return Cat(result[:8] for result in results), high_bytes
+
+    def _write_results(self, m: Module, stages: list, jobs: list, low_bytes: Value, high_bytes: Value) -> None:
+        """A word each, and of a wide result the high bytes in the cycle after."""
+        soon, soon_job, now, now_job = stages[_RESULT - 1], jobs[_RESULT - 1], stages[_RESULT], jobs[_RESULT]
+        high_part = Signal()
+        low_words = round_up(now_job.pixels, self.config.derived.words_per_beat)
+        m.d.sync += high_part.eq(0)
+        for port, chosen, base in (
+            (self.output_write, "to_output", soon_job.conv.output_base),
+            (self.pool_write, "to_pool", soon_job.conv.pool_base),
+        ):
+            m.d.comb += port.data.eq(Mux(high_part, high_bytes, low_bytes))
+            m.d.sync += port.enable.eq(0)
+            with m.If(soon.valid & soon.result):
+                m.d.sync += [port.enable.eq(soon_job.conv[chosen]), port.address.eq(base + soon.index)]
+            with m.Elif(now.valid & now.result & now_job.setup.wide):
+                m.d.sync += [
+                    port.enable.eq(now_job.conv[chosen]),
+                    port.address.eq(port.address + low_words),
+                    high_part.eq(1),
+                ]
 
 
 class Compute(wiring.Component):
@@ -84,24 +309,18 @@ class Compute(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, d = self.config, self.config.derived
-        m.submodules.activation_buffer = activation_buffer = BeatToWord(config, config.activation_depth)
-        m.submodules.weight_buffer = weight_buffer = DualPort(8 * d.beat_bytes, config.weight_depth)
-        residual_buffers = [BeatToWord(config, config.residual_depth) for _ in range(d.planes)]
-        m.submodules.parameters = parameters = Parameters(config)
-        m.submodules.taps = taps = Raster()
+        m.submodules.weights = weights = Weights(config)
+        m.submodules.taps = taps = Taps()
         m.submodules.window = window = Slots(max(d.weight_block_beats, ACCUMULATE_LATENCY))
-        m.submodules.array = array = Array(config)
-        m.submodules.accumulator = accumulator = Accumulator(config)
-        wiring.connect(m, wiring.flipped(self.activation_write), activation_buffer.write)
-        wiring.connect(m, wiring.flipped(self.weight_write), weight_buffer.write)
-        for plane, buffer in enumerate(residual_buffers):
-            m.submodules[f"residual_buffer_{plane}"] = buffer
-            here = self.residual_write.plane == plane if d.planes > 1 else 1
-            m.d.comb += [
-                buffer.write.enable.eq(self.residual_write.enable & here),
-                buffer.write.address.eq(self.residual_write.address),
-                buffer.write.data.eq(self.residual_write.data),
-            ]
+        m.submodules.pipeline = pipeline = Pipeline(config)
+        for source, sink in (
+            (wiring.flipped(self.activation_write), pipeline.activation_write),
+            (wiring.flipped(self.residual_write), pipeline.residual_write),
+            (wiring.flipped(self.weight_write), weights.write),
+            (pipeline.output_write, wiring.flipped(self.output_write)),
+            (pipeline.pool_write, wiring.flipped(self.pool_write)),
+        ):
+            wiring.connect(m, source, sink)
 
         # Front: what stands at the queue's head, and what was taken from it.
         next_setup, next_conv = data.View(_SETUP, self.instruction), data.View(_CONV, self.instruction)
@@ -134,130 +353,71 @@ class Compute(wiring.Component):
         with m.If(start_conv):
             m.d.sync += conv.eq(next_conv)
 
-        # Its pixels are known two cycles after the start, before the earliest first pass.
+        # How many pixels it has is known two cycles after the start, before the earliest first pass.
+        started = Signal(2)
         pixels = Signal(24)
-        fresh = Signal(2)
-        too_many, cancel = Signal(), Signal()
-        m.d.sync += [pixels.eq(conv.out_rows * conv.out_columns), fresh.eq(Cat(start_conv, fresh))]
-        m.d.comb += [too_many.eq(pixels > config.partial_sum_depth), cancel.eq(fresh[1] & too_many)]
-
-        illegal = Signal()
-        m.d.comb += illegal.eq((self.valid & self.ready & ~legal_setup & ~legal_conv) | cancel)
+        too_many, cancel, illegal = Signal(), Signal(), Signal()
+        m.d.sync += [started.eq(Cat(start_conv, started)), pixels.eq(conv.out_rows * conv.out_columns)]
+        m.d.comb += [
+            too_many.eq(pixels > config.partial_sum_depth),
+            cancel.eq(started[1] & too_many),
+            illegal.eq((self.valid & self.ready & ~legal_setup & ~legal_conv) | cancel),
+        ]
         m.d.sync += self.illegal.eq(illegal)
         with m.If(illegal):
             m.d.sync += stopped.eq(1)
 
-        # A pass begins in the cycle after `begin`: the first of the CONV that waits, or one more.
-        prepared = Signal()  # parameters and first weights are there
-        begin_first, begin_next, begin = Signal(), Signal(), Signal()
+        # A pass begins in the cycle after `begin`: the first one of the CONV in prepare, or one more of it.
+        begin_first, begin = Signal(), Signal()
+        waiting, prepared = Signal(), Signal()  # for the first pass: of the CONV in prepare; nothing more is missing
         pass_first, pass_last = Signal(), Signal()
+        swap, vacate = Signal(SWAP_DELAY + 1), Signal(SWAP_DELAY + 1)
         m.d.comb += [
             begin_first.eq(prepared & ~too_many & (~window.busy | (window.end & pass_last))),
-            begin_next.eq(window.end & ~pass_last),
-            begin.eq(begin_first | begin_next),
+            begin.eq(begin_first | (window.end & ~pass_last)),
+            pipeline.swap.eq(swap[-1]),
         ]
+        m.d.sync += [swap.eq(Cat(begin, swap)), vacate.eq(Cat(begin & taps.last, vacate))]
+        with m.If(begin):
+            m.d.sync += [pass_first.eq(taps.first), pass_last.eq(taps.last)]
+        with m.If(start_conv):
+            m.d.sync += [occupied.eq(1), waiting.eq(1)]
+        with m.If(vacate[-1] | cancel):
+            m.d.sync += occupied.eq(0)
+        with m.If(waiting & weights.last_read):
+            m.d.sync += prepared.eq(1)
+        with m.If(begin_first | cancel):
+            m.d.sync += [waiting.eq(0), prepared.eq(0)]
 
-        # Taps of the CONV in prepare: the one whose pass begins next.
-        first_tap, last_tap = Signal(), Signal()
-        group_address, groups_left = Signal(16), Signal(12)
-        next_group = Signal(16)
+        # Prepare: taps, parameters and weights of the passes that begin next.
         m.d.comb += [
-            last_tap.eq(taps.last & (groups_left == 0)),
-            next_group.eq(group_address + conv.group_step),
             taps.steps.rows.eq(setup.kernel_rows),
             taps.steps.columns.eq(setup.kernel_columns),
             taps.steps.row_address.eq(setup.tap_row_step),
             taps.steps.column_address.eq(setup.dilation_columns),
             taps.steps.row_distance.eq(setup.dilation_rows),
             taps.steps.column_distance.eq(setup.dilation_columns),
-            taps.load.eq(start_conv | (begin & taps.last & ~last_tap)),
-            taps.step.eq(begin & ~taps.last),
+            taps.start.address.eq(conv.activation_base),
+            taps.start.row.eq(conv.row_offset),
+            taps.start.column.eq(conv.column_offset),
+            taps.groups.eq(conv.input_groups),
+            taps.group_step.eq(conv.group_step),
+            taps.load.eq(started[0]),
+            taps.step.eq(begin),
+            weights.start.eq(start_conv),
+            weights.base.eq(next_conv.weight_base),
+            weights.with_parameters.eq(next_conv.first),
+            weights.more.eq(begin & ~taps.last),
+            weights.stop.eq(cancel),
+            pipeline.weights.eq(weights.beat),
+            pipeline.shift.eq(weights.shift),
+            pipeline.parameters.eq(weights.sets),
         ]
-        with m.If(occupied):
-            m.d.comb += [
-                taps.start.address.eq(next_group),
-                taps.start.row.eq(conv.row_offset),
-                taps.start.column.eq(conv.column_offset),
-            ]
-        with m.Else():
-            m.d.comb += [
-                taps.start.address.eq(next_conv.activation_base),
-                taps.start.row.eq(next_conv.row_offset),
-                taps.start.column.eq(next_conv.column_offset),
-            ]
-        with m.If(start_conv):
-            m.d.sync += [
-                first_tap.eq(1),
-                group_address.eq(next_conv.activation_base),
-                groups_left.eq(next_conv.input_groups - 1),
-            ]
-        with m.Elif(begin):
-            m.d.sync += [first_tap.eq(0), pass_first.eq(first_tap), pass_last.eq(last_tap)]
-            with m.If(taps.last):
-                m.d.sync += [group_address.eq(next_group), groups_left.eq(groups_left - 1)]
 
-        # Weights and parameters of the CONV in prepare, a beat a cycle.
-        weight_address = Signal(exact_log2(config.weight_depth))
-        beats_left = Signal(range(d.parameter_beats + d.weight_block_beats + 1))
-        parameter_set = Signal()
-        waiting = Signal()  # no pass has begun
-        reading, reading_parameters = Signal(), Signal()
-        swap, vacate = Signal(SWAP_DELAY + 1), Signal(SWAP_DELAY + 1)
-        m.d.comb += [
-            reading.eq(beats_left != 0),
-            reading_parameters.eq(beats_left > d.weight_block_beats),
-            weight_buffer.read_address.eq(weight_address),
-            parameters.set.eq(parameter_set),
-            parameters.beat.eq(weight_buffer.read_data),
-            array.weights.eq(weight_buffer.read_data),
-            array.swap.eq(swap[-1]),
-        ]
-        m.d.sync += [
-            swap.eq(Cat(begin, swap)),
-            vacate.eq(Cat(begin & last_tap, vacate)),
-            array.shift.eq(reading & ~reading_parameters),
-            parameters.write.eq(reading_parameters),
-            parameters.index.eq(Mux(fresh[0], 0, parameters.index + 1)),
-        ]
-        with m.If(reading):
-            m.d.sync += [weight_address.eq(weight_address + 1), beats_left.eq(beats_left - 1)]
-        with m.If(waiting & (beats_left == 1)):
-            m.d.sync += prepared.eq(1)
-        with m.If(vacate[-1] | cancel):
-            m.d.sync += occupied.eq(0)
-        with m.If(start_conv):
-            m.d.sync += [
-                occupied.eq(1),
-                waiting.eq(1),
-                weight_address.eq(next_conv.weight_base),
-                beats_left.eq(d.weight_block_beats + Mux(next_conv.first, d.parameter_beats, 0)),
-                parameter_set.eq(parameter_set ^ next_conv.first),
-            ]
-        with m.If(begin & ~last_tap):
-            m.d.sync += beats_left.eq(d.weight_block_beats)
-        with m.If(begin_first | cancel):
-            m.d.sync += [waiting.eq(0), prepared.eq(0)]
-        with m.If(cancel):
-            m.d.sync += beats_left.eq(0)
-
-        # Passes: the pixels of a tile.  The two CONVs that can be in flight keep their settings to their end.
+        # Passes.  The two CONVs that can be in flight keep what their pixels need, each in its place, to their end.
         jobs = Signal(data.ArrayLayout(_job(config), 2))
         present = Signal()
-        stages = [Signal(_pixel(config), name=f"pixel_{i}") for i in range(_RESULT + 2)]
-        stage_jobs = [jobs[stage.job] for stage in stages]
-        index = Signal.like(stages[0].index)
-        with m.If(begin_first):
-            m.d.sync += present.eq(~present)
-            with m.Switch(present):
-                for which in range(2):
-                    with m.Case(1 - which):
-                        job = jobs[which]
-                        m.d.sync += [
-                            job.setup.eq(setup),
-                            job.conv.eq(conv),
-                            job.set.eq(parameter_set),
-                            job.pixels.eq(pixels),
-                        ]
+        index = Signal.like(pipeline.pixel.index)
         m.d.comb += [
             window.steps.rows.eq(conv.out_rows),
             window.steps.columns.eq(conv.out_columns),
@@ -267,97 +427,36 @@ class Compute(wiring.Component):
             window.steps.column_distance.eq(setup.stride_columns),
             window.load.eq(begin),
             window.start.eq(taps.point),
-            window.slow.eq(last_tap & conv.last & setup.wide),
+            window.slow.eq(taps.last & conv.last & setup.wide),
             window.minimum.eq(window.longest),
-            stages[0].valid.eq(window.valid),
-            stages[0].job.eq(present),
-            stages[0].index.eq(index),
-            stages[0].first.eq(pass_first & stage_jobs[0].conv.first),
-            stages[0].result.eq(pass_last & stage_jobs[0].conv.last),
-            stages[0].end.eq(window.end & pass_last),
+            pipeline.jobs.eq(jobs),
+            pipeline.point.eq(window.point),
+            pipeline.pixel.valid.eq(window.valid),
+            pipeline.pixel.job.eq(present),
+            pipeline.pixel.index.eq(index),
+            pipeline.pixel.first.eq(pass_first & jobs[present].conv.first),
+            pipeline.pixel.result.eq(pass_last & jobs[present].conv.last),
+            pipeline.pixel.end.eq(window.end & pass_last),
         ]
         with m.If(begin):
             m.d.sync += index.eq(0)
         with m.Elif(window.valid):
             m.d.sync += index.eq(index + 1)
-        for before, after in zip(stages, stages[1:], strict=False):
-            m.d.sync += after.eq(before)
-
-        # The way of a pixel.
-        inside = Signal()
-        m.d.comb += activation_buffer.read_address.eq(window.point.address)
-        m.d.sync += inside.eq(
-            (window.point.row < stage_jobs[0].conv.in_rows) & (window.point.column < stage_jobs[0].setup.in_columns)
-        )
-        settings = stage_jobs[_WORD].setup
-        for lane in range(config.ic_lanes):
-            byte = activation_buffer.read_data.word_select(lane, 8)
-            extended = Cat(byte, byte[7] & settings.input_signed)
-            m.d.sync += array.activations[lane].eq(Mux(inside, extended, settings.pad_value[: d.lane_bits]))
-
-        for buffer in residual_buffers:
-            before = _RESIDUAL_ADDRESS - 1
-            address = Signal.like(buffer.read_address)
-            m.d.sync += address.eq(stage_jobs[before].conv.residual_base + stages[before].index)
-            m.d.comb += buffer.read_address.eq(address)
-        pixel, job = stages[_RESIDUAL], stage_jobs[_RESIDUAL]
-        residual = Cat(buffer.read_data for buffer in residual_buffers)
-        m.d.comb += [
-            accumulator.pixel.eq(pixel.index),
-            accumulator.first.eq(pixel.first),
-            accumulator.keep.eq(pixel.valid & ~pixel.result),
-            accumulator.set.eq(job.set),
-            accumulator.residual_signed.eq(job.setup.residual_signed),
-            accumulator.residual.eq(Mux(job.conv.residual, residual, 0)),
-            accumulator.sums.eq(array.sums),
-            accumulator.parameters.eq(parameters.sets),
-        ]
-
-        results, high_bytes = [], []
-        bounds = stage_jobs[_RESULT - 1].setup
-        shifts = parameters.sets[stage_jobs[_TOTALS].set]
-        for lane in range(config.oc_lanes):
-            m.submodules[f"requantize_{lane}"] = requantize = Requantize(config.acc_bits)
-            m.d.comb += [
-                requantize.value.eq(accumulator.totals[lane]),
-                requantize.shift.eq(shifts[lane].shift.as_signed()),
-                requantize.low.eq(bounds.low),
-                requantize.high.eq(bounds.high),
-            ]
-            high_byte = Signal(8, name=f"high_byte_{lane}")
-            m.d.sync += high_byte.eq(requantize.result[8:])
-            results.append(requantize.result[:8])
-            high_bytes.append(high_byte)
-
-        # Results: a word each, and of a wide one the high bytes in the cycle after.
-        soon, present_result = stages[_RESULT - 1], stages[_RESULT]
-        job, job_present = stage_jobs[_RESULT - 1], stage_jobs[_RESULT]
-        high_part = Signal()
-        part_bits = exact_log2(d.words_per_beat)
-        low_words = ((job_present.pixels + d.words_per_beat - 1) >> part_bits) << part_bits
-        m.d.sync += high_part.eq(0)
-        for port, chosen, chosen_present, base in (
-            (self.output_write, job.conv.to_output, job_present.conv.to_output, job.conv.output_base),
-            (self.pool_write, job.conv.to_pool, job_present.conv.to_pool, job.conv.pool_base),
-        ):
-            m.d.comb += port.data.eq(Mux(high_part, Cat(high_bytes), Cat(results)))
-            m.d.sync += port.enable.eq(0)
-            with m.If(soon.valid & soon.result):
-                m.d.sync += [port.enable.eq(chosen), port.address.eq(base + soon.index)]
-            with m.Elif(present_result.valid & present_result.result & job_present.setup.wide):
-                m.d.sync += [
-                    port.enable.eq(chosen_present),
-                    port.address.eq(port.address + low_words),
-                    high_part.eq(1),
-                ]
+        with m.If(begin_first):
+            m.d.sync += present.eq(~present)
+            for which in range(2):
+                with m.If(present != which):
+                    job = jobs[which]
+                    m.d.sync += [job.setup.eq(setup), job.conv.eq(conv), job.set.eq(weights.set), job.pixels.eq(pixels)]
 
         # The end.
-        setup_done, conv_done = Signal(), Signal()
-        m.d.sync += setup_done.eq(start_setup)
-        m.d.comb += [
-            conv_done.eq(stages[-1].end),
-            self.done.eq(setup_done | conv_done),
-            self.signal.eq(Mux(conv_done, stage_jobs[-1].conv.signal, 0)),
+        setup_done = Signal()
+        m.d.sync += [
+            setup_done.eq(start_setup),
+            self.in_flight.eq(self.in_flight + (start_setup | start_conv) - setup_done - pipeline.end - cancel),
         ]
-        m.d.sync += self.in_flight.eq(self.in_flight + (start_setup | start_conv) - setup_done - conv_done - cancel)
+        m.d.comb += [
+            self.done.eq(setup_done | pipeline.end),
+            self.signal.eq(Mux(pipeline.end, pipeline.signal, 0)),
+        ]
         return m

@@ -26,6 +26,11 @@ def write_port(depth: int, width: int, planes: int = 1) -> wiring.Signature:
     return wiring.Signature(members)
 
 
+def round_up(value: Value, unit: int) -> Value:
+    """The next multiple of `unit`, a power of two."""
+    return ((value + unit - 1) >> exact_log2(unit)) << exact_log2(unit)
+
+
 def _kept(m: Module, value: Value) -> Value:
     """A value of the cycle before, which may be 0 bits wide."""
     if len(value) == 0:
@@ -110,7 +115,9 @@ class BeatToWord(wiring.Component):
                 bank.read_address.eq(self.read_address[split_read:]),
             ]
         everything = Cat(bank.read_data for bank in banks)
-        m.d.comb += self.read_data.eq(everything.word_select(_kept(m, self.read_address[:split_read]), 8 * d.word_bytes))
+        m.d.comb += self.read_data.eq(
+            everything.word_select(_kept(m, self.read_address[:split_read]), 8 * d.word_bytes)
+        )
         return m
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode, PoolKind
 from hw.contract.timing import AVERAGE_LATENCY, POOL_LATENCY
 from hw.gateware.decode import INSTRUCTION_BITS, fields
-from hw.gateware.memory import DualPort, write_port
+from hw.gateware.memory import DualPort, round_up, write_port
 from hw.gateware.requantize import BOUND_BITS, REQUANTIZE_LATENCY, Requantize
 from hw.gateware.window import Raster, Slots
 
@@ -117,6 +118,10 @@ class Average(wiring.Component):
         return m
 
 
+if (_TOTAL + 1, _TOTAL + Average.LATENCY + 1) != (POOL_LATENCY, AVERAGE_LATENCY):
+    raise AssertionError("the pipeline is not the one of hw/contract/timing.py")
+
+
 class Pool(wiring.Component):
     """The pool unit, its pool buffer included.
 
@@ -216,7 +221,7 @@ class Pool(wiring.Component):
             stages[0].first.eq(window.valid & window.first),
             stages[0].last.eq(window.valid & window.last),
         ]
-        for before, after in zip(stages, stages[1:], strict=False):
+        for before, after in pairwise(stages):
             m.d.sync += after.eq(before)
         average_kind = Signal()
         m.d.comb += average_kind.eq(kept.kind == PoolKind.AVERAGE)
@@ -259,8 +264,7 @@ class Pool(wiring.Component):
         next_address = Signal.like(port.address)
         high_part = Signal()
         size = Signal(24)
-        part_bits = exact_log2(d.words_per_beat)
-        low_words = ((size + d.words_per_beat - 1) >> part_bits) << part_bits
+        low_words = round_up(size, d.words_per_beat)
         low_bytes = Cat(results[lane][:8] for lane in range(lanes))
         high_bytes = Cat(results[lane][8:] for lane in range(lanes))
         m.d.sync += [

@@ -70,9 +70,7 @@ class Requantize(wiring.Component):
         m.d.comb += fits.eq(quotient == quotient[: BOUND_BITS + 1].as_signed())
         m.d.sync += [
             up.eq(value[0] & (below | value[1])),
-            saturated.eq(
-                Mux(fits, quotient, Mux(quotient[-1], -(1 << BOUND_BITS), (1 << BOUND_BITS) - 1))
-            ),
+            saturated.eq(Mux(fits, quotient, Mux(quotient[-1], -(1 << BOUND_BITS), (1 << BOUND_BITS) - 1))),
         ]
         rounded = Signal(signed(BOUND_BITS + 2))
         m.d.sync += rounded.eq(saturated + up.as_unsigned())

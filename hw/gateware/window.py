@@ -87,6 +87,58 @@ class Raster(wiring.Component):
         return m
 
 
+class Taps(wiring.Component):
+    """Walks over the taps of a kernel, once for each of a number of input groups.
+
+    Parameters: none.
+    Members:
+        load (in): the next cycle shows the first tap of group 0, `start` (in).  groups (in): how many, at least 1.
+        steps, group_step (in): the kernel; words from group to group; stable from `load` to the last tap.
+        step (in): the next cycle shows the next tap; no matter after the last.
+        point (out): the first pixel of the present tap.  first, last (out): of all.
+    Protocol: none; obeys every cycle.
+    Latency: one cycle; a tap a cycle.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            {
+                "steps": In(STEPS),
+                "load": In(1),
+                "start": In(POINT),
+                "groups": In(12),
+                "group_step": In(16),
+                "step": In(1),
+                "point": Out(POINT),
+                "first": Out(1),
+                "last": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.raster = raster = Raster()
+        group, next_group = Signal(POINT), Signal(POINT)
+        groups_left = Signal(12)
+        m.d.comb += [
+            next_group.eq(group),
+            next_group.address.eq(group.address + self.group_step),
+            raster.steps.eq(self.steps),
+            raster.load.eq(self.load | (self.step & raster.last)),
+            raster.start.eq(Mux(self.load, self.start, next_group)),
+            raster.step.eq(self.step),
+            self.point.eq(raster.point),
+            self.last.eq(raster.last & (groups_left == 0)),
+        ]
+        with m.If(self.load):
+            m.d.sync += [group.eq(self.start), groups_left.eq(self.groups - 1), self.first.eq(1)]
+        with m.Elif(self.step):
+            m.d.sync += self.first.eq(0)
+            with m.If(raster.last):
+                m.d.sync += [group.eq(next_group), groups_left.eq(groups_left - 1)]
+        return m
+
+
 class Slots(wiring.Component):
     """Walks a raster in a slot of time: a point a cycle (or two), then nothing until the slot is long enough.
 

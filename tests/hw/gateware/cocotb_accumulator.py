@@ -25,17 +25,19 @@ def packed(values: list[int], bits: int) -> int:
 def some_parameters(rng: random.Random, config: AcceleratorConfig) -> list[tuple[int, int, int]]:
     """Bias, shift and residual shift of each lane."""
     half = 1 << config.acc_bits - 1
-    return [
-        (rng.choice([0, -1, half - 1, -half, rng.randrange(-half, half)]), rng.randint(-15, 48), rng.randrange(config.acc_bits))
-        for _ in range(config.oc_lanes)
-    ]  # fmt: skip
+    biases = [0, -1, half - 1, -half, rng.randrange(-half, half)]
+    return [(rng.choice(biases), rng.randint(-15, 48), rng.randrange(config.acc_bits)) for _ in range(config.oc_lanes)]
 
 
 def set_bits(config: AcceleratorConfig, lanes: list[tuple[int, int, int]]) -> int:
     """A set of parameters as `Parameters.sets` packs it."""
-    bits = config.acc_bits, SHIFT_BITS, (config.acc_bits - 1).bit_length()
-    fields = [packed([bias], bits[0]) | packed([shift], bits[1]) << bits[0] | by << bits[0] + bits[1] for bias, shift, by in lanes]
-    return packed(fields, sum(bits))
+    widths = config.acc_bits, SHIFT_BITS, (config.acc_bits - 1).bit_length()
+    places = 0, widths[0], widths[0] + widths[1]
+    fields = [
+        sum(packed([value], width) << place for value, width, place in zip(lane, widths, places, strict=True))
+        for lane in lanes
+    ]
+    return packed(fields, sum(widths))
 
 
 @cocotb.test()

@@ -10,9 +10,8 @@ from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 
 POINT = (("address", 16), ("row", 18), ("column", 18))
-STEPS = (
-    ("rows", 12), ("columns", 12), ("row_address", 16), ("column_address", 16), ("row_distance", 6), ("column_distance", 6)
-)  # fmt: skip
+ADDED = (("row_address", 16), ("column_address", 16), ("row_distance", 6), ("column_distance", 6))
+STEPS = (("rows", 12), ("columns", 12), *ADDED)
 
 
 def packed(layout: tuple[tuple[str, int], ...], values: dict[str, int]) -> int:
@@ -28,7 +27,12 @@ def some_slot(rng: random.Random) -> dict[str, int]:
     steps = {name: rng.getrandbits(bits) for name, bits in STEPS}
     steps["rows"], steps["columns"] = rng.randint(1, 6), rng.randint(1, 6)
     start = {name: rng.getrandbits(bits) for name, bits in POINT}
-    return {"steps": steps, "start": start, "slow": rng.getrandbits(1), "minimum": rng.randint(1, settings()["longest"])}
+    return {
+        "steps": steps,
+        "start": start,
+        "slow": rng.getrandbits(1),
+        "minimum": rng.randint(1, settings()["longest"]),
+    }
 
 
 def expected_slot(steps: dict[str, int], start: dict[str, int], slow: int, minimum: int) -> list[tuple[object, object]]:
