@@ -30,6 +30,8 @@ from sim.memory import Memory
 Result = dict[str, Any]
 CHECK_IMAGES = 8
 """Calibration images on which the imported graph is held against the original file."""
+LAYER_IMAGES = 100
+"""Images over which the errors of layers are taken; accuracy is taken over all."""
 SHOWN_IMAGES = 16
 """Images whose answers are kept for the report."""
 
@@ -82,10 +84,10 @@ def compare_files(
     integers = qdq.load(quantized)
     images, labels = load_images(images_path, graph, labels=None)
     with reporter.stage(f"compare fixed with float on {len(images)} images"):
-        tensors = compare_layers(integers, graph, images, progress=reporter.step)
+        tensors = compare_layers(integers, graph, images[:LAYER_IMAGES], progress=reporter.step)
         result = accuracy(integers, graph, images, labels, progress=reporter.step)
     return {
-        "images": len(images),
+        "images": min(len(images), LAYER_IMAGES),
         "tensors": [asdict(t) for t in tensors],
         "accuracy": {
             "images": len(images),
