@@ -100,7 +100,7 @@ async def illegal_opcodes(dut):
         c.set(run=1, block=0, length=8, request__ready=1)
         c.set(**{f"queues__{unit}__ready": 1 for unit in Unit})
         good = rng.randrange(3)
-        program = random_program(rng, good) + [rng.getrandbits(252) << 4 | opcode if opcode else 0]
+        program = [*random_program(rng, good), rng.getrandbits(252) << 4 | opcode if opcode else 0]
         await c.step(3)
         for word in program:
             for number in range(BEATS):

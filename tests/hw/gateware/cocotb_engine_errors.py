@@ -1,0 +1,312 @@
+"""What test_engine_errors.py runs: programs that go wrong, on a memory of cocotbext-axi."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import RisingEdge
+from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiSlave
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Instruction, Opcode, Source, Unit, instruction
+from hw.contract.registers import BY_NAME, STATUS_BUSY, STATUS_DONE, STATUS_ERROR, ErrorCause
+from tests.hw.gateware.helpers.build import settings
+
+CONFIG: AcceleratorConfig = settings()["config"]
+BASE, SIZE = 0x5A000, 0x4000
+PROGRAM, DATA, RESULT = 0x100, 0x1000, 0x2000
+COUNTERS = [name for name in BY_NAME if name.startswith(("BUSY", "STALL", "BYTES", "CYCLES"))]
+
+
+def load(address: int = DATA, wait: int = 0, signal: int = 0, **values: int) -> Instruction:
+    return instruction(
+        Opcode.LOAD, wait=wait, signal=signal, address=address, **{"beats": 40, "rows": 2, "pitch": 256, **values}
+    )
+
+
+def store(address: int = RESULT, wait: int = 0, signal: int = 0, **values: int) -> Instruction:
+    return instruction(
+        Opcode.STORE, wait=wait, signal=signal, address=address, source=Source.OUTPUT,
+        **{"words": 20, "rows": 3, "row_pitch": 128, "source_pitch": 20, "planes": 1, **values},
+    )  # fmt: skip
+
+
+TO_STORE, FROM_LOAD = 1 << Unit.STORE, 1 << Unit.LOAD
+GOOD = [load(), load(signal=TO_STORE), store(wait=FROM_LOAD), store(RESULT + 0x400), load(), store(RESULT + 0x800)]
+GOOD = GOOD + GOOD
+
+
+@dataclass
+class Memory:
+    """The target of cocotbext-axi's bus model; raises, so that it answers with an error, in the ranges given."""
+
+    content: bytearray = field(default_factory=lambda: bytearray(SIZE))
+    bad_reads: range = range(0)
+    bad_writes: range = range(0)
+
+    async def read(self, address: int, length: int) -> bytes:
+        offset = address - BASE
+        if offset in self.bad_reads:
+            raise ValueError("made to fail")
+        assert 0 <= offset <= SIZE - length, hex(address)
+        return bytes(self.content[offset : offset + length])
+
+    async def write(self, address: int, data: bytes) -> None:
+        offset = address - BASE
+        if offset in self.bad_writes:
+            raise ValueError("made to fail")
+        assert 0 <= offset <= SIZE - len(data), hex(address)
+        self.content[offset : offset + len(data)] = data
+
+
+class Bench:
+    """The engine between its registers' master and a memory."""
+
+    def __init__(self, dut) -> None:
+        self.dut = dut
+        self.rng = random.Random(cocotb.RANDOM_SEED)
+        self.memory = Memory()
+        self.traffic = {"ar": 0, "r": 0, "aw": 0, "w": 0, "b": 0}
+        cocotb.start_soon(Clock(dut.clk, 10, "ns").start())
+        self.registers = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "s_axil_"), dut.clk, dut.rst)
+        self.bus = AxiSlave(AxiBus.from_prefix(dut, "m_axi_"), dut.clk, dut.rst, target=self.memory)
+
+    async def begin(self) -> None:
+        self.dut.rst.value = 1
+        for _ in range(3):
+            await RisingEdge(self.dut.clk)
+        self.dut.rst.value = 0
+        await RisingEdge(self.dut.clk)
+        cocotb.start_soon(self.watch())
+        await self.write("WINDOW_BASE", BASE)
+        await self.write("WINDOW_LIMIT", SIZE)
+
+    async def watch(self) -> None:
+        """Count what was transferred on every channel of the memory port: bursts, by their ends."""
+        dut = self.dut
+        while True:
+            await RisingEdge(dut.clk)
+            for channel in self.traffic:
+                valid, ready = getattr(dut, f"m_axi__{channel}valid"), getattr(dut, f"m_axi__{channel}ready")
+                ends = channel not in "rw" or int(getattr(dut, f"m_axi__{channel}last").value)
+                self.traffic[channel] += bool(int(valid.value) and int(ready.value) and ends)
+
+    def stall(self, rate: float) -> None:
+        def coins():
+            while True:
+                yield self.rng.random() < rate
+
+        write, read = self.bus.write_if, self.bus.read_if
+        for channel in (write.aw_channel, write.w_channel, write.b_channel, read.ar_channel, read.r_channel):
+            channel.set_pause_generator(coins() if rate else None)
+            channel.pause = False
+
+    async def read(self, name: str) -> int:
+        return int.from_bytes((await self.registers.read(BY_NAME[name].offset, 4)).data, "little")
+
+    async def write(self, name: str, value: int) -> None:
+        await self.registers.write(BY_NAME[name].offset, value.to_bytes(4, "little"))
+
+    async def start(self, program: list[Instruction | bytes], base: int = PROGRAM) -> None:
+        code = b"".join(i if isinstance(i, bytes) else i.encode() for i in program)
+        if base < SIZE:
+            self.memory.content[base : base + len(code)] = code
+        await self.write("PROGRAM_BASE", base)
+        await self.write("PROGRAM_LENGTH", len(program))
+        await self.write("CONTROL", 1)
+
+    async def end(self) -> int:
+        """Wait for the run's end; STATUS.  Nothing is then under way on the memory port, nor begins."""
+        for _ in range(5000):
+            if not (status := await self.read("STATUS")) & STATUS_BUSY:
+                break
+        else:
+            raise AssertionError("the run does not end")
+        traffic = dict(self.traffic)
+        assert traffic["ar"] == traffic["r"] and traffic["aw"] == traffic["w"] == traffic["b"], traffic
+        for _ in range(200):
+            await RisingEdge(self.dut.clk)
+            assert not int(self.dut.m_axi__arvalid.value) and not int(self.dut.m_axi__awvalid.value)
+            assert not int(self.dut.m_axi__wvalid.value)
+        assert self.traffic == traffic
+        return status
+
+    async def error(self) -> tuple[ErrorCause, int]:
+        return ErrorCause(await self.read("ERROR_CAUSE")), await self.read("ERROR_ADDRESS")
+
+    async def good_run(self) -> dict[str, int]:
+        """A run without stalls that ends well; its counters."""
+        self.stall(0)
+        self.memory.bad_reads = self.memory.bad_writes = range(0)
+        self.memory.content[RESULT:] = bytes([0xA5]) * (SIZE - RESULT)
+        await self.start(GOOD)
+        assert await self.end() == STATUS_DONE
+        assert await self.error() == (ErrorCause.NONE, 0)
+        expected = bytearray([0xA5]) * (SIZE - RESULT)
+        for start in (0, 0x400, 0x800):
+            for row in range(3):
+                at = start + 128 * row
+                expected[at : at + 80] = bytes(80)
+        assert self.memory.content[RESULT:] == expected
+        return {name: await self.read(name) for name in COUNTERS}
+
+    async def reset(self) -> None:
+        await self.write("CONTROL", 2)
+        assert await self.read("STATUS") == 0
+        assert await self.error() == (ErrorCause.NONE, 0)
+        assert await self.read("INTERRUPT") == 0
+
+
+async def goes_wrong(
+    bench: Bench, program: list[Instruction | bytes], cause: ErrorCause, address: int, **where
+) -> None:
+    """A run, with stalls and without, that stops with an error; then a reset and a good run."""
+    usual = await bench.good_run()
+    assert usual["BYTES_READ"] == 6 * 80 * 4 + 32 * len(GOOD)
+    assert usual["BYTES_WRITTEN"] == 6 * 60 * 4
+    for rate in (0, 0.5):
+        bench.stall(rate)
+        vars(bench.memory).update({k: v for k, v in where.items() if k.startswith("bad")})
+        await bench.start(program, where.get("base", PROGRAM))
+        status = await bench.end()
+        found = await bench.error()
+        assert (status, *found) == (STATUS_ERROR, cause, address), (status, found[0], hex(found[1]))
+        await bench.write("CONTROL", 1)  # no start without a reset
+        assert await bench.read("STATUS") == STATUS_ERROR
+        await bench.reset()
+        assert await bench.good_run() == usual
+
+
+@cocotb.test()
+async def read_bus(dut):
+    bench = Bench(dut)
+    await bench.begin()
+    program = [*GOOD[:3], load(DATA + 0x800), *GOOD[:6]]
+    # The third burst of its second row: 16 beats each.
+    where = DATA + 0x800 + 256 + 2 * 64
+    bad = range(where + 12, where + 16)
+    await goes_wrong(bench, program, ErrorCause.READ_BUS, BASE + where, bad_reads=bad)
+
+
+@cocotb.test()
+async def read_bus_of_an_instruction(dut):
+    bench = Bench(dut)
+    await bench.begin()
+    bad = range(PROGRAM + 9 * 32, PROGRAM + 10 * 32)
+    await goes_wrong(bench, GOOD, ErrorCause.READ_BUS, BASE + PROGRAM + 256, bad_reads=bad)
+
+
+@cocotb.test()
+async def write_bus(dut):
+    bench = Bench(dut)
+    await bench.begin()
+    where = RESULT + 0x400 + 128
+    await goes_wrong(bench, GOOD, ErrorCause.WRITE_BUS, BASE + where, bad_writes=range(where + 8, where + 12))
+
+
+@cocotb.test()
+async def illegal_instructions(dut):
+    bench = Bench(dut)
+    await bench.begin()
+    setup = {"kernel_rows": 1, "kernel_columns": 1}
+    pool = {"kernel_rows": 0, "kernel_columns": 1, "out_rows": 1, "out_columns": 1}
+    for wrong in (
+        bytes(32),
+        bytes([6, *range(31)]),
+        load(target=3),
+        store(planes=CONFIG.derived.planes + 1),
+        instruction(Opcode.SETUP, mode=1, **setup),
+        instruction(Opcode.POOL, **pool),
+    ):
+        await goes_wrong(bench, [*GOOD[:5], wrong, *GOOD], ErrorCause.ILLEGAL_INSTRUCTION, 5)
+
+
+@cocotb.test()
+async def outside_window(dut):
+    bench = Bench(dut)
+    await bench.begin()
+    inside = load(SIZE - 160 - 256)
+    cause = ErrorCause.OUTSIDE_WINDOW
+    await goes_wrong(bench, [inside, load(SIZE - 80), *GOOD], cause, BASE + SIZE)
+    await goes_wrong(bench, [inside, load(SIZE - 160), *GOOD], cause, BASE + SIZE + 96)
+    await goes_wrong(bench, [*GOOD[:4], store(0xFFFFF000), *GOOD], cause, BASE - 0x1000)
+    await goes_wrong(bench, GOOD, cause, BASE + SIZE, base=SIZE)
+    crossing = SIZE - 256  # the first block of instructions is inside, the second is not
+    await goes_wrong(bench, GOOD, cause, BASE + SIZE, base=crossing)
+
+
+@cocotb.test()
+async def start_while_busy(dut):
+    """The run is not disturbed: same counters, done, and then the error."""
+    bench = Bench(dut)
+    await bench.begin()
+    usual = await bench.good_run()
+    for _ in range(2):
+        await bench.start(GOOD)
+        await bench.write("CONTROL", 1)
+        assert await bench.read("STATUS") == STATUS_BUSY
+        assert await bench.end() == STATUS_DONE | STATUS_ERROR
+        assert await bench.error() == (ErrorCause.START_WHILE_BUSY, 0)
+        assert {name: await bench.read(name) for name in COUNTERS} == usual
+        assert await bench.read("INTERRUPT") == 3
+        await bench.reset()
+        assert await bench.good_run() == usual
+        await bench.write("INTERRUPT", 3)
+    # An error that stops the run is the one that is recorded.
+    await bench.start([*GOOD, bytes(32)])
+    await bench.write("CONTROL", 1)
+    assert await bench.end() == STATUS_ERROR
+    assert await bench.error() == (ErrorCause.ILLEGAL_INSTRUCTION, len(GOOD))
+
+
+@cocotb.test()
+async def reset_while_busy(dut):
+    """It waits for the bursts under way and leaves nothing behind."""
+    bench = Bench(dut)
+    await bench.begin()
+    usual = await bench.good_run()
+    for number in range(12):
+        bench.stall(0.5 * (number % 2))
+        await bench.start(GOOD)
+        for _ in range(bench.rng.randrange(300)):
+            await RisingEdge(dut.clk)
+        await bench.write("CONTROL", 3)  # a start beside a reset is ignored
+        assert await bench.end() == 0
+        assert await bench.good_run() == usual
+
+
+@cocotb.test()
+async def interrupts(dut):
+    bench = Bench(dut)
+    await bench.begin()
+
+    async def line() -> int:
+        await RisingEdge(dut.clk)
+        return int(dut.interrupt.value)
+
+    for enabled in range(4):
+        await bench.write("INTERRUPT_ENABLE", enabled)
+        for program, raised in ((GOOD, 1), ([bytes(32)], 2)):
+            await bench.start(program)
+            await bench.end()
+            assert await bench.read("INTERRUPT") == raised
+            assert await line() == bool(enabled & raised)
+            await bench.write("INTERRUPT", 3 - raised)
+            assert await bench.read("INTERRUPT") == raised
+            await bench.write("INTERRUPT", raised)
+            assert await bench.read("INTERRUPT") == 0
+            assert await line() == 0
+        await bench.reset()
+
+
+@cocotb.test()
+async def empty_program(dut):
+    bench = Bench(dut)
+    await bench.begin()
+    await bench.start([])
+    assert await bench.end() == STATUS_DONE
+    assert await bench.read("CYCLES") == 2
+    assert await bench.read("BYTES_READ") == 0
