@@ -40,9 +40,9 @@ class Register:
 _FIXED = (
     ("ID", "ro", "0x53504831, the letters SPH1"),
     ("CONFIG_HASH", "ro", "first 32 bits of the configuration's SHA-256"),
-    ("CONTROL", "wo", "bit 0: start (ignored but recorded as an error while busy); bit 1: reset the engine, "
-     "clearing an error; effective once no transfer is under way"),
-    ("STATUS", "ro", "bit 0: busy; bit 1: done (since the last start); bit 2: stopped by an error"),
+    ("CONTROL", "wo", "bit 0: start (ignored while STATUS.error is set; while busy the run goes on and ends with "
+     "error 5); bit 1: reset the engine, clearing an error; effective once no transfer is under way"),
+    ("STATUS", "ro", "bit 0: busy; bit 1: done (since the last start); bit 2: ended with an error"),
     ("INTERRUPT_ENABLE", "rw", "bit 0: interrupt when done; bit 1: interrupt on an error"),
     ("INTERRUPT", "w1c", "bit 0: done; bit 1: error; the interrupt line is high while an enabled bit is set"),
     ("ERROR_CAUSE", "ro", "0 none, 1 read bus error, 2 write bus error, 3 illegal instruction, "
