@@ -38,6 +38,7 @@ class FloatConv:
 
     @property
     def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors it reads."""
         return (self.input,) if self.residual is None else (self.input, self.residual)
 
 
@@ -55,6 +56,7 @@ class FloatPool:
 
     @property
     def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors it reads."""
         return (self.input,)
 
 

@@ -68,6 +68,7 @@ class Conv:
 
     @property
     def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors it reads."""
         return (self.input,) if self.residual is None else (self.input, self.residual)
 
 
@@ -89,6 +90,7 @@ class Pool:
 
     @property
     def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors it reads."""
         return (self.input,)
 
 

@@ -68,6 +68,7 @@ class AcceleratorConfig:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, object]:
+        """Field by field, as JSON values."""
         return dataclasses.asdict(self)
 
     @staticmethod

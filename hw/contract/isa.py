@@ -71,6 +71,8 @@ class Source(IntEnum):
 
 
 class PoolKind(IntEnum):
+    """What a POOL computes."""
+
     MAX = 0
     AVERAGE = 1
 
@@ -86,10 +88,12 @@ class Field:
 
     @property
     def low(self) -> int:
+        """The smallest value it holds."""
         return -(1 << (self.bits - 1)) if self.signed else 0
 
     @property
     def high(self) -> int:
+        """The largest value it holds."""
         return (1 << (self.bits - self.signed)) - 1
 
 
@@ -153,7 +157,11 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         _u("input_groups", 12, "groups of N input channels in this instruction, at least 1"),
         _u("weight_base", 16, "beat address of the parameter block (if first) and the weight blocks after it"),
         _u("residual_base", 16, "residual word of pixel 0; pixel p is at residual_base + p"),
-        _u("output_base", 16, "output word of pixel 0; pixel p at + p; high bytes at + roundup(pixels, words_per_beat) + p"),
+        _u(
+            "output_base",
+            16,
+            "output word of pixel 0; pixel p at + p; high bytes roundup(pixels, words_per_beat) further",
+        ),
         _u("pool_base", 16, "pool buffer word of pixel 0; pixel p at + p"),
         _u("first", 1, "start from the bias (load parameters, then weights); else from the partial sums kept"),
         _u("last", 1, "requantize and write the results; else keep the partial sums"),
@@ -248,12 +256,8 @@ class Instruction:
         def units(mask: int) -> str:
             return "+".join(u.name.lower() for u in Unit if mask >> u & 1) or "-"
 
-        fields = " ".join(
-            f"{k}={v}" for k, v in self.values.items() if k not in ("wait", "signal", "layer", "opcode")
-        )
-        return (
-            f"{self.opcode.name:5} layer={self.layer} wait={units(self.wait)} signal={units(self.signal)} {fields}"
-        )
+        fields = " ".join(f"{k}={v}" for k, v in self.values.items() if k not in ("wait", "signal", "layer", "opcode"))
+        return f"{self.opcode.name:5} layer={self.layer} wait={units(self.wait)} signal={units(self.signal)} {fields}"
 
 
 def instruction(opcode: Opcode, *, wait: int = 0, signal: int = 0, layer: int = 0, **values: int) -> Instruction:

@@ -32,11 +32,12 @@ class Fold:
         top, left, bottom, right = w.pads
         padded = np.pad(values, ((0, 0), (top, bottom), (left, right)))
         rows, columns = w.output_size(*values.shape[1:])
+        (sy, sx), (dy, dx) = w.stride, w.dilation
         taps = [
-            padded[:, y : y + (rows - 1) * w.stride[0] + 1 : w.stride[0], x : x + (columns - 1) * w.stride[1] + 1 : w.stride[1]]
-            for y in range(0, w.kernel[0] * w.dilation[0], w.dilation[0])
-            for x in range(0, w.kernel[1] * w.dilation[1], w.dilation[1])
-        ]  # fmt: skip
+            padded[:, y : y + (rows - 1) * sy + 1 : sy, x : x + (columns - 1) * sx + 1 : sx]
+            for y in range(0, w.kernel[0] * dy, dy)
+            for x in range(0, w.kernel[1] * dx, dx)
+        ]
         return np.concatenate(taps)
 
 
@@ -61,6 +62,7 @@ class Placement:
 
     @property
     def byte_planes(self) -> int:
+        """Planes of bytes for each group of channels."""
         return self.fmt.bits // 8
 
     def plane_bytes(self, config: AcceleratorConfig) -> int:
@@ -72,16 +74,16 @@ class Placement:
         return self.groups(config) * self.byte_planes * self.plane_bytes(config)
 
     def to_json(self) -> dict[str, Any]:
+        """Field by field, as JSON values."""
         return asdict(self)
 
     @staticmethod
     def from_json(v: dict[str, Any]) -> Placement:
+        """Inverse of to_json."""
         fold = None
         if v["fold"] is not None:
             fold = Fold(Window(**{k: tuple(n) for k, n in v["fold"]["window"].items()}))
-        return Placement(
-            v["tensor"], v["address"], tuple(v["shape"]), QFormat(**v["fmt"]), tuple(v["lanes"]), fold
-        )
+        return Placement(v["tensor"], v["address"], tuple(v["shape"]), QFormat(**v["fmt"]), tuple(v["lanes"]), fold)
 
 
 def plane_bytes(config: AcceleratorConfig, height: int, width: int) -> int:

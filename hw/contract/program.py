@@ -106,6 +106,7 @@ class Program:
         }
 
     def to_bytes(self) -> bytes:
+        """The program file."""
         text = json.dumps(self.manifest(), sort_keys=True).encode()
         body = text + self.image
         digest = hashlib.sha256(body).digest()
@@ -140,7 +141,8 @@ def from_bytes(data: bytes, name: str = "program", config: AcceleratorConfig | N
             f"not for {config.name!r} ({config.hash[:8]})"
         )
     return Program(
-        made_for, m["network"], tuple(m["input_shape"]), body[length:], m["program_base"], m["instructions"], m["memory_bytes"],
+        made_for, m["network"], tuple(m["input_shape"]), body[length:],
+        m["program_base"], m["instructions"], m["memory_bytes"],
         tuple(Placement.from_json(p) for p in m["inputs"]),
         tuple(Placement.from_json(p) for p in m["tensors"]),
         tuple(m["outputs"]),
