@@ -49,6 +49,7 @@ check: lint test ## what CI runs: lint, then test
 
 verify: $(STAMP) ## the long runs; writes docs/verification.md
 	$(BIN)/python -m pytest -m verify $(if $(SEED),--seed $(SEED)) $(PYTEST_ARGS)
+	$(BIN)/python benchmarks/verification.py --write docs/verification.md
 
 verilog: $(STAMP) ## the Verilog of every preset, into build/verilog/
 	$(BIN)/shiftpoint verilog --out build/verilog

@@ -1,0 +1,147 @@
+"""Whole networks on the Verilog: every tensor against the integers, every counter against the cycle model.
+
+    python benchmarks/verification.py                                   # prints a table as it goes
+    python benchmarks/verification.py --write docs/verification.md      # and keeps it there
+    python benchmarks/verification.py --only resnet8 --configs small    # a part
+
+The bundled network needs nothing else; the others are taken from the folder that SHIFTPOINT_DATA names (default
+../shared/data beside the repository) and left out with a line where it is absent.  Exit code 1 on a difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from host.compiler import compile_network
+from hw.contract.config import PRESETS, preset
+from quant import onnx_import
+from quant.execute import execute, quantize_input
+from quant.graph import FloatGraph
+from quant.images import load_images, prepare
+from quant.network import Network
+from quant.search import quantize_network
+from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
+from sim.cycles import simulate
+from sim.memory import Memory
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA = Path(os.environ.get("SHIFTPOINT_DATA", ROOT.parent / "shared" / "data"))
+EXAMPLE = ROOT / "examples" / "fashion_mnist"
+POINTS = (Memory(64, 1), Memory(8, 1), Memory(200, 1), Memory(64, 2))
+"""The memory that is the default, others of its latency, and half its bandwidth."""
+BEGIN, END = "<!-- verification: begin -->", "<!-- verification: end -->"
+HEAD = (
+    "| network | configuration | memory: latency, beat every | images | tensors | elements compared | mismatches "
+    "| cycles counted | cycles predicted | counters that differ |\n|---|---|---|---|---|---|---|---|---|---|\n"
+)
+
+Images = tuple[np.ndarray, np.ndarray]
+"""Calibration images and images to run, float32 (N, C, H, W)."""
+
+
+def bundled(graph: FloatGraph) -> Images:
+    """Of the bundled network."""
+    return load_images(EXAMPLE / "calibration.npz", graph)[0], load_images(EXAMPLE / "evaluation.npz", graph)[0]
+
+
+def cifar(graph: FloatGraph) -> Images:
+    """CIFAR-10, prepared as the network's metadata says."""
+    load = _loader()
+    return prepare(load("cifar10_train_2000", 200)[0], graph), prepare(load("cifar10_test", 4)[0], graph)
+
+
+def photographs(graph: FloatGraph) -> Images:
+    """Photographs scaled to the network's input."""
+    load, size = _loader(), graph.input_shape[1:]
+    return prepare(load("imagenet_calibration", 100, size)[0], graph), prepare(load("nips17", 4, size)[0], graph)
+
+
+def _loader() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    """`load_images` of the data folder."""
+    spec = importlib.util.spec_from_file_location("shiftpoint_data_load", DATA / "load.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.load_images  # type: ignore[no-any-return]
+
+
+NETWORKS: dict[str, tuple[Path, Callable[[FloatGraph], Images], tuple[str, ...], tuple[Memory, ...]]] = {
+    "fashion_mnist": (EXAMPLE / "network.onnx", bundled, ("tiny", "small", "medium", "large"), POINTS),
+    "resnet8_cifar10": (DATA / "models/resnet8_cifar10.onnx", cifar, ("small", "medium"), POINTS[:1]),
+    "resnet20_cifar10": (DATA / "models/resnet20_cifar10.onnx", cifar, ("small", "medium"), POINTS[:1]),
+    "vww96": (DATA / "models/vww96.onnx", photographs, ("small", "medium"), POINTS[:1]),
+}
+"""Of each network: its file, its images, and what it runs on by default."""
+
+
+def verify(network: Network, images: np.ndarray, config: str, points: tuple[Memory, ...]) -> Iterator[list[object]]:
+    """Run images on one configuration at several memories; a row for each memory.  images: integers."""
+    program = compile_network(network, preset(config))
+    expected = execute(network, images, list(program.placements))
+    results = run_jobs([RtlJob(program, images, memory) for memory in points])
+    for memory, result in zip(points, results, strict=True):
+        predicted = simulate(program, memory)
+        yield [f"{memory.latency}, {memory.beat_every}", len(images), *_compared(expected, result),
+               f"{result.cycles[0]:,}", f"{predicted.cycles:,}", _differing(result, predicted.counters)]  # fmt: skip
+
+
+def _compared(expected: dict[str, np.ndarray], result: RtlResult) -> list[object]:
+    elements = sum(values.size for values in expected.values())
+    wrong = sum(int((result.tensors[name] != values).sum()) for name, values in expected.items())
+    return [len(expected), f"{elements:,}", wrong]
+
+
+def _differing(result: RtlResult, predicted: dict[str, int]) -> str:
+    """Names of the counters that differ in any image; 0 where none does."""
+    names = sorted({name for counted in result.counters for name in counted if counted[name] != predicted[name]})
+    return ", ".join(names) or "0"
+
+
+def rows(names: list[str], configs: list[str] | None, count: int) -> Iterator[list[object]]:
+    """All rows asked for."""
+    for name in names:
+        path, load, defaults, points = NETWORKS[name]
+        if not path.exists():
+            print(f"{name}: {path} is absent, left out", file=sys.stderr)
+            continue
+        graph = onnx_import.load(path)
+        calibration, images = load(graph)
+        network = quantize_network(graph, calibration)
+        for config in configs or defaults:
+            start = time.monotonic()
+            for row in verify(network, quantize_input(network, images[:count]), config, points):
+                yield [name, config, *row]
+            print(f"{name} on {config}: {time.monotonic() - start:.0f} s", file=sys.stderr)
+
+
+def main() -> int:
+    """Run and print; exit code 1 where anything differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), help="networks")
+    parser.add_argument("--configs", nargs="+", choices=list(PRESETS), help="configurations")
+    parser.add_argument("--images", type=int, default=2, help="images of each network (default 2)")
+    parser.add_argument("--write", type=Path, help="file with the markers to write the table between")
+    arguments = parser.parse_args()
+    print(HEAD, end="")
+    text, good = HEAD, True
+    for row in rows(arguments.only, arguments.configs, arguments.images):
+        line = "| " + " | ".join(str(cell) for cell in row) + " |\n"
+        print(line, end="", flush=True)
+        text += line
+        good &= row[6] == 0 and row[-1] == "0"
+    if arguments.write:
+        before, rest = arguments.write.read_text().split(BEGIN)
+        arguments.write.write_text(before + BEGIN + "\n" + text + END + rest.split(END)[1])
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
