@@ -27,12 +27,13 @@ class TensorRange:
     """What one tensor held over all calibration images.
 
     low, high: float32 (C,), smallest and largest value of each channel.
-    samples: float32 (N, S), the values of each image at `positions`.
+    samples: float32 (N, S), the values of each image at `positions`.  mean: float64 (C, H, W), over images.
     """
 
     low: np.ndarray
     high: np.ndarray
     samples: np.ndarray
+    mean: np.ndarray
 
     @property
     def abs_max(self) -> float:
@@ -64,18 +65,23 @@ def calibrate(graph: FloatGraph, images: np.ndarray, progress: Progress | None =
     """Run the float network over calibration images.
 
     images: as `quant.images.prepare` takes them.  Returns the range of every tensor, by name.
-    Memory is bounded: beyond the images, SAMPLES floats for each tensor of each image, and one batch.
+    Memory is bounded: beyond the images, SAMPLES floats for each tensor of each image, one image, and one batch.
     Raises BadInput as `prepare` does.
     """
     images = prepare(images, graph, "calibration images")
     lows = {name: np.full(shape[0], np.inf, np.float32) for name, shape in graph.shapes.items()}
     highs = {name: np.full(shape[0], -np.inf, np.float32) for name, shape in graph.shapes.items()}
+    sums = {name: np.zeros(shape) for name, shape in graph.shapes.items()}
     kept: dict[str, list[np.ndarray]] = {name: [] for name in graph.shapes}
     for part, tensors in FloatRunner(graph).run(images):
         for name, values in tensors.items():
             np.minimum(lows[name], values.min((0, 2, 3)), out=lows[name])
             np.maximum(highs[name], values.max((0, 2, 3)), out=highs[name])
+            sums[name] += values.sum(0, dtype=np.float64)
             kept[name].append(sample(values, part.start))
         if progress:
             progress("calibrate", part.stop, len(images))
-    return {name: TensorRange(lows[name], highs[name], np.concatenate(kept[name])) for name in graph.shapes}
+    return {
+        name: TensorRange(lows[name], highs[name], np.concatenate(kept[name]), sums[name] / len(images))
+        for name in graph.shapes
+    }

@@ -40,6 +40,7 @@ def quantize_network(
     precision: Precision = "dynamic",
     granularity: Granularity = "channel",
     bias_bits: int | None = None,
+    bias_correction: bool = True,
     objective: Objective = "square",
     limits: Limits | None = None,
     progress: Progress | None = None,
@@ -52,7 +53,9 @@ def quantize_network(
     weights.  granularity: weights have a fractional length for each output channel, or one for each layer.
     bias_bits: width of a format that the biases of each layer share, as published; by default they are as
     fine as the accumulator that they are added to.
+    bias_correction: whether each layer's bias takes up the mean error of its channels too (after bias_bits).
     objective: what both phases minimise, squared errors or as published absolute ones.
+    As published: granularity layer, objective absolute, bias_bits 8, no bias_correction.
     limits: of the engine; by default those of its configuration for these widths.
     The same graph and images give the same network.
     Raises BadInput for unusable images and options; UnsupportedNetwork where no format respects the limits.
@@ -82,6 +85,7 @@ def quantize_network(
         limits,
         objective,
         uniform=uniform,
+        correct_bias=bias_correction,
         static_frac=best_static_frac(ranges, graph.shapes, data_bits, objective) if static else None,
     )
     network = phase.run(progress)
@@ -92,6 +96,7 @@ def quantize_network(
         "quantization.precision": precision,
         "quantization.granularity": "layer" if uniform else granularity,
         "quantization.objective": objective,
+        "quantization.bias_correction": "yes" if bias_correction else "no",
         "quantization.images": str(len(images)),
     }
     if phase.notes:

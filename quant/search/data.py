@@ -19,7 +19,8 @@ from quant.fixedpoint import QFormat, dequantize, quantize
 from quant.graph import Clip, FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
 from quant.kernels import averages
 from quant.network import Concat, Layer, Network, Tensor
-from quant.search.assemble import Source, fit_weight_frac, integer_add, integer_conv, integer_pool
+from quant.search.assemble import Source, fit_weight_frac, integer_add, integer_conv, integer_pool, quantize_weights
+from quant.search.bias import corrected
 from quant.search.groups import WIDE, Group, group_tensors, non_negative
 from quant.search.limits import Limits
 from quant.search.weights import NEIGHBOURS, Objective, magnitudes, overflow_free_frac
@@ -84,8 +85,9 @@ class DataPhase:
     """The search in progress: formats, layers and integer values of the network up to some layer.
 
     images: float32 (N, C, H, W); ranges: `calibrate` of the same images; weight_bits, weight_frac: by layer.
-    uniform: a layer keeps one fractional length for its weights.  static_frac: the fractional length of all
-    data, where it is not to be searched.
+    uniform: a layer keeps one fractional length for its weights.  correct_bias: whether each layer's bias takes
+    up the mean error of its channels.  static_frac: the fractional length of all data, where it is not to be
+    searched.
     """
 
     def __init__(
@@ -99,11 +101,13 @@ class DataPhase:
         limits: Limits,
         objective: Objective = "square",
         uniform: bool = False,
+        correct_bias: bool = False,
         static_frac: int | None = None,
     ) -> None:
         self.graph, self.ranges, self.limits, self.objective = graph, ranges, limits, objective
         self.weight_bits, self.weight_frac = weight_bits, weight_frac
         self.data_bits, self.uniform, self.static_frac = data_bits, uniform, static_frac
+        self.correct_bias = correct_bias
         positive = non_negative(graph, bool(ranges[graph.input].low.min() >= 0))
         self.groups, self.notes = group_tensors(graph, data_bits, positive)
         self.formats: dict[Group, QFormat] = {}
@@ -160,6 +164,9 @@ class DataPhase:
 
     def _conv(self, layer: FloatConv) -> None:
         frac = self._fit(layer, layer.residual)
+        if self.correct_bias:
+            layer = replace(layer, bias=self._corrected_bias(layer, frac))
+            frac = self._fit(layer, layer.residual)
         if layer.residual is not None:
             finest = self.tensors[layer.residual].fmt.frac
             if (self.tensors[layer.input].fmt.frac + frac).min() < finest:
@@ -172,6 +179,18 @@ class DataPhase:
         highest = int((self.tensors[layer.input].fmt.frac + frac).min()) - self.limits.shift_low
         fmt = self._format(layer.output, actual, layer.clip, highest)
         self._finish(layer, frac, layer.output, fmt)
+
+    def _corrected_bias(self, layer: FloatConv, frac: np.ndarray) -> np.ndarray:
+        bits = self.weight_bits[layer.name]
+        weight = dequantize(quantize_weights(layer.weight, bits, frac), frac.reshape(-1, 1, 1, 1))
+
+        def fixed_mean(name: str) -> np.ndarray:
+            return dequantize(self.values[name].mean(1), self.tensors[name].fmt.frac)
+
+        beside = layer.residual
+        float_means = self.ranges[layer.input].mean, None if beside is None else self.ranges[beside].mean
+        fixed_means = fixed_mean(layer.input), None if beside is None else fixed_mean(beside)
+        return corrected(layer, weight, float_means, fixed_means)
 
     def _separate(self, layer: FloatConv) -> None:
         """A convolution whose residual cannot be shifted into its accumulator: an addition of its own follows."""

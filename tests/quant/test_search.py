@@ -15,6 +15,7 @@ from quant.compare import compare_layers
 from quant.errors import BadInput, UnsupportedNetwork
 from quant.execute import Executor, execute, quantize_input
 from quant.fixedpoint import QFormat, clip_bounds, dequantize, quantize
+from quant.float_run import FloatRunner
 from quant.graph import FloatConv, FloatGraph
 from quant.network import Add, Concat, Conv, Network, Pool, Window
 from quant.search import NOTES, Limits, quantize_network
@@ -423,13 +424,45 @@ def test_unfit_calibration_images_are_refused():
 
 def test_the_papers_own_bias_format():
     graph = branches()
-    network = quantize_network(graph, images(6), bias_bits=8, objective="absolute", granularity="layer")
+    published = {"objective": "absolute", "granularity": "layer", "bias_bits": 8, "bias_correction": False}
+    network = quantize_network(graph, images(6), **published)
     for conv in convolutions(network):
         layer = float_conv(graph, conv.name)
         acc_frac = network.tensors[conv.input].fmt.frac + conv.weight_frac
         assert len(np.unique(conv.bias)) <= 2**8
         assert np.abs(dequantize(conv.bias, acc_frac) - layer.bias).max() <= np.abs(layer.bias).max() / 100
     respects(network)
+
+
+def channel_means(network: Network, graph: FloatGraph, x: np.ndarray, tensor: str) -> np.ndarray:
+    """Mean error of each channel of a tensor: fixed less float."""
+    fmt = network.tensors[tensor].fmt
+    fixed = dequantize(execute(network, quantize_input(network, x), [tensor])[tensor], fmt.frac)
+    wanted = np.concatenate([tensors[tensor] for _, tensors in FloatRunner(graph).run(x)])
+    return (fixed - wanted).mean((0, 2, 3))
+
+
+def test_bias_correction_removes_the_mean_error_of_every_channel():
+    """Where nothing is clipped, up to the rounding of the output and of the bias."""
+    net = Builder(6)
+    one = net.conv("one", "x", 8, clip=(None, None))
+    two = net.conv("two", one, 8, groups=8, clip=(None, None), residual=one)
+    graph = net.graph(net.conv("three", two, 8, clip=(None, None)))
+    x = images(30) + np.float32(0.7)
+    corrected, plain = (quantize_network(graph, x, weight_bits=4, bias_correction=on) for on in (True, False))
+    for tensor in ("one.y", "two.y", "three.y"):
+        step = corrected.tensors[tensor].fmt.step
+        left = np.abs(channel_means(corrected, graph, x, tensor)).max()
+        assert left < 0.03 * step + 1e-3 and left < np.abs(channel_means(plain, graph, x, tensor)).max() / 5
+
+
+def test_bias_correction_moves_nothing_but_biases_and_what_follows_from_them():
+    graph = branches()
+    corrected, plain = (quantize_network(graph, images(6), bias_correction=on) for on in (True, False))
+    for one, two in zip(convolutions(corrected), convolutions(plain), strict=True):
+        assert (one.weight == two.weight).all() and (one.bias != two.bias).any()
+    respects(corrected)
+    assert corrected.metadata["quantization.bias_correction"] == "yes"
 
 
 def test_bounds_of_what_was_chosen_hold_on_other_images():
