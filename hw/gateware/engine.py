@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from amaranth import Cat, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -57,7 +59,8 @@ class Engine(wiring.Component):
         clear = {"sync": control.clear}
         fetch, dispatch, semaphores = Fetch(config), Dispatch(), Semaphores()
         read_port, write_port = ReadPort(config, load_tag(config)), WritePort(config, STORE_TAG)
-        load, compute, pool, store = units = Load(config), Compute(config), Pool(config), Store(config)
+        load, compute, pool, store = Load(config), Compute(config), Pool(config), Store(config)
+        units: tuple[Any, ...] = (load, compute, pool, store)
         queues = [Queue(config) for _ in Unit]
         counters = Counters(config)
         for name, block in (

@@ -346,7 +346,7 @@ class StoreReader(wiring.Component):
         m.d.comb += [
             lane_begin.eq(Mux(row_begins, first, 0)),
             lane_end.eq(Mux(row_ends & (left == 0), end, lanes)),
-            strobe.eq(Cat((lane_begin <= lane) & (lane < lane_end) for lane in range(lanes))),
+            strobe.eq(Cat(lane < lane_end for lane in range(lanes)) & ((1 << lanes) - 1 << lane_begin)),
             self.strobed.eq(Mux(read, (lane_end - lane_begin) * (d.beat_bytes // lanes), 0)),
         ]
 
