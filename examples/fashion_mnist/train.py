@@ -94,9 +94,7 @@ def batches(images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor,
 
 def conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """Convolution without bias, then batch normalisation; padded so that stride 1 keeps the size."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs)
-    )
+    return nn.Sequential(nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
 class Net(nn.Module):
@@ -272,7 +270,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the four idx files (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder to write to (default: here)")
     parser.add_argument("--samples-only", action="store_true", help="write evaluation.npz and calibration.npz only")
-    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=0.1, help="highest learning rate (default: %(default)s)")
     parser.add_argument("--decay", type=float, default=5e-4, help="weight decay (default: %(default)s)")
@@ -292,7 +290,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     log = Log(args.out / "training.log")
-    log("command: python examples/fashion_mnist/train.py " + shlex.join(sys.argv[1:]))
+    log("command: " + shlex.join(["python", "examples/fashion_mnist/train.py", *sys.argv[1:]]))
     log(
         f"seed {args.seed}, {args.epochs} epochs, batch {args.batch}, rate {args.rate}, decay {args.decay}, "
         f"smoothing {args.smoothing}, {args.threads} threads"
