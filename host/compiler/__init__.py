@@ -8,14 +8,13 @@ from host.compiler.cost import cost
 from host.compiler.emit import Operation, emit
 from host.compiler.entries import entries
 from host.compiler.errors import CannotCompile
-from host.compiler.geometry import Geometry
-from host.compiler.lower import EngineLayer, Lowered, lower
+from host.compiler.folding import fold_inputs
+from host.compiler.lower import Lowered, lower
 from host.compiler.memory import ALIGNMENT, MemoryMap, aligned, place
-from host.compiler.problem import Problem, flat
+from host.compiler.problem import problem
 from host.compiler.steps import Plan, add_layer
 from host.compiler.tiling import ways
 from host.compiler.tokens import schedule
-from host.compiler.weights import OutputGroups
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import HEADER, instruction
 from hw.contract.layout import Placement
@@ -34,6 +33,7 @@ def compile_network(network: Network, config: AcceleratorConfig) -> Program:
     layer can overflow the accumulator; ConfigError for a configuration that cannot be built.
     """
     lowered = lower(network, config)
+    fold_inputs(lowered, config)
     memory = place(lowered, config)
     plan, layers, pool_layers = _plan(lowered, memory, config)
     operations = emit(plan, memory, config, pool_layers)
@@ -66,23 +66,16 @@ def _plan(
     """Steps of all layers, the manifest's layers, and the indexes of poolings that are layers of their own."""
     plan, layers, pool_layers = Plan(), list[LayerEntry](), dict[int, int]()
     for layer in lowered.layers:
-        problem = _problem(layer, memory, config)
-        tiling = min(ways(problem), key=lambda way: cost(problem, way))
+        posed = problem(config, layer, memory.placements[layer.source], memory.placements[layer.outputs[0]].lanes)
+        tiling = min(ways(posed), key=lambda way: cost(posed, way))
         residual = None if layer.residual is None else memory.placements[layer.residual]
-        add_layer(plan, problem, tiling, len(layers), residual)
+        add_layer(plan, posed, tiling, len(layers), residual)
         found = entries(layer, lowered)
         if len(found) > 1:
             pool_layers[len(layers)] = len(layers) + 1
         layers += found
     _check_indexes(layers)
     return plan, layers, pool_layers
-
-
-def _problem(layer: EngineLayer, memory: MemoryMap, config: AcceleratorConfig) -> Problem:
-    source = memory.placements[layer.source]
-    geometry = Geometry(config, source, flat(source, layer, config))
-    lanes = memory.placements[layer.outputs[0]].lanes
-    return Problem(config, layer, geometry, OutputGroups(config, layer, lanes, geometry))
 
 
 def _check_indexes(layers: list[LayerEntry]) -> None:

@@ -22,6 +22,7 @@ def cost(problem: Problem, tiling: Tiling) -> tuple[int, int]:
     read = _weight_beats(problem, tiling) + _input_cycles(problem, tiling) + _residual_beats(problem, tiling)
     work = [_compute(problem, tiling), read, _written(problem, tiling), _pooling(problem, tiling)]
     cycles = max(work) if tiling.double else sum(work)
+    cycles += _starved(problem, tiling)
     return cycles + _exposed(problem, tiling) + STEP * _steps(problem, tiling), read
 
 
@@ -50,6 +51,24 @@ def _compute(problem: Problem, tiling: Tiling) -> int:
         if problem.layer.result.fmt.bits == 16:
             total += len(counts) * one
     return total
+
+
+def _starved(problem: Problem, tiling: Tiling) -> int:
+    """What chunks of weights take beyond reading and computing, where too few of them fit the buffer.
+
+    A chunk is read once the one whose room it takes is done: of k that fit, each takes at least a k-th of the
+    time from the beginning of its reading to the end of its passes.
+    """
+    if problem.weight_beats <= problem.config.weight_depth:
+        return 0
+    config = problem.config
+    read = tiling.chunk * problem.block_beats + config.derived.parameter_beats
+    fitting = config.weight_depth // read
+    tiles = [pass_cycles(config, _pixels(*tile)) for tile in _tiles(tiling)]
+    repeats = 1 if tiling.weights_once(problem) else len(tiles)
+    passes = tiling.chunk * problem.outputs.taps * sum(tiles) // repeats
+    idle = -(-(read + passes + LATENCY) // fitting) - max(read, passes)
+    return max(0, idle) * problem.weight_beats // read * repeats
 
 
 def _weight_beats(problem: Problem, tiling: Tiling) -> int:

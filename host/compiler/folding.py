@@ -1,21 +1,59 @@
-"""Folding the taps of a first layer into lanes: three input channels would leave most multipliers idle."""
+"""Folding the taps of first layers into lanes: three input channels would leave most multipliers idle.
+
+Whoever writes the network's input gathers the taps; the engine then sees a convolution with more channels
+and fewer taps (`hw.contract.layout.Fold`).
+"""
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
+from host.compiler.cost import cost
+from host.compiler.errors import CannotCompile
+from host.compiler.lower import HIDDEN, EngineLayer, Lowered
+from host.compiler.problem import problem
+from host.compiler.tiling import ways
 from hw.contract.config import AcceleratorConfig
-from hw.contract.layout import Fold, plane_bytes
-from hw.contract.timing import pass_cycles
+from hw.contract.layout import Fold, Placement
 from quant.network import Tensor, Window
 
 
-def folds(config: AcceleratorConfig, source: Tensor, weight: np.ndarray, window: Window) -> tuple[Fold | None, Window]:
-    """The fold of the network's input that is cheapest for one convolution, and the window that is left.
+def fold_inputs(lowered: Lowered, config: AcceleratorConfig) -> None:
+    """Give each dense convolution of the network's input the view of it that costs least; drop unused views.
 
-    Tried are none, the kernel's columns, and the whole kernel; the cost is that of passes or of reading,
-    whichever takes longer.
+    Raises CannotCompile where none of a layer's views can be run.
     """
+    for index, layer in enumerate(lowered.layers):
+        if layer.source in lowered.views and layer.groups == 1:
+            lowered.layers[index] = _folded(lowered, layer, config)
+    read = {name for layer in lowered.layers for name in (layer.source, layer.residual)}
+    read |= {part for join in lowered.joins.values() for part in join}
+    for name in [name for name in lowered.views if name not in read]:
+        del lowered.views[name], lowered.tensors[name]
+
+
+def _folded(lowered: Lowered, layer: EngineLayer, config: AcceleratorConfig) -> EngineLayer:
+    """A layer on its best view, which is entered."""
+    plain = lowered.tensors[layer.source]
+    options, refusals = [], []
+    for fold, window in _options(layer.window):
+        view = plain if fold is None else _view(lowered, plain, fold)
+        option = dataclasses.replace(layer, source=view.name, weight=_weights(layer.weight, fold), window=window)
+        try:
+            options.append((_rate(option, view, config), option, view, fold))
+        except CannotCompile as refusal:
+            refusals.append(refusal)
+    if not options:
+        raise refusals[-1]
+    _, best, view, fold = min(options, key=lambda option: option[0])
+    lowered.views[view.name], lowered.tensors[view.name] = fold, view
+    return best
+
+
+def _options(window: Window) -> list[tuple[Fold | None, Window]]:
+    """Nothing folded, the kernel's columns, all of it; each with the window that is left."""
     top, left, bottom, right = window.pads
     options: list[tuple[Fold | None, Window]] = [(None, window)]
     if window.kernel[1] > 1:
@@ -24,28 +62,26 @@ def folds(config: AcceleratorConfig, source: Tensor, weight: np.ndarray, window:
         options.append((Fold(columns), rows))
     if window.kernel != (1, 1):
         options.append((Fold(window), Window()))
-    return min(options, key=lambda option: _cost(config, source, weight.shape[0], window, *option))
+    return options
 
 
-def _cost(
-    config: AcceleratorConfig, source: Tensor, outputs: int, window: Window, fold: Fold | None, left: Window
-) -> tuple[int, int]:
-    """(cycles, beats read) of the convolution, by passes or by reading."""
-    channels, height, width = source.shape
-    rows, columns = window.output_size(height, width)
-    if fold is not None:
-        channels *= fold.window.kernel[0] * fold.window.kernel[1]
-        height, width = fold.window.output_size(height, width)
-    groups = -(-channels // config.ic_lanes)
-    passes = -(-outputs // config.oc_lanes) * groups * left.kernel[0] * left.kernel[1]
-    pixels = min(rows * columns, config.partial_sum_depth)
-    compute = passes * pass_cycles(config, pixels) * -(-rows * columns // pixels)
-    read = groups * plane_bytes(config, height, width) // config.derived.beat_bytes
-    return max(compute, read), read
+def _view(lowered: Lowered, plain: Tensor, fold: Fold) -> Tensor:
+    """The input, folded; layers that want the same share it."""
+    known = [name for name, other in lowered.views.items() if other == fold]
+    name = known[0] if known else f"{plain.name}{HIDDEN}{len(lowered.views)}"
+    taps = fold.window.kernel[0] * fold.window.kernel[1]
+    return Tensor(name, (plain.shape[0] * taps, *fold.window.output_size(*plain.shape[1:])), plain.fmt)
 
 
-def fold_weights(weight: np.ndarray, fold: Fold | None) -> np.ndarray:
-    """Weights (O, I, KH, KW) over the folded channels (ky * KW + kx) * C + c of `Fold`."""
+def _rate(layer: EngineLayer, view: Tensor, config: AcceleratorConfig) -> tuple[int, int]:
+    """The cost of a layer on a view of its input."""
+    source = Placement(view.name, 0, view.shape, view.fmt, tuple(range(view.shape[0])))
+    posed = problem(config, layer, source, tuple(range(layer.result.shape[0])))
+    return min(cost(posed, way) for way in ways(posed))
+
+
+def _weights(weight: np.ndarray, fold: Fold | None) -> np.ndarray:
+    """Weights (O, I, KH, KW) over the channels (ky * KW + kx) * C + c of a fold."""
     if fold is None:
         return weight
     outputs, inputs, rows, columns = weight.shape

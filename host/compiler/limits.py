@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from host.compiler.errors import CannotCompile
+from hw.contract.config import AVERAGE_SUM_BITS
 from hw.contract.isa import FIELDS, Opcode
 from quant.bounds import shifts
+from quant.fixedpoint import Reciprocal, reciprocal
 from quant.network import Concat, Conv, Layer, Network, Pool, Window
 
 _HIGH = {(opcode, field.name): field.high for opcode, fields in FIELDS.items() for field in fields}
@@ -61,11 +63,27 @@ def _check_pool(network: Network, layer: Pool) -> None:
     if layer.kind == "average" and not layer.count_include_pad and any(layer.window.pads):
         raise CannotCompile(layer.name, "an average that does not count its padding")
     _check_window(layer, layer.window, Opcode.POOL)
-    source, out = (network.tensors[name] for name in (layer.input, layer.output))
     if layer.kind == "average":
-        shift = source.fmt.frac - out.fmt.frac
-        if not -8 <= shift <= 24:
-            raise CannotCompile(layer.name, f"an average from {source.fmt} to {out.fmt}, a shift by {shift} bits")
+        _check_average(network, layer)
+
+
+def _check_average(network: Network, layer: Pool) -> None:
+    source, out = (network.tensors[name].fmt for name in (layer.input, layer.output))
+    divisor = pool_divisor(network, layer)
+    if divisor.sum_bits > AVERAGE_SUM_BITS:
+        elements = layer.window.kernel[0] * layer.window.kernel[1]
+        sums = f"sums of {elements} elements have {divisor.sum_bits} bits"
+        raise CannotCompile(layer.name, f"{sums}, {AVERAGE_SUM_BITS} fit")
+    if divisor.multiplier > _HIGH[Opcode.POOL, "multiplier"] or divisor.shift > _HIGH[Opcode.POOL, "shift"]:
+        raise CannotCompile(layer.name, f"an average from {source} to {out}, a shift by {source.frac - out.frac} bits")
+
+
+def pool_divisor(network: Network, layer: Pool) -> Reciprocal:
+    """The reciprocal of an average, for the largest sum of its input's format."""
+    source, out = (network.tensors[name].fmt for name in (layer.input, layer.output))
+    count = layer.window.kernel[0] * layer.window.kernel[1]
+    sum_bits = (count * max(-source.low, source.high)).bit_length()
+    return reciprocal(count, source.frac - out.frac, sum_bits)
 
 
 def _check_window(layer: Conv | Pool, window: Window, opcode: Opcode) -> None:

@@ -15,12 +15,11 @@ from typing import Literal
 import numpy as np
 
 from host.compiler.errors import CannotCompile
-from host.compiler.folding import fold_weights, folds
-from host.compiler.limits import check_layer, check_tensors
+from host.compiler.limits import check_layer, check_tensors, pool_divisor
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Fold
 from quant.bounds import prove
-from quant.fixedpoint import Reciprocal, reciprocal
+from quant.fixedpoint import Reciprocal
 from quant.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
 
 HIDDEN = "\0"
@@ -98,7 +97,7 @@ def lower(network: Network, config: AcceleratorConfig) -> Lowered:
     for layer in network.layers:
         check_layer(network, layer)
     prove(network, config.acc_bits)
-    return _Lowering(_pool_parts(network), config).run()
+    return _Lowering(_pool_parts(network)).run()
 
 
 def _pool_parts(network: Network) -> Network:
@@ -140,8 +139,8 @@ def _only_pooled(network: Network, concat: Concat) -> bool:
 class _Lowering:
     """The state of one lowering."""
 
-    def __init__(self, network: Network, config: AcceleratorConfig) -> None:
-        self.network, self.config = network, config
+    def __init__(self, network: Network) -> None:
+        self.network = network
         self.lowered = Lowered(network)
         self.fused: set[str] = set()
         """Outputs of poolings that run behind the layer before them."""
@@ -162,20 +161,12 @@ class _Lowering:
     def _conv(self, layer: Conv) -> None:
         tensors = self.network.tensors
         fmt, out = tensors[layer.input].fmt, tensors[layer.output]
-        window = _single_stride(layer.window, out)
-        source, weight, groups = layer.input, layer.weight, layer.groups
-        if source == self.network.input and groups == 1:
-            fold, window = folds(self.config, tensors[source], weight, window)
-            source = self._view(fold)
-            weight = fold_weights(weight, fold)
-        else:
-            source = self._source(source)
         residual = None if layer.residual is None else self._source(layer.residual)
         acc_frac = fmt.frac + layer.weight_frac
         left = np.zeros_like(acc_frac) if residual is None else acc_frac - tensors[layer.residual or ""].fmt.frac
         self._emit(
-            layer.name, layer.op, source, weight, groups, layer.bias, acc_frac - out.fmt.frac, window, layer.clip, out,
-            residual, left,
+            layer.name, layer.op, self._source(layer.input), layer.weight, layer.groups, layer.bias,
+            acc_frac - out.fmt.frac, _single_stride(layer.window, out), layer.clip, out, residual, left,
             macs=int(out.shape[1] * out.shape[2] * layer.weight.size),
             input_elements=_used(layer.window, tensors[layer.input], out),
         )  # fmt: skip
@@ -205,7 +196,7 @@ class _Lowering:
         for index, name in enumerate(layer.inputs):
             part = name
             if name == self.network.input:
-                part = self._view(None, f"{layer.output}{HIDDEN}{index}")
+                part = self._view(f"{layer.output}{HIDDEN}{index}")
             elif name in self.parts:
                 part = self._copy(layer, name, f"{layer.output}{HIDDEN}{index}")
             self.parts.add(part)
@@ -263,30 +254,18 @@ class _Lowering:
         self.lowered.layers.append(layer)
 
     def _pooling(self, layer: Pool) -> Pooling:
-        source, out = (self.network.tensors[name] for name in (layer.input, layer.output))
-        divisor = None
-        if layer.kind == "average":
-            count = layer.window.kernel[0] * layer.window.kernel[1]
-            sum_bits = (count * max(-source.fmt.low, source.fmt.high)).bit_length()
-            divisor = reciprocal(count, source.fmt.frac - out.fmt.frac, sum_bits)
+        out = self.network.tensors[layer.output]
+        divisor = pool_divisor(self.network, layer) if layer.kind == "average" else None
         return Pooling(layer.name, out, layer.kind, _single_stride(layer.window, out), layer.clip, divisor)
 
     def _source(self, name: str) -> str:
-        return self._view(None) if name == self.network.input else name
+        return self._view(name) if name == self.network.input else name
 
-    def _view(self, fold: Fold | None, name: str | None = None) -> str:
-        """The network's input as one layer wants it; layers that want the same share it."""
+    def _view(self, name: str) -> str:
+        """A tensor of this name that holds the network's input."""
         source = self.network.tensors[self.network.input]
-        if name is None:
-            known = [n for n, f in self.lowered.views.items() if f == fold and n not in self.parts]
-            fresh = source.name if fold is None else f"{source.name}{HIDDEN}{len(self.lowered.views)}"
-            name = known[0] if known else fresh
-        shape = source.shape
-        if fold is not None:
-            taps = fold.window.kernel[0] * fold.window.kernel[1]
-            shape = (shape[0] * taps, *fold.window.output_size(*shape[1:]))
-        self.lowered.views[name] = fold
-        self.lowered.tensors[name] = Tensor(name, shape, source.fmt)
+        self.lowered.views[name] = None
+        self.lowered.tensors[name] = dataclasses.replace(source, name=name)
         return name
 
 

@@ -84,6 +84,12 @@ class Problem:
         return -(-(phase + low + pixels) // unit) * unit
 
 
+def problem(config: AcceleratorConfig, layer: EngineLayer, source: Placement, lanes: tuple[int, ...]) -> Problem:
+    """A layer with its input as placed, and its output channels on physical ones."""
+    geometry = Geometry(config, source, flat(source, layer, config))
+    return Problem(config, layer, geometry, OutputGroups(config, layer, lanes, geometry))
+
+
 def flat(placement: Placement, layer: EngineLayer, config: AcceleratorConfig) -> bool:
     """Whether a layer is fully connected and best read word after word.
 

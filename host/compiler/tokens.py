@@ -166,32 +166,3 @@ def _minimal(unit: Unit, needed: list[int], known: list[int], clocks: list[list[
         if any(clocks[third][needed[third] - 1][other] >= needed[other] for third in kept if third != other):
             kept.remove(other)
     return kept
-
-
-def outstanding(tasks: Sequence[Task], queue_depth: int) -> int:
-    """The most tokens that can stand in one semaphore at a time: what its counter must hold.
-
-    A unit that waits has dispatched at most queue_depth instructions beyond the one it waits with, so
-    signals of later instructions cannot have been given before it goes on.
-    """
-    most = 0
-    for source in Unit:
-        for target in Unit:
-            if source != target:
-                most = max(most, _open_pairs(tasks, source, target, queue_depth))
-    return most
-
-
-def _open_pairs(tasks: Sequence[Task], source: Unit, target: Unit, queue_depth: int) -> int:
-    """Upper bound of the tokens from source to target that are given and not yet taken."""
-    given = [0]
-    for task in tasks:
-        given.append(given[-1] + (task.unit == source and bool(task.signal >> target & 1)))
-    mine = [i for i, task in enumerate(tasks) if task.unit == target]
-    taken = most = 0
-    for k, i in enumerate(mine):
-        # while instruction k has not started, dispatch has stopped before instruction k + queue_depth + 1 of its unit
-        stop = mine[k + queue_depth] if k + queue_depth < len(mine) else len(tasks)
-        most = max(most, given[stop] - taken)
-        taken += bool(tasks[i].wait >> source & 1)
-    return most
