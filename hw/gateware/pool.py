@@ -8,7 +8,7 @@ from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import AcceleratorConfig
+from hw.contract.config import AVERAGE_SUM_BITS, AcceleratorConfig
 from hw.contract.isa import Opcode, PoolKind
 from hw.contract.timing import AVERAGE_LATENCY, POOL_LATENCY
 from hw.gateware.decode import INSTRUCTION_BITS, fields
@@ -20,8 +20,6 @@ from hw.gateware.window import Raster, Slots
 _VALUE = 2  # extended
 _TOTAL = 3  # in the maximum or the sum
 
-_SUM_BITS = 20
-"""Width of the magnitude of a sum."""
 _PRODUCT_STEPS = 5
 """From a sum to its product with the reciprocal, ready to be shifted."""
 _RESULT_BITS = 16
@@ -51,7 +49,7 @@ class Average(wiring.Component):
         super().__init__(
             {
                 "load": In(1),
-                "sums": In(data.ArrayLayout(signed(_SUM_BITS + 1), lanes)),
+                "sums": In(data.ArrayLayout(signed(AVERAGE_SUM_BITS + 1), lanes)),
                 "multiplier": In(_POOL["multiplier"].shape),
                 "shift": In(_POOL["shift"].shape),
                 "sum_bits": In(_POOL["sum_bits"].shape),
@@ -66,12 +64,12 @@ class Average(wiring.Component):
         m = Module()
 
         # The sums leave one by one.
-        waiting = Signal(data.ArrayLayout(signed(_SUM_BITS + 1), self.lanes))
+        waiting = Signal(data.ArrayLayout(signed(AVERAGE_SUM_BITS + 1), self.lanes))
         left = Signal(range(self.lanes + 1))
         with m.If(self.load):
             m.d.sync += [waiting.eq(self.sums), left.eq(self.lanes)]
         with m.Else():
-            m.d.sync += waiting.as_value().eq(waiting.as_value()[_SUM_BITS + 1 :])
+            m.d.sync += waiting.as_value().eq(waiting.as_value()[AVERAGE_SUM_BITS + 1 :])
             with m.If(left != 0):
                 m.d.sync += left.eq(left - 1)
         is_last = Signal(self.LATENCY)
@@ -79,7 +77,7 @@ class Average(wiring.Component):
 
         # Magnitude; four products of halves; their sums by halves of the multiplier; the product; its sign.
         negative = Signal(_PRODUCT_STEPS - 1)
-        magnitude = Signal(_SUM_BITS)
+        magnitude = Signal(AVERAGE_SUM_BITS)
         m.d.sync += [
             negative.eq(Cat(waiting[0] < 0, negative)),
             magnitude.eq(Mux(waiting[0] < 0, -waiting[0], waiting[0])),
@@ -88,15 +86,18 @@ class Average(wiring.Component):
         sums = []
         for i in range(2):
             factor = self.multiplier.word_select(i, half)
-            low, high = Signal(half + _SUM_BITS // 2, name=f"low_{i}"), Signal(half + _SUM_BITS // 2, name=f"high_{i}")
-            total = Signal(half + _SUM_BITS, name=f"total_{i}")
+            low, high = (
+                Signal(half + AVERAGE_SUM_BITS // 2, name=f"low_{i}"),
+                Signal(half + AVERAGE_SUM_BITS // 2, name=f"high_{i}"),
+            )
+            total = Signal(half + AVERAGE_SUM_BITS, name=f"total_{i}")
             m.d.sync += [
-                low.eq(magnitude[: _SUM_BITS // 2] * factor),
-                high.eq(magnitude[_SUM_BITS // 2 :] * factor),
-                total.eq(low + (high << _SUM_BITS // 2)),
+                low.eq(magnitude[: AVERAGE_SUM_BITS // 2] * factor),
+                high.eq(magnitude[AVERAGE_SUM_BITS // 2 :] * factor),
+                total.eq(low + (high << AVERAGE_SUM_BITS // 2)),
             ]
             sums.append(total)
-        product = Signal(2 * half + _SUM_BITS)
+        product = Signal(2 * half + AVERAGE_SUM_BITS)
         exact, ones = Signal.like(product), Signal.like(product)
         value = Signal(signed(len(product) + 1))
         m.d.comb += [ones.eq(-1), exact.eq(product & (ones << self.sum_bits))]
@@ -130,8 +131,8 @@ class Pool(wiring.Component):
         instruction, valid (in), ready (out): the unit front; POOL.
         done, signal (out): an instruction has ended, and the units it signals.
         in_flight (out): 1 while an instruction has left the queue and is not done.
-        illegal (out): a pulse; an instruction that cannot run was taken.  It has no effect and is not in
-            flight; until a reset the unit takes no other.
+        illegal (out): a pulse; an instruction that cannot run was taken in the cycle before.  It writes
+            nothing and is never done, and until a reset the unit takes no other.
         pool_write (in), pooled_write (out): a word of M bytes, by word address.
     Protocol: docs/architecture.md, "Interfaces between blocks"; no back-pressure but `ready`.
     Latency: hw/contract/timing.py; a tap of M channels a cycle, and a channel's average a cycle.
@@ -232,7 +233,7 @@ class Pool(wiring.Component):
         for lane in range(lanes):
             byte = buffer.read_data.word_select(lane, 8)
             value = Signal(signed(d.lane_bits), name=f"value_{lane}")
-            total = Signal(signed(_SUM_BITS + 1), name=f"total_{lane}")
+            total = Signal(signed(AVERAGE_SUM_BITS + 1), name=f"total_{lane}")
             base, larger = Signal.like(total), Signal.like(total)
             result = Signal(signed(BOUND_BITS), name=f"result_{lane}")
             m.d.comb += [
