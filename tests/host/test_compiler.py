@@ -206,7 +206,7 @@ def test_wide_outputs(config: AcceleratorConfig, rng: np.random.Generator) -> No
 # random networks
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 1 << 32), st.sampled_from(sorted(PRESETS)))
 def test_random_networks(number: int, name: str) -> None:
     rng = np.random.default_rng(number)
@@ -239,7 +239,7 @@ def random_config(rng: np.random.Generator) -> AcceleratorConfig | None:
     return config
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1 << 32))
 def test_random_networks_in_small_buffers(number: int) -> None:
     rng = np.random.default_rng(number)
