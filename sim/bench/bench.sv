@@ -41,9 +41,14 @@ module bench #(
   wire [BITS/8-1:0] wstrb;
   wire [1:0] rresp, bresp;
 
+  // A register between the port and the engine: Verilator evaluates logic behind ports twice a cycle, and the reset
+  // stands before every register of the engine.
+  logic reset = 1'b1;
+  always @(posedge clk) reset <= rst;
+
   shiftpoint_engine engine (
     .clk(clk),
-    .rst(rst),
+    .rst(reset),
     .s_axil_awaddr(s_axil_awaddr),
     .s_axil_awprot(3'b0),
     .s_axil_awvalid(s_axil_awvalid),
@@ -105,7 +110,7 @@ module bench #(
 
   memory #(.BITS(BITS)) memory (
     .clk(clk),
-    .rst(rst),
+    .rst(reset),
     .latency(latency),
     .beat_every(beat_every),
     .base(base),

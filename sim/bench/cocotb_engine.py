@@ -1,6 +1,7 @@
 """The cocotb side of `engine_bench`: runs the jobs of a folder on the engine, through the host's driver.
 
-The folder SHIFTPOINT_JOBS holds job_<k>.json (program, images, window base, memory's parameters), in order;
+The folder SHIFTPOINT_JOBS holds job_<k>.json (program, images, window base, memory's parameters, cycles to wait at
+most), in order;
 results are left beside it as job_<k>.npz, and a byte is appended to `progress` for each image.
 """
 
@@ -18,9 +19,7 @@ from cocotb.triggers import ClockCycles
 
 from host.driver import COUNTERS, Driver
 from hw.contract.program import load
-from sim.bench.transport import SimulationTransport
-
-PERIOD_NS = 10
+from sim.bench.transport import PERIOD_NS, SimulationTransport
 
 
 @cocotb.test()
@@ -37,11 +36,12 @@ async def run_jobs(dut: Any) -> None:
     Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start()
     await ClockCycles(dut.clk, 3)
     dut.rst.value = 0
+    await ClockCycles(dut.clk, 2)  # the reset reaches the engine a cycle later
     for path in sorted(folder.glob("job_*.json")):
         job = json.loads(path.read_text())
         dut.latency.value, dut.beat_every.value = job["latency"], job["beat_every"]
         dut.base.value = job["base"]
-        transport.base = job["base"]
+        transport.base, transport.patience = job["base"], job["patience"]
         program = load(Path(job["program"]))
         driver = Driver(transport, job["base"], len(memory))
         await driver.connect()

@@ -24,6 +24,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
 from quant.files import write_atomic
 from sim.bench.toolchain import BenchRun, build_and_run
+from sim.cycles import simulate
 from sim.memory import Memory
 
 HERE = Path(__file__).parent
@@ -137,7 +138,7 @@ def _write(jobs: Sequence[RtlJob], work: Path) -> None:
         np.save(images, job.images)
         facts = {
             "program": str(program), "images": str(images), "base": job.base, "latency": job.memory.latency,
-            "beat_every": job.memory.beat_every,
+            "beat_every": job.memory.beat_every, "patience": 2 * simulate(job.program, job.memory).cycles + 1000,
         }  # fmt: skip
         stem.with_suffix(".json").write_text(json.dumps(facts))
 

