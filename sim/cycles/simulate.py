@@ -186,7 +186,7 @@ class _Run:
     def timeline(self) -> Timeline:
         """What is known in the end."""
         # Registers show the last instruction done in the cycle after it was; busy falls one cycle later.
-        cycles = max(self.end, default=-1) + 2
+        cycles = max(self.end, default=0) + 2
         layer = np.array([i.layer for i in self.instructions], np.int64)
         unit = np.array([i.opcode.unit for i in self.instructions], np.int64)
         layers = layer_count(self.program, layer)
