@@ -126,15 +126,18 @@ class Accumulator(wiring.Component):
             memory.write.data.eq(self.totals),
         ]
         kept = data.View(data.ArrayLayout(signed(bits), lanes), memory.read_data)
-        shifts = self.parameters[self.set]
-        biases = self.parameters[stages[1].set]
+        now, later = Signal(self.parameters[0].shape()), Signal(self.parameters[0].shape())
+        m.d.comb += [
+            now.eq(Mux(self.set, self.parameters[1], self.parameters[0])),
+            later.eq(Mux(stages[1].set, self.parameters[1], self.parameters[0])),
+        ]
         for i in range(lanes):
             byte = self.residual.word_select(i, 8)
             residual = Cat(byte, byte[7] & self.residual_signed).as_signed()
             shifted, start, base = (Signal(signed(bits), name=f"{n}_{i}") for n in ("shifted", "start", "base"))
             m.d.sync += [
-                shifted.eq(residual << shifts[i].residual_shift),
-                start.eq(biases[i].bias + shifted),
+                shifted.eq(residual << now[i].residual_shift),
+                start.eq(later[i].bias + shifted),
                 base.eq(Mux(stages[2].first, start, kept[i])),
                 self.totals[i].eq(base + self.sums[i]),
             ]

@@ -32,6 +32,8 @@ _RESIDUAL_ADDRESS = 2
 _RESIDUAL = _RESIDUAL_ADDRESS + 1  # at the accumulator
 _TOTALS = _RESIDUAL + ACCUMULATOR_LATENCY
 _RESULT = _TOTALS + REQUANTIZE_LATENCY
+_END = _RESULT + 1
+_JOB_STAGES = {0, _WORD, _RESIDUAL_ADDRESS - 1, _RESIDUAL, _TOTALS, _RESULT - 1, _RESULT, _END}  # that need their job
 if (_RESULT, _ACTIVATIONS, _SUMS) != (COMPUTE_LATENCY, SWAP_DELAY + 1, _RESIDUAL + SUMS_DELAY):
     raise AssertionError("the pipeline is not the one of hw/contract/timing.py")
 
@@ -167,12 +169,14 @@ class Pipeline(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        stages = [Signal(_pixel(self.config), name=f"pixel_{i}") for i in range(_RESULT + 2)]
+        stages = [Signal(_pixel(self.config), name=f"pixel_{i}") for i in range(_END + 1)]
         m.d.comb += stages[0].eq(self.pixel)
         for before, after in pairwise(stages):
             m.d.sync += after.eq(before)
-        jobs = [self.jobs[stage.job] for stage in stages]
-        m.d.comb += [self.end.eq(stages[-1].end), self.signal.eq(jobs[-1].conv.signal)]
+        jobs = {at: Signal(_job(self.config), name=f"job_{at}") for at in _JOB_STAGES}
+        for at, job in jobs.items():
+            m.d.comb += job.eq(Mux(stages[at].job, self.jobs[1], self.jobs[0]))
+        m.d.comb += [self.end.eq(stages[_END].end), self.signal.eq(jobs[_END].conv.signal)]
 
         m.submodules.array = array = Array(self.config)
         m.d.comb += [array.weights.eq(self.weights), array.shift.eq(self.shift), array.swap.eq(self.swap)]
@@ -182,7 +186,7 @@ class Pipeline(wiring.Component):
         self._write_results(m, stages, jobs, low_bytes, high_bytes)
         return m
 
-    def _read_activations(self, m: Module, jobs: list, array: Array) -> None:
+    def _read_activations(self, m: Module, jobs: dict, array: Array) -> None:
         """From a pixel's address to the array: padding, extension to lanes."""
         m.submodules.activation_buffer = buffer = BeatToWord(self.config, self.config.activation_depth)
         wiring.connect(m, wiring.flipped(self.activation_write), buffer.write)
@@ -196,7 +200,7 @@ class Pipeline(wiring.Component):
             extended = Cat(byte, byte[7] & setup.input_signed)
             m.d.sync += array.activations[lane].eq(Mux(inside, extended, setup.pad_value))
 
-    def _accumulate(self, m: Module, stages: list, jobs: list, array: Array) -> data.View:
+    def _accumulate(self, m: Module, stages: list, jobs: dict, array: Array) -> data.View:
         """Residual and products into the partial sums; returns the totals."""
         d = self.config.derived
         words = []
@@ -228,9 +232,10 @@ class Pipeline(wiring.Component):
         ]
         return accumulator.totals
 
-    def _output_stage(self, m: Module, jobs: list, totals: data.View) -> tuple[Value, Value]:
+    def _output_stage(self, m: Module, jobs: dict, totals: data.View) -> tuple[Value, Value]:
         """Totals to results; returns the words of low bytes and, one cycle later, of high bytes."""
-        shifts = self.parameters[jobs[_TOTALS].set]
+        shifts = Signal(self.parameters[0].shape())
+        m.d.comb += shifts.eq(Mux(jobs[_TOTALS].set, self.parameters[1], self.parameters[0]))
         bounds = jobs[_RESULT - 1].setup
         results = []
         for lane in range(self.config.oc_lanes):
@@ -246,7 +251,7 @@ class Pipeline(wiring.Component):
         m.d.sync += high_bytes.eq(Cat(result[8:16] for result in results))
         return Cat(result[:8] for result in results), high_bytes
 
-    def _write_results(self, m: Module, stages: list, jobs: list, low_bytes: Value, high_bytes: Value) -> None:
+    def _write_results(self, m: Module, stages: list, jobs: dict, low_bytes: Value, high_bytes: Value) -> None:
         """A word each, and of a wide result the high bytes in the cycle after."""
         soon, soon_job, now, now_job = stages[_RESULT - 1], jobs[_RESULT - 1], stages[_RESULT], jobs[_RESULT]
         high_part = Signal()
@@ -276,8 +281,9 @@ class Compute(wiring.Component):
         instruction, valid (in), ready (out): the unit front; SETUP and CONV.
         done, signal (out): an instruction has ended, and the units it signals.
         in_flight (out): instructions that left the queue and are not done.
-        illegal (out): a pulse; an instruction that cannot run was taken.  It has no effect and is not in
-            flight; until a reset the unit takes no other.  Those before it run to their end.
+        illegal (out): a pulse; an instruction that cannot run was taken, one to three cycles ago.  It writes
+            nothing and is never done, and until a reset the unit takes no other.  Those before it run to
+            their end.
         activation_write, weight_write (in): a beat a cycle, by beat address.
         residual_write (in): the same, and `plane` where M > N.
         output_write, pool_write (out): a word of M bytes, by word address.
@@ -416,7 +422,7 @@ class Compute(wiring.Component):
 
         # Passes.  The two CONVs that can be in flight keep what their pixels need, each in its place, to their end.
         jobs = Signal(data.ArrayLayout(_job(config), 2))
-        present = Signal()
+        present, job = Signal(), Signal(_job(config))
         index = Signal.like(pipeline.pixel.index)
         m.d.comb += [
             window.steps.rows.eq(conv.out_rows),
@@ -429,13 +435,14 @@ class Compute(wiring.Component):
             window.start.eq(taps.point),
             window.slow.eq(taps.last & conv.last & setup.wide),
             window.minimum.eq(window.longest),
+            job.eq(Mux(present, jobs[1], jobs[0])),
             pipeline.jobs.eq(jobs),
             pipeline.point.eq(window.point),
             pipeline.pixel.valid.eq(window.valid),
             pipeline.pixel.job.eq(present),
             pipeline.pixel.index.eq(index),
-            pipeline.pixel.first.eq(pass_first & jobs[present].conv.first),
-            pipeline.pixel.result.eq(pass_last & jobs[present].conv.last),
+            pipeline.pixel.first.eq(pass_first & job.conv.first),
+            pipeline.pixel.result.eq(pass_last & job.conv.last),
             pipeline.pixel.end.eq(window.end & pass_last),
         ]
         with m.If(begin):
@@ -446,8 +453,7 @@ class Compute(wiring.Component):
             m.d.sync += present.eq(~present)
             for which in range(2):
                 with m.If(present != which):
-                    job = jobs[which]
-                    m.d.sync += [job.setup.eq(setup), job.conv.eq(conv), job.set.eq(weights.set), job.pixels.eq(pixels)]
+                    m.d.sync += jobs[which].eq(Cat(setup, conv, weights.set, pixels))
 
         # The end.
         setup_done = Signal()
