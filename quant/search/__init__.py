@@ -15,7 +15,8 @@ from quant.graph import FloatConv, FloatGraph
 from quant.images import prepare
 from quant.network import Network
 from quant.search.assemble import restrict_bias
-from quant.search.data import DataPhase, best_static_frac
+from quant.search.data import DataPhase
+from quant.search.evidence import best_static_frac
 from quant.search.limits import Limits
 from quant.search.weights import Granularity, Objective, weight_fracs
 

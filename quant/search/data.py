@@ -6,8 +6,8 @@ values lie from the float network's, on the same calibration images.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -21,9 +21,10 @@ from quant.kernels import averages
 from quant.network import Concat, Layer, Network, Tensor
 from quant.search.assemble import Source, fit_weight_frac, integer_add, integer_conv, integer_pool, quantize_weights
 from quant.search.bias import corrected
+from quant.search.evidence import Evidence, best_frac
 from quant.search.groups import WIDE, Group, group_tensors, non_negative
 from quant.search.limits import Limits
-from quant.search.weights import NEIGHBOURS, Objective, magnitudes, overflow_free_frac
+from quant.search.weights import Objective, overflow_free_frac
 
 HEADROOM = 1
 """Bits left free above the calibration range where a tensor has 16: rounding does not need them, and what other
@@ -35,50 +36,6 @@ and its alignment would need an accumulator of its own."""
 
 AVERAGE_FRAC = 24
 """Fractional bits with which an average is judged before its format is known."""
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Values by which a format is judged: of the float network, of the fixed-point network before rounding.
-
-    reference, actual: float (N, S), where `actual` is not clipped yet.  clip: what the layer applies.
-    weight: how many values each of these stands for.
-    """
-
-    reference: np.ndarray
-    actual: np.ndarray
-    clip: Clip
-    weight: float
-
-    def error(self, fmt: QFormat, objective: Objective) -> float:
-        """The total of x_float - x(fmt), estimated from the samples."""
-        low, high = self.clip
-        clipped = np.clip(self.actual, low, high) if self.clip != (None, None) else self.actual
-        stored = dequantize(quantize(clipped, fmt), fmt.frac)
-        return self.weight * float(magnitudes(self.reference - stored, objective).sum())
-
-
-def best_frac(
-    evidence: Sequence[Evidence], bits: int, signed: bool, start: int, objective: Objective, highest: int | None = None
-) -> int:
-    """The fractional length near `start` with the least total error, the first of equals; at most `highest`."""
-    fracs = [start + n for n in NEIGHBOURS]
-    if highest is not None:
-        fracs = list(dict.fromkeys(min(frac, highest) for frac in fracs))
-    return min(fracs, key=lambda frac: sum(e.error(QFormat(bits, frac, signed), objective) for e in evidence))
-
-
-def best_static_frac(
-    ranges: Mapping[str, TensorRange], shapes: Mapping[str, tuple[int, int, int]], bits: int, objective: Objective
-) -> int:
-    """The one fractional length for all data: least total error over all tensors of the float network."""
-    evidence = []
-    for name, found in ranges.items():
-        weight = float(np.prod(shapes[name])) / found.samples.shape[1]
-        evidence.append(Evidence(found.samples, found.samples, (None, None), weight))
-    low, high = (min(float(r.low.min()) for r in ranges.values()), max(float(r.high.max()) for r in ranges.values()))
-    start = overflow_free_frac(low, high, bits)
-    return 0 if start is None else best_frac(evidence, bits, True, start, objective)
 
 
 class DataPhase:

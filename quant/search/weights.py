@@ -18,7 +18,7 @@ Objective = Literal["square", "absolute"]
 """How errors are added up: as squares, or as published by their magnitudes.
 
 Magnitudes let a finer format saturate the few large weights for the sake of the many small ones.  With
-squares, 8-bit networks keep 8 to 15 dB more of their logits (docs/arithmetic.md), so squares are the default.
+squares, 8-bit logits gain 4 to 15 dB (docs/arithmetic.md has the table), so squares are the default.
 """
 
 NEIGHBOURS = (0, 1, 2, 3, -1)
