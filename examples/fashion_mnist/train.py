@@ -260,6 +260,7 @@ class Log:
         self.file = path.open("w")
 
     def __call__(self, line: str) -> None:
+        """Print a line, and keep it."""
         """Print `line` and append it to the file."""
         print(line, flush=True)
         print(line, file=self.file, flush=True)
