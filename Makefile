@@ -6,6 +6,9 @@ PYTEST_ARGS ?=
 # tests at a time; benches compile with two jobs each
 JOBS ?= auto
 
+# NumPy's own threads gain little here and lose much where the cores are shared.
+export OPENBLAS_NUM_THREADS ?= 1
+
 BIN := .venv/bin
 STAMP := .venv/.installed
 EXAMPLE := examples/fashion_mnist
