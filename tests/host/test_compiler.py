@@ -315,6 +315,29 @@ def test_multipliers_are_busy(name: str, least: float, rng: np.random.Generator)
     assert used > least
 
 
+@pytest.mark.parametrize(("name", "least"), [("small", 0.95), ("medium", 0.95), ("large", 0.95)])
+def test_fully_connected_layers_run_at_the_speed_of_memory(name: str, least: float, rng: np.random.Generator) -> None:
+    b = Builder(rng, (1024, 1, 1))
+    b.conv("x", 1024, Window(), op="Gemm")
+    config = preset(name)
+    program = compile_network(b.network(), config)
+    beats = program.layers[0].read_bytes / config.derived.beat_bytes
+    assert beats / simulate(program).cycles > least
+
+
+def test_layers_follow_each_other_without_a_gap(rng: np.random.Generator) -> None:
+    """What a layer reads is loaded while the layer before it still computes."""
+    b = Builder(rng, (16, 32, 32))
+    name = "x"
+    for _ in range(4):
+        name = b.conv(name, 16)
+    config = preset("medium")
+    program = compile_network(b.network(), config)
+    cycles = simulate(program).layer_cycles
+    for entry, taken in zip(program.layers[1:-1], cycles[1:-1], strict=True):
+        assert taken <= entry.macs / config.derived.multipliers * 1.01
+
+
 # what cannot be compiled
 
 
@@ -396,6 +419,11 @@ def test_windows_that_exceed_the_pool_buffer() -> None:
     assert refused(network) == (
         "layer layer0: its smallest tile needs 2304 words of the pool buffer, 256 more than it has"
     )
+
+
+def test_averages_of_too_many_elements() -> None:
+    network = one_pool("average", Window((100, 100)), (1, 100, 100))
+    assert refused(network) == "layer layer0: sums of 10000 elements have 21 bits, 20 fit"
 
 
 def test_residual_with_more_fractional_bits_than_the_accumulator() -> None:
