@@ -1,7 +1,7 @@
 """The table of results in README.md, from the report.json of build folders that `shiftpoint run` made.
 
-    python benchmarks/results.py [build/fashion_mnist ...]      # prints it, for every folder in build/ if none is named
-    python benchmarks/results.py ... --write README.md           # and puts it between the markers
+python benchmarks/results.py [build/fashion_mnist ...]      # prints it, for every folder in build/ if none is named
+python benchmarks/results.py ... --write README.md           # and puts it between the markers
 """
 
 from __future__ import annotations
