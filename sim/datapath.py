@@ -12,10 +12,10 @@ from hw.contract.isa import PoolKind
 from quant.bounds import FLOAT32_EXACT
 from quant.fixedpoint import Reciprocal, requantize
 
+SHIFTS = range(-15, 49)
+"""What the output stage can shift by; negative to the left."""
 _RESULT_LIMIT = 1 << 18
 """No clip bound of an instruction reaches it; what does, saturates whatever a left shift adds."""
-_LEFT_LIMIT = 40
-"""A left shift by this much saturates everything but 0."""
 
 
 class AccumulatorOverflow(ArithmeticError):
@@ -58,21 +58,13 @@ def _accumulate_checked(sums: np.ndarray, inputs: np.ndarray, weights: np.ndarra
     return sums
 
 
-def shifted_residual(words: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """residual << shift, exactly where it fits 62 bits and beyond every accumulator where it does not.
-
-    words: integers (pixels, M); shift: int64 (M,), 0 to 255.  Returns int64 (pixels, M).
-    """
-    return words.astype(np.int64) << np.minimum(shift, 53)
-
-
 def output_stage(sums: np.ndarray, shift: np.ndarray, low: int, high: int) -> np.ndarray:
     """Partial sums to results: shift, round half to even, clip.
 
-    sums: int64 (pixels, M), shift: int64 (M,), negative to the left.  Returns int64 (pixels, M).
+    sums: int64 (pixels, M), shift: int64 (M,) in SHIFTS.  Returns int64 (pixels, M).
     """
     small = np.clip(sums, -_RESULT_LIMIT, _RESULT_LIMIT)
-    return requantize(np.where(shift < 0, small, sums), np.maximum(shift, -_LEFT_LIMIT), low, high)
+    return requantize(np.where(shift < 0, small, sums), shift, low, high)
 
 
 def pool(

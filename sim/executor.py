@@ -175,12 +175,18 @@ class _Machine:
         if i.first:
             bias, self.shift, residual_shift = parameters_of(self._weight_beats(base, d.parameter_beats))
             base += d.parameter_beats
+            low, high = int(self.shift.min()), int(self.shift.max())
+            _require(
+                low in datapath.SHIFTS and high in datapath.SHIFTS,
+                f"shifts by {low} to {high} bits, and the engine by {datapath.SHIFTS[0]} to {datapath.SHIFTS[-1]}",
+            )
             self.sums = np.broadcast_to(bias, (pixels, c.oc_lanes))
             if i.residual:
                 words = self.residual[:, (i.residual_base + np.arange(pixels)) % c.residual_depth]
                 words = np.ascontiguousarray(words.swapaxes(0, 1)).reshape(pixels, c.oc_lanes)
-                values = datapath.lanes(words, bool(setup.residual_signed))
-                self.sums = self.sums + datapath.shifted_residual(values, residual_shift)
+                _require(int(residual_shift.max()) < c.acc_bits, f"shifts a residual by {residual_shift.max()} bits")
+                values = datapath.lanes(words, bool(setup.residual_signed)).astype(np.int64)
+                self.sums = self.sums + (values << residual_shift)
         _require(len(self.sums) == pixels, f"continues a tile of {len(self.sums)} pixels with {pixels}")
         _require(passes * d.weight_block_beats <= c.weight_depth, f"{passes} weight blocks exceed the weight buffer")
         data = self._weight_beats(base, passes * d.weight_block_beats)

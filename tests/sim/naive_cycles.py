@@ -73,7 +73,8 @@ class Naive:
 
     def _finished(self) -> bool:
         return (
-            self.dispatched == len(self.program)
+            self.t >= 1
+            and self.dispatched == len(self.program)
             and not any(self.queues)
             and not any(self.flying)
             and not self.read_outstanding

@@ -9,11 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.contract.config import AcceleratorConfig, preset
+from hw.contract.isa import Opcode, Unit
 from hw.contract.program import Program
+from hw.contract.registers import STALL_CAUSES
+from quant.errors import BadInput, VerificationError
 from sim.cycles import Timeline, simulate
 from sim.memory import Memory
 from tests.sim.handmade import CASES, build
 from tests.sim.naive_cycles import expected
+from tests.sim.programs import first
 
 
 def assert_equal(program: Program, memory: Memory) -> Timeline:
@@ -28,8 +32,7 @@ def assert_equal(program: Program, memory: Memory) -> Timeline:
 
 @pytest.mark.parametrize("name", CASES)
 def test_equals_cycle_by_cycle(name: str) -> None:
-    for memory in (Memory(8, 1), Memory(64, 2)):
-        assert_equal(build(preset("tiny"), CASES[name]).program, memory)
+    assert_equal(build(preset("small"), CASES[name]).program, Memory(64, 2 if name in ("tiles", "wide") else 1))
 
 
 configs = st.builds(
@@ -43,9 +46,51 @@ configs = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
-@given(configs, st.sampled_from(sorted(set(CASES) - {"chunks"})), st.integers(1, 90), st.integers(1, 5))
+QUICK = ["pointwise", "dilated", "residual", "max_pool", "average_padded"]
+
+
+@settings(max_examples=25, deadline=None)
+@given(configs, st.sampled_from(QUICK), st.integers(1, 40), st.integers(1, 3))
 def test_equals_cycle_by_cycle_for_odd_engines_and_memories(
     config: AcceleratorConfig, name: str, latency: int, beat_every: int
 ) -> None:
     assert_equal(build(config, CASES[name]).program, Memory(latency, beat_every))
+
+
+def test_layers_add_up() -> None:
+    program = build(preset("tiny"), CASES["max_pool"]).program
+    timeline = simulate(program)
+    assert len(timeline.layer_cycles) == len(program.layers) == 2
+    assert timeline.layer_cycles.sum() == timeline.cycles == timeline.counters["CYCLES"]
+    assert timeline.layer_read.sum() == timeline.counters["BYTES_READ"]
+    assert timeline.layer_written.sum() == timeline.counters["BYTES_WRITTEN"]
+    assert timeline.layer_written.tolist() == [24 * 100, 24 * 25]
+
+
+def test_stalls_of_instructions_add_up_to_the_counters() -> None:
+    timeline = simulate(build(preset("tiny"), CASES["tiles"]).program)
+    assert (timeline.stalls.sum(1) == timeline.start - timeline.ready).all()
+    for unit in Unit:
+        of_instructions = timeline.stalls[timeline.unit == unit].sum(0)
+        for cause, cycles in zip(STALL_CAUSES, of_instructions, strict=True):
+            if cause not in ("instruction", unit.name.lower()):  # the end of the run is a stall of no instruction
+                assert timeline.stall(unit, cause) == cycles
+
+
+def test_empty_program() -> None:
+    program = dataclasses.replace(build(preset("tiny"), CASES["pointwise"]).program, instructions=0)
+    assert_equal(program, Memory())
+    assert simulate(program).cycles == 2
+
+
+def test_program_that_never_ends() -> None:
+    program = first(build(preset("tiny"), CASES["pointwise"]).program, Opcode.LOAD, wait=1 << Unit.STORE)
+    with pytest.raises(VerificationError, match=r"never ends: instruction 0 \(LOAD\) waits for a token for ever$"):
+        simulate(program)
+
+
+def test_memory_refuses_times_that_no_memory_has() -> None:
+    with pytest.raises(BadInput, match="latency must be at least 1 cycle, not 0"):
+        Memory(latency=0)
+    with pytest.raises(BadInput, match="beat_every must be at least 1 cycle, not -1"):
+        Memory(beat_every=-1)

@@ -1,19 +1,94 @@
-"""The instruction-level executor against the integer network."""
+"""The instruction-level executor against the integer network, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 
-from hw.contract.config import PRESETS, AcceleratorConfig
-from sim.executor import run
-from tests.sim.handmade import CASES, build
+from host.compiler import CannotCompile, compile_network
+from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from hw.contract.isa import Opcode, Unit
+from hw.contract.layout import parameter_block
+from quant.execute import execute
+from sim.executor import ExecutionError, Executor, run
+from tests.sim.equal import assert_tensors
+from tests.sim.handmade import CASES, Handmade, build
+from tests.sim.networks import random_images, random_network
+from tests.sim.programs import first
 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
-def test_equals_network(config: AcceleratorConfig, name: str) -> None:
+def test_convolutions_by_hand(config: AcceleratorConfig, name: str) -> None:
     made = build(config, CASES[name])
     tensors = run(made.program, made.x, check=True)
     assert set(tensors) == set(made.expected)
     for tensor, expected in made.expected.items():
         np.testing.assert_array_equal(tensors[tensor], expected, err_msg=tensor)
         assert len(np.unique(expected)) > 8, f"{tensor} tests nothing"
+
+
+@pytest.mark.parametrize("config", [preset("tiny"), preset("medium"), preset("large")], ids=lambda c: c.name)
+def test_compiled_networks(config: AcceleratorConfig, seed: int) -> None:
+    for number in range(10):
+        network = random_network(1000 * seed + number, layers=5)
+        try:
+            program = compile_network(network, config)
+        except CannotCompile:
+            continue
+        images = random_images(network, 2, number)
+        executor = Executor(program)
+        results = [executor.run(image) for image in images]
+        expected = execute(network, images, list(results[0]))
+        assert_tensors(program, expected, {t: np.stack([r[t] for r in results]) for t in expected}, "executor")
+
+
+@pytest.fixture(scope="module")
+def made() -> Handmade:
+    return build(preset("tiny"), CASES["residual"])
+
+
+@pytest.mark.parametrize(
+    ("opcode", "values", "message"),
+    [
+        (Opcode.LOAD, {"rows": 4096}, r"reads memory up to byte \d+, and the window has \d+"),
+        (Opcode.LOAD, {"address": 2}, "address or pitch is no multiple of 4 bytes"),
+        (Opcode.LOAD, {"target": 3}, "there is no buffer 3"),
+        (Opcode.LOAD, {"wait": 1 << Unit.POOL}, "waits for a token of POOL that nothing before gives"),
+        (Opcode.LOAD, {"signal": 1 << Unit.LOAD}, "a unit has no tokens with itself"),
+        (Opcode.SETUP, {"mode": 1}, "uses a reserved mode or format"),
+        (Opcode.SETUP, {"signal": 1}, "a SETUP gives no tokens"),
+        (Opcode.CONV, {"out_rows": 300}, "a tile of 2100 pixels, and the engine takes 1 to 256"),
+        (Opcode.CONV, {"first": 0}, "continues a tile of 0 pixels with 28"),
+        (Opcode.STORE, {"planes": 2}, "stores 2 planes, and a result has 1"),
+        (Opcode.STORE, {"address": 1 << 30}, r"writes memory up to byte \d+"),
+    ],
+)
+def test_refused(made: Handmade, opcode: Opcode, values: dict[str, int], message: str) -> None:
+    pattern = rf"^instruction \d+ \({opcode.name}, layer conv\): {message}[^\n]*$"
+    with pytest.raises(ExecutionError, match=pattern):
+        run(first(made.program, opcode, **values), made.x)
+
+
+def with_parameters(made: Handmade, **values: Any) -> Handmade:
+    """The program with other parameters of its first tile: of one lane."""
+    lane = {"bias": 0, "shift": 0, "residual_shift": 0, **values}
+    block = parameter_block(*(np.array([lane[name]]) for name in ("bias", "shift", "residual_shift")))
+    at = next(i.address for i in made.program.decode() if i.opcode == Opcode.LOAD and i.target == 1)
+    image = made.program.image[:at] + block + made.program.image[at + len(block) :]
+    return dataclasses.replace(made, program=dataclasses.replace(made.program, image=image))
+
+
+def test_overflow_is_an_error(made: Handmade) -> None:
+    full = with_parameters(made, bias=(1 << 31) - 1, shift=8)
+    with pytest.raises(ExecutionError, match="the accumulator of pixel .* lane 0 reaches 21.* beyond 32 bits"):
+        run(full.program, full.x)
+
+
+@pytest.mark.parametrize("values", [{"shift": 49}, {"shift": -16}, {"residual_shift": 32}])
+def test_shifts_beyond_the_engine_are_errors(made: Handmade, values: dict[str, int]) -> None:
+    with pytest.raises(ExecutionError, match=r"layer conv\): shifts"):
+        run(with_parameters(made, **values).program, made.x)
