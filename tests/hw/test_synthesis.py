@@ -1,0 +1,94 @@
+"""The engine on an ECP5: buffers in block RAM, multipliers in multiplier blocks; and what the script makes of less."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import synthesis
+from benchmarks.synthesis import BLOCK_RAM, BUFFERS, LUT_RAM, Memory, Synthesis
+from hw import verilog
+from hw.contract.config import preset
+
+TINY = preset("tiny")
+BLOCK_BITS = 16384
+"""What a block RAM holds in any shape."""
+
+
+def mapped(**cells: dict[str, int]) -> Synthesis:
+    """`tiny` as it should be, each buffer one memory; `cells` of a buffer with another name of its own."""
+    memories = [
+        Memory(f"{BUFFERS[name]}memory", 1, bits, cells.get(name, {BLOCK_RAM: 1}))
+        for name, bits in synthesis.buffer_bits(TINY).items()
+    ]
+    counts = dict.fromkeys(synthesis.CELLS, 1)
+    return Synthesis("tiny", (4, 4), counts, {"array": 16, "average": 4, "other": 2}, {}, memories, "Yosys 1")
+
+
+def fake(monkeypatch: pytest.MonkeyPatch, result: Synthesis) -> None:
+    """Let the script take this for what Yosys made."""
+    monkeypatch.setattr(synthesis, "synthesize", lambda config, folder: result)
+
+
+@pytest.mark.parametrize("name", ["tiny", pytest.param("medium", marks=pytest.mark.verify)])
+def test_every_buffer_is_found_by_name(name: str, tmp_path: Path) -> None:
+    config = preset(name)
+    memories = synthesis.memories_of(verilog.write(config, tmp_path)[0].read_text())
+    for buffer, bits in synthesis.buffer_bits(config).items():
+        found = [(words, width) for path, words, width in memories if path.startswith(BUFFERS[buffer])]
+        assert sum(words * width for words, width in found) == bits, (buffer, found)
+
+
+def test_names_get_no_brackets_and_bits_keep_theirs() -> None:
+    source = r"assign \sums[3] = { \sets[0][1].bias [31:0], plain[4] };"
+    assert synthesis.plain_names(source) == r"assign \sums.3 = { \sets.0.1.bias [31:0], plain[4] };"
+
+
+def test_a_good_result_passes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    fake(monkeypatch, result := dataclasses.replace(mapped(), buffers=dict.fromkeys(BUFFERS, 1)))
+    document = tmp_path / "document.md"
+    document.write_text(f"before\n{synthesis.BEGIN}\nold\n{synthesis.END}\nafter\n")
+    arguments = ["--config", "tiny", "--json", str(tmp_path / "counts.json"), "--write", str(document)]
+    assert synthesis.main(arguments) == 0
+    assert "1 (16 + 4 + 2)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "counts.json").read_text()) == [json.loads(json.dumps(dataclasses.asdict(result)))]
+    written = document.read_text()
+    assert written.startswith("before\n") and written.endswith("after\n") and "old" not in written
+    assert "| tiny | 4 x 4 | 1 | 1 | 1 (16 + 4 + 2) | 1 | 1 | 1 |" in written
+
+
+@pytest.mark.parametrize("cells", [{}, {LUT_RAM: 4}, {BLOCK_RAM: 1, LUT_RAM: 1}], ids=["flip-flops", "LUT", "both"])
+def test_a_buffer_elsewhere_is_one_line(
+    cells: dict[str, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fake(monkeypatch, dataclasses.replace(mapped(pooled=cells), buffers=dict.fromkeys(BUFFERS, 1)))
+    assert synthesis.main(["--config", "tiny"]) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error")]
+    assert lines == ["error: tiny: 0 of the 8192 bits of the pooled buffer are in block RAM"]
+
+
+def test_a_multiplier_in_logic_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    wrong = {"array": 15, "average": 4, "other": 3}
+    fake(monkeypatch, dataclasses.replace(mapped(), multipliers=wrong, buffers=dict.fromkeys(BUFFERS, 1)))
+    assert synthesis.main(["--config", "tiny"]) == 1
+    assert "error: tiny: 15 of the 16 multipliers of the array are in MULT18X18D" in capsys.readouterr().err
+
+
+@pytest.mark.verify
+def test_small(tmp_path: Path) -> None:
+    config = preset("small")
+    result = synthesis.synthesize(config, tmp_path)
+    assert synthesis.problems(config, result) == []
+    assert result.multipliers == {"array": 64, "average": 4, "other": 2}
+    assert result.cells["multipliers"] == 70
+    for buffer, bits in synthesis.buffer_bits(config).items():
+        assert 0 < result.buffers[buffer] <= bits // BLOCK_BITS, buffer
+    assert sum(result.buffers.values()) == result.cells["block RAM"]  # nothing else takes any
+    assert {m.name.partition(".")[0] for m in result.memories if LUT_RAM in m.cells} == {
+        "compute_queue", "fetch", "load_queue", "pool_queue", "read_port", "store_queue", "write_port",
+    }  # fmt: skip
