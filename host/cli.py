@@ -27,6 +27,10 @@ app = typer.Typer(
 )
 
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
+
 class Engine(StrEnum):
     """What simulates."""
 
@@ -211,7 +215,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point.  Exit code 0; 1 where a check failed; 2 for a user's mistake, in one line."""
     try:
         code = app(args=arguments, standalone_mode=False)
-        return code if isinstance(code, int) else 0
     except VerificationError as error:
         print(f"shiftpoint: {error}", file=sys.stderr)
         return 1
@@ -223,8 +226,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"shiftpoint: {message} (shiftpoint --help)", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this code, too
         print("shiftpoint: interrupted; the stages that were finished are kept", file=sys.stderr)
-        return 130
+    return code if isinstance(code, int) else 0
 
 
 if __name__ == "__main__":

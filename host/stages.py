@@ -153,7 +153,7 @@ def simulate(
         {"layer": layer.name, "tensor": layer.output, "sha256": value["digests"][layer.output]}
         for layer in program.layers
     ]
-    return {"digests": rows, "counters": {"cycles": value["cycles"], **value["counters"]}, "files": files}
+    return {"digests": rows, "counters": value["counters"], "files": files}
 
 
 def check_bits(data_bits: int, weight_bits: int) -> None:

@@ -1,0 +1,133 @@
+"""`run` and its stages: artefacts, continuation after an interruption, report."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host import pipeline
+from host.cli import main
+from tests.host.onnx_networks import images, small_cnn
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    """A run on the small network without RTL."""
+    network = small_cnn(tmp_path / "small net.onnx")
+    calibration = images(tmp_path / "calibration.npz")
+    labelled = images(tmp_path / "labelled.npz", labels=np.arange(12) % 3)
+    return [
+        "run", str(network), "--calibration", str(calibration), "--evaluation", str(labelled), "--config", "tiny",
+        "--rtl-images", "0", "--out", str(tmp_path / "build"),
+    ]  # fmt: skip
+
+
+def test_what_a_run_leaves(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 0
+    build = tmp_path / "build"
+    shown = capsys.readouterr().out
+    for name in ("verilog", "quantized.onnx", "network.program", "report.json", "report.html"):
+        assert (build / name).exists() and name in shown
+    assert {"engine.v", "engine.json", "files.f", "shiftpoint_registers.h"} <= {
+        p.name for p in (build / "verilog").iterdir()
+    }
+    assert not [p for p in build.rglob(".*") if p.name != ".stages"], "temporary files stayed"
+
+
+def test_the_report(arguments: list[str], tmp_path: Path) -> None:
+    assert main(arguments) == 0
+    report = json.loads((tmp_path / "build" / "report.json").read_text())
+    assert report["network"] == "small net" and report["rtl"] is None
+    assert {"schema", "config", "accuracy", "layers", "totals"} <= set(report)
+    assert set(report["accuracy"]) == {"images", "float_top1", "fixed_top1", "agreement"}
+    assert [layer["name"] for layer in report["layers"]] == ["conv", "pool", "fc"]
+    conv, pool, fc = report["layers"]
+    assert pool["fused_into"] == "conv" and conv["fused_into"] is None
+    assert conv["macs"] == 4 * 2 * 9 * 64 and fc["macs"] == 12 and fc["output_bits"] == 16
+    for layer in report["layers"]:
+        digests = layer["digest"]
+        assert digests["rtl"] is None
+        assert len({digests[leg] for leg in ("onnxruntime", "integer", "program")}) == 1
+    totals = report["totals"]
+    assert sum(layer["cycles"] or 0 for layer in report["layers"]) == totals["cycles"]
+    assert totals["roofline_ratio"] == pytest.approx(totals["roofline_cycles"] / totals["cycles"])
+    page = (tmp_path / "build" / "report.html").read_text()
+    assert page.count("<svg") >= 5
+    assert not re.search(r'(src|href)="https?:', page), "the page must stand alone"
+
+
+def test_a_second_run_keeps_every_stage(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert main(arguments) == 0
+    told = capsys.readouterr().err
+    for stage in ("quantize", "compare", "compile", "verilog", "images", "model"):
+        assert f"kept {stage}" in told
+
+
+def test_an_interrupted_run_continues(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "simulate_model", interrupted)
+        assert main(arguments) == 130
+    build = tmp_path / "build"
+    assert "interrupted" in capsys.readouterr().err
+    assert not (build / "model.json").exists() and not (build / "report.json").exists()
+    assert main(arguments) == 0
+    told = capsys.readouterr().err
+    assert "kept verilog" in told and "kept compile" in told and "kept model" not in told
+    assert (build / "report.json").exists()
+
+
+def test_a_damaged_artefact_is_made_again(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    program = tmp_path / "build" / "network.program"
+    whole = program.read_bytes()
+    program.write_bytes(whole[:100])
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert "kept compile" not in capsys.readouterr().err and program.read_bytes() == whole
+
+
+def test_json(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*arguments, "--json"]) == 0
+    captured = capsys.readouterr()
+    value = json.loads(captured.out)
+    assert value["totals"]["cycles"] > 0 and value["files"]
+    assert captured.err == ""
+
+
+def test_stages_by_hand_give_what_run_gives(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    build, network = tmp_path / "build", arguments[1]
+    quantized, program = tmp_path / "q.onnx", tmp_path / "p.program"
+    assert main(["quantize", network, "--calibration", arguments[3], "-o", str(quantized)]) == 0
+    assert quantized.read_bytes() == (build / "quantized.onnx").read_bytes()
+    assert main(["compile", str(quantized), "--config", "tiny", "-o", str(program)]) == 0
+    assert program.read_bytes() == (build / "network.program").read_bytes()
+    assert main(["compare", network, str(quantized), "--images", arguments[5], "-o", str(tmp_path / "c.json")]) == 0
+    assert json.loads((tmp_path / "c.json").read_text()) == json.loads((build / "compare.json").read_text())
+    capsys.readouterr()
+    assert main(["simulate", str(program), "--images", arguments[5], "--json"]) == 0
+    simulated = json.loads(capsys.readouterr().out)
+    assert simulated["counters"]["CYCLES"] == json.loads((build / "report.json").read_text())["totals"]["cycles"]
+
+
+def test_no_image_simulated_beyond_those_there(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    arguments[arguments.index("--rtl-images") + 1] = "99"
+    assert main(arguments) == 2
+    assert "holds 12 images, 99 are needed" in capsys.readouterr().err
