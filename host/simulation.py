@@ -67,10 +67,10 @@ def simulate_rtl(
 
 def export_bench(program: Program, x: np.ndarray, memory: Memory, folder: Path, reporter: Reporter) -> None:
     """Leave a bench that runs with cocotb and Verilator and without this project."""
-    from sim.bench.export import export
+    from sim.bench import export
 
     with reporter.stage(f"export a bench of {program.name}"), folder_in_one_piece(folder) as temporary:
-        export(program, x, memory, temporary)
+        export.export_bench(program, x, memory, temporary)
 
 
 def layers_of(timeline: Timeline) -> list[Result]:

@@ -82,7 +82,7 @@ def export_bench(program: Program, images: np.ndarray, memory: Memory, folder: P
     test = (HERE / "exported.py").read_text().replace("from sim.bench.transport import", "from transport import")
     (folder / "test_engine.py").write_text(test)
     (folder / "program.bin").write_bytes(program.image)
-    np.savez_compressed(folder / "arrays.npz", **arrays)
+    np.savez_compressed(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
     (folder / "bench.json").write_text(json.dumps(_facts(program, len(images), memory), indent=1) + "\n")
     facts = {
         "name": program.name, "config": config.name, "images": len(images), "latency": memory.latency,
