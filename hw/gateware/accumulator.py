@@ -13,9 +13,9 @@ from hw.contract.config import PARAMETER_BYTES, AcceleratorConfig
 from hw.gateware.array import sum_bits
 from hw.gateware.memory import DualPort
 
-ACCUMULATOR_LATENCY = 4
+ACCUMULATOR_LATENCY = 5
 """From a pixel to its total, which is in the partial sums in the cycle after."""
-SUMS_DELAY = 3
+SUMS_DELAY = 4
 """From a pixel to the cycle in which its sum of products is added."""
 SHIFT_BITS = 7
 """Bits kept of a requantization shift."""
@@ -113,32 +113,34 @@ class Accumulator(wiring.Component):
         bits, lanes = config.acc_bits, config.oc_lanes
         m.submodules.memory = memory = DualPort(bits * lanes, config.partial_sum_depth)
 
-        # Cycle 0 shifts the residual, 1 adds the bias and reads the partial sum, 2 chooses, 3 adds the products.
+        # Cycle 0 takes residual and parameters, 1 shifts the residual, 2 adds the bias and reads the partial sum,
+        # 3 chooses, 4 adds the products.
         entry = data.StructLayout({"pixel": len(self.pixel), "first": 1, "keep": 1, "set": 1})
         stages = [Signal(entry, name=f"stage_{i}") for i in range(ACCUMULATOR_LATENCY + 1)]
         m.d.comb += stages[0].eq(Cat(self.pixel, self.first, self.keep, self.set))
         for before, after in pairwise(stages):
             m.d.sync += after.eq(before)
         m.d.comb += [
-            memory.read_address.eq(stages[1].pixel),
-            memory.write.enable.eq(stages[4].keep),
-            memory.write.address.eq(stages[4].pixel),
+            memory.read_address.eq(stages[2].pixel),
+            memory.write.enable.eq(stages[5].keep),
+            memory.write.address.eq(stages[5].pixel),
             memory.write.data.eq(self.totals),
         ]
         kept = data.View(data.ArrayLayout(signed(bits), lanes), memory.read_data)
         now, later = Signal(self.parameters[0].shape()), Signal(self.parameters[0].shape())
-        m.d.comb += [
+        m.d.sync += [
             now.eq(Mux(self.set, self.parameters[1], self.parameters[0])),
             later.eq(Mux(stages[1].set, self.parameters[1], self.parameters[0])),
         ]
         for i in range(lanes):
             byte = self.residual.word_select(i, 8)
-            residual = Cat(byte, byte[7] & self.residual_signed).as_signed()
+            residual = Signal(signed(9), name=f"residual_{i}")
             shifted, start, base = (Signal(signed(bits), name=f"{n}_{i}") for n in ("shifted", "start", "base"))
             m.d.sync += [
+                residual.eq(Cat(byte, byte[7] & self.residual_signed)),
                 shifted.eq(residual << now[i].residual_shift),
                 start.eq(later[i].bias + shifted),
-                base.eq(Mux(stages[2].first, start, kept[i])),
+                base.eq(Mux(stages[3].first, start, kept[i])),
                 self.totals[i].eq(base + self.sums[i]),
             ]
         return m

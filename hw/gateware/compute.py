@@ -28,12 +28,12 @@ from hw.gateware.window import POINT, Slots, Taps
 _WORD = 1  # the buffer's data
 _ACTIVATIONS = 2  # padded and extended, at the array
 _SUMS = _ACTIVATIONS + ARRAY_LATENCY
-_RESIDUAL_ADDRESS = 2
+_RESIDUAL_ADDRESS = 1
 _RESIDUAL = _RESIDUAL_ADDRESS + 1  # at the accumulator
 _TOTALS = _RESIDUAL + ACCUMULATOR_LATENCY
 _RESULT = _TOTALS + REQUANTIZE_LATENCY
 _END = _RESULT + 1
-_JOB_STAGES = {0, _WORD, _RESIDUAL_ADDRESS - 1, _RESIDUAL, _TOTALS, _RESULT - 1, _RESULT, _END}  # that need their job
+_JOB_STAGES = {_WORD, _RESIDUAL, _TOTALS - 1, _RESULT - 1, _RESULT, _END}  # and 0: they need their job
 if (_RESULT, _ACTIVATIONS, _SUMS) != (COMPUTE_LATENCY, SWAP_DELAY + 1, _RESIDUAL + SUMS_DELAY):
     raise AssertionError("the pipeline is not the one of hw/contract/timing.py")
 
@@ -173,9 +173,10 @@ class Pipeline(wiring.Component):
         m.d.comb += stages[0].eq(self.pixel)
         for before, after in pairwise(stages):
             m.d.sync += after.eq(before)
-        jobs = {at: Signal(_job(self.config), name=f"job_{at}") for at in _JOB_STAGES}
-        for at, job in jobs.items():
-            m.d.comb += job.eq(Mux(stages[at].job, self.jobs[1], self.jobs[0]))
+        jobs = {at: Signal(_job(self.config), name=f"job_{at}") for at in {0} | _JOB_STAGES}
+        m.d.comb += jobs[0].eq(Mux(self.pixel.job, self.jobs[1], self.jobs[0]))
+        for at in _JOB_STAGES:
+            m.d.sync += jobs[at].eq(Mux(stages[at - 1].job, self.jobs[1], self.jobs[0]))
         m.d.comb += [self.end.eq(stages[_END].end), self.signal.eq(jobs[_END].conv.signal)]
 
         m.submodules.array = array = Array(self.config)
@@ -235,7 +236,7 @@ class Pipeline(wiring.Component):
     def _output_stage(self, m: Module, jobs: dict, totals: data.View) -> tuple[Value, Value]:
         """Totals to results; returns the words of low bytes and, one cycle later, of high bytes."""
         shifts = Signal(self.parameters[0].shape())
-        m.d.comb += shifts.eq(Mux(jobs[_TOTALS].set, self.parameters[1], self.parameters[0]))
+        m.d.comb += shifts.eq(Mux(jobs[_TOTALS - 1].set, self.parameters[1], self.parameters[0]))
         bounds = jobs[_RESULT - 1].setup
         results = []
         for lane in range(self.config.oc_lanes):

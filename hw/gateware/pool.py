@@ -98,9 +98,10 @@ class Average(wiring.Component):
             ]
             sums.append(total)
         product = Signal(2 * half + AVERAGE_SUM_BITS)
-        exact, ones = Signal.like(product), Signal.like(product)
+        exact, ones = Signal.like(product), Signal.like(product)  # without the bits that mean nothing
         value = Signal(signed(len(product) + 1))
-        m.d.comb += [ones.eq(-1), exact.eq(product & (ones << self.sum_bits))]
+        m.d.sync += ones.eq(((1 << len(ones)) - 1) << self.sum_bits)
+        m.d.comb += exact.eq(product & ones)
         m.d.sync += [product.eq(sums[0] + (sums[1] << half)), value.eq(Mux(negative[-1], -exact, exact))]
 
         m.submodules.requantize = requantize = Requantize(len(value), left=0)
@@ -238,7 +239,7 @@ class Pool(wiring.Component):
             result = Signal(signed(BOUND_BITS), name=f"result_{lane}")
             m.d.comb += [
                 base.eq(Mux(stages[_VALUE].first, Mux(average_kind, 0, -1 << config.data_bits), total)),
-                larger.eq(Mux(average_kind, base + value, Mux(value > base, value, base))),
+                larger.eq(Mux(average_kind, base + value, Mux(value > base[: d.lane_bits].as_signed(), value, base))),
                 average.sums[lane].eq(total),
                 result.eq(total[: d.lane_bits].as_signed()),
             ]

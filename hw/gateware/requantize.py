@@ -22,7 +22,8 @@ class Requantize(wiring.Component):
     result the shifter keeps the bit of weight one half, and whether any lower bit was set.
     Parameters: width, of the value.  left: the largest left shift, 0 or LARGEST_LEFT_SHIFT.
     Members:
-        value (in): signed.  shift (in): -left to 63 - left, signed where left > 0.
+        value (in): signed.
+        shift (in): -left to 63 - left, signed where left > 0; for the value of the next cycle.
         low, high (in): signed bounds, applied to the value of REQUANTIZE_LATENCY - 1 cycles before.
         result (out): signed.
     Protocol: none.
@@ -48,7 +49,8 @@ class Requantize(wiring.Component):
         # Steps of eight, then the rest.  Bit 0 has the weight one half.
         amount = Signal(_AMOUNT_BITS)
         scaled = Signal(signed(width + 1))
-        m.d.comb += [amount.eq(self.shift + self.left), scaled.eq(Cat(0, self.value << self.left).as_signed())]
+        m.d.sync += amount.eq(self.shift + self.left)
+        m.d.comb += scaled.eq(Cat(0, self.value << self.left).as_signed())
         fine = Signal(3)
         coarse_value, value = Signal.like(scaled), Signal.like(scaled)
         coarse_below, below = Signal(), Signal()

@@ -57,12 +57,11 @@ class Raster(wiring.Component):
         steps, point, following = Signal(STEPS), self.point, self.following
         first_column = Signal(COORDINATE_BITS)
         next_row = Signal(16)  # address of the next row's first point
-        columns_left, rows_left = Signal(12), Signal(12)
-        last_column = Signal()
+        columns_left, rows_left = Signal(12), Signal(12)  # after this point, after this row
+        last_column, last_row = Signal(), Signal()  # none are
 
         m.d.comb += [
-            last_column.eq(columns_left == 0),
-            self.last.eq(last_column & (rows_left == 0)),
+            self.last.eq(last_column & last_row),
             following.address.eq(Mux(last_column, next_row, point.address + steps.column_address)),
             following.row.eq(point.row + Mux(last_column, steps.row_distance, 0)),
             following.column.eq(Mux(last_column, first_column, point.column + steps.column_distance)),
@@ -74,15 +73,19 @@ class Raster(wiring.Component):
                 next_row.eq(self.start.address + self.steps.row_address),
                 columns_left.eq(self.steps.columns - 1),
                 rows_left.eq(self.steps.rows - 1),
+                last_column.eq(self.steps.columns == 1),
+                last_row.eq(self.steps.rows == 1),
                 steps.eq(self.steps),
             ]
         with m.Elif(self.step):
-            m.d.sync += [point.eq(following), columns_left.eq(columns_left - 1)]
+            m.d.sync += [point.eq(following), columns_left.eq(columns_left - 1), last_column.eq(columns_left == 1)]
             with m.If(last_column):
                 m.d.sync += [
                     next_row.eq(next_row + steps.row_address),
                     columns_left.eq(steps.columns - 1),
+                    last_column.eq(steps.columns == 1),
                     rows_left.eq(rows_left - 1),
+                    last_row.eq(rows_left == 1),
                 ]
         return m
 
@@ -176,10 +179,8 @@ class Slots(wiring.Component):
         m.submodules.raster = raster = Raster()
         pending = Signal()  # points are left
         slow, second = Signal(), Signal()  # two cycles a point; this is the second one
-        minimum = Signal.like(self.minimum)
         step, walked = Signal(), Signal()
-        age = Signal(range(self.longest + 1))  # cycles of the slot before this one, up to minimum - 1
-        old = Signal()
+        left = Signal.like(self.minimum)  # cycles that the slot has to last after this one
 
         m.d.comb += [
             raster.steps.eq(self.steps),
@@ -188,29 +189,27 @@ class Slots(wiring.Component):
             raster.step.eq(step),
             step.eq(pending & (second | ~slow)),
             walked.eq(~pending | (step & raster.last)),
-            old.eq(age + 1 >= minimum),
             self.point.eq(raster.point),
             self.valid.eq(pending & ~second),
             self.last.eq(raster.last),
-            self.end.eq(self.busy & walked & old),
+            self.end.eq(self.busy & walked & (left == 0)),
         ]
         with m.If(self.load):
             m.d.sync += [
                 slow.eq(self.slow),
-                minimum.eq(self.minimum),
                 self.busy.eq(1),
                 self.first.eq(1),
                 pending.eq(1),
                 second.eq(0),
-                age.eq(0),
+                left.eq(self.minimum - 1),
             ]
         with m.Else():
             with m.If(self.end):
                 m.d.sync += self.busy.eq(0)
             with m.If(walked):
                 m.d.sync += pending.eq(0)
-            with m.If(~old):
-                m.d.sync += age.eq(age + 1)
+            with m.If(left != 0):
+                m.d.sync += left.eq(left - 1)
             with m.If(step):
                 m.d.sync += self.first.eq(0)
             m.d.sync += second.eq(pending & slow & ~second)

@@ -12,6 +12,7 @@ from quant.fixedpoint import requantize
 from tests.hw.gateware.helpers.cycles import Cycles
 
 PARTS = {"acc32": (32, LARGEST_LEFT_SHIFT), "acc48": (48, LARGEST_LEFT_SHIFT), "product": (53, 0)}
+SHIFT_LEAD = 1  # a shift comes a cycle before its value
 BOUNDS = [(-(2**17), 2**17 - 1), (-128, 127), (0, 255), (-32768, 32767), (-3, 5), (100, 100)]
 
 
@@ -41,19 +42,20 @@ async def every_shift(dut):
             for shift in range(-left, 64 - left)
             for value in values(rng, width, shift, 120)
         ]
-    for cycle in range(max(map(len, work.values())) + REQUANTIZE_LATENCY):
+    for cycle in range(max(map(len, work.values())) + SHIFT_LEAD + REQUANTIZE_LATENCY):
         for name, items in work.items():
+            at = cycle - SHIFT_LEAD
+            if 0 <= at < len(items):
+                bench.set(**{f"{name}__value": items[at][0] & (1 << PARTS[name][0]) - 1})
             if cycle < len(items):
-                value, shift, _, _ = items[cycle]
-                mask = (1 << PARTS[name][0]) - 1
-                bench.set(**{f"{name}__value": value & mask, f"{name}__shift": shift & (127 if PARTS[name][1] else 63)})
-            at = cycle - REQUANTIZE_LATENCY + 1
+                bench.set(**{f"{name}__shift": items[cycle][1] & (127 if PARTS[name][1] else 63)})
+            at = cycle - SHIFT_LEAD - REQUANTIZE_LATENCY + 1
             if 0 <= at < len(items):
                 _, _, low, high = items[at]
                 bench.set(**{f"{name}__low": low & 0x3FFFF, f"{name}__high": high & 0x3FFFF})
         await bench.settle()
         for name, items in work.items():
-            at = cycle - REQUANTIZE_LATENCY
+            at = cycle - SHIFT_LEAD - REQUANTIZE_LATENCY
             if 0 <= at < len(items):
                 value, shift, low, high = items[at]
                 expected = np.clip(value << -shift, low, high) if shift < 0 else requantize(value, shift, low, high)
