@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo 'setup: done'
 
 demo: $(STAMP) ## run the example network through every stage, four images in RTL
-	$(BIN)/shiftpoint run $(EXAMPLE)/network.onnx --calibration $(EXAMPLE)/calibration.npz \
+	$(BIN)/shiftpoint run $(EXAMPLE)/fashion_mnist.onnx --calibration $(EXAMPLE)/calibration.npz \
 	  --evaluation $(EXAMPLE)/evaluation.npz --rtl-images 4 --config small --out build/fashion_mnist
 
 test: $(STAMP) ## run the tests; SEED=7 repeats a run, PYTEST_ARGS="-k name" picks some

@@ -74,7 +74,7 @@ def _loader() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
 
 
 NETWORKS: dict[str, tuple[Path, Callable[[FloatGraph], Images], tuple[str, ...], tuple[Memory, ...]]] = {
-    "fashion_mnist": (EXAMPLE / "network.onnx", bundled, ("tiny", "small", "medium", "large"), POINTS),
+    "fashion_mnist": (EXAMPLE / "fashion_mnist.onnx", bundled, ("tiny", "small", "medium", "large"), POINTS),
     "resnet8_cifar10": (DATA / "models/resnet8_cifar10.onnx", cifar, ("small", "medium"), POINTS[:1]),
     "resnet20_cifar10": (DATA / "models/resnet20_cifar10.onnx", cifar, ("small", "medium"), POINTS[:1]),
     "vww96": (DATA / "models/vww96.onnx", photographs, ("small", "medium"), POINTS[:1]),

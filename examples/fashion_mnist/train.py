@@ -2,7 +2,7 @@
 
     python examples/fashion_mnist/train.py
 
-reads the four idx files of the Debian package dataset-fashion-mnist and writes network.onnx,
+reads the four idx files of the Debian package dataset-fashion-mnist and writes fashion_mnist.onnx,
 evaluation.npz, calibration.npz and training.log.  The weights written are those after the last epoch of a
 schedule fixed beforehand; the test images are looked at once, after training.
 
@@ -306,11 +306,11 @@ def main() -> None:
     log(f"trained in {time.monotonic() - begin:.0f} s; the weights are those after epoch {args.epochs}")
 
     source = f"Fashion-MNIST (Zalando SE, MIT licence); train.py, seed {args.seed}, {args.epochs} epochs"
-    path = args.out / "network.onnx"
+    path = args.out / "fashion_mnist.onnx"
     onnx.save(build_onnx(net, source), path)
     images, labels = load(args.data, "t10k")
     expected, got = predict(net, images), run_onnx(path, images)
-    log(f"network.onnx: {path.stat().st_size} bytes")
+    log(f"fashion_mnist.onnx: {path.stat().st_size} bytes")
     for name, logits in (("PyTorch", expected), ("ONNX Runtime", got)):
         right = logits.argmax(1) == labels
         log(f"{name}: top-1 {right.sum()} / {len(right)} test images, {right[:1000].sum()} / 1000 bundled ones")

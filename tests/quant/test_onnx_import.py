@@ -511,7 +511,7 @@ def test_resnet20_shortcuts_are_strided_convolutions(shared_data: Path) -> None:
 
 
 def test_the_example_network() -> None:
-    path = ROOT / "examples" / "fashion_mnist" / "network.onnx"
+    path = ROOT / "examples" / "fashion_mnist" / "fashion_mnist.onnx"
     graph = load(path)
     assert verify(graph, path, np.ones((2, *graph.shapes[graph.input]), np.float32)) < 1e-5
 
