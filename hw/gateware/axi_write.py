@@ -38,7 +38,7 @@ class WritePort(wiring.Component):
         request (in): stream of requests, see `burst_request`; no burst crosses 4 KiB.
         push, beat (in): a beat for the W channel, see `write_beat`: those of every accepted request, in order.
             The client pushes no more than WRITE_BEATS beats that are not `sent`; none is refused.
-        sent (out): a beat was transferred in this cycle.
+        sent (out): a beat was transferred in this cycle.  waiting (out): beats pushed and not sent; a register.
         window_base, window_pages (in): first page and number of pages of the memory window.
         halt (in): accept no request.
         answered, tag (out): a response arrived in this cycle, and the tag of its burst.
@@ -60,6 +60,7 @@ class WritePort(wiring.Component):
                 "push": In(1),
                 "beat": In(write_beat(config)),
                 "sent": Out(1),
+                "waiting": Out(range(WRITE_BEATS + 1)),
                 "window_base": In(pages),
                 "window_pages": In(pages),
                 "halt": In(1),
@@ -119,6 +120,7 @@ class WritePort(wiring.Component):
             axi.wlast.eq(leaving.last),
             self.sent.eq(axi.wvalid & axi.wready),
             beats.r_en.eq(axi.wready),
+            self.waiting.eq(beats.level),
         ]
 
         m.d.comb += [

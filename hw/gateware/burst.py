@@ -22,6 +22,7 @@ class BurstSplitter(wiring.Component):
             beat in memory where it begins, and `row.beats`, its length, at least 1.  Wins over `advance`.
         advance (in): the next cycle shows the burst after this one.  Not on the last one.
         burst (out): the present one: `position` in beats, and `beats`.  last (out): the row ends with it.
+        remaining, page_left (out): beats from `position` to the row's end, and to the page's; registers.
     Protocol: none; obeys every cycle.
     Latency: one cycle; a burst a cycle.
     """
@@ -29,6 +30,7 @@ class BurstSplitter(wiring.Component):
     def __init__(self, config: AcceleratorConfig, bits: int) -> None:
         self.config, self.bits = config, bits
         position = ADDRESS_BITS - size_of(config)
+        page = 1 << PAGE_BITS - size_of(config)
         super().__init__(
             {
                 "begin": In(1),
@@ -36,6 +38,8 @@ class BurstSplitter(wiring.Component):
                 "advance": In(1),
                 "burst": Out(data.StructLayout({"position": position, "beats": BEATS_BITS})),
                 "last": Out(1),
+                "remaining": Out(bits),
+                "page_left": Out(range(page + 1)),
             }
         )
 
@@ -45,8 +49,7 @@ class BurstSplitter(wiring.Component):
         page = 1 << page_bits
         longest = min(self.config.max_burst, LONGEST, page)
         position = Signal.like(self.row.position)
-        remaining = Signal(self.bits)
-        page_left = Signal(range(page + 1))  # beats from `position` to the page's end
+        remaining, page_left = self.remaining, self.page_left
         room = Signal(range(longest + 1))  # the longest burst from there, were the row endless
         following = Signal(range(page + 1))
 

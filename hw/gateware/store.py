@@ -277,8 +277,9 @@ class StoreReader(wiring.Component):
         begin, burst (in): read this burst from the next cycle on; only while none is read.
         busy (out): a burst is being read; a register.  ends (out): its last beat is read in this cycle.
         push, beat (out), sent (in): the beats, see `WritePort`.
+        credit (out): WRITE_BEATS less the beats read and not `sent`; a register.
         strobed (out): bytes that the beat read in this cycle will write.
-    Protocol: reads only while fewer than WRITE_BEATS beats are read and not `sent`.
+    Protocol: reads only while there is credit.
     Latency: a beat read in one cycle is pushed two cycles later (STORE_READ_LATENCY less the port's one); a
         beat a cycle.
     """
@@ -297,6 +298,7 @@ class StoreReader(wiring.Component):
                 "push": Out(1),
                 "beat": Out(write_beat(config)),
                 "sent": In(1),
+                "credit": Out(range(WRITE_BEATS + 1), init=WRITE_BEATS),
                 "strobed": Out(range(config.derived.beat_bytes + 1)),
             }
         )
@@ -310,7 +312,6 @@ class StoreReader(wiring.Component):
         wiring.connect(m, wiring.flipped(self.output_write), output.write)
         wiring.connect(m, wiring.flipped(self.pooled_write), pooled.write)
 
-        credit = Signal(range(WRITE_BEATS + 1), init=WRITE_BEATS)
         address = Signal.like(self.burst.row)
         left = Signal.like(self.burst.beats)  # beats of the burst after this one
         row_begins, row_ends = Signal(), Signal()
@@ -318,7 +319,7 @@ class StoreReader(wiring.Component):
         plane, first, end = Signal.like(self.burst.plane), Signal.like(self.burst.first), Signal.like(self.burst.end)
         read = Signal()
         m.d.comb += [
-            read.eq(self.busy & (credit != 0)),
+            read.eq(self.busy & (self.credit != 0)),
             self.ends.eq(read & (left == 0)),
         ]
         with m.If(read):
@@ -338,7 +339,7 @@ class StoreReader(wiring.Component):
             ]
             with m.If(self.burst.row_begins):
                 m.d.sync += address.eq(self.burst.row)
-        m.d.sync += credit.eq(credit - read + self.sent)
+        m.d.sync += self.credit.eq(self.credit - read + self.sent)
 
         # Lanes [begins, ends) of the beat are the row's.
         lane_begin, lane_end = Signal(range(lanes)), Signal(range(lanes + 1))

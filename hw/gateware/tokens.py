@@ -28,7 +28,8 @@ class Semaphores(wiring.Component):
     Members:
         done (in): a bit for each unit; it gives a token to each unit in its mask `signal` (in).
         take (in): for each unit, of which others it takes a token; only of those that are `available`.
-        available (out): for each unit, of which others there are tokens; registers show it.
+        tokens (out): the counters, by taker and giver; registers.
+        available (out): for each unit, of which others there are tokens.
         overflow (out): a counter is full and would rise; a correct program never gets there.
     Protocol: none; obeys every cycle.  A unit's bit in its own masks means nothing.
     Latency: a token given can be taken in the next cycle; a token of every pair a cycle.
@@ -41,6 +42,7 @@ class Semaphores(wiring.Component):
                 "done": In(UNITS),
                 "signal": In(MASKS),
                 "take": In(MASKS),
+                "tokens": Out(data.ArrayLayout(data.ArrayLayout(bits, UNITS), UNITS)),
                 "available": Out(MASKS),
                 "overflow": Out(1),
             }
@@ -53,7 +55,7 @@ class Semaphores(wiring.Component):
                 if giver == taker:
                     m.d.comb += self.available[taker][giver].eq(1)
                     continue
-                tokens = Signal(self.bits, name=f"tokens_{giver}_{taker}")
+                tokens = self.tokens[taker][giver]
                 gives, takes = Signal(name=f"gives_{giver}_{taker}"), Signal(name=f"takes_{giver}_{taker}")
                 m.d.comb += [
                     gives.eq(self.done[giver] & self.signal[giver][taker]),
