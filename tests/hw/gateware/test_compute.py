@@ -24,5 +24,5 @@ CONFIGS = [
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.name)
-def test_random_programs(config):
+def test_compute(config):
     run(Compute(config), f"compute_{config.name}", "cocotb_compute", config=config, tiles=25)
