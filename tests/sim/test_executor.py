@@ -7,15 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from host.compiler import CannotCompile, compile_network
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from hw.contract.isa import Opcode, Unit
 from hw.contract.layout import parameter_block
 from quant.execute import execute
+from quant.network import Window
 from sim.executor import ExecutionError, Executor, run
 from tests.sim.equal import assert_tensors
-from tests.sim.handmade import CASES, Handmade, build
+from tests.sim.handmade import CASES, Case, Handmade, build
 from tests.sim.networks import random_images, random_network
 from tests.sim.programs import first
 
@@ -44,6 +47,33 @@ def test_compiled_networks(config: AcceleratorConfig, seed: int) -> None:
         results = [executor.run(image) for image in images]
         expected = execute(network, images, list(results[0]))
         assert_tensors(program, expected, {t: np.stack([r[t] for r in results]) for t in expected}, "executor")
+
+
+sizes = st.integers(1, 12)
+windows = st.builds(
+    lambda kernel, stride, pads, dilation: Window(kernel, stride, pads, dilation),
+    st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    st.tuples(*[st.integers(0, 4)] * 4),
+    st.tuples(st.integers(1, 3), st.integers(1, 3)),
+)
+cases = st.builds(
+    Case, st.tuples(st.integers(1, 20), sizes, sizes), st.integers(1, 40), windows, tile_rows=st.integers(0, 4),
+    chunk_groups=st.integers(0, 2), wide=st.booleans(), signed=st.booleans(), seed=st.integers(0, 1 << 16),
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(st.sampled_from(sorted(PRESETS)), cases)
+def test_any_convolution(name: str, case: Case) -> None:
+    assume(min(case.window.output_size(*case.shape[1:])) > 0)
+    try:
+        made = build(preset(name), case)
+    except ValueError as error:
+        assume("do not fit" not in str(error))
+        raise
+    tensors = run(made.program, made.x, check=True)
+    np.testing.assert_array_equal(tensors["y"], made.expected["y"])
 
 
 @pytest.fixture(scope="module")

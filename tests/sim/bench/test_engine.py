@@ -5,13 +5,14 @@ All programs run in one simulator process, on an engine built once.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from host.compiler import CannotCompile, compile_network
-from hw.contract.config import AcceleratorConfig, preset
+from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from quant.execute import execute
 from sim.bench import toolchain
 from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
@@ -23,6 +24,15 @@ from tests.sim.handmade import CASES, build
 from tests.sim.networks import random_images, random_network
 
 POINTS = [Memory(latency, beat_every) for latency in (8, 64, 200) for beat_every in (1, 2)]
+ODD = [
+    # as little of everything as there can be, and bursts that no power of two divides
+    replace(preset("tiny"), name="meagre", max_burst=3, queue_depth=1, fetch_depth=8, read_outstanding=1,
+            write_outstanding=1),
+    # two beats a word, two planes, 48 bits
+    replace(preset("tiny"), name="slow_port", ic_lanes=8, oc_lanes=16, acc_bits=48, residual_depth=1024),
+    # four words a beat, a weight block of one beat, four planes
+    replace(preset("tiny"), name="fast_port", ic_lanes=2, oc_lanes=8, axi_bits=128, fetch_depth=32),
+]  # fmt: skip
 NETWORKS = 12
 VERIFIED_NETWORKS = 150
 
@@ -103,8 +113,7 @@ def test_waveform(tmp_path: Path) -> None:
 
 
 @pytest.mark.verify
-@pytest.mark.parametrize("name", ["tiny", "small", "medium", "large"])
-def test_presets(name: str, seed: int) -> None:
-    config = preset(name)
+@pytest.mark.parametrize("config", [*PRESETS.values(), *ODD], ids=lambda config: config.name)
+def test_engines(config: AcceleratorConfig, seed: int) -> None:
     check_all(handmade_jobs(config, POINTS))
     check_all(network_jobs(config, seed, VERIFIED_NETWORKS))
