@@ -1,0 +1,63 @@
+"""Free scales of an equalized network: what a channel's integers stand for, beside their format.
+
+Equalization (Nagel et al. 2019) multiplies channel c of a float tensor by some s_c > 0 and divides what reads
+it by the same: the network computes the same function.  The integers of that channel then stand for the float
+network's value times s_c.  Whoever holds the two networks against each other divides by it again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from quant.errors import BadInput
+from quant.network import Network
+
+SCALES = "quantization.scales"
+"""Metadata key: JSON {tensor: [s_0, ..., s_(C-1)]}.  Tensors that it does not name have scales of one."""
+
+
+def tensor_scales(network: Network) -> dict[str, np.ndarray]:
+    """The scales of every tensor of a network, float64 (C,) by name; all ones where equalization left it alone.
+
+    The integers q of channel c stand for the float network's value times scales[c]: x = q * 2**-frac / scales[c].
+    Raises BadInput for metadata that cannot be read, name another tensor, or hold anything but one positive
+    number for each channel.
+    """
+    try:
+        stated = json.loads(network.metadata.get(SCALES, "{}"))
+    except ValueError as error:
+        raise BadInput(f"the metadata {SCALES} are damaged: no JSON") from error
+    if not isinstance(stated, dict):
+        raise BadInput(f"the metadata {SCALES} are damaged: no JSON object")
+    return {name: np.ones(t.shape[0]) for name, t in network.tensors.items()} | {
+        name: _checked(network, name, values) for name, values in stated.items()
+    }
+
+
+def with_scales(network: Network, scales: Mapping[str, np.ndarray]) -> Network:
+    """The network with these scales in its metadata, in place of any before; scales of one are left out.
+
+    scales: float (C,) by tensor.  Raises BadInput as `tensor_scales` does.
+    """
+    checked = {name: _checked(network, name, values) for name, values in scales.items()}
+    stated = {name: values.tolist() for name, values in checked.items() if (values != 1).any()}
+    metadata = {key: value for key, value in network.metadata.items() if key != SCALES}
+    return replace(network, metadata=metadata | ({SCALES: json.dumps(stated, sort_keys=True)} if stated else {}))
+
+
+def _checked(network: Network, name: str, values: object) -> np.ndarray:
+    """Scales of one tensor as float64 (C,)."""
+    if name not in network.tensors:
+        raise BadInput(f"the metadata {SCALES} name {name!r}, which network {network.name} has not")
+    channels = network.tensors[name].shape[0]
+    try:
+        array = np.array(values, np.float64)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.shape != (channels,) or not (np.isfinite(array) & (array > 0)).all():
+        raise BadInput(f"the metadata {SCALES} of tensor {name} are not {channels} positive numbers")
+    return array
