@@ -20,8 +20,9 @@ from hw.contract import program as programs
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
 from quant import onnx_import, qdq
-from quant.compare import accuracy, compare_layers
+from quant.compare import compare_layers
 from quant.errors import BadInput
+from quant.evaluation import accuracy
 from quant.fixedpoint import quantize as to_integers
 from quant.images import load_images
 from quant.search import Precision, quantize_network

@@ -1,4 +1,4 @@
-"""The fixed-point network against the float network it came from: tensor by tensor, and by its answers."""
+"""The fixed-point network against the float network it came from: tensor by tensor."""
 
 from __future__ import annotations
 
@@ -36,22 +36,6 @@ class TensorComparison:
     unused_bits: int
     float_low: float
     float_high: float
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Top-1 of both networks, and how often they give the same class.  All are shares of `images`.
-
-    The top-1 figures are None without labels.  Of equal values the first class counts.
-    float_answers, fixed_answers: the class of each image.
-    """
-
-    images: int
-    float_top1: float | None
-    fixed_top1: float | None
-    agreement: float
-    float_answers: tuple[int, ...]
-    fixed_answers: tuple[int, ...]
 
 
 class _Sums:
@@ -121,43 +105,3 @@ def compare_layers(
         if progress:
             progress("compare", part.stop, len(images))
     return tuple(sums[name].result(name, written.get(name, "")) for name in names)
-
-
-def accuracy(
-    network: Network,
-    graph: FloatGraph,
-    images: np.ndarray,
-    labels: np.ndarray | None = None,
-    progress: Progress | None = None,
-) -> Accuracy:
-    """Compare the classes that both networks give to images: the largest element of the first output.
-
-    images: float32 (N, C, H, W) as `quant.images.prepare` returns them, N >= 1; labels: integers (N,).
-    Memory does not grow with N.
-    """
-    output = network.outputs[0]
-    executor = Executor(network)
-    float_classes, fixed_classes = [], []
-    for part, tensors in FloatRunner(graph).run(images, (output,)):
-        fixed = executor.run(quantize_input(network, images[part]), [output])
-        float_classes.append(_classes(tensors[output]))
-        fixed_classes.append(_classes(fixed[output]))
-        if progress:
-            progress("accuracy", part.stop, len(images))
-    ours, theirs = np.concatenate(fixed_classes), np.concatenate(float_classes)
-
-    def share(found: np.ndarray, wanted: np.ndarray) -> float:
-        return float((found == wanted).mean())
-
-    return Accuracy(
-        images=len(images),
-        float_top1=None if labels is None else share(theirs, labels),
-        fixed_top1=None if labels is None else share(ours, labels),
-        agreement=share(ours, theirs),
-        float_answers=tuple(theirs.tolist()),
-        fixed_answers=tuple(ours.tolist()),
-    )
-
-
-def _classes(values: np.ndarray) -> np.ndarray:
-    return values.reshape(len(values), -1).argmax(1)

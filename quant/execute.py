@@ -71,7 +71,7 @@ class Executor:
                 raise KeyError(f"network {network.name} has no tensor {name}")
         source = network.tensors[network.input]
         x = np.asarray(x)
-        _check_input(x, source.shape, source.fmt.low, source.fmt.high)
+        check_input(x, source.shape, source.fmt.low, source.fmt.high)
         last = {name: layer.name for layer in network.layers for name in layer.inputs}
         results = {n: np.empty((len(x), *network.tensors[n].shape), network.tensors[n].fmt.dtype) for n in kept}
         step = max(1, BATCH_BYTES // max((_work_bytes(network, layer) for layer in network.layers), default=1))
@@ -183,7 +183,8 @@ def _check(network: Network, layer: Layer) -> None:
         raise ValueError(f"layer {layer.name}: adds tensors of two shapes")
 
 
-def _check_input(x: np.ndarray, shape: tuple[int, int, int], low: int, high: int) -> None:
+def check_input(x: np.ndarray, shape: tuple[int, int, int], low: int, high: int) -> None:
+    """Raises ValueError where x is not integers (N, *shape) from `low` to `high`."""
     if x.ndim != 4 or x.shape[1:] != shape:
         raise ValueError(f"the network takes (N, {', '.join(map(str, shape))}), not {x.shape}")
     if x.dtype.kind not in "iu":

@@ -9,8 +9,9 @@ import math
 import numpy as np
 import pytest
 
-from quant import float_run
-from quant.compare import TensorComparison, accuracy, compare_layers
+from quant import fast_execute, float_run
+from quant.compare import TensorComparison, compare_layers
+from quant.evaluation import accuracy
 from quant.execute import execute, quantize_input
 from quant.fixedpoint import QFormat, dequantize
 from quant.float_run import FloatRunner
@@ -118,23 +119,13 @@ def test_batches_change_nothing_but_progress(monkeypatch):
     labels = np.array([1, 2, 3, 4, 5])
     whole, answers = compare_layers(network, graph, x), accuracy(network, graph, x, labels)
     monkeypatch.setattr(float_run, "BATCH_BYTES", 1)
+    monkeypatch.setattr(fast_execute, "BATCH_BYTES", 1)
     steps = []
     pieces = compare_layers(network, graph, x, lambda *step: steps.append(step))
     for one, two in zip(whole, pieces, strict=True):
         assert vars(two) == {k: pytest.approx(v, rel=1e-5) if isinstance(v, float) else v for k, v in vars(one).items()}
     assert accuracy(network, graph, x, labels, lambda *step: steps.append(step)) == answers
     assert steps == [(stage, done, 5) for stage in ("compare", "accuracy") for done in range(1, 6)]
-
-
-def test_accuracy_counts_answers_and_takes_the_first_of_equals():
-    network, graph = identity(QFormat(8, 0), channels=3)
-    x = np.array([[5, 1, 1], [1.2, 1.4, 1], [0, 9, 9], [0, 0, 7.0]], np.float32).reshape(4, 3, 1, 1)
-    result = accuracy(network, graph, x, np.array([0, 1, 2, 2]))
-    assert result.float_answers == (0, 1, 1, 2)
-    assert result.fixed_answers == (0, 0, 1, 2)  # 1.2 and 1.4 both become 1
-    assert (result.images, result.float_top1, result.fixed_top1, result.agreement) == (4, 0.75, 0.5, 0.75)
-    unlabelled = accuracy(network, graph, x)
-    assert unlabelled.float_top1 is None and unlabelled.fixed_top1 is None and unlabelled.agreement == 0.75
 
 
 def test_a_trained_network_keeps_its_answers(shared_data, monkeypatch):

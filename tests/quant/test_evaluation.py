@@ -1,0 +1,37 @@
+"""Answers of both networks, counted."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quant.evaluation import accuracy, float_outputs
+from quant.execute import execute, quantize_input
+from quant.fixedpoint import QFormat
+from quant.float_run import FloatRunner
+from quant.search import quantize_network
+from tests.quant.float_graphs import branches, images
+from tests.quant.test_compare import identity
+
+
+def test_accuracy_counts_answers_and_takes_the_first_of_equals() -> None:
+    network, graph = identity(QFormat(8, 0), channels=3)
+    x = np.array([[5, 1, 1], [1.2, 1.4, 1], [0, 9, 9], [0, 0, 7.0]], np.float32).reshape(4, 3, 1, 1)
+    result = accuracy(network, graph, x, np.array([0, 1, 2, 2]))
+    assert result.float_answers == (0, 1, 1, 2)
+    assert result.fixed_answers == (0, 0, 1, 2)  # 1.2 and 1.4 both become 1
+    assert (result.images, result.float_top1, result.fixed_top1, result.agreement) == (4, 0.75, 0.5, 0.75)
+    unlabelled = accuracy(network, graph, x)
+    assert unlabelled.float_top1 is None and unlabelled.fixed_top1 is None and unlabelled.agreement == 0.75
+
+
+def test_both_networks_give_the_answers_of_their_references() -> None:
+    graph = branches()
+    network = quantize_network(graph, images(4))
+    x, output = images(23), network.outputs[0]
+    found = accuracy(network, graph, x)
+    fixed = execute(network, quantize_input(network, x))[output].reshape(23, -1).argmax(1)
+    whole = np.concatenate([tensors[output] for _, tensors in FloatRunner(graph).run(x, (output,))])
+    assert found.fixed_answers == tuple(fixed) and found.float_answers == tuple(whole.reshape(23, -1).argmax(1))
+    parts = list(float_outputs(graph, x, output, 5))
+    assert [(part.start, part.stop) for part, _ in parts] == [(0, 5), (5, 10), (10, 15), (15, 20), (20, 23)]
+    np.testing.assert_allclose(np.concatenate([array for _, array in parts]), whole, rtol=1e-4, atol=1e-5)

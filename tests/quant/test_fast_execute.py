@@ -1,0 +1,183 @@
+"""The fast executor against the NumPy reference: equal in every integer."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from quant import fast_execute
+from quant.execute import Executor
+from quant.fast_execute import FastExecutor
+from quant.fixedpoint import QFormat
+from quant.network import Add, Conv, Network, Pool, Tensor, Window
+from quant.onnx_import import load
+from quant.search import quantize_network
+from tests.sim.networks import random_images, random_network
+
+
+def extremes(network: Network) -> np.ndarray:
+    """Images of the largest, of the smallest integers, of zeros, and of both ends at random."""
+    fmt, shape = network.tensors[network.input].fmt, network.input_shape
+    ends = np.random.default_rng(0).choice([fmt.low, fmt.high], (2, *shape))
+    return np.concatenate([np.full((1, *shape), fmt.high), np.full((1, *shape), fmt.low), np.zeros((1, *shape)), ends]
+                          ).astype(fmt.dtype)  # fmt: skip
+
+
+def assert_equal(network: Network, images: np.ndarray, slow: frozenset[str] = frozenset()) -> None:
+    executor = FastExecutor(network, threads=2)
+    assert executor.slow == slow
+    every = list(network.tensors)
+    for keep in (None, every):  # with every tensor an output, ONNX Runtime fuses nothing
+        wanted, found = Executor(network).run(images, keep), executor.run(images, keep)
+        assert list(found) == list(wanted)
+        for name, integers in wanted.items():
+            assert found[name].dtype == integers.dtype
+            np.testing.assert_array_equal(found[name], integers, name)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_networks(seed: int) -> None:
+    network = random_network(seed, layers=6)
+    images = np.concatenate([random_images(network, 3, seed), extremes(network)])
+    slow = FastExecutor(network).slow
+    assert len(slow) < len(network.layers)
+    assert_equal(network, images, slow)
+
+
+def one_layer(weight: np.ndarray, source: QFormat, out: QFormat, frac: int | np.ndarray, **options) -> Network:
+    """A convolution of a map of 6 x 5 pixels."""
+    outputs, inputs = weight.shape[:2]
+    window = options.pop("window", Window(weight.shape[2:]))
+    bias = options.pop("bias", np.zeros(outputs, np.int64))
+    shape = (outputs, *window.output_size(6, 5))
+    residual = options.pop("residual", None)
+    tensors = {"x": Tensor("x", (inputs, 6, 5), source), "y": Tensor("y", shape, out)}
+    layer = Conv("conv", "x", "y", weight, np.broadcast_to(frac, outputs).astype(np.int64), 8, bias, window, 1,
+                 (out.low, out.high), residual, **options)  # fmt: skip
+    return Network("one", tensors, (layer,), "x", ("y",))
+
+
+@pytest.mark.parametrize("bits", (4, 8))
+@pytest.mark.parametrize("shift", (-9, -1, 0, 1, 4, 12, 24, 40, 120))
+def test_shifts_of_either_sign(bits: int, shift: int) -> None:
+    random = np.random.default_rng(shift + 9)
+    weight = random.integers(-(1 << bits - 1), 1 << bits - 1, (5, 7, 3, 3))
+    bias = random.integers(-(1 << 10), 1 << 10, 5)
+    network = one_layer(weight, QFormat(8, 3), QFormat(8, 0), shift - 3 + np.arange(5) % 2, bias=bias)
+    assert_equal(network, np.concatenate([random_images(network, 4, 1), extremes(network)]))
+
+
+def test_ties_round_to_even() -> None:
+    """Every accumulator of 8 bits, halved and quartered: a half of all quotients are ties."""
+    weight = np.array([1, 2, 3, -1]).reshape(4, 1, 1, 1)
+    network = one_layer(weight, QFormat(8, 0), QFormat(16, 0), np.array([1, 2, 1, 1]))
+    images = np.arange(-128, 127, dtype=np.int8)[: 8 * 30].reshape(8, 1, 6, 5)
+    assert_equal(network, images)
+
+
+def test_sums_up_to_what_float32_counts_and_beyond() -> None:
+    """At the bound all is exact in float32; one more, and the reference takes the layer."""
+    data, out = QFormat(8, 0, signed=False), QFormat(16, 0)
+    for taps, slow in ((518, frozenset()), (519, frozenset({"conv"}))):
+        weight = np.full((2, taps, 1, 1), 127)
+        weight[1] = -127
+        network = one_layer(weight, data, out, 9, bias=np.array([0, 0]))
+        x = extremes(network)
+        x[0, 0] -= 1
+        assert_equal(network, x, slow)
+
+
+@pytest.mark.parametrize("data_bits", (8, 16))
+def test_residuals_additions_and_averages(data_bits: int) -> None:
+    """A network with every kind of layer, in which some of 16 bits are beyond float32 and others not."""
+    random = np.random.default_rng(1)
+    fmt, coarse = QFormat(data_bits, 6), QFormat(data_bits, 3)
+    shape = (4, 7, 6)
+
+    def layer(name: str, source: str, residual: str | None = None) -> Conv:
+        return Conv(name, source, f"{name}_out", random.integers(-8, 8, (4, 4, 3, 3)), np.array([3, 4, 5, 6]), 4,
+                    random.integers(-50, 50, 4), Window((3, 3), pads=(1, 1, 1, 1)), 1, (fmt.low // 2, fmt.high - 3),
+                    residual)  # fmt: skip
+
+    inside = Window((3, 2), (2, 1), (1, 1, 1, 0))
+    layers = (
+        layer("a", "x"),
+        layer("b", "a_out", "x"),
+        Add("add", ("b_out", "x"), "sum", (-90, 99)),
+        Pool("max", "sum", "largest", "max", Window((2, 2), pads=(1, 0, 0, 1)), (-5, 40)),
+        Pool("mean", "largest", "means", "average", inside, (-4, 30), count_include_pad=False),
+        Pool("mean_all", "largest", "all_means", "average", inside, (coarse.low, coarse.high)),
+    )
+    size = inside.output_size(*Window((2, 2), pads=(1, 0, 0, 1)).output_size(7, 6))
+    tensors = {
+        "x": Tensor("x", shape, fmt),
+        "a_out": Tensor("a_out", shape, fmt),
+        "b_out": Tensor("b_out", shape, fmt),
+        "sum": Tensor("sum", shape, coarse),
+        "largest": Tensor("largest", (4, *Window((2, 2), pads=(1, 0, 0, 1)).output_size(7, 6)), coarse),
+        "means": Tensor("means", (4, *size), dataclasses.replace(fmt, frac=5)),
+        "all_means": Tensor("all_means", (4, *size), coarse),
+    }
+    network = Network("all", tensors, layers, "x", ("means", "all_means"))
+    images = np.concatenate([random_images(network, 20, 3), extremes(network)])
+    assert_equal(network, images, frozenset() if data_bits == 8 else FastExecutor(network).slow)
+
+
+def test_what_follows_from_tensors_in_the_middle() -> None:
+    network = random_network(5, layers=8)
+    images = random_images(network, 6, 2)
+    executor = FastExecutor(network, threads=1)
+    every = Executor(network).run(images, list(network.tensors))
+    for layer in network.layers:
+        found = executor.run_from({name: every[name] for name in layer.inputs}, [layer.output])
+        np.testing.assert_array_equal(found[layer.output], every[layer.output])
+    given = {name: every[name] for name in list(network.tensors)[:4]}
+    for name, integers in executor.run_from(given, list(network.tensors)[2:]).items():
+        np.testing.assert_array_equal(integers, every[name])
+
+
+def test_memory_is_bounded_by_batches(monkeypatch) -> None:
+    network = random_network(3)
+    images = random_images(network, 7, 0)
+    whole = FastExecutor(network).run(images)
+    monkeypatch.setattr(fast_execute, "BATCH_BYTES", 1)
+    executor = FastExecutor(network)
+    assert executor.batch == 1
+    for name, integers in executor.run(images).items():
+        np.testing.assert_array_equal(integers, whole[name])
+    empty = executor.run(images[:0])
+    assert all(array.shape == (0, *network.tensors[name].shape) for name, array in empty.items())
+
+
+def test_what_cannot_run_is_said() -> None:
+    network = random_network(0)
+    executor = FastExecutor(network)
+    images = random_images(network, 2, 0)
+    with pytest.raises(KeyError, match="has no tensor nowhere"):
+        executor.run(images, ["nowhere"])
+    with pytest.raises(ValueError, match="the network takes integers, not float64"):
+        executor.run(images.astype(float))
+    with pytest.raises(ValueError, match="the network takes \\(N, "):
+        executor.run(images[:, :, 1:])
+    last = network.layers[-1].output
+    fmt, shape = network.tensors[last].fmt, network.tensors[last].shape
+    with pytest.raises(ValueError, match="neither given nor computed from"):
+        executor.run_from({last: np.zeros((2, *shape), fmt.dtype)}, [network.layers[0].output])
+    with pytest.raises(ValueError, match="one number of them"):
+        executor.run_from({last: np.zeros((1, *shape), fmt.dtype), network.input: images}, [last])
+
+
+@pytest.mark.parametrize("name", ("resnet8_cifar10", "resnet20_cifar10", "squeezenet1.1", "mobilenet_v1_0.75",
+                                  "mobilenet_v2_1.0"))  # fmt: skip
+def test_trained_networks(shared_data, name: str, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(shared_data))
+    import load as labelled
+
+    path = shared_data / "models" / f"{name}.onnx"
+    images = "cifar10_train_2000" if "cifar10" in name else "imagenet_calibration"
+    pixels, _ = labelled.load_images(images, limit=2, size=labelled.network_size(str(path)))
+    network = quantize_network(load(path), pixels)
+    assert_equal(network, np.concatenate([extremes(network)[:1], random_images(network, 1, 0)]),
+                 FastExecutor(network).slow)  # fmt: skip
