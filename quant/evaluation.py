@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quant.calibration import Progress
-from quant.execute import quantize_input
-from quant.fast_execute import FastExecutor
+from quant.fast_execute import FastExecutor, quantize_images
 from quant.float_onnx import float_model
 from quant.graph import FloatGraph
 from quant.network import Network
@@ -50,7 +49,7 @@ def accuracy(
     fixed_classes = []
     float_classes = []
     for part, reference in float_outputs(graph, images, output, executor.batch):
-        fixed = executor.run(quantize_input(network, images[part]), [output])
+        fixed = executor.run(quantize_images(network, images[part]), [output])
         float_classes.append(_classes(reference))
         fixed_classes.append(_classes(fixed[output]))
         if progress:

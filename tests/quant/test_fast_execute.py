@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
 
-from quant import fast_execute
-from quant.execute import Executor
-from quant.fast_execute import FastExecutor
+from quant import fast_execute, fast_kernels
+from quant.execute import Executor, quantize_input
+from quant.fast_execute import FastExecutor, quantize_images
+from quant.fast_kernels import bytes_are_exact
 from quant.fixedpoint import QFormat
 from quant.network import Add, Conv, Network, Pool, Tensor, Window
 from quant.onnx_import import load
@@ -25,11 +27,15 @@ def extremes(network: Network) -> np.ndarray:
                           ).astype(fmt.dtype)  # fmt: skip
 
 
+FORMS = (False, True) if bytes_are_exact() else (False,)
+"""Data as float32, and as bytes where the processor allows that."""
+
+
 def assert_equal(network: Network, images: np.ndarray, slow: frozenset[str] = frozenset()) -> None:
-    executor = FastExecutor(network, threads=2)
-    assert executor.slow == slow
     every = list(network.tensors)
-    for keep in (None, every):  # with every tensor an output, ONNX Runtime fuses nothing
+    for in_bytes, keep in itertools.product(FORMS, (None, every)):  # with every tensor an output, nothing is fused
+        executor = FastExecutor(network, threads=2, in_bytes=in_bytes)
+        assert executor.slow == slow
         wanted, found = Executor(network).run(images, keep), executor.run(images, keep)
         assert list(found) == list(wanted)
         for name, integers in wanted.items():
@@ -125,10 +131,11 @@ def test_residuals_additions_and_averages(data_bits: int) -> None:
     assert_equal(network, images, frozenset() if data_bits == 8 else FastExecutor(network).slow)
 
 
-def test_what_follows_from_tensors_in_the_middle() -> None:
+@pytest.mark.parametrize("in_bytes", FORMS)
+def test_what_follows_from_tensors_in_the_middle(in_bytes: bool) -> None:
     network = random_network(5, layers=8)
     images = random_images(network, 6, 2)
-    executor = FastExecutor(network, threads=1)
+    executor = FastExecutor(network, threads=1, in_bytes=in_bytes)
     every = Executor(network).run(images, list(network.tensors))
     for layer in network.layers:
         found = executor.run_from({name: every[name] for name in layer.inputs}, [layer.output])
@@ -136,6 +143,39 @@ def test_what_follows_from_tensors_in_the_middle() -> None:
     given = {name: every[name] for name in list(network.tensors)[:4]}
     for name, integers in executor.run_from(given, list(network.tensors)[2:]).items():
         np.testing.assert_array_equal(integers, every[name])
+
+
+def test_bytes_are_taken_only_where_their_products_are_exact(monkeypatch) -> None:
+    network = random_network(0)
+    assert FastExecutor(network).in_bytes == bytes_are_exact()
+    monkeypatch.setattr(fast_execute, "bytes_are_exact", lambda: False)
+    assert not FastExecutor(network).in_bytes
+
+
+@pytest.mark.parametrize("weight", (-128, 127))
+def test_the_probe_sees_sums_that_saturate(weight: int, monkeypatch) -> None:
+    """What a processor without VNNI gives: pairs of products saturated at 16 bits."""
+
+    class Saturating:
+        def run(self, names: None, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            pair = np.clip(2 * 255 * weight, -(1 << 15), (1 << 15) - 1)
+            return [np.full((1, 1, 1, 1), 128 + round(pair * 32 / 2**15), np.uint8)]
+
+    monkeypatch.setattr(fast_kernels, "open_session", lambda model, threads: Saturating())
+    assert not fast_kernels._sums_exactly(64, 32, 1, 1, 9, weight)
+
+
+@pytest.mark.parametrize("fmt", (QFormat(8, 5), QFormat(16, -3, signed=False), QFormat(8, 90), QFormat(8, -140)))
+def test_images_are_quantized_as_the_reference_does_it(fmt: QFormat) -> None:
+    network = Network("input", {"x": Tensor("x", (2, 3, 4), fmt)}, (), "x", ("x",))
+    random = np.random.default_rng(0)
+    ties = random.integers(-600, 600, (9, 2, 3, 4)) * fmt.step / 2
+    large = random.choice([3e38, -3e38, 1e-45, -0.0, 1.0], (9, 2, 3, 4))
+    for images in (np.concatenate([ties, large]).astype(np.float32), random.normal(size=(5, 2, 3, 4))):
+        wanted, found = quantize_input(network, images), quantize_images(network, images)
+        assert found.dtype == wanted.dtype and np.array_equal(found, wanted)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        quantize_images(network, np.full((1, 2, 3, 4), np.nan, np.float32))
 
 
 def test_memory_is_bounded_by_batches(monkeypatch) -> None:
