@@ -56,9 +56,11 @@ def seconds(work: Any) -> float:
     return time.perf_counter() - start
 
 
-def speed(network: Network, path: Path, images: np.ndarray, threads: int, repeats: int) -> dict[str, Any]:
+def speed(
+    network: Network, path: Path, images: np.ndarray, threads: int, repeats: int, in_bytes: bool | None
+) -> dict[str, Any]:
     """Images a second of both, and the median ratio of runs that follow each other."""
-    executor, session = FastExecutor(network, threads), default_session(path, threads)
+    executor, session = FastExecutor(network, threads, in_bytes), default_session(path, threads)
 
     def fixed() -> dict[str, np.ndarray]:
         return executor.run(quantize_images(network, images))
@@ -111,6 +113,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=64, help="images of a timed run")
     parser.add_argument("--repeats", type=int, default=7, help="timed runs of each kind")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--float32", action="store_true", help="keep 8-bit data in float32, as without VNNI")
     parser.add_argument("--agreement", type=int, default=0, help="images on which the saved file is compared")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -129,7 +132,8 @@ def main() -> None:
         graph = onnx_import.load(path)
         network = quantize_network(graph, images("cifar10_train_2000" if cifar else "imagenet_calibration", 100))
         evaluation = "cifar10_test" if cifar else "nips17"
-        found = speed(network, path, images(evaluation, arguments.images), arguments.threads, arguments.repeats)
+        found = speed(network, path, images(evaluation, arguments.images), arguments.threads, arguments.repeats,
+                      False if arguments.float32 else None)  # fmt: skip
         if arguments.agreement:
             found |= agreement(network, images(evaluation, arguments.agreement), arguments.threads)
         found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
