@@ -78,7 +78,8 @@ class FloatGraph:
     """A float network without batch.  Fields as in `quant.network.Network`.
 
     shapes: (C, H, W) of every tensor.  source: the tensor of the original ONNX file that each tensor
-    equals, so that both can be compared in ONNX Runtime.
+    equals, so that both can be compared in ONNX Runtime.  places: where its elements lie otherwise than in
+    order, int64 of any shape: element i of the file's flattened tensor is element places[i] of this graph's.
     """
 
     name: str
@@ -90,6 +91,7 @@ class FloatGraph:
     output_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
+    places: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

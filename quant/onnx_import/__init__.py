@@ -1,5 +1,6 @@
 """ONNX to float graph: constants folded, batch normalisation folded, activations and additions fused.
 
+docs/operators.md has the table of operators and of what each becomes.
 `load` reads a file; `verify` compares the result with the file in ONNX Runtime, layer by layer.
 """
 
@@ -16,11 +17,13 @@ from quant.errors import BadInput, UnsupportedNetwork
 from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
 from quant.network import Concat
 from quant.onnx_import.fuse import fuse
-from quant.onnx_import.lower import Lowering, Value
+from quant.onnx_import.lower import Lowering
+from quant.onnx_import.node import NotSupportedError
 from quant.onnx_import.operators import HANDLERS
 from quant.onnx_import.read import fix_shapes, read_model, the_input
 from quant.onnx_import.steps import Program
 from quant.onnx_import.verify import verify
+from quant.onnx_import.views import Value
 
 __all__ = ["INPUT_SHAPE", "load", "verify"]
 
@@ -31,8 +34,8 @@ INPUT_SHAPE = "shiftpoint.input_shape"
 def load(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[int, ...] | None = None) -> FloatGraph:
     """The float graph of an ONNX file or model.
 
-    input_shape: (C, H, W), or (C,) for a network of fully connected layers; needed where the file leaves
-    more than the batch open.
+    input_shape: as the file has it without the batch: (C, H, W), or (C, W), or (C,) for a network of fully connected
+    layers; needed where the file leaves more than the batch open.
     Raises BadInput for a file that is missing, damaged or contradicts itself or `input_shape`, and for
     weights that are not finite; UnsupportedNetwork, naming every node with its reason, for the rest.
     """
@@ -41,26 +44,38 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[in
     input_name = the_input(model, label).name
     lowering = Lowering(model, shape, input_name)
     try:
-        lowering.run(HANDLERS, label)
+        lowering.run(HANDLERS)
     except BadInput as error:
         raise BadInput(f"{label}: {error}") from error
     values = output_values(lowering, label)
+    lowering.refuse(label)
     program = Program(
         lowering.steps, lowering.shapes, tuple(value.tensor for value in values), made_up=lowering.made_up
     )
     fuse(program)
     name = label if isinstance(source, onnx.ModelProto) else Path(source).stem
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    if len(shape) != 4:
+    if shape[1:] != program.shapes[input_name]:
         metadata[INPUT_SHAPE] = ",".join(map(str, shape[1:]))
-    return check_finite(build(name, program, values, input_name, metadata), label)
+    return check_finite(build(name, program, values, input_name, metadata, lowering.source), label)
 
 
 def output_values(lowering: Lowering, label: str) -> list[Value]:
-    """The network's outputs.  Raises UnsupportedNetwork for a constant, the input itself, or one given twice."""
+    """The network's outputs, each a tensor in order.  One that cannot be is noted in the records.
+
+    Raises UnsupportedNetwork for a constant, the input itself, or one given twice.
+    """
     values: list[Value] = []
     for output in lowering.graph.output:
         value = lowering.values.get(output.name)
+        if any(record.fate in ("refused", "unreached") for record in lowering.records):
+            continue  # what cannot be reached is no mistake of its own
+        if value is not None and value.places is not None:
+            try:
+                value = replace(lowering.arrange(value), softmax=value.softmax)
+            except NotSupportedError as error:
+                lowering.note(error, value.maker)
+                continue
         if value is None or value.tensor not in {step.output for step in lowering.steps}:
             raise UnsupportedNetwork(f"{label}: output {output.name} is not computed from the input by any layer")
         if value.tensor in [other.tensor for other in values]:
@@ -69,12 +84,25 @@ def output_values(lowering: Lowering, label: str) -> list[Value]:
     return values
 
 
-def build(name: str, program: Program, values: list[Value], input_name: str, metadata: dict[str, str]) -> FloatGraph:
-    """The graph of a fused program; output tensors get the names of the file's outputs."""
+def build(
+    name: str,
+    program: Program,
+    values: list[Value],
+    input_name: str,
+    metadata: dict[str, str],
+    elsewhere: dict[str, tuple[str, np.ndarray]],
+) -> FloatGraph:
+    """The graph of a fused program; output tensors get the names of the file's outputs.
+
+    elsewhere: the file's tensors that are kept under another name or in another order.
+    """
     renamed = {value.tensor: value.alias for value in values}
 
     def new(tensor: str) -> str:
         return renamed.get(tensor, tensor)
+
+    def name_in_file(tensor: str) -> str:
+        return elsewhere[tensor][0] if tensor in elsewhere else new(tensor)
 
     layers: list[FloatLayer] = []
     for step in program.steps:
@@ -98,7 +126,8 @@ def build(name: str, program: Program, values: list[Value], input_name: str, met
         softmax=frozenset(value.alias for value in values if value.softmax),
         output_shapes={value.alias: value.own for value in values},
         metadata=metadata,
-        source={new(tensor): new(tensor) for tensor in tensors if tensor not in program.made_up},
+        source={new(tensor): name_in_file(tensor) for tensor in tensors if tensor not in program.made_up},
+        places={new(tensor): elsewhere[tensor][1] for tensor in tensors if tensor in elsewhere},
     )
 
 

@@ -13,37 +13,20 @@ import numpy as np
 
 from quant.graph import Clip, FloatAdd, FloatConv, FloatPool
 from quant.network import Concat, Window
+from quant.onnx_import.folding import fold_affine, fold_selects
 from quant.onnx_import.steps import Activation, Affine, Program, Select, Step, ZeroPad, depthwise, select_as_conv
 from quant.onnx_import.windows import span_of
 
 
 def fuse(program: Program) -> None:
     """Leave only layers of the float graph in `program.steps`."""
-    compose_selects(program)
+    drop_unread(program)
+    fold_selects(program)
     fold_affine(program)
     merge_padding(program)
     make_convolutions(program)
     fuse_activations(program)
     fuse_residuals(program)
-
-
-def compose_selects(program: Program) -> None:
-    """A Select of a Select is one Select."""
-    uses, producers = program.uses(), program.producers()
-    for place, step in enumerate(program.steps):
-        before = producers.get(step.inputs[0])
-        if isinstance(step, Select) and isinstance(before, Select) and uses[before.output] == 1:
-            start = [a + b * c for a, b, c in zip(before.start, step.start, before.step, strict=True)]
-            merged = replace(
-                step,
-                input=before.input,
-                channels=np.where(step.channels < 0, -1, before.channels[np.maximum(step.channels, 0)]),
-                start=(start[0], start[1]),
-                step=(before.step[0] * step.step[0], before.step[1] * step.step[1]),
-            )
-            program.steps[place] = merged
-            producers[step.output] = merged
-    drop_unread(program)
 
 
 def drop_unread(program: Program) -> None:
@@ -57,31 +40,6 @@ def drop_unread(program: Program) -> None:
     program.steps = kept[::-1]
 
 
-def fold_affine(program: Program) -> None:
-    """Affine steps go into the convolution before them, else become a depthwise 1x1 convolution."""
-    uses = program.uses()
-    done: dict[str, Step] = {}
-    for step in program.steps:
-        if not isinstance(step, Affine):
-            done[step.output] = step
-            continue
-        before = done.get(step.input)
-        if isinstance(before, FloatConv) and uses[before.output] == 1:
-            del done[before.output]
-            done[step.output] = scaled(before, step)
-        else:
-            done[step.output] = depthwise(step, step.scale, step.shift, (0, 0, 0, 0))
-    program.steps = list(done.values())
-
-
-def scaled(conv: FloatConv, affine: Affine) -> FloatConv:
-    """The convolution followed by the affine step.  Computed in float64."""
-    weight = conv.weight.astype(np.float64) * affine.scale.reshape(-1, 1, 1, 1)
-    bias = conv.bias.astype(np.float64) * affine.scale + affine.shift
-    with np.errstate(over="ignore"):  # `load` reports infinite weights by the layer's name
-        return replace(conv, weight=weight.astype(np.float32), bias=bias.astype(np.float32), output=affine.output)
-
-
 def merge_padding(program: Program) -> None:
     """Padding goes into every layer that reads it where that computes the same."""
     pads = {step.output: step for step in program.steps if isinstance(step, ZeroPad)}
@@ -93,6 +51,7 @@ def merge_padding(program: Program) -> None:
             window = replace(step.window, pads=(top, left, bottom, right))
             if isinstance(step, FloatConv) or pool_takes(step, window, pad, producers):
                 program.steps[place] = replace(step, input=pad.input, window=window)
+                program.merged[pad.name] = step.name
     drop_unread(program)
 
 
@@ -104,9 +63,9 @@ def pool_takes(pool: FloatPool, window: Window, pad: ZeroPad, producers: dict[st
     """
     if any(size >= span_of(window)[side % 2] for side, size in enumerate(window.pads)):
         return False
-    if pool.kind == "max":
+    if pool.kind == "max" and not pad.lowest:
         return not_negative(pad.input, producers)
-    return pool.count_include_pad
+    return pad.lowest or pool.count_include_pad
 
 
 def not_negative(tensor: str, producers: dict[str, Step]) -> bool:
@@ -152,6 +111,7 @@ def fuse_activations(program: Program) -> None:
         if takes_clip(step.input, uses, producers):
             apply_clip(program, step.input, step.output, step.clip, producers)
             program.steps.remove(step)
+            program.merged[step.name] = producers[step.input].name
         else:
             ones = np.ones(program.shapes[step.input][0])
             place = program.steps.index(step)
@@ -208,3 +168,4 @@ def fuse_residuals(program: Program) -> None:
         fused = replace(conv, residual=residual, output=step.output, clip=step.clip)
         program.steps[program.steps.index(step)] = fused
         program.steps.remove(conv)
+        program.merged[step.name] = conv.name

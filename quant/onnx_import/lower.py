@@ -1,39 +1,47 @@
-"""From ONNX nodes to steps: constants are evaluated, shapes followed, every unsupported node collected."""
+"""From ONNX nodes to steps: constants are evaluated, moved data followed, every unsupported node collected."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from quant.errors import BadInput, UnsupportedNetwork
+from quant.errors import UnsupportedNetwork
+from quant.onnx_import.node import Node, NotSupportedError, attributes
 from quant.onnx_import.read import first_line, opset
-from quant.onnx_import.steps import Step
+from quant.onnx_import.steps import Select, Step, ZeroPad
+from quant.onnx_import.views import Moves, Shape, Value, in_order, map_shape, moves
 
 RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+OUT_OF_ORDER = "moves data in a way that no layer can: channels, rows or columns change places with one another"
+
+MOST_WEIGHTS = 1 << 24
+"""Largest convolution that only moves data; beyond it memory and time would go to waste without a word."""
 
 
-class NotSupportedError(Exception):
-    """Raised while one node is lowered; its message is the reason."""
+@dataclass
+class Record:
+    """What became of one node.
 
-
-@dataclass(frozen=True)
-class Value:
-    """A data tensor of the ONNX graph: `tensor` seen with the shape `own`, both without the batch.
-
-    Reshapes make new values of the same tensor.  softmax: the softmax of the tensor, allowed at outputs only.
-    alias: the name of the ONNX tensor that equals `tensor` and is shaped as `own`.
+    fate: evaluated (a constant), lowered to `steps` (their names), moved (data are only seen in another
+    order, or made by `steps`), softmax (left to the host), refused with a `reason`, or unreached: its input
+    comes from a refused node and its shape is unknown.  edit: what would make a refused one supported.
+    layer: the name reserved for its step.
     """
 
-    tensor: str
-    own: tuple[int, ...]
-    alias: str
-    softmax: bool = False
+    name: str
+    op: str
+    outputs: tuple[str, ...]
+    layer: str = ""
+    fate: Literal["constant", "lowered", "moved", "softmax", "refused", "unreached"] = "lowered"
+    steps: list[str] = field(default_factory=list)
+    reason: str = ""
+    edit: str = ""
 
 
 def live_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -47,8 +55,17 @@ def live_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return live[::-1]
 
 
+def kind_of(node: onnx.NodeProto) -> str:
+    """The operator's name, with its domain where that is not ONNX's own."""
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+
+
 class Lowering:
-    """The state of lowering one graph.  `steps`, `shapes`, `values` and `made_up` are the result."""
+    """The state of lowering one graph.
+
+    `steps`, `shapes`, `values`, `made_up`, `source` and `records` are the result.  source: the ONNX tensor that
+    a tensor of another name equals, with the places of its elements.
+    """
 
     def __init__(self, model: onnx.ModelProto, input_shape: tuple[int, ...], input_name: str) -> None:
         self.opset = opset(model)
@@ -60,20 +77,37 @@ class Lowering:
         self.steps: list[Step] = []
         self.names: set[str] = set()
         self.made_up: set[str] = set()
-        self.problems: list[str] = []
+        self.source: dict[str, tuple[str, np.ndarray]] = {}
+        self.records: list[Record] = []
+        self.arranged: dict[tuple[str, Shape, bytes], str] = {}
         self.inferred = {
             value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
             for value in [*model.graph.value_info, *model.graph.output]
         }
-        self.shapes: dict[str, tuple[int, int, int]] = {}
+        self.shapes: dict[str, Shape] = {}
         self.values: dict[str, Value | None] = {}
-        self.bind(input_name, input_shape[1:])
+        own = input_shape[1:]
+        if channels_last(model.graph, input_name, self.inferred):
+            shape = (own[2], own[0], own[1])
+            places = np.arange(int(np.prod(own))).reshape(shape).transpose(1, 2, 0)
+            self.bind(input_name, own, shape, None if in_order(places, shape) else places)
+            self.source[input_name] = (input_name, places)
+        else:
+            self.bind(input_name, own)
 
-    def bind(self, name: str, own: tuple[int, ...]) -> None:
-        """A new tensor of the given shape without batch; (C,) is kept as (C, 1, 1)."""
-        channels, height, width = own if len(own) == 3 else (own[0], 1, 1)
-        self.shapes[name] = (channels, height, width)
-        self.values[name] = Value(name, own, name)
+    def bind(
+        self,
+        name: str,
+        own: tuple[int, ...],
+        shape: Shape | None = None,
+        places: np.ndarray | None = None,
+        tensor: str | None = None,
+    ) -> None:
+        """A new tensor, kept in `shape` (that of `own` if not given), which is the ONNX tensor `name`."""
+        kept = shape or map_shape(own)
+        assert kept is not None
+        self.shapes[tensor or name] = kept
+        self.values[name] = Value(tensor or name, own, name, places)
 
     def is_constant(self, name: str) -> bool:
         """Whether a tensor is an initializer or was computed from some."""
@@ -85,36 +119,51 @@ class Lowering:
             self.computed[name] = numpy_helper.to_array(self.initializers[name])
         return self.computed[name]
 
-    def run(self, handlers: dict[str, Callable[[Node], None]], label: str) -> None:
-        """Lower every node.  Raises UnsupportedNetwork naming all that cannot be, each with its reason."""
+    def run(self, handlers: dict[str, Callable[[Node], None]]) -> None:
+        """Lower every node that the outputs need; go on after those that cannot be."""
         for node in live_nodes(self.graph):
+            self.records.append(Record(node.name or node.output[0], kind_of(node), tuple(node.output)))
             self.lower(node, handlers)
-        if self.problems:
-            count = len(self.problems)
-            what = "1 node is" if count == 1 else f"{count} nodes are"
-            raise UnsupportedNetwork(f"{label}: {what} not supported: {'; '.join(self.problems)}")
+
+    def refuse(self, label: str) -> None:
+        """Raise UnsupportedNetwork naming all nodes that cannot be lowered, each with its reason."""
+        refused = [record for record in self.records if record.fate == "refused"]
+        if refused:
+            what = "1 node is" if len(refused) == 1 else f"{len(refused)} nodes are"
+            reasons = "; ".join(f"{record.name} ({record.op}: {record.reason})" for record in refused)
+            raise UnsupportedNetwork(f"{label}: {what} not supported: {reasons}")
 
     def lower(self, node: onnx.NodeProto, handlers: dict[str, Callable[[Node], None]]) -> None:
-        """Lower one node; an unsupported one is noted in `problems`."""
-        name = node.name or node.output[0]
-        kind = node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+        """Lower one node; an unsupported one is noted in its record."""
+        record, kind = self.records[-1], kind_of(node)
         try:
             if self.fold(node):
+                record.fate = "constant"
                 return
             if kind not in handlers:
                 raise NotSupportedError("operator not supported")
             if any(self.values.get(tensor, True) is None for tensor in node.input):
-                return self.skip(node)  # a consequence of a node reported already
-            handlers[kind](Node(self, node, self.unique(name)))
-        except NotSupportedError as reason:
-            self.problems.append(f"{name} ({kind}: {reason})")
+                record.fate = "unreached"  # a consequence of a node reported already
+                return self.skip(node)
+            record.layer = self.unique(record.name)
+            handlers[kind](Node(self, node, record.layer, len(self.records) - 1))
+        except NotSupportedError as error:
+            self.note(error, len(self.records) - 1)
             self.skip(node)
+
+    def note(self, error: NotSupportedError, index: int) -> None:
+        """Note a refusal on the node that is to blame: the one at `index` if the error names none."""
+        blamed = self.records[index if error.blamed is None else error.blamed]
+        if blamed.fate != "refused":
+            blamed.fate, blamed.reason, blamed.edit = "refused", str(error), error.edit
+        if blamed is not self.records[index]:
+            self.records[index].fate = "unreached"
 
     def skip(self, node: onnx.NodeProto) -> None:
         """Go on after an unsupported node, so that later ones are found too."""
         for name in node.output:
             shape = self.inferred.get(name, ())
-            if len(shape) in (2, 4) and all(shape):
+            if len(shape) in (2, 3, 4) and all(shape):
                 self.bind(name, shape[1:])
             else:
                 self.values[name] = None
@@ -147,6 +196,69 @@ class Lowering:
         self.computed.update(zip([name for name in node.output if name], map(np.asarray, results), strict=True))
         return True
 
+    def arrange(self, value: Value) -> Value:
+        """The value as a tensor of its own in order: moved by a Select and a ZeroPad where it is not yet.
+
+        Raises NotSupportedError, blaming the node that moved the data, where no layer can do that.
+        """
+        shape = map_shape(value.own)
+        if value.places is None and shape == self.shapes[value.tensor]:
+            return value
+        found = None if shape is None else moves(value.where().reshape(shape), self.shapes[value.tensor])
+        if found is None or shape is None:
+            edit = "end the network before it, or reorder the network so that it is not needed"
+            raise NotSupportedError(OUT_OF_ORDER, edit, None if value.maker < 0 else value.maker)
+        weights = found.weights(self.shapes[value.tensor])
+        if weights > MOST_WEIGHTS:
+            raise NotSupportedError(f"picks data in a way that takes a convolution of {weights:,} weights")
+        selected = self.selected(value, found)
+        tensor = self.padded(value, selected, found.pads, shape) if any(found.pads) else selected
+        return Value(tensor, value.own, value.alias, maker=value.maker)
+
+    def selected(self, value: Value, found: Moves) -> str:
+        """The tensor of what `found` picks."""
+        if found.picks_all(self.shapes[value.tensor]):
+            return value.tensor
+        shape = (len(found.channels), *found.count)
+        arrays = np.stack([found.channels, found.rows, found.columns])
+        key = (value.tensor, shape, arrays.tobytes() + bytes(str(found.step), "ascii"))
+        if key not in self.arranged:
+            whole = not any(found.pads)
+            name, output = self.mover(value, "" if whole else ".selected")
+            self.add_move(Select(name, value.tensor, output, found), shape, value, whole)
+            self.arranged[key] = output
+        return self.arranged[key]
+
+    def padded(self, value: Value, tensor: str, pads: tuple[int, int, int, int], shape: Shape) -> str:
+        """The tensor with zeros around it."""
+        key = (tensor, shape, bytes(str(pads), "ascii"))
+        if key not in self.arranged:
+            name, output = self.mover(value, "")
+            self.add_move(ZeroPad(name, tensor, output, pads), shape, value, True)
+            self.arranged[key] = output
+        return self.arranged[key]
+
+    def mover(self, value: Value, suffix: str) -> tuple[str, str]:
+        """Names of a step that moves the data of a value, and of its result."""
+        name = (self.records[value.maker].layer if value.maker >= 0 else value.alias) + suffix
+        output = f"{value.alias}{suffix}"
+        while output in self.shapes:
+            output += ".moved"
+        if suffix or any(step.name == name for step in self.steps):
+            name = self.unique(name)
+        return name, output
+
+    def add_move(self, step: Select | ZeroPad, shape: Shape, value: Value, whole: bool) -> None:
+        """Append a step that moves data; `whole`: its result is the value's ONNX tensor."""
+        self.steps.append(step)
+        self.shapes[step.output] = shape
+        if value.maker >= 0:
+            self.records[value.maker].steps.append(step.name)
+        if not whole:
+            self.made_up.add(step.output)
+        elif step.output != value.alias:
+            self.source[step.output] = (value.alias, np.arange(int(np.prod(shape))))
+
     def unique(self, name: str) -> str:
         """`name`, or with a number behind it where a layer has that name already."""
         candidate, number = name, 2
@@ -156,86 +268,23 @@ class Lowering:
         return candidate
 
 
-def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """The attributes of a node by name, as Python values."""
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-
-
-class Node:
-    """One ONNX node as its handler sees it."""
-
-    def __init__(self, lowering: Lowering, node: onnx.NodeProto, name: str) -> None:
-        self.lowering, self.name = lowering, name
-        self.op, self.inputs, self.outputs = node.op_type, list(node.input), list(node.output)
-        self.attributes = attributes(node)
-        self.opset, self.batch = lowering.opset, lowering.batch
-
-    @property
-    def output(self) -> str:
-        """Name of its first output."""
-        return self.outputs[0]
-
-    def has(self, index: int) -> bool:
-        """Whether the input exists (optional ones may be left out or empty)."""
-        return index < len(self.inputs) and self.inputs[index] != ""
-
-    def is_constant(self, index: int) -> bool:
-        """Whether the input exists and is constant."""
-        return self.has(index) and self.lowering.is_constant(self.inputs[index])
-
-    def used(self, index: int) -> bool:
-        """Whether a node or the network's outputs read the node's output of this index."""
-        if index >= len(self.outputs) or not self.outputs[index]:
-            return False
-        graph = self.lowering.graph
-        return any(self.outputs[index] in node.input for node in graph.node) or any(
-            self.outputs[index] == value.name for value in graph.output
-        )
-
-    def data(self, index: int = 0) -> Value:
-        """The data tensor at an input.  Raises NotSupportedError for a constant and for a softmax."""
-        name = self.inputs[index]
-        value = self.lowering.values.get(name)
-        if value is None:
-            raise NotSupportedError(f"input {name} is a constant" if self.is_constant(index) else f"no {name}")
-        if value.softmax:
-            raise NotSupportedError("reads a softmax, which is supported at an output only")
-        return value
-
-    def map(self, index: int = 0) -> Value:
-        """As `data`, a map (C, H, W)."""
-        value = self.data(index)
-        if len(value.own) != 3:
-            raise NotSupportedError(f"its input has the shape {('N', *value.own)}, not (N, C, H, W)".replace("'", ""))
-        return value
-
-    def shape(self, value: Value) -> tuple[int, int, int]:
-        """(C, H, W) of the tensor behind a value."""
-        return self.lowering.shapes[value.tensor]
-
-    def array(self, index: int, finite: bool = True) -> np.ndarray:
-        """The constant at an input.
-
-        Raises NotSupportedError where it is none, BadInput where it is float and not finite.
-        """
-        name = self.inputs[index]
-        if not self.is_constant(index):
-            raise NotSupportedError(f"{name} is not a constant")
-        array = self.lowering.constant(name)
-        if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise BadInput(f"tensor {name}, read by {self.name}, has NaN or infinite values")
-        return array
-
-    def integers(self, index: int) -> list[int]:
-        """The constant at an input, flattened."""
-        return [int(value) for value in self.array(index).reshape(-1)]
-
-    def emit(self, step: Step, own: tuple[int, ...]) -> None:
-        """Append the step that writes this node's output, of shape `own` without batch."""
-        self.lowering.steps.append(step)
-        self.lowering.bind(step.output, own)
-
-    def rebind(self, value: Value, own: tuple[int, ...] | None = None, softmax: bool = False) -> None:
-        """The node's output is its input, in another shape perhaps, or its softmax."""
-        alias = value.alias if softmax else self.output
-        self.lowering.values[self.output] = Value(value.tensor, value.own if own is None else own, alias, softmax)
+def channels_last(graph: onnx.GraphProto, name: str, inferred: dict[str, tuple[int, ...]]) -> bool:
+    """Whether the network takes (N, H, W, C): what its input meets first is a change to (N, C, H, W)."""
+    seen = {name}
+    for node in graph.node:
+        if not node.input or node.input[0] not in seen or not node.output:
+            continue
+        if node.op_type == "Transpose":
+            perm = list(attributes(node).get("perm", ()))
+            return perm == [0, 3, 1, 2]
+        if node.op_type == "Reshape":
+            before, after = (inferred.get(tensor, ()) for tensor in (node.input[0], node.output[0]))
+            before = before or next(
+                tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+                for value in graph.input
+                if value.name == name
+            )
+            return len(before) == len(after) == 4 and before[3] == after[1] == 1 and before[1:3] == after[2:]
+        if node.op_type in ("Identity", "Cast", "Dropout", "Add", "Sub", "Mul", "Div", "Clip", "Pad"):
+            seen.add(node.output[0])
+    return False

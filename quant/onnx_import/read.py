@@ -82,9 +82,9 @@ def fix_shapes(
         raise BadInput(f"{label}: input {value.name} has no shape")
     dims = value.type.tensor_type.shape.dim
     known = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims]
-    if len(known) not in (2, 4):
+    if len(known) not in (2, 3, 4):
         raise UnsupportedNetwork(
-            f"{label}: input {value.name} has {len(known)} dimensions; (N, C, H, W) and (N, C) are supported"
+            f"{label}: input {value.name} has {len(known)} dimensions; (N, C, H, W), (N, C, W) and (N, C) are supported"
         )
     stated = list(known[1:]) if input_shape is None else list(input_shape)
     if len(stated) != len(known) - 1 or any(k not in (None, s) for k, s in zip(known[1:], stated, strict=True)):

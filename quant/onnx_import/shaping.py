@@ -1,28 +1,69 @@
-"""The supported ONNX operators that move data: as in `quant.onnx_import.operators`, one function for each."""
+"""The ONNX operators that only move data: one function for each, as in `quant.onnx_import.operators`.
+
+They compute nothing: each says where the elements of its output lie (`quant.onnx_import.views`).
+"""
 
 from __future__ import annotations
 
 import numpy as np
+import onnx
 
 from quant.network import Concat
-from quant.onnx_import.lower import Node, NotSupportedError, Value
-from quant.onnx_import.steps import Select, ZeroPad
+from quant.onnx_import.node import Node, NotSupportedError, attributes
+from quant.onnx_import.steps import Affine, ZeroPad
+from quant.onnx_import.views import ZERO, Value, in_order, map_shape
+
+NO_BOUND = 3e38
+"""Exporters write the largest float32 where they mean "no bound"."""
 
 
 def concat(node: Node) -> None:
-    """Along channels."""
+    """Along channels, wherever the file has them; flattened maps of one size too."""
     values = [node.data(index) for index in range(len(node.inputs))]
-    axis = int(node.attributes["axis"]) % (len(values[0].own) + 1)
-    if axis != 1:
-        raise NotSupportedError(f"along axis {axis}, only the channels (1) are supported")
-    if any(value.own[0] != node.shape(value)[0] for value in values):
-        raise NotSupportedError("works on a flattened map")
+    rank = len(values[0].own) + 1
+    axis = int(node.attributes["axis"]) % rank
+    if axis == 0:
+        raise NotSupportedError("along axis 0, the batch")
     if len(values) == 1:
         return node.rebind(values[0])
-    if any(value.own[1:] != values[0].own[1:] for value in values):
+    if rank == 2:
+        return concat_flat(node, values)
+    parts = [front(node, value, axis) for value in values]
+    if any(part.own[1:] != parts[0].own[1:] for part in parts):
         raise NotSupportedError(f"its inputs differ in size: {', '.join(str(value.own) for value in values)}")
-    own = (sum(value.own[0] for value in values), *values[0].own[1:])
-    node.emit(Concat(node.name, tuple(value.tensor for value in values), node.output), own)
+    whole = (sum(part.own[0] for part in parts), *parts[0].own[1:])
+    own = [*whole[1:]]
+    own.insert(axis - 1, whole[0])
+    places = None
+    if axis != 1:
+        places = np.moveaxis(np.arange(int(np.prod(whole))).reshape(whole), 0, axis - 1)
+    name = node.output if places is None else f"{node.output}.map"
+    step = Concat(node.name, tuple(part.tensor for part in parts), name)
+    node.emit(step, tuple(own), map_shape(whole), places)
+
+
+def front(node: Node, value: Value, axis: int) -> Value:
+    """The value as a map with this axis, counted with the batch, as its channels."""
+    if axis == 1:
+        return node.lowering.arrange(value)
+    places = np.moveaxis(value.where(), axis - 1, 0)
+    if value.places is None and not in_order(places, node.shape(value)):
+        raise NotSupportedError(f"along axis {axis}, only the channels (1) are supported")
+    if in_order(places, node.shape(value)):
+        return Value(value.tensor, places.shape, value.alias)
+    return node.arrange_inner(Value(value.tensor, places.shape, f"{value.alias}.map", places, value.maker))
+
+
+def concat_flat(node: Node, values: list[Value]) -> None:
+    """Numbers behind one another: flattened maps of one size are joined before they are flattened."""
+    shapes = [node.shape(value) for value in values]
+    if all(value.places is None for value in values) and len({shape[1:] for shape in shapes}) == 1:
+        parts = [value.tensor for value in values]
+        shape = (sum(shape[0] for shape in shapes), *shapes[0][1:])
+    else:
+        parts = [node.lowering.arrange(value).tensor for value in values]
+        shape = (sum(value.own[0] for value in values), 1, 1)
+    node.emit(Concat(node.name, tuple(parts), node.output), (int(np.prod(shape)),), shape)
 
 
 def identity(node: Node) -> None:
@@ -30,22 +71,18 @@ def identity(node: Node) -> None:
     if node.op == "Dropout" and node.used(1):
         raise NotSupportedError("its output mask is used")
     if node.op == "Dropout" and node.has(2) and node.array(2).any():
-        raise NotSupportedError("training mode")
+        raise NotSupportedError("training mode", "export the network for inference (model.eval() in PyTorch)")
     if node.op == "Cast" and int(node.attributes["to"]) != 1:
-        raise NotSupportedError("cast of data to another type than float32")
+        raise NotSupportedError("cast of data to another type than float32", "remove the cast")
     node.rebind(node.data())
 
 
 def reshape(node: Node) -> None:
-    """Flatten, Reshape, Squeeze, Unsqueeze: those that flatten the map, restore it, or change nothing."""
+    """Flatten, Reshape, Squeeze, Unsqueeze."""
     value = node.data()
     full = new_shape(node, (node.batch, *value.own))
-    shape = node.shape(value)
-    if full[0] != node.batch:
+    if full[0] != node.batch or not full[1:] or int(np.prod(full)) != node.batch * int(np.prod(value.own)):
         raise NotSupportedError(f"mixes the batch with data: its result has the shape {full}")
-    flat = (shape[0] * shape[1] * shape[2],)
-    if full[1:] not in (shape, flat):
-        raise NotSupportedError(f"makes the shape {full[1:]} of {value.own}; only flattening is supported")
     node.rebind(value, full[1:])
 
 
@@ -56,14 +93,14 @@ def new_shape(node: Node, old: tuple[int, ...]) -> tuple[int, ...]:
         return (int(np.prod(old[:axis])), int(np.prod(old[axis:])))
     if node.op == "Reshape":
         return reshaped(node, old)
-    axes = node.integers(1) if node.has(1) else [int(axis) for axis in node.attributes.get("axes", [])]
     if node.op == "Unsqueeze":
-        rank = len(old) + len(axes)
-        places, rest = {axis % rank for axis in axes}, iter(old)
+        given = node.integers(1) if node.has(1) else [int(axis) for axis in node.attributes.get("axes", [])]
+        rank = len(old) + len(given)
+        places, rest = {axis % rank for axis in given}, iter(old)
         return tuple(1 if axis in places else next(rest) for axis in range(rank))
-    places = {axis % len(old) for axis in axes} or {axis for axis, size in enumerate(old) if size == 1}
+    places = set(node.axes(1, len(old)) or (axis for axis, size in enumerate(old) if size == 1))
     if 0 in places:
-        raise NotSupportedError("squeezes the batch")
+        raise NotSupportedError("squeezes the batch", "name the axes to squeeze")
     return tuple(size for axis, size in enumerate(old) if axis not in places)
 
 
@@ -74,6 +111,24 @@ def reshaped(node: Node, old: tuple[int, ...]) -> tuple[int, ...]:
         target = [old[axis] if size == 0 else size for axis, size in enumerate(target)]
     known = int(np.prod([size for size in target if size != -1]))
     return tuple(int(np.prod(old)) // known if size == -1 else size for size in target)
+
+
+def transpose(node: Node) -> None:
+    """Any order of the axes that leaves the batch first."""
+    value = node.data()
+    rank = len(value.own) + 1
+    order = [int(axis) for axis in node.attributes.get("perm", range(rank)[::-1])]
+    if order[0] != 0:
+        raise NotSupportedError("moves the batch", "keep the batch as the first axis")
+    node.move(value, value.where().transpose([axis - 1 for axis in order[1:]]))
+
+
+def space_to_depth(node: Node) -> None:
+    """Blocks of b x b pixels become channels, the pixels of a block before the channels."""
+    value, block = node.map(), int(node.attributes["blocksize"])
+    channels, height, width = value.own
+    places = value.where().reshape(channels, height // block, block, width // block, block).transpose(2, 4, 0, 1, 3)
+    node.move(value, places.reshape(channels * block * block, height // block, width // block))
 
 
 def softmax(node: Node) -> None:
@@ -88,58 +143,86 @@ def softmax(node: Node) -> None:
 
 
 def pad(node: Node) -> None:
-    """Constant zeros around rows and columns (ZeroPad) and channels (Select)."""
+    """Constants around rows, columns and channels; negative padding crops.
+
+    Another constant than zero is taken off before the padding and added behind it; the lowest float in front
+    of max pooling becomes that pooling's own padding, which never wins.
+    """
     mode = node.attributes.get("mode", b"constant").decode()
     if mode != "constant":
-        raise NotSupportedError(f"mode {mode}; only constant is supported")
-    fill = node.array(2).item() if node.has(2) else node.attributes.get("value", 0.0)
-    value = node.map()
+        raise NotSupportedError(f"mode {mode}; only constant is supported", "pad with zeros")
+    fill = float(node.array(2, finite=False).item() if node.has(2) else node.attributes.get("value", 0.0))
+    value = node.data()
     pads = [int(size) for size in node.attributes["pads"]] if "pads" in node.attributes else node.integers(1)
-    axes = [axis % 4 for axis in node.integers(3)] if node.has(3) else [0, 1, 2, 3]
-    begin, end = [0] * 4, [0] * 4
+    rank = len(value.own) + 1
+    axes = [axis % rank for axis in node.integers(3)] if node.has(3) else list(range(rank))
+    ends = np.zeros((rank, 2), np.int64)
     for place, axis in enumerate(axes):
-        begin[axis], end[axis] = pads[place], pads[place + len(axes)]
-    if not any(pads):
+        ends[axis] = pads[place], pads[place + len(axes)]
+    if ends[0].any():
+        raise NotSupportedError(f"pads {pads}: of the batch")
+    if not ends.any():
         return node.rebind(value)
+    if np.isnan(fill) or fill > NO_BOUND:
+        raise NotSupportedError(f"pads with {fill:g}", "pad with zeros")
+    if fill < -NO_BOUND:
+        return pad_lowest(node, ends)
     if fill != 0:
-        raise NotSupportedError(f"pads with {fill:g}, only 0 is supported")
-    if begin[0] or end[0] or min(pads) < 0:
-        raise NotSupportedError(f"pads {pads}: of the batch, or negative")
-    emit_pad(node, value, begin[1:], end[1:])
+        return pad_filled(node, ends, fill)
+    node.move(value, padded(value.where(), ends))
 
 
-def emit_pad(node: Node, value: Value, begin: list[int], end: list[int]) -> None:
-    """Channels first, then space; begin and end are (C, H, W)."""
-    channels, height, width = node.shape(value)
-    if begin[0] or end[0]:
-        order = np.concatenate([np.full(begin[0], -1), np.arange(channels), np.full(end[0], -1)])
-        spatial = any(begin[1:] + end[1:])
-        inner = f"{node.output}.channels" if spatial else node.output
-        step = Select(
-            node.lowering.unique(f"{node.name}.channels") if spatial else node.name,
-            value.tensor,
-            inner,
-            order,
-            (0, 0),
-            (1, 1),
-            (height, width),
-        )
-        own = (len(order), height, width)
-        node.emit(step, own)
-        if not spatial:
-            return
-        node.lowering.made_up.add(inner)
-        value, channels = Value(inner, own, inner), len(order)
-    node.emit(
-        ZeroPad(node.name, value.tensor, node.output, (begin[1], begin[2], end[1], end[2])),
-        (channels, height + begin[1] + end[1], width + begin[2] + end[2]),
-    )
+def padded(places: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Places with zeros around, or cropped; ends: (before, after) of every axis, the batch first."""
+    for axis, (before, after) in enumerate(np.minimum(ends[1:], 0)):
+        kept = range(places.shape[axis])[-before : places.shape[axis] + after]
+        places = places.take(list(kept), axis)
+    if not places.size:
+        raise NotSupportedError("leaves nothing of its input")
+    return np.pad(places, np.maximum(ends[1:], 0), constant_values=ZERO)
+
+
+def pad_lowest(node: Node, ends: np.ndarray) -> None:
+    """The lowest float around a map that only max pooling reads."""
+    readers = node.readers()
+    if ends[1].any() or (ends < 0).any() or not readers or any(reader.op_type != "MaxPool" for reader in readers):
+        raise NotSupportedError("pads with the lowest number before something else than MaxPool", "pad with zeros")
+    value = node.map()
+    rows = ends[-2] if len(value.own) == 3 else (0, 0)
+    pads = (int(rows[0]), int(ends[-1][0]), int(rows[1]), int(ends[-1][1]))
+    if any(not fits(reader, pads) for reader in readers):
+        raise NotSupportedError("pads as much as the kernel of the MaxPool behind it", "pad less")
+    own = tuple(size + int(end.sum()) for size, end in zip(value.own, ends[1:], strict=True))
+    node.emit(ZeroPad(node.name, value.tensor, node.output, pads, lowest=True), own)
+
+
+def fits(pool: onnx.NodeProto, pads: tuple[int, int, int, int]) -> bool:
+    """Whether a MaxPool can pad so much itself: every window must keep a real element."""
+    given = attributes(pool)
+    kernel = [1, *given["kernel_shape"]][-2:]
+    dilation = [1, 1, *given.get("dilations", ())][-2:]
+    own = list(given.get("pads", (0, 0, 0, 0)))
+    own = own if len(own) == 4 else [0, own[0], 0, own[1]]
+    return all(own[side] + pads[side] <= (kernel[side % 2] - 1) * dilation[side % 2] for side in range(4))
+
+
+def pad_filled(node: Node, ends: np.ndarray, fill: float) -> None:
+    """pad(x, c) = pad(x - c, 0) + c."""
+    value = node.elements()
+    shape = node.shape(value)
+    name, lowered = node.names("lowered", value)
+    ones = np.ones(shape[0])
+    node.inner(Affine(name, value.tensor, lowered, ones, -fill * ones), shape)
+    places = padded(value.where(), ends)
+    placed = node.arrange_inner(Value(lowered, places.shape, f"{node.output}.padded", places, node.record))
+    ones = np.ones(node.shape(placed)[0])
+    node.emit(Affine(node.name, placed.tensor, node.output, ones, fill * ones), placed.own)
 
 
 def slice_(node: Node) -> None:
     """Parts of channels, rows and columns, with steps; of the batch only all of it."""
     value = node.data()
-    old = (node.batch, *value.own)
+    rank = len(value.own) + 1
     if "starts" in node.attributes:
         starts, ends = list(node.attributes["starts"]), list(node.attributes["ends"])
         axes, steps = list(node.attributes.get("axes", range(len(starts)))), [1] * len(starts)
@@ -147,33 +230,45 @@ def slice_(node: Node) -> None:
         starts, ends = node.integers(1), node.integers(2)
         axes = node.integers(3) if node.has(3) else list(range(len(starts)))
         steps = node.integers(4) if node.has(4) else [1] * len(starts)
-    picked = [range(size) for size in old]
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        picked[axis] = range(old[axis])[slice(start, end if end > -(2**31) else None, step)]
-    emit_select(node, value, picked)
+    places = value.where()
+    for start, end, axis, step in zip(starts, ends, [axis % rank for axis in axes], steps, strict=True):
+        size = node.batch if axis == 0 else places.shape[axis - 1]
+        kept = range(size)[slice(start, end if end > -(2**31) else None, step)]
+        if not kept or (axis == 0 and len(kept) != size):
+            raise NotSupportedError("takes a part of the batch, or nothing")
+        if axis:
+            places = places.take(list(kept), axis - 1)
+    node.move(value, places)
 
 
-def emit_select(node: Node, value: Value, picked: list[range]) -> None:
-    """picked: the indices kept of every axis of the value, batch first."""
-    if len(picked[0]) != node.batch or any(len(axis) == 0 for axis in picked):
-        raise NotSupportedError("takes a part of the batch, or nothing")
-    if len(picked) == 2 and node.shape(value)[1:] != (1, 1):
-        raise NotSupportedError("works on a flattened map")
-    own = tuple(len(axis) for axis in picked[1:])
-    if own == value.own and all(axis.step == 1 for axis in picked):
-        return node.rebind(value)
-    rows, columns = picked[2:] if len(picked) == 4 else (range(1), range(1))
-    if rows.step < 0 or columns.step < 0:
-        raise NotSupportedError("a negative step over rows or columns")
-    node.emit(
-        Select(
-            node.name,
-            value.tensor,
-            node.output,
-            np.array(picked[1], np.int64),
-            (rows.start, columns.start),
-            (rows.step, columns.step),
-            (len(rows), len(columns)),
-        ),
-        own,
-    )
+def split(node: Node) -> None:
+    """Each output is a part of the input."""
+    value = node.data()
+    axis = int(node.attributes.get("axis", 0)) % (len(value.own) + 1)
+    if axis == 0:
+        raise NotSupportedError("splits the batch")
+    size, count = value.own[axis - 1], len(node.outputs)
+    equal = [-(-size // count)] * (count - 1)
+    given = node.integers(1) if node.has(1) else node.attributes.get("split", [*equal, size - sum(equal)])
+    parts = [int(part) for part in given]
+    if sum(parts) != size or len(parts) != count or min(parts) < 1:
+        raise NotSupportedError(f"parts {parts} of an axis of {size}")
+    ends = np.cumsum(parts)
+    for index, (end, part) in enumerate(zip(ends, parts, strict=True)):
+        if node.outputs[index]:
+            node.move(value, value.where().take(np.arange(end - part, end), axis - 1), index)
+
+
+def gather(node: Node) -> None:
+    """Constant indices into any axis but the batch; a single index takes the axis away."""
+    value = node.data()
+    axis = int(node.attributes.get("axis", 0)) % (len(value.own) + 1)
+    if axis == 0:
+        raise NotSupportedError("picks from the batch")
+    if not node.is_constant(1):
+        raise NotSupportedError("its indices are not constant")
+    size = value.own[axis - 1]
+    indices = node.array(1).astype(np.int64)
+    if not indices.size or indices.min() < -size or indices.max() >= size:
+        raise NotSupportedError(f"indices beyond an axis of {size}")
+    node.move(value, value.where().take(indices % size, axis - 1))

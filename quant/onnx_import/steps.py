@@ -12,6 +12,7 @@ import numpy as np
 
 from quant.graph import Clip, FloatConv, FloatLayer
 from quant.network import Window
+from quant.onnx_import.views import ZERO, Moves
 
 
 @dataclass(frozen=True)
@@ -47,19 +48,12 @@ class Affine:
 
 @dataclass(frozen=True, eq=False)
 class Select:
-    """Picks channels, rows and columns.
-
-    channels: int64 (O,), the input channel of each output channel, -1 for a channel of zeros.
-    start, step, count: (vertical, horizontal); row r of the output is row start + r * step of the input.
-    """
+    """Picks channels, rows and columns, as `moves` says; its padding is left to a ZeroPad."""
 
     name: str
     input: str
     output: str
-    channels: np.ndarray
-    start: tuple[int, int]
-    step: tuple[int, int]
-    count: tuple[int, int]
+    moves: Moves
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -69,12 +63,16 @@ class Select:
 
 @dataclass(frozen=True)
 class ZeroPad:
-    """Surrounds the map with zeros: pads is (top, left, bottom, right)."""
+    """Surrounds the map with zeros: pads is (top, left, bottom, right).
+
+    lowest: with the lowest float instead, of which only a max pooling makes sense.
+    """
 
     name: str
     input: str
     output: str
     pads: tuple[int, int, int, int]
+    lowest: bool = False
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -90,7 +88,8 @@ class Program:
     """Steps in execution order, and what is known of their tensors.
 
     outputs: tensors that the network returns.  plumbing: names of the convolutions that compute nothing
-    but move or clip data.  made_up: tensors that equal no tensor of the file.
+    but move or clip data.  made_up: tensors that equal no tensor of the file.  merged: of each step that
+    went into another, the name of that one.
     """
 
     steps: list[Step]
@@ -98,6 +97,7 @@ class Program:
     outputs: tuple[str, ...]
     plumbing: set[str] = field(default_factory=set)
     made_up: set[str] = field(default_factory=set)
+    merged: dict[str, str] = field(default_factory=dict)
 
     def uses(self) -> Counter[str]:
         """How often each tensor is read; being an output of the network counts as one."""
@@ -106,6 +106,16 @@ class Program:
     def producers(self) -> dict[str, Step]:
         """The step that writes each tensor; the network's input has none."""
         return {step.output: step for step in self.steps}
+
+    def readers(self, tensor: str) -> list[Step]:
+        """The steps that read a tensor, in order."""
+        return [step for step in self.steps if tensor in step.inputs]
+
+    def became(self, name: str) -> str:
+        """The step that a step of this name is in now."""
+        while name in self.merged:
+            name = self.merged[name]
+        return name
 
 
 def depthwise(
@@ -131,24 +141,21 @@ def depthwise(
 def select_as_conv(step: Select, shape: tuple[int, int, int]) -> FloatConv:
     """The convolution with weights 0 and 1 that picks what `step` picks from a map of `shape`.
 
-    A kernel has one 1, at the first row and column picked, and just the size that gives `count` positions.
-    It is depthwise when every channel is kept, in order.
+    A kernel has one 1, at the first row and column picked.  It is depthwise when every channel is kept, in order.
     """
-    kernel = tuple(
-        max(start + 1, size - count * stride + 1)
-        for start, stride, count, size in zip(step.start, step.step, step.count, shape[1:], strict=True)
-    )
-    kept = np.array_equal(step.channels, np.arange(shape[0]))
-    weight = np.zeros((len(step.channels), 1 if kept else shape[0], *kernel), np.float32)
-    for output, source in enumerate(step.channels):
-        if source >= 0:
-            weight[output, 0 if kept else source, step.start[0], step.start[1]] = 1
+    picked = step.moves
+    kernel = picked.kernel(shape)
+    kept = np.array_equal(picked.channels, np.arange(shape[0]))
+    weight = np.zeros((len(picked.channels), 1 if kept else shape[0], *kernel), np.float32)
+    for output, source in enumerate(picked.channels):
+        if source != ZERO:
+            weight[output, 0 if kept else source, picked.rows[output], picked.columns[output]] = 1
     return FloatConv(
         name=step.name,
         input=step.input,
         output=step.output,
         weight=weight,
-        bias=np.zeros(len(step.channels), np.float32),
-        window=Window(kernel=(kernel[0], kernel[1]), stride=step.step),
+        bias=np.zeros(len(picked.channels), np.float32),
+        window=Window(kernel=kernel, stride=picked.step),
         groups=shape[0] if kept else 1,
     )

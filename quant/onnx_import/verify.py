@@ -48,17 +48,34 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
     for first in range(0, usable, batch):
         part = images[first : first + batch]
         mine = dict(zip([o.name for o in ours.get_outputs()], ours.run(None, {graph.input: part}), strict=True))
-        feed = {graph.input: part.reshape(batch, -1) if len(dims) == 2 else part}
+        feed = {graph.input: in_file_order(graph, graph.input, part, tuple(dim.dim_value for dim in dims[1:]))}
         reference = theirs.run([graph.source[layer.output] for layer in compared], feed)
         for place, (layer, right) in enumerate(zip(compared, reference, strict=True)):
             # np.maximum keeps NaN, max does not
-            worst[place] = np.maximum(worst[place], difference(mine[layer.output], np.asarray(right)))
+            left = in_file_order(graph, layer.output, mine[layer.output])
+            worst[place] = np.maximum(worst[place], difference(left, np.asarray(right)))
     for layer, value in zip(compared, worst, strict=True):
         if not value <= TOLERANCE:
             raise VerificationError(
                 f"{label}: layer {layer.name} differs from the file by {value:.2g} of its largest value"
             )
     return float(worst.max(initial=0.0))
+
+
+def in_file_order(graph: FloatGraph, tensor: str, values: np.ndarray, own: tuple[int, ...] | None = None) -> np.ndarray:
+    """A tensor of the graph, (N, C, H, W), with its elements in the order that the file has.
+
+    own: the file's shape without the batch; a size of 0 is open.  Flattened images where it is not given.
+    """
+    flat = values.reshape(len(values), -1)
+    places = graph.places.get(tensor)
+    if places is not None:
+        flat = np.ascontiguousarray(flat[:, places.reshape(-1)])
+    if own is None:
+        return flat
+    if places is not None:
+        return flat.reshape(len(values), *places.shape)
+    return flat.reshape(values.shape if len(own) == 3 else (len(values), *(size or -1 for size in own)))
 
 
 def difference(ours: np.ndarray, reference: np.ndarray) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from quant.network import Window
-from quant.onnx_import.lower import Node, NotSupportedError
+from quant.onnx_import.node import Node, NotSupportedError
 
 
 def read_window(
@@ -11,15 +11,17 @@ def read_window(
 ) -> tuple[Window, tuple[int, int]]:
     """The window of a Conv or pool node over a map of `shape`, and the padding that ceil_mode added.
 
-    That padding, (bottom, right), is part of the window's.
-    Raises NotSupportedError for windows that are not two-dimensional, larger than the map, or in padding only.
+    That padding, (bottom, right), is part of the window's.  kernel: (vertical, horizontal); the attributes of a
+    node in one dimension are those along the row.
+    Raises NotSupportedError for windows that are larger than the map or in padding only.
     """
-    if len(kernel) != 2:
-        raise NotSupportedError(f"its kernel has {len(kernel)} dimensions, only 2 are supported")
     stride = [int(value) for value in node.attributes.get("strides", (1, 1))]
     dilation = [int(value) for value in node.attributes.get("dilations", (1, 1))]
     auto = node.attributes.get("auto_pad", b"NOTSET").decode()
     explicit = [int(value) for value in node.attributes.get("pads", (0, 0, 0, 0))]
+    stride, dilation = ([1, *values][-2:] for values in (stride, dilation))
+    if len(explicit) == 2:
+        explicit = [0, explicit[0], 0, explicit[1]]
     begin, end, overhang = [0, 0], [0, 0], [0, 0]
     for axis in range(2):
         size, span = shape[1 + axis], (kernel[axis] - 1) * dilation[axis] + 1

@@ -1,0 +1,235 @@
+"""The ONNX operators that work on each element alone, as in `quant.onnx_import.operators`.
+
+They are scalings by channel, clips and additions, and what can be made of these exactly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quant.graph import Clip, FloatAdd, FloatConv
+from quant.network import Window
+from quant.onnx_import.node import Node, NotSupportedError
+from quant.onnx_import.shaping import NO_BOUND
+from quant.onnx_import.steps import Activation, Affine, depthwise
+from quant.onnx_import.views import Value
+
+
+def batch_normalization(node: Node) -> None:
+    """An Affine step, which `fuse` folds into a convolution beside it."""
+    value = node.elements()
+    if node.attributes.get("training_mode", 0) or any(node.used(index) for index in range(1, 5)):
+        raise NotSupportedError("training mode", "export the network for inference (model.eval() in PyTorch)")
+    scale, offset, mean, variance = (node.array(index).astype(np.float64) for index in range(1, 5))
+    if any(part.shape != (value.own[0],) for part in (scale, offset, mean, variance)):
+        raise NotSupportedError(f"its parameters do not fit its input of {value.own[0]} channels")
+    divisor = np.sqrt(np.maximum(variance + float(node.attributes.get("epsilon", 1e-5)), 0))
+    if not divisor.all():
+        raise NotSupportedError("its variance is not positive")
+    column = (-1, *[1] * (len(value.own) - 1))
+    scales = by_channel(node, value, (scale / divisor).reshape(column))
+    shifts = by_channel(node, value, (offset - mean * scale / divisor).reshape(column))
+    emit_affine(node, value, scales, shifts)
+
+
+def emit_affine(node: Node, value: Value, scale: np.ndarray, shift: np.ndarray) -> None:
+    """Append x * scale + shift; scale and shift are (C,) of the value's tensor."""
+    node.emit_like(Affine(node.name, value.tensor, node.result(value), scale, shift), value)
+
+
+def inner_affine(node: Node, value: Value, suffix: str, scale: np.ndarray, shift: np.ndarray) -> Value:
+    """As `emit_affine`, for a value between the steps of one node."""
+    name, output = node.names(suffix, value)
+    node.inner(Affine(name, value.tensor, output, scale, shift), node.shape(value))
+    return Value(output, value.own, output, value.places)
+
+
+def by_channel(node: Node, value: Value, array: np.ndarray) -> np.ndarray:
+    """An array that broadcasts to the value, as float64 (C,) of the value's tensor.
+
+    Raises NotSupportedError where it is not one number for each channel.
+    """
+    array, shape = array.astype(np.float64), node.shape(value)
+    try:
+        given = np.broadcast_to(array, (1, *value.own))[0]
+    except ValueError:
+        raise NotSupportedError(f"its constant has the shape {array.shape}") from None
+    whole = np.empty(int(np.prod(shape)))
+    whole[value.where().reshape(-1)] = given.reshape(-1)
+    whole = whole.reshape(shape)
+    if (whole != whole[:, :1, :1]).any():
+        raise NotSupportedError("its constant differs from place to place within a channel")
+    return whole[:, 0, 0].copy()
+
+
+def constant_operand(node: Node) -> tuple[Value, np.ndarray, int]:
+    """Of a node with two inputs: the one that is data, the constant by its channels, and that one's index."""
+    place = 1 if node.is_constant(1) else 0
+    if not node.is_constant(place) or len(node.inputs) != 2:
+        raise NotSupportedError("of two data tensors")
+    value = node.elements(1 - place)
+    return value, by_channel(node, value, node.array(place)), place
+
+
+def add(node: Node) -> None:
+    """Add, Sum, Mean: a FloatAdd for each operand but one, or an Affine step where one of two is constant."""
+    if len(node.inputs) == 2 and (node.is_constant(0) or node.is_constant(1)) and node.op != "Mean":
+        return with_constant(node)
+    total = node.data(0)
+    if len(node.inputs) == 1:
+        return node.rebind(total)
+    for index in range(1, len(node.inputs)):
+        total = added(node, total, node.data(index), node.op != "Mean" and index == len(node.inputs) - 1)
+    if node.op == "Mean":
+        channels = node.shape(total)[0]
+        emit_affine(node, total, np.full(channels, 1 / len(node.inputs)), np.zeros(channels))
+
+
+def operands(node: Node, one: Value, other: Value) -> tuple[Value, Value]:
+    """Two values that lie in the same order in tensors of one shape."""
+    if one.own != other.own:
+        raise NotSupportedError(f"its inputs differ in shape: {one.own} and {other.own}")
+    alike = np.array_equal(one.where(), other.where()) and node.shape(one) == node.shape(other)
+    if not alike or len(np.unique(one.where())) != int(np.prod(node.shape(one))):
+        one, other = node.lowering.arrange(one), node.lowering.arrange(other)
+    return one, other
+
+
+def added(node: Node, one: Value, other: Value, last: bool) -> Value:
+    """The sum of two values; `last`: it is the node's output."""
+    one, other = operands(node, one, other)
+    if last:
+        node.emit_like(FloatAdd(node.name, (one.tensor, other.tensor), node.result(one)), one)
+        return one
+    name, output = node.names("sum", one)
+    node.inner(FloatAdd(name, (one.tensor, other.tensor), output), node.shape(one))
+    return Value(output, one.own, output, one.places)
+
+
+def subtract(node: Node) -> None:
+    """a - b = a + (-1) b, or an Affine step where one operand is constant."""
+    if node.is_constant(0) or node.is_constant(1):
+        return with_constant(node)
+    added(node, node.data(0), negative(node, node.elements(1)), True)
+
+
+def negative(node: Node, value: Value) -> Value:
+    """(-1) x, between the steps of a node."""
+    ones = np.ones(node.shape(value)[0])
+    return inner_affine(node, value, "negative", -ones, 0 * ones)
+
+
+def with_constant(node: Node) -> None:
+    """Add, Sub, Mul or Div of a data tensor and a constant that has one value for each channel."""
+    value, constant, place = constant_operand(node)
+    one = np.ones_like(constant)
+    if node.op in ("Add", "Sum"):
+        return emit_affine(node, value, one, constant)
+    if node.op == "Sub":
+        return emit_affine(node, value, one if place else -one, -constant if place else constant)
+    if node.op == "Mul":
+        return emit_affine(node, value, constant, 0 * one)
+    if place == 0 or not constant.all():
+        raise NotSupportedError("division by a data tensor or by zero")
+    emit_affine(node, value, 1 / constant, 0 * one)
+
+
+def negate(node: Node) -> None:
+    """Neg: scaled by -1."""
+    value = node.elements()
+    ones = np.ones(node.shape(value)[0])
+    emit_affine(node, value, -ones, 0 * ones)
+
+
+def extreme(node: Node) -> None:
+    """Max and Min: a clip where one operand is a constant number, else max(a, b) = a + max(b - a, 0).
+
+    A constant for each channel is taken off before the clip and added behind it.  min(a, b) is a + min(b - a, 0).
+    """
+    largest = node.op == "Max"
+    if len(node.inputs) == 1:
+        return node.rebind(node.data())
+    if len(node.inputs) != 2:
+        raise NotSupportedError(f"of {len(node.inputs)} tensors, 2 are supported", "take them two by two")
+    if node.is_constant(0) or node.is_constant(1):
+        value, constant, _ = constant_operand(node)
+        if (constant == constant[0]).all():
+            bound = float(constant[0])
+            return emit_activation(node, value, (bound, None) if largest else (None, bound))
+        ones = np.ones_like(constant)
+        lowered = inner_affine(node, value, "lowered", ones, -constant)
+        clipped = inner_activation(node, lowered, (0.0, None) if largest else (None, 0.0))
+        return emit_affine(node, clipped, ones, constant)
+    one, other = operands(node, node.data(0), node.data(1))
+    difference = added(node, other, negative(node, one), False)
+    added(node, one, inner_activation(node, difference, (0.0, None) if largest else (None, 0.0)), True)
+
+
+def relu(node: Node) -> None:
+    """A clip at 0."""
+    emit_activation(node, node.elements(), (0.0, None))
+
+
+def clip(node: Node) -> None:
+    """A clip by attributes (before opset 11) or constant inputs."""
+    bounds: list[float | None] = []
+    for index, key in ((1, "min"), (2, "max")):
+        bound = node.array(index, finite=False).item() if node.has(index) else node.attributes.get(key)
+        bounds.append(None if bound is None or abs(bound) > NO_BOUND else float(bound))
+    low, high = bounds
+    if any(bound is not None and np.isnan(bound) for bound in bounds):
+        raise NotSupportedError("a bound is NaN")
+    if low is not None and high is not None and low > high:
+        raise NotSupportedError(f"its lower bound {low:g} is above its upper bound {high:g}")
+    emit_activation(node, node.elements(), (low, high))
+
+
+def emit_activation(node: Node, value: Value, bounds: Clip) -> None:
+    """Append a clip; bounds that bound nothing leave the tensor as it is."""
+    if bounds == (None, None):
+        return node.rebind(value)
+    node.emit_like(Activation(node.name, value.tensor, node.result(value), bounds), value)
+
+
+def inner_activation(node: Node, value: Value, bounds: Clip) -> Value:
+    """A clip between the steps of a node."""
+    name, output = node.names("clipped", value)
+    node.inner(Activation(name, value.tensor, output, bounds), node.shape(value))
+    return Value(output, value.own, output, value.places)
+
+
+def hard_sigmoid(node: Node) -> None:
+    """clip(alpha x + beta, 0, 1)."""
+    value = node.elements()
+    ones = np.ones(node.shape(value)[0])
+    alpha, beta = (float(node.attributes.get(key, default)) for key, default in (("alpha", 0.2), ("beta", 0.5)))
+    scaled = inner_affine(node, value, "scaled", alpha * ones, beta * ones)
+    emit_activation(node, scaled, (0.0, 1.0))
+
+
+def leaky_relu(node: Node) -> None:
+    """LeakyRelu, PRelu with a constant slope, and Abs: a slope for what is below zero.
+
+    x + (1 - slope) relu(-x) is the same: two depthwise 1x1 convolutions, the second with x as its residual.
+    In fixed point what is above zero passes unchanged, and what is below is rounded once.
+    """
+    value = node.elements()
+    channels = node.shape(value)[0]
+    if node.op == "PRelu":
+        if not node.is_constant(1):
+            raise NotSupportedError("its slope is not constant")
+        slope = by_channel(node, value, node.array(1))
+    else:
+        slope = np.full(channels, -1.0 if node.op == "Abs" else float(node.attributes.get("alpha", 0.01)))
+    if (slope == 0).all():
+        return emit_activation(node, value, (0.0, None))
+    if (slope == 1).all():
+        return node.rebind(value)
+    name, output = node.names("negative", value)
+    ones = np.ones(channels)
+    below = Affine(name, value.tensor, output, -ones, 0 * ones)
+    node.inner(depthwise(below, -ones, 0 * ones, (0, 0, 0, 0), (0.0, None)), node.shape(value))
+    weight = (1 - slope).astype(np.float32).reshape(-1, 1, 1, 1)
+    zeros = np.zeros(channels, np.float32)
+    layer = FloatConv(node.name, output, node.result(value), weight, zeros, Window(), channels, residual=value.tensor)
+    node.emit_like(layer, value)

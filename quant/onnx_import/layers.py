@@ -1,0 +1,191 @@
+"""The ONNX operators that are layers of their own, convolutions and pools, as in `quant.onnx_import.operators`.
+
+A map in one dimension, (N, C, W), is one of a single row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quant.graph import FloatConv, FloatPool
+from quant.network import Window
+from quant.onnx_import.elementwise import emit_affine
+from quant.onnx_import.node import Node, NotSupportedError
+from quant.onnx_import.views import Value
+from quant.onnx_import.windows import read_window
+
+
+def conv(node: Node) -> None:
+    """A FloatConv; without bias it gets one of zeros."""
+    value = node.map()
+    shape = node.shape(value)
+    weight = node.array(1).astype(np.float32)
+    rank = len(value.own) - 1
+    if weight.ndim - 2 != rank:
+        raise NotSupportedError(f"its kernel has {weight.ndim - 2} dimensions, its input {rank}")
+    if rank == 1:
+        weight = weight[:, :, None]
+    groups = int(node.attributes.get("group", 1))
+    bias = node.array(2).astype(np.float32) if node.has(2) else np.zeros(len(weight), np.float32)
+    if weight.shape[1] * groups != shape[0] or len(weight) % groups or bias.shape != weight.shape[:1]:
+        text = f"weights {weight.shape}, bias {bias.shape}, groups {groups}"
+        raise NotSupportedError(f"{text} do not fit its input of {shape[0]} channels")
+    window, _ = read_window(node, shape, (weight.shape[2], weight.shape[3]))
+    size = window.output_size(*shape[1:])
+    node.emit(
+        FloatConv(node.name, value.tensor, node.output, weight, bias, window, groups),
+        (len(weight), *size[2 - rank :]),
+    )
+
+
+def gemm(node: Node) -> None:
+    """alpha * x B + beta * C as a fully connected layer."""
+    if node.attributes.get("transA", 0):
+        raise NotSupportedError("transA = 1")
+    matrix, alpha = node.array(1), float(node.attributes.get("alpha", 1.0))
+    if alpha != 1:
+        matrix = matrix.astype(np.float64) * alpha
+    if not node.attributes.get("transB", 0):
+        matrix = matrix.T
+    bias = np.zeros(len(matrix))
+    if node.has(2):
+        constant = node.array(2).astype(np.float64)
+        if constant.size not in (1, len(matrix)):
+            raise NotSupportedError(f"its C has the shape {constant.shape}")
+        bias = bias + constant.reshape(-1) * float(node.attributes.get("beta", 1.0))
+    fully_connected(node, matrix, bias)
+
+
+def matmul(node: Node) -> None:
+    """x times a constant matrix: a fully connected layer, or for each place of a map, a 1x1 convolution."""
+    matrix = node.array(1)
+    if matrix.ndim != 2:
+        raise NotSupportedError(f"its constant has {matrix.ndim} dimensions")
+    value = node.data()
+    if len(value.own) == 1:
+        return fully_connected(node, matrix.T, np.zeros(matrix.shape[1]))
+    inputs, outputs = matrix.shape
+    places = np.moveaxis(value.where(), -1, 0).reshape(inputs, -1)
+    shape = node.shape(value)
+    if not np.array_equal(places, np.arange(int(np.prod(shape))).reshape(shape[0], -1)):
+        raise NotSupportedError("multiplies along another axis than the channels")
+    whole = (outputs, *shape[1:])
+    results = np.moveaxis(np.arange(int(np.prod(whole))).reshape(outputs, *value.own[:-1]), 0, -1)
+    weight = np.ascontiguousarray(matrix.T, np.float32)[:, :, None, None]
+    layer = FloatConv(node.name, value.tensor, f"{node.output}.map", weight, np.zeros(outputs, np.float32), Window(), 1)
+    node.emit(layer, results.shape, whole, results)
+
+
+def fully_connected(node: Node, matrix: np.ndarray, bias: np.ndarray) -> None:
+    """matrix: (O, K); K numbers are elements of a map, which the weights take in the order they lie in."""
+    value = node.data()
+    if len(value.own) != 1:
+        raise NotSupportedError("its input is not flattened", "put a Flatten before it")
+    shape = node.shape(value)
+    if matrix.shape[1] != value.own[0]:
+        raise NotSupportedError(f"weights for {matrix.shape[1]} inputs do not fit its input of {value.own[0]}")
+    if value.places is not None:
+        real = value.places >= 0
+        spread = np.zeros((len(matrix), int(np.prod(shape))))
+        np.add.at(spread.T, value.places[real], matrix.T[real])
+        matrix = spread
+    weight = np.ascontiguousarray(matrix.reshape(len(matrix), *shape), np.float32)
+    node.emit(
+        FloatConv(
+            node.name, value.tensor, node.output, weight, bias.astype(np.float32), Window(shape[1:]), 1, op="Gemm"
+        ),
+        (len(matrix),),
+    )
+
+
+def pool_window(node: Node, value: Value) -> tuple[Window, tuple[int, int]]:
+    """The window of a pooling node and the padding that ceil_mode adds."""
+    kernel = tuple(node.attributes["kernel_shape"])
+    if len(kernel) != len(value.own) - 1:
+        raise NotSupportedError(f"its kernel has {len(kernel)} dimensions, its input {len(value.own) - 1}")
+    kernel = kernel if len(kernel) == 2 else (1, *kernel)
+    return read_window(node, node.shape(value), kernel, ceil=bool(node.attributes.get("ceil_mode", 0)))
+
+
+def max_pool(node: Node) -> None:
+    """A FloatPool; what ceil_mode reaches beyond the map is padding, which never wins."""
+    if node.used(1):
+        raise NotSupportedError("its output Indices is used")
+    value = node.map()
+    window, _ = pool_window(node, value)
+    emit_pool(node, value, "max", window, True)
+
+
+def average_pool(node: Node) -> None:
+    """A FloatPool; refused where ceil_mode leaves the count of a window's elements to the runtime."""
+    value = node.map()
+    include = bool(node.attributes.get("count_include_pad", 0))
+    window, overhang = pool_window(node, value)
+    bottom, right = overhang
+    padded = any(np.subtract(window.pads, (0, 0, bottom, right)))
+    if any(overhang) and include and padded:
+        raise NotSupportedError(
+            "ceil_mode with padding that counts (count_include_pad = 1)", "set ceil_mode = 0 or count_include_pad = 0"
+        )
+    # elements beyond the padded map, which ceil_mode lets a window reach, are never counted
+    emit_pool(node, value, "average", window, (include or not padded) and not any(overhang))
+
+
+def emit_pool(node: Node, value: Value, kind: str, window: Window, include: bool) -> None:
+    """Append a pool of a map."""
+    shape = node.shape(value)
+    size = window.output_size(*shape[1:])
+    node.emit(pool(node.name, value, node.output, kind, window, include), (shape[0], *size[3 - len(value.own) :]))
+
+
+def pool(name: str, value: Value, output: str, kind: str, window: Window, include: bool = True) -> FloatPool:
+    """A pool of a value's whole tensor."""
+    return FloatPool(
+        name, value.tensor, output, "max" if kind == "max" else "average", window, count_include_pad=include
+    )
+
+
+def global_pool(node: Node) -> None:
+    """GlobalAveragePool, GlobalMaxPool: over all of the map."""
+    value = node.data()
+    reduce_axes(node, value, list(range(2, len(value.own) + 1)), True)
+
+
+def reduce(node: Node) -> None:
+    """ReduceMean, ReduceMax, ReduceSum over rows, columns or both."""
+    value = node.data()
+    axes = node.axes(1, len(value.own) + 1)
+    if not axes:
+        raise NotSupportedError("reduces all axes, the batch too", "name the axes of rows and columns")
+    reduce_axes(node, value, sorted(axes), bool(node.attributes.get("keepdims", 1)))
+
+
+def reduce_axes(node: Node, value: Value, axes: list[int], keep: bool) -> None:
+    """The pool over these axes, counted with the batch."""
+    own = tuple(1 if axis in axes else size for axis, size in enumerate(value.own, 1) if keep or axis not in axes)
+    shape = node.shape(value)
+    rest = [axis for axis in range(1, len(value.own) + 1) if axis not in axes]
+    window, result = Window(shape[1:]), (shape[0], 1, 1)
+    if 0 in axes or len(rest) == 0 or not whole_channels(value, [axis - 1 for axis in rest], shape):
+        if len(value.own) != 3 or 1 in axes or 0 in axes:
+            raise NotSupportedError(f"over the axes {axes} of {node.own_text(value)}; rows and columns are supported")
+        value = node.map()
+        shape = node.shape(value)
+        kernel = (shape[1] if 2 in axes else 1, shape[2] if 3 in axes else 1)
+        window, result = Window(kernel), (shape[0], shape[1] // kernel[0], shape[2] // kernel[1])
+    kind = "max" if "Max" in node.op else "average"
+    if node.op != "ReduceSum":
+        return node.emit(pool(node.name, value, node.output, kind, window), own, result)
+    name, mean = node.names("mean", value)
+    node.inner(pool(name, value, mean, kind, window), result)
+    count = window.kernel[0] * window.kernel[1]
+    emit_affine(node, Value(mean, own, mean), count * np.ones(result[0]), np.zeros(result[0]))
+
+
+def whole_channels(value: Value, rest: list[int], shape: tuple[int, int, int]) -> bool:
+    """Whether what is left at each place of the axes `rest` is one whole channel after the other."""
+    places = value.where().transpose(*rest, *(axis for axis in range(len(value.own)) if axis not in rest))
+    if places.size != int(np.prod(shape)) or int(np.prod([value.own[axis] for axis in rest])) != shape[0]:
+        return False
+    rows = np.sort(places.reshape(-1, places.size // shape[0]), axis=1)
+    return bool(np.array_equal(rows, np.arange(places.size).reshape(shape[0], -1)))

@@ -1,0 +1,184 @@
+"""One ONNX node as the function that lowers it sees it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from quant.errors import BadInput
+from quant.onnx_import.steps import Step
+from quant.onnx_import.views import Shape, Value, every_element, in_order
+
+if TYPE_CHECKING:
+    from quant.onnx_import.lower import Lowering
+
+
+class NotSupportedError(Exception):
+    """Raised while one node is lowered; its message is the reason.
+
+    edit: the cheapest change of the network that would help.  blamed: the record of another node that is
+    the cause.
+    """
+
+    def __init__(self, reason: str, edit: str = "", blamed: int | None = None) -> None:
+        super().__init__(reason)
+        self.edit, self.blamed = edit, blamed
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of a node by name, as Python values."""
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+class Node:
+    """One ONNX node: its inputs as values and constants, and what it is lowered to."""
+
+    def __init__(self, lowering: Lowering, node: onnx.NodeProto, name: str, record: int) -> None:
+        self.lowering, self.name, self.record = lowering, name, record
+        self.op, self.inputs, self.outputs = node.op_type, list(node.input), list(node.output)
+        self.attributes = attributes(node)
+        self.opset, self.batch = lowering.opset, lowering.batch
+
+    @property
+    def output(self) -> str:
+        """Name of its first output."""
+        return self.outputs[0]
+
+    def has(self, index: int) -> bool:
+        """Whether the input exists (optional ones may be left out or empty)."""
+        return index < len(self.inputs) and self.inputs[index] != ""
+
+    def is_constant(self, index: int) -> bool:
+        """Whether the input exists and is constant."""
+        return self.has(index) and self.lowering.is_constant(self.inputs[index])
+
+    def used(self, index: int) -> bool:
+        """Whether a node or the network's outputs read the node's output of this index."""
+        if index >= len(self.outputs) or not self.outputs[index]:
+            return False
+        return bool(self.readers(index)) or any(
+            self.outputs[index] == value.name for value in self.lowering.graph.output
+        )
+
+    def readers(self, index: int = 0) -> list[onnx.NodeProto]:
+        """The nodes that read one of its outputs."""
+        return [node for node in self.lowering.graph.node if self.outputs[index] in node.input]
+
+    def data(self, index: int = 0) -> Value:
+        """The data tensor at an input.  Raises NotSupportedError for a constant and for a softmax."""
+        name = self.inputs[index]
+        value = self.lowering.values.get(name)
+        if value is None:
+            raise NotSupportedError(f"input {name} is a constant" if self.is_constant(index) else f"no {name}")
+        if value.softmax:
+            raise NotSupportedError("reads a softmax, which is supported at an output only")
+        return value
+
+    def map(self, index: int = 0) -> Value:
+        """As `data`, a map (C, H, W), or (C, W) in one dimension, as a tensor in order."""
+        value = self.data(index)
+        if len(value.own) not in (2, 3):
+            raise NotSupportedError(f"its input has the shape {self.own_text(value)}, not (N, C, H, W) or (N, C, W)")
+        return self.lowering.arrange(value)
+
+    def elements(self, index: int = 0) -> Value:
+        """As `data`, with every element of the tensor once, in any order: for what works on each alone."""
+        value = self.data(index)
+        return value if every_element(value.places, self.shape(value)) else self.lowering.arrange(value)
+
+    def own_text(self, value: Value) -> str:
+        """The value's shape as messages have it."""
+        return f"({', '.join(map(str, ('N', *value.own)))})"
+
+    def shape(self, value: Value) -> Shape:
+        """(C, H, W) of the tensor behind a value."""
+        return self.lowering.shapes[value.tensor]
+
+    def array(self, index: int, finite: bool = True) -> np.ndarray:
+        """The constant at an input.
+
+        Raises NotSupportedError where it is none, BadInput where it is float and not finite.
+        """
+        name = self.inputs[index]
+        if not self.is_constant(index):
+            raise NotSupportedError(f"{name} is not a constant")
+        array = self.lowering.constant(name)
+        if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise BadInput(f"tensor {name}, read by {self.name}, has NaN or infinite values")
+        return array
+
+    def integers(self, index: int) -> list[int]:
+        """The constant at an input, flattened."""
+        return [int(value) for value in self.array(index).reshape(-1)]
+
+    def axes(self, index: int, rank: int) -> list[int] | None:
+        """The axes that an input or the attribute `axes` names, from 0 to rank - 1; None where neither does."""
+        found = self.integers(index) if self.has(index) else self.attributes.get("axes")
+        return None if found is None else [int(axis) % rank for axis in found]
+
+    def result(self, value: Value) -> str:
+        """Name for the tensor of a result that lies as `value` does."""
+        return self.output if value.places is None else f"{self.output}.map"
+
+    def emit(
+        self, step: Step, own: tuple[int, ...], shape: Shape | None = None, places: np.ndarray | None = None
+    ) -> None:
+        """Append the step that writes this node's output, of shape `own` without batch.
+
+        shape: of the step's result, where it is not that of `own`; places: of the output's elements in it.
+        """
+        self.lowering.bind(self.output, own, shape, places, step.output)
+        if places is not None:
+            self.lowering.source[step.output] = (self.output, places)
+        self.append(step)
+
+    def emit_like(self, step: Step, value: Value) -> None:
+        """Append the step that writes this node's output, which lies as `value` does."""
+        self.emit(step, value.own, self.shape(value), value.places)
+
+    def inner(self, step: Step, shape: Shape) -> None:
+        """Append a step whose result no tensor of the file equals."""
+        self.lowering.shapes[step.output] = shape
+        self.lowering.made_up.add(step.output)
+        self.append(step)
+
+    def arrange_inner(self, value: Value) -> Value:
+        """As `Lowering.arrange`, of a value that no tensor of the file equals."""
+        known = set(self.lowering.shapes)
+        arranged = self.lowering.arrange(value)
+        if arranged.tensor not in known:
+            self.lowering.made_up.add(arranged.tensor)
+            self.lowering.source.pop(arranged.tensor, None)
+        return arranged
+
+    def append(self, step: Step) -> None:
+        """Append a step and note it as this node's."""
+        self.lowering.steps.append(step)
+        self.lowering.records[self.record].steps.append(step.name)
+
+    def names(self, suffix: str, value: Value) -> tuple[str, str]:
+        """Names of an inner step and of its result."""
+        output = f"{self.result(value)}.{suffix}"
+        while output in self.lowering.shapes:
+            output += ".next"
+        return self.lowering.unique(f"{self.name}.{suffix}"), output
+
+    def move(self, value: Value, places: np.ndarray, index: int = 0) -> None:
+        """The node's output of this index is data of `value`'s tensor at these places."""
+        self.lowering.records[self.record].fate = "moved"
+        moved = None if in_order(places, self.shape(value)) else places
+        name = self.outputs[index]
+        self.lowering.values[name] = Value(value.tensor, places.shape, name, moved, self.record)
+
+    def rebind(self, value: Value, own: tuple[int, ...] | None = None, softmax: bool = False) -> None:
+        """The node's output is its input, in another shape perhaps, or its softmax."""
+        self.lowering.records[self.record].fate = "softmax" if softmax else "moved"
+        own = value.own if own is None else own
+        places = None if value.places is None else value.places.reshape(own)
+        if softmax:
+            self.lowering.values[self.output] = Value(value.tensor, own, value.alias, places, value.maker, True)
+        else:
+            self.lowering.values[self.output] = Value(value.tensor, own, self.output, places, self.record)
