@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import zipfile
 import zlib
@@ -13,6 +14,10 @@ from typing import Protocol
 import numpy as np
 
 from quant.errors import BadInput
+
+RAW = "shiftpoint.raw_pixels"
+"""Metadata key of a network that takes pixels as they are, and does the preprocessing itself: its value is the
+channels, mean and scale that were folded in, as JSON (`quant.preprocessing`)."""
 
 SUSPICIOUS = 10.0
 """Floats this many times beyond what any pixel can give were not preprocessed for this network."""
@@ -59,8 +64,26 @@ class Preprocess:
             raise BadInput(f"metadata preprocess.channels is {channels!r}; RGB, BGR or gray is known")
         return Preprocess(channels, _numbers(metadata, "mean", planes, 0.0), _numbers(metadata, "scale", planes, 1.0))
 
+    @staticmethod
+    def folded(metadata: Mapping[str, str]) -> Preprocess | None:
+        """What was folded into a network that takes raw pixels; None for any other network.
+
+        Raises BadInput for metadata that cannot be read.
+        """
+        if RAW not in metadata:
+            return None
+        try:
+            value = json.loads(metadata[RAW])
+            return Preprocess(
+                str(value["channels"]), tuple(map(float, value["mean"])), tuple(map(float, value["scale"]))
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise BadInput(
+                f"metadata {RAW} is {metadata[RAW]!r}; JSON of channels, mean and scale is needed"
+            ) from error
+
     def apply(self, pixels: np.ndarray) -> np.ndarray:
-        """uint8 pixels (N, 3, H, W) in RGB, or (N, 1, H, W) in gray, to float32 of the same shape."""
+        """Pixels 0 to 255, (N, 3, H, W) in RGB or (N, 1, H, W) in gray, to float32 of the same shape."""
         if self.channels == "BGR":
             pixels = pixels[:, ::-1]
         mean, scale = (np.array(v, np.float32)[:, None, None] for v in (self.mean, self.scale))
@@ -94,9 +117,9 @@ def prepare(images: np.ndarray, network: TakesImages, what: str = "images") -> n
 
     images: float32 (N, C, H, W) ready for the network, returned as they are; or uint8 pixels, to which the
     network's preprocess.* metadata is applied (RGB planes; without metadata they are plain numbers 0 to 255).
-    (N, C) stands for (N, C, 1, 1).  what: how messages call the array.
-    Raises BadInput, in one line, for another shape or type, for no images, NaN or infinity, and for floats
-    far beyond what any pixel can give.
+    (N, C) stands for (N, C, 1, 1), and (N, C, W) for (N, C, 1, W).  what: how messages call the array.
+    Raises BadInput, in one line, for another shape or type, for no images, NaN or infinity, for floats far beyond
+    what any pixel can give, and where a network that takes raw pixels is given floats that are none.
     """
     shape = network.input_shape
     needed = ", ".join(map(str, shape))
@@ -104,6 +127,8 @@ def prepare(images: np.ndarray, network: TakesImages, what: str = "images") -> n
         raise BadInput(f"{what}: a numpy array is needed, not {type(images).__name__}")
     if shape[1:] == (1, 1) and images.shape[1:] == shape[:1]:
         images = images[:, :, None, None]
+    if shape[1] == 1 and images.ndim == 3 and images.shape[1:] == (shape[0], shape[2]):
+        images = images[:, :, None, :]
     if images.ndim != 4 or images.shape[1:] != shape:
         raise BadInput(f"{what}: shape {images.shape}, but {network.name} takes (N, {needed})")
     if images.dtype not in (np.float32, np.uint8):
@@ -120,6 +145,8 @@ def prepare(images: np.ndarray, network: TakesImages, what: str = "images") -> n
     if not np.isfinite(images).all():
         first = int(np.argmin(np.isfinite(images).all((1, 2, 3))))
         raise BadInput(f"{what}: image {first} holds NaN or infinity")
+    if RAW in network.metadata and not ((images >= 0) & (images <= 255) & (images == np.rint(images))).all():
+        raise BadInput(f"{what}: {network.name} takes raw pixels: give uint8, or whole numbers from 0 to 255")
     largest = float(np.abs(images).max())
     if preprocess and largest > SUSPICIOUS * preprocess.reach:
         raise BadInput(

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 from quant.errors import BadInput, VerificationError
 from quant.float_onnx import float_model
 from quant.graph import FloatGraph
+from quant.images import Preprocess
 from quant.onnx_import.read import first_line, read_model, the_input
 
 TOLERANCE = 1e-3
@@ -25,8 +26,9 @@ less than 2e-5, a wrong fold by more than 1e-1.
 def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, images: np.ndarray) -> float:
     """Run the graph and the ONNX file that it came from on the same images, and compare every tensor.
 
-    images: float32 (N, C, H, W), N >= 1.  Returns the largest difference found, relative to the largest
-    magnitude in its tensor.
+    images: float32 (N, C, H, W), N >= 1, as the graph takes them: for one that takes raw pixels
+    (`quant.preprocessing`) these, which the file then is given preprocessed.  Returns the largest difference found,
+    relative to the largest magnitude in its tensor.
     Raises VerificationError naming the first layer that differs by more than float noise; BadInput for
     images of another shape and for a file that ONNX Runtime cannot run.
     """
@@ -40,7 +42,9 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
     model, label = read_model(source)
     dims = the_input(model, label).type.tensor_type.shape.dim
     batch = dims[0].dim_value or 1
-    theirs = session(with_outputs(model, [graph.source[layer.output] for layer in compared]), label)
+    wanted = [graph.source[layer.output] for layer in compared if graph.source[layer.output] != graph.input]
+    theirs = session(with_outputs(model, wanted), label)
+    folded = Preprocess.folded(graph.metadata)
     usable = len(images) - len(images) % batch
     if not usable:
         raise BadInput(f"{label}: takes {batch} images at a time, {len(images)} given")
@@ -48,11 +52,12 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
     for first in range(0, usable, batch):
         part = images[first : first + batch]
         mine = dict(zip([o.name for o in ours.get_outputs()], ours.run(None, {graph.input: part}), strict=True))
-        feed = {graph.input: in_file_order(graph, graph.input, part, tuple(dim.dim_value for dim in dims[1:]))}
-        reference = theirs.run([graph.source[layer.output] for layer in compared], feed)
-        for place, (layer, right) in enumerate(zip(compared, reference, strict=True)):
+        given = folded.apply(part) if folded else part
+        feed = {graph.input: in_file_order(graph, graph.input, given, tuple(dim.dim_value for dim in dims[1:]))}
+        reference = dict(zip(wanted, theirs.run(wanted, feed), strict=True)) | feed
+        for place, layer in enumerate(compared):
+            left, right = in_file_order(graph, layer.output, mine[layer.output]), reference[graph.source[layer.output]]
             # np.maximum keeps NaN, max does not
-            left = in_file_order(graph, layer.output, mine[layer.output])
             worst[place] = np.maximum(worst[place], difference(left, np.asarray(right)))
     for layer, value in zip(compared, worst, strict=True):
         if not value <= TOLERANCE:
