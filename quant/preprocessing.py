@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from quant.errors import BadInput
-from quant.graph import FloatConv, FloatGraph, FloatLayer
+from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
 from quant.images import RAW, Preprocess
 from quant.network import Window
 from quant.onnx_import.folding import rescaled
@@ -136,6 +136,9 @@ def rewired(layer: FloatLayer, old: str, new: str, turned: bool) -> FloatLayer:
         if layer.input == old:
             layer = replace(reordered(layer, turned), input=new)
         return replace(layer, residual=residual)
-    if hasattr(layer, "input"):
+    if isinstance(layer, FloatPool):
         return replace(layer, input=new)
+    if isinstance(layer, FloatAdd):
+        one, other = (new if name == old else name for name in layer.inputs)
+        return replace(layer, inputs=(one, other))
     return replace(layer, inputs=tuple(new if name == old else name for name in layer.inputs))
