@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,20 +23,29 @@ def float_model(graph: FloatGraph) -> onnx.ModelProto:
     Its input is float32 (N, C, H, W); its outputs are the tensors of all layers, in execution order, under
     their own names as float32 (N, C, H, W).  Fully connected layers are convolutions; no softmax is applied.
     """
+    return layers_model(graph, graph.layers, [graph.input], [layer.output for layer in graph.layers])
+
+
+def layers_model(
+    graph: FloatGraph, layers: Sequence[FloatLayer], inputs: Sequence[str], outputs: Sequence[str]
+) -> onnx.ModelProto:
+    """Some layers of a graph, in execution order, as `float_model` has them: from any tensors to any tensors.
+
+    layers: of the graph, or others with the same tensors.  inputs: every tensor that they read and do not write.
+    """
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
-    for layer in graph.layers:
+    for layer in layers:
         add_layer(layer, nodes, constants)
-    names = [graph.input, *(layer.output for layer in graph.layers)]
-    source, *tensors = [
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *graph.shapes[name]]) for name in names
-    ]
+    sources, targets = (
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *graph.shapes[name]]) for name in names]
+        for names in (inputs, outputs)
+    )
     dilated = any(
-        isinstance(layer, FloatPool) and layer.kind == "average" and layer.window.dilation != (1, 1)
-        for layer in graph.layers
+        isinstance(layer, FloatPool) and layer.kind == "average" and layer.window.dilation != (1, 1) for layer in layers
     )
     return helper.make_model(
-        helper.make_graph(nodes, graph.name, [source], tensors, constants),
+        helper.make_graph(nodes, graph.name, sources, targets, constants),
         opset_imports=[helper.make_opsetid("", OPSET_DILATED_AVERAGE if dilated else OPSET)],
         ir_version=8,
         producer_name="shiftpoint",

@@ -18,6 +18,7 @@ from quant.float_run import FloatRunner
 from quant.graph import FloatConv, FloatGraph
 from quant.network import Conv, Network, Tensor, Window
 from quant.onnx_import import load
+from quant.scales import with_scales
 from quant.search import quantize_network
 from tests.quant.float_graphs import branches, images
 
@@ -44,7 +45,7 @@ def test_every_figure_of_a_few_numbers():
     errors = [0, 0, 8.25, 0.125, -8, 0]  # 40 becomes 31.75, 0.125 ties to 0, -40 becomes -32
     signal = 1 + 2.5**2 + 40**2 + 0.125**2 + 40**2 + 31.75**2
     assert (x.layer, x.tensor, y.layer, y.tensor) == ("", "x", "pass", "y")
-    assert y == TensorComparison(
+    assert dataclasses.replace(y, spread=None) == TensorComparison(
         layer="pass",
         tensor="y",
         format="s8.2",
@@ -55,7 +56,29 @@ def test_every_figure_of_a_few_numbers():
         unused_bits=0,
         float_low=-40.0,
         float_high=40.0,
+        spread=None,
     )
+
+
+def test_half_a_unit_beyond_the_format_is_rounding_and_not_saturation():
+    network, graph = identity(QFormat(8, 0))
+    found = compare_layers(network, graph, column(127.5, 127.51, -128.5, -128.51))[1]
+    assert found.saturated == 2 / 4
+
+
+def test_what_a_tensor_holds():
+    network, graph = identity(QFormat(8, 2), channels=4)
+    x = np.zeros((3, 4, 1, 1), np.float32)
+    x[0, :, 0, 0] = 8, -2, 0.5, 100
+    found = compare_layers(network, graph, x)[1].spread
+    assert (found.low, found.high, found.largest) == (-2, 100, 100)
+    assert found.median_channel == (8 + 2) / 2 / 100
+    assert found.percentile == pytest.approx(np.percentile(np.abs(x), 99.99))
+    assert (
+        found.histogram_step == 0.5 and found.histogram_low == -64
+    )  # -32 to 32 in 128 bins, half as many on each side
+    filled = {place: count for place, count in enumerate(found.histogram) if count}
+    assert filled == {128 + 16: 1, 128 - 4: 1, 128 + 1: 1, 255: 1, 128: 8}  # 100 lies beyond the last bin
 
 
 @pytest.mark.parametrize(
@@ -106,10 +129,27 @@ def test_all_tensors_of_a_network_by_definition():
         product = (wanted * got).sum() / np.sqrt((wanted**2).sum() * (got**2).sum())
         assert comparison.cosine == pytest.approx(product)
         low, high = dequantize(np.array([fmt.low, fmt.high]), fmt.frac)
-        beyond = ((got == low) & (wanted < low)) | ((got == high) & (wanted > high))
+        beyond = ((got == low) & (wanted < low - fmt.step / 2)) | ((got == high) & (wanted > high + fmt.step / 2))
         assert comparison.saturated == beyond.mean()
         assert (comparison.float_low, comparison.float_high) == (wanted.min(), wanted.max())
     assert any(c.saturated > 0 for c in found)
+
+
+def test_the_scales_of_an_equalized_network_are_taken_out(rng: np.random.Generator):
+    graph = branches()
+    network = quantize_network(graph, images(4))
+    scales = {name: rng.uniform(0.5, 2, t.shape[0]) for name, t in network.tensors.items()}
+    x = images(3)
+    fixed = execute(network, quantize_input(network, x), network.tensors)
+    reference = next(iter(FloatRunner(graph).run(x)))[1]
+    for found in compare_layers(with_scales(network, scales), graph, x):
+        fmt, s = network.tensors[found.tensor].fmt, scales[found.tensor].reshape(-1, 1, 1)
+        wanted = reference[found.tensor].astype(float)
+        got = dequantize(fixed[found.tensor], fmt.frac) / s
+        assert found.sqnr_db == pytest.approx(10 * np.log10((wanted**2).sum() / ((wanted - got) ** 2).sum()))
+        assert found.max_abs_error == pytest.approx(np.abs(wanted - got).max())
+        assert found.spread.largest == pytest.approx(np.abs(wanted * s).max())
+        assert (found.float_low, found.float_high) == (wanted.min(), wanted.max())
 
 
 def test_batches_change_nothing_but_progress(monkeypatch):
@@ -123,7 +163,8 @@ def test_batches_change_nothing_but_progress(monkeypatch):
     steps = []
     pieces = compare_layers(network, graph, x, lambda *step: steps.append(step))
     for one, two in zip(whole, pieces, strict=True):
-        assert vars(two) == {k: pytest.approx(v, rel=1e-5) if isinstance(v, float) else v for k, v in vars(one).items()}
+        ours, theirs = ({**vars(found), **vars(found.spread), "spread": None} for found in (one, two))
+        assert theirs == {k: pytest.approx(v, rel=1e-5) if isinstance(v, float) else v for k, v in ours.items()}
     assert accuracy(network, graph, x, labels, lambda *step: steps.append(step)) == answers
     assert steps == [(stage, done, 5) for stage in ("compare", "accuracy") for done in range(1, 6)]
 

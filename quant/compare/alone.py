@@ -1,0 +1,187 @@
+"""What each layer adds by itself: it alone is quantized, everything before and behind it is float.
+
+A bias that takes up the mean error of the layers before it (bias correction, Nagel et al. 2019) would count here
+as an error of its own layer, since those layers are float.  Where taking that part out of the bias brings the
+layer's channel means nearer to float's, it is taken out: what remains is what the layer's own rounding leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from quant.calibration import Progress
+from quant.compare.loss import OutputLoss
+from quant.compare.measure import Errors, ErrorSums
+from quant.compare.quantized import Operation, QuantizedLayer, Storage, quantized_layer
+from quant.compare.walk import Rest, Step, Walk, clipped
+from quant.graph import FloatConv, FloatGraph
+from quant.kernels import convolve
+from quant.network import Network
+from quant.scales import tensor_scales
+
+
+@dataclass(frozen=True)
+class Causes:
+    """Where the noise that a layer adds comes from; the first three are shares that add up to one.
+
+    weights: rounded weights and bias, measured at the network's outputs with nothing else rounded.  rounding: of
+    the output inside its format's range; saturation: of output values beyond it; these two share the rest as their
+    errors at the layer's own output do.  mean: the share of all error at its own output that is constant in each
+    channel.
+    """
+
+    weights: float
+    rounding: float
+    saturation: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class LayerAlone(Errors):
+    """The errors at a layer's own output when it alone is quantized, and what they do to the network's outputs.
+
+    layer: empty for the network's input, whose own rounding then is the only error.  causes: None where no noise
+    reaches the outputs.
+    output_noise: energy of the outputs' error over that of the outputs; output_sqnr_db: the same in dB, None
+    without error.  noise_share: of the sum of all layers' output_noise.
+    agreement_lost: share of the images that get another class; agreement_risk: the share to be expected where
+    noise of this strength meets the float network's margins between classes, which a few images suffice for.
+    """
+
+    layer: str
+    tensor: str
+    format: str
+    causes: Causes | None
+    output_sqnr_db: float | None
+    output_noise: float
+    noise_share: float
+    agreement_lost: float
+    agreement_risk: float
+
+
+def alone(
+    network: Network,
+    graph: FloatGraph,
+    images: np.ndarray,
+    shifts: Mapping[str, np.ndarray],
+    progress: Progress | None = None,
+) -> tuple[LayerAlone, ...]:
+    """Quantize each layer by itself, the input first, then in execution order.
+
+    images: float32 (N, C, H, W), N >= 1; memory grows with N by the largest tensors that live at one time.
+    shifts: of `accumulate`.  Left out are layers that compute nothing (Concat, max pooling): they add no error.
+    """
+    scales = tensor_scales(network)
+    walk = Walk(graph, images)
+    found = []
+    fmt = network.tensors[graph.input].fmt
+    found.append(_input_alone(walk, Storage(fmt, (fmt.low, fmt.high), scales[graph.input])))
+    for step in walk.steps():
+        quantized = quantized_layer(network, scales, step.layer)
+        if quantized is not None:
+            found.append(_layer_alone(walk, step, own_bias(quantized, step, shifts)))
+        if progress:
+            progress("each layer alone", step.index + 1, len(graph.layers))
+    total = sum(entry.output_noise for entry in found)
+    return tuple(replace(entry, noise_share=entry.output_noise / total if total else 0.0) for entry in found)
+
+
+def own_bias(quantized: QuantizedLayer, step: Step, shifts: Mapping[str, np.ndarray]) -> QuantizedLayer:
+    """The layer without what its bias corrects for others, where that explains its mean error."""
+    layer, original = quantized.layer, step.layer
+    if not isinstance(layer, FloatConv) or not isinstance(original, FloatConv) or layer.input not in shifts:
+        return quantized
+    beside = None if layer.residual is None else shifts.get(layer.residual)
+
+    def means(weight: np.ndarray, image: np.ndarray) -> np.ndarray:
+        result: np.ndarray = convolve(image[:, None], weight, layer.window, layer.groups, np.dtype(np.float64))
+        return result.mean((1, 2, 3))
+
+    others = means(layer.weight, shifts[layer.input]) + (0 if beside is None else beside.mean((1, 2)))
+    mean_input = step.tensors[layer.input].mean(0, dtype=np.float64)
+    error = means(original.weight.astype(np.float64) - layer.weight, mean_input) + original.bias - layer.bias
+    if np.square(error + others).sum() >= np.square(error).sum():
+        return quantized
+    return replace(quantized, layer=replace(layer, bias=(layer.bias - others).astype(np.float32)))
+
+
+def _input_alone(walk: Walk, storage: Storage) -> LayerAlone:
+    rest = Rest(walk.graph, 0, walk.graph.input)
+    errors, loss = ErrorSums(storage.fmt, storage.scales), OutputLoss(walk.outputs)
+    cut = 0.0
+    for part in walk.parts:
+        values = walk.images[part]
+        codes = storage.codes(values)
+        errors.add(values, codes)
+        cut += _cut_off(storage, values, storage.values(codes) - values)
+        loss.add(rest.run(storage.values(codes), {}, part), part)
+    return _entry("", walk.graph.input, errors, loss, 0.0, cut / errors.noise if errors.noise else 0.0)
+
+
+def _layer_alone(walk: Walk, step: Step, quantized: QuantizedLayer) -> LayerAlone:
+    storage, layer = quantized.storage, step.layer
+    run = QuantizedRun(walk.graph, quantized)
+    rest = Rest(walk.graph, step.index + 1, layer.output)
+    errors, loss = ErrorSums(storage.fmt, storage.scales), OutputLoss(walk.outputs)
+    unrounded = OutputLoss(walk.outputs)
+    stored = cut = 0.0
+    for part in walk.parts:
+        reference = clipped(layer, step.values[part])
+        values, exact, beside = run.values(step, part)
+        codes = quantized.codes(values, beside)
+        errors.add(reference, codes)
+        loss.add(rest.run(storage.values(codes), step.tensors, part), part)
+        difference = storage.values(quantized.codes(exact, beside)) - reference  # of the formats alone
+        stored += float(np.vdot(difference, difference))
+        cut += _cut_off(storage, reference, difference)
+        if values is not exact:
+            sums = values if beside is None else values + beside
+            unrounded.add(rest.run(clipped(layer, sums), step.tensors, part), part)
+    weights = min(unrounded.relative / loss.relative, 1.0) if loss.relative else 0.0
+    return _entry(layer.name, layer.output, errors, loss, weights, cut / stored if stored else 0.0)
+
+
+class QuantizedRun:
+    """A quantized layer on the float inputs of a walk."""
+
+    def __init__(self, graph: FloatGraph, quantized: QuantizedLayer) -> None:
+        layer = quantized.layer
+        self._operation = Operation(graph, quantized.bare(layer)) if isinstance(layer, FloatConv) else None
+        self._beside = layer.residual if isinstance(layer, FloatConv) and quantized.between is not None else None
+
+    def values(self, step: Step, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """What `QuantizedLayer.codes` takes: with these weights, with the float ones, and the residual beside."""
+        beside = None if self._beside is None else step.tensors[self._beside][part]
+        exact = step.values[part] if beside is None else step.values[part] - beside
+        if self._operation is None:
+            return exact, exact, None
+        inputs = [step.tensors[name][part] for name in self._operation.inputs]
+        return self._operation.run(inputs), exact, beside
+
+
+def _cut_off(storage: Storage, values: np.ndarray, errors: np.ndarray) -> float:
+    """The energy of the errors of values that lie beyond the format's range by more than half a unit."""
+    unit = (storage.fmt.step / storage.scales).astype(np.float32).reshape(-1, 1, 1)
+    beyond = (values < (storage.fmt.low - 0.5) * unit) | (values > (storage.fmt.high + 0.5) * unit)
+    found = errors[beyond]
+    return float(np.vdot(found, found))
+
+
+def _entry(layer: str, tensor: str, errors: ErrorSums, loss: OutputLoss, weights: float, cut: float) -> LayerAlone:
+    """weights: their share of the noise; cut: the share of the rest that saturation has."""
+    causes = Causes(weights, (1 - weights) * (1 - cut), (1 - weights) * cut, errors.mean_share)
+    return LayerAlone(
+        **vars(errors.errors()),
+        layer=layer,
+        tensor=tensor,
+        format=str(errors.fmt),
+        causes=causes if loss.relative else None,
+        output_sqnr_db=loss.sqnr_db,
+        output_noise=loss.relative,
+        noise_share=0.0,
+        agreement_lost=loss.agreement_lost,
+        agreement_risk=loss.agreement_risk,
+    )

@@ -1,0 +1,136 @@
+"""One layer of the integer network on float inputs: its weights, its bias, its output's format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import onnxruntime
+
+from quant.errors import BadInput
+from quant.fixedpoint import QFormat, dequantize
+from quant.float_onnx import layers_model
+from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
+from quant.network import Add, Concat, Conv, Layer, Network, Pool
+from quant.onnx_import.verify import session
+
+
+@dataclass(frozen=True, eq=False)
+class Storage:
+    """How a tensor is stored: its format, the integer bounds of its clip, and its scales, float64 (C,)."""
+
+    fmt: QFormat
+    clip: tuple[int, int]
+    scales: np.ndarray
+
+    def codes(self, values: np.ndarray) -> np.ndarray:
+        """Values (N, C, H, W) in the float network's units to integers, as float32."""
+        codes = values * (self.scales / self.fmt.step).astype(np.float32).reshape(-1, 1, 1)
+        np.rint(codes, out=codes)
+        return np.clip(codes, *self.clip, out=codes)
+
+    def values(self, codes: np.ndarray) -> np.ndarray:
+        """What integers stand for in the float network's units: float32, same shape."""
+        return codes * (self.fmt.step / self.scales).astype(np.float32).reshape(-1, 1, 1)
+
+
+class Operation:
+    """A float layer without its clip, in ONNX Runtime."""
+
+    def __init__(self, graph: FloatGraph, layer: FloatLayer) -> None:
+        bare = layer if isinstance(layer, Concat) else replace(layer, clip=(None, None))
+        self.inputs = tuple(dict.fromkeys(layer.inputs))
+        model = layers_model(graph, [bare], self.inputs, [layer.output])
+        self._session: onnxruntime.InferenceSession = session(model, layer.name)
+
+    def run(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """float32 (N, C, H, W) for each of `inputs` to the layer's result before its clip."""
+        result: np.ndarray = self._session.run(None, dict(zip(self.inputs, inputs, strict=True)))[0]
+        return result
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedLayer:
+    """What the integer network makes of a float layer, in the float network's units.
+
+    layer: with the weights and the bias that the integers stand for, where there are any.  storage: of its output.
+    between: how a convolution is stored before its residual, where that is added separately.
+    conv: the integer convolution, if it is one.  factor: float64 (O, I / groups, 1, 1) or None, what equalization
+    multiplied the weights by.
+    """
+
+    layer: FloatLayer
+    storage: Storage
+    between: Storage | None = None
+    conv: Conv | None = None
+    factor: np.ndarray | None = None
+
+    def bare(self, layer: FloatLayer) -> FloatLayer:
+        """The part of a layer, this one or its float original, that comes before the first rounding."""
+        if self.between is not None and isinstance(layer, FloatConv):
+            return replace(layer, residual=None)
+        return layer
+
+    def codes(self, values: np.ndarray, residual: np.ndarray | None) -> np.ndarray:
+        """The output's integers, as float32, from what the bare layer gives."""
+        if self.between is not None:
+            values = self.between.values(self.between.codes(values)) + residual
+        return self.storage.codes(values)
+
+
+def quantized_layer(network: Network, scales: Mapping[str, np.ndarray], layer: FloatLayer) -> QuantizedLayer | None:
+    """The integer network's counterpart of a float layer.
+
+    scales: `tensor_scales(network)`.  None for a layer that computes nothing (Concat, max pooling), and where the
+    integer network has no such tensor or computes it in another way.
+    Raises BadInput where a sum's operands have other scales than the sum.
+    """
+    writer = network.producer(layer.output)
+    if isinstance(layer, FloatConv):
+        found = _convolution(network, writer, layer)
+        if found is None or found.weight.shape != layer.weight.shape or writer is None or isinstance(writer, Concat):
+            return None
+        _same_scales(scales, layer.output, () if layer.residual is None else (layer.residual,), layer.name)
+        factor = equalization(layer, scales[layer.input], scales[layer.output])
+        acc_frac = network.tensors[found.input].fmt.frac + found.weight_frac
+        weight = dequantize(found.weight, found.weight_frac.reshape(-1, 1, 1, 1)) / factor
+        bias = dequantize(found.bias, acc_frac) / scales[layer.output]
+        between = None
+        if found.output != layer.output:
+            between = Storage(network.tensors[found.output].fmt, found.clip, scales[layer.output])
+        storage = Storage(network.tensors[layer.output].fmt, writer.clip, scales[layer.output])
+        fixed = replace(layer, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
+        return QuantizedLayer(fixed, storage, between, found, factor)
+    averages = isinstance(layer, FloatPool) and layer.kind == "average" and isinstance(writer, Pool)
+    if averages or (isinstance(layer, FloatAdd) and isinstance(writer, Add)):
+        assert isinstance(writer, Pool | Add)
+        _same_scales(scales, layer.output, layer.inputs, layer.name)
+        storage = Storage(network.tensors[layer.output].fmt, writer.clip, scales[layer.output])
+        return QuantizedLayer(layer, storage)
+    return None
+
+
+def equalization(layer: FloatConv, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """What equalization multiplies a convolution's weights by: float64 (O, I / groups, 1, 1).
+
+    source, target: the scales of its input and its output.
+    """
+    inputs = np.repeat(source.reshape(layer.groups, -1), len(target) // layer.groups, axis=0)
+    return (target[:, None] / inputs)[:, :, None, None]
+
+
+def _convolution(network: Network, writer: Layer | None, layer: FloatConv) -> Conv | None:
+    """The integer convolution of a float one: it writes the tensor, or what is then added to the residual."""
+    if isinstance(writer, Conv):
+        return writer if writer.residual == layer.residual else None
+    if isinstance(writer, Add) and layer.residual in writer.inputs:
+        operands = [network.producer(name) for name in writer.inputs if name != layer.residual]
+        return operands[0] if operands and isinstance(operands[0], Conv) and not operands[0].residual else None
+    return None
+
+
+def _same_scales(scales: Mapping[str, np.ndarray], output: str, operands: tuple[str, ...], layer: str) -> None:
+    for name in operands:
+        if not np.allclose(scales[name], scales[output], rtol=1e-9):
+            raise BadInput(f"layer {layer}: {name} and {output} have different scales, but one is added into the other")

@@ -1,0 +1,197 @@
+"""What would make a layer's own error smaller: changes of one format each, tried, with what they bring and cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from quant.calibration import Progress
+from quant.compare.alone import LayerAlone, QuantizedRun, own_bias
+from quant.compare.loss import OutputLoss
+from quant.compare.measure import decibels
+from quant.compare.quantized import QuantizedLayer, Storage, quantized_layer
+from quant.compare.storage import storage_changes
+from quant.compare.walk import Rest, Step, Walk, clipped
+from quant.fixedpoint import QFormat, dequantize, quantize
+from quant.graph import FloatConv, FloatGraph
+from quant.network import Network
+from quant.scales import tensor_scales
+from quant.search.weights import best_fracs
+
+WORTH = 1.0
+"""dB at the network's outputs below which a change is no repair."""
+
+HALF = 3.0
+"""dB that take away half of the noise."""
+
+COVERED = 0.95
+"""Layers are repaired, the worst first, until those left add less than the rest of this share of the noise."""
+
+MOST = 12
+"""Layers that are repaired at most."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """One change to one layer, measured with that layer alone quantized.
+
+    change: in words.  gain_db: by how much the network's outputs come nearer to float.  bytes: what it costs an
+    image, of weights read and of feature maps written and read; 0 where only a format changes.
+    """
+
+    change: str
+    gain_db: float
+    bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Change:
+    words: str
+    bytes: int
+    quantized: QuantizedLayer
+    corrects: bool = False
+
+
+def repairs(
+    network: Network,
+    graph: FloatGraph,
+    images: np.ndarray,
+    layers: tuple[LayerAlone, ...],
+    shifts: Mapping[str, np.ndarray],
+    progress: Progress | None = None,
+) -> dict[str, tuple[Repair, ...]]:
+    """Try changes on the tensors that add most noise: by tensor, every change tried, the largest gain first.
+
+    images, shifts: as of `alone`, which gave `layers`.
+    """
+    chosen = _worst(layers)
+    scales = tensor_scales(network)
+    walk = Walk(graph, images)
+    found = {}
+    if graph.input in chosen:
+        found[graph.input] = _repair_input(network, walk, scales[graph.input])
+    for step in walk.steps():
+        quantized = quantized_layer(network, scales, step.layer)
+        if quantized is None or step.layer.output not in chosen:
+            continue
+        quantized = own_bias(quantized, step, shifts)
+        rest = Rest(graph, step.index + 1, step.layer.output)
+        before = _noise(walk, step, rest, quantized, corrects=False)
+        changes = [
+            _Change(change.words, change.bytes, replace(quantized, storage=change.storage))
+            for change in storage_changes(
+                network, step.layer.output, quantized.storage, *_ends(clipped(step.layer, step.values))
+            )
+        ]
+        if isinstance(step.layer, FloatConv):
+            changes += _weight_changes(step.layer, quantized)
+        found[step.layer.output] = _ranked(
+            (change.words, change.bytes, before, _noise(walk, step, rest, change.quantized, change.corrects))
+            for change in changes
+        )
+        if progress:
+            progress("repairs", len(found), len(chosen))
+    return found
+
+
+def _ranked(tried: Iterable[tuple[str, int, float, float]]) -> tuple[Repair, ...]:
+    """Words, bytes, noise before and after, as repairs; changes that nothing is known of are left out."""
+    found = [(words, decibels(before, after), cost) for words, cost, before, after in tried]
+    measured = [Repair(words, gain, cost) for words, gain, cost in found if gain is not None]
+    return tuple(sorted(measured, key=lambda repair: -repair.gain_db))
+
+
+def _repair_input(network: Network, walk: Walk, scales: np.ndarray) -> tuple[Repair, ...]:
+    name, fmt = network.input, network.tensors[network.input].fmt
+    rest = Rest(walk.graph, 0, name)
+
+    def noise(storage: Storage) -> float:
+        loss = OutputLoss(walk.outputs)
+        for part in walk.parts:
+            loss.add(rest.run(storage.values(storage.codes(walk.images[part])), {}, part), part)
+        return loss.relative
+
+    storage = Storage(fmt, (fmt.low, fmt.high), scales)
+    before = noise(storage)
+    changes = storage_changes(network, name, storage, *_ends(walk.images))
+    return _ranked((change.words, change.bytes, before, noise(change.storage)) for change in changes)
+
+
+def cheapest(tried: tuple[Repair, ...]) -> Repair | None:
+    """The change to make: of those that take away half of the noise, the one that costs least.
+
+    Where none does, the one that takes away most for its bytes, if it is worth it at all.
+    """
+    halves = [repair for repair in tried if repair.gain_db >= HALF]
+    if halves:
+        return min(halves, key=lambda repair: (repair.bytes, -repair.gain_db))
+    worth = [repair for repair in tried if repair.gain_db >= WORTH]
+    free = [repair for repair in worth if not repair.bytes]
+    if free:
+        return max(free, key=lambda repair: repair.gain_db)
+    return max(worth, key=lambda repair: (1 - 10 ** (-repair.gain_db / 10)) / repair.bytes, default=None)
+
+
+def _worst(layers: tuple[LayerAlone, ...]) -> set[str]:
+    """The tensors that add most noise."""
+    ranked = sorted(layers, key=lambda entry: -entry.noise_share)
+    chosen: set[str] = set()
+    covered = 0.0
+    for entry in ranked[:MOST]:
+        if covered < COVERED and entry.output_noise > 0:
+            chosen.add(entry.tensor)
+            covered += entry.noise_share
+    return chosen
+
+
+def _noise(walk: Walk, step: Step, rest: Rest, quantized: QuantizedLayer, corrects: bool) -> float:
+    """The noise at the network's outputs.  corrects: give the layer float's mean in each channel first."""
+    if corrects and isinstance(quantized.layer, FloatConv):
+        quantized = _corrected(walk, step, quantized, quantized.layer)
+    run, loss = QuantizedRun(walk.graph, quantized), OutputLoss(walk.outputs)
+    for part in walk.parts:
+        values, _, beside = run.values(step, part)
+        found = quantized.storage.values(quantized.codes(values, beside))
+        loss.add(rest.run(found, step.tensors, part), part)
+    return loss.relative
+
+
+def _corrected(walk: Walk, step: Step, quantized: QuantizedLayer, layer: FloatConv) -> QuantizedLayer:
+    run = QuantizedRun(walk.graph, quantized)
+    missing = np.zeros(len(layer.bias))
+    for part in walk.parts:
+        values, exact, _ = run.values(step, part)
+        missing += (exact - values).mean((2, 3), dtype=np.float64).sum(0)
+    bias = layer.bias + missing / len(walk.images)
+    return replace(quantized, layer=replace(layer, bias=bias.astype(np.float32)))
+
+
+def _ends(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest value of each channel."""
+    return values.min((0, 2, 3)), values.max((0, 2, 3))
+
+
+def _weight_changes(layer: FloatConv, quantized: QuantizedLayer) -> Iterator[_Change]:
+    conv, factor = quantized.conv, quantized.factor
+    assert conv is not None and factor is not None and isinstance(quantized.layer, FloatConv)
+    weight = layer.weight.astype(np.float64) * factor
+    yield _Change("bias corrected on images like these", 0, quantized, corrects=True)
+
+    def rounded(bits: int, frac: np.ndarray) -> QuantizedLayer:
+        column = frac.reshape(-1, 1, 1, 1)
+        integers = quantize(np.ldexp(weight, column.astype(np.int32)), QFormat(bits, 0))
+        values = dequantize(integers, column) / factor
+        # its mean error is corrected anew: the old bias belongs to the old weights
+        changed = replace(layer, weight=values.astype(np.float32))
+        return replace(quantized, layer=changed)
+
+    if len(conv.weight) > 1 and (conv.weight_frac == conv.weight_frac[0]).all():
+        frac = best_fracs(weight, conv.weight_bits, "square")
+        yield _Change("weights with a format for each output channel", 0, rounded(conv.weight_bits, frac), True)
+    for bits in (8, 16):
+        if bits > conv.weight_bits:
+            frac = conv.weight_frac + (bits - conv.weight_bits)
+            cost = weight.size * (bits - conv.weight_bits) // 8
+            yield _Change(f"weights at {bits} bits", cost, rounded(bits, frac), True)
