@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from host import pipeline, stages
+from host import inspection, pipeline, stages
 from host.check import check as check_folder
 from host.terminal import Reporter, output, tables
 from hw.contract.config import PRESETS, preset
@@ -140,6 +140,24 @@ def compare(
 ) -> None:
     """Fixed point against float, layer by layer."""
     _finish(stages.compare(network, quantized, images, output, _shape(input_shape), Reporter(quiet=as_json)), as_json)
+
+
+@app.command("inspect")
+def inspect_command(
+    network: Network,
+    input_shape: InputShape = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every node's verdict before anything runs: on the engine, fused, folded, on the host, or unsupported and why.
+
+    Exit code 1 where something is not supported.
+    """
+    result = inspection.inspection(network, _shape(input_shape))
+    if as_json:
+        print(json.dumps(result))
+    else:
+        inspection.show(output(), result)
+    raise typer.Exit(0 if result["supported"] else 1)
 
 
 @app.command("compile")

@@ -41,8 +41,7 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[in
     """
     model, label = read_model(source)
     model, shape = fix_shapes(model, label, input_shape)
-    input_name = the_input(model, label).name
-    lowering = Lowering(model, shape, input_name)
+    lowering = Lowering(model, shape, the_input(model, label).name)
     try:
         lowering.run(HANDLERS)
     except BadInput as error:
@@ -53,11 +52,26 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[in
         lowering.steps, lowering.shapes, tuple(value.tensor for value in values), made_up=lowering.made_up
     )
     fuse(program)
+    return graph_of(source, label, model, program, values, lowering)
+
+
+def graph_of(
+    source: str | os.PathLike[str] | onnx.ModelProto,
+    label: str,
+    model: onnx.ModelProto,
+    program: Program,
+    values: list[Value],
+    lowering: Lowering,
+) -> FloatGraph:
+    """The graph of a fused program, with the name and the metadata of the file.
+
+    Raises BadInput where folding overflowed float32.
+    """
     name = label if isinstance(source, onnx.ModelProto) else Path(source).stem
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    if shape[1:] != program.shapes[input_name]:
-        metadata[INPUT_SHAPE] = ",".join(map(str, shape[1:]))
-    return check_finite(build(name, program, values, input_name, metadata, lowering.source), label)
+    if lowering.input_shape != program.shapes[lowering.input]:
+        metadata[INPUT_SHAPE] = ",".join(map(str, lowering.input_shape))
+    return check_finite(build(name, program, values, lowering.input, metadata, lowering.source), label)
 
 
 def output_values(lowering: Lowering, label: str) -> list[Value]:

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from quant.errors import UnsupportedNetwork
+from quant.errors import BadInput, UnsupportedNetwork
 from quant.onnx_import.node import Node, NotSupportedError, attributes
 from quant.onnx_import.read import first_line, opset
 from quant.onnx_import.steps import Select, Step, ZeroPad
@@ -71,7 +71,7 @@ class Lowering:
         self.opset = opset(model)
         self.imports = model.opset_import
         self.graph = model.graph
-        self.batch = input_shape[0]
+        self.input, self.batch, self.input_shape = input_name, input_shape[0], input_shape[1:]
         self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
         self.computed: dict[str, np.ndarray] = {}
         self.steps: list[Step] = []
@@ -119,11 +119,20 @@ class Lowering:
             self.computed[name] = numpy_helper.to_array(self.initializers[name])
         return self.computed[name]
 
-    def run(self, handlers: dict[str, Callable[[Node], None]]) -> None:
-        """Lower every node that the outputs need; go on after those that cannot be."""
+    def run(self, handlers: dict[str, Callable[[Node], None]], tolerant: bool = False) -> None:
+        """Lower every node that the outputs need; go on after those that cannot be.
+
+        Raises BadInput for weights that are not finite; where `tolerant`, that node is only refused.
+        """
         for node in live_nodes(self.graph):
             self.records.append(Record(node.name or node.output[0], kind_of(node), tuple(node.output)))
-            self.lower(node, handlers)
+            try:
+                self.lower(node, handlers)
+            except BadInput as error:
+                if not tolerant:
+                    raise
+                self.note(NotSupportedError(str(error), "train it again, or repair the file"), len(self.records) - 1)
+                self.skip(node)
 
     def refuse(self, label: str) -> None:
         """Raise UnsupportedNetwork naming all nodes that cannot be lowered, each with its reason."""

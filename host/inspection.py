@@ -1,0 +1,139 @@
+"""What would become of every node of an ONNX file on the engine: the command `inspect`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from host.compiler.errors import CannotCompile
+from host.compiler.limits import check_layer
+from quant.fixedpoint import QFormat
+from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
+from quant.network import Add, Conv, Layer, Network, Pool, Tensor
+from quant.onnx_import.inspect import CONSTANT, Verdict, inspect
+
+FORMAT = QFormat(8, 4, True)
+"""Stands for every format: the limits looked at here are those of shapes and windows, not of numbers."""
+NAMES = {
+    "layer": "on the engine",
+    "fused": "fused",
+    "folded": "folded",
+    "host": "on the host",
+    "executor": "not on the engine",
+    "unsupported": "unsupported",
+    "unknown": "unknown",
+    "unused": "unused",
+}
+EDITS = {
+    "dilated pooling": "pool without dilation, by a larger kernel or in two layers",
+    "does not count its padding": "set count_include_pad = 1, or do not pad",
+    "sums of": "average in two layers, one behind the other",
+}
+"""What would let the engine run a layer, by a part of its reason."""
+COLORS = {"unsupported": "red", "executor": "red", "unknown": "yellow", "layer": "green", "host": "cyan"}
+
+
+def inspection(network: Path, input_shape: tuple[int, ...] | None) -> dict[str, Any]:
+    """Verdicts of every node of a file, and how many there are of each kind.
+
+    Returns `network`, `supported` (whether all of it runs), `counts`, `nodes` (node, op, kind, text, layers,
+    edit, engine), `problems`, and the number of `layers`.  Kinds are those of `quant.onnx_import.inspect.Verdict`,
+    and `executor` for what can be quantized and run in integers, but not by the engine: `engine` is its reason.
+    """
+    found = inspect(network, input_shape)
+    refused = refusals(found.graph)
+    nodes = [judged(verdict, refused) for verdict in found.verdicts]
+    counts = {kind: sum(node["kind"] == kind for node in nodes) for kind in NAMES}
+    return {
+        "network": found.name,
+        "supported": found.supported and not counts["executor"],
+        "counts": counts,
+        "nodes": nodes,
+        "problems": list(found.problems),
+        "layers": len(found.graph.layers),
+    }
+
+
+def judged(verdict: Verdict, refused: dict[str, str]) -> dict[str, Any]:
+    """A verdict as a row; a layer that the engine refuses counts for the node that it comes from."""
+    reasons = [f"{name}: {refused[name]}" for name in verdict.layers if name in refused]
+    row = asdict(verdict) | {"layers": list(verdict.layers), "engine": "; ".join(reasons)}
+    if not reasons or verdict.kind != "layer":
+        return row
+    edits = [edit for part, edit in EDITS.items() if any(part in reason for reason in reasons)]
+    return row | {"kind": "executor", "edit": "; ".join(edits) or "a smaller window"}
+
+
+def refusals(graph: FloatGraph) -> dict[str, str]:
+    """The layers that the engine cannot run, by name, with the reason."""
+    tensors = {name: Tensor(name, shape, FORMAT) for name, shape in graph.shapes.items()}
+    layers = tuple(stand_in(layer) for layer in graph.layers)
+    network = Network(graph.name, tensors, layers, graph.input, graph.outputs)
+    found = {}
+    for layer in layers:
+        try:
+            check_layer(network, layer)
+        except CannotCompile as error:
+            found[layer.name] = str(error).removeprefix(f"layer {layer.name}: ")
+    return found
+
+
+def stand_in(layer: FloatLayer) -> Layer:
+    """An integer layer of the same shape and window."""
+    clip = (FORMAT.low, FORMAT.high)
+    if isinstance(layer, FloatConv):
+        outputs = len(layer.weight)
+        frac, bias = np.full(outputs, 7), np.zeros(outputs, np.int64)
+        return Conv(
+            layer.name, layer.input, layer.output, np.zeros(layer.weight.shape, np.int64), frac, 8, bias,
+            layer.window, layer.groups, clip, layer.residual, layer.op,
+        )  # fmt: skip
+    if isinstance(layer, FloatPool):
+        return Pool(
+            layer.name, layer.input, layer.output, layer.kind, layer.window, clip, layer.count_include_pad
+        )  # fmt: skip
+    if isinstance(layer, FloatAdd):
+        return Add(layer.name, layer.inputs, layer.output, clip)
+    return layer
+
+
+def show(console: Console, result: dict[str, Any]) -> None:
+    """Print the verdicts: a line for each node, then what has to change, then the sum."""
+    table = Table(title=f"nodes of {result['network']}", title_justify="left", header_style="bold")
+    for column in ("node", "operator", "verdict", "what it becomes"):
+        table.add_column(column, overflow="fold")
+    for constant, group in groupby(result["nodes"], lambda node: node["text"] == CONSTANT):
+        nodes = list(group)
+        if constant and len(nodes) > 1:
+            table.add_row(f"{nodes[0]['node']} and {len(nodes) - 1} more", "", NAMES["folded"], "constants")
+            continue
+        for node in nodes:
+            color, name = COLORS.get(node["kind"]), NAMES[node["kind"]]
+            table.add_row(node["node"], node["op"], f"[{color}]{name}[/]" if color else name, escape(node["text"]))
+    console.print(table)
+    for node in result["nodes"]:
+        if node["kind"] in ("unsupported", "executor"):
+            reason = f"not by the engine: {node['engine']}" if node["engine"] else node["text"]
+            line = f"{node['node']} ({node['op']}): {NAMES[node['kind']]}: {reason}"
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+            if node["edit"]:
+                console.print(f"    cheapest change: {node['edit']}", highlight=False, markup=False, soft_wrap=True)
+    for problem in result["problems"]:
+        console.print(f"network: {problem}", highlight=False, markup=False)
+    console.print(total(result), highlight=False, markup=False)
+
+
+def total(result: dict[str, Any]) -> str:
+    """The last line: whether the network runs, and how its nodes are spread."""
+    counts = result["counts"]
+    parts = ", ".join(f"{counts[kind]} {NAMES[kind]}" for kind in NAMES if counts[kind])
+    if result["supported"]:
+        return f"supported; nodes: {len(result['nodes'])} ({parts}); layers: {result['layers']}"
+    return f"not supported as it is; nodes: {len(result['nodes'])} ({parts})"

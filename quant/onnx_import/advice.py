@@ -1,0 +1,86 @@
+"""Why an operator cannot run on integers that are only shifted, and the cheapest change of the network that helps."""
+
+from __future__ import annotations
+
+UNKNOWN = "operator not supported"
+DEFAULT = "replace it by operators of docs/operators.md, or end the network before it and do the rest on the host"
+CUT = "end the network before it: let the network return what it reads, and do the rest on the host"
+NORM = "retrain with BatchNormalization in its place, which is constant at inference"
+QUANTIZED = (
+    "the file is quantized already",
+    "give the float network here; a quantized file whose scales are powers of two goes to `compare` and `compile`",
+)
+STATISTICS = "its mean and variance are taken of every image, and nothing here divides by data"
+LOOP = ("a loop over time", "run it on the host, or retrain with Conv in one dimension over time (a TCN)")
+CHOICE = ("depends on data in a way that no layer does", CUT)
+FLOW = ("control flow", "export with fixed shapes, for inference, so that it folds away")
+INTERLEAVE = "needs pixels put between pixels, which no layer does"
+
+ADVICE: dict[str, tuple[str, str]] = {
+    "LRN": (
+        "divides by a sum over channels that differs in every pixel, and nothing here divides by data",
+        "retrain without it, or with BatchNormalization in its place",
+    ),
+    "InstanceNormalization": (STATISTICS, NORM),
+    "GroupNormalization": (STATISTICS, NORM),
+    "LayerNormalization": (STATISTICS, NORM),
+    "RMSNormalization": (STATISTICS, NORM),
+    "MeanVarianceNormalization": (STATISTICS, NORM),
+    "LpNormalization": ("divides by the norm of data", CUT),
+    "Mul": (
+        "multiplies data by data",
+        "retrain without the gate: squeeze-and-excitation, for instance, can be left out",
+    ),
+    "Div": ("divides by data", CUT),
+    "MatMul": ("multiplies data by data", "attention does not run here: a network of convolutions does"),
+    "Einsum": ("multiplies data by data", "write it as MatMul with a constant, or as a 1x1 Conv"),
+    "ConvTranspose": (INTERLEAVE, "retrain with Resize (nearest) and Conv in its place"),
+    "DepthToSpace": (INTERLEAVE, "retrain with Resize (nearest) and Conv in its place"),
+    "LSTM": LOOP,
+    "GRU": LOOP,
+    "RNN": LOOP,
+    "ArgMax": CHOICE,
+    "ArgMin": CHOICE,
+    "TopK": CHOICE,
+    "NonMaxSuppression": CHOICE,
+    "NonZero": CHOICE,
+    "Where": CHOICE,
+    "Equal": CHOICE,
+    "Greater": CHOICE,
+    "Less": CHOICE,
+    "GatherND": CHOICE,
+    "GatherElements": CHOICE,
+    "ScatterND": CHOICE,
+    "GridSample": CHOICE,
+    "RoiAlign": CHOICE,
+    "LogSoftmax": ("only Softmax is left to the host", "put Softmax in its place, or end the network before it"),
+    "Softmax": ("", "end the network before it; inside a network nothing here divides by data"),
+    "If": FLOW,
+    "Loop": FLOW,
+    "Scan": FLOW,
+    "QuantizeLinear": QUANTIZED,
+    "DequantizeLinear": QUANTIZED,
+    "DynamicQuantizeLinear": QUANTIZED,
+    "QLinearConv": QUANTIZED,
+    "QLinearMatMul": QUANTIZED,
+    "ConvInteger": QUANTIZED,
+    "MatMulInteger": QUANTIZED,
+    "LpPool": ("a pooling by norms", "retrain with AveragePool or MaxPool"),
+    "MaxUnpool": (INTERLEAVE, "retrain with Resize (nearest) in its place"),
+    "RandomNormalLike": ("random numbers", "export the network for inference"),
+    "RandomUniformLike": ("random numbers", "export the network for inference"),
+    "Bernoulli": ("random numbers", "export the network for inference"),
+    "CumSum": ("a running sum", CUT),
+    "Expand": ("copies data along an axis", "use Resize (nearest) over rows and columns, or end the network before it"),
+    "Tile": ("copies data along an axis", "use Resize (nearest) over rows and columns, or end the network before it"),
+}
+
+
+def advise(op: str, reason: str, edit: str) -> tuple[str, str]:
+    """Reason and edit of a refused node: its own, and where it has none those of the operator."""
+    if "." in op:
+        return reason, f"export the network with ONNX's own operators instead of those of {op.rpartition('.')[0]}"
+    why, change = ADVICE.get(op, ("", DEFAULT))
+    if why and reason in (UNKNOWN, "of two data tensors"):
+        reason = why
+    return reason, edit or change

@@ -1,0 +1,81 @@
+"""The command `inspect`: verdicts with the engine's own limits, exit codes, JSON."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+
+from host.cli import main
+from host.inspection import inspection
+from tests.host.onnx_networks import small_cnn
+from tests.quant.onnx_nets import Net
+
+
+def save(path: Path, model: onnx.ModelProto) -> Path:
+    onnx.save(model, path)
+    return path
+
+
+def test_a_supported_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = small_cnn(tmp_path / "small.onnx")
+    assert main(["inspect", str(path), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["supported"] and result["layers"] == 3
+    assert {node["node"]: node["kind"] for node in result["nodes"]} == {
+        "conv": "layer", "relu": "fused", "pool": "layer", "flatten": "folded", "fc": "layer"
+    }  # fmt: skip
+    assert main(["inspect", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "3x3 convolution, 2 to 4 channels" in text
+    assert text.splitlines()[-1] == "supported; nodes: 5 (3 on the engine, 1 fused, 1 folded); layers: 3"
+
+
+def test_all_that_is_unsupported_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = Net(3, 8, 8)
+    y = net.node("LRN", net.conv("x", 4, 3, name="one"), size=3, name="norm")
+    y = net.node("Relu", net.conv(y, 4, 4, name="two"), name="act")
+    y = net.node("InstanceNormalization", y, net.constant([1] * 4), net.constant([0] * 4), name="instance")
+    path = save(tmp_path / "net.onnx", net.model(net.node("Relu", y, name="last")))
+    assert main(["inspect", str(path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "norm (LRN): unsupported: divides by a sum over channels that differs in every pixel, and nothing here " \
+        "divides by data" in lines  # fmt: skip
+    assert "    cheapest change: retrain with BatchNormalization in its place, which is constant at inference" in lines
+    assert lines[-1].startswith("not supported as it is; nodes: 6 (3 on the engine, 1 fused, 2 unsupported)")
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes", "reason", "edit"),
+    [
+        ("MaxPool", {"dilations": [2, 2]}, "dilated pooling", "pool without dilation"),
+        ("AveragePool", {"pads": [1, 1, 0, 0]}, "does not count its padding", "set count_include_pad = 1"),
+    ],
+)
+def test_layers_that_the_engine_refuses(
+    op: str, attributes: dict[str, list[int]], reason: str, edit: str, tmp_path: Path
+) -> None:
+    net = Net(3, 8, 8)
+    y = net.node(op, net.conv("x", 4, 3), kernel_shape=[2, 2], name="pool", **attributes)
+    result = inspection(save(tmp_path / "net.onnx", net.model(y)), None)
+    [node] = [node for node in result["nodes"] if node["node"] == "pool"]
+    assert node["kind"] == "executor" and reason in node["engine"] and node["edit"].startswith(edit)
+    assert not result["supported"]
+    y = net.node("LRN", y, size=3, name="norm")
+    result = inspection(save(tmp_path / "net.onnx", net.model(y)), None)
+    assert [node["kind"] for node in result["nodes"]] == ["layer", "executor", "unsupported"]
+
+
+def test_networks_that_leave_their_size_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = small_cnn(tmp_path / "open.onnx", size=("H", "W"))
+    assert main(["inspect", str(path)]) == 2
+    assert "state its shape" in capsys.readouterr().err
+    assert main(["inspect", str(path), "--input-shape", "2,8,8"]) == 0
+
+
+@pytest.mark.parametrize("name", ["resnet20_cifar10", "squeezenet1.1", "mobilenet_v1_0.75", "vww96"])
+def test_trained_networks(name: str, shared_data: Path) -> None:
+    result = inspection(shared_data / "models" / f"{name}.onnx", None)
+    assert result["supported"], [node for node in result["nodes"] if node["kind"] == "executor"]
