@@ -12,6 +12,8 @@ import typer
 
 from host import inspection, pipeline, stages
 from host.check import check as check_folder
+from host.comparison import ALONE_IMAGES, DUMP_IMAGES, LAYER_IMAGES, CompareOptions
+from host.comparison import compare as compare_networks
 from host.terminal import Reporter, output, tables
 from hw.contract.config import PRESETS, preset
 from quant.errors import ShiftpointError, VerificationError
@@ -135,11 +137,26 @@ def compare(
     quantized: Quantized,
     images: Annotated[Path, typer.Option(help=".npz with `images`, and `labels` for accuracy.", show_default=False)],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for pictures (SVG).")] = None,
+    dump: Annotated[Path | None, typer.Option(help=".npz to write with tensors of both networks.")] = None,
+    dump_layer: Annotated[
+        list[str] | None, typer.Option(help="Dump this layer or tensor only; may be given again.", show_default=False)
+    ] = None,
+    dump_images: Annotated[int, typer.Option(help="Images to dump.", min=1)] = DUMP_IMAGES,
+    layer_images: Annotated[int, typer.Option(help="Images for the errors of layers.", min=1)] = LAYER_IMAGES,
+    alone_images: Annotated[
+        int, typer.Option(help="Images on which each layer is quantized alone; 0 for none.", min=0)
+    ] = ALONE_IMAGES,
     input_shape: InputShape = None,
     as_json: AsJson = False,
 ) -> None:
-    """Fixed point against float, layer by layer."""
-    _finish(stages.compare(network, quantized, images, output, _shape(input_shape), Reporter(quiet=as_json)), as_json)
+    """Fixed point against float, layer by layer: errors, what each layer costs alone, why, and what repairs it."""
+    options = CompareOptions(
+        network, quantized, images, _shape(input_shape), layer_images, alone_images, output, plots, dump,
+        tuple(dump_layer or ()), dump_images,
+    )  # fmt: skip
+    everything, shown = compare_networks(options, Reporter(quiet=as_json))
+    _finish(everything if as_json else shown, as_json)
 
 
 @app.command("inspect")

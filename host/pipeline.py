@@ -12,18 +12,11 @@ import numpy as np
 
 from host import chain
 from host.artefacts import BuildFolder, file_digest, make_folder, read_json, write_json
+from host.comparison import SHOWN_IMAGES, CompareOptions, compare_files
 from host.report.data import build_report
 from host.report.page import render
 from host.simulation import simulate_model, simulate_rtl
-from host.stages import (
-    SHOWN_IMAGES,
-    Result,
-    check_bits,
-    compare_files,
-    compile_program,
-    quantize,
-    verilog,
-)
+from host.stages import Result, check_bits, compile_program, quantize, verilog
 from host.terminal import Reporter
 from hw.contract import program as programs
 from hw.contract.config import AcceleratorConfig
@@ -93,7 +86,7 @@ def run(options: RunOptions, reporter: Reporter) -> Result:
     compared = {"network": network, "quantized": quantized, "images": file_digest(evaluation)}
 
     def do_compare() -> None:
-        value = compare_files(original, folder.quantized, evaluation, o.input_shape, reporter)
+        value = compare_files(CompareOptions(original, folder.quantized, evaluation, o.input_shape), reporter)
         write_json(folder.compare, value)
 
     stage("compare", compared, [folder.compare], do_compare)

@@ -5,7 +5,6 @@ Every function returns what the command line shows: tables by title, and `files`
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,7 @@ from hw.contract import program as programs
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
 from quant import onnx_import, qdq
-from quant.compare import compare_layers
 from quant.errors import BadInput
-from quant.evaluation import accuracy
 from quant.fixedpoint import quantize as to_integers
 from quant.images import load_images
 from quant.search import Precision, quantize_network
@@ -31,10 +28,6 @@ from sim.memory import Memory
 Result = dict[str, Any]
 CHECK_IMAGES = 8
 """Calibration images on which the imported graph is held against the original file."""
-LAYER_IMAGES = 100
-"""Images over which the errors of layers are taken; accuracy is taken over all."""
-SHOWN_IMAGES = 16
-"""Images whose answers are kept for the report."""
 
 
 def quantize(
@@ -57,50 +50,6 @@ def quantize(
         for t in integers.tensors.values()
     ]
     return {"formats (s: signed, u: unsigned; bits.fractional length)": rows, "files": [str(output)]}
-
-
-def compare(
-    network: Path, quantized: Path, images_path: Path, output: Path | None,
-    input_shape: tuple[int, int, int] | None, reporter: Reporter,
-) -> Result:  # fmt: skip
-    """Fixed against float, layer by layer, on images."""
-    value = compare_files(network, quantized, images_path, input_shape, reporter)
-    files = []
-    if output is not None:
-        make_folder(output.parent)
-        write_json(output, value)
-        files.append(str(output))
-    rows = [
-        {k: t[k] for k in ("layer", "tensor", "sqnr_db", "cosine", "max_abs_error", "saturated", "unused_bits")}
-        for t in value["tensors"]
-    ]
-    return {"fixed against float": rows, "accuracy": value["accuracy"], "files": files}
-
-
-def compare_files(
-    network: Path, quantized: Path, images_path: Path, input_shape: tuple[int, int, int] | None, reporter: Reporter
-) -> Result:
-    """What `compare` writes: errors of every tensor, accuracy, and some answers."""
-    graph = onnx_import.load(network, input_shape)
-    integers = qdq.load(quantized)
-    images, labels = load_images(images_path, graph, labels=None)
-    with reporter.stage(f"compare fixed with float on {len(images)} images"):
-        tensors = compare_layers(integers, graph, images[:LAYER_IMAGES], progress=reporter.step)
-        result = accuracy(integers, graph, images, labels, progress=reporter.step)
-    return {
-        "images": min(len(images), LAYER_IMAGES),
-        "tensors": [asdict(t) for t in tensors],
-        "accuracy": {
-            "images": len(images),
-            "float_top1": result.float_top1,
-            "fixed_top1": result.fixed_top1,
-            "agreement": result.agreement,
-        },
-        "answers": {
-            "float": list(result.float_answers[:SHOWN_IMAGES]),
-            "fixed": list(result.fixed_answers[:SHOWN_IMAGES]),
-        },
-    }
 
 
 def compile_program(quantized: Path, config: AcceleratorConfig, output: Path) -> Result:

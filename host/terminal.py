@@ -15,6 +15,10 @@ WIDTH = 160
 """Columns of tables that go to a file or a pipe."""
 
 
+LONG = 40
+"""Characters beyond which a column of text is wrapped where there is no room."""
+
+
 class Reporter:
     """Progress on standard error.  `stage` opens a named stage; inside it, call `step` as often as it pays."""
 
@@ -70,6 +74,11 @@ def _format(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def _is_number(text: Any) -> bool:
+    """Whether a text is a number that was formatted already."""
+    return isinstance(text, str) and text.replace(".", "", 1).replace("-", "", 1).isdecimal()
+
+
 def output() -> Console:
     """Standard output; wide enough for every table where it is no terminal."""
     console = Console()
@@ -84,7 +93,9 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
         if isinstance(value, list) and value and isinstance(value[0], Mapping):
             table = Table(title=title, title_justify="left", header_style="bold")
             for column, cell in value[0].items():
-                table.add_column(column, justify="right" if isinstance(cell, int | float) else "left", no_wrap=True)
+                right = isinstance(cell, int | float) or _is_number(cell)
+                long = any(len(str(row[column])) > LONG for row in value)
+                table.add_column(column, justify="right" if right else "left", no_wrap=not long)
             for row in value:
                 table.add_row(*(_format(cell) for cell in row.values()))
             console.print(table)

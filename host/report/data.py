@@ -33,13 +33,14 @@ def build_report(
     shown: float images (N, C, H, W) for pictures, in the order of compared["answers"].
     """
     errors = {entry["tensor"]: entry for entry in compared["tensors"]}
+    alone = {entry["tensor"]: entry["sqnr_db"] for entry in compared["sensitivity"]["layers"]}
     engine = {name: (i, e) for i, e in enumerate(program.layers) for name in (e.name, *e.fused)}
     layers = []
     for layer in network.layers:
         index, entry = engine.get(layer.name, (None, None))
         cost = {} if entry is None or layer.name != entry.name else _cost(program.config, entry, model["layers"][index])
         leaves = layer.output if entry is None else entry.output
-        layers.append({**_describe(network, layer, errors), **_NO_COST, **cost,
+        layers.append({**_describe(network, layer, errors, alone), **_NO_COST, **cost,
                        "fused_into": entry.name if entry is not None and entry.name != layer.name else None,
                        "output_tensor": leaves,
                        "digest": {leg: legs.get(leg, {}).get(leaves) for leg in LEGS}})  # fmt: skip
@@ -51,6 +52,7 @@ def build_report(
         "memory": model["memory"],
         "accuracy": compared["accuracy"],
         "layers": layers,
+        "sensitivity": [{name: entry[name] for name in _SENSITIVITY} for entry in compared["sensitivity"]["layers"]],
         "proof": {"images": images, "legs": [leg for leg in LEGS if legs.get(leg)]},
         "rtl": None if rtl is None else _rtl(rtl, model["cycles"]),
         "totals": _totals(program, model, layers),
@@ -59,6 +61,9 @@ def build_report(
         "samples": _samples(shown, compared["answers"]),
     }
 
+
+_SENSITIVITY = ("layer", "tensor", "sqnr_db", "output_sqnr_db", "output_noise", "noise_share", "agreement_lost",
+                "agreement_risk", "causes", "reason", "repair")  # fmt: skip
 
 _NO_COST = dict.fromkeys(
     ("cycles", "roofline_cycles", "utilization", "bytes_read", "bytes_written", "compulsory_read",
@@ -75,7 +80,9 @@ def _config(config: AcceleratorConfig) -> Values:
     }  # fmt: skip
 
 
-def _describe(network: Network, layer: Layer, errors: Mapping[str, Values]) -> Values:
+def _describe(
+    network: Network, layer: Layer, errors: Mapping[str, Values], alone: Mapping[str, float | None]
+) -> Values:
     """What a layer is, and how far it is from float."""
     source, target = network.tensors[layer.inputs[0]].fmt, network.tensors[layer.output].fmt
     error = errors.get(layer.output)
@@ -90,9 +97,11 @@ def _describe(network: Network, layer: Layer, errors: Mapping[str, Values]) -> V
         "weight_frac": [int(f) for f in layer.weight_frac] if isinstance(layer, Conv) else None,
         "output_bits": target.bits, "output_signed": target.signed, "output_frac": target.frac,
         "sqnr_db": error and error["sqnr_db"],
+        "sqnr_alone_db": alone.get(layer.output),
         "max_abs_error": error and error["max_abs_error"],
         "saturated": error and error["saturated"],
         "float_range": error and [error["float_low"], error["float_high"]],
+        "scaled_range": error and [error["spread"]["low"], error["spread"]["high"]],
         "macs": layer_macs(network, layer),
     }  # fmt: skip
 

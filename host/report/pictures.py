@@ -3,38 +3,19 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 
-matplotlib.use("svg")
-
-import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from host.report import comparison
+from host.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, STYLE, name_rows, rows, svg
 
 Report = dict[str, Any]
-_INK, _BLUE, _ORANGE, _GREEN, _GREY, _RED = "#1f2937", "#2563eb", "#ea8a1a", "#16a34a", "#cbd5e1", "#dc2626"
-_BOUND_COLOURS = {"compute": _BLUE, "read": _ORANGE, "write": _GREEN, "none": _GREY}
+_BOUND_COLOURS = {"compute": BLUE, "read": ORANGE, "write": GREEN, "none": GREY}
 _UNITS = ("load", "compute", "pool", "store")
-_STYLE: Any = {
-    "font.family": "sans-serif", "font.size": 9, "axes.edgecolor": "#94a3b8", "axes.labelcolor": _INK,
-    "text.color": _INK, "xtick.color": _INK, "ytick.color": _INK, "axes.spines.top": False,
-    "axes.spines.right": False, "svg.fonttype": "none", "svg.hashsalt": "shiftpoint",
-    "figure.constrained_layout.use": True,
-}  # fmt: skip
-
-
-def _svg(figure: Figure) -> str:
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    plt.close(figure)
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
 
 
 def _rows(report: Report) -> list[dict[str, Any]]:
@@ -42,79 +23,65 @@ def _rows(report: Report) -> list[dict[str, Any]]:
     return [layer for layer in report["layers"] if layer["fused_into"] is None]
 
 
-def _bars(count: int) -> tuple[Figure, Axes]:
-    figure, axes = plt.subplots(figsize=(8.6, 0.9 + 0.24 * count))
-    axes.invert_yaxis()
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(count - 0.4, -0.6)
-    return figure, axes
-
-
-def _name_axis(axes: Axes, names: list[str]) -> None:
-    axes.set_yticks(range(len(names)), names)
-
-
 def sqnr(report: Report) -> str:
-    """Signal-to-quantization-noise ratio of each layer's output, accumulated from the input on."""
+    """Signal-to-quantization-noise ratio of each layer's output: accumulated from the input on, and alone."""
     layers = [layer for layer in report["layers"] if layer["sqnr_db"] is not None]
-    figure, axes = _bars(len(layers))
-    values = [layer["sqnr_db"] for layer in layers]
-    axes.barh(range(len(layers)), values, color=[_RED if v < 15 else _BLUE for v in values], height=0.62)
-    for i, value in enumerate(values):
-        axes.text(max(value, 0) + 0.4, i, f"{value:.1f}", va="center", fontsize=8)
-    _name_axis(axes, [layer["name"] for layer in layers])
-    axes.set_xlabel("SQNR in dB (each bit is worth 6)")
-    return _svg(figure)
+    return comparison.sqnr([(layer["name"], layer["sqnr_db"], layer["sqnr_alone_db"]) for layer in layers])
+
+
+def sensitivity(report: Report) -> str:
+    """What each layer adds to the error of the network's output."""
+    return comparison.sensitivity(report["sensitivity"])
 
 
 def ranges(report: Report) -> str:
     """What each tensor's format can represent, and the magnitudes that occurred."""
-    layers = [layer for layer in report["layers"] if layer["float_range"] is not None]
-    figure, axes = _bars(len(layers))
+    layers = [layer for layer in report["layers"] if layer["scaled_range"] is not None]
+    figure, (axes,) = rows(len(layers))
     for i, layer in enumerate(layers):
         step = -layer["output_frac"]
         top = layer["output_bits"] - layer["output_signed"] + step
-        axes.barh(i, top - step, left=step, color=_GREY, height=0.62)
-        largest = max(abs(v) for v in layer["float_range"])
+        axes.barh(i, top - step, left=step, color=GREY, height=0.62)
+        largest = max(abs(v) for v in layer["scaled_range"])
         if largest > 0:
             over = math.log2(largest)
-            axes.plot([over, over], [i - 0.36, i + 0.36], color=_RED if over > top else _BLUE, linewidth=2.5)
+            axes.plot([over, over], [i - 0.36, i + 0.36], color=RED if over > top else BLUE, linewidth=2.5)
         name = f"{'s' if layer['output_signed'] else 'u'}{layer['output_bits']}, {layer['output_frac']}"
         axes.text(step + 0.15, i, name, va="center", fontsize=7.5)
-    _name_axis(axes, [layer["name"] for layer in layers])
+    name_rows(axes, [layer["name"] for layer in layers])
     axes.set_xlabel("log2 of the value; bar: one unit to full scale (bits, fractional length); line: largest value")
-    return _svg(figure)
+    return svg(figure)
 
 
 def utilization(report: Report) -> str:
     """How many of the multipliers' cycles were used, beside what the roofline allows."""
     layers = [layer for layer in _rows(report) if layer["roofline_cycles"]]
-    figure, axes = _bars(len(layers))
+    figure, (axes,) = rows(len(layers))
     multipliers = report["config"]["multipliers"]
     for i, layer in enumerate(layers):
         limit = layer["macs"] / (multipliers * layer["roofline_cycles"])
-        axes.barh(i, limit, color=_GREY, height=0.7)
+        axes.barh(i, limit, color=GREY, height=0.7)
         axes.barh(i, layer["utilization"], color=_BOUND_COLOURS[layer["bound"]], height=0.42)
         ratio = layer["roofline_cycles"] / layer["cycles"]
         axes.text(limit + 0.01, i, f"{ratio:.2f} of its roofline", va="center", fontsize=8)
-    _name_axis(axes, [layer["name"] for layer in layers])
+    name_rows(axes, [layer["name"] for layer in layers])
     axes.set_xlim(0, 1.25)
     axes.set_xlabel("MACs / (multipliers x cycles); grey: the roofline; blue compute, orange read, green write bound")
-    return _svg(figure)
+    return svg(figure)
 
 
 def traffic(report: Report) -> str:
     """Bytes that each layer moved, and how many of them were compulsory."""
     layers = _rows(report)
-    figure, axes = _bars(len(layers))
+    figure, (axes,) = rows(len(layers))
     for i, layer in enumerate(layers):
-        axes.barh(i - 0.18, layer["bytes_read"] / 1024, color=_ORANGE, height=0.34)
-        axes.barh(i + 0.18, layer["bytes_written"] / 1024, color=_GREEN, height=0.34)
-        axes.plot([layer["compulsory_read"] / 1024] * 2, [i - 0.38, i], color=_INK, linewidth=1.5)
-        axes.plot([layer["compulsory_written"] / 1024] * 2, [i, i + 0.38], color=_INK, linewidth=1.5)
-    _name_axis(axes, [layer["name"] for layer in layers])
+        axes.barh(i - 0.18, layer["bytes_read"] / 1024, color=ORANGE, height=0.34)
+        axes.barh(i + 0.18, layer["bytes_written"] / 1024, color=GREEN, height=0.34)
+        axes.plot([layer["compulsory_read"] / 1024] * 2, [i - 0.38, i], color=INK, linewidth=1.5)
+        axes.plot([layer["compulsory_written"] / 1024] * 2, [i, i + 0.38], color=INK, linewidth=1.5)
+    name_rows(axes, [layer["name"] for layer in layers])
     axes.set_xlabel("KiB; orange: read, green: written, black: compulsory (everything once)")
-    return _svg(figure)
+    return svg(figure)
 
 
 def timeline(report: Report) -> str:
@@ -133,7 +100,7 @@ def timeline(report: Report) -> str:
     axes.set_ylim(len(_UNITS) - 0.4, -0.6)
     axes.set_xlim(0, report["totals"]["cycles"])
     axes.set_xlabel(f"cycle; one colour a layer ({len(names)} layers, {names[0]} to {names[-1]})")
-    return _svg(figure)
+    return svg(figure)
 
 
 def samples(report: Report) -> str:
@@ -149,13 +116,14 @@ def samples(report: Report) -> str:
         image = data[0] if data.shape[0] != 3 else data.transpose(1, 2, 0)
         axes.imshow(image, cmap="gray", vmin=0, vmax=255)
         agree = sample["float"] == sample["fixed"]
-        axes.set_title(f"float {sample['float']}, fixed {sample['fixed']}", fontsize=7, color=_GREEN if agree else _RED)
-    return _svg(figure)
+        axes.set_title(f"float {sample['float']}, fixed {sample['fixed']}", fontsize=7, color=GREEN if agree else RED)
+    return svg(figure)
 
 
 PICTURES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "samples": ("Some images and both answers", samples),
     "sqnr": ("Fixed against float: signal-to-quantization-noise ratio", sqnr),
+    "sensitivity": ("What each layer costs by itself", sensitivity),
     "ranges": ("Fractional lengths against value ranges", ranges),
     "utilization": ("Multipliers: utilization and roofline", utilization),
     "timeline": ("Load, compute, pool, store", timeline),
@@ -167,7 +135,8 @@ def draw(report: Report) -> list[tuple[str, str, str]]:
     """(name, title, SVG) of every picture whose data the report holds."""
     needs = {"samples": report["samples"], "timeline": report["timeline"],
              "sqnr": any(layer["sqnr_db"] is not None for layer in report["layers"]),
-             "ranges": any(layer["float_range"] is not None for layer in report["layers"]),
+             "sensitivity": any(entry["output_noise"] > 0 for entry in report["sensitivity"]),
+             "ranges": any(layer["scaled_range"] is not None for layer in report["layers"]),
              "utilization": any(layer["roofline_cycles"] for layer in report["layers"])}  # fmt: skip
-    with plt.rc_context(_STYLE):
+    with plt.rc_context(STYLE):
         return [(name, title, f(report)) for name, (title, f) in PICTURES.items() if needs.get(name, True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quant.compare.accumulated import Accumulated, TensorComparison, accumulate, compare_layers
 from quant.compare.alone import Causes, LayerAlone
+from quant.compare.dump import dump_tensors
 from quant.compare.measure import Errors
 from quant.compare.repairs import Repair
 from quant.compare.sensitivity import Sensitivity, sensitivities
@@ -20,5 +21,6 @@ __all__ = [
     "TensorComparison",
     "accumulate",
     "compare_layers",
+    "dump_tensors",
     "sensitivities",
 ]

@@ -38,19 +38,23 @@ def storage_changes(
     if fmt.bits >= WIDE:
         return
     group = format_group(network, tensor)
-    together = "" if len(group) == 1 else f", with the {len(group) - 1} that share its format"
+    together = _together(len(group) - 1)
     for shift, words in ((1, "one fractional bit more"), (-1, "one fractional bit less")):
         new = QFormat(fmt.bits, fmt.frac + shift, fmt.signed)
-        yield StorageChange(f"output {new}, {words}{together}", 0, stored_as(storage, new))
+        yield StorageChange(f"format {new}, {words}{together}", 0, stored_as(storage, new))
     if fmt.signed and len(group) == 1 and low.min() >= 0:
         new = QFormat(fmt.bits, fmt.frac + 1, signed=False)
-        yield StorageChange(f"output {new}, unsigned", 0, stored_as(storage, new))
+        yield StorageChange(f"format {new}, unsigned", 0, stored_as(storage, new))
     if len(group) == 1 and _can_be_scaled(network, tensor):
-        yield StorageChange("output channels scaled to the format", 0, equalized(storage, np.maximum(-low, high)))
+        yield StorageChange("channels scaled to the format", 0, equalized(storage, np.maximum(-low, high)))
     more = WIDE - fmt.bits
     moved = sum(int(np.prod(network.tensors[name].shape)) * (1 + len(network.consumers(name))) for name in group)
     wide = QFormat(WIDE, fmt.frac + more, fmt.signed)
-    yield StorageChange(f"output at {WIDE} bits{together}", moved * more // 8, stored_as(storage, wide))
+    yield StorageChange(f"stored at {WIDE} bits{together}", moved * more // 8, stored_as(storage, wide))
+
+
+def _together(others: int) -> str:
+    return f", with {others} other{'s' if others > 1 else ''} that must share it" if others else ""
 
 
 def equalized(storage: Storage, largest: np.ndarray) -> Storage:

@@ -1,0 +1,184 @@
+"""`shiftpoint compare`: both networks on the same images, as JSON, tables, pictures and tensors."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from host.artefacts import make_folder, write_json
+from host.report.comparison import write_plots
+from host.report.drawing import short
+from host.terminal import Reporter
+from quant import onnx_import, qdq
+from quant.compare import accumulate, dump_tensors, sensitivities
+from quant.evaluation import accuracy
+from quant.files import write_atomic
+from quant.graph import FloatGraph
+from quant.images import load_images
+from quant.network import Network
+
+Result = dict[str, Any]
+LAYER_IMAGES = 100
+"""Images over which the errors of layers are taken; accuracy is taken over all."""
+ALONE_IMAGES = 32
+"""Images on which each layer is quantized alone."""
+DUMP_IMAGES = 4
+"""Images whose tensors are dumped."""
+SHOWN_IMAGES = 16
+"""Images whose answers are kept for the report."""
+EXPLAINED = 12
+"""Layers whose reason and repair the terminal shows."""
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What is compared, on how many images; fields as the options of the command line.  No image: not at all."""
+
+    network: Path
+    quantized: Path
+    images: Path
+    input_shape: tuple[int, int, int] | None = None
+    layer_images: int = LAYER_IMAGES
+    alone_images: int = ALONE_IMAGES
+    output: Path | None = None
+    plots: Path | None = None
+    dump: Path | None = None
+    dump_layers: tuple[str, ...] = ()
+    dump_images: int = DUMP_IMAGES
+
+
+def compare(options: CompareOptions, reporter: Reporter) -> tuple[Result, Result]:
+    """Fixed against float.  Returns everything found, for JSON, and what the terminal shows of it."""
+    graph, integers, images, labels = _load(options)
+    files = []
+    if options.dump is not None:  # first: a wrong name is told before the long work
+        make_folder(options.dump.parent)
+        with reporter.stage(f"dump tensors of {min(options.dump_images, len(images))} images"):
+            arrays = dump_tensors(integers, graph, images[: options.dump_images], options.dump_layers)
+            buffer = io.BytesIO()
+            np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+            write_atomic(options.dump, buffer.getvalue())
+        files.append(str(options.dump))
+    value = _compare(options, graph, integers, images, labels, reporter)
+    if options.output is not None:
+        make_folder(options.output.parent)
+        write_json(options.output, value)
+        files.append(str(options.output))
+    if options.plots is not None:
+        make_folder(options.plots)
+        with reporter.stage("draw"):
+            files += [str(path) for path in write_plots(value, options.plots)]
+    return {**value, "files": files}, {**_tables(value), "files": files}
+
+
+def compare_files(options: CompareOptions, reporter: Reporter) -> Result:
+    """What `compare` writes: errors of every tensor, each layer alone, accuracy, and some answers."""
+    return _compare(options, *_load(options), reporter)
+
+
+def _load(options: CompareOptions) -> tuple[FloatGraph, Network, np.ndarray, np.ndarray | None]:
+    graph = onnx_import.load(options.network, options.input_shape)
+    images, labels = load_images(options.images, graph, labels=None)
+    return graph, qdq.load(options.quantized), images, labels
+
+
+def _compare(
+    options: CompareOptions, graph: FloatGraph, integers: Network, images: np.ndarray, labels: np.ndarray | None,
+    reporter: Reporter,
+) -> Result:  # fmt: skip
+    with reporter.stage(f"compare fixed with float on {len(images)} images"):
+        some, few = images[: options.layer_images], images[: options.alone_images]
+        found = accumulate(integers, graph, some, reporter.step)
+        ranked = sensitivities(integers, graph, few, found, reporter.step) if len(few) else ()
+        result = accuracy(integers, graph, images, labels, progress=reporter.step)
+    return {
+        "images": len(some),
+        "tensors": [asdict(tensor) for tensor in found.tensors],
+        "sensitivity": {
+            "images": len(few),
+            "layers": [
+                {**asdict(one.alone), "reason": one.reason, "repair": one.repair and asdict(one.repair),
+                 "tried": [asdict(repair) for repair in one.tried]}
+                for one in ranked
+            ],
+        },
+        "accuracy": {
+            "images": len(images),
+            "float_top1": result.float_top1,
+            "fixed_top1": result.fixed_top1,
+            "agreement": result.agreement,
+        },
+        "answers": {
+            "float": list(result.float_answers[:SHOWN_IMAGES]),
+            "fixed": list(result.fixed_answers[:SHOWN_IMAGES]),
+        },
+    }  # fmt: skip
+
+
+def _tables(value: Result) -> Result:
+    """The most sensitive layers first; without errors alone, the tensors in order.  At most 120 columns wide."""
+    tensors = {tensor["tensor"]: tensor for tensor in value["tensors"]}
+    ranked = value["sensitivity"]["layers"]
+    alone = {entry["tensor"]: entry for entry in ranked}
+    rows = []
+    for name in [*alone, *(name for name in tensors if name not in alone)]:
+        tensor, entry = tensors[name], alone.get(name, {})
+        row = {"layer": short(tensor["layer"] or f"(input) {name}", 26), "format": tensor["format"]}
+        if ranked:
+            row |= {"alone": _tenth(entry.get("sqnr_db"))}
+        row |= {"all": _tenth(tensor["sqnr_db"])}
+        if ranked:
+            row |= {
+                "out": _tenth(entry.get("output_sqnr_db")),
+                "noise%": _percent(entry.get("noise_share")),
+                "lost%": _percent(entry.get("agreement_lost")),
+                "risk%": _percent(entry.get("agreement_risk")),
+            }
+        row |= {"cut%": _percent(tensor["saturated"]), "top": tensor["unused_bits"]}
+        row |= {"cause": _cause(entry)} if ranked else {"cosine": tensor["cosine"], "error": tensor["max_abs_error"]}
+        rows.append(row)
+    explained = [
+        {
+            "layer": short(entry["layer"] or "(input)", 26),
+            "reason": entry["reason"],
+            "cheapest repair": _repair(entry["repair"]),
+        }
+        for entry in ranked[:EXPLAINED]
+        if entry["reason"] or entry["repair"]
+    ]
+    title = "fixed against float, most sensitive first; dB alone, with all layers quantized, at the output alone"
+    return {
+        title if ranked else "fixed against float, dB with all layers quantized": rows,
+        **({"why, and what repairs it": explained} if explained else {}),
+        "accuracy": value["accuracy"],
+    }
+
+
+def _tenth(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f}"
+
+
+def _percent(share: float | None) -> str:
+    if share is None or share == 0:
+        return "" if share is None else "0"
+    return f"{100 * share:.2g}" if share >= 1e-4 else "<0.01"
+
+
+def _cause(entry: Result) -> str:
+    """The largest of a layer's causes and its share."""
+    causes = entry.get("causes")
+    if not causes:
+        return ""
+    name = max(("weights", "rounding", "saturation"), key=lambda cause: causes[cause])
+    return f"{name} {100 * causes[name]:.0f}%"
+
+
+def _repair(repair: Result | None) -> str:
+    if repair is None:
+        return ""
+    cost = f", {repair['bytes'] / 1024:,.1f} KiB" if repair["bytes"] else ""
+    return f"{repair['change']}: {repair['gain_db']:+.1f} dB{cost}"
