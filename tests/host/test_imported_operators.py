@@ -1,0 +1,77 @@
+"""Operators that are lowered to other layers: from ONNX to integers near the float ones, and the engine gives the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+
+from host.compiler import compile_network
+from hw.contract.config import preset
+from quant.execute import execute, quantize_input
+from quant.float_run import FloatRunner
+from quant.onnx_import import load, verify
+from quant.search import quantize_network
+from sim.executor import run
+from tests.quant.onnx_nets import Net
+
+
+def leaky(net: Net) -> str:
+    y = net.node("LeakyRelu", net.norm(net.conv("x", 8, 3, (3, 3), pads=[1] * 4), 8), alpha=0.1)
+    y = net.node("PRelu", net.conv(y, 8, 8), net.constant(net.random.uniform(-0.5, 0.5, (8, 1, 1))))
+    return net.conv(net.node("HardSigmoid", net.conv(y, 6, 8), alpha=0.02), 4, 6)
+
+
+def extremes(net: Net) -> str:
+    parts = net.node("Split", net.conv("x", 8, 3, (3, 3)), axis=1, outputs=2)
+    y = net.node("Max", parts, f"{parts}_1")
+    y = net.node("Sub", y, net.node("Relu", net.conv(y, 4, 4)))
+    return net.conv(net.node("Abs", y), 3, 4)
+
+
+def shuffled(net: Net) -> str:
+    y = net.node("Relu", net.norm(net.conv("x", 8, 3, (3, 3), pads=[1] * 4), 8))
+    y = net.node("Relu", net.conv(y, 8, 4, group=2))
+    y = net.node("Reshape", y, net.ints(0, 2, 4, 12, 12))
+    y = net.node("Reshape", net.node("Transpose", y, perm=[0, 2, 1, 3, 4]), net.ints(0, 8, 12, 12))
+    y = net.norm(net.node("Relu", net.conv(y, 8, 1, (3, 3), group=8)), 8)
+    return net.conv(y, 4, 8, (3, 3), pads=[1, 0, 2, 1], strides=[2, 1])
+
+
+def normalized_first(net: Net) -> str:
+    y = net.node("Sub", "x", net.constant(np.reshape([0.1, -0.2, 0.3], (3, 1, 1))))
+    y = net.node("Pad", net.conv(y, 6, 3, (3, 3), pads=[1] * 4), net.ints(0, 0, 1, 0, 0, 0, 0, 2), net.constant(0.5))
+    y = net.node("AveragePool", net.node("Relu", y), kernel_shape=[2, 2], strides=[2, 2])
+    return net.node("Gemm", net.node("Flatten", y), net.constant(net.random.normal(size=(6 * 6 * 7, 5))))
+
+
+@pytest.mark.parametrize("make", [leaky, extremes, shuffled, normalized_first])
+def test_two_dimensions(make: Callable[[Net], str]) -> None:
+    net = Net(3, 12, 12)
+    check(net.model(make(net)))
+
+
+def test_one_dimension() -> None:
+    net = Net(4, 40)
+    y = net.node("MaxPool", net.node("Relu", net.conv1d("x", 8, 4, 5, strides=[2], pads=[2, 1])), kernel_shape=[2])
+    y = net.node("ReduceMean", net.node("LeakyRelu", net.conv1d(y, 6, 8, 3)), axes=[2], keepdims=0)
+    check(net.model(net.node("Gemm", y, net.constant(net.random.normal(size=(6, 3))))))
+
+
+def check(model: onnx.ModelProto) -> None:
+    """The integer network stays near the float one, and its program gives its integers."""
+    graph = load(model)
+    images = np.random.default_rng(3).normal(size=(16, *graph.input_shape)).astype(np.float32)
+    verify(graph, model, images[:4])
+    network = quantize_network(graph, images)
+    [output] = network.outputs
+    [(_, tensors)] = FloatRunner(graph).run(images, (output,))
+    integers = quantize_input(network, images)
+    fixed = execute(network, integers, network.tensors)
+    error = fixed[output] * network.tensors[output].fmt.step - tensors[output]
+    assert 10 * np.log10((tensors[output] ** 2).mean() / (error**2).mean()) > 25
+    found = run(compile_network(network, preset("tiny")), integers[0])
+    for name, values in found.items():
+        assert np.array_equal(values, fixed[name][0]), name
