@@ -1,4 +1,4 @@
-"""Operators that become other layers: their integers are near the float network, and the engine's program gives them."""
+"""Operators that become other layers: integers near the float network, and the same from the engine's program."""
 
 from __future__ import annotations
 
