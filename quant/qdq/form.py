@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import ml_dtypes
@@ -13,6 +14,7 @@ from quant.errors import BadInput
 from quant.fixedpoint import QFormat
 
 OPSET = 21  # the first with 4- and 16-bit QuantizeLinear and DequantizeLinear
+PRODUCER = "shiftpoint"  # producer_name of the files written here
 IR_VERSION = 10  # the one that goes with it
 QUANTIZED = "_quantized"  # suffix of the integers of a tensor, a QuantizeLinear's output
 WIDTHS = "shiftpoint.widths"  # metadata key: JSON of the widths that are not 4, 8 or 16 bits
@@ -74,3 +76,15 @@ def full_range(fmt: QFormat, what: str) -> tuple[int, int]:
     width = stored_bits(stored_type(fmt.bits, fmt.signed, what))
     whole = QFormat(width, fmt.frac, fmt.signed)
     return whole.low, whole.high
+
+
+def read_widths(text: str) -> tuple[dict[str, int], dict[str, int]]:
+    """Widths of tensors and of layers' weights, by name.  Raises BadInput for text that is not as written."""
+    try:
+        widths = json.loads(text)
+        parts = [{str(name): int(bits) for name, bits in widths.get(key, {}).items()} for key in ("tensors", "weights")]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BadInput(f"the metadata {WIDTHS} are damaged") from error
+    if any(not 2 <= bits <= 16 for part in parts for bits in part.values()):
+        raise BadInput(f"the metadata {WIDTHS} hold a width outside 2 to 16 bits")
+    return parts[0], parts[1]

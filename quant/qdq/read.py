@@ -1,335 +1,362 @@
-"""Reading a quantized file back into the integer network that was written.
+"""Reading a quantized file back into the integer network that was written, or that another tool meant.
 
-Everything is read from the structure; the metadata hold only widths other than 4, 8 and 16 bits.
+Everything is read from the structure; the metadata hold only widths other than 4, 8 and 16 bits.  The form that
+`quant.qdq.write` gives a file has a QuantizeLinear and a DequantizeLinear around every layer.  Other tools leave some
+out, or add some; whatever lies between two roundings is read where the integers stay exactly those of the file:
+
+- max pooling, concatenation, reshaping, Relu and Clip keep the order of numbers, so rounding may come before them;
+- what they do to numbers that are rounded already needs no rounding;
+- between two roundings stands a layer that changes the format: an average over one element.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from quant.errors import BadInput, UnsupportedNetwork
 from quant.fixedpoint import QFormat
 from quant.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
-from quant.onnx_import.lower import attributes
 from quant.onnx_import.read import read_model, the_input
 from quant.qdq import form
+from quant.qdq.layers import AVERAGES, MAXIMA, SUMS, LayerReader, safe_frac
+from quant.qdq.view import View, attributes, label
 
-RESHAPING = ("Flatten", "Reshape")
+RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
+CLIPPING = ("Relu", "Clip")
+NOTES = "qdq.notes"
+"""Metadata key: one line for each number that `complete` changed."""
+
+OUTPUT_BITS = 16
+"""Width of an output that a file leaves in float."""
+
+Shape = tuple[int, ...]
 
 
-def load(source: str | os.PathLike[str] | onnx.ModelProto) -> Network:
-    """The integer network of a file that `quant.qdq.save` wrote, or of one of the same form.
+def load(source: str | os.PathLike[str] | onnx.ModelProto, complete: bool = False) -> Network:
+    """The integer network of a file that `quant.qdq.save` wrote, or of another tool's with power-of-two scales.
 
-    `output_shapes` has an entry for every output.
+    Zero points are 0, or what moves uint8 to int8 (128) and back (-128).  complete: where a bias is no multiple of
+    its accumulator's unit, round it, and where an output is left in float, give it 16 bits that cannot saturate;
+    each change is a line of the metadata `qdq.notes`.  8-bit weights of another tool that all need no more than
+    4 bits are 4-bit weights.  `output_shapes` has an entry for every output.
     Raises BadInput where the file is none, or a number is none of this project's: a scale that is not a
-    power of two, a zero point that is not 0, a bias at another scale than its products; UnsupportedNetwork
-    for other nodes.
+    power of two, another zero point, a bias or an output as above; UnsupportedNetwork for other nodes.
     """
-    model, label = read_model(source)
+    model, name = read_model(source)
     if not any(node.op_type == "QuantizeLinear" for node in model.graph.node):
-        raise BadInput(f"{label}: not a quantized network: it has no QuantizeLinear nodes")
+        raise BadInput(f"{name}: not a quantized network: it has no QuantizeLinear nodes")
     try:
-        return _Reader(model, the_input(model, label)).network()
+        return _Reader(model, the_input(model, name), complete).network()
     except (BadInput, UnsupportedNetwork) as error:
-        raise type(error)(f"{label}: {error}") from error
-
-
-def label(node: onnx.NodeProto) -> str:
-    """A node in messages."""
-    return f"{node.name or node.output[0]} ({node.op_type})"
-
-
-def window(values: dict[str, Any], kernel: tuple[int, int]) -> Window:
-    """The window that the attributes of a Conv or pool state."""
-    top, left, bottom, right = values.get("pads", (0, 0, 0, 0))
-    down, across = values.get("strides", (1, 1))
-    rows, columns = values.get("dilations", (1, 1))
-    return Window(kernel, (down, across), (top, left, bottom, right), (rows, columns))
-
-
-def read_widths(text: str) -> tuple[dict[str, int], dict[str, int]]:
-    """Widths of tensors and of layers' weights, by name.  Raises BadInput for text that is not as written."""
-    try:
-        widths = json.loads(text)
-        parts = [{str(name): int(bits) for name, bits in widths.get(key, {}).items()} for key in ("tensors", "weights")]
-    except (ValueError, TypeError, AttributeError) as error:
-        raise BadInput(f"the metadata {form.WIDTHS} are damaged") from error
-    if any(not 2 <= bits <= 16 for part in parts for bits in part.values()):
-        raise BadInput(f"the metadata {form.WIDTHS} hold a width outside 2 to 16 bits")
-    return parts[0], parts[1]
+        raise type(error)(f"{name}: {error}") from error
 
 
 class _Reader:
-    """The graph being read.
+    """The network being read.
 
-    tensors: what has been read so far.  names: the tensor that each QuantizeLinear's output holds.
-    unread: nodes that no layer has claimed.
+    A tensor comes with the shape that the file gives it, without the batch: that of its map, or flattened.
+    names: what each QuantizeLinear's output holds.  rounded: what has been made of a real tensor, a format and a
+    clip.  exact: the tensors that hold a real tensor as it is.
     """
 
-    def __init__(self, model: onnx.ModelProto, source: onnx.ValueInfoProto) -> None:
+    def __init__(self, model: onnx.ModelProto, source: onnx.ValueInfoProto, complete: bool) -> None:
         self.graph, self.source = model.graph, source
-        self.producers = {output: node for node in self.graph.node for output in node.output}
-        self.constants = {tensor.name: tensor for tensor in self.graph.initializer}
-        self.unread = {node.output[0]: node for node in self.graph.node}
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
-        self.tensor_bits, self.weight_bits = read_widths(self.metadata.pop(form.WIDTHS, "{}"))
+        self.tensor_bits, weight_bits = form.read_widths(self.metadata.pop(form.WIDTHS, "{}"))
+        self.view = View(model)
+        self.parts = LayerReader(self.view, weight_bits, model.producer_name != form.PRODUCER, complete)
         self.tensors: dict[str, Tensor] = {}
-        self.names: dict[str, str] = {}
-        self.flat: set[str] = set()  # tensors that the file keeps as (N, C)
+        self.layers: list[Layer] = []
+        self.names: dict[str, tuple[str, Shape]] = {}
+        self.rounded: dict[tuple[str, QFormat, tuple[int, int]], tuple[str, Shape]] = {}
+        self.exact: dict[str, tuple[str, Shape]] = {}
 
     def network(self) -> Network:
-        layers: list[Layer] = []
-        for node in self.graph.node:
-            if node.op_type == "QuantizeLinear":
-                layer = self.read_quantize(node)
-                layers.extend([] if layer is None else [layer])
+        for node in self.view.nodes:
+            if node.op_type == "QuantizeLinear" and not self.view.is_constant(node.input[0]):
+                self.read_quantize(node)
         outputs = [self.read_output(value.name) for value in self.graph.output]
-        for node in list(self.unread.values()):
-            if node.op_type == "DequantizeLinear" and node.input[0] in self.names:
-                self.take(node.output[0])  # of a tensor that nothing reads
-        if self.unread:
-            nodes = ", ".join(label(node) for node in self.unread.values())
+        for node in list(self.view.unread.values()):
+            known = node.input[0] in self.names or self.view.is_constant(node.input[0])
+            if node.op_type == "DequantizeLinear" and known:
+                self.view.take(node.output[0])  # of a tensor that nothing reads
+        if self.view.unread:
+            nodes = ", ".join(label(node) for node in self.view.unread.values())
             raise UnsupportedNetwork(f"nodes that belong to no quantized layer: {nodes}")
         return Network(
             name=self.graph.name,
             tensors=self.tensors,
-            layers=tuple(layers),
+            layers=tuple(self.layers),
             input=self.source.name,
             outputs=tuple(name for name, _, _ in outputs),
             softmax=frozenset(name for name, _, softmax in outputs if softmax),
             output_shapes={name: own for name, own, _ in outputs},
-            metadata=self.metadata,
+            metadata=self.metadata | ({NOTES: "\n".join(self.parts.notes)} if self.parts.notes else {}),
         )
 
-    def take(self, tensor: str) -> onnx.NodeProto | None:
-        """The node that writes a tensor, noted as read; None for constants and the input."""
-        node = self.producers.get(tensor)
-        if node is not None:
-            self.unread.pop(node.output[0], None)
-        return node
+    def append(self, layer: Layer, shape: tuple[int, int, int], fmt: QFormat) -> None:
+        """A new layer and its tensor, each under a name of its own."""
+        if layer.output in self.tensors or any(layer.name == other.name for other in self.layers):
+            raise UnsupportedNetwork(f"layer {layer.name} or its output {layer.output} is quantized in two ways")
+        self.layers.append(layer)
+        self.tensors[layer.output] = Tensor(layer.output, shape, fmt)
 
-    def array(self, name: str, what: str) -> np.ndarray:
-        if name not in self.constants:
-            raise BadInput(f"{what} is not a constant")
-        return numpy_helper.to_array(self.constants[name])
+    def read_quantize(self, node: onnx.NodeProto) -> None:
+        """The layers that end in a QuantizeLinear."""
+        integers, real = node.output[0], self.view.origin(node.input[0])
+        self.view.take(integers)
+        own_form = integers.endswith(form.QUANTIZED)
+        name = self.source.name if real == self.source.name else integers.removesuffix(form.QUANTIZED)
+        name = name if own_form else real
+        fmt = self.view.tensor_format(node, f"tensor {name}", self.tensor_bits.get(name))
+        after = self.view.narrowed(integers)
+        if after is None:
+            self.names[integers] = self.round(real, fmt, (fmt.low, fmt.high), name)
+            return
+        self.view.take(after.output[0])
+        zero = self.view.scheme(node, f"tensor {name}").zero
+        low, high = self.parts.integer_limits(after, zero, fmt)
+        for narrow in (replace(fmt, bits=bits) for bits in range(2, fmt.bits)):
+            fmt = narrow if (narrow.low, narrow.high) == (low, high) else fmt
+        self.names[after.output[0]] = self.round(real, fmt, (low, high), name)
 
-    def fracs(self, node: onnx.NodeProto, what: str) -> np.ndarray:
-        """Fractional lengths of a QuantizeLinear or DequantizeLinear, int64 (); (O,) for one per channel."""
-        scale = self.array(node.input[1], f"the scale of {what}")
-        if len(node.input) > 2 and node.input[2]:
-            zero = self.array(node.input[2], f"the zero point of {what}").astype(np.int64).reshape(-1)
-            if zero.any():
-                raise BadInput(f"the zero point of {what} is {zero[np.abs(zero).argmax()]}, only 0 is supported")
-        values = [form.exponent(float(value), what) for value in scale.reshape(-1)]
-        return np.array(values, np.int64).reshape(scale.shape if scale.size > 1 else ())
+    def round(self, real: str, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Shape]:
+        """The tensor that holds a real one clipped and rounded; a new one is called `name`."""
+        key = (self.view.origin(real), fmt, clip)
+        if key not in self.rounded:
+            self.rounded[key] = self.read(key[0], fmt, clip, name)
+        return self.rounded[key]
 
-    def read_quantize(self, node: onnx.NodeProto) -> Layer | None:
-        """The layer that ends in a QuantizeLinear; None where that quantizes the network's input."""
-        integers = node.output[0]
-        self.take(integers)
-        name = integers.removesuffix(form.QUANTIZED)
-        fmt = self.format(node, name)
-        real, clip = self.read_clip(node.input[0], fmt)
+    def read(self, real: str, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Shape]:
+        """As `round`, of what has not been read."""
         if real == self.source.name:
-            self.names[integers] = real
-            self.tensors[real] = Tensor(real, self.input_shape(), fmt)
-            return None
-        core = self.take(real)
-        self.names[integers] = name
-        if core is None:
+            return self.read_input(fmt, clip, name)
+        node = self.view.producer(real)
+        if node is None:
             raise UnsupportedNetwork(f"tensor {name} is quantized from {real}, which no node computes")
-        layer, shape = self.read_layer(core, name, clip)
-        self.tensors[name] = Tensor(name, shape, fmt)
-        if isinstance(layer, Concat) and any(self.tensors[part].fmt != fmt for part in layer.inputs):
-            raise UnsupportedNetwork(f"layer {layer.name} joins tensors of other formats than that of its output")
-        return layer
-
-    def format(self, node: onnx.NodeProto, name: str) -> QFormat:
-        frac = self.fracs(node, f"tensor {name}")
-        if frac.ndim:
-            raise BadInput(f"tensor {name} has {frac.size} scales; only weights have one for each channel")
-        kind = form.integer_type(node, self.constants)
-        if kind not in form.STORED:
-            raise UnsupportedNetwork(f"tensor {name} is of type {onnx.TensorProto.DataType.Name(kind).lower()}")
-        bits, signed, _ = form.STORED[kind]
-        return QFormat(self.tensor_bits.get(name, bits), int(frac), signed)
-
-    def input_shape(self) -> tuple[int, int, int]:
-        dims = [dim.dim_value for dim in self.source.type.tensor_type.shape.dim][1:]
-        if len(dims) not in (1, 3) or min(dims) < 1:
-            raise BadInput(f"input {self.source.name} has no fixed shape (N, C, H, W) or (N, C)")
-        if len(dims) == 1:
-            self.flat.add(self.source.name)
-            return (dims[0], 1, 1)
-        return (dims[0], dims[1], dims[2])
-
-    def read_clip(self, real: str, fmt: QFormat) -> tuple[str, tuple[int, int]]:
-        """What is clipped before the rounding, and the bounds in units of the format."""
-        node = self.producers.get(real)
-        if node is None or node.op_type not in ("Relu", "Clip"):
-            return real, (fmt.low, fmt.high)
-        self.take(real)
-        low, high = fmt.low, fmt.high
-        if node.op_type == "Relu":
-            return node.input[0], (max(low, 0), high)
-        if len(node.input) > 1 and node.input[1]:
-            low = max(low, self.bound(node, 1, fmt))
-        if len(node.input) > 2 and node.input[2]:
-            high = min(high, self.bound(node, 2, fmt))
-        return node.input[0], (low, high)
-
-    def bound(self, node: onnx.NodeProto, index: int, fmt: QFormat) -> int:
-        value = float(self.array(node.input[index], f"a bound of {label(node)}").reshape(()))
-        units = float(np.ldexp(value, fmt.frac))
-        if not units.is_integer():
-            raise BadInput(f"the bound {value:g} of {label(node)} is no multiple of its tensor's step {fmt.step:g}")
-        return int(units)
-
-    def read_layer(
-        self, node: onnx.NodeProto, output: str, clip: tuple[int, int]
-    ) -> tuple[Layer, tuple[int, int, int]]:
-        """The layer of which `node` is the last operator before clip and rounding, and its output's shape."""
-        if node.op_type in ("Conv", "Gemm"):
-            return self.read_conv(node, output, clip, None)
-        if node.op_type in ("MaxPool", "AveragePool"):
-            return self.read_pool(node, output, clip)
-        if node.op_type == "Add":
-            for place in (0, 1):
-                before = self.producers.get(node.input[place])
-                if before is not None and before.op_type in ("Conv", "Gemm"):
-                    self.take(node.input[place])
-                    return self.read_conv(before, output, clip, self.tensor(node, node.input[1 - place]))
-            one, other = (self.tensor(node, name) for name in node.input)
-            return Add(node.name, (one, other), output, clip), self.tensors[one].shape
-        if node.op_type == "Concat" and attributes(node)["axis"] == 1:
-            inputs = tuple(self.tensor(node, name) for name in node.input)
-            channels = sum(self.tensors[name].shape[0] for name in inputs)
-            return Concat(node.name, inputs, output), (channels, *self.tensors[inputs[0]].shape[1:])
+        if node.op_type in CLIPPING:
+            self.view.take(real)
+            low, high = (min(max(bound, clip[0]), clip[1]) for bound in self.parts.clip(node, fmt))
+            return self.round(node.input[0], fmt, (low, high), name)
+        if node.op_type == "DequantizeLinear":
+            tensor, own = self.tensor(f"tensor {name}", real)
+            return self.converted(tensor, fmt, clip, name), own
+        if node.op_type in RESHAPING:
+            self.view.take(real)
+            tensor, own = self.round(node.input[0], fmt, clip, self.view.origin(node.input[0]))
+            return tensor, self.parts.reshaped(node, own)
+        if node.op_type in MAXIMA:
+            self.view.take(real)
+            tensor, _ = self.round(node.input[0], fmt, (fmt.low, fmt.high), self.view.origin(node.input[0]))
+            return self.read_pool(node, tensor, name, clip, fmt)
+        if node.op_type in AVERAGES:
+            self.view.take(real)
+            tensor, _ = self.tensor(label(node), node.input[0])
+            return self.read_pool(node, tensor, name, clip, fmt)
+        if node.op_type == "Concat":
+            self.view.take(real)
+            found = [self.round(part, fmt, clip, self.view.origin(part)) for part in node.input]
+            return self.read_concat(node, found, name, fmt)
+        if node.op_type in SUMS or node.op_type == "Add":
+            layer, shape, own = self.read_sum(real, name, clip)
+            self.append(layer, shape, fmt)
+            return name, own
         raise UnsupportedNetwork(f"node {label(node)} is no operator of a quantized layer")
 
-    def tensor(self, node: onnx.NodeProto, real: str) -> str:
-        """The tensor that `node` reads: a DequantizeLinear of it, reshaped perhaps."""
-        name, shape = self.dequantized(real, label(node))
-        known = self.tensors[name].shape
-        if shape is not None and shape not in (known, (known[0] * known[1] * known[2],)):
-            raise UnsupportedNetwork(f"{label(node)} reads tensor {name} in the shape {shape}")
+    def read_input(self, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Shape]:
+        source = self.source.name
+        dims = [dim.dim_value for dim in self.source.type.tensor_type.shape.dim][1:]
+        if len(dims) not in (1, 3) or min(dims) < 1:
+            raise BadInput(f"input {source} has no fixed shape (N, C, H, W) or (N, C)")
+        if self.tensors.setdefault(source, Tensor(source, (*dims, 1, 1)[:3], fmt)).fmt != fmt:
+            raise UnsupportedNetwork(f"input {source} is quantized in two formats")
+        new = f"{name}_clipped" if name == source else name
+        return self.converted(source, fmt, clip, new), tuple(dims)
+
+    def read_sum(self, real: str, output: str, clip: tuple[int, int]) -> tuple[Layer, tuple[int, int, int], Shape]:
+        """A convolution or fully connected layer with what is added to it, or an addition of two tensors."""
+        last = self.view.producer(real)
+        assert last is not None
+        cores, constants, others = self.terms(real)
+        if not cores and len(others) == 2 and not constants:
+            (one, own), (other, _) = others
+            if self.tensors[one].shape != self.tensors[other].shape:
+                raise UnsupportedNetwork(f"{label(last)} adds tensors of two shapes")
+            return Add(last.name or last.output[0], (one, other), output, clip), self.tensors[one].shape, own
+        if len(cores) != 1 or len(others) > 1:
+            raise UnsupportedNetwork(f"{label(last)} adds more than a layer and one quantized tensor")
+        node, residual = cores[0], others[0][0] if others else None
+        source = self.tensors[self.tensor(label(node), node.input[0])[0]]
+        layer, shape = self.parts.conv(node, source, output, clip, residual, constants)
+        if residual is not None:
+            added = self.tensors[residual]
+            if added.shape != shape:
+                raise UnsupportedNetwork(f"{label(last)} adds tensors of two shapes")
+            if source.fmt.frac + int(layer.weight_frac.min()) < added.fmt.frac:
+                raise UnsupportedNetwork(f"{label(last)} adds {residual}, which is finer than what it is added to")
+        return layer, shape, shape if node.op_type == "Conv" else shape[:1]
+
+    def terms(self, real: str) -> tuple[list[onnx.NodeProto], list[str], list[tuple[str, Shape]]]:
+        """What is added up without being rounded: convolutions, constants, and quantized tensors."""
+        node = self.view.take(real)
+        assert node is not None
+        if node.op_type in SUMS:
+            return [node], [], []
+        cores: list[onnx.NodeProto] = []
+        constants: list[str] = []
+        others: list[tuple[str, Shape]] = []
+        for name in node.input:
+            before = self.view.producer(name)
+            held = (
+                before is not None and before.op_type == "DequantizeLinear" and self.view.is_constant(before.input[0])
+            )
+            if held or self.view.is_constant(name):
+                constants.append(name)
+            elif before is not None and (before.op_type in SUMS or before.op_type == "Add"):
+                inner = self.terms(name)
+                cores += inner[0]
+                constants += inner[1]
+                others += inner[2]
+            else:
+                others.append(self.tensor(label(node), name))
+        return cores, constants, others
+
+    def read_pool(
+        self, node: onnx.NodeProto, tensor: str, name: str, clip: tuple[int, int], fmt: QFormat
+    ) -> tuple[str, Shape]:
+        layer, shape = self.parts.pool(node, self.tensors[tensor], name, clip)
+        self.append(layer, shape, fmt)
+        flat = node.op_type == "ReduceMean" and not attributes(node).get("keepdims", 1)
+        return name, shape[:1] if flat else shape
+
+    def read_concat(
+        self, node: onnx.NodeProto, found: list[tuple[str, Shape]], name: str, fmt: QFormat
+    ) -> tuple[str, Shape]:
+        own = found[0][1]
+        if attributes(node)["axis"] % (1 + len(own)) != 1 or any(len(other) != len(own) for _, other in found):
+            raise UnsupportedNetwork(f"{label(node)} joins along another axis than the channels")
+        shapes = [self.tensors[tensor].shape for tensor, _ in found]
+        if len(own) == 1 and any(shape[1:] != (1, 1) for shape in shapes):
+            raise UnsupportedNetwork(f"{label(node)} joins flattened maps")
+        channels = sum(shape[0] for shape in shapes)
+        layer = Concat(node.name or node.output[0], tuple(tensor for tensor, _ in found), name)
+        self.append(layer, (channels, *shapes[0][1:]), fmt)
+        return name, (channels, *own[1:])
+
+    def converted(self, tensor: str, fmt: QFormat, clip: tuple[int, int], name: str) -> str:
+        """A tensor rounded again into a format, and clipped: itself, its layer with another end, or a layer more."""
+        old = self.tensors[tensor]
+        if old.fmt == fmt and clip == (fmt.low, fmt.high):
+            return tensor
+        place = self.only_use(tensor)
+        if place is not None and old.fmt.frac == fmt.frac:
+            layer = self.layers[place]
+            assert not isinstance(layer, Concat)
+            low, high = (min(max(bound, clip[0]), clip[1]) for bound in layer.clip)
+            self.layers[place] = replace(layer, output=name, clip=(low, high))
+            self.tensors[name] = replace(self.tensors.pop(tensor), name=name, fmt=fmt)
+            self.names = {key: value for key, value in self.names.items() if value[0] != tensor}
+            self.rounded = {key: value for key, value in self.rounded.items() if value[0] != tensor}
+            return name
+        kind = "max" if old.fmt == fmt else "average"
+        self.append(Pool(f"{name}/requantize", tensor, name, kind, Window(), clip), old.shape, fmt)  # type: ignore[arg-type]
         return name
 
-    def dequantized(self, real: str, reader: str) -> tuple[str, tuple[int, ...] | None]:
-        """The tensor behind `real`, and the shape that it was given on the way."""
-        node = self.take(real)
-        shape: tuple[int, ...] | None = None
-        integers = node
-        if node is not None and node.op_type in RESHAPING:
-            integers = self.take(node.input[0])
-        if integers is None or integers.op_type != "DequantizeLinear" or integers.input[0] not in self.names:
-            raise BadInput(f"{reader} reads {real}, which is not quantized (no QuantizeLinear and DequantizeLinear)")
-        name = self.names[integers.input[0]]
-        if self.fracs(integers, f"tensor {name}") != self.tensors[name].fmt.frac:
-            raise BadInput(f"tensor {name} is dequantized with another scale than it was quantized with")
-        if node is not None and node.op_type == "Flatten":
-            shape = (int(np.prod(self.tensors[name].shape)),)
-        elif node is not None and node.op_type == "Reshape":
-            target = self.array(node.input[1], f"the shape of {label(node)}")
-            shape = tuple(int(size) for size in target[1:])
-        return name, shape
+    def only_use(self, tensor: str) -> int | None:
+        """The place of the layer that rounds a tensor which one node reads, and no layer yet."""
+        integers = [name for name, (held, _) in self.names.items() if held == tensor]
+        if len(integers) != 1 or any(tensor in layer.inputs for layer in self.layers):
+            return None
+        dequantize = self.view.readers.get(integers[0], [])
+        if len(dequantize) != 1 or len(self.view.readers.get(dequantize[0].output[0], [])) != 1:
+            return None
+        if dequantize[0].output[0] in self.view.outputs:
+            return None
+        for place, layer in enumerate(self.layers):
+            rounds = isinstance(layer, Conv | Add) or (isinstance(layer, Pool) and layer.kind == "average")
+            if layer.output == tensor and rounds:
+                return place
+        return None
 
-    def read_conv(
-        self, node: onnx.NodeProto, output: str, clip: tuple[int, int], residual: str | None
-    ) -> tuple[Layer, tuple[int, int, int]]:
-        values = self.padding_stated(node)
-        source = self.tensor(node, node.input[0])
-        shape = self.tensors[source].shape
-        weight, weight_frac, bits = self.read_weight(node)
-        if node.op_type == "Gemm":
-            self.flat.add(output)
-            if values.get("transA", 0) or not values.get("transB", 0) or weight.shape[1] != np.prod(shape):
-                raise UnsupportedNetwork(f"{label(node)} is not x times the transpose of its weight")
-            weight = weight.reshape(len(weight), *shape)
-        kernel = (weight.shape[2], weight.shape[3])
-        size = Window(kernel) if node.op_type == "Gemm" else window(values, kernel)
-        groups = int(values.get("group", 1))
-        if weight.shape[1] * groups != shape[0]:
-            raise BadInput(f"{label(node)} has weights for {weight.shape[1] * groups} channels, its input {shape[0]}")
-        bias = self.read_bias(node, weight_frac + self.tensors[source].fmt.frac)
-        layer = Conv(
-            name=node.name,
-            input=source,
-            output=output,
-            weight=weight,
-            weight_frac=weight_frac,
-            weight_bits=bits,
-            bias=bias,
-            window=size,
-            groups=groups,
-            clip=clip,
-            residual=residual,
-            op="Gemm" if node.op_type == "Gemm" else "Conv",
-        )
-        return layer, (len(weight), *size.output_size(*shape[1:]))
+    def tensor(self, reader: str, real: str) -> tuple[str, Shape]:
+        """The tensor that holds a real one as it is, and the file's shape of it.  reader: who asks, in messages."""
+        real = self.view.origin(real)
+        if real not in self.exact:
+            found, own = self.read_exact(reader, real)
+            shape = self.tensors[found].shape
+            if own not in (shape, (int(np.prod(shape)),)):
+                raise UnsupportedNetwork(f"{reader} reads tensor {found} in the shape {own}")
+            self.exact[real] = found, own
+        return self.exact[real]
 
-    def padding_stated(self, node: onnx.NodeProto) -> dict[str, Any]:
-        """The attributes of a Conv or pool, of which none leaves the padding to be computed."""
-        values = attributes(node)
-        if values.get("ceil_mode", 0) or values.get("auto_pad", b"NOTSET") != b"NOTSET":
-            raise UnsupportedNetwork(f"{label(node)} has ceil_mode or auto_pad; a quantized file states its padding")
-        return values
+    def read_exact(self, reader: str, real: str) -> tuple[str, Shape]:
+        """As `tensor`, in any shape, of what has not been read."""
+        node = self.view.take(real)
+        if node is not None and node.op_type == "DequantizeLinear" and node.input[0] in self.names:
+            tensor, own = self.names[node.input[0]]
+            fmt = self.tensors[tensor].fmt
+            if self.view.tensor_format(node, f"tensor {tensor}", fmt.bits) != fmt:
+                raise BadInput(f"tensor {tensor} is dequantized with another scale than it was quantized with")
+            return tensor, own
+        if node is not None and node.op_type in (*RESHAPING, *CLIPPING, *MAXIMA):
+            tensor, own = self.read_exact(label(node), self.view.origin(node.input[0]))
+            fmt = self.tensors[tensor].fmt
+            if node.op_type in RESHAPING:
+                return tensor, self.parts.reshaped(node, own)
+            if node.op_type in MAXIMA:
+                return self.read_pool(node, tensor, real, (fmt.low, fmt.high), fmt)
+            return self.converted(tensor, fmt, self.parts.exact_clip(node, fmt), real), own
+        if node is not None and node.op_type == "Concat":
+            found = [self.tensor(label(node), part) for part in node.input]
+            formats = {self.tensors[tensor].fmt for tensor, _ in found}
+            if len(formats) > 1:
+                raise UnsupportedNetwork(f"{label(node)} joins tensors of {len(formats)} formats and is not quantized")
+            return self.read_concat(node, found, real, formats.pop())
+        raise BadInput(f"{reader} reads {real}, which is not quantized (no QuantizeLinear and DequantizeLinear)")
 
-    def read_weight(self, node: onnx.NodeProto) -> tuple[np.ndarray, np.ndarray, int]:
-        """Integers int64 (O, ...), fractional lengths int64 (O,), and width of a layer's weight."""
-        what = f"the weight of layer {node.name}"
-        dequantize = self.take(node.input[1])
-        if dequantize is None or dequantize.op_type != "DequantizeLinear":
-            raise BadInput(f"{what} is not quantized (no DequantizeLinear)")
-        integers = self.array(dequantize.input[0], what)
-        kind = self.constants[dequantize.input[0]].data_type
-        if kind not in form.STORED or not form.STORED[kind][1]:
-            raise UnsupportedNetwork(f"{what} is of type {onnx.TensorProto.DataType.Name(kind).lower()}")
-        fracs = self.fracs(dequantize, what)
-        if fracs.ndim and (attributes(dequantize).get("axis", 1) != 0 or fracs.shape != integers.shape[:1]):
-            raise UnsupportedNetwork(f"{what} has scales {fracs.shape} that are not one for each output channel")
-        bits = self.weight_bits.get(node.name, form.STORED[kind][0])
-        return integers.astype(np.int64), np.broadcast_to(fracs, integers.shape[:1]).copy(), bits
-
-    def read_bias(self, node: onnx.NodeProto, expected: np.ndarray) -> np.ndarray:
-        """The bias, int64 (O,), at the fractional lengths `expected`; zero where there is none."""
-        if len(node.input) < 3 or not node.input[2]:
-            return np.zeros(len(expected), np.int64)
-        what = f"the bias of layer {node.name}"
-        dequantize = self.take(node.input[2])
-        if dequantize is None or dequantize.op_type != "DequantizeLinear":
-            raise BadInput(f"{what} is not quantized (no DequantizeLinear)")
-        fracs = self.fracs(dequantize, what)
-        if (fracs != expected).any():
-            raise BadInput(f"{what} has another scale than its products (that of the input times that of the weight)")
-        return self.array(dequantize.input[0], what).astype(np.int64)
-
-    def read_pool(self, node: onnx.NodeProto, output: str, clip: tuple[int, int]) -> tuple[Layer, tuple[int, int, int]]:
-        values = self.padding_stated(node)
-        source = self.tensor(node, node.input[0])
-        down, across = values["kernel_shape"]
-        size = window(values, (down, across))
-        average = node.op_type == "AveragePool"
-        include = bool(values.get("count_include_pad", 0)) if average else True
-        layer = Pool(node.name, source, output, "average" if average else "max", size, clip, include)
-        shape = self.tensors[source].shape
-        return layer, (shape[0], *size.output_size(*shape[1:]))
-
-    def read_output(self, name: str) -> tuple[str, tuple[int, ...], bool]:
+    def read_output(self, name: str) -> tuple[str, Shape, bool]:
         """Tensor, shape without the batch, and whether a softmax follows, of one output of the file."""
-        node = self.producers.get(name)
+        real = self.view.origin(name)
+        node = self.view.producer(real)
         softmax = node is not None and node.op_type == "Softmax"
-        if softmax:
-            self.take(name)
-            name = node.input[0] if node is not None else name
-        tensor, own = self.dequantized(name, f"output {name}")
-        shape = self.tensors[tensor].shape
-        if own is None:
-            own = shape[:1] if tensor in self.flat else shape
+        if node is not None and softmax:
+            self.view.take(real)
+            real = self.view.origin(node.input[0])
+        reshaping: list[onnx.NodeProto] = []
+        node = self.view.producer(real)
+        while node is not None and node.op_type in RESHAPING:
+            reshaping.append(node)
+            real = self.view.origin(node.input[0])
+            node = self.view.producer(real)
+        if node is not None and node.op_type in (*SUMS, "Add"):
+            tensor, own = self.open_output(real)
+        else:
+            tensor, own = self.exact.get(real) or self.read_exact(f"output {name}", real)
+        for step in reversed(reshaping):
+            self.view.take(step.output[0])
+            own = self.parts.reshaped(step, own)
         return tensor, own, softmax
+
+    def open_output(self, real: str) -> tuple[str, Shape]:
+        """A layer whose result the file leaves in float: 16 bits that its accumulator cannot leave."""
+        layer, shape, own = self.read_sum(real, real, (0, 0))
+        if not isinstance(layer, Conv):
+            raise BadInput(f"output {real} is not quantized (no QuantizeLinear and DequantizeLinear)")
+        residual = None if layer.residual is None else self.tensors[layer.residual].fmt
+        frac, finest = safe_frac(layer, self.tensors[layer.input].fmt, residual, OUTPUT_BITS)
+        if frac < finest:
+            if not self.parts.complete:
+                raise BadInput(
+                    f"output {real} is not quantized (no QuantizeLinear and DequantizeLinear); int16 with the scale "
+                    f"2**{-frac} cannot saturate: `complete` gives it that"
+                )
+            self.parts.notes.append(
+                f"output {real} is left in float; it is rounded to 16 bits, multiples of 2**{-frac}"
+            )
+        fmt = QFormat(OUTPUT_BITS, frac)
+        self.append(replace(layer, clip=(fmt.low, fmt.high)), shape, fmt)
+        return real, own

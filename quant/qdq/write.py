@@ -50,7 +50,7 @@ def to_model(network: Network) -> onnx.ModelProto:
         graph,
         opset_imports=[helper.make_opsetid("", form.OPSET)],
         ir_version=form.IR_VERSION,
-        producer_name="shiftpoint",
+        producer_name=form.PRODUCER,
     )
     metadata = dict(network.metadata)
     if any(writer.widths.values()):

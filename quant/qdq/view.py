@@ -1,0 +1,155 @@
+"""The nodes and constants of a quantized file, and what its scales and zero points say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from quant.errors import BadInput, UnsupportedNetwork
+from quant.fixedpoint import QFormat
+from quant.qdq import form
+
+PASSING = ("Identity", "Dropout")
+"""Operators whose first output is their input."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """What a QuantizeLinear or DequantizeLinear says of its integers, expressed with the zero point 0.
+
+    fracs: fractional lengths, int64 (), or (O,) for one per channel along `axis`.  bits, signed: the type, after
+    `zero` is subtracted: 128 in uint8 is int8 with 0, -128 in int8 is uint8 with 0.
+    """
+
+    fracs: np.ndarray
+    bits: int
+    signed: bool
+    zero: int
+    axis: int
+
+    def integers(self, stored: np.ndarray) -> np.ndarray:
+        """Stored integers as those of the scheme, int64."""
+        return stored.astype(np.int64) - self.zero
+
+
+def label(node: onnx.NodeProto) -> str:
+    """A node in messages."""
+    return f"{node.name or node.output[0]} ({node.op_type})"
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """The attributes of a node by name, as Python values."""
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+class View:
+    """The graph of a model.
+
+    constants: initializers and Constant nodes.  unread: nodes that no layer has claimed, by first output.
+    """
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.graph = model.graph
+        self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.producers = {output: node for node in self.graph.node for output in node.output if output}
+        self.same = {node.output[0]: node.input[0] for node in self.graph.node if node.op_type in PASSING}
+        self.nodes: list[onnx.NodeProto] = []
+        for node in self.graph.node:
+            if node.op_type == "Constant":
+                self.constants[node.output[0]] = as_tensor(node)
+            elif node.op_type not in PASSING:
+                self.nodes.append(node)
+        self.unread = {node.output[0]: node for node in self.nodes}
+        self.readers: dict[str, list[onnx.NodeProto]] = {}
+        for node in self.nodes:
+            for name in node.input:
+                self.readers.setdefault(self.origin(name), []).append(node)
+        self.outputs = {self.origin(value.name) for value in self.graph.output}
+
+    def origin(self, name: str) -> str:
+        """The tensor that `name` is, before nodes that only pass it on."""
+        while name in self.same:
+            name = self.same[name]
+        return name
+
+    def producer(self, name: str) -> onnx.NodeProto | None:
+        """The node that computes a tensor; None for constants and inputs."""
+        name = self.origin(name)
+        return None if name in self.constants else self.producers.get(name)
+
+    def take(self, name: str) -> onnx.NodeProto | None:
+        """As `producer`; the node is noted as read."""
+        node = self.producer(name)
+        if node is not None:
+            self.unread.pop(node.output[0], None)
+        return node
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a tensor is one that the file holds."""
+        return self.origin(name) in self.constants
+
+    def array(self, name: str, what: str) -> np.ndarray:
+        """The constant of that name.  Raises BadInput, naming `what`, where it is none."""
+        if not self.is_constant(name):
+            raise BadInput(f"{what} is not a constant")
+        return numpy_helper.to_array(self.constants[self.origin(name)])
+
+    def has(self, node: onnx.NodeProto, index: int) -> bool:
+        """Whether an optional input is there."""
+        return len(node.input) > index and bool(node.input[index])
+
+    def narrowed(self, integers: str) -> onnx.NodeProto | None:
+        """The Clip through which all readers of a QuantizeLinear's integers see them: a type used in part."""
+        readers = self.readers.get(integers, [])
+        return readers[0] if len(readers) == 1 and readers[0].op_type == "Clip" else None
+
+    def scheme(self, node: onnx.NodeProto, what: str) -> Scheme:
+        """What a QuantizeLinear or DequantizeLinear says.  Raises BadInput for numbers that no format expresses."""
+        scale = self.array(node.input[1], f"the scale of {what}")
+        values = [form.exponent(float(value), what) for value in scale.reshape(-1)]
+        fracs = np.array(values, np.int64).reshape(scale.shape if scale.size > 1 else ())
+        kind = self.integer_type(node)
+        if kind not in form.STORED:
+            raise UnsupportedNetwork(f"{what} is of type {TensorProto.DataType.Name(kind).lower()}")
+        bits, signed, _ = form.STORED[kind]
+        zero = 0
+        if self.has(node, 2):
+            zeros = self.array(node.input[2], f"the zero point of {what}").astype(np.int64).reshape(-1)
+            zero, middle = int(zeros[np.abs(zeros).argmax()]) if zeros.size else 0, 1 << bits - 1
+            moved = -middle if signed else middle
+            if zero not in (0, moved) or (zeros != zero).any():
+                name = TensorProto.DataType.Name(kind).lower()
+                raise BadInput(f"the zero point of {what} is {zero}; in {name}, only 0 and {moved} are supported")
+            signed ^= zero != 0
+        return Scheme(fracs, bits, signed, zero, int(attributes(node).get("axis", 1)))
+
+    def integer_type(self, node: onnx.NodeProto) -> int:
+        """ONNX type of the integers that a QuantizeLinear writes or a DequantizeLinear reads."""
+        if node.op_type == "QuantizeLinear":
+            return form.integer_type(node, self.constants)
+        if self.has(node, 2) and self.is_constant(node.input[2]):
+            return self.constants[self.origin(node.input[2])].data_type
+        if self.is_constant(node.input[0]):
+            return self.constants[self.origin(node.input[0])].data_type
+        quantize = self.producer(node.input[0])
+        return TensorProto.UINT8 if quantize is None else form.integer_type(quantize, self.constants)
+
+    def tensor_format(self, node: onnx.NodeProto, what: str, bits: int | None = None) -> QFormat:
+        """The format of a tensor by its QuantizeLinear or DequantizeLinear; bits: where narrower than its type."""
+        scheme = self.scheme(node, what)
+        if scheme.fracs.ndim:
+            raise BadInput(f"{what} has {scheme.fracs.size} scales; only weights have one for each channel")
+        return QFormat(bits or scheme.bits, int(scheme.fracs), scheme.signed)
+
+
+def as_tensor(node: onnx.NodeProto) -> onnx.TensorProto:
+    """What a Constant node holds."""
+    value = next(iter(attributes(node).values()))
+    if isinstance(value, onnx.TensorProto):
+        return value
+    dtype = np.int64 if isinstance(np.asarray(value).flat[0], int | np.integer) else np.float32
+    return numpy_helper.from_array(np.asarray(value, dtype), node.output[0])
