@@ -119,10 +119,8 @@ class _Reader:
             return
         self.view.take(after.output[0])
         zero = self.view.scheme(node, f"tensor {name}").zero
-        low, high = self.parts.integer_limits(after, zero, fmt)
-        for narrow in (replace(fmt, bits=bits) for bits in range(2, fmt.bits)):
-            fmt = narrow if (narrow.low, narrow.high) == (low, high) else fmt
-        self.names[after.output[0]] = self.round(real, fmt, (low, high), name)
+        clip = self.parts.integer_limits(after, zero, fmt)
+        self.names[after.output[0]] = self.round(real, fmt, clip, name)
 
     def round(self, real: str, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Shape]:
         """The tensor that holds a real one clipped and rounded; a new one is called `name`."""

@@ -365,12 +365,12 @@ def test_four_bit_weights_in_either_storage(dtype: int, half: int) -> None:
     assert isinstance(layer, Conv) and layer.weight_bits == (4 if half == 8 else 8)
 
 
-def test_a_type_used_in_part_is_a_narrower_format() -> None:
+def test_a_type_used_in_part_is_a_clip() -> None:
     g = Graph()
     network = qdq.load(g.model(clip_of_integers(g, g.quantized("x", 5))))
     first, last = network.layers
     assert isinstance(first, Conv) and isinstance(last, Conv)
-    assert (first.weight_bits, network.tensors[first.output].fmt, first.clip) == (4, QFormat(7, 3), (-64, 63))
+    assert (first.weight_bits, network.tensors[first.output].fmt, first.clip) == (4, QFormat(8, 3), (-64, 63))
     assert (network.tensors[last.output].fmt, last.clip) == (QFormat(8, 3), (-28, 2))
 
 
