@@ -1,8 +1,8 @@
 """What each layer adds by itself: it alone is quantized, everything before and behind it is float.
 
 A bias that takes up the mean error of the layers before it (bias correction, Nagel et al. 2019) would count here
-as an error of its own layer, since those layers are float.  Where taking that part out of the bias brings the
-layer's channel means nearer to float's, it is taken out: what remains is what the layer's own rounding leaves.
+as an error of its own layer, since those layers are float.  Where that part explains most of the layer's mean error, it is taken out of the bias: what remains is what the
+layer's own rounding leaves.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ from quant.graph import FloatConv, FloatGraph
 from quant.kernels import convolve
 from quant.network import Network
 from quant.scales import tensor_scales
+
+
+EXPLAINED = 0.5
+"""A bias corrects for the layers before where less than this share of its layer's mean error stays without that part."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ def own_bias(quantized: QuantizedLayer, step: Step, shifts: Mapping[str, np.ndar
     others = means(layer.weight, shifts[layer.input]) + (0 if beside is None else beside.mean((1, 2)))
     mean_input = step.tensors[layer.input].mean(0, dtype=np.float64)
     error = means(original.weight.astype(np.float64) - layer.weight, mean_input) + original.bias - layer.bias
-    if np.square(error + others).sum() >= np.square(error).sum():
+    if np.square(error + others).sum() > EXPLAINED * np.square(error).sum():
         return quantized
     return replace(quantized, layer=replace(layer, bias=(layer.bias - others).astype(np.float32)))
 

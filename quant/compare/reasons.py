@@ -33,8 +33,8 @@ FEW_WEIGHTS = 32
 FEW_BITS = 4
 """Weights of this width and below are few distinct values."""
 
-FILLED = 0.6
-"""Share of a format that its largest value fills, below which more than 0.7 bits are unused."""
+FILLED = 0.7
+"""Share of a format that its largest value fills, below which more than half a bit is unused."""
 
 GROWS = 10.0
 """dB by which an error's share grows on the way to the output, from which on that is what makes it matter."""

@@ -1,0 +1,114 @@
+"""`compare` as users run it: what it prints, writes, draws and dumps."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host.cli import main
+from host.report.drawing import short
+from tests.host.onnx_networks import images, small_cnn
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    """A comparison of the small network on twelve labelled images."""
+    network, quantized = small_cnn(tmp_path / "net.onnx"), tmp_path / "q.onnx"
+    calibration = images(tmp_path / "calibration.npz")
+    labelled = images(tmp_path / "labelled.npz", labels=np.arange(12) % 3)
+    assert main(["quantize", str(network), "--calibration", str(calibration), "-o", str(quantized)]) == 0
+    return ["compare", str(network), str(quantized), "--images", str(labelled)]
+
+
+def test_json_carries_everything(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    assert main([*arguments, "--json", "-o", str(tmp_path / "c.json"), "--alone-images", "5"]) == 0
+    captured = capsys.readouterr()
+    value = json.loads(captured.out)
+    assert captured.err == "" and value.pop("files") == [str(tmp_path / "c.json")]
+    assert value == json.loads((tmp_path / "c.json").read_text())
+    assert value["images"] == 12 and value["sensitivity"]["images"] == 5
+    layers = value["sensitivity"]["layers"]
+    assert {layer["layer"] for layer in layers} == {"", "conv", "pool", "fc"}
+    assert [layer["output_noise"] for layer in layers] == sorted((x["output_noise"] for x in layers), reverse=True)
+    assert {"causes", "reason", "repair", "tried", "agreement_lost", "agreement_risk", "sqnr_db"} <= set(layers[0])
+    assert all({"change", "gain_db", "bytes"} == set(repair) for layer in layers for repair in layer["tried"])
+    assert [tensor["layer"] for tensor in value["tensors"]] == ["", "conv", "pool", "fc"]
+    for tensor in value["tensors"]:
+        assert sum(tensor["spread"]["histogram"]) > 0
+
+
+def test_the_terminal_shows_the_most_sensitive_first(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    capsys.readouterr()
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    table = lines[: next(i for i, line in enumerate(lines) if line.startswith("└"))]
+    assert max(map(len, table)) <= 120
+    out = [float(cells[5]) for line in table if line.startswith("│") and (cells := line.split("│"))[5].strip()]
+    assert len(out) == 4 and out == sorted(out)
+    assert "accuracy" in " ".join(lines)
+
+
+def test_without_errors_alone(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*arguments, "--alone-images", "0", "--layer-images", "3", "--json"]) == 0
+    value = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert value["sensitivity"] == {"images": 0, "layers": []} and value["images"] == 3
+    assert main([*arguments, "--alone-images", "0"]) == 0
+    assert "cosine" in capsys.readouterr().out
+
+
+def test_pictures(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "plots"
+    assert main([*arguments, "--plots", str(folder)]) == 0
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"sqnr.svg", "sensitivity.svg", "histograms_01.png"}
+    told = capsys.readouterr().out
+    assert all(str(folder / name) in told for name in names)
+    for name in ("sqnr.svg", "sensitivity.svg"):
+        text = (folder / name).read_text()
+        assert text.startswith("<svg") and ">conv</text>" in text and not re.search(r'href="https?:', text)
+    assert (folder / "histograms_01.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tensors(arguments: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "tensors.npz"
+    assert main([*arguments, "--dump", str(path), "--dump-layer", "conv", "--dump-images", "2"]) == 0
+    with np.load(path) as file:
+        (name,) = {key.split("/", 1)[1] for key in file.files}
+        assert len(file[f"fixed/{name}"]) == 2
+        values = file[f"fixed/{name}"] * 2.0 ** -int(file[f"frac/{name}"])
+        assert np.abs(values - file[f"float/{name}"]).max() < 0.2
+
+
+def test_a_wrong_name_is_one_line_and_leaves_no_file(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main([*arguments, "--dump", str(tmp_path / "t.npz"), "--dump-layer", "convv"]) == 2
+    assert "has no layer and no tensor 'convv' that both networks have" in capsys.readouterr().err
+    assert not (tmp_path / "t.npz").exists()
+
+
+def test_the_page_explains(arguments: list[str], tmp_path: Path) -> None:
+    build = tmp_path / "build"
+    calibration = str(tmp_path / "calibration.npz")
+    assert main(["run", arguments[1], "--calibration", calibration, "--evaluation", arguments[4], "--config", "tiny",
+                 "--rtl-images", "0", "--out", str(build)]) == 0  # fmt: skip
+    report = json.loads((build / "report.json").read_text())
+    assert [entry["layer"] for entry in report["sensitivity"]] and "tried" not in report["sensitivity"][0]
+    conv, pool, _ = report["layers"]
+    assert all(layer["sqnr_alone_db"] > layer["sqnr_db"] for layer in (conv, pool))
+    page = (build / "report.html").read_text()
+    assert 'id="sensitivity"' in page and "cheapest repair" in page and len(page) < 1 << 20
+
+
+def test_names_are_shortened_in_the_middle() -> None:
+    assert short("conv1", 10) == "conv1"
+    assert short("features/block_7/expand/Conv", 16) == "featu…xpand/Conv" and len(short("x" * 99, 16)) == 16
