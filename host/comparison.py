@@ -20,6 +20,7 @@ from quant.files import write_atomic
 from quant.graph import FloatGraph
 from quant.images import load_images
 from quant.network import Network
+from quant.preprocessing import like
 
 Result = dict[str, Any]
 LAYER_IMAGES = 100
@@ -81,9 +82,10 @@ def compare_files(options: CompareOptions, reporter: Reporter) -> Result:
 
 
 def _load(options: CompareOptions) -> tuple[FloatGraph, Network, np.ndarray, np.ndarray | None]:
-    graph = onnx_import.load(options.network, options.input_shape)
+    integers = qdq.load(options.quantized)
+    graph = like(onnx_import.load(options.network, options.input_shape), integers.metadata)
     images, labels = load_images(options.images, graph, labels=None)
-    return graph, qdq.load(options.quantized), images, labels
+    return graph, integers, images, labels
 
 
 def _compare(

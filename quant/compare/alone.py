@@ -1,8 +1,8 @@
 """What each layer adds by itself: it alone is quantized, everything before and behind it is float.
 
 A bias that takes up the mean error of the layers before it (bias correction, Nagel et al. 2019) would count here
-as an error of its own layer, since those layers are float.  Where that part explains most of the layer's mean error, it is taken out of the bias: what remains is what the
-layer's own rounding leaves.
+as an error of its own layer, since those layers are float.  Where that part explains most of the layer's mean
+error, it is taken out of the bias: what remains is what the layer's own rounding leaves.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from quant.kernels import convolve
 from quant.network import Network
 from quant.scales import tensor_scales
 
-
 EXPLAINED = 0.5
-"""A bias corrects for the layers before where less than this share of its layer's mean error stays without that part."""
+"""A bias corrects for the layers before where less than this share of the mean error stays without that part."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Operation:
     """A float layer without its clip, in ONNX Runtime."""
 
     def __init__(self, graph: FloatGraph, layer: FloatLayer) -> None:
-        bare = layer if isinstance(layer, Concat) else replace(layer, clip=(None, None))
+        bare = replace(layer, clip=(None, None)) if isinstance(layer, FloatConv | FloatPool | FloatAdd) else layer
         self.inputs = tuple(dict.fromkeys(layer.inputs))
         model = layers_model(graph, [bare], self.inputs, [layer.output])
         self._session: onnxruntime.InferenceSession = session(model, layer.name)

@@ -10,8 +10,7 @@ import numpy as np
 from quant.compare.quantized import Operation
 from quant.float_onnx import layers_model
 from quant.float_run import FloatRunner
-from quant.graph import FloatGraph, FloatLayer
-from quant.network import Concat
+from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
 from quant.onnx_import.verify import session
 
 
@@ -61,7 +60,7 @@ class Walk:
 
 def clipped(layer: FloatLayer, values: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """A layer's result after its clip."""
-    if isinstance(layer, Concat) or layer.clip == (None, None):
+    if not isinstance(layer, FloatConv | FloatPool | FloatAdd) or layer.clip == (None, None):
         return values
     return np.clip(values, *layer.clip, out=out)
 
