@@ -87,7 +87,8 @@ def histogram(axes: Axes, tensor: Values) -> None:
     axes.tick_params(labelsize=6.5)
     ratio = "" if tensor["sqnr_db"] is None else f", {tensor['sqnr_db']:.1f} dB"
     cut = f", {100 * tensor['saturated']:.2g} % cut off" if tensor["saturated"] else ""
-    free = f", {tensor['unused_bits']} top bits free" if tensor["unused_bits"] else ""
+    bits = tensor["unused_bits"]
+    free = f", {bits} top bit{'s' if bits > 1 else ''} free" if bits else ""
     name = short(tensor["layer"] or f"(input) {tensor['tensor']}", NAME)
     axes.set_title(f"{name}\n{tensor['format']}{ratio}{cut}{free}", fontsize=7)
 
@@ -117,8 +118,10 @@ def write_plots(value: Values, folder: Path) -> list[Path]:
 
 
 def _histograms(tensors: Sequence[Values]) -> bytes:
-    figure, grid = plt.subplots(*PAGE, figsize=(9.6, 10), squeeze=False)
-    figure.subplots_adjust(0.07, 0.06, 0.98, 0.96, 0.2, 0.42)
+    count = -(-len(tensors) // PAGE[1])
+    height = 2.3 * count + 0.8  # inches: the rows, and what stands around them
+    figure, grid = plt.subplots(count, PAGE[1], figsize=(9.6, height), squeeze=False)
+    figure.subplots_adjust(0.07, 0.6 / height, 0.98, 1 - 0.45 / height, 0.2, 0.42)
     for axes in grid.flat[len(tensors) :]:
         axes.axis("off")
     for axes, tensor in zip(grid.flat, tensors, strict=False):
