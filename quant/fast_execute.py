@@ -10,8 +10,9 @@ import onnxruntime
 
 from quant.bounds import tensor_bounds
 from quant.execute import Executor, check_input, quantize_input
+from quant.fast_bytes import fast_model, fits_bytes, zero_point
 from quant.fast_kernels import bytes_are_exact, open_session
-from quant.fast_onnx import exact_in_float32, fast_model, fits_bytes, zero_point
+from quant.fast_onnx import is_exact
 from quant.network import Layer, Network
 
 BATCH_BYTES = 128 << 20
@@ -51,8 +52,8 @@ def quantize_images(network: Network, images: np.ndarray) -> np.ndarray:
 class FastExecutor:
     """Runs a network on integers with the results of `quant.execute.Executor`, several times as fast.
 
-    Layers that float32 computes exactly, as `quant.fast_onnx` proves of each, run in ONNX Runtime on all cores;
-    the others, most of a network with 16-bit data, in the NumPy reference between them.
+    Layers that ONNX Runtime computes exactly, as `quant.fast_onnx` proves of each, run there on all cores; others, if
+    there are any, in the NumPy reference between them.
     threads: how many ONNX Runtime uses; by default one for each core.  in_bytes: whether 8-bit data stand as bytes,
     which is faster; by default where this processor's products of bytes are exact.
     Raises ValueError for a network whose formats contradict what a layer computes.
@@ -63,7 +64,7 @@ class FastExecutor:
         self.in_bytes = bytes_are_exact() if in_bytes is None else in_bytes
         self.reference = Executor(network)
         bounds = tensor_bounds(network)
-        self.slow = frozenset(layer.name for layer in network.layers if not exact_in_float32(network, layer, bounds))
+        self.slow = frozenset(layer.name for layer in network.layers if not is_exact(network, layer, bounds))
         """Names of the layers that the NumPy reference runs."""
         self._plans: dict[tuple[tuple[str, ...], tuple[str, ...]], list[_Part]] = {}
 

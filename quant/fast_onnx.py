@@ -1,21 +1,17 @@
 """Layers of an integer network as ONNX operators that ONNX Runtime, optimizations and all, computes exactly.
 
-*In float32* a tensor's integers stand as float32.  With the weights of a convolution multiplied by 2**-shift, which
+A tensor's integers stand as float32.  With the weights of a convolution multiplied by 2**-shift, which
 is exact, every partial sum is a multiple of 2**-shift, and `quant.bounds` proves that it is at most 2**24 of them:
 exact in any order, fused multiply-add or not.  Clipping comes before rounding, since integer bounds survive either
 order and ONNX Runtime fuses a Clip into the convolution before it.  Rounding to even is x + 1.5 * 2**23 - 1.5 * 2**23,
 each of them correctly rounded, as two batch normalisations: those ONNX Runtime computes in the blocked layout (NCHWc)
 of its convolutions, where Round would have every tensor reordered twice.
 
-*In bytes* a tensor's integers stand as uint8, those of a signed format plus 128, which is the zero point.  A
-QLinearConv sums in int32, converts the sum to float32, exactly below 2**24, multiplies by the scale 2**-shift, rounds
-half to even and saturates.  It is exact where the processor's products of bytes are, which `quant.fast_kernels`
-finds out.  A layer with a residual or with data of more than 8 bits runs in float32 among them.
+A convolution beyond float32 is the sum of several that are not (`quant.fast_split`), added up in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,11 +19,11 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from quant.bounds import FLOAT32_EXACT, FLOAT64_EXACT, Bound, accumulator_bound, shifts, tensor_bounds
+from quant.fast_split import find_split
 from quant.fixedpoint import QFormat
 from quant.float_onnx import window_attributes
 from quant.network import Add, Concat, Conv, Layer, Network, Pool, Window
 
-OPSET, IR_VERSION = 19, 9
 MAGIC = float(np.float32(1.5 * 2**23))
 """In the middle of the numbers whose float32 neighbours are the integers."""
 
@@ -38,8 +34,8 @@ SUM_EXACT = 1 << 20
 """A mean of so large a sum, wrong by two units in the last place, still rounds back to the sum when multiplied."""
 
 
-def exact_in_float32(network: Network, layer: Layer, bounds: dict[str, Bound]) -> bool:
-    """Whether it is proved that `fast_model` computes a layer exactly, whatever its input.
+def is_exact(network: Network, layer: Layer, bounds: dict[str, Bound]) -> bool:
+    """Whether it is proved that `quant.fast_bytes.fast_model` computes a layer exactly, whatever its input.
 
     bounds: `quant.bounds.tensor_bounds(network)`.  For an average: ONNX Runtime's mean times the number of
     elements rounds to the sum, which is then divided once, in float64 and correctly rounded; by the proof in
@@ -47,49 +43,29 @@ def exact_in_float32(network: Network, layer: Layer, bounds: dict[str, Bound]) -
     """
     if not isinstance(layer, Conv | Pool | Add | Concat) or bounds[layer.output].magnitude > ROUND_EXACT:
         return False
+    if max(bounds[name].magnitude for name in layer.inputs) > ROUND_EXACT:
+        return False
     reach = accumulator_bound(network, layer, bounds).magnitude
     if isinstance(layer, Pool) and layer.kind == "average":
         tensors = network.tensors
         left = max(tensors[layer.output].fmt.frac - tensors[layer.input].fmt.frac, 0)
-        return reach < SUM_EXACT and reach << left < FLOAT64_EXACT // 2
-    if isinstance(layer, Conv):  # a weight that meets only zeros must be exact too
-        reach = max(reach, int(np.abs(layer.weight).max(initial=0)))
-    return max(reach, *(bounds[name].magnitude for name in layer.inputs)) <= FLOAT32_EXACT
+        sums = FLOAT64_EXACT if covers_map(network, layer) else SUM_EXACT
+        return reach < sums and reach << left < FLOAT64_EXACT // 2
+    if isinstance(layer, Conv):
+        whole = in_float32(network, layer, bounds)
+        return whole or (reach <= FLOAT64_EXACT and find_split(layer, bounds[layer.input]) is not None)
+    return reach <= FLOAT32_EXACT
 
 
-def fits_bytes(fmt: QFormat) -> bool:
-    """Whether a tensor can stand as uint8."""
-    return fmt.bits <= 8
+def in_float32(network: Network, layer: Conv, bounds: dict[str, Bound]) -> bool:
+    """Whether a convolution is exact in float32 as it is; a weight that meets only zeros must be exact too."""
+    reach = accumulator_bound(network, layer, bounds).magnitude
+    return max(reach, int(np.abs(layer.weight).max(initial=0))) <= FLOAT32_EXACT
 
 
-def zero_point(fmt: QFormat) -> int:
-    """What is added to the integers of a format in bytes."""
-    return 128 if fmt.signed else 0
-
-
-def fast_model(
-    network: Network, layers: Sequence[Layer], sources: Iterable[str], outputs: Collection[str], in_bytes: bool
-) -> onnx.ModelProto:
-    """Some layers as an ONNX model.
-
-    sources: tensors that the layers read from outside; outputs: tensors to return, all under their own names,
-    (N, C, H, W).  in_bytes: whether tensors of at most 8 bits stand as uint8, and with them those of `sources`
-    and `outputs`; all others stand as float32.
-    """
-    writer = (_ByteWriter if in_bytes else _FloatWriter)(network)
-
-    def value(name: str) -> onnx.ValueInfoProto:
-        tensor = network.tensors[name]
-        kind = TensorProto.UINT8 if in_bytes and fits_bytes(tensor.fmt) else TensorProto.FLOAT
-        return helper.make_tensor_value_info(name, kind, ["N", *tensor.shape])
-
-    for layer in layers:
-        writer.write(layer)
-    graph = helper.make_graph(
-        writer.nodes, network.name or "network", [value(s) for s in sources], [value(o) for o in outputs],
-        list(writer.constants.values()),
-    )  # fmt: skip
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+def covers_map(network: Network, layer: Pool) -> bool:
+    """Whether a pool is over its whole input."""
+    return layer.window == Window(network.tensors[layer.input].shape[1:])
 
 
 def window_counts(window: Window, shape: tuple[int, int, int], include_pad: bool) -> np.ndarray:
@@ -107,7 +83,7 @@ def float_scale(right: np.ndarray) -> np.ndarray:
     return np.ldexp(1.0, -np.clip(right, -64, 100))
 
 
-class _FloatWriter:
+class FloatWriter:
     """The growing graph, all tensors float32."""
 
     def __init__(self, network: Network) -> None:
@@ -117,15 +93,18 @@ class _FloatWriter:
         self.made: set[str] = set()
 
     def constant(self, name: str, values: Any, dtype: Any = np.float32) -> str:
+        """A constant, made once; returns its name."""
         self.constants[name] = numpy_helper.from_array(np.asarray(values).astype(dtype), name)
         return name
 
     def node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Append a node; returns its output."""
         self.nodes.append(helper.make_node(op, inputs, [output], **attributes))
         self.made.add(output)
         return output
 
     def fmt(self, name: str) -> QFormat:
+        """A tensor's format."""
         return self.network.tensors[name].fmt
 
     def write(self, layer: Layer) -> None:
@@ -135,12 +114,16 @@ class _FloatWriter:
             self.node("Concat", [self.plain(source) for source in layer.inputs], name, axis=1)
         elif isinstance(layer, Pool) and layer.kind == "max":
             self.maximum(layer)
+        elif isinstance(layer, Conv) and not in_float32(self.network, layer, self.bounds):
+            self.finish_wide(self.split_convolution(layer), layer.clip, name)
         elif isinstance(layer, Conv):
             self.rounded(self.clipped(self.convolution(layer), layer.clip, name), name)
         elif isinstance(layer, Pool):
             self.average(layer)
-        else:
+        elif isinstance(layer, Add):
             self.rounded(self.clipped(self.addition(layer), layer.clip, name), name)
+        else:
+            raise ValueError(f"layer {layer.name} has no form in float32")
 
     def plain(self, tensor: str) -> str:
         """A tensor as it stands."""
@@ -175,6 +158,7 @@ class _FloatWriter:
         return self.node("Add", terms, f"{name}/sum")
 
     def maximum(self, layer: Pool) -> None:
+        """A maximum, clipped only where that can change it."""
         name, found = layer.output, self.bounds[layer.input]
         some = window_counts(layer.window, self.network.tensors[layer.input].shape, False).min() > 0
         free = some and found == found.clip(layer.clip)  # else the clip, which also bounds a maximum of nothing
@@ -190,18 +174,59 @@ class _FloatWriter:
     def average(self, layer: Pool) -> None:
         """Sum, then quotient, clip and rounding in float64."""
         name, fmt = layer.output, self.fmt(layer.input)
-        count = layer.window.kernel[0] * layer.window.kernel[1]
-        mean = self.node("AveragePool", [self.real(layer.input)], f"{name}/mean", count_include_pad=1,
-                         **window_attributes(layer.window))  # fmt: skip
-        about = self.node("Mul", [mean, self.constant(f"{name}/elements", count)], f"{name}/about")
-        total = self.node("Round", [about], f"{name}/total")
+        if covers_map(self.network, layer):
+            wide = self.wide(self.real(layer.input))
+            self.constants["maps"] = numpy_helper.from_array(np.array([2, 3], np.int64), "maps")
+            wide = self.node("ReduceSum", [wide, "maps"], f"{name}/total", keepdims=1)
+        else:
+            count = layer.window.kernel[0] * layer.window.kernel[1]
+            mean = self.node("AveragePool", [self.real(layer.input)], f"{name}/mean", count_include_pad=1,
+                             **window_attributes(layer.window))  # fmt: skip
+            about = self.node("Mul", [mean, self.constant(f"{name}/elements", count)], f"{name}/about")
+            wide = self.wide(self.node("Round", [about], f"{name}/total"))
         counts = window_counts(layer.window, self.network.tensors[layer.input].shape, layer.count_include_pad)
         units = self.constant(f"{name}/counts", np.ldexp(counts * 1.0, fmt.frac - self.fmt(name).frac), np.float64)
-        wide = self.node("Cast", [total], f"{name}/wide", to=TensorProto.DOUBLE)
-        quotient = self.node("Div", [wide, units], f"{name}/quotient")
-        limits = [self.constant(f"{name}/wide{bound}", bound, np.float64) for bound in layer.clip]
-        whole = self.node("Round", [self.node("Clip", [quotient, *limits], f"{name}/clipped")], f"{name}/whole")
+        self.finish_wide(self.node("Div", [wide, units], f"{name}/quotient"), layer.clip, name)
+
+    def wide(self, tensor: str) -> str:
+        """A tensor as float64."""
+        name = f"{tensor}/wide"
+        return name if name in self.made else self.node("Cast", [tensor], name, to=TensorProto.DOUBLE)
+
+    def finish_wide(self, source: str, clip: tuple[int, int], name: str) -> None:
+        """From float64 in units of the output to its integers."""
+        limits = [self.constant(f"wide{bound}", bound, np.float64) for bound in clip]
+        whole = self.node("Round", [self.node("Clip", [source, *limits], f"{name}/clipped")], f"{name}/rounded")
         self.whole(self.node("Cast", [whole], self.before(name), to=TensorProto.FLOAT), name)
+
+    def split_convolution(self, layer: Conv) -> str:
+        """The accumulator in units of the output, in float64."""
+        name, split = layer.output, find_split(layer, self.bounds[layer.input])
+        assert split is not None
+        scale = float_scale(shifts(self.network, layer)[0])
+        terms = [self.constant(f"{name}/bias", (layer.bias * scale).reshape(-1, 1, 1), np.float64)]
+        rest = self.real(layer.input)
+        for place in range(split.data):
+            digit = rest
+            if place < split.data - 1:
+                step = self.constant(f"digit{split.data_bits}", 2.0**split.data_bits)
+                parts = f"{name}/digits{place}"
+                above = self.node("Floor", [self.node("Div", [rest, step], f"{parts}/quotient")], f"{parts}/above")
+                digit = self.node("Sub", [rest, self.node("Mul", [above, step], f"{parts}/shifted")], f"{parts}/digit")
+                rest = above
+            for index, weight in enumerate(split.weight_digits(layer.weight)):
+                factor = scale * 2.0 ** (place * split.data_bits + index * split.weight_bits)
+                part = f"{name}/part{place}_{index}"
+                scaled = self.constant(f"{part}/weight", weight * factor.reshape(-1, 1, 1, 1))
+                attributes = window_attributes(layer.window) | {"group": layer.groups}
+                terms.append(self.wide(self.node("Conv", [digit, scaled], part, **attributes)))
+        if layer.residual is not None:
+            shift = self.fmt(name).frac - self.fmt(layer.residual).frac
+            terms.append(self.wide(self.real(layer.residual, shift)))
+        total = terms[1]
+        for place, term in enumerate([terms[0], *terms[2:]]):
+            total = self.node("Add", [total, term], f"{name}/total{place}")
+        return total
 
     def before(self, name: str) -> str:
         """What to call a tensor's integers as float32, when `whole` follows."""
@@ -211,6 +236,7 @@ class _FloatWriter:
         """Integers as float32 to the tensor as it stands."""
 
     def clipped(self, source: str, clip: tuple[int, int], name: str) -> str:
+        """float32 in units of the output, clipped."""
         limits = [self.constant(f"{name}/{side}", bound) for side, bound in zip(("low", "high"), clip, strict=True)]
         return self.node("Clip", [source, *limits], f"{name}/clipped")
 
@@ -227,65 +253,3 @@ class _FloatWriter:
             for role, value in (("scale", factor), ("offset", offset), ("mean", 0.0), ("variance", 1.0))
         ]
         return self.node("BatchNormalization", [source, *values], output, epsilon=0.0)
-
-
-class _ByteWriter(_FloatWriter):
-    """The growing graph, tensors of at most 8 bits uint8, others float32."""
-
-    def write(self, layer: Layer) -> None:
-        fmts = [self.fmt(name) for name in (*layer.inputs, layer.output)]
-        if isinstance(layer, Conv) and layer.residual is None and layer.weight_bits <= 8 and all(map(fits_bytes, fmts)):
-            self.byte_convolution(layer)
-        else:
-            super().write(layer)
-
-    def byte_convolution(self, layer: Conv) -> None:
-        name, fmt = layer.output, self.fmt(layer.output)
-        scale = float_scale(shifts(self.network, layer)[0])
-        free = layer.clip == (-zero_point(fmt), 255 - zero_point(fmt))  # saturation does it
-        inputs = [
-            layer.input, self.scale(0), self.zero(layer.input),
-            self.constant(f"{name}/weight", layer.weight, np.int8), self.constant(f"{name}/scales", scale),
-            self.constant(f"zeros{len(scale)}", np.zeros(len(scale)), np.int8), self.scale(0), self.zero(name),
-            self.constant(f"{name}/bias", layer.bias, np.int32),
-        ]  # fmt: skip
-        whole = name if free else f"{name}/saturated"
-        self.node("QLinearConv", inputs, whole, group=layer.groups, **window_attributes(layer.window))
-        if not free:
-            self.node("Clip", [whole, *self.limits(layer.clip, name)], name)
-
-    def limits(self, clip: tuple[int, int], name: str) -> list[str]:
-        zero = zero_point(self.fmt(name))
-        return [
-            self.constant(f"byte{bound + zero}", bound + zero, np.uint8) if fits_bytes(self.fmt(name)) else
-            self.constant(f"real{bound}", bound)
-            for bound in clip
-        ]  # fmt: skip
-
-    def real(self, tensor: str, shift: int = 0) -> str:
-        if not fits_bytes(self.fmt(tensor)):
-            return super().real(tensor, shift)
-        name = f"{tensor}/real{shift}"
-        if name not in self.made:
-            self.node("DequantizeLinear", [tensor, self.scale(shift), self.zero(tensor)], name)
-        return name
-
-    def before(self, name: str) -> str:
-        return f"{name}/float" if fits_bytes(self.fmt(name)) else name
-
-    def whole(self, source: str, name: str) -> None:
-        if fits_bytes(self.fmt(name)):
-            self.rounded(source, name)
-
-    def rounded(self, source: str, name: str) -> None:
-        if fits_bytes(self.fmt(name)):
-            self.node("QuantizeLinear", [source, self.scale(0), self.zero(name)], name)
-        else:
-            super().rounded(source, name)
-
-    def scale(self, shift: int) -> str:
-        return self.constant(f"two{shift}", np.ldexp(1.0, shift))
-
-    def zero(self, tensor: str) -> str:
-        zero = zero_point(self.fmt(tensor))
-        return self.constant(f"byte{zero}", zero, np.uint8)

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 from quant import fast_execute, fast_kernels
+from quant.bounds import Bound, tensor_bounds
 from quant.execute import Executor, quantize_input
 from quant.fast_execute import FastExecutor, quantize_images
 from quant.fast_kernels import bytes_are_exact
+from quant.fast_onnx import in_float32
+from quant.fast_split import Split, find_split
 from quant.fixedpoint import QFormat
 from quant.network import Add, Conv, Network, Pool, Tensor, Window
 from quant.onnx_import import load
@@ -84,20 +87,59 @@ def test_ties_round_to_even() -> None:
 
 
 def test_sums_up_to_what_float32_counts_and_beyond() -> None:
-    """At the bound all is exact in float32; one more, and the reference takes the layer."""
+    """At the bound all is exact in float32; one more, and it is computed in digits."""
     data, out = QFormat(8, 0, signed=False), QFormat(16, 0)
-    for taps, slow in ((518, frozenset()), (519, frozenset({"conv"}))):
+    for taps in (518, 519):
         weight = np.full((2, taps, 1, 1), 127)
         weight[1] = -127
         network = one_layer(weight, data, out, 9, bias=np.array([0, 0]))
         x = extremes(network)
         x[0, 0] -= 1
-        assert_equal(network, x, slow)
+        whole = in_float32(network, network.layers[0], tensor_bounds(network))  # type: ignore[arg-type]
+        assert whole == (taps == 518)
+        assert_equal(network, x)
+
+
+@pytest.mark.parametrize(("data", "weights"), ((8, 16), (16, 4), (16, 8), (16, 16)))
+@pytest.mark.parametrize("signed", (False, True))
+@pytest.mark.parametrize("shape", ((6, 5, 3, 3), (4, 300, 1, 1)))
+def test_wide_data_and_weights_in_digits(data: int, weights: int, signed: bool, shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(data + weights)
+    half = 1 << weights - 1
+    weight = random.integers(-half, half, shape)
+    weight[0], weight[1] = half - 1, -half
+    bias = random.integers(-(1 << 30), 1 << 30, shape[0])
+    fmt = QFormat(data, 3, signed)
+    shift = data + weights - 3 + int(np.log2(np.prod(shape[1:]))) // 2 - 16
+    network = one_layer(weight, fmt, QFormat(16, 0), shift + np.arange(shape[0]) % 2, bias=bias >> 30 - data - weights)
+    images = np.concatenate([random_images(network, 4, 1), extremes(network)])
+    assert_equal(network, images)
+    assert len(np.unique(Executor(network).run(images)["y"])) > 100
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_digits_add_up(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    weight = random.integers(-(1 << 15), 1 << 15, (3, 7, 1, 1))
+    weight[0, :2, 0, 0] = -(1 << 15), (1 << 15) - 1
+    for weights, bits in ((1, 16), (2, 8), (3, 6), (4, 4)):
+        split = Split(1, 16, weights, bits)
+        digits = split.weight_digits(weight)
+        assert len(digits) == weights
+        assert all((abs(2 * digit + 1) <= 1 << bits).all() for digit in digits[:-1])
+        np.testing.assert_array_equal(sum(digit << bits * place for place, digit in enumerate(digits)), weight)
+
+
+def test_what_no_digits_hold_is_left_to_the_reference() -> None:
+    weight = np.full((1, 300, 1, 1), 1 << 15)
+    layer = Conv("conv", "x", "y", weight, np.zeros(1, np.int64), 16, np.zeros(1, np.int64), Window(), 1, (0, 1))
+    assert find_split(layer, Bound(0, (1 << 60) - 1)) is None
+    assert find_split(layer, Bound(0, (1 << 16) - 1)) is not None
 
 
 @pytest.mark.parametrize("data_bits", (8, 16))
 def test_residuals_additions_and_averages(data_bits: int) -> None:
-    """A network with every kind of layer, in which some of 16 bits are beyond float32 and others not."""
+    """A network with every kind of layer."""
     random = np.random.default_rng(1)
     fmt, coarse = QFormat(data_bits, 6), QFormat(data_bits, 3)
     shape = (4, 7, 6)
@@ -128,7 +170,7 @@ def test_residuals_additions_and_averages(data_bits: int) -> None:
     }
     network = Network("all", tensors, layers, "x", ("means", "all_means"))
     images = np.concatenate([random_images(network, 20, 3), extremes(network)])
-    assert_equal(network, images, frozenset() if data_bits == 8 else FastExecutor(network).slow)
+    assert_equal(network, images)
 
 
 @pytest.mark.parametrize("in_bytes", FORMS)
