@@ -13,10 +13,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from host.compiler.errors import CannotCompile
-from host.compiler.limits import check_layer
+from host.compiler.limits import RESIZE_EDIT, TABLE_EDIT, check_layer
 from quant.fixedpoint import QFormat
-from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
+from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
 from quant.network import Add, Conv, Layer, Network, Pool, Tensor
+from quant.network import Table as LookUp
 from quant.onnx_import.inspect import CONSTANT, Verdict, inspect
 
 FORMAT = QFormat(8, 4, True)
@@ -35,6 +36,8 @@ EDITS = {
     "dilated pooling": "pool without dilation, by a larger kernel or in two layers",
     "does not count its padding": "set count_include_pad = 1, or do not pad",
     "sums of": "average in two layers, one behind the other",
+    "by a table": TABLE_EDIT,
+    "enlarges": RESIZE_EDIT,
 }
 """What would let the engine run a layer, by a part of its reason."""
 COLORS = {"unsupported": "red", "executor": "red", "unknown": "yellow", "layer": "green", "host": "cyan"}
@@ -101,6 +104,9 @@ def stand_in(layer: FloatLayer) -> Layer:
         )  # fmt: skip
     if isinstance(layer, FloatAdd):
         return Add(layer.name, layer.inputs, layer.output, clip)
+    if isinstance(layer, FloatTable):
+        entries = np.zeros(1 << FORMAT.bits, np.int64)
+        return LookUp(layer.name, layer.input, layer.output, entries, str(layer.function))
     return layer
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quant.errors import UnsupportedNetwork
-from quant.network import Add, Concat, Conv, Layer, Network, Pool
+from quant.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table
 
 FLOAT32_EXACT = 1 << 24
 """Integers of at most this magnitude are exact in float32, sums and products of them too while they stay there."""
@@ -68,6 +68,12 @@ def tensor_bounds(network: Network) -> dict[str, Bound]:
             bounds[layer.output] = Bound(min(p.low for p in parts), max(p.high for p in parts))
         elif isinstance(layer, Pool) and layer.kind == "max":
             bounds[layer.output] = bounds[layer.input].clip(layer.clip)
+        elif isinstance(layer, Resize):
+            bounds[layer.output] = bounds[layer.input]
+        elif isinstance(layer, Table):
+            first = network.tensors[layer.input].fmt.low
+            met = layer.entries[bounds[layer.input].low - first : bounds[layer.input].high - first + 1]
+            bounds[layer.output] = Bound(int(met.min()), int(met.max()))
         else:
             bounds[layer.output] = Bound(*layer.clip)
     return bounds

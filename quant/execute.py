@@ -14,7 +14,7 @@ import numpy as np
 from quant.bounds import FLOAT32_EXACT, FLOAT64_EXACT, accumulator_bound, shifts, tensor_bounds
 from quant.fixedpoint import quantize, requantize
 from quant.kernels import averages, convolve, maxima
-from quant.network import Add, Concat, Conv, Layer, Network, Pool
+from quant.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table
 
 BATCH_BYTES = 32 << 20
 """Images are taken in batches whose largest layer needs about this much memory to work in."""
@@ -51,6 +51,10 @@ class Executor:
             return self.convolution(layer).run(inputs)
         if isinstance(layer, Concat):
             return np.concatenate(inputs)
+        if isinstance(layer, Resize):
+            return inputs[0].repeat(layer.factors[0], axis=2).repeat(layer.factors[1], axis=3)
+        if isinstance(layer, Table):
+            return layer.entries.astype(fmt.dtype)[inputs[0].astype(np.int64) - tensors[layer.input].fmt.low]
         if isinstance(layer, Pool) and layer.kind == "max":
             return np.clip(maxima(inputs[0], layer.window), *layer.clip)
         if isinstance(layer, Pool):
@@ -174,11 +178,17 @@ def _work_bytes(network: Network, layer: Layer) -> int:
 
 def _check(network: Network, layer: Layer) -> None:
     tensors = network.tensors
-    moves = isinstance(layer, Concat) or (isinstance(layer, Pool) and layer.kind == "max")
+    moves = isinstance(layer, Concat | Resize) or (isinstance(layer, Pool) and layer.kind == "max")
     if moves and any(tensors[name].fmt != tensors[layer.output].fmt for name in layer.inputs):
         raise ValueError(f"layer {layer.name}: computes nothing, so its input and output need one format")
     if isinstance(layer, Conv):
         shifts(network, layer)
+    if isinstance(layer, Table):
+        source, fmt = tensors[layer.input].fmt, tensors[layer.output].fmt
+        if layer.entries.shape != (1 << source.bits,):
+            raise ValueError(f"layer {layer.name}: {layer.entries.size} entries, but {source.bits} bits of input")
+        if layer.entries.min() < fmt.low or layer.entries.max() > fmt.high:
+            raise ValueError(f"layer {layer.name}: entries beyond the output's format {fmt}")
     if isinstance(layer, Add) and tensors[layer.inputs[0]].shape != tensors[layer.inputs[1]].shape:
         raise ValueError(f"layer {layer.name}: adds tensors of two shapes")
 

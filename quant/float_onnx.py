@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
-from quant.network import Concat, Window
+from quant.functions import Function
+from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
+from quant.network import Resize, Window
 
 OPSET = 17
 OPSET_DILATED_AVERAGE = 19
@@ -69,7 +71,7 @@ Operation = tuple[str, list[str], dict[str, Any]]
 def add_layer(layer: FloatLayer, nodes: list[onnx.NodeProto], constants: list[onnx.TensorProto]) -> None:
     """Append the nodes of one layer: what it computes, its residual, its clip."""
 
-    def constant(role: str, array: np.ndarray | float) -> str:
+    def constant(role: str, array: np.ndarray | float | list[int]) -> str:
         name = f"{layer.output}/{role}"
         constants.append(numpy_helper.from_array(np.asarray(array, np.float32), name))
         return name
@@ -86,15 +88,45 @@ def add_layer(layer: FloatLayer, nodes: list[onnx.NodeProto], constants: list[on
         operations.append((name, [layer.input], window_attributes(layer.window) | average))
     elif isinstance(layer, FloatAdd):
         operations.append(("Add", list(layer.inputs), {}))
+    elif isinstance(layer, Resize):
+        inputs = [layer.input, "", constant("scales", [1, 1, *layer.factors])]
+        how = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        operations.append(("Resize", inputs, {"mode": "nearest"} | how))
+    elif isinstance(layer, FloatTable):
+        add_function(layer, nodes, constant)
+        return
     else:
         operations.append(("Concat", list(layer.inputs), {"axis": 1}))
-    low, high = (None, None) if isinstance(layer, Concat) else layer.clip
+    low, high = layer.clip if isinstance(layer, FloatConv | FloatPool | FloatAdd) else (None, None)
     if low == 0 and high is None:
         operations.append(("Relu", [], {}))
     elif low is not None or high is not None:
         limits = ["" if low is None else constant("low", low), "" if high is None else constant("high", high)]
         operations.append(("Clip", limits, {}))
     chain(layer, operations, nodes)
+
+
+def add_function(
+    layer: FloatTable, nodes: list[onnx.NodeProto], constant: Callable[[str, np.ndarray | float], str]
+) -> None:
+    """Append a node for each operator of a function; the last has the layer's name and writes its tensor."""
+
+    numbers = itertools.count()
+
+    def add(function: Function, last: bool) -> str:
+        if function.op == "x":
+            return layer.input
+        if function.op == "constant":
+            return constant(f"constant{next(numbers)}", dict(function.numbers)["value"])
+        inputs = [add(argument, False) for argument in function.arguments]
+        place = "" if last else f"/{len(nodes)}"
+        attributes: dict[str, Any] = dict(function.numbers)
+        nodes.append(helper.make_node(function.op, inputs, [layer.output + place], layer.name + place, **attributes))
+        return layer.output + place
+
+    if layer.function.op in ("x", "constant"):
+        raise ValueError(f"layer {layer.name}: {layer.function} is no operator")
+    add(layer.function, True)
 
 
 def chain(layer: FloatLayer, operations: list[Operation], nodes: list[onnx.NodeProto]) -> None:

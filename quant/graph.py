@@ -12,7 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from quant.network import Concat, Window
+from quant.functions import Function
+from quant.network import Concat, Resize, Window
 
 Clip = tuple[float | None, float | None]
 """Lower and upper bound applied to a layer's result; None where there is none.  ReLU is (0, None)."""
@@ -70,7 +71,22 @@ class FloatAdd:
     clip: Clip = (None, None)
 
 
-FloatLayer = FloatConv | FloatPool | FloatAdd | Concat
+@dataclass(frozen=True, eq=False)
+class FloatTable:
+    """A function of each element, which becomes a table of integers."""
+
+    name: str
+    input: str
+    output: str
+    function: Function
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors it reads."""
+        return (self.input,)
+
+
+FloatLayer = FloatConv | FloatPool | FloatAdd | FloatTable | Concat | Resize
 
 
 @dataclass(frozen=True)

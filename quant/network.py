@@ -113,7 +113,45 @@ class Concat:
     output: str
 
 
-Layer = Conv | Pool | Add | Concat
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A function of each element, by look-up: output = entries[input - low], low being that of the input's format.
+
+    entries: int64 (2**bits of the input,), integers of the output's format.  function: what they are the values
+    of, in words.
+    """
+
+    name: str
+    input: str
+    output: str
+    entries: np.ndarray
+    function: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors it reads."""
+        return (self.input,)
+
+
+@dataclass(frozen=True, eq=False)
+class Resize:
+    """Enlarges a map by whole factors, (vertical, horizontal): every element becomes a block of copies.
+
+    Input and output have one format: nothing is computed.
+    """
+
+    name: str
+    input: str
+    output: str
+    factors: tuple[int, int]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors it reads."""
+        return (self.input,)
+
+
+Layer = Conv | Pool | Add | Concat | Table | Resize
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from dataclasses import replace
 import numpy as np
 
 from quant.errors import BadInput
-from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
+from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
 from quant.images import RAW, Preprocess
-from quant.network import Window
+from quant.network import Resize, Window
 from quant.onnx_import.folding import rescaled
 
 __all__ = ["NORMALIZE", "RAW", "like", "take_pixels"]
@@ -136,7 +136,7 @@ def rewired(layer: FloatLayer, old: str, new: str, turned: bool) -> FloatLayer:
         if layer.input == old:
             layer = replace(reordered(layer, turned), input=new)
         return replace(layer, residual=residual)
-    if isinstance(layer, FloatPool):
+    if isinstance(layer, FloatPool | FloatTable | Resize):
         return replace(layer, input=new)
     if isinstance(layer, FloatAdd):
         one, other = (new if name == old else name for name in layer.inputs)

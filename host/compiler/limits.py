@@ -9,9 +9,13 @@ from hw.contract.config import AVERAGE_SUM_BITS
 from hw.contract.isa import FIELDS, Opcode
 from quant.bounds import shifts
 from quant.fixedpoint import Reciprocal, reciprocal
-from quant.network import Concat, Conv, Layer, Network, Pool, Window
+from quant.network import Concat, Conv, Layer, Network, Pool, Resize, Table, Window
 
 _HIGH = {(opcode, field.name): field.high for opcode, fields in FIELDS.items() for field in fields}
+
+
+TABLE_EDIT = "retrain with Relu, Clip, LeakyRelu or HardSigmoid in its place"
+RESIZE_EDIT = "end the network before it"
 
 
 def check_tensors(network: Network) -> None:
@@ -33,6 +37,10 @@ def check_layer(network: Network, layer: Layer) -> None:
     """Raise CannotCompile for a layer beyond what the instructions can say."""
     for name in (*layer.inputs, layer.output):
         _at_most(layer, f"rows or columns of {name}", max(network.tensors[name].shape[1:]), Opcode.CONV, "out_rows")
+    if isinstance(layer, Table):
+        raise CannotCompile(layer.name, f"{layer.function} by a table, and the engine has none: {TABLE_EDIT}")
+    if isinstance(layer, Resize):
+        raise CannotCompile(layer.name, f"enlarges {layer.input}, and the engine cannot: {RESIZE_EDIT}")
     if isinstance(layer, Conv):
         _check_conv(network, layer)
     elif isinstance(layer, Pool):

@@ -154,7 +154,7 @@ class _Lowering:
                 self._add(layer)
             elif isinstance(layer, Concat):
                 self._concat(layer)
-            elif layer.output not in self.fused:
+            elif isinstance(layer, Pool) and layer.output not in self.fused:
                 self._pool(layer)
         return self.lowered
 

@@ -11,8 +11,8 @@ import onnxruntime
 from quant.errors import BadInput
 from quant.fixedpoint import QFormat, dequantize
 from quant.float_onnx import layers_model
-from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
-from quant.network import Add, Concat, Conv, Layer, Network, Pool
+from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
+from quant.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table
 from quant.onnx_import.verify import session
 
 
@@ -89,7 +89,12 @@ def quantized_layer(network: Network, scales: Mapping[str, np.ndarray], layer: F
     writer = network.producer(layer.output)
     if isinstance(layer, FloatConv):
         found = _convolution(network, writer, layer)
-        if found is None or found.weight.shape != layer.weight.shape or writer is None or isinstance(writer, Concat):
+        if (
+            found is None
+            or found.weight.shape != layer.weight.shape
+            or writer is None
+            or isinstance(writer, Concat | Table | Resize)
+        ):
             return None
         _same_scales(scales, layer.output, () if layer.residual is None else (layer.residual,), layer.name)
         factor = equalization(layer, scales[layer.input], scales[layer.output])
@@ -108,6 +113,9 @@ def quantized_layer(network: Network, scales: Mapping[str, np.ndarray], layer: F
         _same_scales(scales, layer.output, layer.inputs, layer.name)
         storage = Storage(network.tensors[layer.output].fmt, writer.clip, scales[layer.output])
         return QuantizedLayer(layer, storage)
+    if isinstance(layer, FloatTable) and isinstance(writer, Table):  # the rounding of its input is not its own
+        fmt = network.tensors[layer.output].fmt
+        return QuantizedLayer(layer, Storage(fmt, (fmt.low, fmt.high), scales[layer.output]))
     return None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from quant.compare.quantized import Storage
 from quant.fixedpoint import QFormat
-from quant.network import Concat, Conv, Network, Pool
+from quant.network import Concat, Conv, Network, Pool, Resize
 
 WIDE = 16
 """The widest data that a network can have."""
@@ -96,12 +96,12 @@ def stored_as(storage: Storage, fmt: QFormat) -> Storage:
 
 
 def format_group(network: Network, tensor: str) -> frozenset[str]:
-    """The tensors that must have one format with this one: those around a Concat or a max pooling."""
+    """The tensors that must have one format with this one: those around a Concat, a Resize or a max pooling."""
     group = {tensor}
     while True:
         more = set(group)
         for layer in network.layers:
-            copies = isinstance(layer, Concat) or (isinstance(layer, Pool) and layer.kind == "max")
+            copies = isinstance(layer, Concat | Resize) or (isinstance(layer, Pool) and layer.kind == "max")
             if copies and group & {*layer.inputs, layer.output}:
                 more |= {*layer.inputs, layer.output}
         if more == group:

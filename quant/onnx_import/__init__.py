@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 
 from quant.errors import BadInput, UnsupportedNetwork
-from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
-from quant.network import Concat
+from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
+from quant.network import Concat, Resize
 from quant.onnx_import.fuse import fuse
 from quant.onnx_import.lower import Lowering
 from quant.onnx_import.node import NotSupportedError
@@ -127,6 +127,8 @@ def build(
             layers.append(replace(step, input=new(step.input), output=new(step.output)))
         elif isinstance(step, FloatAdd):
             layers.append(replace(step, inputs=(new(step.inputs[0]), new(step.inputs[1])), output=new(step.output)))
+        elif isinstance(step, FloatTable | Resize):
+            layers.append(replace(step, input=new(step.input), output=new(step.output)))
         else:
             assert isinstance(step, Concat), f"{step.name} was not fused"
             layers.append(replace(step, inputs=tuple(map(new, step.inputs)), output=new(step.output)))

@@ -71,8 +71,6 @@ ADVICE: dict[str, tuple[str, str]] = {
     "RandomUniformLike": ("random numbers", "export the network for inference"),
     "Bernoulli": ("random numbers", "export the network for inference"),
     "CumSum": ("a running sum", CUT),
-    "Expand": ("copies data along an axis", "use Resize (nearest) over rows and columns, or end the network before it"),
-    "Tile": ("copies data along an axis", "use Resize (nearest) over rows and columns, or end the network before it"),
 }
 
 

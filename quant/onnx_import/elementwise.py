@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from quant.functions import X, apply
 from quant.graph import Clip, FloatAdd, FloatConv
 from quant.network import Window
 from quant.onnx_import.node import Node, NotSupportedError
@@ -233,3 +234,5 @@ def leaky_relu(node: Node) -> None:
     zeros = np.zeros(channels, np.float32)
     layer = FloatConv(node.name, output, node.result(value), weight, zeros, Window(), channels, residual=value.tensor)
     node.emit_like(layer, value)
+    if (slope == slope[0]).all():
+        node.lowering.functions[layer.output] = (value.tensor, apply("LeakyRelu", X, alpha=float(slope[0])))

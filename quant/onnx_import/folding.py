@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from quant.graph import FloatConv
+from quant.graph import FloatConv, FloatTable
+from quant.onnx_import.node import function_of
 from quant.onnx_import.steps import Activation, Affine, Program, Select, Step, depthwise
 from quant.onnx_import.views import ZERO
 
@@ -105,6 +106,29 @@ def fold_into_readers(program: Program, select: Select) -> None:
         program.steps[program.steps.index(conv)] = replace(conv, input=select.input, weight=weight)
     program.merged[select.name] = convs[0].name
     program.steps.remove(select)
+
+
+def fold_into_tables(program: Program) -> None:
+    """What is done to each element alike, behind a table or before one, is part of its function.
+
+    Before a table only what no convolution before it can take.
+    """
+    for step in list(program.steps):
+        if step not in program.steps:
+            continue
+        before = program.producers().get(step.inputs[0])
+        if before is None or program.uses()[before.output] > 1 or len(step.inputs) > 1:
+            continue
+        first, second = function_of(before), function_of(step)
+        if first is None or second is None or not {type(before), type(step)} & {FloatTable}:
+            continue
+        behind = program.producers().get(before.inputs[0])
+        if not isinstance(before, FloatTable) and isinstance(behind, FloatConv):
+            continue
+        place = program.steps.index(step)
+        program.steps[place] = FloatTable(step.name, before.inputs[0], step.output, second.of(first))
+        program.steps.remove(before)
+        program.merged[before.name] = step.name
 
 
 def fold_affine(program: Program) -> None:

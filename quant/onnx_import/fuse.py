@@ -11,9 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from quant.graph import Clip, FloatAdd, FloatConv, FloatPool
-from quant.network import Concat, Window
-from quant.onnx_import.folding import fold_affine, fold_selects
+from quant.functions import clipped
+from quant.graph import Clip, FloatAdd, FloatConv, FloatPool, FloatTable
+from quant.network import Concat, Resize, Window
+from quant.onnx_import.folding import fold_affine, fold_into_tables, fold_selects
 from quant.onnx_import.steps import Activation, Affine, Program, Select, Step, ZeroPad, depthwise, select_as_conv
 from quant.onnx_import.windows import span_of
 
@@ -22,6 +23,7 @@ def fuse(program: Program) -> None:
     """Leave only layers of the float graph in `program.steps`."""
     drop_unread(program)
     fold_selects(program)
+    fold_into_tables(program)
     fold_affine(program)
     merge_padding(program)
     make_convolutions(program)
@@ -75,7 +77,7 @@ def not_negative(tensor: str, producers: dict[str, Step]) -> bool:
         return False
     if isinstance(step, Activation):
         return step.clip[0] is not None and step.clip[0] >= 0
-    if isinstance(step, FloatConv | Affine):
+    if isinstance(step, FloatConv | FloatTable | Affine):
         return False
     return all(not_negative(source, producers) for source in step.inputs)
 
@@ -120,11 +122,11 @@ def fuse_activations(program: Program) -> None:
 
 
 def takes_clip(tensor: str, uses: dict[str, int], producers: dict[str, Step]) -> bool:
-    """Whether the step that writes a tensor, read once, can clip it: layers can, a Concat through its inputs."""
+    """Whether the step that writes a tensor, read once, can clip it: layers can, what moves data through its inputs."""
     step = producers.get(tensor)
     if step is None or uses[tensor] != 1:
         return False
-    if isinstance(step, Concat):
+    if isinstance(step, Concat | Resize):
         return all(takes_clip(source, uses, producers) for source in step.inputs)
     return not isinstance(step, Activation)
 
@@ -135,10 +137,16 @@ def apply_clip(program: Program, tensor: str, name: str, bounds: Clip, producers
     place = program.steps.index(step)
     if isinstance(step, Concat):
         inner = [f"{source}.clipped" for source in step.inputs]
-        for source, clipped in zip(step.inputs, inner, strict=True):
-            apply_clip(program, source, clipped, bounds, producers)
-            program.made_up.add(clipped)
+        for source, made in zip(step.inputs, inner, strict=True):
+            apply_clip(program, source, made, bounds, producers)
+            program.made_up.add(made)
         program.steps[place] = replace(step, inputs=tuple(inner), output=name)
+    elif isinstance(step, Resize):
+        apply_clip(program, step.input, f"{step.input}.clipped", bounds, producers)
+        program.made_up.add(f"{step.input}.clipped")
+        program.steps[place] = replace(step, input=f"{step.input}.clipped", output=name)
+    elif isinstance(step, FloatTable):
+        program.steps[place] = replace(step, output=name, function=clipped(*bounds).of(step.function))
     elif isinstance(step, FloatConv | FloatPool | FloatAdd):
         program.steps[place] = replace(step, output=name, clip=narrowed(step.clip, bounds))
     program.shapes[name] = program.shapes[tensor]

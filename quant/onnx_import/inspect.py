@@ -9,8 +9,8 @@ from typing import Literal
 import onnx
 
 from quant.errors import UnsupportedNetwork
-from quant.graph import FloatConv, FloatGraph, FloatLayer, FloatPool
-from quant.network import Concat
+from quant.graph import FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
+from quant.network import Concat, Resize
 from quant.onnx_import import graph_of, output_values
 from quant.onnx_import.advice import advise
 from quant.onnx_import.fuse import fuse
@@ -152,7 +152,8 @@ class Judge:
         into = tuple(dict.fromkeys(self.program.became(name) for name in record.steps))
         into = tuple(name for name in into if name in self.layers)
         if not into:
-            return Verdict(record.name, record.op, "folded", "only another view of its data")
+            text = "into a function of what it reads" if record.steps else "only another view of its data"
+            return Verdict(record.name, record.op, "folded", text)
         folded = all(issubclass(self.kinds[name], Affine | Select) for name in record.steps)
         targets = ", ".join(
             f"the layers that {name} joins" if isinstance(self.layers[name], Concat) else name for name in into
@@ -172,6 +173,10 @@ def describe(layer: FloatLayer) -> str:
     """A layer in a few words."""
     if isinstance(layer, Concat):
         return f"concatenation of {len(layer.inputs)}"
+    if isinstance(layer, Resize):
+        return f"enlarged {layer.factors[0]}x{layer.factors[1]} by copies"
+    if isinstance(layer, FloatTable):
+        return f"table of {layer.function}"
     if isinstance(layer, FloatConv):
         outputs, inputs = len(layer.weight), layer.weight.shape[1] * layer.groups
         if layer.op == "Gemm":

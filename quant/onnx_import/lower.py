@@ -12,6 +12,8 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from quant.errors import BadInput, UnsupportedNetwork
+from quant.functions import Function
+from quant.network import Resize
 from quant.onnx_import.node import Node, NotSupportedError, attributes
 from quant.onnx_import.read import first_line, opset
 from quant.onnx_import.steps import Select, Step, ZeroPad
@@ -64,7 +66,8 @@ class Lowering:
     """The state of lowering one graph.
 
     `steps`, `shapes`, `values`, `made_up`, `source` and `records` are the result.  source: the ONNX tensor that
-    a tensor of another name equals, with the places of its elements.
+    a tensor of another name equals, with the places of its elements.  functions: of tensors made element by element,
+    the tensor that they were made of, and how.
     """
 
     def __init__(self, model: onnx.ModelProto, input_shape: tuple[int, ...], input_name: str) -> None:
@@ -79,6 +82,7 @@ class Lowering:
         self.made_up: set[str] = set()
         self.source: dict[str, tuple[str, np.ndarray]] = {}
         self.records: list[Record] = []
+        self.functions: dict[str, tuple[str, Function]] = {}
         self.arranged: dict[tuple[str, Shape, bytes], str] = {}
         self.inferred = {
             value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
@@ -220,8 +224,11 @@ class Lowering:
         weights = found.weights(self.shapes[value.tensor])
         if weights > MOST_WEIGHTS:
             raise NotSupportedError(f"picks data in a way that takes a convolution of {weights:,} weights")
-        selected = self.selected(value, found)
-        tensor = self.padded(value, selected, found.pads, shape) if any(found.pads) else selected
+        tensor = self.selected(value, found)
+        if found.factors != (1, 1):
+            tensor = self.copied(value, tensor, found)
+        if any(found.pads):
+            tensor = self.padded(value, tensor, found.pads, shape)
         return Value(tensor, value.own, value.alias, maker=value.maker)
 
     def selected(self, value: Value, found: Moves) -> str:
@@ -232,9 +239,19 @@ class Lowering:
         arrays = np.stack([found.channels, found.rows, found.columns])
         key = (value.tensor, shape, arrays.tobytes() + bytes(str(found.step), "ascii"))
         if key not in self.arranged:
-            whole = not any(found.pads)
+            whole = not any(found.pads) and found.factors == (1, 1)
             name, output = self.mover(value, "" if whole else ".selected")
             self.add_move(Select(name, value.tensor, output, found), shape, value, whole)
+            self.arranged[key] = output
+        return self.arranged[key]
+
+    def copied(self, value: Value, tensor: str, found: Moves) -> str:
+        """The tensor with a block of copies for each element."""
+        key = (tensor, found.size, b"copies")
+        if key not in self.arranged:
+            whole = not any(found.pads)
+            name, output = self.mover(value, "" if whole else ".resized")
+            self.add_move(Resize(name, tensor, output, found.factors), found.size, value, whole)
             self.arranged[key] = output
         return self.arranged[key]
 
@@ -257,7 +274,7 @@ class Lowering:
             name = self.unique(name)
         return name, output
 
-    def add_move(self, step: Select | ZeroPad, shape: Shape, value: Value, whole: bool) -> None:
+    def add_move(self, step: Select | ZeroPad | Resize, shape: Shape, value: Value, whole: bool) -> None:
         """Append a step that moves data; `whole`: its result is the value's ONNX tensor."""
         self.steps.append(step)
         self.shapes[step.output] = shape

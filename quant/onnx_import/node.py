@@ -9,7 +9,9 @@ import onnx
 from onnx import helper
 
 from quant.errors import BadInput
-from quant.onnx_import.steps import Step
+from quant.functions import Function, affine, clipped
+from quant.graph import FloatTable
+from quant.onnx_import.steps import Activation, Affine, Step
 from quant.onnx_import.views import Shape, Value, every_element, in_order
 
 if TYPE_CHECKING:
@@ -31,6 +33,17 @@ class NotSupportedError(Exception):
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     """The attributes of a node by name, as Python values."""
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def function_of(step: Step) -> Function | None:
+    """What a step makes of each element; None where that is not the same function everywhere."""
+    if isinstance(step, FloatTable):
+        return step.function
+    if isinstance(step, Activation):
+        return clipped(*step.clip)
+    if isinstance(step, Affine) and (step.scale == step.scale[0]).all() and (step.shift == step.shift[0]).all():
+        return affine(float(step.scale[0]), float(step.shift[0]))
+    return None
 
 
 class Node:
@@ -157,6 +170,9 @@ class Node:
     def append(self, step: Step) -> None:
         """Append a step and note it as this node's."""
         self.lowering.steps.append(step)
+        function = function_of(step)
+        if function is not None:
+            self.lowering.functions[step.output] = (step.inputs[0], function)
         self.lowering.records[self.record].steps.append(step.name)
 
     def names(self, suffix: str, value: Value) -> tuple[str, str]:

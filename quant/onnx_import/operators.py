@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from quant.onnx_import import elementwise, layers, shaping
+from quant.onnx_import import curves, elementwise, layers, shaping
 from quant.onnx_import.node import Node
 
-HANDLERS: dict[str, Callable[[Node], None]] = {
+Handler = Callable[[Node], None]
+HANDLERS: dict[str, Handler] = {
     "Abs": elementwise.leaky_relu,
     "Add": elementwise.add,
     "AveragePool": layers.average_pool,
@@ -19,10 +20,12 @@ HANDLERS: dict[str, Callable[[Node], None]] = {
     "Clip": elementwise.clip,
     "Concat": shaping.concat,
     "Conv": layers.conv,
-    "Div": elementwise.with_constant,
+    "Div": curves.multiply,
     "Dropout": shaping.identity,
+    "Expand": shaping.expand,
     "Flatten": shaping.reshape,
     "Gather": shaping.gather,
+    "Gelu": curves.composed,
     "Gemm": layers.gemm,
     "GlobalAveragePool": layers.global_pool,
     "GlobalMaxPool": layers.global_pool,
@@ -34,15 +37,18 @@ HANDLERS: dict[str, Callable[[Node], None]] = {
     "MaxPool": layers.max_pool,
     "Mean": elementwise.add,
     "Min": elementwise.extreme,
-    "Mul": elementwise.with_constant,
+    "Mish": curves.composed,
+    "Mul": curves.multiply,
     "Neg": elementwise.negate,
     "PRelu": elementwise.leaky_relu,
     "Pad": shaping.pad,
+    "Pow": curves.power,
     "ReduceMax": layers.reduce,
     "ReduceMean": layers.reduce,
     "ReduceSum": layers.reduce,
     "Relu": elementwise.relu,
     "Reshape": shaping.reshape,
+    "Resize": shaping.resize,
     "Slice": shaping.slice_,
     "Softmax": shaping.softmax,
     "SpaceToDepth": shaping.space_to_depth,
@@ -50,6 +56,10 @@ HANDLERS: dict[str, Callable[[Node], None]] = {
     "Squeeze": shaping.reshape,
     "Sub": elementwise.subtract,
     "Sum": elementwise.add,
+    "Swish": curves.composed,
+    "Tile": shaping.tile,
     "Transpose": shaping.transpose,
     "Unsqueeze": shaping.reshape,
+    "Upsample": shaping.resize,
 }
+HANDLERS.update({op: curves.curve for op in curves.DEFAULTS})

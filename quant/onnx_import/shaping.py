@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+from onnx import helper, numpy_helper
 
 from quant.network import Concat
 from quant.onnx_import.node import Node, NotSupportedError, attributes
+from quant.onnx_import.read import first_line
 from quant.onnx_import.steps import Affine, ZeroPad
+from quant.onnx_import.verify import session
 from quant.onnx_import.views import ZERO, Value, in_order, map_shape
 
 NO_BOUND = 3e38
@@ -272,3 +275,49 @@ def gather(node: Node) -> None:
     if not indices.size or indices.min() < -size or indices.max() >= size:
         raise NotSupportedError(f"indices beyond an axis of {size}")
     node.move(value, value.where().take(indices % size, axis - 1))
+
+
+def resize(node: Node) -> None:
+    """Resize and Upsample that copy the nearest element; which one that is, ONNX Runtime says."""
+    value = node.data()
+    mode = node.attributes.get("mode", b"nearest").decode()
+    if mode != "nearest":
+        raise NotSupportedError(f"mode {mode}; only nearest is supported", "resize by nearest and whole factors")
+    if int(np.prod(value.own)) > 1 << 24:
+        raise NotSupportedError("a map of more than 2**24 elements")
+    constants = [
+        numpy_helper.from_array(node.array(index), f"c{index}")
+        for index in range(1, len(node.inputs))
+        if node.has(index)
+    ]
+    names = ["x", *(f"c{index}" if node.has(index) else "" for index in range(1, len(node.inputs)))]
+    made = helper.make_node(node.op, names, ["y"], **node.attributes)
+    infos = [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [node.batch, *value.own])]
+    graph = helper.make_graph([made], "resize", infos, [helper.make_empty_tensor_value_info("y")], constants)
+    model = helper.make_model(graph, opset_imports=node.lowering.imports, ir_version=8)
+    order = np.arange(int(np.prod(value.own)), dtype=np.float32).reshape(1, *value.own)
+    try:
+        [found] = session(model, node.name).run(None, {"x": np.broadcast_to(order, (node.batch, *value.own))})
+    except Exception as error:  # ONNX Runtime's own exception classes share no base but this
+        raise NotSupportedError(f"ONNX Runtime cannot run it: {first_line(error)}") from error
+    if found.shape[0] != node.batch:
+        raise NotSupportedError("resizes the batch")
+    node.move(value, value.where().reshape(-1)[found[0].astype(np.int64)])
+
+
+def expand(node: Node) -> None:
+    """Copies along axes of size 1."""
+    value = node.data()
+    old = (node.batch, *value.own)
+    full = np.broadcast_shapes(old, tuple(node.integers(1)))
+    if len(full) != len(old) or full[0] != node.batch:
+        raise NotSupportedError(f"gives the shape {full}, with more axes or images than before")
+    node.move(value, np.broadcast_to(value.where(), full[1:]))
+
+
+def tile(node: Node) -> None:
+    """Copies of the whole, beside one another."""
+    value, repeats = node.data(), node.integers(1)
+    if repeats[0] != 1:
+        raise NotSupportedError("copies images")
+    node.move(value, np.tile(value.where(), repeats[1:]))

@@ -8,7 +8,7 @@ their new order are they moved, by a selection and a padding (`moves`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,11 +61,11 @@ def map_shape(own: tuple[int, ...]) -> Shape | None:
 
 @dataclass(frozen=True, eq=False)
 class Moves:
-    """How a map is made of another one: channels, rows and columns are picked, then zeros put around.
+    """How a map is made of another one: channels, rows and columns are picked, copied, then zeros put around.
 
     channels: int64 (O,), the source of each channel, ZERO for one of zeros.  rows, columns: int64 (O,), where
     its first element comes from.  step, count: (vertical, horizontal), the same for all channels.
-    pads: (top, left, bottom, right).
+    factors: how often each element then stands, (vertical, horizontal).  pads: (top, left, bottom, right).
     """
 
     channels: np.ndarray
@@ -73,7 +73,13 @@ class Moves:
     columns: np.ndarray
     step: tuple[int, int]
     count: tuple[int, int]
-    pads: tuple[int, int, int, int]
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    factors: tuple[int, int] = (1, 1)
+
+    @property
+    def size(self) -> Shape:
+        """(O, H, W) before the padding."""
+        return (len(self.channels), self.count[0] * self.factors[0], self.count[1] * self.factors[1])
 
     def picks_all(self, shape: Shape) -> bool:
         """Whether nothing is picked: the map is the whole source, in order."""
@@ -99,18 +105,37 @@ def moves(places: np.ndarray, shape: Shape) -> Moves | None:
     """The moves that put the elements of a (C, H, W) tensor at `places`, int64 (O, R, S); None where none do.
 
     They exist where all channels take their rows and columns alike, with steps of at least 1, each from one
-    channel; their first row and column may differ.
+    channel; their first row and column may differ.  Elements may come in blocks of copies.
     """
     real = places >= 0
     if not real.any():
         return None
     (top, bottom), (left, right) = (_ends(np.asarray(real.any(axis))) for axis in ((0, 2), (0, 1)))
-    inner, real = places[:, top:bottom, left:right], real[:, top:bottom, left:right]
+    pads = (top, left, places.shape[1] - bottom, places.shape[2] - right)
+    inner = places[:, top:bottom, left:right]
+    found = picked(inner, shape)
+    if found is None:
+        down, across = copies(inner, 1), copies(inner, 2)
+        found = picked(inner[:, ::down, ::across], shape)
+        return None if found is None else replace(found, pads=pads, factors=(down, across))
+    return replace(found, pads=pads)
+
+
+def copies(places: np.ndarray, axis: int) -> int:
+    """The largest number such that along the axis all elements come in groups of so many alike."""
+    size = places.shape[axis]
+    changes = np.diff(places, axis=axis).any(axis=tuple(other for other in range(3) if other != axis))
+    return int(np.gcd.reduce([size, *(np.flatnonzero(changes) + 1)]))
+
+
+def picked(inner: np.ndarray, shape: Shape) -> Moves | None:
+    """As `moves`, without padding and copies."""
+    real = inner >= 0
     kept = real.any((1, 2))
     if not real[kept].all():
         return None
     _, height, width = shape
-    count = (bottom - top, right - left)
+    count = (inner.shape[1], inner.shape[2])
     first = inner[kept, 0, 0]
     channels, rows, columns = np.unravel_index(first, shape)
     steps = [1, 1]
@@ -125,12 +150,11 @@ def moves(places: np.ndarray, shape: Shape) -> Moves | None:
     fits = rows.max() + down[-1] < height and columns.max() + across[-1] < width
     if not fits or not np.array_equal(inner[kept], expected):
         return None
-    whole = [np.zeros(len(places), np.int64) for _ in range(3)]
+    whole = [np.zeros(len(inner), np.int64) for _ in range(3)]
     whole[0][:] = ZERO
     for target, part in zip(whole, (channels, rows, columns), strict=True):
         target[kept] = part
-    pads = (top, left, places.shape[1] - bottom, places.shape[2] - right)
-    return Moves(whole[0], whole[1], whole[2], (steps[0], steps[1]), count, pads)
+    return Moves(whole[0], whole[1], whole[2], (steps[0], steps[1]), count)
 
 
 def _ends(real: np.ndarray) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import onnx
 from quant.bounds import Bound, conv_sums
 from quant.errors import BadInput, UnsupportedNetwork
 from quant.fixedpoint import QFormat, clip_bounds, quantize
-from quant.network import Conv, Pool, Tensor, Window
+from quant.network import Conv, Pool, Resize, Table, Tensor, Window
 from quant.onnx_import.windows import padding, reach_beyond
 from quant.qdq import form
 from quant.qdq.view import View, attributes, label
@@ -163,6 +163,42 @@ class LayerReader:
         name = node.name or node.output[0]
         layer = Pool(name, source.name, output, "average" if average else "max", window, clip, include)
         return layer, (source.shape[0], *window.output_size(*source.shape[1:]))
+
+    def table(self, node: onnx.NodeProto, source: Tensor, output: str, fmt: QFormat, clip: tuple[int, int]) -> Table:
+        """A look-up: a Gather from constants by stored integers, rounded into a format and clipped."""
+        entries = self.view.array(node.input[0], f"the entries of {label(node)}").astype(np.float64)
+        if attributes(node).get("axis", 0) != 0 or entries.shape != (1 << source.fmt.bits,):
+            raise UnsupportedNetwork(f"{label(node)} is no table with an entry for each integer of {source.name}")
+        if not np.isfinite(entries).all():
+            raise BadInput(f"the entries of {label(node)} are not all finite")
+        integers = np.clip(quantize(np.roll(entries, -source.fmt.low), fmt), *clip)
+        return Table(node.name or node.output[0], source.name, output, integers, node.doc_string or "a function")
+
+    def resize(self, node: onnx.NodeProto, source: Tensor, output: str) -> tuple[Resize, tuple[int, int, int]]:
+        """An enlargement by whole factors, in which every element is copied, and its output's shape."""
+        values, view = attributes(node), self.view
+        how = [values.get(key, b"").decode() for key in ("coordinate_transformation_mode", "nearest_mode")]
+        half_pixel = how[0] in ("", "half_pixel") and how[1] in ("", "round_prefer_floor", "round_prefer_ceil")
+        copied = half_pixel or tuple(how) == ("asymmetric", "floor")
+        if values.get("mode", b"nearest") != b"nearest" or not copied:
+            raise UnsupportedNetwork(f"{label(node)} does not just copy (mode nearest, from asymmetric floor)")
+        old = np.array((1, *source.shape), np.float64)
+        if view.has(node, 2) and view.array(node.input[2], f"the scales of {label(node)}").size:
+            factors = view.array(node.input[2], f"the scales of {label(node)}").astype(np.float64)
+        else:
+            factors = view.array(node.input[3], f"the sizes of {label(node)}") / old
+        if (
+            factors.shape != (4,)
+            or (factors[:2] != 1).any()
+            or (factors != np.rint(factors)).any()
+            or factors.min() < 1
+        ):
+            raise UnsupportedNetwork(
+                f"{label(node)} resizes by {factors.tolist()}, not rows and columns by whole factors"
+            )
+        down, across = (int(factor) for factor in factors[2:])
+        layer = Resize(node.name or node.output[0], source.name, output, (down, across))
+        return layer, (source.shape[0], source.shape[1] * down, source.shape[2] * across)
 
     def whole_map(self, node: onnx.NodeProto) -> None:
         """Checks that a ReduceMean is over rows and columns."""

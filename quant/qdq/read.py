@@ -155,6 +155,12 @@ class _Reader:
             self.view.take(real)
             tensor, _ = self.tensor(label(node), node.input[0])
             return self.read_pool(node, tensor, name, clip, fmt)
+        if node.op_type == "Resize":
+            self.view.take(real)
+            tensor, _ = self.round(node.input[0], fmt, clip, self.view.origin(node.input[0]))
+            return self.read_resize(node, tensor, name, fmt)
+        if node.op_type == "Gather":
+            return self.read_table(real, name, fmt, clip)
         if node.op_type == "Concat":
             self.view.take(real)
             found = [self.round(part, fmt, clip, self.view.origin(part)) for part in node.input]
@@ -231,6 +237,22 @@ class _Reader:
         flat = node.op_type == "ReduceMean" and not attributes(node).get("keepdims", 1)
         return name, shape[:1] if flat else shape
 
+    def read_resize(self, node: onnx.NodeProto, tensor: str, name: str, fmt: QFormat) -> tuple[str, Shape]:
+        layer, shape = self.parts.resize(node, self.tensors[tensor], name)
+        self.append(layer, shape, fmt)
+        return name, shape
+
+    def read_table(self, real: str, name: str, fmt: QFormat, clip: tuple[int, int]) -> tuple[str, Shape]:
+        """A look-up by the stored integers of a tensor."""
+        node = self.view.take(real)
+        assert node is not None
+        cast = self.view.take(node.input[1])
+        if cast is None or cast.op_type != "Cast" or cast.input[0] not in self.names:
+            raise UnsupportedNetwork(f"{label(node)} looks up by something else than a tensor's stored integers")
+        tensor, own = self.names[cast.input[0]]
+        self.append(self.parts.table(node, self.tensors[tensor], name, fmt, clip), self.tensors[tensor].shape, fmt)
+        return name, own
+
     def read_concat(
         self, node: onnx.NodeProto, found: list[tuple[str, Shape]], name: str, fmt: QFormat
     ) -> tuple[str, Shape]:
@@ -253,7 +275,7 @@ class _Reader:
         place = self.only_use(tensor)
         if place is not None and old.fmt.frac == fmt.frac:
             layer = self.layers[place]
-            assert not isinstance(layer, Concat)
+            assert isinstance(layer, Conv | Pool | Add)
             low, high = (min(max(bound, clip[0]), clip[1]) for bound in layer.clip)
             self.layers[place] = replace(layer, output=name, clip=(low, high))
             self.tensors[name] = replace(self.tensors.pop(tensor), name=name, fmt=fmt)
@@ -300,6 +322,9 @@ class _Reader:
             if self.view.tensor_format(node, f"tensor {tensor}", fmt.bits) != fmt:
                 raise BadInput(f"tensor {tensor} is dequantized with another scale than it was quantized with")
             return tensor, own
+        if node is not None and node.op_type == "Resize":
+            tensor, own = self.read_exact(label(node), self.view.origin(node.input[0]))
+            return self.read_resize(node, tensor, real, self.tensors[tensor].fmt)
         if node is not None and node.op_type in (*RESHAPING, *CLIPPING, *MAXIMA):
             tensor, own = self.read_exact(label(node), self.view.origin(node.input[0]))
             fmt = self.tensors[tensor].fmt

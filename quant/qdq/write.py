@@ -3,9 +3,10 @@
 Every tensor is a QuantizeLinear and a DequantizeLinear with a power-of-two scale and zero point 0; between
 them stand the float operators of one layer, so that there is one rounding for each layer's output:
 
-    DequantizeLinear -> Conv | Gemm | MaxPool | AveragePool | Add | Concat -> [Add residual] -> [Relu | Clip]
+    DequantizeLinear -> Conv | Gemm | MaxPool | AveragePool | Add | Concat | Resize -> [Add residual] -> [Relu | Clip]
     -> QuantizeLinear
 
+A table is a Gather from its entries by the stored integers, cast to int32, and a QuantizeLinear that rounds nothing.
 A layer's operator has the layer's name; the integers of tensor `t` are called `t_quantized`.
 """
 
@@ -23,7 +24,7 @@ from quant.errors import BadInput
 from quant.files import write_atomic
 from quant.fixedpoint import QFormat
 from quant.float_onnx import window_attributes
-from quant.network import Add, Concat, Conv, Layer, Network, Pool, Window
+from quant.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table, Window
 from quant.onnx_import import INPUT_SHAPE
 from quant.qdq import form
 
@@ -157,18 +158,39 @@ class _Writer:
             real = self.write_pool(layer, output)
         elif isinstance(layer, Add):
             real = self.node("Add", [self.read(tensor, 4) for tensor in layer.inputs], output, layer.name)
+        elif isinstance(layer, Table):
+            rank = self.rank[layer.input]
+            real = self.write_table(layer, output)
+        elif isinstance(layer, Resize):
+            self.check_one_format(layer)
+            scales = self.constant(f"{layer.name}_factors", np.array([1, 1, *layer.factors], np.float32))
+            real = self.node("Resize", [self.read(layer.input, 4), "", scales], output, layer.name, **form.COPIES)
         else:
-            self.check_concat(layer)
+            self.check_one_format(layer)
             inputs = [self.read(tensor, 4) for tensor in layer.inputs]
             real = self.node("Concat", inputs, output, layer.name, axis=1)
         fmt = self.network.tensors[layer.output].fmt
-        clip = (fmt.low, fmt.high) if isinstance(layer, Concat) else layer.clip
+        clip = layer.clip if isinstance(layer, Conv | Pool | Add) else (fmt.low, fmt.high)
         self.write_tensor(layer.output, self.write_clip(layer.name, layer.output, real, clip), rank)
 
-    def check_concat(self, layer: Concat) -> None:
+    def check_one_format(self, layer: Concat | Resize) -> None:
         formats = {self.network.tensors[tensor].fmt for tensor in (*layer.inputs, layer.output)}
         if len(formats) != 1:
-            raise ValueError(f"layer {layer.name}: a concatenation has one format, not {sorted(formats)}")
+            what = "a concatenation" if isinstance(layer, Concat) else "a copy"
+            raise ValueError(f"layer {layer.name}: {what} has one format, not {sorted(formats)}")
+
+    def write_table(self, layer: Table, output: str) -> str:
+        """The entries as real numbers, gathered by the stored integers; a negative index counts from the end."""
+        source = self.network.tensors[layer.input].fmt
+        if layer.entries.shape != (1 << source.bits,):
+            raise ValueError(f"layer {layer.name}: {layer.entries.size} entries for {source.bits} bits of input")
+        entries = np.ldexp(np.roll(layer.entries, source.low).astype(np.float64), -self.frac(layer.output))
+        table = self.constant(f"{layer.name}_table", entries.astype(np.float32))
+        stored = f"{layer.input}{form.QUANTIZED}"
+        index = self.node("Cast", [stored], f"{layer.output}_index", f"{layer.name}/index", to=TensorProto.INT32)
+        real = self.node("Gather", [table, index], output, layer.name, axis=0)
+        self.nodes[-1].doc_string = layer.function
+        return real
 
     def write_conv(self, layer: Conv, output: str, rank: int) -> str:
         weight = layer.weight

@@ -18,7 +18,7 @@ from hw.contract.program import Program, from_bytes
 from hw.gateware.tokens import TOKEN_BITS
 from quant.errors import UnsupportedNetwork
 from quant.fixedpoint import QFormat
-from quant.network import Conv, Network, Window
+from quant.network import Conv, Network, Resize, Table, Tensor, Window
 from sim.cycles import simulate
 from sim.executor import run
 from tests.host.networks import SAME, Builder, expected, image, random_network
@@ -378,6 +378,20 @@ def test_16_bit_tensors_inside() -> None:
 
 def test_dilated_pooling() -> None:
     assert refused(one_pool("max", Window((2, 2), (1, 1), (0, 0, 0, 0), (2, 2)))) == "layer layer0: dilated pooling"
+
+
+def test_tables_and_enlargements() -> None:
+    shape, fmt = (8, 12, 12), QFormat(8, 4)
+    table = Table("curve", "x", "y", np.arange(-128, 128), "Sigmoid(x)")
+    tensors = {name: Tensor(name, shape, fmt) for name in ("x", "y")}
+    assert refused(Network("net", tensors, (table,), "x", ("y",))) == (
+        "layer curve: Sigmoid(x) by a table, and the engine has none: retrain with Relu, Clip, LeakyRelu or "
+        "HardSigmoid in its place"
+    )
+    tensors["y"] = Tensor("y", (8, 24, 24), fmt)
+    assert refused(Network("net", tensors, (Resize("up", "x", "y", (2, 2)),), "x", ("y",))) == (
+        "layer up: enlarges x, and the engine cannot: end the network before it"
+    )
 
 
 def test_average_that_excludes_padding() -> None:

@@ -68,6 +68,23 @@ def test_layers_that_the_engine_refuses(
     assert [node["kind"] for node in result["nodes"]] == ["layer", "executor", "unsupported"]
 
 
+def test_tables_and_copies_run_everywhere_but_on_the_engine(tmp_path: Path) -> None:
+    net = Net(3, 8, 8)
+    y = net.conv("x", 4, 3, name="conv")
+    y = net.node("Mul", y, net.node("Sigmoid", y, name="gate"), name="swish")
+    y = net.node("Resize", y, "", net.constant([1, 1, 2, 2]), mode="nearest", name="up",
+                 coordinate_transformation_mode="asymmetric", nearest_mode="floor")  # fmt: skip
+    result = inspection(save(tmp_path / "net.onnx", net.model(y)), None)
+    nodes = {node["node"]: node for node in result["nodes"]}
+    assert [(name, node["kind"]) for name, node in nodes.items()] == [
+        ("conv", "layer"), ("gate", "folded"), ("swish", "executor"), ("up", "executor")
+    ]  # fmt: skip
+    assert nodes["swish"]["engine"].startswith("swish: x * Sigmoid(x) by a table, and the engine has none")
+    assert nodes["swish"]["edit"].startswith("retrain with Relu")
+    assert "enlarges swish, and the engine cannot" in nodes["up"]["engine"] and nodes["up"]["edit"]
+    assert not result["supported"]
+
+
 def test_networks_that_leave_their_size_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = small_cnn(tmp_path / "open.onnx", size=("H", "W"))
     assert main(["inspect", str(path)]) == 2

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quant.errors import BadInput, UnsupportedNetwork
 from quant.float_onnx import float_model
-from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatPool
+from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatPool, FloatTable
+from quant.network import Resize
 from quant.onnx_import import load, verify
 
 
@@ -88,13 +89,15 @@ def checked(model: onnx.ModelProto, **options: Any) -> FloatGraph:
 
 
 def kinds(graph: FloatGraph) -> str:
-    """The layers in order: c(onvolution), g(emm), m(ax), a(verage), + and | (concatenation)."""
+    """The layers in order: c(onvolution), g(emm), m(ax), a(verage), t(able), r(esize), + and | (concatenation)."""
     letters = []
     for layer in graph.layers:
         if isinstance(layer, FloatConv):
             letters.append("g" if layer.op == "Gemm" else "c")
         elif isinstance(layer, FloatPool):
             letters.append(layer.kind[0])
+        elif isinstance(layer, FloatTable | Resize):
+            letters.append("r" if isinstance(layer, Resize) else "t")
         else:
             letters.append("+" if isinstance(layer, FloatAdd) else "|")
     return "".join(letters)

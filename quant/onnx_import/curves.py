@@ -1,0 +1,98 @@
+"""Functions of single elements that are no clips, and products of such: tables, as in `quant.onnx_import.operators`.
+
+What is made of one tensor element by element, x * Sigmoid(x) for instance, is one function of it and one table:
+`Lowering.functions` knows of every tensor from which one it was made so, and how.
+"""
+
+from __future__ import annotations
+
+from quant.functions import MISH, SILU, Function, X, apply, constant, gelu
+from quant.graph import FloatTable
+from quant.onnx_import.elementwise import operands, with_constant
+from quant.onnx_import.node import Node, NotSupportedError
+from quant.onnx_import.views import Value
+
+DEFAULTS: dict[str, dict[str, float]] = {
+    "Atan": {},
+    "Celu": {"alpha": 1.0},
+    "Cos": {},
+    "Elu": {"alpha": 1.0},
+    "Erf": {},
+    "Exp": {},
+    "HardSwish": {},
+    "Selu": {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805},
+    "Sigmoid": {},
+    "Sin": {},
+    "Softplus": {},
+    "Softsign": {},
+    "Tanh": {},
+    "ThresholdedRelu": {"alpha": 1.0},
+}
+"""Operators that become tables as they are, with their attributes and what these are where they are not given."""
+
+
+def curve(node: Node) -> None:
+    """One of DEFAULTS."""
+    given = {key: float(node.attributes.get(key, value)) for key, value in DEFAULTS[node.op].items()}
+    emit_table(node, node.elements(), apply(node.op, X, **given))
+
+
+def composed(node: Node) -> None:
+    """Operators that are written with others: Gelu, Mish, Swish."""
+    function = MISH
+    if node.op == "Gelu":
+        function = gelu(node.attributes.get("approximate", b"none") == b"tanh")
+    elif node.op == "Swish":
+        alpha = float(node.attributes.get("alpha", 1.0))
+        function = SILU if alpha == 1 else apply("Mul", X, apply("Sigmoid", apply("Mul", X, constant(alpha))))
+    emit_table(node, node.elements(), function)
+
+
+def power(node: Node) -> None:
+    """x to the power of a whole number from 1 on."""
+    if not node.is_constant(1) or node.array(1).size != 1:
+        raise NotSupportedError("its exponent is not one constant")
+    exponent = float(node.array(1).item())
+    if exponent < 1 or exponent != int(exponent):
+        raise NotSupportedError(f"its exponent is {exponent:g}; whole numbers from 1 on are supported")
+    value = node.elements()
+    if exponent == 1:
+        return node.rebind(value)
+    emit_table(node, value, apply("Pow", X, constant(exponent)))
+
+
+def emit_table(node: Node, value: Value, function: Function) -> None:
+    """Append a table of a function of the value."""
+    node.emit_like(FloatTable(node.name, value.tensor, node.result(value), function), value)
+
+
+def multiply(node: Node) -> None:
+    """Mul and Div: by a constant a scaling; of two functions of one tensor, a table."""
+    if node.is_constant(0) or node.is_constant(1) or len(node.inputs) != 2:
+        return with_constant(node)
+    left, right = node.data(0), node.data(1)
+    if left.own == right.own:
+        left, right = operands(node, left, right)
+        found = common(node.lowering.functions, left.tensor, right.tensor)
+        if found is not None:
+            source, one, other = found
+            root = Value(source, left.own, source, left.places)
+            return emit_table(node, root, apply(node.op, one, other))
+    raise NotSupportedError("of two data tensors")
+
+
+def common(functions: dict[str, tuple[str, Function]], left: str, right: str) -> tuple[str, Function, Function] | None:
+    """The nearest tensor of which both are functions, and these functions; None where there is none."""
+    first, second = ancestors(functions, left), ancestors(functions, right)
+    source = next((tensor for tensor in first if tensor in second), None)
+    return None if source is None else (source, first[source], second[source])
+
+
+def ancestors(functions: dict[str, tuple[str, Function]], tensor: str) -> dict[str, Function]:
+    """The tensors of which one is a function, the tensor itself first, and these functions."""
+    found = {tensor: X}
+    while tensor in functions:
+        function = found[tensor]
+        tensor, step = functions[tensor]
+        found[tensor] = function.of(step)
+    return found
