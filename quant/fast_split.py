@@ -49,6 +49,8 @@ def find_split(layer: Conv, data: Bound) -> Split | None:
 
     data: the integers that the layer's input can hold.
     """
+    if data.magnitude > FLOAT32_EXACT:
+        return None
     width = max(data.bits, 2)
     weight_width = max(int(np.abs(layer.weight).max(initial=1)).bit_length() + 1, 2)
     for parts, weight_parts in LARGEST:

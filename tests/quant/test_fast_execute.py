@@ -131,10 +131,13 @@ def test_digits_add_up(seed: int) -> None:
 
 
 def test_what_no_digits_hold_is_left_to_the_reference() -> None:
-    weight = np.full((1, 300, 1, 1), 1 << 15)
-    layer = Conv("conv", "x", "y", weight, np.zeros(1, np.int64), 16, np.zeros(1, np.int64), Window(), 1, (0, 1))
-    assert find_split(layer, Bound(0, (1 << 60) - 1)) is None
-    assert find_split(layer, Bound(0, (1 << 16) - 1)) is not None
+    weight = np.full((1, 300_000, 1, 1), (1 << 15) - 1)
+    zeros = np.zeros(1, np.int64)
+    long = Conv("conv", "x", "y", weight, zeros, 16, zeros, Window(), 1, (0, 1))
+    short = dataclasses.replace(long, weight=weight[:, :300])
+    assert find_split(long, Bound(0, (1 << 16) - 1)) is None
+    assert find_split(short, Bound(0, (1 << 16) - 1)) is not None
+    assert find_split(short, Bound(0, (1 << 30) - 1)) is None
 
 
 @pytest.mark.parametrize("data_bits", (8, 16))
