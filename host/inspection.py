@@ -66,7 +66,8 @@ def inspection(network: Path, input_shape: tuple[int, ...] | None) -> dict[str, 
 
 def judged(verdict: Verdict, refused: dict[str, str]) -> dict[str, Any]:
     """A verdict as a row; a layer that the engine refuses counts for the node that it comes from."""
-    reasons = [f"{name}: {refused[name]}" for name in verdict.layers if name in refused]
+    found = [(name, refused[name]) for name in verdict.layers if name in refused]
+    reasons = [reason if name == verdict.node else f"{name}: {reason}" for name, reason in found]
     row = asdict(verdict) | {"layers": list(verdict.layers), "engine": "; ".join(reasons)}
     if not reasons or verdict.kind != "layer":
         return row
@@ -84,7 +85,10 @@ def refusals(graph: FloatGraph) -> dict[str, str]:
         try:
             check_layer(network, layer)
         except CannotCompile as error:
-            found[layer.name] = str(error).removeprefix(f"layer {layer.name}: ")
+            reason = str(error).removeprefix(f"layer {layer.name}: ")
+            for edit in (TABLE_EDIT, RESIZE_EDIT):
+                reason = reason.removesuffix(f": {edit}")
+            found[layer.name] = reason
     return found
 
 
@@ -124,13 +128,15 @@ def show(console: Console, result: dict[str, Any]) -> None:
             color, name = COLORS.get(node["kind"]), NAMES[node["kind"]]
             table.add_row(node["node"], node["op"], f"[{color}]{name}[/]" if color else name, escape(node["text"]))
     console.print(table)
+    groups: dict[tuple[str, str, str, str], list[str]] = {}
     for node in result["nodes"]:
         if node["kind"] in ("unsupported", "executor"):
-            reason = f"not by the engine: {node['engine']}" if node["engine"] else node["text"]
-            line = f"{node['node']} ({node['op']}): {NAMES[node['kind']]}: {reason}"
-            console.print(line, highlight=False, markup=False, soft_wrap=True)
-            if node["edit"]:
-                console.print(f"    cheapest change: {node['edit']}", highlight=False, markup=False, soft_wrap=True)
+            reason = f"only quantizer and executor run it: {node['engine']}" if node["engine"] else node["text"]
+            groups.setdefault((node["op"], node["kind"], reason, node["edit"]), []).append(node["node"])
+    for (op, kind, reason, edit), names in groups.items():
+        name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        console.print(f"{name} ({op}): {NAMES[kind]}: {reason}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"    cheapest change: {edit}", highlight=False, markup=False, soft_wrap=True)
     for problem in result["problems"]:
         console.print(f"network: {problem}", highlight=False, markup=False)
     console.print(total(result), highlight=False, markup=False)

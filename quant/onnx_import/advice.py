@@ -6,14 +6,11 @@ UNKNOWN = "operator not supported"
 DEFAULT = "replace it by operators of docs/operators.md, or end the network before it and do the rest on the host"
 CUT = "end the network before it: let the network return what it reads, and do the rest on the host"
 NORM = "retrain with BatchNormalization in its place, which is constant at inference"
-QUANTIZED = (
-    "the file is quantized already",
-    "give the float network here; a quantized file whose scales are powers of two goes to `compare` and `compile`",
-)
 STATISTICS = "its mean and variance are taken of every image, and nothing here divides by data"
 LOOP = ("a loop over time", "run it on the host, or retrain with Conv in one dimension over time (a TCN)")
 CHOICE = ("depends on data in a way that no layer does", CUT)
 FLOW = ("control flow", "export with fixed shapes, for inference, so that it folds away")
+UPSAMPLE = "retrain with Resize (nearest) and Conv in its place, which the quantizer runs, though not the engine yet"
 INTERLEAVE = "needs pixels put between pixels, which no layer does"
 
 ADVICE: dict[str, tuple[str, str]] = {
@@ -34,8 +31,8 @@ ADVICE: dict[str, tuple[str, str]] = {
     "Div": ("divides by data", CUT),
     "MatMul": ("multiplies data by data", "attention does not run here: a network of convolutions does"),
     "Einsum": ("multiplies data by data", "write it as MatMul with a constant, or as a 1x1 Conv"),
-    "ConvTranspose": (INTERLEAVE, "retrain with Resize (nearest) and Conv in its place"),
-    "DepthToSpace": (INTERLEAVE, "retrain with Resize (nearest) and Conv in its place"),
+    "ConvTranspose": (INTERLEAVE, UPSAMPLE),
+    "DepthToSpace": (INTERLEAVE, UPSAMPLE),
     "LSTM": LOOP,
     "GRU": LOOP,
     "RNN": LOOP,
@@ -58,15 +55,8 @@ ADVICE: dict[str, tuple[str, str]] = {
     "If": FLOW,
     "Loop": FLOW,
     "Scan": FLOW,
-    "QuantizeLinear": QUANTIZED,
-    "DequantizeLinear": QUANTIZED,
-    "DynamicQuantizeLinear": QUANTIZED,
-    "QLinearConv": QUANTIZED,
-    "QLinearMatMul": QUANTIZED,
-    "ConvInteger": QUANTIZED,
-    "MatMulInteger": QUANTIZED,
     "LpPool": ("a pooling by norms", "retrain with AveragePool or MaxPool"),
-    "MaxUnpool": (INTERLEAVE, "retrain with Resize (nearest) in its place"),
+    "MaxUnpool": (INTERLEAVE, UPSAMPLE),
     "RandomNormalLike": ("random numbers", "export the network for inference"),
     "RandomUniformLike": ("random numbers", "export the network for inference"),
     "Bernoulli": ("random numbers", "export the network for inference"),

@@ -67,12 +67,13 @@ def inspect(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple
     """Judge every node of a file; arguments as of `quant.onnx_import.load`.
 
     Raises BadInput for a file that is missing, damaged or contradicts itself or `input_shape`;
-    UnsupportedNetwork where the network has no one input of floats.
+    UnsupportedNetwork where the network has no one input of floats, or is quantized already.
     """
     model, label = read_model(source)
     model, shape = fix_shapes(model, label, input_shape)
     lowering = Lowering(model, shape, the_input(model, label).name)
     lowering.run(HANDLERS, tolerant=True)
+    lowering.refuse_quantized(label)
     problems = []
     try:
         values = output_values(lowering, label)

@@ -20,6 +20,7 @@ from quant.onnx_import.steps import Select, Step, ZeroPad
 from quant.onnx_import.views import Moves, Shape, Value, in_order, map_shape, moves
 
 RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+QUANTIZED = {"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
 OUT_OF_ORDER = "moves data in a way that no layer can: channels, rows or columns change places with one another"
 
 MOST_WEIGHTS = 1 << 24
@@ -140,11 +141,19 @@ class Lowering:
 
     def refuse(self, label: str) -> None:
         """Raise UnsupportedNetwork naming all nodes that cannot be lowered, each with its reason."""
+        self.refuse_quantized(label)
         refused = [record for record in self.records if record.fate == "refused"]
         if refused:
             what = "1 node is" if len(refused) == 1 else f"{len(refused)} nodes are"
             reasons = "; ".join(f"{record.name} ({record.op}: {record.reason})" for record in refused)
             raise UnsupportedNetwork(f"{label}: {what} not supported: {reasons}")
+
+    def refuse_quantized(self, label: str) -> None:
+        """Raise UnsupportedNetwork for a network that is quantized already."""
+        found = [record for record in self.records if record.fate == "refused" and record.op in QUANTIZED]
+        if found:
+            text = "give the float network it was made of; what reads quantized files is `compare` and `compile`"
+            raise UnsupportedNetwork(f"{label}: quantized already ({found[0].op} {found[0].name}): {text}")
 
     def lower(self, node: onnx.NodeProto, handlers: dict[str, Callable[[Node], None]]) -> None:
         """Lower one node; an unsupported one is noted in its record."""

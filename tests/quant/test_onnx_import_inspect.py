@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from quant.errors import BadInput
+from quant.errors import BadInput, UnsupportedNetwork
 from quant.onnx_import import load
 from quant.onnx_import.advice import ADVICE
 from quant.onnx_import.inspect import Inspection, inspect
@@ -123,6 +123,16 @@ def test_weights_that_are_not_finite_are_one_verdict_of_many() -> None:
     found = inspect(net.model(net.node("LRN", y, size=3, name="norm")))
     assert kinds(found) == {"bad": "unsupported", "norm": "unsupported"}
     assert "NaN or infinite" in found.verdicts[0].text
+
+
+def test_a_quantized_file_is_one_line() -> None:
+    net = Net(1, 4, 4)
+    y = net.node("QuantizeLinear", "x", net.constant(0.5), net.constant(0, np.uint8), name="q")
+    y = net.node("QuantizeLinear", net.node("DequantizeLinear", y, net.constant(0.5)), net.constant(0.5), name="again")
+    model = net.model(net.node("DequantizeLinear", y, net.constant(0.5)))
+    for judge in (inspect, load):
+        with pytest.raises(UnsupportedNetwork, match=r"^net: quantized already \(QuantizeLinear q\): give the float"):
+            judge(model)
 
 
 def test_files_that_are_no_network_are_refused(tmp_path: Path) -> None:
