@@ -270,7 +270,7 @@ class _Reader:
     def converted(self, tensor: str, fmt: QFormat, clip: tuple[int, int], name: str) -> str:
         """A tensor rounded again into a format, and clipped: itself, its layer with another end, or a layer more."""
         old = self.tensors[tensor]
-        if old.fmt == fmt and clip == (fmt.low, fmt.high):
+        if old.fmt.frac == fmt.frac and clip[0] <= old.fmt.low and old.fmt.high <= clip[1]:
             return tensor
         place = self.only_use(tensor)
         if place is not None and old.fmt.frac == fmt.frac:

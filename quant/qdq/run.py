@@ -66,8 +66,11 @@ def open_session(
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     clipped = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Clip"}
+    reshaped = {node.output[0] for node in model.graph.node if node.op_type in ("Flatten", "Reshape")}
     tensors: dict[str, str] = {}
     for node in [node for node in model.graph.node if node.op_type == "QuantizeLinear"]:
+        if node.input[0] in reshaped:  # rounds nothing
+            continue
         kind, output = form.integer_type(node, constants), node.output[0]
         real = clipped.get(node.input[0], node.input[0])
         tensor = source if real == source else output.removesuffix(form.QUANTIZED)

@@ -127,11 +127,8 @@ class _Writer:
         softmax = tensor in self.network.softmax
         if own is not None:
             name = f"{tensor}_reshaped" if softmax else tensor
-            if len(own) == 1:
-                real = self.node("Flatten", [real], name, f"{tensor}/output", axis=1)
-            else:
-                target = self.constant(f"{tensor}_shape", np.array([0, *own], np.int64))
-                real = self.node("Reshape", [real, target], name, f"{tensor}/output")
+            target = None if len(own) == 1 else self.constant(f"{tensor}_shape", np.array([0, *own], np.int64))
+            real = self.reshape(tensor, real, target, name, "output")
         if softmax:
             real = self.node("Softmax", [real], f"{tensor}_softmax", f"{tensor}/softmax", axis=1)
         own = self.network.output_shapes.get(tensor, self.shape(tensor))
@@ -142,11 +139,32 @@ class _Writer:
         if (tensor, rank) not in self.real:
             real = self.real[tensor, self.rank[tensor]]
             if rank == 2:
-                self.real[tensor, 2] = self.node("Flatten", [real], f"{tensor}_flat", f"{tensor}/flatten", axis=1)
+                self.real[tensor, 2] = self.reshape(tensor, real, None, f"{tensor}_flat", "flatten")
             else:
                 target = self.constant(f"{tensor}_map_shape", np.array([0, *self.shape(tensor)], np.int64))
-                self.real[tensor, 4] = self.node("Reshape", [real, target], f"{tensor}_map", f"{tensor}/map")
+                self.real[tensor, 4] = self.reshape(tensor, real, target, f"{tensor}_map", "map")
         return self.real[tensor, rank]
+
+    def reshape(self, tensor: str, real: str, target: str | None, output: str, role: str) -> str:
+        """A dequantized tensor in the shape `target`, flattened where that is None.
+
+        ONNX Runtime (1.32) puts a QuantizeLinear with the attribute output_dtype after what reshapes a tensor, then
+        makes uint8 of int8 without changing that attribute, and refuses its own graph; none is put where there is one.
+        """
+        fmt = self.network.tensors[tensor].fmt
+        kind = form.stored_type(fmt.bits, fmt.signed, f"tensor {tensor}")
+        before = f"{output}_real" if kind == TensorProto.INT8 else output
+        if target is None:
+            self.node("Flatten", [real], before, f"{tensor}/{role}", axis=1)
+        else:
+            self.node("Reshape", [real, target], before, f"{tensor}/{role}")
+        if kind != TensorProto.INT8:
+            return output
+        scheme = [f"{tensor}_scale", "zero_int8"]
+        integers = self.node(
+            "QuantizeLinear", [before, *scheme], f"{tensor}_{role}{form.QUANTIZED}", f"{tensor}/{role}/quantize"
+        )
+        return self.node("DequantizeLinear", [integers, *scheme], output, f"{tensor}/{role}/dequantize")
 
     def write_layer(self, layer: Layer) -> None:
         output = f"{layer.output}_exact"  # before the rounding
