@@ -13,7 +13,7 @@ from quant.network import Window
 from quant.onnx_import.node import Node, NotSupportedError
 from quant.onnx_import.shaping import NO_BOUND
 from quant.onnx_import.steps import Activation, Affine, depthwise
-from quant.onnx_import.views import Value
+from quant.onnx_import.views import Value, every_element
 
 
 def batch_normalization(node: Node) -> None:
@@ -90,8 +90,11 @@ def operands(node: Node, one: Value, other: Value) -> tuple[Value, Value]:
     """Two values that lie in the same order in tensors of one shape."""
     if one.own != other.own:
         raise NotSupportedError(f"its inputs differ in shape: {one.own} and {other.own}")
-    alike = np.array_equal(one.where(), other.where()) and node.shape(one) == node.shape(other)
-    if not alike or len(np.unique(one.where())) != int(np.prod(node.shape(one))):
+    alike = node.shape(one) == node.shape(other)
+    if alike and one.places is None and other.places is None:
+        return one, other
+    alike = alike and np.array_equal(one.where(), other.where()) and every_element(one.places, node.shape(one))
+    if not alike:
         one, other = node.lowering.arrange(one), node.lowering.arrange(other)
     return one, other
 

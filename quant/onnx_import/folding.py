@@ -65,8 +65,10 @@ def picked_chain(
 ) -> list[Step]:
     """The convolution and what follows it for some of its output channels; the last writes the Select's tensor."""
     suffix = f".{number + 1}" if number else ""
+    while any(step.name == conv.name + suffix for step in program.steps) and number:
+        suffix += "_"
     program.merged[select.name] = conv.name + suffix
-    outputs = [f"{step.output}.{number + 1}" for step in (conv, *between)]
+    outputs = [program.fresh(f"{step.output}.{number + 1}") for step in (conv, *between)]
     outputs[-1] = select.output
     for step, output in zip((conv, *between), outputs[:-1], strict=False):
         program.shapes[output] = (len(picked), *program.shapes[step.output][1:])

@@ -136,15 +136,16 @@ def apply_clip(program: Program, tensor: str, name: str, bounds: Clip, producers
     step = producers[tensor]
     place = program.steps.index(step)
     if isinstance(step, Concat):
-        inner = [f"{source}.clipped" for source in step.inputs]
+        inner = [program.fresh(f"{source}.clipped") for source in step.inputs]
         for source, made in zip(step.inputs, inner, strict=True):
             apply_clip(program, source, made, bounds, producers)
             program.made_up.add(made)
         program.steps[place] = replace(step, inputs=tuple(inner), output=name)
     elif isinstance(step, Resize):
-        apply_clip(program, step.input, f"{step.input}.clipped", bounds, producers)
-        program.made_up.add(f"{step.input}.clipped")
-        program.steps[place] = replace(step, input=f"{step.input}.clipped", output=name)
+        made = program.fresh(f"{step.input}.clipped")
+        apply_clip(program, step.input, made, bounds, producers)
+        program.made_up.add(made)
+        program.steps[place] = replace(step, input=made, output=name)
     elif isinstance(step, FloatTable):
         program.steps[place] = replace(step, output=name, function=clipped(*bounds).of(step.function))
     elif isinstance(step, FloatConv | FloatPool | FloatAdd):

@@ -72,7 +72,7 @@ def matmul(node: Node) -> None:
     whole = (outputs, *shape[1:])
     results = np.moveaxis(np.arange(int(np.prod(whole))).reshape(outputs, *value.own[:-1]), 0, -1)
     weight = np.ascontiguousarray(matrix.T, np.float32)[:, :, None, None]
-    layer = FloatConv(node.name, value.tensor, f"{node.output}.map", weight, np.zeros(outputs, np.float32), Window(), 1)
+    layer = FloatConv(node.name, value.tensor, node.mapped, weight, np.zeros(outputs, np.float32), Window(), 1)
     node.emit(layer, results.shape, whole, results)
 
 

@@ -80,6 +80,7 @@ class Lowering:
         self.computed: dict[str, np.ndarray] = {}
         self.steps: list[Step] = []
         self.names: set[str] = set()
+        self.in_file = {name for node in model.graph.node for name in node.output} | set(self.initializers)
         self.made_up: set[str] = set()
         self.source: dict[str, tuple[str, np.ndarray]] = {}
         self.records: list[Record] = []
@@ -276,9 +277,7 @@ class Lowering:
     def mover(self, value: Value, suffix: str) -> tuple[str, str]:
         """Names of a step that moves the data of a value, and of its result."""
         name = (self.records[value.maker].layer if value.maker >= 0 else value.alias) + suffix
-        output = f"{value.alias}{suffix}"
-        while output in self.shapes:
-            output += ".moved"
+        output = value.alias if not suffix and value.alias not in self.shapes else self.fresh(f"{value.alias}{suffix}")
         if suffix or any(step.name == name for step in self.steps):
             name = self.unique(name)
         return name, output
@@ -293,6 +292,12 @@ class Lowering:
             self.made_up.add(step.output)
         elif step.output != value.alias:
             self.source[step.output] = (value.alias, np.arange(int(np.prod(shape))))
+
+    def fresh(self, tensor: str) -> str:
+        """`tensor`, with dashes behind it as long as the file or this program has a tensor of that name."""
+        while tensor in self.shapes or tensor in self.in_file:
+            tensor += "_"
+        return tensor
 
     def unique(self, name: str) -> str:
         """`name`, or with a number behind it where a layer has that name already."""

@@ -134,7 +134,12 @@ class Node:
 
     def result(self, value: Value) -> str:
         """Name for the tensor of a result that lies as `value` does."""
-        return self.output if value.places is None else f"{self.output}.map"
+        return self.output if value.places is None else self.mapped
+
+    @property
+    def mapped(self) -> str:
+        """Name for a tensor that holds the node's output in another order."""
+        return self.lowering.fresh(f"{self.output}.map")
 
     def emit(
         self, step: Step, own: tuple[int, ...], shape: Shape | None = None, places: np.ndarray | None = None
@@ -177,10 +182,7 @@ class Node:
 
     def names(self, suffix: str, value: Value) -> tuple[str, str]:
         """Names of an inner step and of its result."""
-        output = f"{self.result(value)}.{suffix}"
-        while output in self.lowering.shapes:
-            output += ".next"
-        return self.lowering.unique(f"{self.name}.{suffix}"), output
+        return self.lowering.unique(f"{self.name}.{suffix}"), self.lowering.fresh(f"{self.result(value)}.{suffix}")
 
     def move(self, value: Value, places: np.ndarray, index: int = 0) -> None:
         """The node's output of this index is data of `value`'s tensor at these places."""

@@ -40,7 +40,7 @@ def concat(node: Node) -> None:
     places = None
     if axis != 1:
         places = np.moveaxis(np.arange(int(np.prod(whole))).reshape(whole), 0, axis - 1)
-    name = node.output if places is None else f"{node.output}.map"
+    name = node.output if places is None else node.mapped
     step = Concat(node.name, tuple(part.tensor for part in parts), name)
     node.emit(step, tuple(own), map_shape(whole), places)
 

@@ -107,6 +107,12 @@ class Program:
         """The step that writes each tensor; the network's input has none."""
         return {step.output: step for step in self.steps}
 
+    def fresh(self, tensor: str) -> str:
+        """`tensor`, with dashes behind it as long as there is a tensor of that name."""
+        while tensor in self.shapes:
+            tensor += "_"
+        return tensor
+
     def readers(self, tensor: str) -> list[Step]:
         """The steps that read a tensor, in order."""
         return [step for step in self.steps if tensor in step.inputs]

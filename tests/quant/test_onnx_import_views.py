@@ -88,6 +88,22 @@ def test_a_split_of_what_something_else_reads_picks() -> None:
     assert kinds(graph) == "ccc"
 
 
+def test_names_that_the_file_has_already() -> None:
+    net = Net(3, 4, 4)
+    y = net.node("LeakyRelu", net.conv("x", 4, 3, name="y"), name="leaky")
+    net.conv("x", 2, 3, name="leaky.negative")
+    parts = net.node("Split", net.node("Relu", net.conv(y, 4, 4, name="conv"), name="r"), axis=1, outputs=2)
+    one, other = net.conv(parts, 2, 2, name="conv.1"), net.conv(f"{parts}_1", 2, 2, name="conv.2")
+    y = net.node("Transpose", y, perm=[0, 2, 3, 1])
+    y = net.node("Flatten", net.node("Relu", net.node("Relu", y, name="relu"), name="relu.map"))
+    graph = checked(net.model(one, other, "leaky.negative", net.node("Gemm", y, net.constant(np.ones((64, 2))))))
+    assert (
+        len({layer.name for layer in graph.layers})
+        == len({layer.output for layer in graph.layers})
+        == len(graph.layers)
+    )
+
+
 def test_splits_by_attribute_and_by_number() -> None:
     net = Net(5, 4, 4, opset=11)
     parts = net.node("Split", "x", axis=-3, split=[2, 3], outputs=2)
