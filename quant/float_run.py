@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from quant.float_onnx import float_model
-from quant.graph import FloatGraph
+from quant.float_onnx import float_model, layers_model
+from quant.graph import FloatGraph, FloatLayer
 from quant.onnx_import.verify import session
 
 BATCH_BYTES = 128 << 20
 """Images are taken in batches whose tensors together need about this much memory."""
+
+LAYER_BYTES = 32 << 20
+"""The same where one layer runs alone."""
 
 
 class FloatRunner:
@@ -39,3 +42,24 @@ class FloatRunner:
             if keep is None or self.graph.input in keep:
                 tensors[self.graph.input] = feed
             yield part, tensors
+
+
+class LayerRunner:
+    """One float layer in ONNX Runtime.  layer: of the graph, or another with the same tensors."""
+
+    def __init__(self, graph: FloatGraph, layer: FloatLayer) -> None:
+        self.inputs = tuple(dict.fromkeys(layer.inputs))
+        self._given = layer.inputs
+        self._shape = graph.shapes[layer.output]
+        self._session = session(layers_model(graph, [layer], self.inputs, [layer.output]), layer.name)
+        sizes = [int(np.prod(graph.shapes[name])) for name in (*self.inputs, layer.output)]
+        self.batch = max(1, LAYER_BYTES // (4 * sum(sizes)))
+
+    def run(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """The layer's result, float32 (N, C, H, W).  inputs: float32 (N, C, H, W) for each of the layer's inputs."""
+        given = dict(zip(self._given, inputs, strict=True))
+        out = np.empty((len(inputs[0]), *self._shape), np.float32)
+        for start in range(0, len(out), self.batch):
+            part = slice(start, start + self.batch)
+            out[part] = self._session.run(None, {name: array[part] for name, array in given.items()})[0]
+        return out

@@ -8,7 +8,7 @@ import numpy as np
 
 from quant.bounds import Bound, conv_sums
 from quant.fixedpoint import QFormat, clip_bounds, dequantize, quantize
-from quant.graph import FloatAdd, FloatConv, FloatPool
+from quant.graph import Clip, FloatAdd, FloatConv, FloatPool
 from quant.network import Add, Conv, Pool
 from quant.search.limits import Limits
 from quant.search.weights import Objective, best_common_frac
@@ -76,48 +76,66 @@ def fit_weight_frac(
         acc_frac = data.fmt.frac + frac[check]
         weight = quantize_weights(layer.weight[check], bits, frac[check])
         bias = quantize_bias(layer.bias[check], acc_frac)
-        left = bound = None
-        extra = np.abs(bias)
-        if residual is not None:
-            left, bound = np.maximum(acc_frac - residual.fmt.frac, 0), residual.bound
-            extra = extra + (bound.magnitude << left)
-        low, high = conv_sums(weight, bias, data.bound, bound, left)
-        reach = np.maximum(-1 - low, high)
-        over = (reach >> (limits.acc_bits - 1) > 0) | (np.maximum(~bias, bias) >> 31 > 0) | (extra > limits.bias_reach)
-        check = check[over]
+        check = check[over_limits(weight, bias, acc_frac, data.bound, residual, limits)]
         frac[check] -= 1
     return frac
 
 
-def integer_conv(
-    layer: FloatConv, bits: int, frac: np.ndarray, in_frac: int, out: QFormat, output: str, residual: bool
-) -> Conv:
-    """A convolution with weights of these fractional lengths.
+def over_limits(
+    weight: np.ndarray, bias: np.ndarray, acc_frac: np.ndarray, data: Bound, residual: Source | None, limits: Limits
+) -> np.ndarray:
+    """Which channels the accumulator would not hold: bool (O,).
 
-    output: the tensor it writes; residual: whether it keeps its residual, and the clip after it.
+    weight: integers (O, ...); bias: integers (O,); acc_frac: int64 (O,), fractional lengths of the accumulators.
+    """
+    left = bound = None
+    extra = np.abs(bias)
+    if residual is not None:
+        left, bound = np.maximum(acc_frac - residual.fmt.frac, 0), residual.bound
+        extra = extra + (bound.magnitude << left)
+    low, high = conv_sums(weight, bias, data, bound, left)
+    reach = np.maximum(-1 - low, high)
+    over: np.ndarray = reach >> (limits.acc_bits - 1) > 0
+    return over | (np.maximum(~bias, bias) >> 31 > 0) | (extra > limits.bias_reach)
+
+
+def integer_conv(
+    layer: FloatConv,
+    bits: int,
+    frac: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    out: QFormat,
+    output: str,
+    clip: Clip,
+) -> Conv:
+    """A convolution with these integers.
+
+    frac: int64 (O,), of the weights.  output: the tensor it writes; it keeps its residual where that is the float
+    layer's own.  clip: in the units of the output's integers times 2**-frac.
     """
     return Conv(
         name=layer.name,
         input=layer.input,
         output=output,
-        weight=quantize_weights(layer.weight, bits, frac),
+        weight=weight,
         weight_frac=frac,
         weight_bits=bits,
-        bias=quantize_bias(layer.bias, in_frac + frac),
+        bias=bias,
         window=layer.window,
         groups=layer.groups,
-        clip=clip_bounds(out, *layer.clip) if residual or layer.residual is None else (out.low, out.high),
-        residual=layer.residual if residual else None,
+        clip=clip_bounds(out, *clip),
+        residual=layer.residual if output == layer.output else None,
         op=layer.op,
     )
 
 
-def integer_pool(layer: FloatPool, out: QFormat) -> Pool:
-    """A pooling layer that writes this format."""
-    clip = clip_bounds(out, *layer.clip)
-    return Pool(layer.name, layer.input, layer.output, layer.kind, layer.window, clip, layer.count_include_pad)
+def integer_pool(layer: FloatPool, out: QFormat, clip: Clip) -> Pool:
+    """A pooling layer that writes this format.  clip: the layer's, scaled."""
+    bounds = clip_bounds(out, *clip)
+    return Pool(layer.name, layer.input, layer.output, layer.kind, layer.window, bounds, layer.count_include_pad)
 
 
-def integer_add(layer: FloatAdd, out: QFormat) -> Add:
-    """An addition that writes this format."""
-    return Add(layer.name, layer.inputs, layer.output, clip_bounds(out, *layer.clip))
+def integer_add(layer: FloatAdd, out: QFormat, clip: Clip) -> Add:
+    """An addition that writes this format.  clip: the layer's, scaled."""
+    return Add(layer.name, layer.inputs, layer.output, clip_bounds(out, *clip))

@@ -1,39 +1,46 @@
 """Sequential bias correction (Nagel et al. 2019): each channel's mean error, taken out of its bias.
 
 Rounded weights shift the mean of a channel, most where few weights make it up, as in depthwise layers; all
-layers after it see that shift.  The mean of a convolution over images and positions is linear in its input, so
-the mean image of each tensor is all that is needed.
+layers after it see that shift.  Both means are taken where the network stands: the layer's input comes from the
+layers already quantized.
+
+The values that an activation cuts off carry no error on.  So after the mean, the bias moves by the mean error
+of those that pass, as often as that changes what passes (bias tuning against the layer's output).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from quant.graph import FloatConv
-from quant.kernels import convolve
+ROUNDS = 3
+"""Steps of the correction behind the activation."""
+
+FEWEST = 30
+"""Values that must pass the activation for their mean error to count."""
 
 
-def mean_output(layer: FloatConv, weight: np.ndarray, image: np.ndarray, residual: np.ndarray | None) -> np.ndarray:
-    """The mean of each output channel before bias and clip, from the mean images of input and residual.
+def mean_correction(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """What each channel's bias lacks.  wanted, found: float (R, O), before the clip.  Returns float64 (O,)."""
+    difference: np.ndarray = wanted.mean(0, dtype=np.float64) - found.mean(0, dtype=np.float64)
+    return difference
 
-    weight: float, the shape of the layer's; image: float (I, H, W); residual: float (O, OH, OW).
+
+def active_correction(wanted: np.ndarray, found: np.ndarray, low: float | None, high: np.ndarray | None) -> np.ndarray:
+    """What each channel's bias lacks besides, for the values that pass the clip.
+
+    wanted, found: float (R, O), before the clip, of equal means.  low: bound of all channels; high: (O,).
     Returns float64 (O,).
     """
-    out = convolve(image[:, None], weight, layer.window, layer.groups, np.dtype(np.float64))
-    means: np.ndarray = out.mean((1, 2, 3))
-    return means if residual is None else means + residual.mean((1, 2))
-
-
-def corrected(
-    layer: FloatConv,
-    weight: np.ndarray,
-    float_means: tuple[np.ndarray, np.ndarray | None],
-    fixed_means: tuple[np.ndarray, np.ndarray | None],
-) -> np.ndarray:
-    """The bias that gives the fixed-point layer the float layer's mean in each channel.  Returns float64 (O,).
-
-    weight: the values that the quantized weights stand for.  float_means, fixed_means: the mean images of
-    the input and of the residual in either network, real values.
-    """
-    wanted = mean_output(layer, layer.weight, *float_means)
-    return layer.bias + (wanted - mean_output(layer, weight, *fixed_means))
+    total = np.zeros(found.shape[1])
+    if low is None and high is None:
+        return total
+    bottom = -np.inf if low is None else low
+    top = np.full(found.shape[1], np.inf) if high is None else high
+    wanted = np.clip(wanted, bottom, top)
+    for _ in range(ROUNDS):
+        moved = found + total
+        passed = (moved > bottom) & (moved < top)
+        count = passed.sum(0)
+        error = np.where(passed, wanted - moved, 0).sum(0, dtype=np.float64)
+        total += np.where(count >= FEWEST, error / np.maximum(count, 1), 0)
+    return total

@@ -8,23 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from quant.bounds import tensor_bounds
-from quant.calibration import Progress, TensorRange, sample
+from quant.calibration import Progress, TensorRange
 from quant.errors import UnsupportedNetwork
-from quant.execute import Executor
+from quant.fast_execute import FastExecutor
 from quant.fixedpoint import QFormat, dequantize, quantize
+from quant.float_run import LayerRunner
 from quant.graph import Clip, FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
-from quant.kernels import averages
+from quant.images import RAW
 from quant.network import Concat, Layer, Network, Tensor
-from quant.search.assemble import Source, fit_weight_frac, integer_add, integer_conv, integer_pool, quantize_weights
-from quant.search.bias import corrected
+from quant.search.assemble import Source, integer_add, integer_conv, integer_pool
+from quant.search.convolution import Fixed, Placed, Solver
+from quant.search.equalize import sampled_scales
 from quant.search.evidence import Evidence, best_frac
 from quant.search.groups import WIDE, Group, group_tensors, non_negative
+from quant.search.judge import OutputJudge
 from quant.search.limits import Limits
-from quant.search.weights import Objective, overflow_free_frac
+from quant.search.options import Options
+from quant.search.patches import Positions
+from quant.search.weights import overflow_free_frac
 
 HEADROOM = 1
 """Bits left free above the calibration range where a tensor has 16: rounding does not need them, and what other
@@ -34,17 +40,16 @@ ALIGNMENT = 20
 """Fractional bits that an operand of an addition may have beyond those of the largest: what is finer adds nothing,
 and its alignment would need an accumulator of its own."""
 
-AVERAGE_FRAC = 24
-"""Fractional bits with which an average is judged before its format is known."""
+PIXELS = QFormat(8, 0, signed=False)
+"""The input of a network that takes raw pixels: nothing is lost."""
 
 
 class DataPhase:
-    """The search in progress: formats, layers and integer values of the network up to some layer.
+    """The search in progress: formats, layers and values of both networks up to some layer.
 
-    images: float32 (N, C, H, W); ranges: `calibrate` of the same images; weight_bits, weight_frac: by layer.
-    uniform: a layer keeps one fractional length for its weights.  correct_bias: whether each layer's bias takes
-    up the mean error of its channels.  static_frac: the fractional length of all data, where it is not to be
-    searched.
+    images: float32 (N, C, H, W); ranges: `calibrate` of the same images; weight_frac: of the weight phase, by layer,
+    where that has chosen.  scales: of every tensor, (C,).  static_frac: the fractional length of all data, where it
+    is not to be searched.
     """
 
     def __init__(
@@ -52,180 +57,247 @@ class DataPhase:
         graph: FloatGraph,
         images: np.ndarray,
         ranges: Mapping[str, TensorRange],
-        weight_bits: Mapping[str, int],
         weight_frac: Mapping[str, np.ndarray],
-        data_bits: int,
+        scales: Mapping[str, np.ndarray],
+        options: Options,
         limits: Limits,
-        objective: Objective = "square",
-        uniform: bool = False,
-        correct_bias: bool = False,
         static_frac: int | None = None,
     ) -> None:
-        self.graph, self.ranges, self.limits, self.objective = graph, ranges, limits, objective
-        self.weight_bits, self.weight_frac = weight_bits, weight_frac
-        self.data_bits, self.uniform, self.static_frac = data_bits, uniform, static_frac
-        self.correct_bias = correct_bias
-        positive = non_negative(graph, bool(ranges[graph.input].low.min() >= 0))
-        self.groups, self.notes = group_tensors(graph, data_bits, positive)
+        self.graph, self.ranges, self.scales = graph, ranges, scales
+        self.options, self.limits, self.static_frac = options, limits, static_frac
+        self.solver = Solver(options, limits, options.bits(graph), weight_frac)
+        self.groups, self.notes = group_tensors(graph, options.data_bits, positive_tensors(graph, ranges))
+        self.judge = OutputJudge(graph, images) if options.formats == "network" and static_frac is None else None
         self.formats: dict[Group, QFormat] = {}
         self.tensors: dict[str, Tensor] = {}
         self.layers: list[Layer] = []
+        self.reference = {graph.input: np.ascontiguousarray(images, np.float32)}
+        """Of the float network, unscaled: float32 (N, C, H, W), the tensors that are still read."""
         self.values: dict[str, np.ndarray] = {}
-        fmt = self._format(graph.input, None, (None, None))
+        """Of the fixed-point network: integers (N, C, H, W), likewise."""
+        fmt = self._format(graph.input, [], -1, None)
         self._declare(graph.input, fmt)
-        self.values[graph.input] = np.ascontiguousarray(quantize(images, fmt).astype(fmt.dtype).swapaxes(0, 1))
+        self.values[graph.input] = quantize(images, fmt).astype(fmt.dtype)
 
     def run(self, progress: Progress | None = None) -> Network:
         """Choose every format, and return the network."""
-        last = {name: layer.name for layer in self.graph.layers for name in layer.inputs}
-        for done, layer in enumerate(self.graph.layers, 1):
-            self._step(layer)
+        last = {name: index for index, layer in enumerate(self.graph.layers) for name in layer.inputs}
+        for index, layer in enumerate(self.graph.layers):
+            self._step(index, layer)
             for name in layer.inputs:
-                if last[name] == layer.name:
+                if last[name] == index:
+                    self.reference.pop(name, None)
                     self.values.pop(name, None)
             if progress:
-                progress("data formats", done, len(self.graph.layers))
+                progress("data formats", index + 1, len(self.graph.layers))
         return replace(self.network(), outputs=self.graph.outputs)
 
-    def network(self, *more: Layer) -> Network:
-        """The network so far, and more layers after it."""
+    def network(self) -> Network:
+        """The network so far."""
         graph = self.graph
-        layers = (*self.layers, *more)
         return Network(
-            graph.name, dict(self.tensors), layers, graph.input, (), graph.softmax, graph.output_shapes, graph.metadata
+            graph.name,
+            dict(self.tensors),
+            tuple(self.layers),
+            graph.input,
+            (),
+            graph.softmax,
+            graph.output_shapes,
+            graph.metadata,
         )
 
-    def _step(self, layer: FloatLayer) -> None:
+    def _step(self, index: int, layer: FloatLayer) -> None:
+        bare = layer if isinstance(layer, Concat) else replace(layer, clip=(None, None))
+        runner = LayerRunner(self.graph, bare)
+        result = runner.run([self.reference[name] for name in layer.inputs])
         if isinstance(layer, FloatConv):
-            self._conv(layer)
+            self._conv(index, layer, result)
         elif isinstance(layer, Concat):
-            self._declare(layer.output, self._format(layer.output, None, (None, None)))
+            self._declare(layer.output, self._format(layer.output, [], index, None))
             self._append(layer)
-        elif isinstance(layer, FloatPool):
-            actual = None
-            if layer.kind == "average":
-                mean = averages(self.values[layer.input], layer.window, -AVERAGE_FRAC, layer.count_include_pad)
-                frac = self.tensors[layer.input].fmt.frac + AVERAGE_FRAC
-                actual = sample(dequantize(mean, frac).swapaxes(0, 1), 0)
-            fmt = self._format(layer.output, actual, layer.clip)
-            self._declare(layer.output, fmt)
-            self._append(integer_pool(layer, fmt))
         else:
-            self._add(layer)
+            self._simple(index, layer, result, runner)
+        if not isinstance(layer, Concat) and layer.clip != (None, None):
+            np.clip(result, *layer.clip, out=result)
+        self.reference[layer.output] = result
 
-    def _add(self, layer: FloatAdd) -> None:
-        first, second = (dequantize(self.values[name], self.tensors[name].fmt.frac) for name in layer.inputs)
-        fmt = self._format(layer.output, sample((first + second).swapaxes(0, 1), 0), layer.clip)
+    def _simple(self, index: int, layer: FloatPool | FloatAdd, result: np.ndarray, runner: LayerRunner) -> None:
+        """Pooling and additions.  Their inputs and outputs have the same scales."""
+        evidence = []
+        moves = isinstance(layer, FloatPool) and layer.kind == "max"
+        if not moves and self._undecided(layer.output):
+            positions = Positions.of(result, result.shape[1])
+            actual = runner.run([self._real(name) for name in layer.inputs])
+            evidence = [self._evidence(layer, positions.take(result), positions.take(actual), result)]
+        fmt = self._format(layer.output, evidence, index, None if moves else runner)
         self._declare(layer.output, fmt)
-        self._append(integer_add(layer, fmt))
+        clip = self._scaled_clip(layer)
+        if isinstance(layer, FloatPool):
+            self._append(integer_pool(layer, fmt, clip))
+        else:
+            self._append(integer_add(layer, fmt, clip))
 
-    def _conv(self, layer: FloatConv) -> None:
-        frac = self._fit(layer, layer.residual)
-        if self.correct_bias:
-            layer = replace(layer, bias=self._corrected_bias(layer, frac))
-            frac = self._fit(layer, layer.residual)
+    def _conv(self, index: int, layer: FloatConv, result: np.ndarray) -> None:
+        """result: of the float layer, (N, O, H, W), before its clip."""
+        placed = self._place(layer, result, layer.residual)
+        fixed = self.solver.solve(placed)
         if layer.residual is not None:
             finest = self.tensors[layer.residual].fmt.frac
-            if (self.tensors[layer.input].fmt.frac + frac).min() < finest:
-                self._separate(layer)
+            if (placed.data.fmt.frac + fixed.frac).min() < finest:
+                self._separate(index, layer, result)
                 return
-        shape = self.graph.shapes[layer.output]
-        actual = None
-        if self._undecided(layer.output):
-            actual = self._accumulators(layer, frac, layer.output, shape)
-        highest = int((self.tensors[layer.input].fmt.frac + frac).min()) - self.limits.shift_low
-        fmt = self._format(layer.output, actual, layer.clip, highest)
-        self._finish(layer, frac, layer.output, fmt)
+        evidence = [self._evidence(layer, placed.wanted / self.scales[layer.output], fixed.found, result)]
+        highest = int((placed.data.fmt.frac + fixed.frac).min()) - self.limits.shift_low
+        fmt = self._format(layer.output, evidence, index, self._fixed_runner(layer, placed, fixed), highest)
+        self._finish(placed, fixed, layer.output, fmt, self._scaled_clip(layer))
 
-    def _corrected_bias(self, layer: FloatConv, frac: np.ndarray) -> np.ndarray:
-        bits = self.weight_bits[layer.name]
-        weight = dequantize(quantize_weights(layer.weight, bits, frac), frac.reshape(-1, 1, 1, 1))
+    def _place(self, layer: FloatConv, result: np.ndarray, residual: str | None) -> Placed:
+        """A convolution among what is known of its surroundings; weights and bias scaled."""
+        out_scale, in_scale = self.scales[layer.output], self.scales[layer.input]
+        scaled = replace(
+            layer, weight=layer.weight * self._factor(layer), bias=layer.bias * out_scale, residual=residual
+        )
+        groups, inputs, terms = layer.groups, layer.weight.shape[1], layer.weight[0].size
+        positions = Positions.of(result, groups * terms)
+        in_frac = self.tensors[layer.input].fmt.frac
+        patches = positions.patches(self.values[layer.input], layer.window, groups) * np.float32(2.0**-in_frac)
+        wanted = positions.take(result).astype(np.float64)
+        beside = None
+        if layer.residual is not None:
+            beside = dequantize(positions.take(self.values[layer.residual]), self.tensors[layer.residual].fmt.frac)
+            if residual is None:
+                wanted -= positions.take(self.reference[layer.residual])
+                beside = None
+        float_patches = None
+        if self.solver.aims_at_float(layer):
+            unscaled = positions.patches(self.reference[layer.input], layer.window, groups)
+            float_patches = unscaled * np.repeat(in_scale, terms // inputs).reshape(groups, 1, -1).astype(np.float32)
+        bounds = tensor_bounds(self.network())
 
-        def fixed_mean(name: str) -> np.ndarray:
-            return dequantize(self.values[name].mean(1), self.tensors[name].fmt.frac)
+        def source(name: str) -> Source:
+            return Source(self.tensors[name].fmt, bounds[name])
 
-        beside = layer.residual
-        float_means = self.ranges[layer.input].mean, None if beside is None else self.ranges[beside].mean
-        fixed_means = fixed_mean(layer.input), None if beside is None else fixed_mean(beside)
-        return corrected(layer, weight, float_means, fixed_means)
+        clip = self._scaled_clip(layer) if residual == layer.residual else (None, None)
+        return Placed(
+            scaled,
+            source(layer.input),
+            None if residual is None else source(residual),
+            patches,
+            beside,
+            wanted * out_scale,
+            clip,
+            None if layer.clip[1] is None or residual != layer.residual else layer.clip[1] * out_scale,
+            float_patches,
+        )
 
-    def _separate(self, layer: FloatConv) -> None:
+    def _separate(self, index: int, layer: FloatConv, result: np.ndarray) -> None:
         """A convolution whose residual cannot be shifted into its accumulator: an addition of its own follows."""
         assert layer.residual is not None
         self.notes.append(
             f"layer {layer.name}: residual {layer.residual} is finer than the accumulator and is added separately"
         )
         output = f"{layer.output}/conv"
-        frac = self._fit(layer, None)
-        shape = self.graph.shapes[layer.output]
-        actual = self._accumulators(layer, frac, output, shape)
-        start = overflow_free_frac(float(actual.min()), float(actual.max()), self.data_bits) or 0
-        in_frac = self.tensors[layer.input].fmt.frac
-        highest = int((in_frac + frac).min()) - self.limits.shift_low
-        evidence = Evidence(actual, actual, (None, None), 1.0)
+        placed = self._place(layer, result, None)
+        fixed = self.solver.solve(placed)
+        start = overflow_free_frac(float(fixed.found.min()), float(fixed.found.max()), self.options.data_bits) or 0
+        highest = int((placed.data.fmt.frac + fixed.frac).min()) - self.limits.shift_low
         chosen = self.static_frac
         if chosen is None:
-            chosen = best_frac([evidence], self.data_bits, True, start, self.objective, highest)
-        self._finish(layer, frac, output, QFormat(self.data_bits, chosen))
-        self._add(FloatAdd(f"{layer.name}/add", (output, layer.residual), layer.output, layer.clip))
+            evidence = Evidence(fixed.found, fixed.found, (None, None), 1.0)
+            chosen = best_frac([evidence], self.options.data_bits, True, start, self.options.objective, highest)
+        self._finish(placed, fixed, output, QFormat(self.options.data_bits, chosen), (None, None))
+        added = FloatAdd(f"{layer.name}/add", (output, layer.residual), layer.output, layer.clip)
+        positions = Positions.of(result, result.shape[1])
+        actual = sum(positions.take(self._real(name, layer.output)) for name in added.inputs)
+        assert isinstance(actual, np.ndarray)
+        evidence = self._evidence(layer, positions.take(result), actual * self.scales[layer.output], result)
+        fmt = self._format(layer.output, [evidence], index, None)
+        self._declare(layer.output, fmt)
+        self._append(integer_add(added, fmt, self._scaled_clip(layer)))
         self.values.pop(output)
 
-    def _fit(self, layer: FloatConv, residual: str | None, highest: int | None = None) -> np.ndarray:
-        bounds = tensor_bounds(self.network())
-
-        def source(name: str) -> Source:
-            return Source(self.tensors[name].fmt, bounds[name])
-
-        beside = None if residual is None else source(residual)
-        bits, frac = self.weight_bits[layer.name], self.weight_frac[layer.name]
-        fitted = fit_weight_frac(layer, bits, frac, source(layer.input), beside, self.limits, highest)
-        return np.full_like(fitted, fitted.min()) if self.uniform else fitted
-
-    def _accumulators(self, layer: FloatConv, frac: np.ndarray, output: str, shape: tuple[int, int, int]) -> np.ndarray:
-        """Samples of a convolution's exact results, before clip and rounding: float64 (N, S)."""
-        in_frac = self.tensors[layer.input].fmt.frac
-        fmt = QFormat(16, int((in_frac + frac).min()))  # stands in for the output's, which rounds nothing here
-        conv = integer_conv(layer, self.weight_bits[layer.name], frac, in_frac, fmt, output, output == layer.output)
-        self.tensors[output] = Tensor(output, shape, fmt)
-        runner = Executor(self.network(conv)).convolution(conv)
-        acc_frac = np.broadcast_to((in_frac + frac)[:, None, None], shape)
-        samples = []
-        for batch, acc in runner.accumulate([self.values[name] for name in conv.inputs]):
-            integers = sample(acc.swapaxes(0, 1), batch.start)
-            fracs = sample(np.broadcast_to(acc_frac, (len(integers), *shape)), batch.start)
-            samples.append(dequantize(integers, fracs))
-        return np.concatenate(samples)
-
-    def _finish(self, layer: FloatConv, frac: np.ndarray, output: str, fmt: QFormat) -> None:
-        residual = layer.residual if output == layer.output else None
-        in_frac = self.tensors[layer.input].fmt.frac
-        if int((in_frac + frac).min()) - fmt.frac < self.limits.shift_low:
+    def _finish(self, placed: Placed, fixed: Fixed, output: str, fmt: QFormat, clip: Clip) -> None:
+        layer, in_frac = placed.layer, placed.data.fmt.frac
+        if int((in_frac + fixed.frac).min()) - fmt.frac < self.limits.shift_low:
             raise UnsupportedNetwork(
                 f"layer {layer.name}: its output's {fmt.frac} fractional bits are more than a left shift of "
                 f"{-self.limits.shift_low} reaches"
             )
-        frac = self._fit(layer, residual, fmt.frac + self.limits.shift_high)
-        conv = integer_conv(layer, self.weight_bits[layer.name], frac, in_frac, fmt, output, output == layer.output)
+        fixed = self.solver.solve(placed, fixed, fmt.frac + self.limits.shift_high)
+        bits = self.solver.bits[layer.name]
+        conv = integer_conv(layer, bits, fixed.frac, fixed.weight, fixed.bias, fmt, output, clip)
         self._declare(output, fmt, self.graph.shapes[layer.output])
         self._append(conv)
+
+    def _factor(self, layer: FloatConv) -> np.ndarray:
+        """What free scales multiply a convolution's weights by: float64 (O, I / groups, 1, 1)."""
+        outputs, inputs = layer.weight.shape[:2]
+        after = self.scales[layer.output].reshape(layer.groups, -1, 1)
+        return (after / self.scales[layer.input].reshape(layer.groups, 1, inputs)).reshape(outputs, inputs, 1, 1)
+
+    def _real(self, name: str, like: str | None = None, part: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """A tensor of the fixed-point network in the float network's units: float32 (N, C, H, W).
+
+        like: a tensor that has its scales, for one that only the fixed-point network has.  part: which images.
+        """
+        unit = self.tensors[name].fmt.step / self.scales[like or name]
+        return self.values[name][part] * unit.astype(np.float32).reshape(-1, 1, 1)
+
+    def _scaled_clip(self, layer: FloatConv | FloatPool | FloatAdd) -> Clip:
+        """A layer's clip in scaled units.  Of a bound that differs between channels the least: in the others the
+        calibration images stay below it (`quant.search.equalize`).
+        """
+        low, high = layer.clip
+        scales = self.scales[layer.output]
+        return (
+            None if low is None else low * float(scales.min() if low >= 0 else scales.max()),
+            None if high is None else high * float(scales.min()),
+        )
+
+    def _evidence(
+        self, layer: FloatConv | FloatPool | FloatAdd, reference: np.ndarray, actual: np.ndarray, result: np.ndarray
+    ) -> Evidence:
+        """reference: (R, C) of the float network, unscaled; actual: of the fixed-point network: of a convolution in
+        scaled units, else unscaled; neither clipped.  result: the whole tensor (N, C, H, W).
+        """
+        scales = self.scales[layer.output]
+        clipped = np.clip(reference, *layer.clip) if layer.clip != (None, None) else reference
+        power = 2 if self.options.objective == "square" else 1
+        share = result[0].size * len(result) / reference.size
+        scaled = actual if isinstance(layer, FloatConv) else actual * scales
+        return Evidence(clipped * scales, scaled, self._scaled_clip(layer), share / scales**power)
 
     def _undecided(self, tensor: str) -> bool:
         return self.static_frac is None and self.groups[tensor] not in self.formats
 
-    def _format(self, tensor: str, actual: np.ndarray | None, clip: Clip, highest: int | None = None) -> QFormat:
+    def _format(
+        self, tensor: str, found: list[Evidence], index: int, runner: LayerRunner | None, highest: int | None = None
+    ) -> QFormat:
         """The format of a tensor's group, chosen when the first of its members comes.
 
-        actual: samples of that member in the fixed-point network, before clip and rounding.  Members still to
-        come, and the network's input, are judged by their values in the float network.
+        found: what is known of that member in the fixed-point network.  Members still to come, and the network's
+        input, are judged by their values in the float network.  index: of the layer that writes the tensor, -1 for
+        the input.  runner: that layer in float, from the fixed-point network's inputs with its weights, before the
+        clip; None where nothing new is computed.
         """
         group = self.groups[tensor]
         if group in self.formats:
             return self.formats[group]
-        ranges = [self.ranges[name] for name in group.sources]
-        low, high = min(float(r.low.min()) for r in ranges), max(float(r.high.max()) for r in ranges)
-        start = overflow_free_frac(low, high, group.bits, group.signed)
+        starts = [
+            overflow_free_frac(
+                float((self.ranges[name].low * self.scales[name]).min()),
+                float((self.ranges[name].high * self.scales[name]).max()),
+                group.bits,
+                group.signed,
+            )
+            for name in group.sources
+        ]
+        start = min((start for start in starts if start is not None), default=None)
         caps = [highest, *(self._alignment_cap(name) for name, other in self.groups.items() if other is group)]
         highest = min((cap for cap in caps if cap is not None), default=None)
+        if tensor == self.graph.input and RAW in self.graph.metadata:
+            self.formats[group] = PIXELS
+            return PIXELS
         if self.static_frac is not None:
             frac = self.static_frac
         elif start is None:
@@ -233,16 +305,48 @@ class DataPhase:
         elif group.bits >= WIDE:
             frac = start - HEADROOM if highest is None else min(start - HEADROOM, highest)
         else:
-            evidence = []
-            for name, found in zip(group.sources, ranges, strict=True):
-                weight = float(np.prod(self.graph.shapes[name])) / found.samples.shape[1]
-                if name == tensor and actual is not None:
-                    evidence.append(Evidence(found.samples, actual, clip, weight))
-                else:
-                    evidence.append(Evidence(found.samples, found.samples, (None, None), weight))
-            frac = best_frac(evidence, group.bits, group.signed, start, self.objective, highest)
+            frac = self._judged(tensor, group, found, start, highest)
+            if self.judge is not None and runner is not None:
+                frac = self._judged_by_network(group, frac, index, runner, highest)
         self.formats[group] = QFormat(group.bits, frac, group.signed)
         return self.formats[group]
+
+    def _judged(self, tensor: str, group: Group, found: list[Evidence], start: int, highest: int | None) -> int:
+        power = 2 if self.options.objective == "square" else 1
+        evidence = list(found)
+        for name in group.sources:
+            if name != tensor or not found:
+                samples, shape = self.ranges[name].samples, self.graph.shapes[name]
+                scales = sampled_scales(self.scales[name], samples, shape)
+                weight = np.prod(shape) / samples.shape[1] / scales**power
+                evidence.append(Evidence(samples * scales, samples * scales, (None, None), weight))
+        return best_frac(evidence, group.bits, group.signed, start, self.options.objective, highest)
+
+    def _judged_by_network(self, group: Group, frac: int, index: int, runner: LayerRunner, highest: int | None) -> int:
+        """Of the fractional length with the least error and those beside it, the one that moves the outputs least."""
+        judge, layer = self.judge, self.graph.layers[index]
+        assert judge is not None and not isinstance(layer, Concat)
+        tensors = {name: self._real(name, part=judge.chosen) for name in self.values if name in self.graph.shapes}
+        result = runner.run([tensors[name] for name in layer.inputs])
+        tensors[layer.output] = np.clip(result, *layer.clip) if layer.clip != (None, None) else result
+
+        def store(fmt: QFormat, name: str, values: np.ndarray) -> np.ndarray:
+            unit = (self.scales[name] / fmt.step).astype(np.float32).reshape(-1, 1, 1)
+            codes = np.rint(values * unit)
+            return np.clip(codes, fmt.low, fmt.high, out=codes) / unit
+
+        tried = [n for n in (frac, frac + 1, frac - 1) if highest is None or n <= highest]
+        formats = [QFormat(group.bits, n, group.signed) for n in tried]
+        losses = judge.losses(index, tensors, group.sources, [partial(store, fmt) for fmt in formats])
+        return tried[int(np.argmin(losses))]
+
+    def _fixed_runner(self, layer: FloatConv, placed: Placed, fixed: Fixed) -> LayerRunner | None:
+        """The layer with the weights that its integers stand for, unscaled, before the clip."""
+        if self.judge is None:
+            return None
+        weight = dequantize(fixed.weight, fixed.frac.reshape(-1, 1, 1, 1)) / self._factor(layer)
+        bias = dequantize(fixed.bias, placed.data.fmt.frac + fixed.frac) / self.scales[layer.output]
+        return LayerRunner(self.graph, replace(layer, weight=weight, bias=bias, clip=(None, None)))
 
     def _alignment_cap(self, tensor: str) -> int | None:
         """The largest fractional length with which a tensor can enter the additions that read it."""
@@ -253,8 +357,11 @@ class DataPhase:
                 beside = layer.inputs
             elif isinstance(layer, FloatConv) and tensor == layer.residual:
                 beside = (layer.output,)
-            ranges = [self.ranges[name] for name in beside]
-            starts = [overflow_free_frac(float(r.low.min()), float(r.high.max()), self.data_bits) for r in ranges]
+            ranges = [(self.ranges[name], self.scales[name]) for name in beside]
+            starts = [
+                overflow_free_frac(float((r.low * s).min()), float((r.high * s).max()), self.options.data_bits)
+                for r, s in ranges
+            ]
             caps += [start + ALIGNMENT for start in starts if start is not None]
         return min(caps, default=None)
 
@@ -263,4 +370,11 @@ class DataPhase:
 
     def _append(self, layer: Layer) -> None:
         self.layers.append(layer)
-        self.values[layer.output] = Executor(self.network()).run_layer(layer, self.values)
+        executor = FastExecutor(self.network())
+        inputs = {name: self.values[name] for name in layer.inputs}
+        self.values[layer.output] = executor.run_from(inputs, [layer.output])[layer.output]
+
+
+def positive_tensors(graph: FloatGraph, ranges: Mapping[str, TensorRange]) -> set[str]:
+    """The tensors that cannot be negative."""
+    return non_negative(graph, bool(ranges[graph.input].low.min() >= 0))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quant.calibration import TensorRange
-from quant.fixedpoint import QFormat, dequantize, quantize
+from quant.fixedpoint import QFormat, clip_bounds, dequantize, quantize
 from quant.graph import Clip
 from quant.search.weights import NEIGHBOURS, Objective, magnitudes, overflow_free_frac
 
@@ -17,31 +17,36 @@ from quant.search.weights import NEIGHBOURS, Objective, magnitudes, overflow_fre
 class Evidence:
     """Values by which a format is judged: of the float network, of the fixed-point network before rounding.
 
-    reference, actual: float (N, S), where `actual` is not clipped yet.  clip: what the layer applies.
-    weight: how many values each of these stands for.
+    reference, actual: float arrays of one shape, `actual` not clipped yet.  clip: what the layer applies.
+    weight: what the error of each value counts, a number or an array that broadcasts: how many values it stands
+    for, over the square (or magnitude) of its scale.
     """
 
     reference: np.ndarray
     actual: np.ndarray
     clip: Clip
-    weight: float
+    weight: float | np.ndarray
 
     def error(self, fmt: QFormat, objective: Objective) -> float:
         """The total of x_float - x(fmt), estimated from the samples."""
-        low, high = self.clip
-        clipped = np.clip(self.actual, low, high) if self.clip != (None, None) else self.actual
-        stored = dequantize(quantize(clipped, fmt), fmt.frac)
-        return self.weight * float(magnitudes(self.reference - stored, objective).sum())
+        stored = dequantize(np.clip(quantize(self.actual, fmt), *clip_bounds(fmt, *self.clip)), fmt.frac)
+        return float((self.weight * magnitudes(self.reference - stored, objective)).sum())
+
+
+def candidates(start: int, highest: int | None = None) -> list[int]:
+    """The fractional lengths tried around one that avoids overflow; none above `highest`."""
+    fracs = [start + n for n in NEIGHBOURS]
+    return fracs if highest is None else list(dict.fromkeys(min(frac, highest) for frac in fracs))
 
 
 def best_frac(
     evidence: Sequence[Evidence], bits: int, signed: bool, start: int, objective: Objective, highest: int | None = None
 ) -> int:
     """The fractional length near `start` with the least total error, the first of equals; at most `highest`."""
-    fracs = [start + n for n in NEIGHBOURS]
-    if highest is not None:
-        fracs = list(dict.fromkeys(min(frac, highest) for frac in fracs))
-    return min(fracs, key=lambda frac: sum(e.error(QFormat(bits, frac, signed), objective) for e in evidence))
+    return min(
+        candidates(start, highest),
+        key=lambda frac: sum(e.error(QFormat(bits, frac, signed), objective) for e in evidence),
+    )
 
 
 def best_static_frac(

@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 
-from quant.calibration import Progress
 from quant.fixedpoint import QFormat, dequantize, quantize
 from quant.graph import FloatConv
 
@@ -89,32 +88,10 @@ def _total_error(weight: np.ndarray, fmt: QFormat, objective: Objective) -> floa
     return float(sum(channel_errors(piece, fmt, objective).sum() for piece in pieces))
 
 
-def weight_fracs(
-    layers: Sequence[FloatConv],
-    bits: Mapping[str, int],
-    granularity: Granularity,
-    static: bool,
-    objective: Objective,
-    progress: Progress | None = None,
-) -> dict[str, np.ndarray]:
-    """The weight phase over a network: int64 (O,) by layer name.
-
-    bits: weight width of each layer.  granularity: one fractional length for each output channel, or as
-    published one for each layer.  static: one for all layers (of one width).
-    """
-    common: dict[int, int] = {}
-    if static:
-        for width in sorted(set(bits.values())):
-            common[width] = best_common_frac([x.weight for x in layers if bits[x.name] == width], width, objective)
-    fracs = {}
-    for done, layer in enumerate(layers, 1):
-        width = bits[layer.name]
-        if static:
-            fracs[layer.name] = np.full(len(layer.weight), common[width], np.int64)
-        elif granularity == "layer":
-            fracs[layer.name] = np.full(len(layer.weight), best_common_frac([layer.weight], width, objective), np.int64)
-        else:
-            fracs[layer.name] = best_fracs(layer.weight, width, objective)
-        if progress:
-            progress("weight formats", done, len(layers))
-    return fracs
+def static_fracs(layers: Sequence[FloatConv], bits: Mapping[str, int], objective: Objective) -> dict[str, np.ndarray]:
+    """The weight phase of static precision: one fractional length for all layers of one width, int64 (O,) by layer."""
+    common = {
+        width: best_common_frac([layer.weight for layer in layers if bits[layer.name] == width], width, objective)
+        for width in sorted(set(bits.values()))
+    }
+    return {layer.name: np.full(len(layer.weight), common[bits[layer.name]], np.int64) for layer in layers}

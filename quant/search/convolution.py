@@ -1,0 +1,195 @@
+"""One convolution's integers: fractional lengths, weights and bias that fit each other and the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from quant.fixedpoint import QFormat
+from quant.graph import Clip, FloatConv
+from quant.search.assemble import Source, fit_weight_frac, over_limits, quantize_bias, quantize_weights
+from quant.search.bias import active_correction, mean_correction
+from quant.search.limits import Limits
+from quant.search.options import Options
+from quant.search.rounding import TERMS, correlations, output_errors, round_against
+from quant.search.weights import NEIGHBOURS, best_common_frac, best_fracs, overflow_free_frac
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A convolution among what is known of its surroundings, in scaled units.
+
+    layer: float64 weights and biases.  data, residual: the tensors it reads, of the fixed-point network.
+    At R sampled positions: patches, float32 (G, R, K), the values of `data` that are summed; beside, float64 (R, O)
+    or None, those of the residual; wanted, float64 (R, O), what the float network has before the clip, residual
+    included; float_patches: as patches, of the float network, where they are needed.
+    clip: of all channels, its upper bound the least of any; high: float64 (O,) or None, the upper bounds.
+    """
+
+    layer: FloatConv
+    data: Source
+    residual: Source | None
+    patches: np.ndarray
+    beside: np.ndarray | None
+    wanted: np.ndarray
+    clip: Clip
+    high: np.ndarray | None
+    float_patches: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """What was found for a convolution.
+
+    frac: int64 (O,), fractional lengths of the weights.  weight: int64, the shape of the float weights.
+    bias: int64 (O,), in the accumulator's units.  found: float64 (R, O), the values before clip and rounding.
+    """
+
+    frac: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
+    found: np.ndarray
+
+
+class Solver:
+    """Finds the integers of convolutions.
+
+    bits: weight width of each layer; weight_frac: fractional lengths (O,) of layers, where they are chosen already.
+    """
+
+    def __init__(
+        self, options: Options, limits: Limits, bits: Mapping[str, int], weight_frac: Mapping[str, np.ndarray]
+    ) -> None:
+        self.options, self.limits, self.bits, self.weight_frac = options, limits, bits, weight_frac
+
+    def against_output(self, layer: FloatConv) -> bool:
+        """Whether a layer's weights are rounded against its output."""
+        return self.options.rounding == "output" and layer.weight[0].size <= TERMS
+
+    def aims_at_float(self, layer: FloatConv) -> bool:
+        """Whether a layer aims at the float network's output from the input that it really has."""
+        return self.against_output(layer) and self.bits[layer.name] <= self.options.target_bits
+
+    def solve(self, placed: Placed, before: Fixed | None = None, highest: int | None = None) -> Fixed:
+        """Find the integers of a convolution.
+
+        before: a solution that holds where no fractional length of its accumulators is above `highest`.
+        Fractional lengths become smaller where the accumulator or a shift would not hold the channel.
+        """
+        layer, bits = placed.layer, self.bits[placed.layer.name]
+        ceiling = None if highest is None else highest - placed.data.fmt.frac
+        if before is not None and (ceiling is None or before.frac.max() <= ceiling):
+            return before
+        rounder = _Rounder(placed, bits, self.against_output(layer), self.aims_at_float(layer))
+        frac = before.frac if before is not None else self._frac(rounder)
+        frac = self._uniform(fit_weight_frac(layer, bits, frac, placed.data, placed.residual, self.limits, highest))
+        weight = rounder.integers(frac, np.arange(len(frac)))
+        while True:
+            bias, found = self._bias(placed, rounder.restored(weight, frac))
+            acc_frac = placed.data.fmt.frac + frac
+            bias_integers = quantize_bias(bias, acc_frac)
+            over = over_limits(weight, bias_integers, acc_frac, placed.data.bound, placed.residual, self.limits)
+            if not over.any():
+                return Fixed(frac, weight, bias_integers, found)
+            lower = self._uniform(frac - over)
+            changed = np.flatnonzero(lower != frac)
+            frac = lower
+            weight[changed] = rounder.integers(frac, changed)
+
+    def _uniform(self, frac: np.ndarray) -> np.ndarray:
+        return np.full_like(frac, frac.min()) if self.options.uniform else frac
+
+    def _frac(self, rounder: _Rounder) -> np.ndarray:
+        """The weight phase of one layer."""
+        layer, bits = rounder.layer, rounder.bits
+        if layer.name in self.weight_frac:
+            return self.weight_frac[layer.name]
+        if rounder.matrix is not None:
+            return rounder.best_fracs(self.options.uniform)
+        if self.options.uniform:
+            common = best_common_frac([layer.weight], bits, self.options.objective)
+            return np.full(len(layer.weight), common, np.int64)
+        return best_fracs(layer.weight, bits, self.options.objective)
+
+    def _bias(self, placed: Placed, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The corrected bias, and what the layer then gives.  weight: float64 (G, O / G, K)."""
+        sums = np.matmul(placed.patches, weight.astype(np.float32).swapaxes(1, 2))
+        found = sums.swapaxes(0, 1).reshape(placed.wanted.shape).astype(np.float64)
+        if placed.beside is not None:
+            found += placed.beside
+        bias = placed.layer.bias.astype(np.float64)
+        found += bias
+        if self.options.bias_correction != "none":
+            more = mean_correction(placed.wanted, found)
+            bias, found = bias + more, found + more
+        if self.options.bias_correction == "active":
+            more = active_correction(placed.wanted, found, placed.clip[0], placed.high)
+            bias, found = bias + more, found + more
+        return bias, found
+
+
+class _Rounder:
+    """Rounds a layer's weights, each to the nearest integer or all against the layer's output."""
+
+    def __init__(self, placed: Placed, bits: int, against_output: bool, at_float: bool) -> None:
+        self.layer, self.bits, self.fmt = placed.layer, bits, QFormat(bits, 0)
+        self.groups = placed.layer.groups
+        outputs, inputs = placed.layer.weight.shape[:2]
+        self.target = np.asarray(placed.layer.weight, np.float64).reshape(self.groups, outputs // self.groups, -1)
+        self.matrix = None
+        if against_output:
+            centred = placed.patches - placed.patches.mean(1, keepdims=True)
+            self.matrix = correlations(centred, inputs == 1)
+            if at_float and placed.float_patches is not None:
+                lost = placed.float_patches - placed.float_patches.mean(1, keepdims=True) - centred
+                product = np.matmul(centred.swapaxes(1, 2), lost).astype(np.float64) / centred.shape[1]
+                moved = np.linalg.solve(self.matrix, np.matmul(product, self.target.swapaxes(1, 2)))
+                self.target = self.target + moved.swapaxes(1, 2)
+
+    def best_fracs(self, uniform: bool) -> np.ndarray:
+        """The fractional length of each output channel with the least error in the layer's output: int64 (O,)."""
+        assert self.matrix is not None
+        rows = self.target.reshape(-1, self.target.shape[2])
+        starts = [overflow_free_frac(float(row.min()), float(row.max()), self.bits) for row in rows]
+        known = [start for start in starts if start is not None]
+        if not known:
+            return np.zeros(len(rows), np.int64)
+        base = np.array([max(known) if start is None else start for start in starts], np.int64)
+        if uniform:
+            base[:] = min(known)
+        errors = []
+        for n in NEIGHBOURS:
+            units = np.ldexp(rows, (base + n)[:, None])
+            lost = np.ldexp(np.clip(np.rint(units), self.fmt.low, self.fmt.high) - units, -(base + n)[:, None])
+            errors.append(output_errors(lost.reshape(self.target.shape), self.matrix).reshape(-1))
+        if uniform:
+            return base + NEIGHBOURS[int(np.argmin(np.sum(errors, axis=1)))]
+        return base + np.array(NEIGHBOURS)[np.argmin(errors, axis=0)]
+
+    def integers(self, frac: np.ndarray, channels: np.ndarray) -> np.ndarray:
+        """The integers of some output channels: int64 (len(channels), I / groups, KH, KW).  frac: (O,), of all."""
+        shape = self.layer.weight.shape[1:]
+        if self.matrix is None:
+            rows = self.target.reshape(-1, self.target.shape[2])[channels]
+            return quantize_weights(rows.reshape(-1, *shape), self.bits, frac[channels])
+        per = len(frac) // self.groups
+        result = np.empty((len(channels), *shape), np.int64)
+        groups = channels // per
+        whole = len(channels) == len(frac)
+        for group in [slice(None)] if whole else np.unique(groups):
+            members = slice(None) if whole else groups == group
+            chosen = channels[members]
+            count = self.groups if whole else 1
+            target = self.target.reshape(-1, self.target.shape[2])[chosen]
+            units = np.ldexp(target, frac[chosen][:, None].astype(np.int32)).reshape(count, -1, target.shape[1])
+            matrix = self.matrix if whole else self.matrix[group][None]
+            rounded = round_against(units, matrix, self.fmt.low, self.fmt.high)
+            result[members] = rounded.reshape(-1, *shape).astype(np.int64)
+        return result
+
+    def restored(self, weight: np.ndarray, frac: np.ndarray) -> np.ndarray:
+        """What integers stand for: float64 (G, O / G, K)."""
+        rows = weight.reshape(len(weight), -1)
+        return np.ldexp(rows.astype(np.float64), -frac[:, None].astype(np.int32)).reshape(self.target.shape)

@@ -1,0 +1,181 @@
+"""Free scales: every channel of every tensor may be multiplied by some s > 0 that what reads it divides by.
+
+The network computes the same function (Nagel et al. 2019, cross-layer equalization), so a power-of-two format need
+not cost what rounding a scale to a power of two costs:
+- channels of small range are raised towards the tensor's: s = (tensor's maximum / channel's)**alpha;
+- then one factor for all tensors that additions, pooling and concatenations tie together moves their ranges to where
+  a power-of-two format loses least;
+- a clip at the top (ReLU6) moves onto the format's largest value, where saturation does it for nothing.  In channels
+  raised above the others saturation comes before the clip, but beyond what the calibration images reach.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+
+from quant.calibration import TensorRange, positions
+from quant.fixedpoint import QFormat
+from quant.graph import FloatConv, FloatGraph
+from quant.network import Concat
+from quant.search.groups import Group
+from quant.search.weights import NEIGHBOURS, overflow_free_frac
+
+HEADROOM = 1.1
+"""A channel's maximum counts as this much larger where a clip stands above it: other images reach further."""
+
+MOST = 8.0
+"""Largest factor by which a channel is raised against its tensor."""
+
+STEPS = 12
+"""Factors tried within an octave."""
+
+IMAGES = 20
+"""Images whose samples judge a factor."""
+
+
+class Ties:
+    """Which channels of which tensors have one scale: those that meet in an addition, a pooling, a concatenation."""
+
+    def __init__(self, graph: FloatGraph) -> None:
+        self._first: dict[str, int] = {}
+        count = 0
+        for name, shape in graph.shapes.items():
+            self._first[name] = count
+            count += shape[0]
+        self._channel, self._tensor = list(range(count)), {name: name for name in graph.shapes}
+        for layer in graph.layers:
+            place = self._first[layer.output]
+            tied = layer.inputs[1:] if isinstance(layer, FloatConv) else layer.inputs
+            for name in tied:
+                channels = graph.shapes[name][0]
+                for channel in range(channels):
+                    join(self._channel, self._first[name] + channel, place + channel)
+                join(self._tensor, name, layer.output)
+                if isinstance(layer, Concat):
+                    place += channels
+        self.channels = {
+            name: np.array([root(self._channel, self._first[name] + c) for c in range(shape[0])])
+            for name, shape in graph.shapes.items()
+        }
+        """The group of each channel: int64 (C,) by tensor."""
+        self.count = count
+
+    def components(self) -> Iterator[list[str]]:
+        """Tensors that ties connect."""
+        members: dict[str, list[str]] = {}
+        for name in self._tensor:
+            members.setdefault(root(self._tensor, name), []).append(name)
+        yield from members.values()
+
+
+def root(parents, member):  # type: ignore[no-untyped-def]
+    """The representative of a member's set.  parents: a list by number or a dict by name."""
+    while parents[member] != member:
+        parents[member] = parents[parents[member]]
+        member = parents[member]
+    return member
+
+
+def join(parents, one, other):  # type: ignore[no-untyped-def]
+    """Unite the sets of two members."""
+    parents[root(parents, one)] = root(parents, other)
+
+
+def free_scales(
+    graph: FloatGraph, ranges: Mapping[str, TensorRange], groups: Mapping[str, Group], alpha: float
+) -> dict[str, np.ndarray]:
+    """Choose the scales of every tensor: float64 (C,) by name.
+
+    ranges: `calibrate` of the calibration images; groups: the tensors that share a format.  alpha: exponent with
+    which channels of small range are raised, 0 to 1: ranges found on few images are not fitted whole.
+    The input and the outputs, which the host reads and writes, keep scales of one, and so does what is tied to them.
+    """
+    tops = {layer.output: layer.clip[1] for layer in graph.layers if not isinstance(layer, Concat)}
+    bounds = {name: top for name, top in tops.items() if top is not None and top > 0}
+    ties = Ties(graph)
+    raised = np.full(ties.count, np.inf)
+    for name in graph.shapes:
+        factors = _raise(ranges[name], bounds.get(name), alpha)
+        np.minimum.at(raised, ties.channels[name], factors)
+    scales = {name: raised[ties.channels[name]] for name in graph.shapes}
+    for tensors in ties.components():
+        if graph.input in tensors or any(name in graph.outputs for name in tensors):
+            scales |= {name: np.ones(graph.shapes[name][0]) for name in tensors}
+            continue
+        clipped = [name for name in tensors if name in bounds]
+        if clipped:
+            factor = _onto_the_top(bounds[clipped[0]], groups[clipped[0]])
+        else:
+            factor = _best_factor(tensors, scales, ranges, groups, graph)
+        scales |= {name: scales[name] * factor for name in tensors}
+    return scales
+
+
+def _raise(found: TensorRange, bound: float | None, alpha: float) -> np.ndarray:
+    """The factor of each channel, 1 to MOST.  A channel that is always zero has no say: it gets the most."""
+    largest = np.maximum(-found.low, found.high).astype(np.float64)
+    if bound is not None:
+        whole, largest = bound, np.minimum(largest * HEADROOM, bound)
+    else:
+        whole = largest.max()
+    if whole <= 0:
+        return np.ones(len(largest))
+    with np.errstate(divide="ignore"):
+        return np.minimum((whole / largest) ** alpha, MOST) if alpha else np.ones(len(largest))
+
+
+def _onto_the_top(bound: float, group: Group) -> float:
+    """The factor, 1 to 2, that moves a clip onto the largest value of a power-of-two format."""
+    top = QFormat(group.bits, 0, group.signed).high / bound
+    return top * 2.0 ** -math.floor(math.log2(top))
+
+
+def _best_factor(
+    tensors: list[str],
+    scales: Mapping[str, np.ndarray],
+    ranges: Mapping[str, TensorRange],
+    groups: Mapping[str, Group],
+    graph: FloatGraph,
+) -> float:
+    """The factor in [1, 2) with which all formats of these tensors together lose least, relative to their signals."""
+    losses = []
+    for group in {groups[name]: None for name in tensors}:
+        values, weights = [], []
+        for name in group.sources:
+            if name in tensors:
+                scale = sampled_scales(scales[name], ranges[name].samples[:IMAGES], graph.shapes[name])
+                values.append((ranges[name].samples[:IMAGES] * scale).ravel())
+                weights.append((np.prod(graph.shapes[name]) / scale.shape[1] / scale**2).ravel())
+        if values:
+            losses.append(_loss(np.concatenate(values), np.concatenate(weights), group))
+    factors = [2.0 ** (step / STEPS) for step in range(STEPS)]
+    return min(factors, key=lambda factor: sum(loss(factor) for loss in losses))
+
+
+def _loss(values: np.ndarray, weights: np.ndarray, group: Group) -> Callable[[float], float]:
+    signal = float(np.vdot(values * weights, values))
+    values = values.astype(np.float32)
+
+    def loss(factor: float) -> float:
+        """The least error of a format, over the signal, once everything is multiplied by the factor."""
+        start = overflow_free_frac(float(values.min()) * factor, float(values.max()) * factor, group.bits, group.signed)
+        if start is None or not signal:
+            return 0.0
+        errors = []
+        for frac in {start + n for n in NEIGHBOURS}:
+            fmt = QFormat(group.bits, frac, group.signed)
+            unit = np.float32(fmt.step / factor)
+            error = np.clip(np.rint(values / unit), fmt.low, fmt.high) * unit - values
+            errors.append(float(np.vdot(error * weights, error)))
+        return min(errors) / signal
+
+    return loss
+
+
+def sampled_scales(scales: np.ndarray, samples: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """The scale of each value that `calibrate` kept.  scales: (C,); samples: (N, S) of (C, H, W).  Returns (N, S)."""
+    size, area = int(np.prod(shape)), shape[1] * shape[2]
+    return np.stack([scales[positions(size, image) // area] for image in range(len(samples))])

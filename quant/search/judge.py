@@ -1,0 +1,85 @@
+"""What a choice does to the network's outputs: the layers after it run in float from the values that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from quant.float_onnx import layers_model
+from quant.float_run import FloatRunner, LayerRunner
+from quant.graph import FloatGraph
+from quant.onnx_import.verify import session
+
+IMAGES = 32
+"""Images that judge.  They are spread over all that are given."""
+
+BATCH = 8
+
+
+class OutputJudge:
+    """The outputs of the float network, and how far something moves them.
+
+    images: float32 (N, C, H, W), of which `chosen` judge.
+    """
+
+    def __init__(self, graph: FloatGraph, images: np.ndarray) -> None:
+        self.graph = graph
+        self.chosen = np.unique(np.linspace(0, len(images) - 1, IMAGES).astype(np.int64))
+        found = [tensors for _, tensors in FloatRunner(graph).run(images[self.chosen], graph.outputs)]
+        self.outputs = {name: np.concatenate([tensors[name] for tensors in found]) for name in graph.outputs}
+
+    def losses(
+        self,
+        index: int,
+        values: Mapping[str, np.ndarray],
+        changed: Sequence[str],
+        stores: Sequence[Callable[[str, np.ndarray], np.ndarray]],
+    ) -> list[float]:
+        """Noise over signal at the outputs for each way to store some tensors.
+
+        index: of the layer that writes the first of `changed`, the tensors that are stored in another way; -1 for the
+        network's input.  values: what stands before: float32 (n, C, H, W) of the judging images, all tensors that
+        this layer and those after it read, and what the layer itself gives.  stores: name and values to values.
+        """
+        layers, left = self.graph.layers, set(changed)
+        place = index
+        left -= {name for name in values if name in left}
+        between = []
+        while left:
+            place += 1
+            between.append(LayerRunner(self.graph, layers[place]))
+            left.discard(layers[place].output)
+        rest = layers[place + 1 :]
+        written = {layer.output for layer in rest}
+        read = list(dict.fromkeys(name for layer in rest for name in layer.inputs if name not in written))
+        wanted = [name for name in self.outputs if name in written]
+        after = session(layers_model(self.graph, rest, read, wanted), self.graph.name) if wanted else None
+        found = []
+        for store in stores:
+            tensors = {name: store(name, array) if name in changed else array for name, array in values.items()}
+            for runner, layer in zip(between, layers[index + 1 :], strict=False):
+                result = runner.run([tensors[name] for name in layer.inputs])
+                tensors[layer.output] = store(layer.output, result) if layer.output in changed else result
+            noise = 0.0
+            for name, reference in self.outputs.items():
+                if after is None or name not in wanted:
+                    noise += relative(tensors[name], reference) if name in tensors else 0.0
+            for start in range(0, len(self.chosen), BATCH):
+                part = slice(start, start + BATCH)
+                if after is not None:
+                    outputs = after.run(wanted, {name: tensors[name][part] for name in read})
+                    for name, array in zip(wanted, outputs, strict=True):
+                        noise += relative(array, self.outputs[name][part])
+            found.append(noise)
+        return found
+
+
+def relative(found: np.ndarray, wanted: np.ndarray) -> float:
+    """The energy of the difference over that of what was wanted, both without their mean: a shift of all alike."""
+    axes = tuple(range(1, wanted.ndim))
+    error = found.astype(np.float64) - wanted
+    error -= error.mean(axes, keepdims=True)
+    signal = wanted - wanted.mean(axes, keepdims=True, dtype=np.float64)
+    energy = float(np.vdot(signal, signal))
+    return float(np.vdot(error, error)) / energy if energy else float(np.vdot(error, error))

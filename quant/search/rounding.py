@@ -1,0 +1,109 @@
+"""Weights rounded against the layer's output on calibration data, not each to its nearest integer.
+
+The error that rounding leaves in a layer's output is e H e^T for each output channel, e the weights' error and
+H = X^T X / R of the layer's own quantized inputs (R sampled rows, columns centred: the mean goes into the bias).
+The weights are rounded one input at a time, the largest diagonal first, each error carried to the weights that
+are still free (Frantar et al. 2022, "Optimal Brain Compression", and 2023, "GPTQ"); coordinate descent follows,
+which lets every integer move again until none improves e H e^T.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+BLOCK = 64
+"""Columns whose errors are carried on together."""
+
+PASSES = 3
+"""Passes of coordinate descent at most."""
+
+DAMPING = 0.002
+"""Added to the diagonal, as a share of its mean: H of few rows is singular."""
+
+SHRINKAGE = 0.5
+"""Numerator of the share by which H is drawn to its diagonal, for K inputs and R rows: SHRINKAGE K / (K + R)."""
+
+LEAST_SHRINKAGE = 0.003
+DEPTHWISE_SHRINKAGE = 0.01
+"""The same for one input channel a group, whose few inputs overlap from row to row."""
+
+TERMS = 4608
+"""Inputs of a channel above which H, K x K, is not formed: such layers are rounded to nearest."""
+
+
+def correlations(patches: np.ndarray, depthwise: bool) -> np.ndarray:
+    """The damped H of each group.  patches: float32 (G, R, K), centred.  Returns float64 (G, K, K)."""
+    _, rows, terms = patches.shape
+    products = np.matmul(patches.swapaxes(1, 2), patches).astype(np.float64) / rows
+    shrinkage = DEPTHWISE_SHRINKAGE if depthwise else max(LEAST_SHRINKAGE, SHRINKAGE * terms / (terms + rows))
+    diagonal = np.einsum("gkk->gk", products)
+    means = diagonal.mean(1, keepdims=True)
+    floor = np.where(means > 0, DAMPING * means, 1.0)
+    damped = (1 - shrinkage) * products
+    np.einsum("gkk->gk", damped)[...] += shrinkage * diagonal + floor
+    return damped
+
+
+def output_errors(errors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """e H e^T.  errors: float64 (G, O, K); matrix: (G, K, K).  Returns float64 (G, O)."""
+    return np.einsum("gok,gok->go", np.matmul(errors, matrix), errors)
+
+
+def round_against(weight: np.ndarray, matrix: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Integers near `weight` with a small e H e^T.
+
+    weight: float64 (G, O, K), in units of the weights' formats; matrix: float64 (G, K, K), positive definite;
+    low, high: the smallest and largest integer.  Returns float64 (G, O, K), whole numbers.
+    """
+    order = np.argsort(-np.einsum("gkk->gk", matrix), axis=1, kind="stable")
+    matrix = np.take_along_axis(np.take_along_axis(matrix, order[:, :, None], 1), order[:, None, :], 2)
+    weight = np.take_along_axis(weight, order[:, None, :], 2)
+    rounded = _carry(weight, matrix, low, high)
+    _descend(weight, rounded, matrix, low, high)
+    result = np.empty_like(rounded)
+    np.put_along_axis(result, order[:, None, :], rounded, 2)
+    return result
+
+
+def _carry(weight: np.ndarray, matrix: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Column by column to the nearest integer, the error carried to the columns after."""
+    upper = np.linalg.cholesky(np.linalg.inv(matrix)).swapaxes(1, 2)
+    free, rounded = weight.copy(), np.empty_like(weight)
+    terms = weight.shape[2]
+    for start in range(0, terms, BLOCK):
+        stop = min(start + BLOCK, terms)
+        errors = np.empty((*weight.shape[:2], stop - start))
+        for k in range(start, stop):
+            rounded[:, :, k] = np.clip(np.rint(free[:, :, k]), low, high)
+            errors[:, :, k - start] = (free[:, :, k] - rounded[:, :, k]) / upper[:, k, k, None]
+            free[:, :, k + 1 : stop] -= errors[:, :, k - start, None] * upper[:, None, k, k + 1 : stop]
+        free[:, :, stop:] -= np.matmul(errors, upper[:, start:stop, stop:])
+    return rounded
+
+
+def _descend(weight: np.ndarray, rounded: np.ndarray, matrix: np.ndarray, low: int, high: int) -> None:
+    """Coordinate descent on e H e^T, in place, over the integers `rounded`."""
+    diagonal = np.einsum("gkk->gk", matrix)
+    gradient = np.matmul(weight - rounded, matrix)
+    terms = weight.shape[2]
+    for _ in range(PASSES):
+        changed = False
+        for start in range(0, terms, BLOCK):
+            stop = min(start + BLOCK, terms)
+            moves = np.zeros((*weight.shape[:2], stop - start))
+            block = gradient[:, :, start:stop]
+            for k in range(start, stop):
+                old = rounded[:, :, k]
+                new = np.clip(np.rint(old + block[:, :, k - start] / diagonal[:, k, None]), low, high)
+                move = new - old
+                if move.any():
+                    rounded[:, :, k] = new
+                    moves[:, :, k - start] = move
+                    group, row = np.nonzero(move)
+                    block[group, row] -= move[group, row, None] * matrix[group, k, start:stop]
+            if moves.any():
+                changed = True
+                gradient[:, :, :start] -= np.matmul(moves, matrix[:, start:stop, :start])
+                gradient[:, :, stop:] -= np.matmul(moves, matrix[:, start:stop, stop:])
+        if not changed:
+            return
