@@ -9,6 +9,7 @@ finds out.  A layer with a residual or with data of more than 8 bits runs in flo
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -119,6 +120,11 @@ class ByteWriter(FloatWriter):
             self.node("QuantizeLinear", [source, self.scale(0), self.zero(name)], name)
         else:
             super().rounded(source, name)
+
+    def standing(self, tensor: str) -> tuple[int, Any]:
+        """As in float32, or uint8 after the zero point is added."""
+        fmt = self.fmt(tensor)
+        return (zero_point(fmt), np.uint8) if fits_bytes(fmt) else super().standing(tensor)
 
     def scale(self, shift: int) -> str:
         """2**shift."""

@@ -22,7 +22,10 @@ from quant.bounds import FLOAT32_EXACT, FLOAT64_EXACT, Bound, accumulator_bound,
 from quant.fast_split import find_split
 from quant.fixedpoint import QFormat
 from quant.float_onnx import window_attributes
-from quant.network import Add, Concat, Conv, Layer, Network, Pool, Window
+from quant.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table, Window
+
+COPIES = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+"""Attributes of a Resize that copies every element, by whole factors."""
 
 MAGIC = float(np.float32(1.5 * 2**23))
 """In the middle of the numbers whose float32 neighbours are the integers."""
@@ -41,10 +44,10 @@ def is_exact(network: Network, layer: Layer, bounds: dict[str, Bound]) -> bool:
     elements rounds to the sum, which is then divided once, in float64 and correctly rounded; by the proof in
     `quant.qdq.beyond_float32` (with 53 bits for 24) such a quotient stays on its side of every tie.
     """
-    if not isinstance(layer, Conv | Pool | Add | Concat) or bounds[layer.output].magnitude > ROUND_EXACT:
+    if max(bounds[name].magnitude for name in (*layer.inputs, layer.output)) > ROUND_EXACT:
         return False
-    if max(bounds[name].magnitude for name in layer.inputs) > ROUND_EXACT:
-        return False
+    if isinstance(layer, Table | Resize):
+        return True
     reach = accumulator_bound(network, layer, bounds).magnitude
     if isinstance(layer, Pool) and layer.kind == "average":
         tensors = network.tensors
@@ -122,8 +125,11 @@ class FloatWriter:
             self.average(layer)
         elif isinstance(layer, Add):
             self.rounded(self.clipped(self.addition(layer), layer.clip, name), name)
+        elif isinstance(layer, Table):
+            self.table(layer)
         else:
-            raise ValueError(f"layer {layer.name} has no form in float32")
+            scales = self.constant(f"{name}/scales", [1, 1, *layer.factors])
+            self.node("Resize", [self.plain(layer.input), "", scales], name, **COPIES)
 
     def plain(self, tensor: str) -> str:
         """A tensor as it stands."""
@@ -156,6 +162,20 @@ class FloatWriter:
         name = layer.output
         terms = [self.real(source, self.fmt(name).frac - self.fmt(source).frac) for source in layer.inputs]
         return self.node("Add", terms, f"{name}/sum")
+
+    def table(self, layer: Table) -> None:
+        """A Gather by the integers, counted from the lowest."""
+        name, low = layer.output, self.fmt(layer.input).low
+        places = self.node("Cast", [self.plain(layer.input)], f"{name}/integers", to=TensorProto.INT32)
+        offset = self.standing(layer.input)[0] + low
+        if offset:
+            places = self.node("Sub", [places, self.constant(f"integer{offset}", offset, np.int32)], f"{name}/places")
+        zero, dtype = self.standing(name)
+        self.node("Gather", [self.constant(f"{name}/entries", layer.entries + zero, dtype), places], name)
+
+    def standing(self, tensor: str) -> tuple[int, Any]:
+        """How a tensor stands in the graph: what is added to its integers, and the type."""
+        return 0, np.float32
 
     def maximum(self, layer: Pool) -> None:
         """A maximum, clipped only where that can change it."""

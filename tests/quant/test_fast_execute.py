@@ -19,6 +19,8 @@ from quant.fixedpoint import QFormat
 from quant.network import Add, Conv, Network, Pool, Tensor, Window
 from quant.onnx_import import load
 from quant.search import quantize_network
+from tests.quant.test_tables import FORMATS
+from tests.quant.test_tables import network as tables
 from tests.sim.networks import random_images, random_network
 
 
@@ -174,6 +176,12 @@ def test_residuals_additions_and_averages(data_bits: int) -> None:
     network = Network("all", tensors, layers, "x", ("means", "all_means"))
     images = np.concatenate([random_images(network, 20, 3), extremes(network)])
     assert_equal(network, images)
+
+
+@pytest.mark.parametrize("formats", FORMATS)
+def test_tables_and_enlargements(formats: tuple[QFormat, QFormat, QFormat]) -> None:
+    network = tables(np.random.default_rng(0), *formats)
+    assert_equal(network, np.concatenate([random_images(network, 5, 1), extremes(network)]))
 
 
 @pytest.mark.parametrize("in_bytes", FORMS)
