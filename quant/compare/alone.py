@@ -1,8 +1,8 @@
 """What each layer adds by itself: it alone is quantized, everything before and behind it is float.
 
-A bias that takes up the mean error of the layers before it (bias correction, Nagel et al. 2019) would count here
-as an error of its own layer, since those layers are float.  Where that part explains most of the layer's mean
-error, it is taken out of the bias: what remains is what the layer's own rounding leaves.
+A bias that makes good the mean error of the layers before it (bias correction, Nagel et al. 2019) would count here as
+an error of its own layer, since those layers are float.  Where a layer's channels have smaller mean errors in the
+network than alone, its bias is therefore shifted until they have the same.
 """
 
 from __future__ import annotations
@@ -18,12 +18,20 @@ from quant.compare.measure import Errors, ErrorSums
 from quant.compare.quantized import Operation, QuantizedLayer, Storage, quantized_layer
 from quant.compare.walk import Rest, Step, Walk, clipped
 from quant.graph import FloatConv, FloatGraph
-from quant.kernels import convolve
 from quant.network import Network
 from quant.scales import tensor_scales
 
 EXPLAINED = 0.5
-"""A bias corrects for the layers before where less than this share of the mean error stays without that part."""
+"""A bias is shifted where its layer's mean errors in the network have less than this share of their energy alone."""
+
+MEAN_IMAGES = 16
+"""Images on which means are taken."""
+
+MEAN_STEPS = 3
+"""Newton steps to a bias that gives wanted means behind a clip."""
+
+ACTIVE = 0.05
+"""Least share of values that are taken to pass a clip: channels that never do have no bias to find."""
 
 
 @dataclass(frozen=True)
@@ -85,30 +93,49 @@ def alone(
     for step in walk.steps():
         quantized = quantized_layer(network, scales, step.layer)
         if quantized is not None:
-            found.append(_layer_alone(walk, step, own_bias(quantized, step, shifts)))
+            found.append(_layer_alone(walk, step, own_bias(walk, step, quantized, shifts)))
         if progress:
             progress("each layer alone", step.index + 1, len(graph.layers))
     total = sum(entry.output_noise for entry in found)
     return tuple(replace(entry, noise_share=entry.output_noise / total if total else 0.0) for entry in found)
 
 
-def own_bias(quantized: QuantizedLayer, step: Step, shifts: Mapping[str, np.ndarray]) -> QuantizedLayer:
-    """The layer without what its bias corrects for others, where that explains its mean error."""
-    layer, original = quantized.layer, step.layer
-    if not isinstance(layer, FloatConv) or not isinstance(original, FloatConv) or layer.input not in shifts:
+def own_bias(walk: Walk, step: Step, quantized: QuantizedLayer, shifts: Mapping[str, np.ndarray]) -> QuantizedLayer:
+    """The layer without what its bias makes good for others: its channels' mean errors alone are those of `shifts`."""
+    layer, storage = quantized.layer, quantized.storage
+    if not isinstance(layer, FloatConv) or layer.output not in shifts:
         return quantized
-    beside = None if layer.residual is None else shifts.get(layer.residual)
+    part = slice(0, min(len(walk.images), MEAN_IMAGES))
+    values, _, beside = QuantizedRun(walk.graph, quantized).values(step, part)
+    inherited = shifts[layer.output].mean((1, 2))
+    reference = clipped(step.layer, step.values[part]).mean((0, 2, 3), dtype=np.float64)
 
-    def means(weight: np.ndarray, image: np.ndarray) -> np.ndarray:
-        result: np.ndarray = convolve(image[:, None], weight, layer.window, layer.groups, np.dtype(np.float64))
-        return result.mean((1, 2, 3))
+    def mean_errors(bias: np.ndarray) -> np.ndarray:
+        codes = quantized.codes(values + bias.astype(np.float32).reshape(-1, 1, 1), beside)
+        return reference - storage.values(codes).mean((0, 2, 3), dtype=np.float64)
 
-    others = means(layer.weight, shifts[layer.input]) + (0 if beside is None else beside.mean((1, 2)))
-    mean_input = step.tensors[layer.input].mean(0, dtype=np.float64)
-    error = means(original.weight.astype(np.float64) - layer.weight, mean_input) + original.bias - layer.bias
-    if np.square(error + others).sum() > EXPLAINED * np.square(error).sum():
+    bias = np.zeros(len(layer.bias))
+    own = mean_errors(bias)
+    if np.square(inherited).sum() > EXPLAINED * np.square(own).sum():
         return quantized
-    return replace(quantized, layer=replace(layer, bias=(layer.bias - others).astype(np.float32)))
+    for _ in range(MEAN_STEPS):
+        bias += (mean_errors(bias) - inherited) / np.maximum(_passing(layer, values, bias, beside), ACTIVE)
+    return replace(quantized, layer=replace(layer, bias=(layer.bias + bias).astype(np.float32)))
+
+
+def _passing(layer: FloatConv, values: np.ndarray, bias: np.ndarray, beside: np.ndarray | None) -> np.ndarray:
+    """The share of each channel's values that the layer's clip leaves as they are: float64 (C,)."""
+    sums = values + bias.astype(np.float32).reshape(-1, 1, 1)
+    if beside is not None:
+        sums += beside
+    low, high = layer.clip
+    inside = np.ones(sums.shape, bool)
+    if low is not None:
+        inside &= sums > low
+    if high is not None:
+        inside &= sums < high
+    result: np.ndarray = inside.mean((0, 2, 3))
+    return result
 
 
 def _input_alone(walk: Walk, storage: Storage) -> LayerAlone:

@@ -76,7 +76,7 @@ def repairs(
         quantized = quantized_layer(network, scales, step.layer)
         if quantized is None or step.layer.output not in chosen:
             continue
-        quantized = own_bias(quantized, step, shifts)
+        quantized = own_bias(walk, step, quantized, shifts)
         rest = Rest(graph, step.index + 1, step.layer.output)
         before = _noise(walk, step, rest, quantized, corrects=False)
         changes = [

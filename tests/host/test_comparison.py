@@ -84,6 +84,7 @@ def test_tensors(arguments: list[str], tmp_path: Path) -> None:
         (name,) = {key.split("/", 1)[1] for key in file.files}
         assert len(file[f"fixed/{name}"]) == 2
         values = file[f"fixed/{name}"] * 2.0 ** -int(file[f"frac/{name}"])
+        values /= file[f"scales/{name}"].reshape(-1, 1, 1)
         assert np.abs(values - file[f"float/{name}"]).max() < 0.2
 
 

@@ -17,6 +17,12 @@ from quant.search import quantize_network
 from tests.quant.float_graphs import Builder, branches, images
 
 
+def plain(graph: FloatGraph, **changes: object) -> Network:
+    """Weights to the nearest, no scales: nothing that makes good what a test spoils."""
+    steps = {"rounding": "nearest", "equalization": None, "bias_correction": "mean"} | changes
+    return quantize_network(graph, images(6), **steps)
+
+
 def explain(network: Network, graph: FloatGraph, x: np.ndarray | None = None) -> dict[str, Sensitivity]:
     x = images(8, seed=9) if x is None else x
     return {one.alone.layer: one for one in sensitivities(network, graph, x, accumulate(network, graph, x))}
@@ -46,7 +52,7 @@ def test_a_channel_of_large_weights_in_one_format_for_all():
     gain = np.ones(8)
     gain[2] = 60
     graph = straight(gain)
-    first = explain(quantize_network(graph, images(6), granularity="layer", bias_correction=False), graph)["first"]
+    first = explain(plain(graph, granularity="layer", bias_correction="none"), graph)["first"]
     assert "outlier channel 2: its weights reach" in first.reason and "share one format" in first.reason
     tried = {repair.change: repair for repair in first.tried}
     assert tried["weights with a format for each output channel"].gain_db > 3
@@ -60,7 +66,7 @@ def test_channels_of_unequal_range():
     weight = last.weight / gain.astype(np.float32)[None, :, None, None]
     layers = tuple(replace(x, weight=weight) if x is last else x for x in graph.layers)
     graph = replace(graph, layers=layers)
-    first = explain(quantize_network(graph, images(6)), graph)["first"]
+    first = explain(plain(graph), graph)["first"]
     assert "unequal channel ranges: the median channel has" in first.reason
     assert first.repair.change == "channels scaled to the format" and first.repair.bytes == 0
     assert first.repair.gain_db > 6
@@ -68,7 +74,7 @@ def test_channels_of_unequal_range():
 
 def test_values_beyond_the_format():
     graph = straight()
-    network = quantize_network(graph, images(6))
+    network = plain(graph)
     fmt = network.tensors["first.y"].fmt
     narrow = with_format(network, "first.y", QFormat(8, fmt.frac + 2, fmt.signed))
     first = explain(narrow, graph)["first"]
@@ -79,7 +85,7 @@ def test_values_beyond_the_format():
 
 def test_a_format_far_too_wide():
     graph = straight()
-    network = quantize_network(graph, images(6))
+    network = plain(graph)
     fmt = network.tensors["first.y"].fmt
     wide = with_format(network, "first.y", QFormat(8, fmt.frac - 3, fmt.signed))
     first = explain(wide, graph)["first"]
@@ -91,7 +97,7 @@ def test_a_format_far_too_wide():
 
 def test_a_signed_format_for_what_is_never_negative():
     graph = straight()
-    network = quantize_network(graph, images(6))
+    network = plain(graph)
     fmt = network.tensors["second.y"].fmt
     assert not fmt.signed
     signed = with_format(network, "second.y", QFormat(8, fmt.frac - 1))
@@ -103,13 +109,13 @@ def test_a_signed_format_for_what_is_never_negative():
 
 def test_few_bits_and_few_weights():
     graph = straight(groups=8)
-    network = quantize_network(graph, images(6), layer_weight_bits={"last": 4})
+    network = plain(graph, layer_weight_bits={"last": 4})
     found = explain(network, graph)
     assert found["last"].reason == "4-bit weights"
     assert found["last"].repair.change == "weights at 8 bits" and found["last"].repair.gain_db > 10
     assert found["last"].repair.bytes == 6 * 8 * 9 // 2
     assert {"weights at 8 bits", "weights at 16 bits"} <= {repair.change for repair in found["last"].tried}
-    second = explain(quantize_network(graph, images(6), data_bits=16), graph)["second"]
+    second = explain(plain(graph, data_bits=16), graph)["second"]
     assert second.alone.causes.weights > 0.5
     assert second.reason == "depthwise, 9 weights an output: their errors do not average out"
 
@@ -123,7 +129,7 @@ def test_operands_that_share_a_format():
     weight = last.weight.copy()
     weight[:, :4] *= 20
     graph = replace(graph, layers=(*graph.layers[:-1], replace(last, weight=weight)))
-    network = quantize_network(graph, images(6))
+    network = plain(graph)
     assert format_group(network, "small.y") == {"small.y", "large.y", "cat.y"}
     found = explain(network, graph)["small"]
     assert "shares its format with large.y, whose values reach" in found.reason or (
@@ -140,14 +146,14 @@ def test_a_residual_of_unequal_range():
     small = net.conv("small", "x", 8, gain=0.05)
     joined = net.conv("joined", net.conv("body", small, 8, gain=20), 8, residual=small, gain=3)
     graph = net.graph(net.conv("last", joined, 6, clip=(None, None)))
-    found = explain(quantize_network(graph, images(6), weight_bits=16), graph)["joined"]
+    found = explain(plain(graph, weight_bits=16), graph)["joined"]
     assert found.alone.causes.rounding > 0.5
     assert "residual of unequal range: the sum reaches" in found.reason
 
 
 def test_a_bias_that_is_off():
     graph = straight()
-    network = quantize_network(graph, images(6))
+    network = plain(graph)
     conv = network.producer("second.y")
     assert isinstance(conv, Conv)
     off = replace(conv, bias=conv.bias + (1 << 11))
