@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
+from benchmarks import precision
 from quant.evaluation import accuracy, float_outputs
 from quant.execute import execute, quantize_input
 from quant.fixedpoint import QFormat
 from quant.float_run import FloatRunner
+from quant.network import Conv
 from quant.search import quantize_network
 from tests.quant.float_graphs import branches, images
 from tests.quant.test_compare import identity
@@ -35,3 +39,31 @@ def test_both_networks_give_the_answers_of_their_references() -> None:
     parts = list(float_outputs(graph, x, output, 5))
     assert [(part.start, part.stop) for part, _ in parts] == [(0, 5), (5, 10), (10, 15), (15, 20), (20, 23)]
     np.testing.assert_allclose(np.concatenate([array for _, array in parts]), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_the_precision_table_has_a_cell_for_each_column() -> None:
+    figures = {"top1": 0.915, "agreement": 0.9875}
+    rows = {
+        "dense": {"images": 1000, "float_top1": 0.92, "columns": {c.title: figures for c in precision.COLUMNS}},
+        "convolutions": {"images": 10, "float_top1": 0.5, "columns": {"dynamic 8/8": figures}},
+    }
+    head, rule, dense, convolutions = precision.table(rows).splitlines()
+    assert head.startswith("| network | images | float | static 16/16 |") and head.count("|") == rule.count("|") == 10
+    assert dense == "| dense | 1,000 | 92.00 | " + " | ".join(["91.50 / 98.75"] * 6) + " |"
+    assert convolutions.split(" | ")[3:] == ["no such layer"] * 4 + ["91.50 / 98.75", "no such layer |"]
+
+
+def test_fully_connected_layers_and_tasks_are_found_by_their_shapes() -> None:
+    graph = branches()
+    assert precision.fully_connected(graph) == ["fc"]
+    assert precision.task(graph) is None  # no metadata of images
+    with_metadata = dataclasses.replace(graph, metadata={"preprocess.channels": "RGB"})
+    classes = graph.shapes[graph.outputs[0]][0]
+    assert precision.task(with_metadata) == precision.CLASSES.get(classes)
+
+
+def test_every_option_of_the_published_method_exists() -> None:
+    graph = branches()
+    network = quantize_network(graph, images(4), bias_bits=8, precision="static", **precision.PUBLISHED)
+    convolutions = [layer for layer in network.layers if isinstance(layer, Conv)]
+    assert all(len(set(layer.weight_frac.tolist())) == 1 for layer in convolutions)
