@@ -39,6 +39,11 @@ class Function:
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             return np.asarray(OPERATORS[self.op](*values, **dict(self.numbers)))
 
+    def least(self, start: float) -> float:
+        """About the least of its values from `start` on, which may be minus infinity."""
+        there = np.concatenate([-MAGNITUDES[::-1], [0.0], MAGNITUDES])
+        return float(self(there[there >= start]).min())
+
     def of(self, inner: Function) -> Function:
         """The function of what `inner` gives."""
         if self.op == "x":
@@ -58,6 +63,8 @@ class Function:
 
 
 X = Function("x")
+MAGNITUDES = np.logspace(-6, 4, 2001)
+"""Where a function is looked at, on both sides of zero."""
 SIGNS = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/"}
 
 

@@ -7,7 +7,7 @@ into the layer that they follow, reshapes are gone.  A tensor has shape (C, H, W
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -87,6 +87,16 @@ class FloatTable:
 
 
 FloatLayer = FloatConv | FloatPool | FloatAdd | FloatTable | Concat | Resize
+
+
+def clip_of(layer: FloatLayer) -> Clip:
+    """A layer's clip; none for what has none."""
+    return layer.clip if isinstance(layer, FloatConv | FloatPool | FloatAdd) else (None, None)
+
+
+def without_clip(layer: FloatLayer) -> FloatLayer:
+    """The layer up to its clip."""
+    return replace(layer, clip=(None, None)) if isinstance(layer, FloatConv | FloatPool | FloatAdd) else layer
 
 
 @dataclass(frozen=True)

@@ -124,13 +124,23 @@ def fold_into_tables(program: Program) -> None:
         first, second = function_of(before), function_of(step)
         if first is None or second is None or not {type(before), type(step)} & {FloatTable}:
             continue
-        behind = program.producers().get(before.inputs[0])
-        if not isinstance(before, FloatTable) and isinstance(behind, FloatConv):
+        conv = None if isinstance(before, FloatTable) else scaled_by(program, before)
+        if isinstance(conv, FloatConv) and program.uses()[conv.output] == 1:
             continue
         place = program.steps.index(step)
         program.steps[place] = FloatTable(step.name, before.inputs[0], step.output, second.of(first))
         program.steps.remove(before)
         program.merged[before.name] = step.name
+
+
+def scaled_by(program: Program, step: Step) -> Step | None:
+    """What a step reads, behind scalings that nothing else reads."""
+    uses, producers = program.uses(), program.producers()
+    while True:
+        before = producers.get(step.inputs[0])
+        if not isinstance(before, Affine) or uses[before.output] > 1:
+            return before
+        step = before
 
 
 def fold_affine(program: Program) -> None:

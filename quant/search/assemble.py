@@ -8,8 +8,9 @@ import numpy as np
 
 from quant.bounds import Bound, conv_sums
 from quant.fixedpoint import QFormat, clip_bounds, dequantize, quantize
-from quant.graph import Clip, FloatAdd, FloatConv, FloatPool
-from quant.network import Add, Conv, Pool
+from quant.functions import table
+from quant.graph import Clip, FloatAdd, FloatConv, FloatPool, FloatTable
+from quant.network import Add, Conv, Pool, Table
 from quant.search.limits import Limits
 from quant.search.weights import Objective, best_common_frac
 
@@ -134,6 +135,11 @@ def integer_pool(layer: FloatPool, out: QFormat, clip: Clip) -> Pool:
     """A pooling layer that writes this format.  clip: the layer's, scaled."""
     bounds = clip_bounds(out, *clip)
     return Pool(layer.name, layer.input, layer.output, layer.kind, layer.window, bounds, layer.count_include_pad)
+
+
+def integer_table(layer: FloatTable, source: QFormat, out: QFormat) -> Table:
+    """A table from one format to another."""
+    return Table(layer.name, layer.input, layer.output, table(layer.function, source, out), str(layer.function))
 
 
 def integer_add(layer: FloatAdd, out: QFormat, clip: Clip) -> Add:

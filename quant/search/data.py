@@ -18,10 +18,20 @@ from quant.errors import UnsupportedNetwork
 from quant.fast_execute import FastExecutor
 from quant.fixedpoint import QFormat, dequantize, quantize
 from quant.float_run import LayerRunner
-from quant.graph import Clip, FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
+from quant.graph import (
+    Clip,
+    FloatAdd,
+    FloatConv,
+    FloatGraph,
+    FloatLayer,
+    FloatPool,
+    FloatTable,
+    clip_of,
+    without_clip,
+)
 from quant.images import RAW
-from quant.network import Concat, Layer, Network, Tensor
-from quant.search.assemble import Source, integer_add, integer_conv, integer_pool
+from quant.network import Concat, Layer, Network, Resize, Tensor
+from quant.search.assemble import Source, integer_add, integer_conv, integer_pool, integer_table
 from quant.search.convolution import Fixed, Placed, Solver
 from quant.search.equalize import sampled_scales
 from quant.search.evidence import Evidence, best_frac
@@ -107,22 +117,23 @@ class DataPhase:
         )
 
     def _step(self, index: int, layer: FloatLayer) -> None:
-        bare = layer if isinstance(layer, Concat) else replace(layer, clip=(None, None))
-        runner = LayerRunner(self.graph, bare)
+        runner = LayerRunner(self.graph, without_clip(layer))
         result = runner.run([self.reference[name] for name in layer.inputs])
         if isinstance(layer, FloatConv):
             self._conv(index, layer, result)
-        elif isinstance(layer, Concat):
+        elif isinstance(layer, Concat | Resize):
             self._declare(layer.output, self._format(layer.output, [], index, None))
             self._append(layer)
         else:
             self._simple(index, layer, result, runner)
-        if not isinstance(layer, Concat) and layer.clip != (None, None):
-            np.clip(result, *layer.clip, out=result)
+        if clip_of(layer) != (None, None):
+            np.clip(result, *clip_of(layer), out=result)
         self.reference[layer.output] = result
 
-    def _simple(self, index: int, layer: FloatPool | FloatAdd, result: np.ndarray, runner: LayerRunner) -> None:
-        """Pooling and additions.  Their inputs and outputs have the same scales."""
+    def _simple(
+        self, index: int, layer: FloatPool | FloatAdd | FloatTable, result: np.ndarray, runner: LayerRunner
+    ) -> None:
+        """Pooling and additions, whose inputs and outputs have the same scales, and tables, where they are one."""
         evidence = []
         moves = isinstance(layer, FloatPool) and layer.kind == "max"
         if not moves and self._undecided(layer.output):
@@ -134,6 +145,8 @@ class DataPhase:
         clip = self._scaled_clip(layer)
         if isinstance(layer, FloatPool):
             self._append(integer_pool(layer, fmt, clip))
+        elif isinstance(layer, FloatTable):
+            self._append(integer_table(layer, self.tensors[layer.input].fmt, fmt))
         else:
             self._append(integer_add(layer, fmt, clip))
 
@@ -243,25 +256,24 @@ class DataPhase:
         unit = self.tensors[name].fmt.step / self.scales[like or name]
         return self.values[name][part] * unit.astype(np.float32).reshape(-1, 1, 1)
 
-    def _scaled_clip(self, layer: FloatConv | FloatPool | FloatAdd) -> Clip:
+    def _scaled_clip(self, layer: FloatLayer) -> Clip:
         """A layer's clip in scaled units.  Of a bound that differs between channels the least: in the others the
         calibration images stay below it (`quant.search.equalize`).
         """
-        low, high = layer.clip
+        low, high = clip_of(layer)
         scales = self.scales[layer.output]
         return (
             None if low is None else low * float(scales.min() if low >= 0 else scales.max()),
             None if high is None else high * float(scales.min()),
         )
 
-    def _evidence(
-        self, layer: FloatConv | FloatPool | FloatAdd, reference: np.ndarray, actual: np.ndarray, result: np.ndarray
-    ) -> Evidence:
+    def _evidence(self, layer: FloatLayer, reference: np.ndarray, actual: np.ndarray, result: np.ndarray) -> Evidence:
         """reference: (R, C) of the float network, unscaled; actual: of the fixed-point network: of a convolution in
         scaled units, else unscaled; neither clipped.  result: the whole tensor (N, C, H, W).
         """
         scales = self.scales[layer.output]
-        clipped = np.clip(reference, *layer.clip) if layer.clip != (None, None) else reference
+        clip = clip_of(layer)
+        clipped = np.clip(reference, *clip) if clip != (None, None) else reference
         power = 2 if self.options.objective == "square" else 1
         share = result[0].size * len(result) / reference.size
         scaled = actual if isinstance(layer, FloatConv) else actual * scales
@@ -325,10 +337,11 @@ class DataPhase:
     def _judged_by_network(self, group: Group, frac: int, index: int, runner: LayerRunner, highest: int | None) -> int:
         """Of the fractional length with the least error and those beside it, the one that moves the outputs least."""
         judge, layer = self.judge, self.graph.layers[index]
-        assert judge is not None and not isinstance(layer, Concat)
+        assert judge is not None
         tensors = {name: self._real(name, part=judge.chosen) for name in self.values if name in self.graph.shapes}
         result = runner.run([tensors[name] for name in layer.inputs])
-        tensors[layer.output] = np.clip(result, *layer.clip) if layer.clip != (None, None) else result
+        clip = clip_of(layer)
+        tensors[layer.output] = np.clip(result, *clip) if clip != (None, None) else result
 
         def store(fmt: QFormat, name: str, values: np.ndarray) -> np.ndarray:
             unit = (self.scales[name] / fmt.step).astype(np.float32).reshape(-1, 1, 1)

@@ -18,7 +18,7 @@ import numpy as np
 
 from quant.calibration import TensorRange, positions
 from quant.fixedpoint import QFormat
-from quant.graph import FloatConv, FloatGraph
+from quant.graph import FloatConv, FloatGraph, FloatTable, clip_of
 from quant.network import Concat
 from quant.search.groups import Group
 from quant.search.weights import NEIGHBOURS, overflow_free_frac
@@ -49,6 +49,8 @@ class Ties:
         for layer in graph.layers:
             place = self._first[layer.output]
             tied = layer.inputs[1:] if isinstance(layer, FloatConv) else layer.inputs
+            if isinstance(layer, FloatTable):
+                tied = ()
             for name in tied:
                 channels = graph.shapes[name][0]
                 for channel in range(channels):
@@ -91,9 +93,12 @@ def free_scales(
 
     ranges: `calibrate` of the calibration images; groups: the tensors that share a format.  alpha: exponent with
     which channels of small range are raised, 0 to 1: ranges found on few images are not fitted whole.
-    The input and the outputs, which the host reads and writes, keep scales of one, and so does what is tied to them.
+    The input and the outputs, which the host reads and writes, and what tables read and write, keep scales of one,
+    and so does what is tied to them.
     """
-    tops = {layer.output: layer.clip[1] for layer in graph.layers if not isinstance(layer, Concat)}
+    tops = {layer.output: clip_of(layer)[1] for layer in graph.layers}
+    tables = [layer for layer in graph.layers if isinstance(layer, FloatTable)]
+    fixed = {graph.input, *graph.outputs, *(name for layer in tables for name in (layer.input, layer.output))}
     bounds = {name: top for name, top in tops.items() if top is not None and top > 0}
     ties = Ties(graph)
     raised = np.full(ties.count, np.inf)
@@ -102,7 +107,7 @@ def free_scales(
         np.minimum.at(raised, ties.channels[name], factors)
     scales = {name: raised[ties.channels[name]] for name in graph.shapes}
     for tensors in ties.components():
-        if graph.input in tensors or any(name in graph.outputs for name in tensors):
+        if fixed.intersection(tensors):
             scales |= {name: np.ones(graph.shapes[name][0]) for name in tensors}
             continue
         clipped = [name for name in tensors if name in bounds]

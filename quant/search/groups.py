@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from quant.graph import FloatConv, FloatGraph, FloatPool
-from quant.network import Concat
+from quant.graph import FloatConv, FloatGraph, FloatPool, FloatTable, clip_of
+from quant.network import Concat, Resize
 
 WIDE = 16
 """Width of the network's outputs, where at 8 bits classes would tie."""
@@ -14,7 +15,7 @@ WIDE = 16
 
 @dataclass(frozen=True)
 class Group:
-    """Tensors that share one format: those that meet in a Concat, and those around a max pooling.
+    """Tensors that share one format: those that meet in a Concat, and those around a max pooling or a Resize.
 
     sources: the members whose values are computed; the others hold copies of them.
     """
@@ -25,12 +26,18 @@ class Group:
 
 
 def non_negative(graph: FloatGraph, input_non_negative: bool) -> set[str]:
-    """The tensors that cannot be negative, by their clips and weights, whatever the input."""
+    """The tensors that cannot be negative, by their clips, weights and functions, whatever the input."""
     found = {graph.input} if input_non_negative else set()
     for layer in graph.layers:
-        clipped = not isinstance(layer, Concat) and layer.clip[0] is not None and layer.clip[0] >= 0
-        keeps = not isinstance(layer, FloatConv) or (layer.weight.min() >= 0 and layer.bias.min() >= 0)
-        if clipped or (keeps and all(name in found for name in layer.inputs)):
+        low = clip_of(layer)[0]
+        sources = all(name in found for name in layer.inputs)
+        if isinstance(layer, FloatTable):
+            positive = layer.function.least(0.0 if sources else -math.inf) >= 0
+        elif isinstance(layer, FloatConv):
+            positive = sources and bool(layer.weight.min() >= 0 and layer.bias.min() >= 0)
+        else:
+            positive = sources
+        if positive or (low is not None and low >= 0):
             found.add(layer.output)
     return found
 
@@ -49,7 +56,7 @@ def group_tensors(graph: FloatGraph, data_bits: int, positive: set[str]) -> tupl
 
     copies = set()
     for layer in graph.layers:
-        if isinstance(layer, Concat) or (isinstance(layer, FloatPool) and layer.kind == "max"):
+        if isinstance(layer, Concat | Resize) or (isinstance(layer, FloatPool) and layer.kind == "max"):
             copies.add(layer.output)
             for name in layer.inputs:
                 parent[root(name)] = root(layer.output)

@@ -7,12 +7,15 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 import pytest
+from onnx import helper
 
 from host.compiler import compile_network
 from hw.contract.config import preset
 from quant.execute import execute, quantize_input
 from quant.float_run import FloatRunner
+from quant.images import prepare
 from quant.onnx_import import load, verify
+from quant.preprocessing import take_pixels
 from quant.search import quantize_network
 from sim.executor import run
 from tests.quant.onnx_nets import Net
@@ -60,10 +63,23 @@ def test_one_dimension() -> None:
     check(net.model(net.node("Gemm", y, net.constant(net.random.normal(size=(6, 3))))))
 
 
-def check(model: onnx.ModelProto) -> None:
+@pytest.mark.parametrize("pads", [0, 1])
+def test_raw_pixels(pads: int) -> None:
+    net = Net(3, 12, 12)
+    y = net.node("Relu", net.conv("x", 8, 3, (3, 3), pads=[pads] * 4))
+    model = net.model(net.conv(y, 4, 8))
+    numbers = {"channels": "BGR", "mean": "120,110,100", "scale": "0.017,0.018,0.019"}
+    helper.set_model_props(model, {f"preprocess.{key}": value for key, value in numbers.items()})
+    check(model, raw_pixels=True)
+
+
+def check(model: onnx.ModelProto, raw_pixels: bool = False) -> None:
     """The integer network stays near the float one, and its program gives its integers."""
     graph = load(model)
     images = np.random.default_rng(3).normal(size=(16, *graph.input_shape)).astype(np.float32)
+    if raw_pixels:
+        graph = take_pixels(graph)
+        images = prepare(np.random.default_rng(3).integers(0, 256, images.shape).astype(np.uint8), graph)
     verify(graph, model, images[:4])
     network = quantize_network(graph, images)
     [output] = network.outputs
