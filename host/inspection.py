@@ -52,7 +52,8 @@ def inspection(network: Path, input_shape: tuple[int, ...] | None) -> dict[str, 
     """
     found = inspect(network, input_shape)
     refused = refusals(found.graph)
-    nodes = [judged(verdict, refused) for verdict in found.verdicts]
+    last = {layer.name for layer in found.graph.layers if layer.output in found.graph.outputs}
+    nodes = [judged(verdict, refused, last) for verdict in found.verdicts]
     counts = {kind: sum(node["kind"] == kind for node in nodes) for kind in NAMES}
     return {
         "network": found.name,
@@ -64,14 +65,19 @@ def inspection(network: Path, input_shape: tuple[int, ...] | None) -> dict[str, 
     }
 
 
-def judged(verdict: Verdict, refused: dict[str, str]) -> dict[str, Any]:
-    """A verdict as a row; a layer that the engine refuses counts for the node that it comes from."""
+def judged(verdict: Verdict, refused: dict[str, str], last: set[str]) -> dict[str, Any]:
+    """A verdict as a row; a layer that the engine refuses counts for the node that it comes from.
+
+    last: the layers that write the network's outputs; what they do the host can do as well.
+    """
     found = [(name, refused[name]) for name in verdict.layers if name in refused]
     reasons = [reason if name == verdict.node else f"{name}: {reason}" for name, reason in found]
     row = asdict(verdict) | {"layers": list(verdict.layers), "engine": "; ".join(reasons)}
     if not reasons or verdict.kind != "layer":
         return row
     edits = [edit for part, edit in EDITS.items() if any(part in reason for reason in reasons)]
+    if last.intersection(verdict.layers):
+        edits = ["end the network before it, and let the host do it"]
     return row | {"kind": "executor", "edit": "; ".join(edits) or "a smaller window"}
 
 
@@ -148,4 +154,6 @@ def total(result: dict[str, Any]) -> str:
     parts = ", ".join(f"{counts[kind]} {NAMES[kind]}" for kind in NAMES if counts[kind])
     if result["supported"]:
         return f"supported; nodes: {len(result['nodes'])} ({parts}); layers: {result['layers']}"
+    if not counts["unsupported"] and not counts["unknown"] and not result["problems"]:
+        return f"quantizer and executor run it, the engine does not; nodes: {len(result['nodes'])} ({parts})"
     return f"not supported as it is; nodes: {len(result['nodes'])} ({parts})"

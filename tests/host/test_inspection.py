@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from host.cli import main
-from host.inspection import inspection
+from host.inspection import inspection, total
 from tests.host.onnx_networks import small_cnn
 from tests.quant.onnx_nets import Net
 
@@ -59,13 +59,14 @@ def test_layers_that_the_engine_refuses(
 ) -> None:
     net = Net(3, 8, 8)
     y = net.node(op, net.conv("x", 4, 3), kernel_shape=[2, 2], name="pool", **attributes)
+    y = net.conv(y, 4, 4, name="behind")
     result = inspection(save(tmp_path / "net.onnx", net.model(y)), None)
     [node] = [node for node in result["nodes"] if node["node"] == "pool"]
     assert node["kind"] == "executor" and reason in node["engine"] and node["edit"].startswith(edit)
     assert not result["supported"]
     y = net.node("LRN", y, size=3, name="norm")
     result = inspection(save(tmp_path / "net.onnx", net.model(y)), None)
-    assert [node["kind"] for node in result["nodes"]] == ["layer", "executor", "unsupported"]
+    assert [node["kind"] for node in result["nodes"]] == ["layer", "executor", "layer", "unsupported"]
 
 
 def test_tables_and_copies_run_everywhere_but_on_the_engine(tmp_path: Path) -> None:
@@ -81,8 +82,10 @@ def test_tables_and_copies_run_everywhere_but_on_the_engine(tmp_path: Path) -> N
     ]  # fmt: skip
     assert nodes["swish"]["engine"] == "x * Sigmoid(x) by a table, and the engine has none"
     assert nodes["swish"]["edit"].startswith("retrain with Relu")
-    assert nodes["up"]["engine"] == "enlarges swish, and the engine cannot" and nodes["up"]["edit"]
+    assert nodes["up"]["engine"] == "enlarges swish, and the engine cannot"
+    assert nodes["up"]["edit"] == "end the network before it, and let the host do it"
     assert not result["supported"]
+    assert total(result).startswith("quantizer and executor run it, the engine does not; nodes: 4 (1 on the engine")
 
 
 def test_networks_that_leave_their_size_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
