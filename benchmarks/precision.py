@@ -3,10 +3,10 @@
 python benchmarks/precision.py [--data ../shared/data] [--networks resnet8_cifar10 ...] [--limit N] [--json FILE]
                                [--write docs/quantization.md]
 
-The method is the one published, nothing past it (`PUBLISHED`): a fractional length for each layer's weights and one
-for its biases, which have as many bits, least absolute error, no step that repairs anything.  Static precision has one fractional length for all
-data and one for all weights.  A/B is A bits for data and B for weights; 8/(8 or 4) is 8 bits for the weights of
-convolutions and 4 for those of fully connected layers, which are kernels that cover their map.
+The method is the one published, nothing past it (`PUBLISHED`): one fractional length for each layer's weights and one
+for its biases, which have as many bits; least absolute error; no step that repairs anything.  Static precision has one
+fractional length for all data and one for all weights.  A/B is A bits for data and B for weights; 8/(8 or 4) is 8 bits
+for the weights of convolutions and 4 for those of fully connected layers, which are kernels that cover their map.
 
 Formats come from the first 100 images of imagenet_calibration or 200 of cifar10_train_2000, the figures from all of
 nips17 or cifar10_test, or the first N.  A cell is top-1 / agreement of the top class with float, in percent.

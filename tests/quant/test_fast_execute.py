@@ -271,6 +271,6 @@ def test_trained_networks(shared_data, name: str, monkeypatch) -> None:
     path = shared_data / "models" / f"{name}.onnx"
     images = "cifar10_train_2000" if "cifar10" in name else "imagenet_calibration"
     pixels, _ = labelled.load_images(images, limit=2, size=labelled.network_size(str(path)))
-    network = quantize_network(load(path), pixels)
+    network = quantize_network(load(path), pixels, effort="fast")
     assert_equal(network, np.concatenate([extremes(network)[:1], random_images(network, 1, 0)]),
                  FastExecutor(network).slow)  # fmt: skip
