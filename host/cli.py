@@ -14,10 +14,12 @@ from host import inspection, pipeline, stages
 from host.check import check as check_folder
 from host.comparison import ALONE_IMAGES, DUMP_IMAGES, LAYER_IMAGES, CompareOptions
 from host.comparison import compare as compare_networks
+from host.quantization import QuantizeOptions
+from host.quantization import quantize as run_quantize
 from host.terminal import Reporter, output, tables
 from hw.contract.config import PRESETS, preset
 from quant.errors import ShiftpointError, VerificationError
-from quant.search import Precision
+from quant.search import Effort, Precision
 
 app = typer.Typer(
     name="shiftpoint",
@@ -70,6 +72,13 @@ Latency = Annotated[int, typer.Option(help="Memory: cycles from address to first
 BeatEvery = Annotated[int, typer.Option(help="Memory: a beat every so many cycles, each way.", min=1)]
 DataBits = Annotated[int, typer.Option(help="Bits of data: 8 or 16 (the engine runs 8).")]
 WeightBits = Annotated[int, typer.Option(help="Bits of weights: 16, 8 or 4 (the engine runs 8 and 4).")]
+EffortOption = Annotated[
+    Effort, typer.Option(help="fast: each weight to its nearest; default: weights against the layer's output, free "
+                              "scales; best: formats by the network's output, settings by images held back.")
+]  # fmt: skip
+RawPixels = Annotated[
+    bool, typer.Option("--raw-pixels", help="Fold mean and scale into the network: the device takes pixels, 0 to 255.")
+]
 PrecisionOption = Annotated[Precision, typer.Option(help="Fractional lengths per layer, or one for all.")]
 InputShape = Annotated[
     str | None, typer.Option(help="C,H,W of the input, for a network that leaves it open.", show_default=False)
@@ -93,9 +102,11 @@ def run(
     ] = None,
     rtl_images: Annotated[int, typer.Option(help="Images to run through the Verilog; 0 for none.", min=0)] = 1,
     config: ConfigName = "small",
+    effort: EffortOption = "default",
     data_bits: DataBits = 8,
     weight_bits: WeightBits = 8,
     precision: PrecisionOption = "dynamic",
+    raw_pixels: RawPixels = False,
     input_shape: InputShape = None,
     latency: Latency = 64,
     beat_every: BeatEvery = 1,
@@ -105,10 +116,11 @@ def run(
 
     An interrupted run continues after its last whole stage.
     """
-    options = pipeline.RunOptions(
-        network, calibration, out, evaluation, rtl_images, preset(config), data_bits, weight_bits, precision,
-        _shape(input_shape), latency, beat_every,
+    source = QuantizeOptions(
+        network, calibration, effort, data_bits, weight_bits, precision=precision, raw_pixels=raw_pixels,
+        input_shape=_shape(input_shape),
     )  # fmt: skip
+    options = pipeline.RunOptions(source, out, evaluation, rtl_images, preset(config), latency, beat_every)
     _finish(pipeline.run(options, Reporter(quiet=as_json)), as_json)
 
 
@@ -117,18 +129,36 @@ def quantize(
     network: Network,
     calibration: Calibration,
     output: Annotated[Path, typer.Option("-o", "--output", help="Quantized network to write.", show_default=False)],
+    effort: EffortOption = "default",
     data_bits: DataBits = 8,
     weight_bits: WeightBits = 8,
+    layer_bits: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=BITS: another width for one layer's weights; repeatable.", show_default=False),
+    ] = None,
+    weight_budget: Annotated[
+        int | None, typer.Option(help="Most bytes of weights: layers go to 4 bits, the least sensitive first.", min=1)
+    ] = None,
+    cycle_budget: Annotated[
+        int | None, typer.Option(help="Most cycles of one image on --config, in the same way.", min=1)
+    ] = None,
     precision: PrecisionOption = "dynamic",
+    published: Annotated[
+        bool, typer.Option("--published", help="The method of Qiu et al. 2016 alone, nothing past it.")
+    ] = False,
+    raw_pixels: RawPixels = False,
     input_shape: InputShape = None,
+    config: Annotated[
+        str | None, typer.Option("--config", help=f"Configuration for --cycle-budget. {_presets()}.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Choose fractional lengths on calibration images; write the integer network as QDQ ONNX."""
-    _finish(
-        stages.quantize(network, calibration, output, data_bits, weight_bits, precision, _shape(input_shape),
-                        Reporter(quiet=as_json)),
-        as_json,
+    options = QuantizeOptions(
+        network, calibration, effort, data_bits, weight_bits, tuple(layer_bits or ()), precision, published,
+        raw_pixels, weight_budget, cycle_budget, _shape(input_shape), preset(config) if config else None,
     )  # fmt: skip
+    _finish(run_quantize(options, output, Reporter(quiet=as_json)), as_json)
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import numpy as np
 from host import chain
 from host.artefacts import BuildFolder, file_digest, make_folder, read_json, write_json
 from host.comparison import SHOWN_IMAGES, CompareOptions, compare_files
+from host.quantization import QuantizeOptions, quantize
 from host.report.data import build_report
 from host.report.page import render
 from host.simulation import simulate_model, simulate_rtl
-from host.stages import Result, check_bits, compile_program, quantize, verilog
+from host.stages import Result, compile_program, verilog
 from host.terminal import Reporter
 from hw.contract import program as programs
 from hw.contract.config import AcceleratorConfig
@@ -27,33 +28,27 @@ from quant.execute import execute, quantize_input
 from quant.files import write_atomic
 from quant.images import load_images
 from quant.network import Network
-from quant.search import Precision
 from sim.memory import Memory
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What `shiftpoint run` was asked for; fields as the options of the command line."""
+    """What `shiftpoint run` was asked for; `quantize` and the other fields as the options of the command line."""
 
-    network: Path
-    calibration: Path
+    quantize: QuantizeOptions
     out: Path
     evaluation: Path | None
     rtl_images: int
     config: AcceleratorConfig
-    data_bits: int
-    weight_bits: int
-    precision: Precision
-    input_shape: tuple[int, int, int] | None
     latency: int
     beat_every: int
 
 
 def run(options: RunOptions, reporter: Reporter) -> Result:
     """Every stage in order; stages whose artefacts are good already are passed over."""
-    o, folder = options, BuildFolder(options.out)
-    check_bits(o.data_bits, o.weight_bits)
-    for path in (o.network, o.calibration, o.evaluation):
+    o, folder, source = options, BuildFolder(options.out), options.quantize
+    source.check()
+    for path in (source.network, source.calibration, o.evaluation):
         if path is not None and not path.is_file():
             raise BadInput(f"{path}: no such file")
     make_folder(folder.root)
@@ -61,11 +56,10 @@ def run(options: RunOptions, reporter: Reporter) -> Result:
         from sim.bench import toolchain
 
         toolchain.require()
-    bits = {"data": o.data_bits, "weight": o.weight_bits, "precision": o.precision, "shape": o.input_shape}
-    network, config = file_digest(o.network), {"config": o.config.hash, "clock": o.config.clock_mhz}
-    original = folder.float / o.network.name
+    network, config = file_digest(source.network), {"config": o.config.hash, "clock": o.config.clock_mhz}
+    original = folder.float / source.network.name
     memory = Memory(latency=o.latency, beat_every=o.beat_every)
-    evaluation = o.evaluation or o.calibration
+    evaluation = o.evaluation or source.calibration
 
     def stage(name: str, key: dict[str, Any], outputs: list[Path], work: Callable[[], Any]) -> None:
         if folder.is_good(name, key):
@@ -76,17 +70,16 @@ def run(options: RunOptions, reporter: Reporter) -> Result:
 
     def do_quantize() -> None:
         make_folder(folder.float)
-        write_atomic(original, o.network.read_bytes())
-        quantize(original, o.calibration, folder.quantized, o.data_bits, o.weight_bits, o.precision,
-                 o.input_shape, reporter)  # fmt: skip
+        write_atomic(original, source.network.read_bytes())
+        quantize(replace(source, network=original), folder.quantized, reporter)
 
-    stage("quantize", {"network": network, "calibration": file_digest(o.calibration), **bits},
+    stage("quantize", {"network": network, "calibration": file_digest(source.calibration), **source.key},
           [original, folder.quantized], do_quantize)  # fmt: skip
     quantized = file_digest(folder.quantized)
     compared = {"network": network, "quantized": quantized, "images": file_digest(evaluation)}
 
     def do_compare() -> None:
-        value = compare_files(CompareOptions(original, folder.quantized, evaluation, o.input_shape), reporter)
+        value = compare_files(CompareOptions(original, folder.quantized, evaluation, source.input_shape), reporter)
         write_json(folder.compare, value)
 
     stage("compare", compared, [folder.compare], do_compare)

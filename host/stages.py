@@ -18,38 +18,13 @@ from hw import verilog as gateware
 from hw.contract import program as programs
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
-from quant import onnx_import, qdq
+from quant import qdq
 from quant.errors import BadInput
 from quant.fixedpoint import quantize as to_integers
 from quant.images import load_images
-from quant.search import Precision, quantize_network
 from sim.memory import Memory
 
 Result = dict[str, Any]
-CHECK_IMAGES = 8
-"""Calibration images on which the imported graph is held against the original file."""
-
-
-def quantize(
-    network: Path, calibration: Path, output: Path, data_bits: int, weight_bits: int, precision: Precision,
-    input_shape: tuple[int, int, int] | None, reporter: Reporter,
-) -> Result:  # fmt: skip
-    """float ONNX + calibration images -> quantized QDQ ONNX."""
-    check_bits(data_bits, weight_bits)
-    make_folder(output.parent)
-    graph = onnx_import.load(network, input_shape)
-    images, _ = load_images(calibration, graph)
-    with reporter.stage(f"quantize {network.name} on {len(images)} images"):
-        onnx_import.verify(graph, network, images[:CHECK_IMAGES])
-        integers = quantize_network(
-            graph, images, data_bits=data_bits, weight_bits=weight_bits, precision=precision, progress=reporter.step
-        )
-        qdq.save(integers, output)
-    rows = [
-        {"tensor": t.name, "shape": "x".join(map(str, t.shape)), "format": str(t.fmt)}
-        for t in integers.tensors.values()
-    ]
-    return {"formats (s: signed, u: unsigned; bits.fractional length)": rows, "files": [str(output)]}
 
 
 def compile_program(quantized: Path, config: AcceleratorConfig, output: Path) -> Result:
@@ -104,14 +79,6 @@ def simulate(
         for layer in program.layers
     ]
     return {"digests": rows, "counters": value["counters"], "files": files}
-
-
-def check_bits(data_bits: int, weight_bits: int) -> None:
-    """Raise BadInput for widths that do not exist."""
-    if data_bits not in (8, 16):
-        raise BadInput(f"data has 8 or 16 bits, not {data_bits}")
-    if weight_bits not in (4, 8, 16):
-        raise BadInput(f"weights have 16, 8 or 4 bits, not {weight_bits}")
 
 
 def program_images(program: Program, path: Path, count: int) -> np.ndarray:

@@ -19,10 +19,12 @@ from quant.search.equalize import free_scales
 from quant.search.evidence import best_static_frac
 from quant.search.groups import group_tensors
 from quant.search.limits import Limits
+from quant.search.mixed import NARROW, Cost, mixed_bits
 from quant.search.options import Effort, Options, Precision
+from quant.search.select import select
 from quant.search.weights import Granularity, Objective, static_fracs
 
-__all__ = ["NOTES", "Effort", "Granularity", "Limits", "Objective", "Options", "Precision", "quantize_network"]
+__all__ = ["NOTES", "Cost", "Effort", "Granularity", "Limits", "Objective", "Options", "Precision", "quantize_network"]
 
 NOTES = "quantization.notes"
 """Metadata key: one line for each decision that a user should know of."""
@@ -33,6 +35,8 @@ def quantize_network(
     images: np.ndarray,
     *,
     effort: Effort = "default",
+    budget: float | None = None,
+    cost: Cost | None = None,
     limits: Limits | None = None,
     progress: Progress | None = None,
     **changes: Any,
@@ -41,6 +45,8 @@ def quantize_network(
 
     images: calibration images, as `quant.images.prepare` takes them.  effort: which steps are taken, and changes:
     fields of `quant.search.options.Options` that differ from them.
+    budget: what weights may cost; layers are lowered to 4 bits until they do, the least sensitive first.
+    cost: widths of weights by layer to what they cost; bytes by default.
     limits: of the engine; by default those of its configuration for these widths.
     The same graph and images give the same network.
     Raises BadInput for unusable images and options; UnsupportedNetwork where no format respects the limits.
@@ -48,15 +54,40 @@ def quantize_network(
     options = Options.of(effort, **changes)
     options.check(graph)
     images = prepare(images, graph, "calibration images")
+    notes: list[str] = []
+    if budget is not None:
+        wide = options.bits(graph)
+        bits = mixed_bits(graph, images, wide, budget, cost, progress)
+        options = replace(options, layer_weight_bits=bits)
+        lowered = sum(bits[name] < wide[name] for name in bits)
+        notes.append(f"budget: {lowered} of {len(bits)} layers have {NARROW}-bit weights")
+    if options.select:
+
+        def quantize(part: np.ndarray, trial: Options) -> Network:
+            return _quantize(graph, part, trial, limits, None)[0]
+
+        options, line = select(graph, images, options, quantize, progress)
+        notes += [line] if line else []
+    network, more = _quantize(graph, images, options, limits, progress)
+    metadata = options.described() | {"quantization.effort": effort, "quantization.images": str(len(images))}
+    if notes + more:
+        metadata[NOTES] = "\n".join(notes + more)
+    return replace(network, metadata=network.metadata | metadata)
+
+
+def _quantize(
+    graph: FloatGraph, images: np.ndarray, options: Options, limits: Limits | None, progress: Progress | None
+) -> tuple[Network, list[str]]:
+    """One pass of the search with settled options: the network, and its notes."""
     bits = options.bits(graph)
     limits = limits or Limits.of(options.data_bits, max(bits.values(), default=options.weight_bits))
     static = options.precision == "static"
     if options.uniform:  # one small channel would make its whole layer coarser
         limits = replace(limits, bias_reach=1 << (limits.acc_bits - 1))
     ranges = calibrate(graph, images, progress)
-    groups, _ = group_tensors(graph, options.data_bits, positive_tensors(graph, ranges))
     scales = {name: np.ones(shape[0]) for name, shape in graph.shapes.items()}
     if options.free_scales and options.equalization is not None:
+        groups, _ = group_tensors(graph, options.data_bits, positive_tensors(graph, ranges))
         scales = free_scales(graph, ranges, groups, options.equalization)
     convolutions = [layer for layer in graph.layers if isinstance(layer, FloatConv)]
     phase = DataPhase(
@@ -71,10 +102,7 @@ def quantize_network(
     )
     network = with_scales(phase.run(progress), scales)
     prove(network, limits.acc_bits)
-    metadata = options.described() | {"quantization.effort": effort, "quantization.images": str(len(images))}
-    if phase.notes:
-        metadata[NOTES] = "\n".join(phase.notes)
-    return replace(network, metadata=network.metadata | metadata)
+    return network, phase.notes
 
 
 def _restrict_biases(graph: FloatGraph, bits: int, objective: Objective) -> FloatGraph:

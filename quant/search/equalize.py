@@ -32,9 +32,6 @@ MOST = 8.0
 STEPS = 12
 """Factors tried within an octave."""
 
-IMAGES = 20
-"""Images whose samples judge a factor."""
-
 
 class Ties:
     """Which channels of which tensors have one scale: those that meet in an addition, a pooling, a concatenation."""
@@ -151,8 +148,8 @@ def _best_factor(
         values, weights = [], []
         for name in group.sources:
             if name in tensors:
-                scale = sampled_scales(scales[name], ranges[name].samples[:IMAGES], graph.shapes[name])
-                values.append((ranges[name].samples[:IMAGES] * scale).ravel())
+                scale = sampled_scales(scales[name], ranges[name].samples, graph.shapes[name])
+                values.append((ranges[name].samples * scale).ravel())
                 weights.append((np.prod(graph.shapes[name]) / scale.shape[1] / scale**2).ravel())
         if values:
             losses.append(_loss(np.concatenate(values), np.concatenate(weights), group))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from quant.float_onnx import layers_model
 from quant.float_run import FloatRunner, LayerRunner
-from quant.graph import FloatGraph
+from quant.graph import FloatGraph, FloatLayer
 from quant.onnx_import.verify import session
 
 IMAGES = 32
@@ -26,8 +27,18 @@ class OutputJudge:
     def __init__(self, graph: FloatGraph, images: np.ndarray) -> None:
         self.graph = graph
         self.chosen = np.unique(np.linspace(0, len(images) - 1, IMAGES).astype(np.int64))
-        found = [tensors for _, tensors in FloatRunner(graph).run(images[self.chosen], graph.outputs)]
-        self.outputs = {name: np.concatenate([tensors[name] for tensors in found]) for name in graph.outputs}
+        self.images = np.ascontiguousarray(images[self.chosen], np.float32)
+        self.outputs = self._run(graph)
+
+    def _run(self, graph: FloatGraph) -> dict[str, np.ndarray]:
+        found = [tensors for _, tensors in FloatRunner(graph).run(self.images, graph.outputs)]
+        return {name: np.concatenate([tensors[name] for tensors in found]) for name in graph.outputs}
+
+    def replaced(self, layer: FloatLayer) -> float:
+        """Noise over signal at the outputs with another layer in the place of that of its name."""
+        layers = tuple(layer if other.name == layer.name else other for other in self.graph.layers)
+        found = self._run(replace(self.graph, layers=layers))
+        return sum(relative(found[name], wanted) for name, wanted in self.outputs.items())
 
     def losses(
         self,

@@ -67,11 +67,11 @@ class Options:
 
     @staticmethod
     def published(**changes: Any) -> Options:
-        """The method as Qiu et al. 2016 published it, and no step past it."""
+        """The method as Qiu et al. 2016 published it, and no step past it.  Biases are as wide as weights."""
         steps: dict[str, Any] = {
             "granularity": "layer",
             "objective": "absolute",
-            "bias_bits": 8,
+            "bias_bits": changes.get("weight_bits", 8),
             "bias_correction": "none",
             "rounding": "nearest",
             "equalization": None,

@@ -1,0 +1,153 @@
+"""`shiftpoint quantize`: float ONNX and calibration images to the quantized network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from host.artefacts import make_folder
+from host.compiler import compile_network
+from host.terminal import Reporter
+from hw.contract.config import AcceleratorConfig
+from quant import onnx_import, qdq
+from quant.errors import BadInput
+from quant.fixedpoint import QFormat
+from quant.images import load_images
+from quant.network import Conv, Network
+from quant.preprocessing import take_pixels
+from quant.search import NOTES, Cost, Effort, Options, Precision, quantize_network
+from quant.search.options import DATA_BITS, WEIGHT_BITS
+from sim.cycles import simulate
+from sim.memory import Memory
+
+Result = dict[str, Any]
+CHECK_IMAGES = 8
+"""Calibration images on which the imported graph is held against the original file."""
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """What the quantizer is asked for; fields as the options of the command line.
+
+    layer_bits: `NAME=BITS` for each layer of another width.  published: the method of Qiu et al. 2016 alone.
+    weight_budget: bytes of weights; cycle_budget: of one image on `config`.
+    """
+
+    network: Path
+    calibration: Path
+    effort: Effort = "default"
+    data_bits: int = 8
+    weight_bits: int = 8
+    layer_bits: tuple[str, ...] = ()
+    precision: Precision = "dynamic"
+    published: bool = False
+    raw_pixels: bool = False
+    weight_budget: int | None = None
+    cycle_budget: int | None = None
+    input_shape: tuple[int, int, int] | None = None
+    config: AcceleratorConfig | None = None
+    memory: Memory = field(default_factory=Memory)
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What the result depends on beside the two files, as JSON values."""
+        cycles = {} if self.cycle_budget is None or self.config is None else {"config": self.config.hash}
+        names = ("effort", "data_bits", "weight_bits", "precision", "published", "raw_pixels", "weight_budget",
+                 "cycle_budget", "input_shape")  # fmt: skip
+        memory = asdict(self.memory) if cycles else {}
+        return {name: getattr(self, name) for name in names} | {"layer_bits": list(self.layer_bits)} | cycles | memory
+
+    def check(self) -> None:
+        """Raise BadInput for what can be seen to be wrong before anything is read."""
+        check_bits(self.data_bits, self.weight_bits)
+        if self.weight_budget is not None and self.cycle_budget is not None:
+            raise BadInput("one budget at a time: bytes of weights or cycles")
+        if self.published and self.effort != "default":
+            raise BadInput("the published method has no effort: leave out --effort or --published")
+        self.widths()
+
+    def widths(self) -> dict[str, int]:
+        """The widths of single layers."""
+        found = {}
+        for text in self.layer_bits:
+            name, _, bits = text.rpartition("=")
+            if not name or not bits.isdigit():
+                raise BadInput(f"--layer-bits takes NAME=BITS, not {text!r}")
+            found[name] = int(bits)
+        return found
+
+
+def check_bits(data_bits: int, weight_bits: int) -> None:
+    """Raise BadInput for widths that do not exist."""
+    if data_bits not in DATA_BITS:
+        raise BadInput(f"data can have 8 or 16 bits, not {data_bits}")
+    if weight_bits not in WEIGHT_BITS:
+        raise BadInput(f"weights can have 4, 8 or 16 bits, not {weight_bits}")
+
+
+def quantize(options: QuantizeOptions, output: Path, reporter: Reporter) -> Result:
+    """float ONNX + calibration images -> quantized QDQ ONNX."""
+    options.check()
+    make_folder(output.parent)
+    graph = onnx_import.load(options.network, options.input_shape)
+    if options.raw_pixels:
+        graph = take_pixels(graph)
+    images, _ = load_images(options.calibration, graph)
+    changes: dict[str, Any] = {
+        "data_bits": options.data_bits,
+        "weight_bits": options.weight_bits,
+        "layer_weight_bits": options.widths(),
+        "precision": options.precision,
+    }
+    if options.published:
+        changes = asdict(Options.published(**changes))
+    with reporter.stage(f"quantize {options.network.name} on {len(images)} images"):
+        onnx_import.verify(graph, options.network, images[:CHECK_IMAGES])
+        budget: float | None = options.weight_budget
+        cost = None
+        if options.cycle_budget is not None:
+            if options.config is None:
+                raise BadInput("a budget of cycles needs a configuration of the engine: --config")
+            budget = options.cycle_budget
+            plain = quantize_network(graph, images[:1], effort="fast", data_bits=options.data_bits)
+            cost = cycle_cost(plain, options.config, options.memory)
+        integers = quantize_network(
+            graph, images, effort=options.effort, budget=budget, cost=cost, progress=reporter.step, **changes
+        )
+        qdq.save(integers, output)
+    rows = [
+        {"tensor": t.name, "shape": "x".join(map(str, t.shape)), "format": str(t.fmt)}
+        for t in integers.tensors.values()
+    ]
+    result: Result = {"formats (s: signed, u: unsigned; bits.fractional length)": rows}
+    if NOTES in integers.metadata:
+        result["notes"] = [{"note": line} for line in integers.metadata[NOTES].splitlines()]
+    return result | {"files": [str(output)]}
+
+
+def cycle_cost(network: Network, config: AcceleratorConfig, memory: Memory) -> Cost:
+    """Cycles that one image takes, by the cycle model, with other widths of weights.
+
+    network: any integer network of the right shapes: cycles do not depend on values.
+    """
+
+    def cost(bits: Mapping[str, int]) -> float:
+        layers = tuple(
+            replace(layer, weight=_within(layer.weight, bits[layer.name]), weight_bits=bits[layer.name])
+            if isinstance(layer, Conv) and layer.name in bits
+            else layer
+            for layer in network.layers
+        )
+        program = compile_network(replace(network, layers=layers), config)
+        return float(simulate(program, memory).cycles)
+
+    return cost
+
+
+def _within(weight: np.ndarray, bits: int) -> np.ndarray:
+    fmt = QFormat(bits, 0)
+    return np.clip(weight, fmt.low, fmt.high)

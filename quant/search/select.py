@@ -1,0 +1,88 @@
+"""Settings chosen by images held back: each is tried on the others, and the one that moves the outputs least stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from quant.calibration import Progress
+from quant.fast_execute import FastExecutor, quantize_images
+from quant.float_run import FloatRunner
+from quant.graph import FloatGraph
+from quant.network import Network
+from quant.search.judge import relative
+from quant.search.options import BiasCorrection, Options
+
+HELD_BACK = 4
+"""One image in so many is held back."""
+
+FEWEST = 16
+"""Calibration images below which nothing is held back: so few cannot tell settings apart."""
+
+EXPONENTS = (0.0, 0.2, 0.4, 0.6)
+"""Of equalization, besides none at all."""
+
+CORRECTIONS: tuple[BiasCorrection, ...] = ("active", "mean")
+
+Quantize = Callable[[np.ndarray, Options], Network]
+"""Images and options to a network."""
+
+
+def select(
+    graph: FloatGraph, images: np.ndarray, options: Options, quantize: Quantize, progress: Progress | None = None
+) -> tuple[Options, str]:
+    """The options with the equalization and the bias correction that do best, and a line that says so.
+
+    images: float32 (N, C, H, W).  quantize: the search itself.
+    The line is empty where there are too few images to hold any back, and the options are those given.
+    """
+    settled = replace(options, select=False)
+    if len(images) < FEWEST:
+        return settled, ""
+    held = np.arange(len(images)) % HELD_BACK == HELD_BACK - 1
+    wanted = _float_outputs(graph, images[held])
+    losses: dict[tuple[float | None, BiasCorrection], float] = {}
+    trials = list(_trials(settled))
+    count = len(trials) + len(CORRECTIONS) - 1
+
+    def attempt(trial: Options) -> float:
+        key = trial.equalization, trial.bias_correction
+        if key not in losses:
+            network = quantize(images[~held], replace(trial, formats="tensor"))
+            losses[key] = _loss(network, images[held], wanted)
+            if progress:
+                progress("settings", min(len(losses), count), count)
+        return losses[key]
+
+    best = min(trials, key=attempt)
+    best = min((replace(best, bias_correction=word) for word in CORRECTIONS), key=attempt)
+    if progress and len(losses) < count:
+        progress("settings", count, count)
+    found = 10 * np.log10(1 / max(losses[best.equalization, best.bias_correction], 1e-30))
+    return best, (
+        f"settings: equalization {'none' if not best.free_scales else best.equalization}, bias correction "
+        f"{best.bias_correction}: {found:.1f} dB at the outputs on {int(held.sum())} images held back"
+    )
+
+
+def _trials(options: Options) -> Iterator[Options]:
+    """The equalizations; the one given first, so that it wins among equals."""
+    if not options.free_scales:
+        yield options
+        return
+    for exponent in dict.fromkeys((options.equalization, *EXPONENTS, None)):
+        yield replace(options, equalization=exponent)
+
+
+def _float_outputs(graph: FloatGraph, images: np.ndarray) -> dict[str, np.ndarray]:
+    parts = [tensors for _, tensors in FloatRunner(graph).run(images, graph.outputs)]
+    return {name: np.concatenate([tensors[name] for tensors in parts]) for name in graph.outputs}
+
+
+def _loss(network: Network, images: np.ndarray, wanted: dict[str, np.ndarray]) -> float:
+    """Noise over signal at the network's outputs."""
+    found = FastExecutor(network).run(quantize_images(network, images))
+    real = {name: array * network.tensors[name].fmt.step for name, array in found.items()}
+    return sum(relative(real[name], array) for name, array in wanted.items())
