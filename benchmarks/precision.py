@@ -23,9 +23,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
+
+from benchmarks import marked
+from benchmarks.datasets import DATA, Labelled, fully_connected, task
 from quant import onnx_import
+from quant.errors import BadInput, ShiftpointError
 from quant.evaluation import accuracy
-from quant.graph import FloatConv, FloatGraph
 from quant.search import quantize_network
 
 PUBLISHED: dict[str, Any] = {
@@ -56,44 +60,22 @@ COLUMNS = (
     Precision("dynamic 8/8", "dynamic", 8, 8),
     Precision("dynamic 8/(8 or 4)", "dynamic", 8, 8, 4),
 )
-SETS = {"cifar10": ("cifar10_train_2000", 200, "cifar10_test"), "imagenet": ("imagenet_calibration", 100, "nips17")}
-"""For each labelled task: calibration images, how many of them, evaluation images."""
-CLASSES = {10: "cifar10", 1000: "imagenet"}
-PART = 250
-"""Evaluation images preprocessed at a time."""
-BEGIN, END = "<!-- precision: begin -->", "<!-- precision: end -->"
-
-
-def task(graph: FloatGraph) -> str | None:
-    """The labelled task of a network, by its classes; None where there are no labels for it."""
-    channels, _, _ = graph.shapes[graph.outputs[0]]
-    takes_images = "preprocess.channels" in graph.metadata
-    return CLASSES.get(channels) if takes_images and graph.input_shape[0] == 3 else None
-
-
-def fully_connected(graph: FloatGraph) -> list[str]:
-    """Names of the layers whose kernel covers their map."""
-    return [
-        layer.name
-        for layer in graph.layers
-        if isinstance(layer, FloatConv) and layer.groups == 1 and graph.shapes[layer.output][1:] == (1, 1)
-    ]
+MARKERS = "precision"
+"""Name of the place in a document that the table is written to."""
 
 
 def share(part: float) -> str:
     return f"{100 * part:.2f}"
 
 
-def measure(path: Path, labelled: Any, limit: int | None) -> dict[str, Any] | None:
+def measure(path: Path, labelled: Labelled, limit: int | None) -> dict[str, Any] | None:
     """The figures of one network; None where it has no labelled images."""
     graph = onnx_import.load(path)
-    name = task(graph)
-    if name is None:
+    kind = task(graph)
+    if kind is None:
         return None
-    calibration, count, evaluation = SETS[name]
-    size = labelled.network_size(str(path))
-    images = labelled.preprocess(labelled.load_images(calibration, count, size)[0], str(path))
-    pixels, labels = labelled.load_images(evaluation, limit, size)
+    images = labelled.calibration(path, kind)
+    pixels, labels = labelled.evaluation(path, kind, limit)
     found: dict[str, Any] = {"images": len(pixels), "columns": {}}
     dense = fully_connected(graph)
     for column in COLUMNS:
@@ -106,8 +88,8 @@ def measure(path: Path, labelled: Any, limit: int | None) -> dict[str, Any] | No
             bias_bits=column.weight_bits, **PUBLISHED,
         )  # fmt: skip
         ours, theirs = [], []
-        for first in range(0, len(pixels), PART):
-            result = accuracy(network, graph, labelled.preprocess(pixels[first : first + PART], str(path)))
+        for part in labelled.parts(path, pixels):
+            result = accuracy(network, graph, part)
             ours += result.fixed_answers
             theirs += result.float_answers
         found["float_top1"] = float(np.mean(np.array(theirs) == labels))
@@ -135,36 +117,40 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     return text
 
 
+def run(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """Measure all networks that were asked for."""
+    if arguments.write:
+        marked.check(arguments.write, MARKERS)
+    labelled = Labelled(arguments.data)
+    rows = {}
+    for name in arguments.networks or labelled.names():
+        found = measure(labelled.network(name), labelled, arguments.limit)
+        if found is None and arguments.networks:
+            raise BadInput(f"there are no labelled images for {name}")
+        if found is not None:
+            rows[name] = found
+        if arguments.json:
+            arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    return rows
+
+
 def main() -> None:
     """Measure, print, and with --write put the table into a file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=Path(__file__).resolve().parents[2] / "shared" / "data")
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--networks", nargs="+", help="names without .onnx; all labelled ones by default")
     parser.add_argument("--limit", type=int, help="evaluation images")
     parser.add_argument("--json", type=Path, help="file for the figures, written after each network")
     parser.add_argument("--write", type=Path, help="file with the markers to write the table between")
     arguments = parser.parse_args()
-    if arguments.write and not all(mark in arguments.write.read_text() for mark in (BEGIN, END)):
-        parser.error(f"{arguments.write} has no markers {BEGIN} and {END}")
-    sys.path.insert(0, str(arguments.data))
-    import load as labelled
-
-    models = arguments.data / "models"
-    names = arguments.networks or sorted(path.stem for path in models.glob("*.onnx"))
-    rows = {}
-    for name in names:
-        found = measure(models / f"{name}.onnx", labelled, arguments.limit)
-        if found is None and arguments.networks:
-            parser.error(f"there are no labelled images for {name}")
-        if found is not None:
-            rows[name] = found
-        if arguments.json:
-            arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
+    try:
+        rows = run(arguments)
+    except ShiftpointError as error:
+        parser.error(str(error))
     text = table(rows)
     print(text, end="")
     if arguments.write:
-        before, rest = arguments.write.read_text().split(BEGIN)
-        arguments.write.write_text(before + BEGIN + "\n" + text + END + rest.split(END)[1])
+        marked.write(arguments.write, MARKERS, text)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 
 from benchmarks import precision
@@ -51,15 +49,6 @@ def test_the_precision_table_has_a_cell_for_each_column() -> None:
     assert head.startswith("| network | images | float | static 16/16 |") and head.count("|") == rule.count("|") == 10
     assert dense == "| dense | 1,000 | 92.00 | " + " | ".join(["91.50 / 98.75"] * 6) + " |"
     assert convolutions.split(" | ")[3:] == ["no such layer"] * 4 + ["91.50 / 98.75", "no such layer |"]
-
-
-def test_fully_connected_layers_and_tasks_are_found_by_their_shapes() -> None:
-    graph = branches()
-    assert precision.fully_connected(graph) == ["fc"]
-    assert precision.task(graph) is None  # no metadata of images
-    with_metadata = dataclasses.replace(graph, metadata={"preprocess.channels": "RGB"})
-    classes = graph.shapes[graph.outputs[0]][0]
-    assert precision.task(with_metadata) == precision.CLASSES.get(classes)
 
 
 def test_every_option_of_the_published_method_exists() -> None:
