@@ -22,8 +22,8 @@ class Placed:
     """A convolution among what is known of its surroundings, in scaled units.
 
     layer: float64 weights and biases.  data, residual: the tensors it reads, of the fixed-point network.
-    At R sampled positions: patches, float32 (G, R, K), the values of `data` that are summed; beside, float64 (R, O)
-    or None, those of the residual; wanted, float64 (R, O), what the float network has before the clip, residual
+    At R sampled positions: patches, float32 (G, R, K), the values of `data` that are summed; beside, float32 (R, O)
+    or None, those of the residual; wanted, float32 (R, O), what the float network has before the clip, residual
     included; float_patches: as patches, of the float network, where they are needed.
     clip: of all channels, its upper bound the least of any; high: float64 (O,) or None, the upper bounds.
     """
@@ -44,7 +44,7 @@ class Fixed:
     """What was found for a convolution.
 
     frac: int64 (O,), fractional lengths of the weights.  weight: int64, the shape of the float weights.
-    bias: int64 (O,), in the accumulator's units.  found: float64 (R, O), the values before clip and rounding.
+    bias: int64 (O,), in the accumulator's units.  found: float32 (R, O), the values before clip and rounding.
     """
 
     frac: np.ndarray
@@ -116,17 +116,19 @@ class Solver:
     def _bias(self, placed: Placed, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The corrected bias, and what the layer then gives.  weight: float64 (G, O / G, K)."""
         sums = np.matmul(placed.patches, weight.astype(np.float32).swapaxes(1, 2))
-        found = sums.swapaxes(0, 1).reshape(placed.wanted.shape).astype(np.float64)
+        found = sums.swapaxes(0, 1).reshape(placed.wanted.shape)
         if placed.beside is not None:
-            found += placed.beside
+            found = found + placed.beside
         bias = placed.layer.bias.astype(np.float64)
-        found += bias
+        found = found + bias.astype(np.float32)
         if self.options.bias_correction != "none":
             more = mean_correction(placed.wanted, found)
-            bias, found = bias + more, found + more
+            bias += more
+            found += more.astype(np.float32)
         if self.options.bias_correction == "active":
             more = active_correction(placed.wanted, found, placed.clip[0], placed.high)
-            bias, found = bias + more, found + more
+            bias += more
+            found += more.astype(np.float32)
         return bias, found
 
 

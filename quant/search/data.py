@@ -39,7 +39,7 @@ from quant.search.groups import WIDE, Group, group_tensors, non_negative
 from quant.search.judge import OutputJudge
 from quant.search.limits import Limits
 from quant.search.options import Options
-from quant.search.patches import Positions
+from quant.search.patches import JUDGED, Positions
 from quant.search.weights import overflow_free_frac
 
 HEADROOM = 1
@@ -159,7 +159,8 @@ class DataPhase:
             if (placed.data.fmt.frac + fixed.frac).min() < finest:
                 self._separate(index, layer, result)
                 return
-        evidence = [self._evidence(layer, placed.wanted / self.scales[layer.output], fixed.found, result)]
+        wanted = placed.wanted / self.scales[layer.output].astype(np.float32)
+        evidence = [self._evidence(layer, wanted, fixed.found, result)]
         highest = int((placed.data.fmt.frac + fixed.frac).min()) - self.limits.shift_low
         fmt = self._format(layer.output, evidence, index, self._fixed_runner(layer, placed, fixed), highest)
         self._finish(placed, fixed, layer.output, fmt, self._scaled_clip(layer))
@@ -174,12 +175,13 @@ class DataPhase:
         positions = Positions.of(result, groups * terms)
         in_frac = self.tensors[layer.input].fmt.frac
         patches = positions.patches(self.values[layer.input], layer.window, groups) * np.float32(2.0**-in_frac)
-        wanted = positions.take(result).astype(np.float64)
+        wanted = positions.take(result)
         beside = None
         if layer.residual is not None:
-            beside = dequantize(positions.take(self.values[layer.residual]), self.tensors[layer.residual].fmt.frac)
+            unit = np.float32(self.tensors[layer.residual].fmt.step)
+            beside = positions.take(self.values[layer.residual]) * unit
             if residual is None:
-                wanted -= positions.take(self.reference[layer.residual])
+                wanted = wanted - positions.take(self.reference[layer.residual])
                 beside = None
         float_patches = None
         if self.solver.aims_at_float(layer):
@@ -197,7 +199,7 @@ class DataPhase:
             None if residual is None else source(residual),
             patches,
             beside,
-            wanted * out_scale,
+            wanted * out_scale.astype(np.float32),
             clip,
             None if layer.clip[1] is None or residual != layer.residual else layer.clip[1] * out_scale,
             float_patches,
@@ -223,7 +225,9 @@ class DataPhase:
         positions = Positions.of(result, result.shape[1])
         actual = sum(positions.take(self._real(name, layer.output)) for name in added.inputs)
         assert isinstance(actual, np.ndarray)
-        evidence = self._evidence(layer, positions.take(result), actual * self.scales[layer.output], result)
+        evidence = self._evidence(
+            layer, positions.take(result), actual * self.scales[layer.output].astype(np.float32), result
+        )
         fmt = self._format(layer.output, [evidence], index, None)
         self._declare(layer.output, fmt)
         self._append(integer_add(added, fmt, self._scaled_clip(layer)))
@@ -271,11 +275,12 @@ class DataPhase:
         """reference: (R, C) of the float network, unscaled; actual: of the fixed-point network: of a convolution in
         scaled units, else unscaled; neither clipped.  result: the whole tensor (N, C, H, W).
         """
-        scales = self.scales[layer.output]
-        clip = clip_of(layer)
+        step = max(1, reference.size // JUDGED)
+        reference, actual = reference[::step], actual[::step]
+        scales, clip = self.scales[layer.output].astype(np.float32), clip_of(layer)
         clipped = np.clip(reference, *clip) if clip != (None, None) else reference
         power = 2 if self.options.objective == "square" else 1
-        share = result[0].size * len(result) / reference.size
+        share = np.float32(result.size / reference.size)
         scaled = actual if isinstance(layer, FloatConv) else actual * scales
         return Evidence(clipped * scales, scaled, self._scaled_clip(layer), share / scales**power)
 
@@ -329,8 +334,8 @@ class DataPhase:
         for name in group.sources:
             if name != tensor or not found:
                 samples, shape = self.ranges[name].samples, self.graph.shapes[name]
-                scales = sampled_scales(self.scales[name], samples, shape)
-                weight = np.prod(shape) / samples.shape[1] / scales**power
+                scales = sampled_scales(self.scales[name], samples, shape).astype(np.float32)
+                weight = np.float32(np.prod(shape) / samples.shape[1]) / scales**power
                 evidence.append(Evidence(samples * scales, samples * scales, (None, None), weight))
         return best_frac(evidence, group.bits, group.signed, start, self.options.objective, highest)
 

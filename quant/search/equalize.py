@@ -32,6 +32,9 @@ MOST = 8.0
 STEPS = 12
 """Factors tried within an octave."""
 
+SAMPLES = 1024
+"""Values of each image by which a factor is judged, of those that `calibrate` kept."""
+
 
 class Ties:
     """Which channels of which tensors have one scale: those that meet in an addition, a pooling, a concatenation."""
@@ -148,8 +151,8 @@ def _best_factor(
         values, weights = [], []
         for name in group.sources:
             if name in tensors:
-                scale = sampled_scales(scales[name], ranges[name].samples, graph.shapes[name])
-                values.append((ranges[name].samples * scale).ravel())
+                scale = sampled_scales(scales[name], ranges[name].samples, graph.shapes[name])[:, :SAMPLES]
+                values.append((ranges[name].samples[:, :SAMPLES] * scale).ravel())
                 weights.append((np.prod(graph.shapes[name]) / scale.shape[1] / scale**2).ravel())
         if values:
             losses.append(_loss(np.concatenate(values), np.concatenate(weights), group))
@@ -159,7 +162,7 @@ def _best_factor(
 
 def _loss(values: np.ndarray, weights: np.ndarray, group: Group) -> Callable[[float], float]:
     signal = float(np.vdot(values * weights, values))
-    values = values.astype(np.float32)
+    values, weights = values.astype(np.float32), weights.astype(np.float32)
 
     def loss(factor: float) -> float:
         """The least error of a format, over the signal, once everything is multiplied by the factor."""
@@ -169,9 +172,12 @@ def _loss(values: np.ndarray, weights: np.ndarray, group: Group) -> Callable[[fl
         errors = []
         for frac in {start + n for n in NEIGHBOURS}:
             fmt = QFormat(group.bits, frac, group.signed)
-            unit = np.float32(fmt.step / factor)
-            error = np.clip(np.rint(values / unit), fmt.low, fmt.high) * unit - values
-            errors.append(float(np.vdot(error * weights, error)))
+            error = values * np.float32(factor / fmt.step)
+            np.rint(error, out=error)
+            np.clip(error, fmt.low, fmt.high, out=error)
+            error *= np.float32(fmt.step / factor)
+            error -= values
+            errors.append(float(np.einsum("i,i,i->", error, error, weights)))
         return min(errors) / signal
 
     return loss

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from quant.calibration import TensorRange
-from quant.fixedpoint import QFormat, clip_bounds, dequantize, quantize
+from quant.fixedpoint import QFormat, clip_bounds
 from quant.graph import Clip
-from quant.search.weights import NEIGHBOURS, Objective, magnitudes, overflow_free_frac
+from quant.search.weights import NEIGHBOURS, Objective, overflow_free_frac
 
 
 @dataclass(frozen=True)
 class Evidence:
     """Values by which a format is judged: of the float network, of the fixed-point network before rounding.
 
-    reference, actual: float arrays of one shape, `actual` not clipped yet.  clip: what the layer applies.
+    reference, actual: float32 arrays of one shape, `actual` not clipped yet.  clip: what the layer applies.
     weight: what the error of each value counts, a number or an array that broadcasts: how many values it stands
-    for, over the square (or magnitude) of its scale.
+    for, over the square (or magnitude) of its scale; float32 where it is an array.
     """
 
     reference: np.ndarray
@@ -29,8 +29,18 @@ class Evidence:
 
     def error(self, fmt: QFormat, objective: Objective) -> float:
         """The total of x_float - x(fmt), estimated from the samples."""
-        stored = dequantize(np.clip(quantize(self.actual, fmt), *clip_bounds(fmt, *self.clip)), fmt.frac)
-        return float((self.weight * magnitudes(self.reference - stored, objective)).sum())
+        low, high = clip_bounds(fmt, *self.clip)
+        errors = self.actual * self.actual.dtype.type(1 / fmt.step)
+        np.rint(errors, out=errors)
+        np.clip(errors, low, high, out=errors)
+        errors *= errors.dtype.type(fmt.step)
+        errors -= self.reference
+        if objective == "square":
+            np.multiply(errors, errors, out=errors)
+        else:
+            np.abs(errors, out=errors)
+        errors *= self.weight
+        return float(errors.sum(dtype=np.float64))
 
 
 def candidates(start: int, highest: int | None = None) -> list[int]:

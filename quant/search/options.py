@@ -51,7 +51,7 @@ class Options:
     bias_correction: BiasCorrection = "active"
     rounding: Rounding = "output"
     target_bits: int = 4
-    equalization: float | None = 0.3
+    equalization: float | None = 0.2
     formats: FormatChoice = "tensor"
     select: bool = False
 

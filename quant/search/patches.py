@@ -11,8 +11,11 @@ from quant.network import Window
 POSITIONS = 20_000
 """Output positions sampled of each layer, over all images: a mean over them is known to 1/141 of a deviation."""
 
-ELEMENTS = 48 << 20
+ELEMENTS = 24 << 20
 """Most values that the inputs at the sampled positions may hold, so that memory does not grow with the layer."""
+
+JUDGED = 2 << 20
+"""Values of a layer's result by which its format is judged, at most."""
 
 LEAST = 1_000
 """Positions sampled however many values each has."""

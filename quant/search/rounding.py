@@ -50,7 +50,7 @@ def output_errors(errors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def round_against(weight: np.ndarray, matrix: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Integers near `weight` with a small e H e^T.
+    """Integers near `weight` with a small e H e^T, for no output above that of the nearest integers.
 
     weight: float64 (G, O, K), in units of the weights' formats; matrix: float64 (G, K, K), positive definite;
     low, high: the smallest and largest integer.  Returns float64 (G, O, K), whole numbers.
@@ -60,6 +60,11 @@ def round_against(weight: np.ndarray, matrix: np.ndarray, low: int, high: int) -
     weight = np.take_along_axis(weight, order[:, None, :], 2)
     rounded = _carry(weight, matrix, low, high)
     _descend(weight, rounded, matrix, low, high)
+    nearest = np.clip(np.rint(weight), low, high)
+    worse = output_errors(weight - rounded, matrix) > output_errors(weight - nearest, matrix)
+    if worse.any():  # another local optimum, which is seldom the better one
+        rounded[worse] = nearest[worse]
+        _descend(weight, rounded, matrix, low, high)
     result = np.empty_like(rounded)
     np.put_along_axis(result, order[:, None, :], rounded, 2)
     return result
