@@ -100,7 +100,8 @@ def _quantize(
         limits,
         best_static_frac(ranges, graph.shapes, options.data_bits, options.objective) if static else None,
     )
-    network = with_scales(phase.run(progress), scales)
+    network = phase.run(progress)
+    network = with_scales(network, phase.scales)  # of the sums that only the fixed-point network has, too
     prove(network, limits.acc_bits)
     return network, phase.notes
 

@@ -212,6 +212,7 @@ class DataPhase:
             f"layer {layer.name}: residual {layer.residual} is finer than the accumulator and is added separately"
         )
         output = f"{layer.output}/conv"
+        self.scales = {**self.scales, output: self.scales[layer.output]}
         placed = self._place(layer, result, None)
         fixed = self.solver.solve(placed)
         start = overflow_free_frac(float(fixed.found.min()), float(fixed.found.max()), self.options.data_bits) or 0

@@ -151,8 +151,10 @@ def _best_factor(
         values, weights = [], []
         for name in group.sources:
             if name in tensors:
-                scale = sampled_scales(scales[name], ranges[name].samples, graph.shapes[name])[:, :SAMPLES]
-                values.append((ranges[name].samples[:, :SAMPLES] * scale).ravel())
+                scale = sampled_scales(scales[name], ranges[name].samples, graph.shapes[name])
+                step = -(-scale.shape[1] // SAMPLES)  # over all channels: a small tensor is kept whole and in order
+                scale = scale[:, ::step]
+                values.append((ranges[name].samples[:, ::step] * scale).ravel())
                 weights.append((np.prod(graph.shapes[name]) / scale.shape[1] / scale**2).ravel())
         if values:
             losses.append(_loss(np.concatenate(values), np.concatenate(weights), group))

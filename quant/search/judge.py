@@ -87,10 +87,14 @@ class OutputJudge:
 
 
 def relative(found: np.ndarray, wanted: np.ndarray) -> float:
-    """The energy of the difference over that of what was wanted, both without their mean: a shift of all alike."""
+    """The energy of the difference over that of what was wanted, both without each image's mean: a shift of all alike
+    moves no answer.  Not so where an image has one value alone.
+    """
     axes = tuple(range(1, wanted.ndim))
-    error = found.astype(np.float64) - wanted
-    error -= error.mean(axes, keepdims=True)
-    signal = wanted - wanted.mean(axes, keepdims=True, dtype=np.float64)
+    signal = wanted.astype(np.float64)
+    error = found - signal
+    if wanted[0].size > 1:
+        error -= error.mean(axes, keepdims=True)
+        signal -= signal.mean(axes, keepdims=True)
     energy = float(np.vdot(signal, signal))
     return float(np.vdot(error, error)) / energy if energy else float(np.vdot(error, error))

@@ -45,7 +45,8 @@ def select(
     wanted = _float_outputs(graph, images[held])
     losses: dict[tuple[float | None, BiasCorrection], float] = {}
     trials = list(_trials(settled))
-    count = len(trials) + len(CORRECTIONS) - 1
+    words = list(dict.fromkeys((settled.bias_correction, *CORRECTIONS)))
+    count = len(trials) + len(words) - 1
 
     def attempt(trial: Options) -> float:
         key = trial.equalization, trial.bias_correction
@@ -57,7 +58,7 @@ def select(
         return losses[key]
 
     best = min(trials, key=attempt)
-    best = min((replace(best, bias_correction=word) for word in CORRECTIONS), key=attempt)
+    best = min((replace(best, bias_correction=word) for word in words), key=attempt)
     if progress and len(losses) < count:
         progress("settings", count, count)
     found = 10 * np.log10(1 / max(losses[best.equalization, best.bias_correction], 1e-30))
