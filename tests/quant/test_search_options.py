@@ -80,7 +80,8 @@ def test_the_metadata_say_what_was_done():
         "equalization": "none",
         "formats": "tensor",
     }
-    assert quantize_network(branches(), images(2)).metadata["quantization.equalization"] == "0.3"
+    equalized = quantize_network(branches(), images(2), effort="fast", equalization=0.3)
+    assert equalized.metadata["quantization.equalization"] == "0.3"
     wide = quantize_network(branches(), images(2), data_bits=16, effort="fast", equalization=0.5)
     assert wide.metadata["quantization.equalization"] == "none"  # 16 bits have no need of it
 
