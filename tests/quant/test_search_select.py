@@ -1,0 +1,111 @@
+"""Settings chosen by images held back."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+
+from quant.calibration import Progress
+from quant.execute import execute, quantize_input
+from quant.graph import FloatGraph
+from quant.network import Network, Window
+from quant.scales import SCALES
+from quant.search import NOTES, Options, quantize_network
+from quant.search.judge import relative
+from quant.search.select import CORRECTIONS, EXPONENTS, FEWEST, select
+from tests.quant.float_graphs import Builder, images
+from tests.quant.search_checks import float_values, identical
+
+STARTS = [
+    Options(select=True),
+    Options(select=True, equalization=0.9, bias_correction="mean"),
+    Options(select=True, bias_correction="none", rounding="nearest"),
+    Options(select=True, equalization=None),
+]
+
+
+def small(seed: int = 0) -> FloatGraph:
+    net = Builder(seed, channels=2, size=6)
+    one = net.conv("one", "x", 6, gain=2.0 ** net.random.uniform(-3, 0, 6))
+    two = net.conv("two", one, 6, groups=6, clip=(0, 6))
+    pooled = net.pool("mean", two, "average", Window((6, 6)))
+    return net.graph(net.conv("fc", pooled, 4, Window(), clip=(None, None)))
+
+
+def searched(
+    start: Options, seed: int = 0, count: int = 20, progress: Progress | None = None
+) -> tuple[Options, str, dict[tuple[float | None, str], float]]:
+    """What was selected, the line about it, and the loss on the images held back of every trial."""
+    graph, x = small(seed), images(count, 2, 6)
+    held = x[3::4]
+    wanted = float_values(graph, held, "fc.y")
+    losses = {}
+
+    def quantize(part: np.ndarray, trial: Options) -> Network:
+        assert len(part) == count - len(held) and not any((image == part).all((1, 2, 3)).any() for image in held)
+        assert not trial.select and trial.formats == "tensor"
+        network = quantize_network(graph, part, **asdict(trial))
+        found = execute(network, quantize_input(network, held))["fc.y"] * network.tensors["fc.y"].fmt.step
+        key = trial.equalization, trial.bias_correction
+        assert key not in losses, "tried twice"
+        losses[key] = relative(found, wanted)
+        return network
+
+    chosen, line = select(graph, x, start, quantize, progress)
+    return chosen, line, losses
+
+
+@pytest.mark.parametrize("start", STARTS, ids=range(len(STARTS)))
+@pytest.mark.parametrize("seed", [0, 1])
+def test_nothing_tried_is_better_than_what_is_chosen(start, seed):
+    chosen, line, losses = searched(start, seed)
+    best = losses[chosen.equalization, chosen.bias_correction]
+    assert best == min(losses.values()) <= losses[start.equalization, start.bias_correction]
+    settled = replace(start, select=False)
+    assert chosen == replace(settled, equalization=chosen.equalization, bias_correction=chosen.bias_correction)
+    exponents = {start.equalization, *EXPONENTS, None} if start.free_scales else {None}
+    assert {exponent for exponent, _ in losses} == exponents
+    assert {word for _, word in losses} == {start.bias_correction, *CORRECTIONS}
+    name = "none" if chosen.equalization is None else chosen.equalization
+    assert line == (
+        f"settings: equalization {name}, bias correction {chosen.bias_correction}: {-10 * np.log10(best):.1f} dB "
+        "at the outputs on 5 images held back"
+    )
+
+
+def test_progress_ends_with_its_total():
+    steps: list[tuple[str, int, int]] = []
+    searched(STARTS[0], progress=lambda *step: steps.append(step))
+    assert {stage for stage, _, _ in steps} == {"settings"} and len({total for _, _, total in steps}) == 1
+    assert [done for _, done, _ in steps] == list(range(1, steps[-1][2] + 1))
+
+
+def test_too_few_images_leave_the_settings_as_given():
+    start = STARTS[1]
+    chosen, line, losses = searched(start, count=FEWEST - 1)
+    assert chosen == replace(start, select=False) and line == "" and not losses
+    network = quantize_network(small(), images(FEWEST - 1, 2, 6), effort="best")
+    assert NOTES not in network.metadata
+    assert network.metadata["quantization.equalization"] == str(Options.of("best").equalization)
+
+
+def test_the_network_says_what_was_chosen_and_uses_all_images():
+    graph, x = small(), images(FEWEST, 2, 6)
+    network = quantize_network(graph, x, effort="best")
+    words = network.metadata[NOTES].splitlines()[0].split()
+    assert words[:2] == ["settings:", "equalization"] and words[3:5] == ["bias", "correction"]
+    said = words[2].rstrip(","), words[5].rstrip(":")
+    metadata = network.metadata
+    assert said == (metadata["quantization.equalization"], metadata["quantization.bias_correction"])
+    steps = {"equalization": None if said[0] == "none" else float(said[0]), "bias_correction": said[1]}
+    again = quantize_network(graph, x, effort="best", select=False, **steps)
+    assert identical(replace(network, metadata={}), replace(again, metadata={}))
+    assert metadata.get(SCALES) == again.metadata.get(SCALES)
+    assert identical(network, quantize_network(graph, x, effort="best"))
+
+
+def test_wide_data_have_no_scales_to_choose():
+    words = quantize_network(small(), images(FEWEST, 2, 6), effort="best", data_bits=16).metadata[NOTES]
+    assert words.startswith("settings: equalization none, bias correction ")
