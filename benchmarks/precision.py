@@ -87,7 +87,8 @@ def measure(path: Path, labelled: Labelled, limit: int | None) -> dict[str, Any]
             layer_weight_bits={} if column.dense_bits is None else dict.fromkeys(dense, column.dense_bits),
             bias_bits=column.weight_bits, **PUBLISHED,
         )  # fmt: skip
-        ours, theirs = [], []
+        ours: list[int] = []
+        theirs: list[int] = []
         for part in labelled.parts(path, pixels):
             result = accuracy(network, graph, part)
             ours += result.fixed_answers

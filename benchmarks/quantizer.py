@@ -6,8 +6,9 @@ python benchmarks/quantizer.py --saved FILE ... [--write docs/quantization.md]  
 
 For every labelled network: `quant.search.quantize_network` at each effort with 8-bit data and weights, and
 `onnxruntime.quantization.quantize_static` per channel and per tensor (`benchmarks/onnxruntime_quantizer.py`), on the
-same calibration images.  Each quantization has a process of its own, for its time (from the ONNX file to the quantized
-file) and peak memory; all results are then evaluated in one process on the same images, this project's bit for bit.
+same calibration images.  Each quantization has a process of its own, for its peak memory and its time, on the clock and
+of all cores together, from the ONNX file to the quantized file.  All results are then evaluated in one process on the
+same images, this project's bit for bit.
 
 --steps: instead, the default effort with one step at a time switched off, or changed.
 --bits: instead, weights of 8 bits, of 8 with a classifier of 4, and of 4, at each effort.  The classifier is the fully
@@ -86,7 +87,7 @@ def by_step(graph: FloatGraph, efforts: list[str]) -> list[Variant]:
 
 def by_bits(graph: FloatGraph, efforts: list[str]) -> list[Variant]:
     """Widths of weights at each effort."""
-    widths = {
+    widths: dict[str, dict[str, Any]] = {
         "8": {"weight_bits": 8},
         "8, classifier 4": {"weight_bits": 8, "layer_weight_bits": dict.fromkeys(classifier(graph), 4)},
         "4": {"weight_bits": 4},
@@ -144,7 +145,7 @@ def ratio(found: dict[str, Any]) -> str:
 
 
 def taken(found: dict[str, Any]) -> str:
-    return f"{found['seconds']:.1f} s, {found['peak_mib']:,} MiB"
+    return f"{found['seconds']:.1f} ({found['cpu_seconds']:.1f}) s, {found['peak_mib']:,} MiB"
 
 
 def told(found: dict[str, Any]) -> str:
@@ -175,7 +176,7 @@ def tables_by_effort(rows: list[dict[str, Any]]) -> str:
     return (
         f"Top-1 / agreement with float, in percent:\n\n{across(rows, answers, top1=True)}\n"
         f"The logits' signal-to-noise ratio:\n\n{across(rows, ratio)}\n"
-        f"Time and peak memory:\n\n{across(rows, taken)}"
+        f"Time on the clock (of all cores together), and peak memory:\n\n{across(rows, taken)}"
     )
 
 
@@ -192,11 +193,10 @@ def tables_by_step(rows: list[dict[str, Any]]) -> str:
     for title in dict.fromkeys(title for row in rows for title in row["columns"]):
         cells = [row["columns"].get(title) for row in rows]
         lines.append([title, *(
-            f"{share(c['agreement'])} / {ratio(c)} / {c['seconds']:.1f} s" if c else "not measured" for c in cells
+            f"{share(c['agreement'])} / {ratio(c)} / {c['cpu_seconds']:.1f} s" if c else "not measured" for c in cells
         )])  # fmt: skip
-    return (
-        f"Agreement with float in percent / the logits' signal-to-noise ratio / time to quantize:\n\n{markdown(lines)}"
-    )
+    title = "Agreement with float in percent / the logits' signal-to-noise ratio / time of all cores together"
+    return f"{title}:\n\n{markdown(lines)}"
 
 
 class Mode(NamedTuple):
@@ -278,7 +278,8 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 def main(words: list[str] | None = None) -> int:
     """Measure, print, and with --write put the tables into a file; exit code 2 with one line for bad input."""
     arguments = parse(words)
-    mode, rows = arguments.mode, []
+    mode: str = arguments.mode
+    rows: list[dict[str, Any]] = []
     try:
         if arguments.saved:
             mode, rows = saved(arguments.saved)

@@ -237,7 +237,7 @@ def figure(agreement: float) -> dict[str, Any]:
         "agreement": agreement,
         "snr_db": 28.54,
         "seconds": 61.27,
-        "cpu_seconds": 1,
+        "cpu_seconds": 100.0,
         "peak_mib": 1234,
     }
 
@@ -259,7 +259,7 @@ def test_tables_have_a_line_for_each_row_and_a_cell_for_each_column() -> None:
     assert answers[2:4] == ["| a | 0 to 99 | 1,000 | 92.00 | 91.50 / 90.00 | 91.50 / 99.00 |",
                             "| b | 0 to 99 | 1,000 | 92.00 | 91.50 / 80.00 | not measured |"]  # fmt: skip
     assert ratios[2] == "| a | 0 to 99 | 28.5 dB | 28.5 dB |" and ratios[3].startswith("| b | 0 to 99 | - |")
-    assert costs[2] == "| a | 0 to 99 | 61.3 s, 1,234 MiB | 61.3 s, 1,234 MiB |"
+    assert costs[2] == "| a | 0 to 99 | 61.3 (100.0) s, 1,234 MiB | 61.3 (100.0) s, 1,234 MiB |"
     for table in (answers, ratios, costs):
         assert len({line.count("|") for line in table if line.startswith("|")}) == 1
 
@@ -268,8 +268,8 @@ def test_the_table_of_steps_has_a_line_for_each_step() -> None:
     rows = [row("a", 0, default=figure(0.9), other=figure(0.5)), row("b", 0, default=figure(0.8))]
     lines = quantizer.tables_by_step(rows).splitlines()[2:]
     assert lines[0] == "| step | a | b |"
-    assert lines[2:] == ["| default | 90.00 / 28.5 dB / 61.3 s | 80.00 / 28.5 dB / 61.3 s |",
-                         "| other | 50.00 / 28.5 dB / 61.3 s | not measured |"]  # fmt: skip
+    assert lines[2:] == ["| default | 90.00 / 28.5 dB / 100.0 s | 80.00 / 28.5 dB / 100.0 s |",
+                         "| other | 50.00 / 28.5 dB / 100.0 s | not measured |"]  # fmt: skip
     assert quantizer.tables_by_step([*rows, row("b", 50)]).splitlines()[2] == (
         "| step | a (0 to 99) | b (0 to 99) | b (50 to 149) |"
     )
