@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -203,8 +204,72 @@ def test_usage(cli: Cli, net: Path, calibration: Path) -> None:
     assert cli.refused("run", net, "--out", cli.folder / "o").startswith("Missing option '--calibration'")
     assert cli.refused("frobnicate").startswith("No such command 'frobnicate'")
     assert "expected C,H,W, not 'a,b'" in quantize(cli, net, calibration, "--input-shape", "a,b")
-    assert quantize(cli, net, calibration, "--data-bits", 12) == "data has 8 or 16 bits, not 12"
-    assert quantize(cli, net, calibration, "--weight-bits", 3) == "weights have 16, 8 or 4 bits, not 3"
+    assert quantize(cli, net, calibration, "--data-bits", 12) == "data can have 8 or 16 bits, not 12"
+    assert quantize(cli, net, calibration, "--weight-bits", 3) == "weights can have 4, 8 or 16 bits, not 3"
+
+
+@pytest.mark.parametrize("text", ["fc", "fc=", "=8", "fc=wide", "fc=-4", "fc:4"])
+def test_widths_of_layers_that_cannot_be_read(cli: Cli, net: Path, calibration: Path, text: str) -> None:
+    message = quantize(cli, net, calibration, "--layer-bits", text)
+    assert message == f"--layer-bits takes NAME=BITS, not {text!r}"
+
+
+def test_widths_of_layers_that_do_not_exist(cli: Cli, net: Path, calibration: Path) -> None:
+    assert quantize(cli, net, calibration, "--layer-bits", "pool=4") == (
+        "net has no convolution or fully connected layer pool"
+    )
+    assert quantize(cli, net, calibration, "--layer-bits", "fc=4", "--layer-bits", "conv=5") == (
+        "weights can have 4, 8 or 16 bits, not 5"
+    )
+
+
+def test_budgets(cli: Cli, net: Path, calibration: Path) -> None:
+    assert quantize(cli, net, calibration, "--weight-budget", 60, "--cycle-budget", 900) == (
+        "one budget at a time: bytes of weights or cycles"
+    )
+    assert quantize(cli, net, calibration, "--cycle-budget", 900) == (
+        "a budget of cycles needs a configuration of the engine: --config"
+    )
+    assert quantize(cli, net, calibration, "--cycle-budget", 900, "--config", "huge") == (
+        "no configuration 'huge'; there are tiny, small, medium, large"
+    )
+    least = 4 * 2 * 9 // 2 + 3 * 4 // 2
+    assert quantize(cli, net, calibration, "--weight-budget", least - 1) == (
+        f"the budget is {least - 1}, and 4-bit weights everywhere cost {least}"
+    )
+    cli.ok("quantize", net, "--calibration", calibration, "--weight-budget", least, "-o", cli.folder / "q.onnx")
+    message = quantize(cli, net, calibration, "--cycle-budget", 1, "--config", "tiny")
+    assert re.fullmatch(r"the budget is 1, and 4-bit weights everywhere cost \d+", message)
+    assert "Invalid value for '--weight-budget'" in quantize(cli, net, calibration, "--weight-budget", 0)
+
+
+def test_the_published_method_has_no_effort(cli: Cli, net: Path, calibration: Path) -> None:
+    assert quantize(cli, net, calibration, "--published", "--effort", "best") == (
+        "the published method has no effort: leave out --effort or --published"
+    )
+    assert "'most' is not one of" in quantize(cli, net, calibration, "--effort", "most")
+
+
+def test_raw_pixels(cli: Cli, net: Path, calibration: Path) -> None:
+    assert quantize(cli, net, calibration, "--raw-pixels") == (
+        "net: its metadata have no preprocess.channels, so nobody knows what to fold"
+    )
+    network = small_cnn(cli.folder / "gray.onnx", planes=1)
+    model = load(network)
+    helper.set_model_props(model, {"preprocess.channels": "gray", "preprocess.mean": "100", "preprocess.scale": "0.01"})
+    network.write_bytes(model.SerializeToString())
+    floats = images(cli.folder / "floats.npz", (4, 1, 8, 8))
+    assert quantize(cli, network, floats, "--raw-pixels") == (
+        "floats.npz: gray takes raw pixels: give uint8, or whole numbers from 0 to 255"
+    )
+    wrong = images(cli.folder / "wrong.npz", images=np.full((4, 1, 8, 8), 256, np.float32))
+    assert quantize(cli, network, wrong, "--raw-pixels") == (
+        "wrong.npz: gray takes raw pixels: give uint8, or whole numbers from 0 to 255"
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 1, 8, 8))
+    for kind in (np.uint8, np.float32):
+        given = images(cli.folder / "pixels.npz", images=pixels.astype(kind))
+        cli.ok("quantize", network, "--calibration", given, "--raw-pixels", "-o", cli.folder / "q.onnx")
 
 
 def test_report_of_nothing(cli: Cli) -> None:
