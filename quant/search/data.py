@@ -262,15 +262,10 @@ class DataPhase:
         return self.values[name][part] * unit.astype(np.float32).reshape(-1, 1, 1)
 
     def _scaled_clip(self, layer: FloatLayer) -> Clip:
-        """A layer's clip in scaled units.  Of a bound that differs between channels the least: in the others the
-        calibration images stay below it (`quant.search.equalize`).
-        """
+        """A layer's clip in scaled units.  Where it is more than a ReLU, all channels have one scale."""
         low, high = clip_of(layer)
-        scales = self.scales[layer.output]
-        return (
-            None if low is None else low * float(scales.min() if low >= 0 else scales.max()),
-            None if high is None else high * float(scales.min()),
-        )
+        scale = float(self.scales[layer.output][0])
+        return None if low is None else low * scale, None if high is None else high * scale
 
     def _evidence(self, layer: FloatLayer, reference: np.ndarray, actual: np.ndarray, result: np.ndarray) -> Evidence:
         """reference: (R, C) of the float network, unscaled; actual: of the fixed-point network: of a convolution in

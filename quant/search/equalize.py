@@ -5,8 +5,9 @@ not cost what rounding a scale to a power of two costs:
 - channels of small range are raised towards the tensor's: s = (tensor's maximum / channel's)**alpha;
 - then one factor for all tensors that additions, pooling and concatenations tie together moves their ranges to where
   a power-of-two format loses least;
-- a clip at the top (ReLU6) moves onto the format's largest value, where saturation does it for nothing.  In channels
-  raised above the others saturation comes before the clip, but beyond what the calibration images reach.
+- a clip at the top (ReLU6) moves onto the format's largest value, where saturation does it for nothing.  Such tensors
+  have one scale for all channels: the clip makes channels alike already, and what raising gives the data of the
+  weaker it takes from the weights that read them.
 """
 
 from __future__ import annotations
@@ -22,9 +23,6 @@ from quant.graph import FloatConv, FloatGraph, FloatTable, clip_of
 from quant.network import Concat
 from quant.search.groups import Group
 from quant.search.weights import NEIGHBOURS, overflow_free_frac
-
-HEADROOM = 1.1
-"""A channel's maximum counts as this much larger where a clip stands above it: other images reach further."""
 
 MOST = 8.0
 """Largest factor by which a channel is raised against its tensor."""
@@ -100,10 +98,11 @@ def free_scales(
     tables = [layer for layer in graph.layers if isinstance(layer, FloatTable)]
     fixed = {graph.input, *graph.outputs, *(name for layer in tables for name in (layer.input, layer.output))}
     bounds = {name: top for name, top in tops.items() if top is not None and top > 0}
+    clipped_otherwise = {layer.output for layer in graph.layers if clip_of(layer) not in ((None, None), (0, None))}
     ties = Ties(graph)
     raised = np.full(ties.count, np.inf)
     for name in graph.shapes:
-        factors = _raise(ranges[name], bounds.get(name), alpha)
+        factors = _raise(ranges[name], alpha) if name not in clipped_otherwise else np.ones(graph.shapes[name][0])
         np.minimum.at(raised, ties.channels[name], factors)
     scales = {name: raised[ties.channels[name]] for name in graph.shapes}
     for tensors in ties.components():
@@ -119,17 +118,14 @@ def free_scales(
     return scales
 
 
-def _raise(found: TensorRange, bound: float | None, alpha: float) -> np.ndarray:
+def _raise(found: TensorRange, alpha: float) -> np.ndarray:
     """The factor of each channel, 1 to MOST.  A channel that is always zero has no say: it gets the most."""
     largest = np.maximum(-found.low, found.high).astype(np.float64)
-    if bound is not None:
-        whole, largest = bound, np.minimum(largest * HEADROOM, bound)
-    else:
-        whole = largest.max()
-    if whole <= 0:
+    whole = largest.max()
+    if whole <= 0 or not alpha:
         return np.ones(len(largest))
     with np.errstate(divide="ignore"):
-        return np.minimum((whole / largest) ** alpha, MOST) if alpha else np.ones(len(largest))
+        return np.minimum((whole / largest) ** alpha, MOST)
 
 
 def _onto_the_top(bound: float, group: Group) -> float:
