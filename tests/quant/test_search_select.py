@@ -75,6 +75,19 @@ def test_nothing_tried_is_better_than_what_is_chosen(start, seed):
     )
 
 
+@pytest.mark.parametrize("word", ["none", "mean", "active"])
+def test_the_correction_given_stays_where_the_others_do_worse(word):
+    """Here they get 4-bit weights besides."""
+    graph, start = small(), Options(select=True, bias_correction=word)
+
+    def quantize(part: np.ndarray, trial: Options) -> Network:
+        bits = 8 if trial.bias_correction == word else 4
+        return quantize_network(graph, part, **asdict(replace(trial, weight_bits=bits, rounding="nearest")))
+
+    chosen, _ = select(graph, images(20, 2, 6), start, quantize)
+    assert chosen.bias_correction == word
+
+
 def test_progress_ends_with_its_total():
     steps: list[tuple[str, int, int]] = []
     searched(STARTS[0], progress=lambda *step: steps.append(step))
