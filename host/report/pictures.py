@@ -19,8 +19,8 @@ _UNITS = ("load", "compute", "pool", "store")
 
 
 def _rows(report: Report) -> list[dict[str, Any]]:
-    """The layers that leave a tensor of their own."""
-    return [layer for layer in report["layers"] if layer["fused_into"] is None]
+    """The layers that the engine computes: not fused into another, and no concatenation, which moves nothing."""
+    return [layer for layer in report["layers"] if layer["cycles"] is not None]
 
 
 def sqnr(report: Report) -> str:
