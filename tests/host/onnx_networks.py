@@ -51,3 +51,30 @@ def images(path: Path, shape: tuple[int, ...] = (12, 2, 8, 8), **arrays: np.ndar
 def load(path: Path) -> onnx.ModelProto:
     """The ONNX model of a file."""
     return onnx.load(str(path))
+
+
+def forked_cnn(path: Path) -> Path:
+    """Two convolutions side by side, concatenated, and a third: (2, 8, 8) to (3, 8, 8)."""
+    random = np.random.default_rng(0)
+
+    def weight(name: str, *shape: int) -> onnx.TensorProto:
+        return numpy_helper.from_array(random.normal(0, 0.3, shape).astype(np.float32), name)
+
+    nodes = [
+        helper.make_node("Conv", ["x", "w1"], ["one"], "left"),
+        helper.make_node("Conv", ["x", "w2"], ["two"], "right"),
+        helper.make_node("Concat", ["one", "two"], ["both"], "both", axis=1),
+        helper.make_node("Conv", ["both", "w3"], ["y"], "last"),
+    ]
+    x, y = (
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", channels, 8, 8])
+        for name, channels in (("x", 2), ("y", 3))
+    )
+    weights = [weight("w1", 4, 2, 1, 1), weight("w2", 4, 2, 1, 1), weight("w3", 3, 8, 1, 1)]
+    model = helper.make_model(
+        helper.make_graph(nodes, "forked", [x], [y], weights),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.save(model, path)
+    return path

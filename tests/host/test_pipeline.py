@@ -11,7 +11,7 @@ import pytest
 
 from host import pipeline
 from host.cli import main
-from tests.host.onnx_networks import images, small_cnn
+from tests.host.onnx_networks import forked_cnn, images, small_cnn
 
 
 @pytest.fixture
@@ -131,3 +131,13 @@ def test_no_image_simulated_beyond_those_there(arguments: list[str], capsys: pyt
     arguments[arguments.index("--rtl-images") + 1] = "99"
     assert main(arguments) == 2
     assert "holds 12 images, 99 are needed" in capsys.readouterr().err
+
+
+def test_the_report_of_a_network_with_a_concatenation(tmp_path: Path) -> None:
+    network, calibration = forked_cnn(tmp_path / "forked.onnx"), images(tmp_path / "calibration.npz")
+    words = ["run", str(network), "--calibration", str(calibration), "--config", "tiny", "--rtl-images", "0"]
+    assert main([*words, "--out", str(tmp_path / "build")]) == 0
+    layers = {x["name"]: x for x in json.loads((tmp_path / "build" / "report.json").read_text())["layers"]}
+    assert layers["both"]["cycles"] is None and layers["last"]["cycles"] > 0
+    page = (tmp_path / "build" / "report.html").read_text()
+    assert page.count("<svg") >= 5
