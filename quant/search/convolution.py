@@ -148,7 +148,8 @@ class _Rounder:
                 lost = placed.float_patches - placed.float_patches.mean(1, keepdims=True) - centred
                 product = np.matmul(centred.swapaxes(1, 2), lost).astype(np.float64) / centred.shape[1]
                 moved = np.linalg.solve(self.matrix, np.matmul(product, self.target.swapaxes(1, 2)))
-                self.target = self.target + moved.swapaxes(1, 2)
+                rows, terms = centred.shape[1:]  # of few rows for many inputs, most that is fitted is chance
+                self.target = self.target + moved.swapaxes(1, 2) * (rows / (rows + terms))
 
     def best_fracs(self, uniform: bool) -> np.ndarray:
         """The fractional length of each output channel with the least error in the layer's output: int64 (O,)."""
