@@ -1,12 +1,15 @@
 """The table of Qiu et al. 2016 for the labelled networks: top-1 and agreement with float at each precision.
 
-python benchmarks/precision.py [--data ../shared/data] [--networks resnet8_cifar10 ...] [--limit N] [--json FILE]
-                               [--write docs/quantization.md]
+python benchmarks/precision.py [--data ../shared/data] [--networks resnet8_cifar10 ...] [--methods published ...]
+                               [--limit N] [--json FILE] [--write docs/quantization.md]
+python benchmarks/precision.py --saved FILE ... [--write docs/quantization.md]      # the table of such files, anew
 
-The method is the one published, nothing past it (`PUBLISHED`): one fractional length for each layer's weights and one
-for its biases, which have as many bits; least absolute error; no step that repairs anything.  Static precision has one
-fractional length for all data and one for all weights.  A/B is A bits for data and B for weights; 8/(8 or 4) is 8 bits
-for the weights of convolutions and 4 for those of fully connected layers, which are kernels that cover their map.
+Methods: the one published, nothing past it: one fractional length for each layer's weights and one for its biases,
+which have as many bits; least absolute error; no step that repairs anything.  Then the same with two steps past it:
+least squared error, and a fractional length for each output channel of the weights.
+Static precision has one fractional length for all data and one for all weights.  A/B is A bits for data and B for
+weights; 8/(8 or 4) is 8 bits for the weights of convolutions and 4 for those of fully connected layers, which are
+kernels that cover their map.
 
 Formats come from the first 100 images of imagenet_calibration or 200 of cifar10_train_2000, the figures from all of
 nips17 or cifar10_test, or the first N.  A cell is top-1 / agreement of the top class with float, in percent.
@@ -15,9 +18,10 @@ nips17 or cifar10_test, or the first N.  A cell is top-1 / agreement of the top 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,21 +29,18 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
 
-from benchmarks import marked
+from benchmarks import marked, saved
 from benchmarks.datasets import DATA, Labelled, fully_connected, task
 from quant import onnx_import
 from quant.errors import BadInput, ShiftpointError
 from quant.evaluation import accuracy
-from quant.search import quantize_network
+from quant.search import Options, quantize_network
 
-PUBLISHED: dict[str, Any] = {
-    "granularity": "layer",
-    "objective": "absolute",
-    "bias_correction": "none",
-    "rounding": "nearest",
-    "equalization": None,
+METHODS: dict[str, dict[str, Any]] = {
+    "published": {},
+    "squares, per channel": {"objective": "square", "granularity": "channel"},
 }
-"""Options of `quant.search.quantize_network` that leave the published method alone."""
+"""What differs from `Options.published`, by name."""
 
 
 class Precision(NamedTuple):
@@ -68,25 +69,26 @@ def share(part: float) -> str:
     return f"{100 * part:.2f}"
 
 
-def measure(path: Path, labelled: Labelled, limit: int | None) -> dict[str, Any] | None:
-    """The figures of one network; None where it has no labelled images."""
+def measure(path: Path, labelled: Labelled, method: str, limit: int | None) -> dict[str, Any] | None:
+    """A row: the figures of one network by one method; None where it has no labelled images."""
     graph = onnx_import.load(path)
     kind = task(graph)
     if kind is None:
         return None
     images = labelled.calibration(path, kind)
     pixels, labels = labelled.evaluation(path, kind, limit)
-    found: dict[str, Any] = {"images": len(pixels), "columns": {}}
+    found: dict[str, Any] = {"network": path.stem, "method": method, "images": len(pixels), "columns": {}}
     dense = fully_connected(graph)
     for column in COLUMNS:
         if column.dense_bits is not None and not dense:
             continue
         start = time.monotonic()
-        network = quantize_network(
-            graph, images, data_bits=column.data_bits, weight_bits=column.weight_bits, precision=column.precision,
+        options = Options.published(
+            data_bits=column.data_bits, weight_bits=column.weight_bits, precision=column.precision,
             layer_weight_bits={} if column.dense_bits is None else dict.fromkeys(dense, column.dense_bits),
-            bias_bits=column.weight_bits, **PUBLISHED,
+            **METHODS[method],
         )  # fmt: skip
+        network = quantize_network(graph, images, **asdict(options))
         ours: list[int] = []
         theirs: list[int] = []
         for part in labelled.parts(path, pixels):
@@ -94,23 +96,22 @@ def measure(path: Path, labelled: Labelled, limit: int | None) -> dict[str, Any]
             ours += result.fixed_answers
             theirs += result.float_answers
         found["float_top1"] = float(np.mean(np.array(theirs) == labels))
-        found["columns"][column.title] = {
+        figures = found["columns"][column.title] = {
             "top1": float(np.mean(np.array(ours) == labels)),
             "agreement": float(np.mean(np.array(ours) == np.array(theirs))),
         }
-        figures = found["columns"][column.title]
-        print(f"{path.stem}, {column.title}: top-1 {share(figures['top1'])} % (float {share(found['float_top1'])}), "
-              f"agreement {share(figures['agreement'])} %, {time.monotonic() - start:.0f} s",
-              file=sys.stderr, flush=True)  # fmt: skip
+        print(f"{path.stem}, {method}, {column.title}: top-1 {share(figures['top1'])} % "
+              f"(float {share(found['float_top1'])}), agreement {share(figures['agreement'])} %, "
+              f"{time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)  # fmt: skip
     return found
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
-    """All networks as Markdown."""
+def table(rows: list[dict[str, Any]]) -> str:
+    """All rows as Markdown."""
     titles = [column.title for column in COLUMNS]
-    text = f"| network | images | float | {' | '.join(titles)} |\n|{'---|' * (3 + len(titles))}\n"
-    for name, found in rows.items():
-        cells = [name, f"{found['images']:,}", share(found["float_top1"])]
+    text = f"| network | method | images | float | {' | '.join(titles)} |\n|{'---|' * (4 + len(titles))}\n"
+    for found in rows:
+        cells = [found["network"], found["method"], f"{found['images']:,}", share(found["float_top1"])]
         for title in titles:
             figures = found["columns"].get(title)
             cells.append(f"{share(figures['top1'])} / {share(figures['agreement'])}" if figures else "no such layer")
@@ -118,41 +119,48 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     return text
 
 
-def run(arguments: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """Measure all networks that were asked for."""
-    if arguments.write:
-        marked.check(arguments.write, MARKERS)
+def run(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Measure, a row at a time."""
     labelled = Labelled(arguments.data)
-    rows = {}
     for name in arguments.networks or labelled.names():
-        found = measure(labelled.network(name), labelled, arguments.limit)
-        if found is None and arguments.networks:
-            raise BadInput(f"there are no labelled images for {name}")
-        if found is not None:
-            rows[name] = found
-        if arguments.json:
-            arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
-    return rows
+        for method in arguments.methods:
+            found = measure(labelled.network(name), labelled, method, arguments.limit)
+            if found is None and arguments.networks:
+                raise BadInput(f"there are no labelled images for {name}")
+            if found is not None:
+                yield found
 
 
-def main() -> None:
-    """Measure, print, and with --write put the table into a file."""
+def main() -> int:
+    """Measure, print, and with --write put the table into a file; exit code 2 with one line for bad input."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--networks", nargs="+", help="names without .onnx; all labelled ones by default")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--limit", type=int, help="evaluation images")
-    parser.add_argument("--json", type=Path, help="file for the figures, written after each network")
+    parser.add_argument("--saved", nargs="+", type=Path, metavar="FILE", help="measure nothing, take these figures")
+    parser.add_argument("--json", type=Path, help="file for the figures, written after each row")
     parser.add_argument("--write", type=Path, help="file with the markers to write the table between")
     arguments = parser.parse_args()
+    rows: list[dict[str, Any]] = []
     try:
-        rows = run(arguments)
+        if arguments.write:
+            marked.check(arguments.write, MARKERS)
+        if arguments.saved:
+            _, rows = saved.load(arguments.saved, [MARKERS])
+        for row in () if arguments.saved else run(arguments):
+            rows.append(row)
+            if arguments.json:
+                saved.save(arguments.json, MARKERS, rows)
+        text = table(rows)
+        print(text, end="")
+        if arguments.write:
+            marked.write(arguments.write, MARKERS, text)
     except ShiftpointError as error:
-        parser.error(str(error))
-    text = table(rows)
-    print(text, end="")
-    if arguments.write:
-        marked.write(arguments.write, MARKERS, text)
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -23,7 +23,6 @@ all images together, after the mean over the classes was taken from each image's
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -34,7 +33,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
 
-from benchmarks import marked
+from benchmarks import marked, saved
 from benchmarks.datasets import DATA, Labelled, Task, fully_connected, task
 from benchmarks.logits import figures, fixed_logits, float_logits, runtime_logits
 from benchmarks.quantizing import Tool, ours, quantize_apart, theirs
@@ -232,21 +231,6 @@ def run(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             yield measure(network, MODES[arguments.mode].variants(graph, arguments.efforts), labelled, first)
 
 
-def saved(files: list[Path]) -> tuple[str, list[dict[str, Any]]]:
-    """What is measured in files that --json wrote, and their rows."""
-    modes, rows = set(), []
-    for file in files:
-        try:
-            found = json.loads(file.read_text())
-            modes.add(found["mode"])
-            rows += found["rows"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"{file}: no file of figures that --json wrote") from error
-    if len(modes) > 1 or not modes <= set(MODES):
-        raise BadInput(f"the files hold figures of different kinds: {', '.join(sorted(map(str, modes)))}")
-    return modes.pop(), rows
-
-
 def natural(text: str) -> int:
     value = int(text)
     if value < 1:
@@ -282,13 +266,13 @@ def main(words: list[str] | None = None) -> int:
     rows: list[dict[str, Any]] = []
     try:
         if arguments.saved:
-            mode, rows = saved(arguments.saved)
+            mode, rows = saved.load(arguments.saved, MODES)
         if arguments.write:
             marked.check(arguments.write, mode)  # before hours of measuring
         for row in () if arguments.saved else run(arguments):
             rows.append(row)
             if arguments.json:
-                arguments.json.write_text(json.dumps({"mode": mode, "rows": rows}, indent=1) + "\n")
+                saved.save(arguments.json, mode, rows)
         text = MODES[mode].tables(rows)
         print(text, end="")
         if arguments.write:

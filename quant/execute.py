@@ -15,6 +15,7 @@ from quant.bounds import FLOAT32_EXACT, FLOAT64_EXACT, accumulator_bound, shifts
 from quant.fixedpoint import quantize, requantize
 from quant.kernels import averages, convolve, maxima
 from quant.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table
+from quant.scales import scaled, tensor_scales
 
 BATCH_BYTES = 32 << 20
 """Images are taken in batches whose largest layer needs about this much memory to work in."""
@@ -110,10 +111,13 @@ def execute(network: Network, x: np.ndarray, keep: Iterable[str] | None = None) 
 def quantize_input(network: Network, images: np.ndarray) -> np.ndarray:
     """Images as the float network takes them, float (N, C, H, W), to integers of the input's format, same shape.
 
+    Where the input has scales (`quant.scales`), images are multiplied by them first, in float32.
     Raises ValueError for NaN or infinity.
     """
+    if not np.isfinite(images).all():
+        raise ValueError("cannot quantize NaN or infinite values")
     fmt = network.tensors[network.input].fmt
-    return quantize(images, fmt).astype(fmt.dtype)
+    return quantize(scaled(images, tensor_scales(network)[network.input]), fmt).astype(fmt.dtype)
 
 
 class Convolution:

@@ -2,7 +2,8 @@
 
 Equalization (Nagel et al. 2019) multiplies channel c of a float tensor by some s_c > 0 and divides what reads
 it by the same: the network computes the same function.  The integers of that channel then stand for the float
-network's value times s_c.  Whoever holds the two networks against each other divides by it again.
+network's value times s_c.  Whoever holds the two networks against each other divides by it again, and whoever
+gives the input multiplies by it first (`scaled`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,19 @@ def tensor_scales(network: Network) -> dict[str, np.ndarray]:
     return {name: np.ones(t.shape[0]) for name, t in network.tensors.items()} | {
         name: _checked(network, name, values) for name, values in stated.items()
     }
+
+
+def scaled(images: np.ndarray, scales: np.ndarray) -> np.ndarray:
+    """Images (N, C, H, W) times the scales (C,) of the input, in float32 as ONNX Runtime does it.
+
+    Unchanged where all scales are one; otherwise float32, the largest number in the place of what would be infinite.
+    """
+    if (scales == 1).all():
+        return images
+    with np.errstate(over="ignore"):
+        product = images.astype(np.float32) * scales.astype(np.float32).reshape(-1, 1, 1)
+    most = np.finfo(np.float32).max
+    return np.clip(product, -most, most, out=product)
 
 
 def with_scales(network: Network, scales: Mapping[str, np.ndarray]) -> Network:

@@ -22,6 +22,7 @@ from quant.fixedpoint import QFormat
 from quant.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
 from quant.onnx_import.read import read_model, the_input
 from quant.qdq import form
+from quant.qdq.front import read_front
 from quant.qdq.layers import AVERAGES, MAXIMA, SUMS, LayerReader, safe_frac
 from quant.qdq.view import View, attributes, label
 
@@ -64,10 +65,11 @@ class _Reader:
     """
 
     def __init__(self, model: onnx.ModelProto, source: onnx.ValueInfoProto, complete: bool) -> None:
-        self.graph, self.source = model.graph, source
+        self.graph = model.graph
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
         self.tensor_bits, weight_bits = form.read_widths(self.metadata.pop(form.WIDTHS, "{}"))
         self.view = View(model)
+        self.front = read_front(self.view, source)
         self.parts = LayerReader(self.view, weight_bits, model.producer_name != form.PRODUCER, complete)
         self.tensors: dict[str, Tensor] = {}
         self.layers: list[Layer] = []
@@ -87,16 +89,17 @@ class _Reader:
         if self.view.unread:
             nodes = ", ".join(label(node) for node in self.view.unread.values())
             raise UnsupportedNetwork(f"nodes that belong to no quantized layer: {nodes}")
-        return Network(
+        network = Network(
             name=self.graph.name,
             tensors=self.tensors,
             layers=tuple(self.layers),
-            input=self.source.name,
+            input=self.front.source,
             outputs=tuple(name for name, _, _ in outputs),
             softmax=frozenset(name for name, _, softmax in outputs if softmax),
             output_shapes={name: own for name, own, _ in outputs},
             metadata=self.metadata | ({NOTES: "\n".join(self.parts.notes)} if self.parts.notes else {}),
         )
+        return self.front.stated(network)
 
     def append(self, layer: Layer, shape: tuple[int, int, int], fmt: QFormat) -> None:
         """A new layer and its tensor, each under a name of its own."""
@@ -110,7 +113,7 @@ class _Reader:
         integers, real = node.output[0], self.view.origin(node.input[0])
         self.view.take(integers)
         own_form = integers.endswith(form.QUANTIZED)
-        name = self.source.name if real == self.source.name else integers.removesuffix(form.QUANTIZED)
+        name = self.front.source if real == self.front.real else integers.removesuffix(form.QUANTIZED)
         name = name if own_form else real
         fmt = self.view.tensor_format(node, f"tensor {name}", self.tensor_bits.get(name))
         after = self.view.narrowed(integers)
@@ -131,7 +134,7 @@ class _Reader:
 
     def read(self, real: str, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Shape]:
         """As `round`, of what has not been read."""
-        if real == self.source.name:
+        if real == self.front.real:
             return self.read_input(fmt, clip, name)
         node = self.view.producer(real)
         if node is None:
@@ -172,14 +175,11 @@ class _Reader:
         raise UnsupportedNetwork(f"node {label(node)} is no operator of a quantized layer")
 
     def read_input(self, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Shape]:
-        source = self.source.name
-        dims = [dim.dim_value for dim in self.source.type.tensor_type.shape.dim][1:]
-        if len(dims) not in (1, 3) or min(dims) < 1:
-            raise BadInput(f"input {source} has no fixed shape (N, C, H, W) or (N, C)")
-        if self.tensors.setdefault(source, Tensor(source, (*dims, 1, 1)[:3], fmt)).fmt != fmt:
+        source, own = self.front.source, self.front.own
+        if self.tensors.setdefault(source, Tensor(source, self.front.shape, fmt)).fmt != fmt:
             raise UnsupportedNetwork(f"input {source} is quantized in two formats")
         new = f"{name}_clipped" if name == source else name
-        return self.converted(source, fmt, clip, new), tuple(dims)
+        return self.converted(source, fmt, clip, new), own
 
     def read_sum(self, real: str, output: str, clip: tuple[int, int]) -> tuple[Layer, tuple[int, int, int], Shape]:
         """A convolution or fully connected layer with what is added to it, or an addition of two tensors."""

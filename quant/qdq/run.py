@@ -65,14 +65,17 @@ def open_session(
     NumPy takes no 4-bit integers from ONNX Runtime, so those pass through a Cast.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    clipped = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Clip"}
+    before = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Clip"}
+    before |= {node.output[0]: source for node in model.graph.node if node.op_type == "Mul" and source in node.input}
     reshaped = {node.output[0] for node in model.graph.node if node.op_type in ("Flatten", "Reshape")}
     tensors: dict[str, str] = {}
     for node in [node for node in model.graph.node if node.op_type == "QuantizeLinear"]:
         if node.input[0] in reshaped:  # rounds nothing
             continue
         kind, output = form.integer_type(node, constants), node.output[0]
-        real = clipped.get(node.input[0], node.input[0])
+        real = node.input[0]
+        while real in before:
+            real = before[real]
         tensor = source if real == source else output.removesuffix(form.QUANTIZED)
         if kind in form.STORED and form.stored_bits(kind) == 4:
             wide = f"{output}_as_int32"

@@ -6,6 +6,7 @@ them stand the float operators of one layer, so that there is one rounding for e
     DequantizeLinear -> Conv | Gemm | MaxPool | AveragePool | Add | Concat | Resize -> [Add residual] -> [Relu | Clip]
     -> QuantizeLinear
 
+The input's scales (`quant.scales`), where it has any, are a Mul before its QuantizeLinear.
 A table is a Gather from its entries by the stored integers, cast to int32, and a QuantizeLinear that rounds nothing.
 A layer's operator has the layer's name; the integers of tensor `t` are called `t_quantized`.
 """
@@ -27,6 +28,7 @@ from quant.float_onnx import window_attributes
 from quant.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table, Window
 from quant.onnx_import import INPUT_SHAPE
 from quant.qdq import form
+from quant.scales import tensor_scales
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
@@ -97,8 +99,16 @@ class _Writer:
     def write_input(self) -> None:
         name = self.network.input
         fmt = self.network.tensors[name].fmt
-        real = self.write_clip(name, name, name, (fmt.low, fmt.high))
+        real = self.write_clip(name, name, self.write_scales(name), (fmt.low, fmt.high))
         self.write_tensor(name, real, 1 + len(self.input_shape))
+
+    def write_scales(self, source: str) -> str:
+        """The input times its scales."""
+        scales = tensor_scales(self.network)[source].astype(np.float32)
+        if (scales == 1).all():
+            return source
+        factors = self.constant(f"{source}_scales", scales.reshape(-1, *(1 for _ in self.input_shape[1:])))
+        return self.node("Mul", [source, factors], f"{source}_scaled", f"{source}/scale")
 
     def write_tensor(self, tensor: str, real: str, rank: int) -> None:
         """Round the float tensor `real` to the integers of `tensor`, and make floats of them again."""

@@ -31,6 +31,7 @@ from quant.graph import (
 )
 from quant.images import RAW
 from quant.network import Concat, Layer, Network, Resize, Tensor
+from quant.scales import scaled
 from quant.search.assemble import Source, integer_add, integer_conv, integer_pool, integer_table
 from quant.search.convolution import Fixed, Placed, Solver
 from quant.search.equalize import sampled_scales
@@ -87,7 +88,7 @@ class DataPhase:
         """Of the fixed-point network: integers (N, C, H, W), likewise."""
         fmt = self._format(graph.input, [], -1, None)
         self._declare(graph.input, fmt)
-        self.values[graph.input] = quantize(images, fmt).astype(fmt.dtype)
+        self.values[graph.input] = quantize(scaled(images, scales[graph.input]), fmt).astype(fmt.dtype)
 
     def run(self, progress: Progress | None = None) -> Network:
         """Choose every format, and return the network."""

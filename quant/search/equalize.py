@@ -20,6 +20,7 @@ import numpy as np
 from quant.calibration import TensorRange, positions
 from quant.fixedpoint import QFormat
 from quant.graph import FloatConv, FloatGraph, FloatTable, clip_of
+from quant.images import RAW
 from quant.network import Concat
 from quant.search.groups import Group
 from quant.search.weights import NEIGHBOURS, overflow_free_frac
@@ -29,6 +30,13 @@ MOST = 8.0
 
 STEPS = 12
 """Factors tried within an octave."""
+
+INPUT_STEPS = 96
+"""The same for the network's input, all of whose noise goes through every layer: pixels end where they end, and a
+white one that saturates costs more than half a step."""
+
+KNOWN = 10_000
+"""Values of a channel of the input from which its range counts as known."""
 
 SAMPLES = 1024
 """Values of each image by which a factor is judged, of those that `calibrate` kept."""
@@ -91,18 +99,24 @@ def free_scales(
 
     ranges: `calibrate` of the calibration images; groups: the tensors that share a format.  alpha: exponent with
     which channels of small range are raised, 0 to 1: ranges found on few images are not fitted whole.
-    The input and the outputs, which the host reads and writes, and what tables read and write, keep scales of one,
-    and so does what is tied to them.
+    The network's outputs, an input of raw pixels, and what tables read and write keep scales of one, and so does
+    what is tied to them.  The scales of the input are float32 numbers: the host multiplies by them.
     """
     tops = {layer.output: clip_of(layer)[1] for layer in graph.layers}
     tables = [layer for layer in graph.layers if isinstance(layer, FloatTable)]
-    fixed = {graph.input, *graph.outputs, *(name for layer in tables for name in (layer.input, layer.output))}
+    fixed = {*graph.outputs, *(name for layer in tables for name in (layer.input, layer.output))}
+    if RAW in graph.metadata:
+        fixed.add(graph.input)
     bounds = {name: top for name, top in tops.items() if top is not None and top > 0}
     clipped_otherwise = {layer.output for layer in graph.layers if clip_of(layer) not in ((None, None), (0, None))}
     ties = Ties(graph)
     raised = np.full(ties.count, np.inf)
     for name in graph.shapes:
-        factors = _raise(ranges[name], alpha) if name not in clipped_otherwise else np.ones(graph.shapes[name][0])
+        factors = np.ones(graph.shapes[name][0])
+        if name not in clipped_otherwise:
+            seen = len(ranges[name].samples) * int(np.prod(graph.shapes[name][1:]))
+            whole = name == graph.input and seen >= KNOWN
+            factors = _raise(ranges[name], 1.0 if whole else alpha)
         np.minimum.at(raised, ties.channels[name], factors)
     scales = {name: raised[ties.channels[name]] for name in graph.shapes}
     for tensors in ties.components():
@@ -113,8 +127,11 @@ def free_scales(
         if clipped:
             factor = _onto_the_top(bounds[clipped[0]], groups[clipped[0]])
         else:
-            factor = _best_factor(tensors, scales, ranges, groups, graph)
+            steps = INPUT_STEPS if graph.input in tensors else STEPS
+            factor = _best_factor(tensors, scales, ranges, groups, graph, steps)
         scales |= {name: scales[name] * factor for name in tensors}
+        if graph.input in tensors:  # what is tied to it has the same scales, to the last bit
+            scales |= {name: scales[name].astype(np.float32).astype(np.float64) for name in tensors}
     return scales
 
 
@@ -140,8 +157,11 @@ def _best_factor(
     ranges: Mapping[str, TensorRange],
     groups: Mapping[str, Group],
     graph: FloatGraph,
+    steps: int,
 ) -> float:
-    """The factor in [1, 2) with which all formats of these tensors together lose least, relative to their signals."""
+    """The factor in [1, 2), of so many, with which all formats of these tensors together lose least, relative to
+    their signals.
+    """
     losses = []
     for group in {groups[name]: None for name in tensors}:
         values, weights = [], []
@@ -154,7 +174,7 @@ def _best_factor(
                 weights.append((np.prod(graph.shapes[name]) / scale.shape[1] / scale**2).ravel())
         if values:
             losses.append(_loss(np.concatenate(values), np.concatenate(weights), group))
-    factors = [2.0 ** (step / STEPS) for step in range(STEPS)]
+    factors = [2.0 ** (step / steps) for step in range(steps)]
     return min(factors, key=lambda factor: sum(loss(factor) for loss in losses))
 
 

@@ -139,10 +139,10 @@ def test_the_scales_of_an_equalized_network_are_taken_out(rng: np.random.Generat
     graph = branches()
     network = quantize_network(graph, images(4))
     scales = {name: rng.uniform(0.5, 2, t.shape[0]) for name, t in network.tensors.items()}
-    x = images(3)
+    x, network = images(3), with_scales(network, scales)
     fixed = execute(network, quantize_input(network, x), network.tensors)
     reference = next(iter(FloatRunner(graph).run(x)))[1]
-    for found in compare_layers(with_scales(network, scales), graph, x):
+    for found in compare_layers(network, graph, x):
         fmt, s = network.tensors[found.tensor].fmt, scales[found.tensor].reshape(-1, 1, 1)
         wanted = reference[found.tensor].astype(float)
         got = dequantize(fixed[found.tensor], fmt.frac) / s

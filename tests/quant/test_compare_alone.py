@@ -86,7 +86,8 @@ def test_the_input_alone_is_its_format():
     network = quantize_network(graph, images(6))
     x = images(5, seed=4) * np.float32(1.4)
     fmt = network.tensors["x"].fmt
-    values = dequantize(quantize(x, fmt), fmt.frac)
+    scale = tensor_scales(network)["x"].reshape(-1, 1, 1)
+    values = dequantize(quantize(x * scale.astype(np.float32), fmt), fmt.frac) / scale
     entry = entries(network, graph, x)[""]
     assert entry.sqnr_db == pytest.approx(
         10 * math.log10((x.astype(float) ** 2).sum() / ((x - values) ** 2).sum()), abs=0.01
@@ -95,7 +96,7 @@ def test_the_input_alone_is_its_format():
     output = floats(graph, values.astype(np.float32))[graph.outputs[0]]
     assert entry.output_noise == pytest.approx(((output - truth) ** 2).sum() / (truth**2).sum(), rel=0.01)
     errors = x - values
-    cut = (np.abs(x) > fmt.high * fmt.step + fmt.step / 2) & (np.abs(errors) > fmt.step / 2)
+    cut = (np.abs(x * scale) > fmt.high * fmt.step + fmt.step / 2) & (np.abs(errors * scale) > fmt.step / 2)
     assert cut.any()
     assert entry.causes.saturation == pytest.approx((errors[cut] ** 2).sum() / (errors**2).sum(), rel=0.02)
     assert entry.causes.weights == 0 and entry.causes.rounding == pytest.approx(1 - entry.causes.saturation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 
 from benchmarks import precision
@@ -10,7 +12,7 @@ from quant.execute import execute, quantize_input
 from quant.fixedpoint import QFormat
 from quant.float_run import FloatRunner
 from quant.network import Conv
-from quant.search import quantize_network
+from quant.search import Options, quantize_network
 from tests.quant.float_graphs import branches, images
 from tests.quant.test_compare import identity
 
@@ -41,18 +43,22 @@ def test_both_networks_give_the_answers_of_their_references() -> None:
 
 def test_the_precision_table_has_a_cell_for_each_column() -> None:
     figures = {"top1": 0.915, "agreement": 0.9875}
-    rows = {
-        "dense": {"images": 1000, "float_top1": 0.92, "columns": {c.title: figures for c in precision.COLUMNS}},
-        "convolutions": {"images": 10, "float_top1": 0.5, "columns": {"dynamic 8/8": figures}},
-    }
-    head, rule, dense, convolutions = precision.table(rows).splitlines()
-    assert head.startswith("| network | images | float | static 16/16 |") and head.count("|") == rule.count("|") == 10
-    assert dense == "| dense | 1,000 | 92.00 | " + " | ".join(["91.50 / 98.75"] * 6) + " |"
-    assert convolutions.split(" | ")[3:] == ["no such layer"] * 4 + ["91.50 / 98.75", "no such layer |"]
+    dense = {"network": "dense", "method": "published", "images": 1000, "float_top1": 0.92}
+    dense["columns"] = {column.title: figures for column in precision.COLUMNS}
+    other = {"network": "convolutions", "method": "squares", "images": 10, "float_top1": 0.5}
+    other["columns"] = {"dynamic 8/8": figures}
+    head, rule, first, second = precision.table([dense, other]).splitlines()
+    assert head.startswith("| network | method | images | float | static 16/16 |")
+    assert head.count("|") == rule.count("|") == 11
+    assert first == "| dense | published | 1,000 | 92.00 | " + " | ".join(["91.50 / 98.75"] * 6) + " |"
+    assert second.split(" | ")[4:] == ["no such layer"] * 4 + ["91.50 / 98.75", "no such layer |"]
 
 
 def test_every_option_of_the_published_method_exists() -> None:
     graph = branches()
-    network = quantize_network(graph, images(4), bias_bits=8, precision="static", **precision.PUBLISHED)
-    convolutions = [layer for layer in network.layers if isinstance(layer, Conv)]
-    assert all(len(set(layer.weight_frac.tolist())) == 1 for layer in convolutions)
+    for method, changes in precision.METHODS.items():
+        options = Options.published(precision="dynamic", **changes)
+        network = quantize_network(graph, images(4), **asdict(options))
+        convolutions = [layer for layer in network.layers if isinstance(layer, Conv)]
+        uniform = all(len(set(layer.weight_frac.tolist())) == 1 for layer in convolutions)
+        assert uniform == (method == "published")
