@@ -100,6 +100,7 @@ def _compare(
     return {
         "images": len(some),
         "tensors": [asdict(tensor) for tensor in found.tensors],
+        "left_out": list(found.left_out),
         "sensitivity": {
             "images": len(few),
             "layers": [
@@ -152,9 +153,11 @@ def _tables(value: Result) -> Result:
         for entry in ranked[:EXPLAINED]
         if entry["reason"] or entry["repair"]
     ]
+    left_out = value["left_out"]
     title = "fixed against float, most sensitive first; dB alone, with all layers quantized, at the output alone"
     return {
         title if ranked else "fixed against float, dB with all layers quantized": rows,
+        **({"not compared, since the quantized file names them otherwise": ", ".join(left_out)} if left_out else {}),
         **({"why, and what repairs it": explained} if explained else {}),
         "accuracy": value["accuracy"],
     }

@@ -11,6 +11,7 @@ from quant.calibration import Progress
 from quant.fast_execute import FastExecutor, quantize_images
 from quant.float_onnx import float_model
 from quant.graph import FloatGraph
+from quant.matching import matched
 from quant.network import Network
 from quant.onnx_import.verify import session
 
@@ -42,9 +43,9 @@ def accuracy(
 
     The integer network runs bit for bit (`quant.fast_execute`), the float network in ONNX Runtime with its default
     optimizations.  images: float32 (N, C, H, W) as `quant.images.prepare` returns them, N >= 1; labels:
-    integers (N,).  Memory beyond the images does not grow with N.
+    integers (N,).  Memory beyond the images does not grow with N.  Raises BadInput as `matched` does.
     """
-    output = network.outputs[0]
+    graph, output = matched(network, graph), network.outputs[0]
     executor = FastExecutor(network)
     fixed_classes = []
     float_classes = []

@@ -7,6 +7,7 @@ into the layer that they follow, reshapes are gone.  A tensor has shape (C, H, W
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -97,6 +98,23 @@ def clip_of(layer: FloatLayer) -> Clip:
 def without_clip(layer: FloatLayer) -> FloatLayer:
     """The layer up to its clip."""
     return replace(layer, clip=(None, None)) if isinstance(layer, FloatConv | FloatPool | FloatAdd) else layer
+
+
+def renamed(layer: FloatLayer, names: Mapping[str, str]) -> FloatLayer:
+    """The layer between other tensors: those in `names` get the names that it gives them."""
+
+    def new(tensor: str) -> str:
+        return names.get(tensor, tensor)
+
+    output = new(layer.output)
+    if isinstance(layer, FloatConv):
+        residual = None if layer.residual is None else new(layer.residual)
+        return replace(layer, input=new(layer.input), output=output, residual=residual)
+    if isinstance(layer, FloatAdd):
+        return replace(layer, inputs=(new(layer.inputs[0]), new(layer.inputs[1])), output=output)
+    if isinstance(layer, Concat):
+        return replace(layer, inputs=tuple(map(new, layer.inputs)), output=output)
+    return replace(layer, input=new(layer.input), output=output)
 
 
 @dataclass(frozen=True)

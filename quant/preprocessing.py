@@ -15,9 +15,9 @@ from dataclasses import replace
 import numpy as np
 
 from quant.errors import BadInput
-from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
+from quant.graph import FloatConv, FloatGraph, FloatLayer, renamed
 from quant.images import RAW, Preprocess
-from quant.network import Resize, Window
+from quant.network import Window
 from quant.onnx_import.folding import rescaled
 
 __all__ = ["NORMALIZE", "RAW", "like", "take_pixels"]
@@ -129,16 +129,6 @@ def normalized(graph: FloatGraph, scale: np.ndarray, shift: np.ndarray, turned: 
 
 def rewired(layer: FloatLayer, old: str, new: str, turned: bool) -> FloatLayer:
     """The layer reading the tensor `new` for `old`, its channels in the opposite order if `turned`."""
-    if old not in layer.inputs:
-        return layer
-    if isinstance(layer, FloatConv):
-        residual = new if layer.residual == old else layer.residual
-        if layer.input == old:
-            layer = replace(reordered(layer, turned), input=new)
-        return replace(layer, residual=residual)
-    if isinstance(layer, FloatPool | FloatTable | Resize):
-        return replace(layer, input=new)
-    if isinstance(layer, FloatAdd):
-        one, other = (new if name == old else name for name in layer.inputs)
-        return replace(layer, inputs=(one, other))
-    return replace(layer, inputs=tuple(new if name == old else name for name in layer.inputs))
+    if isinstance(layer, FloatConv) and layer.input == old:
+        layer = reordered(layer, turned)
+    return renamed(layer, {old: new})

@@ -12,6 +12,7 @@ from quant.compare.spread import Spread, SpreadSums
 from quant.fast_execute import FastExecutor, quantize_images
 from quant.float_run import FloatRunner
 from quant.graph import FloatGraph
+from quant.matching import matched
 from quant.network import Network
 from quant.scales import tensor_scales
 
@@ -36,17 +37,20 @@ class TensorComparison(Errors):
 class Accumulated:
     """All tensors that both networks have, the input first, then in execution order.
 
-    shifts: float64 (C, H, W) by tensor, the mean over images of float less fixed.
+    shifts: float64 (C, H, W) by tensor, the mean over images of float less fixed.  left_out: the names of the float
+    network's other tensors.
     """
 
     tensors: tuple[TensorComparison, ...]
     shifts: dict[str, np.ndarray]
+    left_out: tuple[str, ...]
 
 
 def accumulate(
     network: Network, graph: FloatGraph, images: np.ndarray, progress: Progress | None = None
 ) -> Accumulated:
     """Compare every tensor over images, as `compare_layers`."""
+    graph = matched(network, graph)
     written = {layer.output: layer.name for layer in network.layers}
     names = [name for name in (network.input, *written) if name in graph.shapes]
     scales = tensor_scales(network)
@@ -72,7 +76,8 @@ def accumulate(
         )
         for name in names
     )
-    return Accumulated(found, {name: errors[name].error / len(images) for name in names})
+    shifts = {name: errors[name].error / len(images) for name in names}
+    return Accumulated(found, shifts, tuple(name for name in graph.shapes if name not in network.tensors))
 
 
 def compare_layers(
@@ -82,7 +87,8 @@ def compare_layers(
 
     images: float32 (N, C, H, W) as `quant.images.prepare` returns them, N >= 1.  Memory does not grow with N
     but for a few thousand values of each tensor and image.
-    The scales of an equalized network are taken out.  Not compared are sums that only the integer network has:
-    a convolution whose residual is added separately.
+    The scales of an equalized network are taken out.  Not compared are sums that only the integer network has,
+    a convolution whose residual is added separately, and tensors that a file of another tool names otherwise.
+    Raises BadInput as `matched` does.
     """
     return accumulate(network, graph, images, progress).tensors

@@ -10,6 +10,7 @@ from quant.errors import BadInput
 from quant.fast_execute import FastExecutor, quantize_images
 from quant.float_run import FloatRunner
 from quant.graph import FloatGraph
+from quant.matching import matched
 from quant.network import Network
 from quant.scales import tensor_scales
 
@@ -22,8 +23,9 @@ def dump_tensors(
     images: float32 (N, C, H, W).  wanted: names of layers or of tensors; all tensors that both networks have when
     empty.  Of tensor T: `float/T` float32 (N, C, H, W); `fixed/T` the integers; `format/T`, text such as u8.5;
     `frac/T`, int64; `scales/T`, float64 (C,).  fixed * 2**-frac / scales is comparable with float.
-    Raises BadInput for a name that neither layer nor tensor has.
+    Raises BadInput for a name that neither layer nor tensor has, and as `matched` does.
     """
+    graph = matched(network, graph)
     outputs = {layer.name: layer.output for layer in graph.layers}
     both = [name for name in network.tensors if name in graph.shapes]
     for name in wanted:

@@ -97,7 +97,7 @@ def quantized_layer(network: Network, scales: Mapping[str, np.ndarray], layer: F
         ):
             return None
         _same_scales(scales, layer.output, () if layer.residual is None else (layer.residual,), layer.name)
-        factor = equalization(layer, scales[layer.input], scales[layer.output])
+        factor = equalization(layer, scales[found.input], scales[layer.output])
         acc_frac = network.tensors[found.input].fmt.frac + found.weight_frac
         weight = dequantize(found.weight, found.weight_frac.reshape(-1, 1, 1, 1)) / factor
         bias = dequantize(found.bias, acc_frac) / scales[layer.output]
@@ -110,7 +110,7 @@ def quantized_layer(network: Network, scales: Mapping[str, np.ndarray], layer: F
     averages = isinstance(layer, FloatPool) and layer.kind == "average" and isinstance(writer, Pool)
     if averages or (isinstance(layer, FloatAdd) and isinstance(writer, Add)):
         assert isinstance(writer, Pool | Add)
-        _same_scales(scales, layer.output, layer.inputs, layer.name)
+        _same_scales(scales, layer.output, writer.inputs, layer.name)
         storage = Storage(network.tensors[layer.output].fmt, writer.clip, scales[layer.output])
         return QuantizedLayer(layer, storage)
     if isinstance(layer, FloatTable) and isinstance(writer, Table):  # the rounding of its input is not its own

@@ -13,6 +13,7 @@ from quant.compare.quantized import quantized_layer
 from quant.compare.reasons import reason
 from quant.compare.repairs import Repair, cheapest, repairs
 from quant.graph import FloatGraph
+from quant.matching import matched
 from quant.network import Network
 from quant.scales import tensor_scales
 
@@ -44,8 +45,9 @@ def sensitivities(
     """Quantize each layer alone; those that cost the network's outputs most come first.
 
     images: float32 (N, C, H, W), N >= 1, a few dozen: their tensors are held in memory a few at a time.
-    accumulated: of the same networks.
+    accumulated: of the same networks.  Raises BadInput as `matched` does.
     """
+    graph = matched(network, graph)
     entries = alone(network, graph, images, accumulated.shifts, progress)
     tried = repairs(network, graph, images[:REPAIR_IMAGES], entries, accumulated.shifts, progress)
     tensors = {tensor.tensor: tensor for tensor in accumulated.tensors}

@@ -14,8 +14,7 @@ import numpy as np
 import onnx
 
 from quant.errors import BadInput, UnsupportedNetwork
-from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
-from quant.network import Concat, Resize
+from quant.graph import FloatConv, FloatGraph, FloatLayer, renamed
 from quant.onnx_import.fuse import fuse
 from quant.onnx_import.lower import Lowering
 from quant.onnx_import.node import NotSupportedError
@@ -110,28 +109,18 @@ def build(
 
     elsewhere: the file's tensors that are kept under another name or in another order.
     """
-    renamed = {value.tensor: value.alias for value in values}
+    names = {value.tensor: value.alias for value in values}
 
     def new(tensor: str) -> str:
-        return renamed.get(tensor, tensor)
+        return names.get(tensor, tensor)
 
     def name_in_file(tensor: str) -> str:
         return elsewhere[tensor][0] if tensor in elsewhere else new(tensor)
 
     layers: list[FloatLayer] = []
     for step in program.steps:
-        if isinstance(step, FloatConv):
-            residual = None if step.residual is None else new(step.residual)
-            layers.append(replace(step, input=new(step.input), output=new(step.output), residual=residual))
-        elif isinstance(step, FloatPool):
-            layers.append(replace(step, input=new(step.input), output=new(step.output)))
-        elif isinstance(step, FloatAdd):
-            layers.append(replace(step, inputs=(new(step.inputs[0]), new(step.inputs[1])), output=new(step.output)))
-        elif isinstance(step, FloatTable | Resize):
-            layers.append(replace(step, input=new(step.input), output=new(step.output)))
-        else:
-            assert isinstance(step, Concat), f"{step.name} was not fused"
-            layers.append(replace(step, inputs=tuple(map(new, step.inputs)), output=new(step.output)))
+        assert isinstance(step, FloatLayer), f"{step.name} was not fused"
+        layers.append(renamed(step, names))
     tensors = [input_name, *(step.output for step in program.steps)]
     return FloatGraph(
         name=name,

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from host.cli import main
 from host.report.drawing import short
 from tests.host.onnx_networks import images, small_cnn
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
 @pytest.fixture
@@ -62,6 +67,54 @@ def test_without_errors_alone(arguments: list[str], capsys: pytest.CaptureFixtur
     assert value["sensitivity"] == {"images": 0, "layers": []} and value["images"] == 3
     assert main([*arguments, "--alone-images", "0"]) == 0
     assert "cosine" in capsys.readouterr().out
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Callable[[dict[str, str]], list[str]]:
+    """A comparison of the bundled network with its 4-bit file, parts of whose tensors' names are replaced."""
+    network = EXAMPLES / "fashion_mnist"
+    with np.load(network / "evaluation.npz") as held:
+        np.savez(tmp_path / "few.npz", **{name: array[:40] for name, array in held.items()})
+
+    def changed(name: str, parts: dict[str, str]) -> str:
+        for old, new in parts.items():
+            name = name.replace(old, new)
+        return name
+
+    def renamed(parts: dict[str, str]) -> list[str]:
+        model = onnx.load(EXAMPLES / "qat" / "fashion_mnist_w4.onnx")
+        for names in [names for node in model.graph.node for names in (node.input, node.output)]:
+            names[:] = [changed(name, parts) for name in names]
+        for held in (*model.graph.output, *model.graph.initializer):
+            held.name = changed(held.name, parts)
+        onnx.save(model, tmp_path / "q.onnx")
+        files = network / "fashion_mnist.onnx", tmp_path / "q.onnx", "--images", tmp_path / "few.npz"
+        return ["compare", *map(str, files), "--alone-images", "4"]
+
+    return renamed
+
+
+def test_a_file_that_names_its_output_otherwise(
+    elsewhere: Callable[[dict[str, str]], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def figures(parts: dict[str, str]) -> dict[str, Any]:
+        assert main([*elsewhere(parts), "--json"]) == 0
+        found: dict[str, Any] = json.loads(capsys.readouterr().out)
+        for entry in (*found["tensors"], *found["sensitivity"]["layers"]):
+            entry["tensor"] = entry["tensor"].removesuffix("_real")
+        return found
+
+    expected = figures({})
+    assert expected["left_out"] == [] and len(expected["tensors"]) == 11
+    assert figures({"_quantized": "_q"}) == expected
+
+
+def test_what_a_file_names_otherwise_inside_is_said_in_one_line(
+    elsewhere: Callable[[dict[str, str]], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(elsewhere({"_quantized": "_q", "conv3": "third", "pool": "maximum", "logits": "scores"})) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "not compared, since the quantized file names them otherwise: pool1, conv3.relu, pool2" in lines
 
 
 def test_pictures(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
