@@ -1,8 +1,8 @@
-"""The float network run in ONNX Runtime, every tensor of it, batch by batch."""
+"""The float network run in ONNX Runtime: every tensor of it, one layer, or all from some layer on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -45,21 +45,51 @@ class FloatRunner:
 
 
 class LayerRunner:
-    """One float layer in ONNX Runtime.  layer: of the graph, or another with the same tensors."""
+    """One float layer in ONNX Runtime.
+
+    layer: of the graph, or another with the same tensors.  inputs: the names of the tensors that it reads, in order.
+    """
 
     def __init__(self, graph: FloatGraph, layer: FloatLayer) -> None:
-        self.inputs = tuple(dict.fromkeys(layer.inputs))
-        self._given = layer.inputs
+        self.inputs = layer.inputs
         self._shape = graph.shapes[layer.output]
-        self._session = session(layers_model(graph, [layer], self.inputs, [layer.output]), layer.name)
-        sizes = [int(np.prod(graph.shapes[name])) for name in (*self.inputs, layer.output)]
+        read = tuple(dict.fromkeys(layer.inputs))
+        self._session = session(layers_model(graph, [layer], read, [layer.output]), layer.name)
+        sizes = [int(np.prod(graph.shapes[name])) for name in (*read, layer.output)]
         self.batch = max(1, LAYER_BYTES // (4 * sum(sizes)))
 
     def run(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
-        """The layer's result, float32 (N, C, H, W).  inputs: float32 (N, C, H, W) for each of the layer's inputs."""
-        given = dict(zip(self._given, inputs, strict=True))
+        """The layer's result, float32 (N, C, H, W).  inputs: float32 (N, C, H, W) for each of `self.inputs`."""
+        given = dict(zip(self.inputs, inputs, strict=True))
         out = np.empty((len(inputs[0]), *self._shape), np.float32)
         for start in range(0, len(out), self.batch):
             part = slice(start, start + self.batch)
             out[part] = self._session.run(None, {name: array[part] for name, array in given.items()})[0]
         return out
+
+
+class RestRunner:
+    """A float graph from one of its layers on, in ONNX Runtime.
+
+    index: of the first layer that runs; len(graph.layers) for none.  inputs: the names of the tensors that these
+    layers read of those before them; outputs: of the network's outputs that they write.
+    """
+
+    def __init__(self, graph: FloatGraph, index: int) -> None:
+        layers = graph.layers[index:]
+        written = {layer.output for layer in layers}
+        read = dict.fromkeys(name for layer in layers for name in layer.inputs if name not in written)
+        self.inputs = tuple(read)
+        self.outputs = tuple(name for name in graph.outputs if name in written)
+        model = layers_model(graph, layers, self.inputs, self.outputs)
+        self._session = session(model, graph.name) if self.outputs else None
+
+    def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """`self.outputs` by name, all images at once: float32 (N, C, H, W).
+
+        tensors: float32 (N, C, H, W) by name, all of `self.inputs` among them.
+        """
+        if self._session is None:
+            return {}
+        found = self._session.run(self.outputs, {name: tensors[name] for name in self.inputs})
+        return dict(zip(self.outputs, found, strict=True))

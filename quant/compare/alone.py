@@ -15,9 +15,10 @@ import numpy as np
 from quant.calibration import Progress
 from quant.compare.loss import OutputLoss
 from quant.compare.measure import Errors, ErrorSums
-from quant.compare.quantized import Operation, QuantizedLayer, Storage, quantized_layer
-from quant.compare.walk import Rest, Step, Walk, clipped
-from quant.graph import FloatConv, FloatGraph
+from quant.compare.quantized import QuantizedLayer, Storage, quantized_layer
+from quant.compare.walk import Step, Walk, clipped, outputs_from
+from quant.float_run import LayerRunner, RestRunner
+from quant.graph import FloatConv, FloatGraph, without_clip
 from quant.network import Network
 from quant.scales import tensor_scales
 
@@ -139,7 +140,8 @@ def _passing(layer: FloatConv, values: np.ndarray, bias: np.ndarray, beside: np.
 
 
 def _input_alone(walk: Walk, storage: Storage) -> LayerAlone:
-    rest = Rest(walk.graph, 0, walk.graph.input)
+    name = walk.graph.input
+    rest = RestRunner(walk.graph, 0)
     errors, loss = ErrorSums(storage.fmt, storage.scales), OutputLoss(walk.outputs)
     cut = 0.0
     for part in walk.parts:
@@ -147,14 +149,14 @@ def _input_alone(walk: Walk, storage: Storage) -> LayerAlone:
         codes = storage.codes(values)
         errors.add(values, codes)
         cut += _cut_off(storage, values, storage.values(codes) - values)
-        loss.add(rest.run(storage.values(codes), {}, part), part)
-    return _entry("", walk.graph.input, errors, loss, 0.0, cut / errors.noise if errors.noise else 0.0)
+        loss.add(outputs_from(rest, name, storage.values(codes), {}, part), part)
+    return _entry("", name, errors, loss, 0.0, cut / errors.noise if errors.noise else 0.0)
 
 
 def _layer_alone(walk: Walk, step: Step, quantized: QuantizedLayer) -> LayerAlone:
     storage, layer = quantized.storage, step.layer
     run = QuantizedRun(walk.graph, quantized)
-    rest = Rest(walk.graph, step.index + 1, layer.output)
+    rest = RestRunner(walk.graph, step.index + 1)
     errors, loss = ErrorSums(storage.fmt, storage.scales), OutputLoss(walk.outputs)
     unrounded = OutputLoss(walk.outputs)
     stored = cut = 0.0
@@ -163,13 +165,13 @@ def _layer_alone(walk: Walk, step: Step, quantized: QuantizedLayer) -> LayerAlon
         values, exact, beside = run.values(step, part)
         codes = quantized.codes(values, beside)
         errors.add(reference, codes)
-        loss.add(rest.run(storage.values(codes), step.tensors, part), part)
+        loss.add(outputs_from(rest, layer.output, storage.values(codes), step.tensors, part), part)
         difference = storage.values(quantized.codes(exact, beside)) - reference  # of the formats alone
         stored += float(np.vdot(difference, difference))
         cut += _cut_off(storage, reference, difference)
         if values is not exact:
             sums = values if beside is None else values + beside
-            unrounded.add(rest.run(clipped(layer, sums), step.tensors, part), part)
+            unrounded.add(outputs_from(rest, layer.output, clipped(layer, sums), step.tensors, part), part)
     weights = min(unrounded.relative / loss.relative, 1.0) if loss.relative else 0.0
     return _entry(layer.name, layer.output, errors, loss, weights, cut / stored if stored else 0.0)
 
@@ -179,17 +181,18 @@ class QuantizedRun:
 
     def __init__(self, graph: FloatGraph, quantized: QuantizedLayer) -> None:
         layer = quantized.layer
-        self._operation = Operation(graph, quantized.bare(layer)) if isinstance(layer, FloatConv) else None
+        self._runner = None
+        if isinstance(layer, FloatConv):
+            self._runner = LayerRunner(graph, without_clip(quantized.bare(layer)))
         self._beside = layer.residual if isinstance(layer, FloatConv) and quantized.between is not None else None
 
     def values(self, step: Step, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """What `QuantizedLayer.codes` takes: with these weights, with the float ones, and the residual beside."""
         beside = None if self._beside is None else step.tensors[self._beside][part]
         exact = step.values[part] if beside is None else step.values[part] - beside
-        if self._operation is None:
+        if self._runner is None:
             return exact, exact, None
-        inputs = [step.tensors[name][part] for name in self._operation.inputs]
-        return self._operation.run(inputs), exact, beside
+        return self._runner.run([step.tensors[name][part] for name in self._runner.inputs]), exact, beside
 
 
 def _cut_off(storage: Storage, values: np.ndarray, errors: np.ndarray) -> float:

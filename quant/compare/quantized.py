@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import onnxruntime
 
 from quant.errors import BadInput
 from quant.fixedpoint import QFormat, dequantize
-from quant.float_onnx import layers_model
-from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
+from quant.graph import FloatAdd, FloatConv, FloatLayer, FloatPool, FloatTable
 from quant.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table
-from quant.onnx_import.verify import session
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,21 +30,6 @@ class Storage:
     def values(self, codes: np.ndarray) -> np.ndarray:
         """What integers stand for in the float network's units: float32, same shape."""
         return codes * (self.fmt.step / self.scales).astype(np.float32).reshape(-1, 1, 1)
-
-
-class Operation:
-    """A float layer without its clip, in ONNX Runtime."""
-
-    def __init__(self, graph: FloatGraph, layer: FloatLayer) -> None:
-        bare = replace(layer, clip=(None, None)) if isinstance(layer, FloatConv | FloatPool | FloatAdd) else layer
-        self.inputs = tuple(dict.fromkeys(layer.inputs))
-        model = layers_model(graph, [bare], self.inputs, [layer.output])
-        self._session: onnxruntime.InferenceSession = session(model, layer.name)
-
-    def run(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
-        """float32 (N, C, H, W) for each of `inputs` to the layer's result before its clip."""
-        result: np.ndarray = self._session.run(None, dict(zip(self.inputs, inputs, strict=True)))[0]
-        return result
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,9 @@ from quant.compare.loss import OutputLoss
 from quant.compare.measure import decibels
 from quant.compare.quantized import QuantizedLayer, Storage, quantized_layer
 from quant.compare.storage import storage_changes
-from quant.compare.walk import Rest, Step, Walk, clipped
+from quant.compare.walk import Step, Walk, clipped, outputs_from
 from quant.fixedpoint import QFormat, dequantize, quantize
+from quant.float_run import RestRunner
 from quant.graph import FloatConv, FloatGraph
 from quant.network import Network
 from quant.scales import tensor_scales
@@ -77,7 +78,7 @@ def repairs(
         if quantized is None or step.layer.output not in chosen:
             continue
         quantized = own_bias(walk, step, quantized, shifts)
-        rest = Rest(graph, step.index + 1, step.layer.output)
+        rest = RestRunner(graph, step.index + 1)
         before = _noise(walk, step, rest, quantized, corrects=False)
         changes = [
             _Change(change.words, change.bytes, replace(quantized, storage=change.storage))
@@ -105,12 +106,13 @@ def _ranked(tried: Iterable[tuple[str, int, float, float]]) -> tuple[Repair, ...
 
 def _repair_input(network: Network, walk: Walk, scales: np.ndarray) -> tuple[Repair, ...]:
     name, fmt = network.input, network.tensors[network.input].fmt
-    rest = Rest(walk.graph, 0, name)
+    rest = RestRunner(walk.graph, 0)
 
     def noise(storage: Storage) -> float:
         loss = OutputLoss(walk.outputs)
         for part in walk.parts:
-            loss.add(rest.run(storage.values(storage.codes(walk.images[part])), {}, part), part)
+            values = storage.values(storage.codes(walk.images[part]))
+            loss.add(outputs_from(rest, name, values, {}, part), part)
         return loss.relative
 
     storage = Storage(fmt, (fmt.low, fmt.high), scales)
@@ -146,7 +148,7 @@ def _worst(layers: tuple[LayerAlone, ...]) -> set[str]:
     return chosen
 
 
-def _noise(walk: Walk, step: Step, rest: Rest, quantized: QuantizedLayer, corrects: bool) -> float:
+def _noise(walk: Walk, step: Step, rest: RestRunner, quantized: QuantizedLayer, corrects: bool) -> float:
     """The noise at the network's outputs.  corrects: give the layer float's mean in each channel first."""
     if corrects and isinstance(quantized.layer, FloatConv):
         quantized = _corrected(walk, step, quantized, quantized.layer)
@@ -154,7 +156,7 @@ def _noise(walk: Walk, step: Step, rest: Rest, quantized: QuantizedLayer, correc
     for part in walk.parts:
         values, _, beside = run.values(step, part)
         found = quantized.storage.values(quantized.codes(values, beside))
-        loss.add(rest.run(found, step.tensors, part), part)
+        loss.add(outputs_from(rest, step.layer.output, found, step.tensors, part), part)
     return loss.relative
 
 

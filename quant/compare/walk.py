@@ -1,4 +1,4 @@
-"""The float network layer by layer, and from any of its tensors on."""
+"""The float network layer by layer, and its outputs where one tensor is changed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.compare.quantized import Operation
-from quant.float_onnx import layers_model
-from quant.float_run import FloatRunner
-from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
-from quant.onnx_import.verify import session
+from quant.float_run import FloatRunner, LayerRunner, RestRunner
+from quant.graph import FloatGraph, FloatLayer, clip_of, without_clip
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +45,7 @@ class Walk:
         last = {name: place for place, layer in enumerate(layers) for name in layer.inputs}
         tensors = {self.graph.input: self.images}
         for place, layer in enumerate(layers):
-            operation = Operation(self.graph, layer)
-            values = np.empty((len(self.images), *self.graph.shapes[layer.output]), np.float32)
-            for part in self.parts:
-                values[part] = operation.run([tensors[name][part] for name in operation.inputs])
+            values = LayerRunner(self.graph, without_clip(layer)).run([tensors[name] for name in layer.inputs])
             yield Step(place, layer, tensors, values)
             clipped(layer, values, out=values)
             tensors[layer.output] = values
@@ -60,34 +54,17 @@ class Walk:
 
 def clipped(layer: FloatLayer, values: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """A layer's result after its clip."""
-    if not isinstance(layer, FloatConv | FloatPool | FloatAdd) or layer.clip == (None, None):
-        return values
-    return np.clip(values, *layer.clip, out=out)
+    clip = clip_of(layer)
+    return values if clip == (None, None) else np.clip(values, *clip, out=out)
 
 
-class Rest:
-    """The float network behind one of its tensors.
+def outputs_from(
+    rest: RestRunner, changed: str, values: np.ndarray, tensors: Mapping[str, np.ndarray], part: slice
+) -> dict[str, np.ndarray]:
+    """The network's outputs where one tensor is changed; the changed tensor itself is among them.
 
-    index: of the first layer that still has to run; changed: the tensor that is given in place of the float one.
+    rest: the layers behind it.  values: float32 (n, C, H, W) in its place; tensors: the others of all images; part:
+    which images.
     """
-
-    def __init__(self, graph: FloatGraph, index: int, changed: str) -> None:
-        layers = graph.layers[index:]
-        written = {layer.output for layer in layers}
-        read = dict.fromkeys(name for layer in layers for name in layer.inputs if name not in written)
-        self.changed, self.beside = changed, tuple(name for name in read if name != changed)
-        self.outputs = tuple(name for name in graph.outputs if name in written)
-        self._session = session(layers_model(graph, layers, list(read), self.outputs), graph.name) if layers else None
-
-    def run(self, values: np.ndarray, tensors: Mapping[str, np.ndarray], part: slice) -> dict[str, np.ndarray]:
-        """The network's outputs that the changed tensor can reach.
-
-        values: float32 (n, C, H, W) in place of the changed tensor; tensors: the others of all images; part: which.
-        """
-        found = {self.changed: values}
-        if self._session is not None:
-            feed = found | {name: tensors[name][part] for name in self.beside}
-            wanted = {name.name for name in self._session.get_inputs()}
-            feed = {name: array for name, array in feed.items() if name in wanted}
-            found |= dict(zip(self.outputs, self._session.run(self.outputs, feed), strict=True))
-        return found
+    given = {name: values if name == changed else tensors[name][part] for name in rest.inputs}
+    return {changed: values} | rest.run(given)

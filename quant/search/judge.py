@@ -7,10 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from quant.float_onnx import layers_model
-from quant.float_run import FloatRunner, LayerRunner
+from quant.float_run import FloatRunner, LayerRunner, RestRunner
 from quant.graph import FloatGraph, FloatLayer
-from quant.onnx_import.verify import session
 
 IMAGES = 32
 """Images that judge.  They are spread over all that are given."""
@@ -61,11 +59,7 @@ class OutputJudge:
             place += 1
             between.append(LayerRunner(self.graph, layers[place]))
             left.discard(layers[place].output)
-        rest = layers[place + 1 :]
-        written = {layer.output for layer in rest}
-        read = list(dict.fromkeys(name for layer in rest for name in layer.inputs if name not in written))
-        wanted = [name for name in self.outputs if name in written]
-        after = session(layers_model(self.graph, rest, read, wanted), self.graph.name) if wanted else None
+        rest = RestRunner(self.graph, place + 1)
         found = []
         for store in stores:
             tensors = {name: store(name, array) if name in changed else array for name, array in values.items()}
@@ -74,14 +68,12 @@ class OutputJudge:
                 tensors[layer.output] = store(layer.output, result) if layer.output in changed else result
             noise = 0.0
             for name, reference in self.outputs.items():
-                if after is None or name not in wanted:
-                    noise += relative(tensors[name], reference) if name in tensors else 0.0
+                if name in tensors and name not in rest.outputs:
+                    noise += relative(tensors[name], reference)
             for start in range(0, len(self.chosen), BATCH):
                 part = slice(start, start + BATCH)
-                if after is not None:
-                    outputs = after.run(wanted, {name: tensors[name][part] for name in read})
-                    for name, array in zip(wanted, outputs, strict=True):
-                        noise += relative(array, self.outputs[name][part])
+                for name, array in rest.run({name: tensors[name][part] for name in rest.inputs}).items():
+                    noise += relative(array, self.outputs[name][part])
             found.append(noise)
         return found
 
