@@ -14,14 +14,14 @@ from typing import Literal
 import numpy as np
 
 from quant.functions import Function
-from quant.network import Concat, Resize, Window
+from quant.network import Concat, ReadsOne, ReadsResidual, Resize, Window
 
 Clip = tuple[float | None, float | None]
 """Lower and upper bound applied to a layer's result; None where there is none.  ReLU is (0, None)."""
 
 
 @dataclass(frozen=True, eq=False)
-class FloatConv:
+class FloatConv(ReadsResidual):
     """clip(conv(x, weight) + bias + residual).  weight: float32 (O, I / groups, KH, KW); bias: float32 (O,).
 
     A fully connected layer (op "Gemm") that flattens (C, H, W) has a kernel that covers the map.
@@ -38,14 +38,9 @@ class FloatConv:
     residual: str | None = None
     op: Literal["Conv", "Gemm"] = "Conv"
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors it reads."""
-        return (self.input,) if self.residual is None else (self.input, self.residual)
-
 
 @dataclass(frozen=True, eq=False)
-class FloatPool:
+class FloatPool(ReadsOne):
     """Max or average pooling, then clip.  count_include_pad as in ONNX."""
 
     name: str
@@ -55,11 +50,6 @@ class FloatPool:
     window: Window
     clip: Clip = (None, None)
     count_include_pad: bool = True
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors it reads."""
-        return (self.input,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,18 +63,13 @@ class FloatAdd:
 
 
 @dataclass(frozen=True, eq=False)
-class FloatTable:
+class FloatTable(ReadsOne):
     """A function of each element, which becomes a table of integers."""
 
     name: str
     input: str
     output: str
     function: Function
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors it reads."""
-        return (self.input,)
 
 
 FloatLayer = FloatConv | FloatPool | FloatAdd | FloatTable | Concat | Resize

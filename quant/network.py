@@ -42,8 +42,31 @@ class Window:
         )
 
 
+class ReadsOne:
+    """A layer that reads one tensor."""
+
+    input: str
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors it reads."""
+        return (self.input,)
+
+
+class ReadsResidual:
+    """A layer that reads one tensor, and may add another to its result."""
+
+    input: str
+    residual: str | None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the tensors it reads."""
+        return (self.input,) if self.residual is None else (self.input, self.residual)
+
+
 @dataclass(frozen=True, eq=False)
-class Conv:
+class Conv(ReadsResidual):
     """A convolution (or fully connected layer), with what is fused into it, and one rounding.
 
     acc = sum of weight * input + bias + (residual << residual_shift[o]);
@@ -66,14 +89,9 @@ class Conv:
     residual: str | None = None
     op: Literal["Conv", "Gemm"] = "Conv"
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors it reads."""
-        return (self.input,) if self.residual is None else (self.input, self.residual)
-
 
 @dataclass(frozen=True, eq=False)
-class Pool:
+class Pool(ReadsOne):
     """Max or average pooling.  Padding never wins a maximum and adds nothing to a sum.
 
     An average is sum / count, rounded half to even into the output's format, where count is the number
@@ -87,11 +105,6 @@ class Pool:
     window: Window
     clip: tuple[int, int]
     count_include_pad: bool = True
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors it reads."""
-        return (self.input,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +127,7 @@ class Concat:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class Table(ReadsOne):
     """A function of each element, by look-up: output = entries[input - low], low being that of the input's format.
 
     entries: int64 (2**bits of the input,), integers of the output's format.  function: what they are the values
@@ -127,14 +140,9 @@ class Table:
     entries: np.ndarray
     function: str
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors it reads."""
-        return (self.input,)
-
 
 @dataclass(frozen=True, eq=False)
-class Resize:
+class Resize(ReadsOne):
     """Enlarges a map by whole factors, (vertical, horizontal): every element becomes a block of copies.
 
     Input and output have one format: nothing is computed.
@@ -144,11 +152,6 @@ class Resize:
     input: str
     output: str
     factors: tuple[int, int]
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Names of the tensors it reads."""
-        return (self.input,)
 
 
 Layer = Conv | Pool | Add | Concat | Table | Resize

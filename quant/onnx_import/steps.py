@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from quant.graph import Clip, FloatConv, FloatLayer
-from quant.network import Window
+from quant.network import ReadsOne, Window
 from quant.onnx_import.views import ZERO, Moves
 
 
 @dataclass(frozen=True)
-class Activation:
+class Activation(ReadsOne):
     """Clips every element."""
 
     name: str
@@ -24,14 +24,9 @@ class Activation:
     output: str
     clip: Clip
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The tensor that it reads."""
-        return (self.input,)
-
 
 @dataclass(frozen=True, eq=False)
-class Affine:
+class Affine(ReadsOne):
     """x * scale + shift, channel by channel.  scale, shift: float64 (C,)."""
 
     name: str
@@ -40,14 +35,9 @@ class Affine:
     scale: np.ndarray
     shift: np.ndarray
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The tensor that it reads."""
-        return (self.input,)
-
 
 @dataclass(frozen=True, eq=False)
-class Select:
+class Select(ReadsOne):
     """Picks channels, rows and columns, as `moves` says; its padding is left to a ZeroPad."""
 
     name: str
@@ -55,14 +45,9 @@ class Select:
     output: str
     moves: Moves
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The tensor that it reads."""
-        return (self.input,)
-
 
 @dataclass(frozen=True)
-class ZeroPad:
+class ZeroPad(ReadsOne):
     """Surrounds the map with zeros: pads is (top, left, bottom, right).
 
     lowest: with the lowest float instead, of which only a max pooling makes sense.
@@ -73,11 +58,6 @@ class ZeroPad:
     output: str
     pads: tuple[int, int, int, int]
     lowest: bool = False
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """The tensor that it reads."""
-        return (self.input,)
 
 
 Step = FloatLayer | Activation | Affine | Select | ZeroPad

@@ -17,9 +17,9 @@ from quant.fixedpoint import QFormat, dequantize
 from quant.float_run import FloatRunner
 from quant.graph import FloatConv, FloatGraph
 from quant.network import Conv, Network, Tensor, Window
-from quant.onnx_import import load
 from quant.scales import with_scales
 from quant.search import quantize_network
+from tests.quant.conftest import Trained
 from tests.quant.float_graphs import branches, images
 
 
@@ -169,17 +169,7 @@ def test_batches_change_nothing_but_progress(monkeypatch):
     assert steps == [(stage, done, 5) for stage in ("compare", "accuracy") for done in range(1, 6)]
 
 
-def test_a_trained_network_keeps_its_answers(shared_data, monkeypatch):
-    """resnet8 on CIFAR-10: 8-bit formats from 50 images, judged on 100 others."""
-    monkeypatch.syspath_prepend(str(shared_data))
-    import load as labelled
-
-    path = shared_data / "models" / "resnet8_cifar10.onnx"
-    calibration, _ = labelled.load_images("cifar10_train_2000", limit=50)
-    pixels, labels = labelled.load_images("cifar10_test", limit=100)
-    graph = load(path)
-    network = quantize_network(graph, calibration)  # raw pixels: the metadata says what to do with them
-    x = labelled.preprocess(pixels, str(path))
-    result = accuracy(network, graph, x, labels)
+def test_a_trained_network_keeps_its_answers(resnet8: Trained):
+    result = accuracy(resnet8.network, resnet8.graph, resnet8.images, resnet8.labels)
     assert result.agreement >= 0.95 and result.float_top1 >= 0.8
-    assert compare_layers(network, graph, x)[-1].sqnr_db > 28
+    assert compare_layers(resnet8.network, resnet8.graph, resnet8.images)[-1].sqnr_db > 28

@@ -19,9 +19,9 @@ from quant.functions import Function, X
 from quant.graph import FloatConv, FloatGraph, FloatTable
 from quant.kernels import convolve
 from quant.network import Conv, Network, Table, Tensor, Window
-from quant.onnx_import import load
 from quant.scales import tensor_scales, with_scales
 from quant.search import quantize_network
+from tests.quant.conftest import Trained
 from tests.quant.float_graphs import SAME, Builder, branches, images
 
 
@@ -216,17 +216,9 @@ def test_the_expected_loss_of_answers():
     assert OutputLoss({"y": outputs[:, :1]}).agreement_risk == 0
 
 
-def test_a_trained_network_alone_and_together(shared_data, monkeypatch):
-    """resnet8 on CIFAR-10: the noises of its layers add up to that of the network."""
-    monkeypatch.syspath_prepend(str(shared_data))
-    import load as labelled
-
-    path = shared_data / "models" / "resnet8_cifar10.onnx"
-    calibration, _ = labelled.load_images("cifar10_train_2000", limit=50)
-    pixels, _ = labelled.load_images("cifar10_test", limit=24)
-    graph = load(path)
-    network = quantize_network(graph, calibration)
-    x = labelled.preprocess(pixels, str(path))
+def test_a_trained_network_alone_and_together(resnet8: Trained):
+    """The noises of its layers add up to that of the network."""
+    network, graph, x = resnet8.network, resnet8.graph, resnet8.images[:24]
     whole = accumulate(network, graph, x)
     found = sensitivities(network, graph, x, whole)
     noises = [one.alone.output_noise for one in found]

@@ -264,10 +264,7 @@ def test_what_cannot_run_is_said() -> None:
 
 @pytest.mark.parametrize("name", ("resnet8_cifar10", "resnet20_cifar10", "squeezenet1.1", "mobilenet_v1_0.75",
                                   "mobilenet_v2_1.0"))  # fmt: skip
-def test_trained_networks(shared_data, name: str, monkeypatch) -> None:
-    monkeypatch.syspath_prepend(str(shared_data))
-    import load as labelled
-
+def test_trained_networks(shared_data, labelled, name: str) -> None:
     path = shared_data / "models" / f"{name}.onnx"
     images = "cifar10_train_2000" if "cifar10" in name else "imagenet_calibration"
     pixels, _ = labelled.load_images(images, limit=2, size=labelled.network_size(str(path)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -165,16 +164,6 @@ def test_networks_that_do_not_say_how() -> None:
         Preprocess.folded({RAW: "{}"})
 
 
-@pytest.fixture
-def loader(shared_data: Path):
-    """The module that reads the labelled images."""
-    spec = importlib.util.spec_from_file_location("shiftpoint_data_load", shared_data / "load.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize(
     ("name", "images", "added"),
     [
@@ -186,10 +175,10 @@ def loader(shared_data: Path):
         ("squeezenet1.0_deepcompressed", "imagenet_calibration", 0),
     ],
 )
-def test_trained_networks_on_real_images(name: str, images: str, added: int, shared_data: Path, loader) -> None:
+def test_trained_networks_on_real_images(name: str, images: str, added: int, shared_data: Path, labelled) -> None:
     path = shared_data / "models" / f"{name}.onnx"
     graph = load(path)
-    pixels, _ = loader.load_images(images, limit=3, size=graph.input_shape[1:])
-    np.testing.assert_array_equal(prepare(pixels, graph), loader.preprocess(pixels, path))
+    pixels, _ = labelled.load_images(images, limit=3, size=graph.input_shape[1:])
+    np.testing.assert_array_equal(prepare(pixels, graph), labelled.preprocess(pixels, path))
     raw = folded(path, pixels)
     assert len(raw.layers) == len(graph.layers) + added

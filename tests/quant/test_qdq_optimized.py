@@ -59,10 +59,7 @@ def test_signed_tensors_that_are_reshaped() -> None:
 @pytest.mark.parametrize("name", ("squeezenet1.1", "mobilenet_v1_0.75", "mobilenet_v2_1.0", "resnet20_cifar10",
                                   "resnet8_cifar10"))  # fmt: skip
 @needs_exact_bytes
-def test_trained_networks_keep_their_answers(shared_data, name: str, monkeypatch) -> None:
-    monkeypatch.syspath_prepend(str(shared_data))
-    import load as labelled
-
+def test_trained_networks_keep_their_answers(shared_data, labelled, name: str) -> None:
     path = shared_data / "models" / f"{name}.onnx"
     cifar = "cifar10" in name
 
