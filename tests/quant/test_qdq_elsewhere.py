@@ -21,7 +21,7 @@ from quant.qdq import form
 from quant.qdq.read import NOTES
 from quant.qdq.run import plain_session
 from quant.qdq.view import View
-from tests.quant.test_qdq import assert_same
+from tests.quant.integer_nets import assert_same
 
 INT8, UINT8 = QuantType.QInt8, QuantType.QUInt8
 

@@ -15,7 +15,7 @@ from quant.fixedpoint import QFormat
 from quant.network import Network, Window
 from quant.onnx_import import load
 from quant.search import quantize_network
-from tests.quant.test_qdq import Net
+from tests.quant.integer_nets import Net
 from tests.sim.networks import random_images, random_network
 
 needs_exact_bytes = pytest.mark.skipif(
