@@ -23,7 +23,8 @@ from quant.network import Network
 from quant.scales import tensor_scales
 
 EXPLAINED = 0.5
-"""A bias is shifted where its layer's mean errors in the network have less than this share of their energy alone."""
+"""A bias is shifted where its layer's mean errors in the network, in steps of the integers, have less than this share
+of their energy alone."""
 
 MEAN_IMAGES = 16
 """Images on which means are taken."""
@@ -117,7 +118,8 @@ def own_bias(walk: Walk, step: Step, quantized: QuantizedLayer, shifts: Mapping[
 
     bias = np.zeros(len(layer.bias))
     own = mean_errors(bias)
-    if np.square(inherited).sum() > EXPLAINED * np.square(own).sum():
+    unit = storage.fmt.step / storage.scales  # in steps of the integers: how a channel is scaled decides nothing
+    if np.square(inherited / unit).sum() > EXPLAINED * np.square(own / unit).sum():
         return quantized
     for _ in range(MEAN_STEPS):
         bias += (mean_errors(bias) - inherited) / np.maximum(_passing(layer, values, bias, beside), ACTIVE)
