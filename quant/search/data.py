@@ -40,7 +40,7 @@ from quant.search.groups import WIDE, Group, group_tensors, non_negative
 from quant.search.judge import OutputJudge
 from quant.search.limits import Limits
 from quant.search.options import Options
-from quant.search.patches import JUDGED, Positions
+from quant.search.patches import JUDGED, MEANS, POSITIONS, Positions
 from quant.search.weights import overflow_free_frac
 
 HEADROOM = 1
@@ -173,7 +173,7 @@ class DataPhase:
             layer, weight=layer.weight * self._factor(layer), bias=layer.bias * out_scale, residual=residual
         )
         groups, inputs, terms = layer.groups, layer.weight.shape[1], layer.weight[0].size
-        positions = Positions.of(result, groups * terms)
+        positions = Positions.of(result, groups * terms, POSITIONS if self.solver.against_output(layer) else MEANS)
         in_frac = self.tensors[layer.input].fmt.frac
         patches = positions.patches(self.values[layer.input], layer.window, groups) * np.float32(2.0**-in_frac)
         wanted = positions.take(result)

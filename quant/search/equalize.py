@@ -38,9 +38,6 @@ white one that saturates costs more than half a step."""
 KNOWN = 10_000
 """Values of a channel of the input from which its range counts as known."""
 
-SAMPLES = 1024
-"""Values of each image by which a factor is judged, of those that `calibrate` kept."""
-
 
 class Ties:
     """Which channels of which tensors have one scale: those that meet in an addition, a pooling, a concatenation."""
@@ -168,9 +165,7 @@ def _best_factor(
         for name in group.sources:
             if name in tensors:
                 scale = sampled_scales(scales[name], ranges[name].samples, graph.shapes[name])
-                step = -(-scale.shape[1] // SAMPLES)  # over all channels: a small tensor is kept whole and in order
-                scale = scale[:, ::step]
-                values.append((ranges[name].samples[:, ::step] * scale).ravel())
+                values.append((ranges[name].samples * scale).ravel())
                 weights.append((np.prod(graph.shapes[name]) / scale.shape[1] / scale**2).ravel())
         if values:
             losses.append(_loss(np.concatenate(values), np.concatenate(weights), group))
@@ -187,16 +182,19 @@ def _loss(values: np.ndarray, weights: np.ndarray, group: Group) -> Callable[[fl
         start = overflow_free_frac(float(values.min()) * factor, float(values.max()) * factor, group.bits, group.signed)
         if start is None or not signal:
             return 0.0
-        errors = []
-        for frac in {start + n for n in NEIGHBOURS}:
+        least = np.inf
+        for frac in range(start, start + max(NEIGHBOURS) + 1):  # finer ones saturate more and more
             fmt = QFormat(group.bits, frac, group.signed)
             error = values * np.float32(factor / fmt.step)
             np.rint(error, out=error)
             np.clip(error, fmt.low, fmt.high, out=error)
             error *= np.float32(fmt.step / factor)
             error -= values
-            errors.append(float(np.einsum("i,i,i->", error, error, weights)))
-        return min(errors) / signal
+            found = float(np.einsum("i,i,i->", error, error, weights))
+            if found >= least:
+                break
+            least = found
+        return least / signal
 
     return loss
 

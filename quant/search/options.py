@@ -38,7 +38,8 @@ class Options:
     that the quantized layers before them left (with rounding "output"); 0 for none.
     equalization: exponent with which channels of small range are raised, 0 to 1; None for no free scales at all.
     formats: a data format is judged by its own tensor's error, or by what that does to the network's outputs.
-    select: whether equalization and bias correction are chosen among several by images held back.
+    select: whether equalization, bias correction and, where `formats` is network, that too, are chosen among several by
+    images held back.
     """
 
     data_bits: int = 8

@@ -13,7 +13,7 @@ from quant.float_run import FloatRunner
 from quant.graph import FloatGraph
 from quant.network import Network
 from quant.search.judge import relative
-from quant.search.options import BiasCorrection, Options
+from quant.search.options import BiasCorrection, FormatChoice, Options
 
 HELD_BACK = 4
 """One image in so many is held back."""
@@ -33,9 +33,11 @@ Quantize = Callable[[np.ndarray, Options], Network]
 def select(
     graph: FloatGraph, images: np.ndarray, options: Options, quantize: Quantize, progress: Progress | None = None
 ) -> tuple[Options, str]:
-    """The options with the equalization and the bias correction that do best, and a line that says so.
+    """The options with the equalization, the bias correction and the judgement of formats that do best, and a line
+    that says so.
 
-    images: float32 (N, C, H, W).  quantize: the search itself.
+    images: float32 (N, C, H, W).  quantize: the search itself.  Formats are judged by the network's outputs, which
+    takes longest, only where the options say so and only with what was chosen before.
     The line is empty where there are too few images to hold any back, and the options are those given.
     """
     settled = replace(options, select=False)
@@ -43,29 +45,35 @@ def select(
         return settled, ""
     held = np.arange(len(images)) % HELD_BACK == HELD_BACK - 1
     wanted = _float_outputs(graph, images[held])
-    losses: dict[tuple[float | None, BiasCorrection], float] = {}
-    trials = list(_trials(settled))
+    losses: dict[tuple[float | None, BiasCorrection, FormatChoice], float] = {}
+    trials = list(_trials(replace(settled, formats="tensor")))
     words = list(dict.fromkeys((settled.bias_correction, *CORRECTIONS)))
-    count = len(trials) + len(words) - 1
+    judgements = list(dict.fromkeys(("tensor", settled.formats)))
+    count = len(trials) + len(words) - 1 + len(judgements) - 1
 
     def attempt(trial: Options) -> float:
-        key = trial.equalization, trial.bias_correction
+        key = _key(trial)
         if key not in losses:
-            network = quantize(images[~held], replace(trial, formats="tensor"))
-            losses[key] = _loss(network, images[held], wanted)
+            losses[key] = _loss(quantize(images[~held], trial), images[held], wanted)
             if progress:
                 progress("settings", min(len(losses), count), count)
         return losses[key]
 
     best = min(trials, key=attempt)
     best = min((replace(best, bias_correction=word) for word in words), key=attempt)
+    best = min((replace(best, formats=choice) for choice in judgements), key=attempt)
     if progress and len(losses) < count:
         progress("settings", count, count)
-    found = 10 * np.log10(1 / max(losses[best.equalization, best.bias_correction], 1e-30))
+    found = 10 * np.log10(1 / max(losses[_key(best)], 1e-30))
     return best, (
         f"settings: equalization {'none' if not best.free_scales else best.equalization}, bias correction "
-        f"{best.bias_correction}: {found:.1f} dB at the outputs on {int(held.sum())} images held back"
+        f"{best.bias_correction}, formats by {best.formats}: {found:.1f} dB at the outputs on {int(held.sum())} images "
+        "held back"
     )
+
+
+def _key(options: Options) -> tuple[float | None, BiasCorrection, FormatChoice]:
+    return options.equalization, options.bias_correction, options.formats
 
 
 def _trials(options: Options) -> Iterator[Options]:

@@ -23,6 +23,7 @@ STARTS = [
     Options(select=True, equalization=0.9, bias_correction="mean"),
     Options(select=True, bias_correction="none", rounding="nearest"),
     Options(select=True, equalization=None),
+    Options(select=True, formats="network"),
 ]
 
 
@@ -36,7 +37,7 @@ def small(seed: int = 0) -> FloatGraph:
 
 def searched(
     start: Options, seed: int = 0, count: int = 20, progress: Progress | None = None
-) -> tuple[Options, str, dict[tuple[float | None, str], float]]:
+) -> tuple[Options, str, dict[tuple[float | None, str, str], float]]:
     """What was selected, the line about it, and the loss on the images held back of every trial."""
     graph, x = small(seed), images(count, 2, 6)
     held = x[3::4]
@@ -45,10 +46,10 @@ def searched(
 
     def quantize(part: np.ndarray, trial: Options) -> Network:
         assert len(part) == count - len(held) and not any((image == part).all((1, 2, 3)).any() for image in held)
-        assert not trial.select and trial.formats == "tensor"
+        assert not trial.select
         network = quantize_network(graph, part, **asdict(trial))
         found = execute(network, quantize_input(network, held))["fc.y"] * network.tensors["fc.y"].fmt.step
-        key = trial.equalization, trial.bias_correction
+        key = key_of(trial)
         assert key not in losses, "tried twice"
         losses[key] = relative(found, wanted)
         return network
@@ -57,21 +58,32 @@ def searched(
     return chosen, line, losses
 
 
+def key_of(options: Options) -> tuple[float | None, str, str]:
+    return options.equalization, options.bias_correction, options.formats
+
+
 @pytest.mark.parametrize("start", STARTS, ids=range(len(STARTS)))
 @pytest.mark.parametrize("seed", [0, 1])
 def test_nothing_tried_is_better_than_what_is_chosen(start, seed):
     chosen, line, losses = searched(start, seed)
-    best = losses[chosen.equalization, chosen.bias_correction]
-    assert best == min(losses.values()) <= losses[start.equalization, start.bias_correction]
+    best = losses[key_of(chosen)]
+    assert best == min(losses.values())
     settled = replace(start, select=False)
-    assert chosen == replace(settled, equalization=chosen.equalization, bias_correction=chosen.bias_correction)
+    assert chosen == replace(
+        settled,
+        equalization=chosen.equalization,
+        bias_correction=chosen.bias_correction,
+        formats=chosen.formats,
+    )
     exponents = {start.equalization, *EXPONENTS, None} if start.free_scales else {None}
-    assert {exponent for exponent, _ in losses} == exponents
-    assert {word for _, word in losses} == {start.bias_correction, *CORRECTIONS}
+    assert {exponent for exponent, _, _ in losses} == exponents
+    assert {word for _, word, _ in losses} == {start.bias_correction, *CORRECTIONS}
+    by_network = [key for key in losses if key[2] == "network"]
+    assert by_network == ([] if start.formats == "tensor" else [(*key_of(chosen)[:2], "network")])
     name = "none" if chosen.equalization is None else chosen.equalization
     assert line == (
-        f"settings: equalization {name}, bias correction {chosen.bias_correction}: {-10 * np.log10(best):.1f} dB "
-        "at the outputs on 5 images held back"
+        f"settings: equalization {name}, bias correction {chosen.bias_correction}, formats by {chosen.formats}: "
+        f"{-10 * np.log10(best):.1f} dB at the outputs on 5 images held back"
     )
 
 
@@ -109,10 +121,11 @@ def test_the_network_says_what_was_chosen_and_uses_all_images():
     network = quantize_network(graph, x, effort="best")
     words = network.metadata[NOTES].splitlines()[0].split()
     assert words[:2] == ["settings:", "equalization"] and words[3:5] == ["bias", "correction"]
-    said = words[2].rstrip(","), words[5].rstrip(":")
+    said = words[2].rstrip(","), words[5].rstrip(","), words[8].rstrip(":")
     metadata = network.metadata
-    assert said == (metadata["quantization.equalization"], metadata["quantization.bias_correction"])
+    assert said == tuple(metadata[f"quantization.{key}"] for key in ("equalization", "bias_correction", "formats"))
     steps = {"equalization": None if said[0] == "none" else float(said[0]), "bias_correction": said[1]}
+    steps["formats"] = said[2]
     again = quantize_network(graph, x, effort="best", select=False, **steps)
     assert identical(replace(network, metadata={}), replace(again, metadata={}))
     assert metadata.get(SCALES) == again.metadata.get(SCALES)
