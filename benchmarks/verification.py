@@ -4,6 +4,7 @@
     python benchmarks/verification.py --write docs/verification.md      # and keeps it there
     python benchmarks/verification.py --only resnet8 --configs small    # a part
 
+Every network is quantized with the default effort.  Those named -raw take raw pixels: preprocessing is folded in.
 The bundled network needs nothing else; the others are taken from the folder that SHIFTPOINT_DATA names (default
 ../shared/data beside the repository) and left out with a line where it is absent.  Exit code 1 on a difference.
 """
@@ -11,15 +12,18 @@ The bundled network needs nothing else; the others are taken from the folder tha
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
+
+from benchmarks import marked
+from benchmarks.datasets import DATA, Labelled
 from host.compiler import compile_network
 from hw.contract.config import PRESETS, preset
 from quant import onnx_import
@@ -27,17 +31,17 @@ from quant.execute import execute, quantize_input
 from quant.graph import FloatGraph
 from quant.images import load_images, prepare
 from quant.network import Network
+from quant.preprocessing import take_pixels
 from quant.search import quantize_network
 from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
 from sim.cycles import simulate
 from sim.memory import Memory
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("SHIFTPOINT_DATA", ROOT.parent / "shared" / "data"))
-EXAMPLE = ROOT / "examples" / "fashion_mnist"
+EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "fashion_mnist"
 POINTS = (Memory(64, 1), Memory(8, 1), Memory(200, 1), Memory(64, 2))
 """The memory that is the default, others of its latency, and half its bandwidth."""
-BEGIN, END = "<!-- verification: begin -->", "<!-- verification: end -->"
+MARKERS = "verification"
+"""Name of the place in a document that the table is written to."""
 HEAD = (
     "| network | configuration | memory: latency, beat every | images | tensors | elements compared | mismatches "
     "| cycles counted | cycles predicted | counters that differ |\n|---|---|---|---|---|---|---|---|---|---|\n"
@@ -54,32 +58,35 @@ def bundled(graph: FloatGraph) -> Images:
 
 def cifar(graph: FloatGraph) -> Images:
     """CIFAR-10, prepared as the network's metadata says."""
-    load = _loader()
+    load = Labelled(DATA).load.load_images
     return prepare(load("cifar10_train_2000", 200)[0], graph), prepare(load("cifar10_test", 4)[0], graph)
 
 
 def photographs(graph: FloatGraph) -> Images:
     """Photographs scaled to the network's input."""
-    load, size = _loader(), graph.input_shape[1:]
+    load, size = Labelled(DATA).load.load_images, graph.input_shape[1:]
     return prepare(load("imagenet_calibration", 100, size)[0], graph), prepare(load("nips17", 4, size)[0], graph)
 
 
-def _loader() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
-    """`load_images` of the data folder."""
-    spec = importlib.util.spec_from_file_location("shiftpoint_data_load", DATA / "load.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.load_images  # type: ignore[no-any-return]
+class Case(NamedTuple):
+    """A network: its file, its images, what it runs on by default, and whether it takes raw pixels."""
+
+    path: Path
+    images: Callable[[FloatGraph], Images]
+    configs: tuple[str, ...]
+    points: tuple[Memory, ...]
+    raw: bool = False
 
 
-NETWORKS: dict[str, tuple[Path, Callable[[FloatGraph], Images], tuple[str, ...], tuple[Memory, ...]]] = {
-    "fashion_mnist": (EXAMPLE / "fashion_mnist.onnx", bundled, ("tiny", "small", "medium", "large"), POINTS),
-    "resnet8_cifar10": (DATA / "models/resnet8_cifar10.onnx", cifar, ("small", "medium"), POINTS[:1]),
-    "resnet20_cifar10": (DATA / "models/resnet20_cifar10.onnx", cifar, ("small", "medium"), POINTS[:1]),
-    "vww96": (DATA / "models/vww96.onnx", photographs, ("small", "medium"), POINTS[:1]),
+FASHION, VWW = EXAMPLE / "fashion_mnist.onnx", DATA / "models" / "vww96.onnx"
+NETWORKS = {
+    "fashion_mnist": Case(FASHION, bundled, ("tiny", "small", "medium", "large"), POINTS),
+    "fashion_mnist-raw": Case(FASHION, bundled, ("small",), POINTS[:1], raw=True),
+    "resnet8_cifar10": Case(DATA / "models/resnet8_cifar10.onnx", cifar, ("small", "medium"), POINTS[:1]),
+    "resnet20_cifar10": Case(DATA / "models/resnet20_cifar10.onnx", cifar, ("small", "medium"), POINTS[:1]),
+    "vww96": Case(VWW, photographs, ("small", "medium"), POINTS[:1]),
+    "vww96-raw": Case(VWW, photographs, ("small",), POINTS[:1], raw=True),
 }
-"""Of each network: its file, its images, and what it runs on by default."""
 
 
 def verify(network: Network, images: np.ndarray, config: str, points: tuple[Memory, ...]) -> Iterator[list[object]]:
@@ -108,16 +115,18 @@ def _differing(result: RtlResult, predicted: dict[str, int]) -> str:
 def rows(names: list[str], configs: list[str] | None, count: int) -> Iterator[list[object]]:
     """All rows asked for."""
     for name in names:
-        path, load, defaults, points = NETWORKS[name]
-        if not path.exists():
-            print(f"{name}: {path} is absent, left out", file=sys.stderr)
+        case = NETWORKS[name]
+        if not case.path.exists():
+            print(f"{name}: {case.path} is absent, left out", file=sys.stderr)
             continue
-        graph = onnx_import.load(path)
-        calibration, images = load(graph)
+        graph = onnx_import.load(case.path)
+        if case.raw:
+            graph = take_pixels(graph)
+        calibration, images = case.images(graph)
         network = quantize_network(graph, calibration)
-        for config in configs or defaults:
+        for config in configs or case.configs:
             start = time.monotonic()
-            for row in verify(network, quantize_input(network, images[:count]), config, points):
+            for row in verify(network, quantize_input(network, images[:count]), config, case.points):
                 yield [name, config, *row]
             print(f"{name} on {config}: {time.monotonic() - start:.0f} s", file=sys.stderr)
 
@@ -130,6 +139,8 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=2, help="images of each network (default 2)")
     parser.add_argument("--write", type=Path, help="file with the markers to write the table between")
     arguments = parser.parse_args()
+    if arguments.write:
+        marked.check(arguments.write, MARKERS)  # before minutes of running
     print(HEAD, end="")
     text, good = HEAD, True
     for row in rows(arguments.only, arguments.configs, arguments.images):
@@ -138,8 +149,7 @@ def main() -> int:
         text += line
         good &= row[6] == 0 and row[-1] == "0"
     if arguments.write:
-        before, rest = arguments.write.read_text().split(BEGIN)
-        arguments.write.write_text(before + BEGIN + "\n" + text + END + rest.split(END)[1])
+        marked.write(arguments.write, MARKERS, text)
     return 0 if good else 1
 
 

@@ -17,7 +17,7 @@ Objective = Literal["square", "absolute"]
 """How errors are added up: as squares, or as published by their magnitudes.
 
 Magnitudes let a finer format saturate the few large weights for the sake of the many small ones.  With
-squares, 8-bit logits gain 4 to 15 dB (docs/arithmetic.md has the table), so squares are the default.
+squares, logits gain several dB (docs/quantization.md has the table), so squares are the default.
 """
 
 NEIGHBOURS = (0, 1, 2, 3, -1)
