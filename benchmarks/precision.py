@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,10 +29,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
 
-from benchmarks import marked, saved
+from benchmarks import report
 from benchmarks.datasets import DATA, Labelled, fully_connected, task
 from quant import onnx_import
-from quant.errors import BadInput, ShiftpointError
+from quant.errors import BadInput
 from quant.evaluation import accuracy
 from quant.search import Options, quantize_network
 
@@ -62,7 +62,7 @@ COLUMNS = (
     Precision("dynamic 8/(8 or 4)", "dynamic", 8, 8, 4),
 )
 MARKERS = "precision"
-"""Name of the place in a document that the table is written to."""
+"""What is measured, and the name of the place in a document that the table is written to."""
 
 
 def share(part: float) -> str:
@@ -106,7 +106,7 @@ def measure(path: Path, labelled: Labelled, method: str, limit: int | None) -> d
     return found
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(rows: Sequence[dict[str, Any]]) -> str:
     """All rows as Markdown."""
     titles = [column.title for column in COLUMNS]
     text = f"| network | method | images | float | {' | '.join(titles)} |\n|{'---|' * (4 + len(titles))}\n"
@@ -138,28 +138,9 @@ def main() -> int:
     parser.add_argument("--networks", nargs="+", help="names without .onnx; all labelled ones by default")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--limit", type=int, help="evaluation images")
-    parser.add_argument("--saved", nargs="+", type=Path, metavar="FILE", help="measure nothing, take these figures")
-    parser.add_argument("--json", type=Path, help="file for the figures, written after each row")
-    parser.add_argument("--write", type=Path, help="file with the markers to write the table between")
+    report.add_options(parser)
     arguments = parser.parse_args()
-    rows: list[dict[str, Any]] = []
-    try:
-        if arguments.write:
-            marked.check(arguments.write, MARKERS)
-        if arguments.saved:
-            _, rows = saved.load(arguments.saved, [MARKERS])
-        for row in () if arguments.saved else run(arguments):
-            rows.append(row)
-            if arguments.json:
-                saved.save(arguments.json, MARKERS, rows)
-        text = table(rows)
-        print(text, end="")
-        if arguments.write:
-            marked.write(arguments.write, MARKERS, text)
-    except ShiftpointError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return report.show(arguments, MARKERS, {MARKERS: table}, run(arguments))
 
 
 if __name__ == "__main__":

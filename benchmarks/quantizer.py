@@ -25,7 +25,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,12 +33,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
 
-from benchmarks import marked, saved
+from benchmarks import report
 from benchmarks.datasets import DATA, Labelled, Task, fully_connected, task
 from benchmarks.logits import figures, fixed_logits, float_logits, runtime_logits
 from benchmarks.quantizing import Tool, ours, quantize_apart, theirs
 from quant import onnx_import
-from quant.errors import BadInput, ShiftpointError
+from quant.errors import BadInput
 from quant.graph import FloatConv, FloatGraph
 
 EFFORTS = ("fast", "default", "best")
@@ -156,7 +156,7 @@ def markdown(lines: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in (lines[0], ["---"] * len(lines[0]), *lines[1:]))
 
 
-def across(rows: list[dict[str, Any]], cell: Callable[[dict[str, Any]], str], top1: bool = False) -> str:
+def across(rows: Sequence[dict[str, Any]], cell: Callable[[dict[str, Any]], str], top1: bool = False) -> str:
     """A table with a line for each row and a column for each way to quantize.
 
     top1: with the number of evaluation images and the float network's top-1.
@@ -171,7 +171,7 @@ def across(rows: list[dict[str, Any]], cell: Callable[[dict[str, Any]], str], to
     return markdown(lines)
 
 
-def tables_by_effort(rows: list[dict[str, Any]]) -> str:
+def tables_by_effort(rows: Sequence[dict[str, Any]]) -> str:
     return (
         f"Top-1 / agreement with float, in percent:\n\n{across(rows, answers, top1=True)}\n"
         f"The logits' signal-to-noise ratio:\n\n{across(rows, ratio)}\n"
@@ -179,12 +179,12 @@ def tables_by_effort(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def tables_by_bits(rows: list[dict[str, Any]]) -> str:
+def tables_by_bits(rows: Sequence[dict[str, Any]]) -> str:
     table = across(rows, answers, top1=True)
     return f"Top-1 / agreement with float, in percent, by bits of the weights (effort):\n\n{table}"
 
 
-def tables_by_step(rows: list[dict[str, Any]]) -> str:
+def tables_by_step(rows: Sequence[dict[str, Any]]) -> str:
     """A line for each step and a column for each row."""
     repeated = len({row["network"] for row in rows}) < len(rows)
     heads = [row["network"] + (" ({} to {})".format(*row["calibration"]) if repeated else "") for row in rows]
@@ -202,7 +202,7 @@ class Mode(NamedTuple):
     """What is measured, and the tables made of it; its name is that of the markers."""
 
     variants: Callable[[FloatGraph, list[str]], list[Variant]]
-    tables: Callable[[list[dict[str, Any]]], str]
+    tables: Callable[[Sequence[dict[str, Any]]], str]
 
 
 MODES = {
@@ -249,9 +249,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     mode = parser.add_mutually_exclusive_group()
     for name, other in (("steps", "steps of the default effort"), ("bits", "widths of weights")):
         mode.add_argument(f"--{name}", dest="mode", action="store_const", const=name, help=f"measure {other}")
-    mode.add_argument("--saved", nargs="+", type=Path, metavar="FILE", help="measure nothing, take these figures")
-    parser.add_argument("--json", type=Path, help="file for the figures, written after each row")
-    parser.add_argument("--write", type=Path, help="file with the markers to write the tables between")
+    report.add_options(parser)
     parser.set_defaults(mode="quantizer")
     arguments = parser.parse_args(words)
     if arguments.calibration_from < 0:
@@ -262,25 +260,8 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 def main(words: list[str] | None = None) -> int:
     """Measure, print, and with --write put the tables into a file; exit code 2 with one line for bad input."""
     arguments = parse(words)
-    mode: str = arguments.mode
-    rows: list[dict[str, Any]] = []
-    try:
-        if arguments.saved:
-            mode, rows = saved.load(arguments.saved, MODES)
-        if arguments.write:
-            marked.check(arguments.write, mode)  # before hours of measuring
-        for row in () if arguments.saved else run(arguments):
-            rows.append(row)
-            if arguments.json:
-                saved.save(arguments.json, mode, rows)
-        text = MODES[mode].tables(rows)
-        print(text, end="")
-        if arguments.write:
-            marked.write(arguments.write, mode, text)
-    except ShiftpointError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    tables = {name: mode.tables for name, mode in MODES.items()}
+    return report.show(arguments, arguments.mode, tables, run(arguments))
 
 
 if __name__ == "__main__":
