@@ -22,6 +22,7 @@ from quant import qdq
 from quant.errors import BadInput
 from quant.fixedpoint import quantize as to_integers
 from quant.images import load_images
+from quant.scales import input_scales, scaled
 from sim.memory import Memory
 
 Result = dict[str, Any]
@@ -86,4 +87,6 @@ def program_images(program: Program, path: Path, count: int) -> np.ndarray:
     images, _ = load_images(path, program, limit=count)
     if len(images) < count:
         raise BadInput(f"{path}: holds {len(images)} images, {count} are needed")
-    return to_integers(images, program.inputs[0].fmt)
+    source = program.inputs[0]
+    scales = input_scales(program.metadata, source.tensor, program.input_shape[0])
+    return to_integers(scaled(images, scales), source.fmt)

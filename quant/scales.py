@@ -28,15 +28,19 @@ def tensor_scales(network: Network) -> dict[str, np.ndarray]:
     Raises BadInput for metadata that cannot be read, name another tensor, or hold anything but one positive
     number for each channel.
     """
-    try:
-        stated = json.loads(network.metadata.get(SCALES, "{}"))
-    except ValueError as error:
-        raise BadInput(f"the metadata {SCALES} are damaged: no JSON") from error
-    if not isinstance(stated, dict):
-        raise BadInput(f"the metadata {SCALES} are damaged: no JSON object")
+    stated = _stated(network.metadata)
     return {name: np.ones(t.shape[0]) for name, t in network.tensors.items()} | {
         name: _checked(network, name, values) for name, values in stated.items()
     }
+
+
+def input_scales(metadata: Mapping[str, str], name: str, channels: int) -> np.ndarray:
+    """The scales of one tensor by a network's metadata alone, which programs keep: float64 (C,).
+
+    Raises BadInput for metadata that cannot be read, or hold anything but one positive number for each channel.
+    """
+    stated = _stated(metadata)
+    return _positive(stated[name], name, channels) if name in stated else np.ones(channels)
 
 
 def scaled(images: np.ndarray, scales: np.ndarray) -> np.ndarray:
@@ -67,7 +71,22 @@ def _checked(network: Network, name: str, values: object) -> np.ndarray:
     """Scales of one tensor as float64 (C,)."""
     if name not in network.tensors:
         raise BadInput(f"the metadata {SCALES} name {name!r}, which network {network.name} has not")
-    channels = network.tensors[name].shape[0]
+    return _positive(values, name, network.tensors[name].shape[0])
+
+
+def _stated(metadata: Mapping[str, str]) -> dict[str, object]:
+    """What the metadata say, whatever it is, by tensor."""
+    try:
+        stated = json.loads(metadata.get(SCALES, "{}"))
+    except ValueError as error:
+        raise BadInput(f"the metadata {SCALES} are damaged: no JSON") from error
+    if not isinstance(stated, dict):
+        raise BadInput(f"the metadata {SCALES} are damaged: no JSON object")
+    return stated
+
+
+def _positive(values: object, name: str, channels: int) -> np.ndarray:
+    """Numbers, one for each channel, as float64 (C,)."""
     try:
         array = np.array(values, np.float64)
     except (TypeError, ValueError):

@@ -61,7 +61,7 @@ class Program:
     in stand `instructions` instructions.  memory_bytes: how much of the window is used (a multiple of
     4096).  inputs: placements the driver writes, all views of the one input tensor.  tensors: placement
     of every tensor that is left in memory, in execution order.  outputs: names of the network's outputs.
-    layers: in execution order.  metadata: of the network (preprocess.*, source).
+    layers: in execution order.  metadata: of the network (preprocess.*, quantization.scales, source).
     """
 
     config: AcceleratorConfig

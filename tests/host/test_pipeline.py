@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host import pipeline
+from host import chain, pipeline
 from host.cli import main
+from quant import qdq
+from quant.execute import execute, quantize_input
+from quant.scales import tensor_scales
 from tests.host.onnx_networks import forked_cnn, images, small_cnn
 
 
@@ -125,6 +128,13 @@ def test_stages_by_hand_give_what_run_gives(
     assert main(["simulate", str(program), "--images", arguments[5], "--json"]) == 0
     simulated = json.loads(capsys.readouterr().out)
     assert simulated["counters"]["CYCLES"] == json.loads((build / "report.json").read_text())["totals"]["cycles"]
+    # the program alone says how images become integers, scales of the input included
+    network = qdq.load(quantized)
+    assert (tensor_scales(network)[network.input] != 1).any()
+    image = np.load(arguments[5])["images"][:1]
+    integers = execute(network, quantize_input(network, image), network.tensors)
+    expected = chain.digests(integers)
+    assert all(row["sha256"] == expected[row["tensor"]] for row in simulated["digests"])
 
 
 def test_no_image_simulated_beyond_those_there(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
