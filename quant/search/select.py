@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +23,9 @@ FEWEST = 16
 
 EXPONENTS = (0.0, 0.2, 0.4, 0.6)
 """Of equalization, besides none at all."""
+
+MARGIN = 0.03
+"""Share by which the noise must fall for a setting to replace the one given: less is the scatter of so few images."""
 
 CORRECTIONS: tuple[BiasCorrection, ...] = ("active", "mean")
 
@@ -59,9 +62,9 @@ def select(
                 progress("settings", min(len(losses), count), count)
         return losses[key]
 
-    best = min(trials, key=attempt)
-    best = min((replace(best, bias_correction=word) for word in words), key=attempt)
-    best = min((replace(best, formats=choice) for choice in judgements), key=attempt)
+    best = _best(trials, attempt)
+    best = _best([replace(best, bias_correction=word) for word in words], attempt)
+    best = _best([replace(best, formats=choice) for choice in judgements], attempt)
     if progress and len(losses) < count:
         progress("settings", count, count)
     found = 10 * np.log10(1 / max(losses[_key(best)], 1e-30))
@@ -76,8 +79,15 @@ def _key(options: Options) -> tuple[float | None, BiasCorrection, FormatChoice]:
     return options.equalization, options.bias_correction, options.formats
 
 
+def _best(trials: Sequence[Options], attempt: Callable[[Options], float]) -> Options:
+    """The first, unless another is better by more than the margin."""
+    first = trials[0]
+    best = min(trials, key=attempt)
+    return best if attempt(best) < (1 - MARGIN) * attempt(first) else first
+
+
 def _trials(options: Options) -> Iterator[Options]:
-    """The equalizations; the one given first, so that it wins among equals."""
+    """The equalizations, the one given first."""
     if not options.free_scales:
         yield options
         return

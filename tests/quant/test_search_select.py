@@ -14,7 +14,7 @@ from quant.network import Network, Window
 from quant.scales import SCALES
 from quant.search import NOTES, Options, quantize_network
 from quant.search.judge import relative
-from quant.search.select import CORRECTIONS, EXPONENTS, FEWEST, select
+from quant.search.select import CORRECTIONS, EXPONENTS, FEWEST, MARGIN, select
 from tests.quant.float_graphs import Builder, images
 from tests.quant.search_checks import float_values, identical
 
@@ -64,10 +64,12 @@ def key_of(options: Options) -> tuple[float | None, str, str]:
 
 @pytest.mark.parametrize("start", STARTS, ids=range(len(STARTS)))
 @pytest.mark.parametrize("seed", [0, 1])
-def test_nothing_tried_is_better_than_what_is_chosen(start, seed):
+def test_nothing_tried_is_much_better_than_what_is_chosen(start, seed):
     chosen, line, losses = searched(start, seed)
     best = losses[key_of(chosen)]
-    assert best == min(losses.values())
+    assert best <= min(losses.values()) / (1 - MARGIN) ** 3  # three choices
+    given = [key_of(replace(start, formats="tensor"))]
+    assert key_of(chosen) in given or best < (1 - MARGIN) * losses[given[0]]
     settled = replace(start, select=False)
     assert chosen == replace(
         settled,
