@@ -6,6 +6,7 @@ They are a folder outside the repository: `models/*.onnx`, and `load.py`, which 
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ import numpy as np
 from quant.errors import BadInput
 from quant.graph import FloatConv, FloatGraph
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(os.environ.get("SHIFTPOINT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 PART = 250
 """Evaluation images preprocessed at a time."""
 

@@ -40,8 +40,7 @@ from benchmarks.quantizing import Tool, ours, quantize_apart, theirs
 from quant import onnx_import
 from quant.errors import BadInput
 from quant.graph import FloatConv, FloatGraph
-
-EFFORTS = ("fast", "default", "best")
+from quant.search.options import EFFORTS
 
 
 class Variant(NamedTuple):

@@ -15,7 +15,7 @@ from quant.bounds import FLOAT32_EXACT, FLOAT64_EXACT, accumulator_bound, shifts
 from quant.fixedpoint import quantize, requantize
 from quant.kernels import averages, convolve, maxima
 from quant.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table
-from quant.scales import scaled, tensor_scales
+from quant.scales import scaled_input
 
 BATCH_BYTES = 32 << 20
 """Images are taken in batches whose largest layer needs about this much memory to work in."""
@@ -117,7 +117,7 @@ def quantize_input(network: Network, images: np.ndarray) -> np.ndarray:
     if not np.isfinite(images).all():
         raise ValueError("cannot quantize NaN or infinite values")
     fmt = network.tensors[network.input].fmt
-    return quantize(scaled(images, tensor_scales(network)[network.input]), fmt).astype(fmt.dtype)
+    return quantize(scaled_input(network, images), fmt).astype(fmt.dtype)
 
 
 class Convolution:

@@ -14,7 +14,7 @@ from quant.fast_bytes import fast_model, fits_bytes, zero_point
 from quant.fast_kernels import bytes_are_exact, open_session
 from quant.fast_onnx import is_exact
 from quant.network import Layer, Network
-from quant.scales import scaled, tensor_scales
+from quant.scales import scaled_input
 
 BATCH_BYTES = 128 << 20
 """Images are taken in batches whose largest layer needs about this much memory to work in."""
@@ -45,7 +45,7 @@ def quantize_images(network: Network, images: np.ndarray) -> np.ndarray:
     if not np.isfinite(images).all():
         raise ValueError("cannot quantize NaN or infinite values")
     with np.errstate(over="ignore", under="ignore"):
-        units = scaled(images, tensor_scales(network)[network.input]) * np.float32(2.0**fmt.frac)
+        units = scaled_input(network, images) * np.float32(2.0**fmt.frac)
     np.rint(units, out=units)
     return np.clip(units, fmt.low, fmt.high, out=units).astype(fmt.dtype)
 

@@ -43,6 +43,12 @@ def input_scales(metadata: Mapping[str, str], name: str, channels: int) -> np.nd
     return _positive(stated[name], name, channels) if name in stated else np.ones(channels)
 
 
+def scaled_input(network: Network, images: np.ndarray) -> np.ndarray:
+    """Images (N, C, H, W) times the scales of a network's input; otherwise as `scaled`."""
+    name = network.input
+    return scaled(images, input_scales(network.metadata, name, network.tensors[name].shape[0]))
+
+
 def scaled(images: np.ndarray, scales: np.ndarray) -> np.ndarray:
     """Images (N, C, H, W) times the scales (C,) of the input, in float32 as ONNX Runtime does it.
 
