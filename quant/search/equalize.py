@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -38,6 +39,8 @@ white one that saturates costs more than half a step."""
 KNOWN = 10_000
 """Values of a channel of the input from which its range counts as known."""
 
+Member = TypeVar("Member", int, str)
+
 
 class Ties:
     """Which channels of which tensors have one scale: those that meet in an addition, a pooling, a concatenation."""
@@ -48,7 +51,8 @@ class Ties:
         for name, shape in graph.shapes.items():
             self._first[name] = count
             count += shape[0]
-        self._channel, self._tensor = list(range(count)), {name: name for name in graph.shapes}
+        self._channel = {channel: channel for channel in range(count)}
+        self._tensor = {name: name for name in graph.shapes}
         for layer in graph.layers:
             place = self._first[layer.output]
             tied = layer.inputs[1:] if isinstance(layer, FloatConv) else layer.inputs
@@ -76,15 +80,15 @@ class Ties:
         yield from members.values()
 
 
-def root(parents, member):  # type: ignore[no-untyped-def]
-    """The representative of a member's set.  parents: a list by number or a dict by name."""
+def root(parents: dict[Member, Member], member: Member) -> Member:
+    """The representative of a member's set."""
     while parents[member] != member:
         parents[member] = parents[parents[member]]
         member = parents[member]
     return member
 
 
-def join(parents, one, other):  # type: ignore[no-untyped-def]
+def join(parents: dict[Member, Member], one: Member, other: Member) -> None:
     """Unite the sets of two members."""
     parents[root(parents, one)] = root(parents, other)
 
