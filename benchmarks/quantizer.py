@@ -1,8 +1,9 @@
 """Top-1, agreement with float, time and memory of this project's quantizer, beside ONNX Runtime's own.
 
 python benchmarks/quantizer.py [--data ../shared/data] [--networks resnet8_cifar10 ...] [--limit N] [--efforts fast ...]
-       [--calibration-from K] [--subsets 3] [--steps | --bits] [--json FILE] [--write docs/quantization.md]
-python benchmarks/quantizer.py --saved FILE ... [--write docs/quantization.md]    # the tables of such files, anew
+       [--calibration-from K] [--subsets 3] [--steps | --bits] [--columns default ...]
+       [--json FILE] [--write docs/quantization.md]
+python benchmarks/quantizer.py --saved FILE ... [--write docs/quantization.md]    # one table of such files
 
 For every labelled network: `quant.search.quantize_network` at each effort with 8-bit data and weights, and
 `onnxruntime.quantization.quantize_static` per channel and per tensor (`benchmarks/onnxruntime_quantizer.py`), on the
@@ -11,8 +12,10 @@ of all cores together, from the ONNX file to the quantized file.  All results ar
 same images, this project's bit for bit.
 
 --steps: instead, the default effort with one step at a time switched off, or changed.
---bits: instead, weights of 8 bits, of 8 with a classifier of 4, and of 4, at each effort.  The classifier is the fully
-connected layers or, in a network without one, the last convolution.
+--bits: instead, weights of 16 bits, of 8, of 8 with a classifier of 4, and of 4, at each effort.  The classifier is the
+fully connected layers or, in a network without one, the last convolution.
+--columns: only these of the columns, by their titles.
+--saved: figures of the same network and images become one row; a column that several files have is that of the last.
 
 Calibration: the first 100 images of imagenet_calibration or 200 of cifar10_train_2000, or as many from image K on;
 with --subsets, also from 50 (200) images further on, and so forth.  Evaluation: all of nips17 or cifar10_test, or the
@@ -86,6 +89,7 @@ def by_step(graph: FloatGraph, efforts: list[str]) -> list[Variant]:
 def by_bits(graph: FloatGraph, efforts: list[str]) -> list[Variant]:
     """Widths of weights at each effort."""
     widths: dict[str, dict[str, Any]] = {
+        "16": {"weight_bits": 16},
         "8": {"weight_bits": 8},
         "8, classifier 4": {"weight_bits": 8, "layer_weight_bits": dict.fromkeys(classifier(graph), 4)},
         "4": {"weight_bits": 4},
@@ -95,6 +99,15 @@ def by_bits(graph: FloatGraph, efforts: list[str]) -> list[Variant]:
         for effort in efforts
         for title, options in widths.items()
     ]
+
+
+def chosen(variants: list[Variant], titles: Sequence[str] | None) -> list[Variant]:
+    """The variants of these titles, or all.  Raises BadInput for a title that none has."""
+    there = [variant.title for variant in variants]
+    for title in titles or ():
+        if title not in there:
+            raise BadInput(f"there is no column {title}; there are {', '.join(there)}")
+    return [variant for variant in variants if titles is None or variant.title in titles]
 
 
 class Network(NamedTuple):
@@ -128,6 +141,19 @@ def measure(network: Network, variants: list[Variant], labelled: Labelled, first
         "classifier": classifier(graph),
         "columns": columns,
     }
+
+
+def united(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row for each network and its images, with the columns of all rows of these; later ones replace earlier ones.
+
+    Networks keep their order; of one, the rows follow their calibration images.
+    """
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in rows:
+        key = (row["network"], *row["calibration"], row["images"])
+        found[key] = row | {"columns": found.get(key, row)["columns"] | row["columns"]}
+    networks = list(dict.fromkeys(row["network"] for row in rows))
+    return sorted(found.values(), key=lambda row: (networks.index(row["network"]), row["calibration"]))
 
 
 def share(part: float) -> str:
@@ -222,12 +248,13 @@ def run(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
             if arguments.networks:
                 raise BadInput(f"there are no labelled images for {name}")
             continue
+        variants = chosen(MODES[arguments.mode].variants(graph, arguments.efforts), arguments.columns)
         starts = [arguments.calibration_from + kind.apart * n for n in range(arguments.subsets)]
         labelled.calibration(path, kind, starts[-1])  # refused now rather than after the first subsets
         pixels, labels = labelled.evaluation(path, kind, arguments.limit)
         network = Network(path, graph, kind, pixels, labels, float_logits(graph, labelled.parts(path, pixels)))
         for first in starts:
-            yield measure(network, MODES[arguments.mode].variants(graph, arguments.efforts), labelled, first)
+            yield measure(network, variants, labelled, first)
 
 
 def natural(text: str) -> int:
@@ -248,6 +275,7 @@ def parse(words: list[str] | None) -> argparse.Namespace:
     mode = parser.add_mutually_exclusive_group()
     for name, other in (("steps", "steps of the default effort"), ("bits", "widths of weights")):
         mode.add_argument(f"--{name}", dest="mode", action="store_const", const=name, help=f"measure {other}")
+    parser.add_argument("--columns", nargs="+", metavar="TITLE", help="only these columns of the tables")
     report.add_options(parser)
     parser.set_defaults(mode="quantizer")
     arguments = parser.parse_args(words)
@@ -259,8 +287,11 @@ def parse(words: list[str] | None) -> argparse.Namespace:
 def main(words: list[str] | None = None) -> int:
     """Measure, print, and with --write put the tables into a file; exit code 2 with one line for bad input."""
     arguments = parse(words)
-    tables = {name: mode.tables for name, mode in MODES.items()}
-    return report.show(arguments, arguments.mode, tables, run(arguments))
+
+    def tables(mode: Mode) -> report.Tables:
+        return lambda rows: mode.tables(united(rows))
+
+    return report.show(arguments, arguments.mode, {name: tables(mode) for name, mode in MODES.items()}, run(arguments))
 
 
 if __name__ == "__main__":

@@ -203,7 +203,9 @@ def test_each_effort_is_measured_at_each_width() -> None:
             options.check(graph)
             assert options.data_bits == 8
     widths = [variant.options for variant in quantizer.by_bits(graph, ["best"])]
-    assert [(o["weight_bits"], o.get("layer_weight_bits")) for o in widths] == [(8, None), (8, {"fc": 4}), (4, None)]
+    assert [(o["weight_bits"], o.get("layer_weight_bits")) for o in widths] == [
+        (16, None), (8, None), (8, {"fc": 4}), (4, None),
+    ]  # fmt: skip
 
 
 def test_a_run_measures_this_project_and_onnx_runtime(
@@ -229,6 +231,29 @@ def test_a_run_measures_this_project_and_onnx_runtime(
     assert "| small | 200 to 399 | 50 |" in text
     assert quantizer.main(["--saved", str(file)]) == 0
     assert capsys.readouterr().out == printed
+
+
+def test_columns_measured_apart_make_one_table(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    words = ["--data", str(data), "--limit", "20", "--bits", "--efforts", "fast"]
+    assert quantizer.main([*words, "--columns", "8 (fast)", "--json", str(first)]) == 0
+    assert quantizer.main([*words, "--columns", "4 (fast)", "8 (fast)", "--json", str(second)]) == 0
+    assert [list(row["columns"]) for row in json.loads(second.read_text())["rows"]] == [["8 (fast)", "4 (fast)"]]
+    capsys.readouterr()
+    assert quantizer.main(["--saved", str(first), str(second)]) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert lines[0] == "| network | calibration | images | float | 8 (fast) | 4 (fast) |"
+    assert len(lines) == 3 and "not measured" not in lines[2]
+
+
+def test_rows_of_one_network_are_united() -> None:
+    rows = [row("b", 50, x=figure(0.1)), row("a", 0, x=figure(0.2)), row("b", 0, x=figure(0.3)),
+            row("b", 50, y=figure(0.4), x=figure(0.5))]  # fmt: skip
+    found = quantizer.united(rows)
+    assert [(row["network"], row["calibration"][0]) for row in found] == [("b", 0), ("b", 50), ("a", 0)]
+    assert {title: column["agreement"] for title, column in found[1]["columns"].items()} == {"x": 0.5, "y": 0.4}
+    assert list(rows[0]["columns"]) == ["x"]
+    assert len(quantizer.united([*rows, row("a", 0, x=figure(1)) | {"images": 10}])) == 4
 
 
 def figure(agreement: float) -> dict[str, Any]:
@@ -281,6 +306,8 @@ def test_the_table_of_steps_has_a_line_for_each_step() -> None:
         (["--networks", "large"], "error: there is no network large; there are small, unlabelled"),
         (["--networks", "unlabelled"], "error: there are no labelled images for unlabelled"),
         (["--networks", "small", "--subsets", "3"], "error: cifar10_train_2000 holds 450 images, none from 400 to 599"),
+        (["--efforts", "fast", "--columns", "fast", "slow"],
+         "error: there is no column slow; there are fast, ONNX Runtime, per channel, ONNX Runtime, per tensor"),
         (["--bits", "--write", "{}/absent.md"],
          "error: {}/absent.md: cannot be read, and has no markers <!-- bits: begin --> and <!-- bits: end -->"),
         (["--steps", "--write", "{}/empty.md"],
