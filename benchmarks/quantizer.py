@@ -205,8 +205,10 @@ def tables_by_effort(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def tables_by_bits(rows: Sequence[dict[str, Any]]) -> str:
-    table = across(rows, answers, top1=True)
-    return f"Top-1 / agreement with float, in percent, by bits of the weights (effort):\n\n{table}"
+    return (
+        "Top-1 / agreement with float, in percent, by bits of the weights (effort):\n\n"
+        f"{across(rows, answers, top1=True)}\nThe logits' signal-to-noise ratio:\n\n{across(rows, ratio)}"
+    )
 
 
 def tables_by_step(rows: Sequence[dict[str, Any]]) -> str:

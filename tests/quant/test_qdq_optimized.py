@@ -68,5 +68,5 @@ def test_trained_networks_keep_their_answers(shared_data, labelled, name: str) -
         return labelled.preprocess(pixels, str(path))
 
     network = quantize_network(load(path), images("cifar10_train_2000" if cifar else "imagenet_calibration", 20))
-    found = agreement(network, images("cifar10_test", 2000) if cifar else images("nips17", 1000), 0)
+    found = agreement(network, [images("cifar10_test", 2000) if cifar else images("nips17", 1000)], 0)
     assert found["agreement"] >= 0.999
