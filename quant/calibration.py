@@ -56,9 +56,8 @@ def sample(values: np.ndarray, first: int) -> np.ndarray:
 
     values: (n, C, H, W); first: the number of the first of these images.  Returns (n, S), same type.
     """
-    shape = values.shape[1:]
-    size = int(np.prod(shape))
-    return np.stack([v[np.unravel_index(positions(size, first + i), shape)] for i, v in enumerate(values)])
+    flat = values.reshape(len(values), -1)
+    return np.stack([v[positions(flat.shape[1], first + i)] for i, v in enumerate(flat)])
 
 
 def calibrate(graph: FloatGraph, images: np.ndarray, progress: Progress | None = None) -> dict[str, TensorRange]:
@@ -75,8 +74,9 @@ def calibrate(graph: FloatGraph, images: np.ndarray, progress: Progress | None =
     kept: dict[str, list[np.ndarray]] = {name: [] for name in graph.shapes}
     for part, tensors in FloatRunner(graph).run(images):
         for name, values in tensors.items():
-            np.minimum(lows[name], values.min((0, 2, 3)), out=lows[name])
-            np.maximum(highs[name], values.max((0, 2, 3)), out=highs[name])
+            planes = values.reshape(*values.shape[:2], -1)  # one axis: several times as fast
+            np.minimum(lows[name], planes.min(2).min(0), out=lows[name])
+            np.maximum(highs[name], planes.max(2).max(0), out=highs[name])
             sums[name] += values.sum(0, dtype=np.float64)
             kept[name].append(sample(values, part.start))
         if progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import onnxruntime
@@ -13,6 +14,7 @@ from quant.execute import Executor, check_input, quantize_input
 from quant.fast_bytes import fast_model, fits_bytes, zero_point
 from quant.fast_kernels import bytes_are_exact, open_session
 from quant.fast_onnx import is_exact
+from quant.fixedpoint import QFormat, quantize
 from quant.network import Layer, Network
 from quant.scales import scaled_input
 
@@ -34,18 +36,25 @@ class _Part:
 
 
 def quantize_images(network: Network, images: np.ndarray) -> np.ndarray:
-    """As `quant.execute.quantize_input`, several times as fast for float32 images.
+    """As `quant.execute.quantize_input`, several times as fast for float32 images."""
+    fmt = network.tensors[network.input].fmt
+    if images.dtype != np.float32:
+        return quantize_input(network, images)
+    if not np.isfinite(images).all():
+        raise ValueError("cannot quantize NaN or infinite values")
+    return quantize_floats(scaled_input(network, images), fmt)
+
+
+def quantize_floats(values: np.ndarray, fmt: QFormat) -> np.ndarray:
+    """As `quant.fixedpoint.quantize`, of float32 values, to the smallest type that holds the format.
 
     A power of two scales float32 exactly (or to infinity, which saturates, or to what rounds to 0), rint rounds half
     to even, and the bounds of the format are exact.
     """
-    fmt = network.tensors[network.input].fmt
-    if images.dtype != np.float32 or fmt.bits > 24 or abs(fmt.frac) > 100:
-        return quantize_input(network, images)
-    if not np.isfinite(images).all():
-        raise ValueError("cannot quantize NaN or infinite values")
+    if fmt.bits > 24 or abs(fmt.frac) > 100:
+        return quantize(values, fmt).astype(fmt.dtype)
     with np.errstate(over="ignore", under="ignore"):
-        units = scaled_input(network, images) * np.float32(2.0**fmt.frac)
+        units = values * np.float32(2.0**fmt.frac)
     np.rint(units, out=units)
     return np.clip(units, fmt.low, fmt.high, out=units).astype(fmt.dtype)
 
@@ -69,7 +78,7 @@ class FastExecutor:
         """Names of the layers that the NumPy reference runs."""
         self._plans: dict[tuple[tuple[str, ...], tuple[str, ...]], list[_Part]] = {}
 
-    @property
+    @cached_property
     def batch(self) -> int:
         """How many images run at a time."""
         tensors = self.network.tensors

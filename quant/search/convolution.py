@@ -14,7 +14,7 @@ from quant.search.bias import active_correction, mean_correction
 from quant.search.limits import Limits
 from quant.search.options import Options
 from quant.search.rounding import TERMS, correlations, output_errors, round_against
-from quant.search.weights import NEIGHBOURS, best_common_frac, best_fracs, overflow_free_frac
+from quant.search.weights import NEIGHBOURS, best_common_frac, best_fracs, overflow_free_fracs
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +155,7 @@ class _Rounder:
         """The fractional length of each output channel with the least error in the layer's output: int64 (O,)."""
         assert self.matrix is not None
         rows = self.target.reshape(-1, self.target.shape[2])
-        starts = [overflow_free_frac(float(row.min()), float(row.max()), self.bits) for row in rows]
+        starts = overflow_free_fracs(rows, self.bits)
         known = [start for start in starts if start is not None]
         if not known:
             return np.zeros(len(rows), np.int64)

@@ -15,8 +15,8 @@ import numpy as np
 from quant.bounds import tensor_bounds
 from quant.calibration import Progress, TensorRange
 from quant.errors import UnsupportedNetwork
-from quant.fast_execute import FastExecutor
-from quant.fixedpoint import QFormat, dequantize, quantize
+from quant.fast_execute import FastExecutor, quantize_floats
+from quant.fixedpoint import QFormat, dequantize
 from quant.float_run import LayerRunner
 from quant.graph import (
     Clip,
@@ -88,7 +88,7 @@ class DataPhase:
         """Of the fixed-point network: integers (N, C, H, W), likewise."""
         fmt = self._format(graph.input, [], -1, None)
         self._declare(graph.input, fmt)
-        self.values[graph.input] = quantize(scaled(images, scales[graph.input]), fmt).astype(fmt.dtype)
+        self.values[graph.input] = quantize_floats(scaled(self.reference[graph.input], scales[graph.input]), fmt)
 
     def run(self, progress: Progress | None = None) -> Network:
         """Choose every format, and return the network."""

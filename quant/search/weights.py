@@ -42,6 +42,12 @@ def overflow_free_frac(low: float, high: float, bits: int, signed: bool = True) 
     return frac
 
 
+def overflow_free_fracs(rows: np.ndarray, bits: int) -> list[int | None]:
+    """`overflow_free_frac` of each row of float (O, K), in a signed format."""
+    lows, highs = rows.min(1).tolist(), rows.max(1).tolist()
+    return [overflow_free_frac(low, high, bits) for low, high in zip(lows, highs, strict=True)]
+
+
 def magnitudes(errors: np.ndarray, objective: Objective) -> np.ndarray:
     """What each error adds to the total: its square, or its magnitude.  float in, same shape out."""
     return errors * errors if objective == "square" else np.abs(errors)
@@ -61,7 +67,7 @@ def best_fracs(weight: np.ndarray, bits: int, objective: Objective) -> np.ndarra
     """
     fracs = np.zeros(len(weight), np.int64)
     rows = weight.reshape(len(weight), -1)
-    starts = [overflow_free_frac(float(row.min()), float(row.max()), bits) for row in rows]
+    starts = overflow_free_fracs(rows, bits)
     for start in sorted({s for s in starts if s is not None}):
         members = np.array([i for i, s in enumerate(starts) if s == start])
         for part in np.array_split(members, -(-rows[members].size // SLICE)):

@@ -15,7 +15,7 @@ from quant.execute import execute, quantize_input
 from quant.fixedpoint import QFormat, clip_bounds, dequantize
 from quant.graph import FloatGraph
 from quant.network import Add, Concat, Conv, Network, Pool, Window
-from quant.search import NOTES, Limits, patches, quantize_network
+from quant.search import NOTES, Limits, data, quantize_network
 from quant.search.groups import non_negative
 from tests.quant.float_graphs import Builder, branches, images
 from tests.quant.search_checks import convolutions, identical, respects
@@ -218,7 +218,7 @@ def test_large_feature_maps_are_judged_by_samples(monkeypatch):
     steps = {"equalization": None, "rounding": "nearest"}
     whole = quantize_network(graph, images(16), **steps)
     monkeypatch.setattr(calibration, "SAMPLES", 64)
-    monkeypatch.setattr(patches, "POSITIONS", 400)
+    monkeypatch.setattr(data, "MEANS", 400)
     sampled = quantize_network(graph, images(16), **steps)
     moved = [abs(whole.tensors[n].fmt.frac - sampled.tensors[n].fmt.frac) for n in whole.tensors]
     assert max(moved) <= 1 and sum(moved) <= 2

@@ -40,11 +40,11 @@ WINDOWS = [
 @pytest.mark.parametrize("window", WINDOWS, ids=str)
 @pytest.mark.parametrize("groups", [1, 2, 6])
 @pytest.mark.parametrize("count", [40, 10_000])
-def test_patches_are_what_the_convolution_reads(rng, monkeypatch, window, groups, count):
-    monkeypatch.setattr(patches, "POSITIONS", count)
+def test_patches_are_what_the_convolution_reads(rng, window, groups, count):
     tensor = rng.integers(-128, 128, (3, 6, 7, 9)).astype(np.int8)
     result = rng.normal(size=(3, 4, *window.output_size(7, 9))).astype(np.float32)
-    positions = Positions.of(result, 10)
+    positions = Positions.of(result, 10, count)
+    assert len(positions.image) == min(count, positions.total)
     found = positions.patches(tensor, window, groups)
     assert found.dtype == np.float32
     assert np.array_equal(found, one_by_one(tensor, window, groups, positions))
@@ -73,16 +73,22 @@ def test_all_positions_of_a_small_layer_are_taken_once_in_order():
 
 
 @pytest.mark.parametrize(
-    ("terms", "count"), [(9, patches.POSITIONS), (4000, patches.ELEMENTS // 4000), (10**6, patches.LEAST)]
+    ("terms", "most", "count"),
+    [
+        (9, patches.POSITIONS, patches.POSITIONS),
+        (9, patches.MEANS, patches.MEANS),
+        (4000, patches.POSITIONS, patches.ELEMENTS // 4000),
+        (10**6, patches.MEANS, patches.LEAST),
+    ],
 )
-def test_a_sample_is_bounded_without_repetition_and_over_all_images(terms, count):
+def test_a_sample_is_bounded_without_repetition_and_over_all_images(terms, most, count):
     result = np.broadcast_to(np.float32(0), (50, 8, 40, 40))
-    positions = Positions.of(result, terms)
+    positions = Positions.of(result, terms, most)
     assert len(positions.image) == count < positions.total == 50 * 1600
     places = (positions.image * 40 + positions.row) * 40 + positions.column
     assert (np.diff(places) > 0).all()
     assert np.unique(positions.image).size == 50
-    again = Positions.of(result, terms)
+    again = Positions.of(result, terms, most)
     assert np.array_equal(again.image * 1600 + again.row * 40 + again.column, places)
     for axis in (positions.row, positions.column):
         assert axis.min() == 0 and axis.max() == 39 and abs(axis.mean() - 19.5) < 2
