@@ -57,8 +57,10 @@ verify: $(STAMP) ## the long runs; writes docs/verification.md
 verilog: $(STAMP) ## the Verilog of every preset, into build/verilog/
 	$(BIN)/shiftpoint verilog --out build/verilog
 
-bench: $(STAMP) ## run the scripts of benchmarks/
-	@set -e; for script in benchmarks/*.py; do echo "bench: $$script"; $(BIN)/python "$$script"; done
+BENCHMARKS := quantizer precision evaluation synthesis
+
+bench: $(STAMP) ## print the figures of benchmarks/ (hours; the labelled networks are not part of the repository)
+	@set -e; for name in $(BENCHMARKS); do echo "bench: $$name"; $(BIN)/python benchmarks/$$name.py; done
 
 lock: ## resolve the newest allowed versions and write constraints.txt (torch stays out)
 	@rm -rf build/lock

@@ -15,7 +15,6 @@ integer network's top-1, and how many of its logits are the same.
 from __future__ import annotations
 
 import argparse
-import resource
 import statistics
 import sys
 import tempfile
@@ -153,11 +152,10 @@ def measure(path: Path, labelled: Labelled, arguments: argparse.Namespace) -> di
     in_bytes = False if arguments.float32 else None
     found = {"network": path.stem} | speed(network, path, timed, arguments.threads, arguments.repeats, in_bytes)
     found |= agreement(network, labelled.parts(path, pixels), arguments.threads)
-    found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     apart = found["margins_in_steps_where_it_differs"]
     print(f"{path.stem}: {found['ratio']:.2f} of float's speed (8-bit data as {found['data']}), saved file: the same "
           f"top-1 on {100 * found['agreement']:.2f} %, logits off by at most {found['largest_difference_in_steps']:g} "
-          f"steps, where top-1 differs the two largest lie {apart} steps apart; peak {found['peak_mib']} MiB",
+          f"steps, where top-1 differs the two largest lie {apart} steps apart",
           file=sys.stderr, flush=True)  # fmt: skip
     return found
 

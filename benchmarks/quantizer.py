@@ -12,8 +12,9 @@ of all cores together, from the ONNX file to the quantized file.  All results ar
 same images, this project's bit for bit.
 
 --steps: instead, the default effort with one step at a time switched off, or changed.
---bits: instead, weights of 16 bits, of 8, of 8 with a classifier of 4, and of 4, at each effort.  The classifier is the
-fully connected layers or, in a network without one, the last convolution.
+--bits: instead, weights of 16 bits, of 8, of 8 with a classifier of 4, of 8 or 4 under a budget, and of 4, with and
+without a moved target, at each effort.  The classifier is the fully connected layers or, in a network without one, the
+last convolution.
 --columns: only these of the columns, by their titles.
 --saved: figures of the same network and images become one row; a column that several files have is that of the last.
 
@@ -58,10 +59,13 @@ STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("default", {}),
     ("weights to the nearest integer", {"rounding": "nearest"}),
     ("no free scales", {"equalization": None}),
+    ("no scales of the input", {"input_scales": False}),
+    ("clips at the top left where they are", {"clip_scales": False}),
     ("no bias correction", {"bias_correction": "none"}),
     ("bias correction of means only", {"bias_correction": "mean"}),
     ("one fractional length for a layer's weights", {"granularity": "layer"}),
     ("least absolute error", {"objective": "absolute"}),
+    ("formats that nothing saturates", {"objective": "maximum"}),
     ("data formats by the network's outputs", {"formats": "network"}),
 )
 """The default effort, and what differs from it."""
@@ -88,11 +92,14 @@ def by_step(graph: FloatGraph, efforts: list[str]) -> list[Variant]:
 
 def by_bits(graph: FloatGraph, efforts: list[str]) -> list[Variant]:
     """Widths of weights at each effort."""
+    bytes_of_eight = sum(layer.weight.size for layer in graph.layers if isinstance(layer, FloatConv))
     widths: dict[str, dict[str, Any]] = {
         "16": {"weight_bits": 16},
         "8": {"weight_bits": 8},
         "8, classifier 4": {"weight_bits": 8, "layer_weight_bits": dict.fromkeys(classifier(graph), 4)},
+        "8 or 4 in 3/4 of the bytes": {"weight_bits": 8, "budget": bytes_of_eight * 3 / 4},
         "4": {"weight_bits": 4},
+        "4, target not moved": {"weight_bits": 4, "target_bits": 0},
     }
     return [
         Variant(f"{title} ({effort})", ours, {"effort": effort, "data_bits": 8} | options)

@@ -86,9 +86,9 @@ def _quantize(
         limits = replace(limits, bias_reach=1 << (limits.acc_bits - 1))
     ranges = calibrate(graph, images, progress)
     scales = {name: np.ones(shape[0]) for name, shape in graph.shapes.items()}
-    if options.free_scales and options.equalization is not None:
+    if options.free_scales:
         groups, _ = group_tensors(graph, options.data_bits, positive_tensors(graph, ranges))
-        scales = free_scales(graph, ranges, groups, options.equalization)
+        scales = free_scales(graph, ranges, groups, options)
     convolutions = [layer for layer in graph.layers if isinstance(layer, FloatConv)]
     phase = DataPhase(
         graph if options.bias_bits is None else _restrict_biases(graph, options.bias_bits, options.objective),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from quant.search.bias import active_correction, mean_correction
 from quant.search.limits import Limits
 from quant.search.options import Options
 from quant.search.rounding import TERMS, correlations, output_errors, round_against
-from quant.search.weights import NEIGHBOURS, best_common_frac, best_fracs, overflow_free_fracs
+from quant.search.weights import best_common_frac, best_fracs, neighbours, overflow_free_fracs
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,7 @@ class Solver:
         if layer.name in self.weight_frac:
             return self.weight_frac[layer.name]
         if rounder.matrix is not None:
-            return rounder.best_fracs(self.options.uniform)
+            return rounder.best_fracs(self.options.uniform, neighbours(self.options.objective))
         if self.options.uniform:
             common = best_common_frac([layer.weight], bits, self.options.objective)
             return np.full(len(layer.weight), common, np.int64)
@@ -151,8 +151,11 @@ class _Rounder:
                 rows, terms = centred.shape[1:]  # of few rows for many inputs, most that is fitted is chance
                 self.target = self.target + moved.swapaxes(1, 2) * (rows / (rows + terms))
 
-    def best_fracs(self, uniform: bool) -> np.ndarray:
-        """The fractional length of each output channel with the least error in the layer's output: int64 (O,)."""
+    def best_fracs(self, uniform: bool, tried: Sequence[int]) -> np.ndarray:
+        """The fractional length of each output channel with the least error in the layer's output: int64 (O,).
+
+        tried: distances from the one that avoids overflow.
+        """
         assert self.matrix is not None
         rows = self.target.reshape(-1, self.target.shape[2])
         starts = overflow_free_fracs(rows, self.bits)
@@ -163,13 +166,13 @@ class _Rounder:
         if uniform:
             base[:] = min(known)
         errors = []
-        for n in NEIGHBOURS:
+        for n in tried:
             units = np.ldexp(rows, (base + n)[:, None])
             lost = np.ldexp(np.clip(np.rint(units), self.fmt.low, self.fmt.high) - units, -(base + n)[:, None])
             errors.append(output_errors(lost.reshape(self.target.shape), self.matrix).reshape(-1))
         if uniform:
-            return base + NEIGHBOURS[int(np.argmin(np.sum(errors, axis=1)))]
-        return base + np.array(NEIGHBOURS)[np.argmin(errors, axis=0)]
+            return base + tried[int(np.argmin(np.sum(errors, axis=1)))]
+        return base + np.array(tried)[np.argmin(errors, axis=0)]
 
     def integers(self, frac: np.ndarray, channels: np.ndarray) -> np.ndarray:
         """The integers of some output channels: int64 (len(channels), I / groups, KH, KW).  frac: (O,), of all."""

@@ -276,7 +276,7 @@ class DataPhase:
         reference, actual = reference[::step], actual[::step]
         scales, clip = self.scales[layer.output].astype(np.float32), clip_of(layer)
         clipped = np.clip(reference, *clip) if clip != (None, None) else reference
-        power = 2 if self.options.objective == "square" else 1
+        power = 1 if self.options.objective == "absolute" else 2
         share = np.float32(result.size / reference.size)
         scaled = actual if isinstance(layer, FloatConv) else actual * scales
         return Evidence(clipped * scales, scaled, self._scaled_clip(layer), share / scales**power)
@@ -326,7 +326,7 @@ class DataPhase:
         return self.formats[group]
 
     def _judged(self, tensor: str, group: Group, found: list[Evidence], start: int, highest: int | None) -> int:
-        power = 2 if self.options.objective == "square" else 1
+        power = 1 if self.options.objective == "absolute" else 2
         evidence = list(found)
         for name in group.sources:
             if name != tensor or not found:

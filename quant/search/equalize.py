@@ -24,7 +24,8 @@ from quant.graph import FloatConv, FloatGraph, FloatTable, clip_of
 from quant.images import RAW
 from quant.network import Concat
 from quant.search.groups import Group
-from quant.search.weights import NEIGHBOURS, overflow_free_frac
+from quant.search.options import Options
+from quant.search.weights import neighbours, overflow_free_frac
 
 MOST = 8.0
 """Largest factor by which a channel is raised against its tensor."""
@@ -94,19 +95,20 @@ def join(parents: dict[Member, Member], one: Member, other: Member) -> None:
 
 
 def free_scales(
-    graph: FloatGraph, ranges: Mapping[str, TensorRange], groups: Mapping[str, Group], alpha: float
+    graph: FloatGraph, ranges: Mapping[str, TensorRange], groups: Mapping[str, Group], options: Options
 ) -> dict[str, np.ndarray]:
     """Choose the scales of every tensor: float64 (C,) by name.
 
-    ranges: `calibrate` of the calibration images; groups: the tensors that share a format.  alpha: exponent with
-    which channels of small range are raised, 0 to 1: ranges found on few images are not fitted whole.
+    ranges: `calibrate` of the calibration images; groups: the tensors that share a format.  options: with an
+    exponent with which channels of small range are raised: ranges found on few images are not fitted whole.
     The network's outputs, an input of raw pixels, and what tables read and write keep scales of one, and so does
     what is tied to them.  The scales of the input are float32 numbers: the host multiplies by them.
     """
     tops = {layer.output: clip_of(layer)[1] for layer in graph.layers}
     tables = [layer for layer in graph.layers if isinstance(layer, FloatTable)]
     fixed = {*graph.outputs, *(name for layer in tables for name in (layer.input, layer.output))}
-    if RAW in graph.metadata:
+    alpha = options.equalization or 0.0
+    if RAW in graph.metadata or not options.input_scales:
         fixed.add(graph.input)
     bounds = {name: top for name, top in tops.items() if top is not None and top > 0}
     clipped_otherwise = {layer.output for layer in graph.layers if clip_of(layer) not in ((None, None), (0, None))}
@@ -125,11 +127,14 @@ def free_scales(
             scales |= {name: np.ones(graph.shapes[name][0]) for name in tensors}
             continue
         clipped = [name for name in tensors if name in bounds]
-        if clipped:
+        if clipped and not options.clip_scales:
+            factor = 1.0
+        elif clipped:
             factor = _onto_the_top(bounds[clipped[0]], groups[clipped[0]])
         else:
+            finest = max(neighbours(options.objective))
             steps = INPUT_STEPS if graph.input in tensors else STEPS
-            factor = _best_factor(tensors, scales, ranges, groups, graph, steps)
+            factor = _best_factor(tensors, scales, ranges, groups, graph, steps, finest)
         scales |= {name: scales[name] * factor for name in tensors}
         if graph.input in tensors:  # what is tied to it has the same scales, to the last bit
             scales |= {name: scales[name].astype(np.float32).astype(np.float64) for name in tensors}
@@ -159,9 +164,10 @@ def _best_factor(
     groups: Mapping[str, Group],
     graph: FloatGraph,
     steps: int,
+    finest: int,
 ) -> float:
     """The factor in [1, 2), of so many, with which all formats of these tensors together lose least, relative to
-    their signals.
+    their signals.  finest: how far above the fractional length that avoids overflow a format may be.
     """
     losses = []
     for group in {groups[name]: None for name in tensors}:
@@ -172,12 +178,12 @@ def _best_factor(
                 values.append((ranges[name].samples * scale).ravel())
                 weights.append((np.prod(graph.shapes[name]) / scale.shape[1] / scale**2).ravel())
         if values:
-            losses.append(_loss(np.concatenate(values), np.concatenate(weights), group))
+            losses.append(_loss(np.concatenate(values), np.concatenate(weights), group, finest))
     factors = [2.0 ** (step / steps) for step in range(steps)]
     return min(factors, key=lambda factor: sum(loss(factor) for loss in losses))
 
 
-def _loss(values: np.ndarray, weights: np.ndarray, group: Group) -> Callable[[float], float]:
+def _loss(values: np.ndarray, weights: np.ndarray, group: Group, finest: int) -> Callable[[float], float]:
     signal = float(np.vdot(values * weights, values))
     values, weights = values.astype(np.float32), weights.astype(np.float32)
 
@@ -187,7 +193,7 @@ def _loss(values: np.ndarray, weights: np.ndarray, group: Group) -> Callable[[fl
         if start is None or not signal:
             return 0.0
         least = np.inf
-        for frac in range(start, start + max(NEIGHBOURS) + 1):  # finer ones saturate more and more
+        for frac in range(start, start + finest + 1):  # finer ones saturate more and more
             fmt = QFormat(group.bits, frac, group.signed)
             error = values * np.float32(factor / fmt.step)
             np.rint(error, out=error)

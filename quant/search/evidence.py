@@ -10,7 +10,7 @@ import numpy as np
 from quant.calibration import TensorRange
 from quant.fixedpoint import QFormat, clip_bounds
 from quant.graph import Clip
-from quant.search.weights import NEIGHBOURS, Objective, overflow_free_frac
+from quant.search.weights import Objective, neighbours, overflow_free_frac
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class Evidence:
         np.clip(errors, low, high, out=errors)
         errors *= errors.dtype.type(fmt.step)
         errors -= self.reference
-        if objective == "square":
-            np.multiply(errors, errors, out=errors)
-        else:
+        if objective == "absolute":
             np.abs(errors, out=errors)
+        else:
+            np.multiply(errors, errors, out=errors)
         errors *= self.weight
         return float(errors.sum(dtype=np.float64))
 
 
-def candidates(start: int, highest: int | None = None) -> list[int]:
+def candidates(start: int, objective: Objective, highest: int | None = None) -> list[int]:
     """The fractional lengths tried around one that avoids overflow; none above `highest`."""
-    fracs = [start + n for n in NEIGHBOURS]
+    fracs = [start + n for n in neighbours(objective)]
     return fracs if highest is None else list(dict.fromkeys(min(frac, highest) for frac in fracs))
 
 
@@ -54,7 +54,7 @@ def best_frac(
 ) -> int:
     """The fractional length near `start` with the least total error, the first of equals; at most `highest`."""
     return min(
-        candidates(start, highest),
+        candidates(start, objective, highest),
         key=lambda frac: sum(e.error(QFormat(bits, frac, signed), objective) for e in evidence),
     )
 

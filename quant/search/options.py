@@ -28,7 +28,8 @@ class Options:
     for some layers, by name.
     precision: dynamic chooses a fractional length for each tensor, static one for all data and one for all weights.
     granularity: weights have a fractional length for each output channel, or one for each layer.
-    objective: what the weight and data phases minimise, squared errors or as published absolute ones.
+    objective: what the weight and data phases minimise, squared errors or as published absolute ones; maximum: no
+    calibration value and no weight saturates.
     bias_bits: width of a format that the biases of each layer share, as published; by default they are as fine as
     the accumulator that they are added to.
     bias_correction: none; mean: each layer's bias takes up the mean error of its channels (after bias_bits); active:
@@ -37,6 +38,8 @@ class Options:
     target_bits: layers whose weights have at most as many bits aim at the float network's output from the input
     that the quantized layers before them left (with rounding "output"); 0 for none.
     equalization: exponent with which channels of small range are raised, 0 to 1; None for no free scales at all.
+    input_scales, clip_scales: with free scales, whether the host scales the input's planes, and whether a clip at
+    the top (ReLU6) is moved onto its format's largest value.
     formats: a data format is judged by its own tensor's error, or by what that does to the network's outputs.
     select: whether equalization, bias correction and, where `formats` is network, that too, are chosen among several by
     images held back.
@@ -53,6 +56,8 @@ class Options:
     rounding: Rounding = "output"
     target_bits: int = 4
     equalization: float | None = 0.2
+    input_scales: bool = True
+    clip_scales: bool = True
     formats: FormatChoice = "tensor"
     select: bool = False
 

@@ -13,8 +13,8 @@ from quant.graph import FloatConv
 
 Granularity = Literal["channel", "layer"]
 
-Objective = Literal["square", "absolute"]
-"""How errors are added up: as squares, or as published by their magnitudes.
+Objective = Literal["square", "absolute", "maximum"]
+"""How errors are added up: as squares, or as published by their magnitudes.  Or not at all: nothing saturates.
 
 Magnitudes let a finer format saturate the few large weights for the sake of the many small ones.  With
 squares, logits gain several dB (docs/quantization.md has the table), so squares are the default.
@@ -22,6 +22,12 @@ squares, logits gain several dB (docs/quantization.md has the table), so squares
 
 NEIGHBOURS = (0, 1, 2, 3, -1)
 """Tried around the fractional length that avoids overflow, in this order; the first of equals wins."""
+
+
+def neighbours(objective: Objective) -> tuple[int, ...]:
+    """The distances tried by an objective."""
+    return (0,) if objective == "maximum" else NEIGHBOURS
+
 
 SLICE = 1 << 21
 """Weights whose errors are computed at a time."""
@@ -50,7 +56,7 @@ def overflow_free_fracs(rows: np.ndarray, bits: int) -> list[int | None]:
 
 def magnitudes(errors: np.ndarray, objective: Objective) -> np.ndarray:
     """What each error adds to the total: its square, or its magnitude.  float in, same shape out."""
-    return errors * errors if objective == "square" else np.abs(errors)
+    return np.abs(errors) if objective == "absolute" else errors * errors
 
 
 def channel_errors(weight: np.ndarray, fmt: QFormat, objective: Objective) -> np.ndarray:
@@ -70,9 +76,10 @@ def best_fracs(weight: np.ndarray, bits: int, objective: Objective) -> np.ndarra
     starts = overflow_free_fracs(rows, bits)
     for start in sorted({s for s in starts if s is not None}):
         members = np.array([i for i, s in enumerate(starts) if s == start])
+        tried = np.array(neighbours(objective))
         for part in np.array_split(members, -(-rows[members].size // SLICE)):
-            errors = [channel_errors(rows[part], QFormat(bits, start + n), objective) for n in NEIGHBOURS]
-            fracs[part] = start + np.array(NEIGHBOURS)[np.argmin(errors, axis=0)]
+            errors = [channel_errors(rows[part], QFormat(bits, start + n), objective) for n in tried.tolist()]
+            fracs[part] = start + tried[np.argmin(errors, axis=0)]
     zero = np.array([s is None for s in starts])
     if zero.any() and not zero.all():
         fracs[zero] = fracs[~zero].max()
@@ -85,8 +92,9 @@ def best_common_frac(weights: Iterable[np.ndarray], bits: int, objective: Object
     start = overflow_free_frac(min(float(w.min()) for w in weights), max(float(w.max()) for w in weights), bits)
     if start is None:
         return 0
-    errors = [sum(_total_error(w, QFormat(bits, start + n), objective) for w in weights) for n in NEIGHBOURS]
-    return start + NEIGHBOURS[int(np.argmin(errors))]
+    tried = neighbours(objective)
+    errors = [sum(_total_error(w, QFormat(bits, start + n), objective) for w in weights) for n in tried]
+    return start + tried[int(np.argmin(errors))]
 
 
 def _total_error(weight: np.ndarray, fmt: QFormat, objective: Objective) -> float:

@@ -84,8 +84,13 @@ def test_a_fixed_batch() -> None:
     net = Net(3, 4, 4)
     model = net.model(net.node("Reshape", net.conv("x", 2, 3), net.ints(3, 32)), batch=3)
     graph = checked(model)
-    with pytest.raises(BadInput, match=r"^net: takes 3 images at a time, 2 given$"):
-        verify(graph, model, np.zeros((2, 3, 4, 4), np.float32))
+    random = np.random.default_rng(0)
+    wrong = replace(graph, layers=(replace(graph.layers[0], bias=graph.layers[0].bias + 1),))
+    for count in (1, 2, 3, 4, 8):  # the file is given whole batches, some images twice
+        images = random.normal(size=(count, 3, 4, 4)).astype(np.float32)
+        assert verify(graph, model, images) < 1e-5
+        with pytest.raises(VerificationError):
+            verify(wrong, model, images)
 
 
 @given(st.integers(0, 2**32 - 1))

@@ -22,6 +22,7 @@ from quant.search import NOTES, quantize_network
 from quant.search.data import positive_tensors
 from quant.search.equalize import MOST, Ties, free_scales
 from quant.search.groups import group_tensors
+from quant.search.options import Options
 from tests.quant.float_graphs import Builder, branches, images
 from tests.quant.search_checks import convolutions, identical, respects, sqnr, values
 
@@ -31,7 +32,7 @@ OPEN = (None, None)
 def scales_of(graph: FloatGraph, x: np.ndarray, alpha: float) -> dict[str, np.ndarray]:
     ranges = calibrate(graph, x)
     groups, _ = group_tensors(graph, 8, positive_tensors(graph, ranges))
-    return free_scales(graph, ranges, groups, alpha)
+    return free_scales(graph, ranges, groups, Options(equalization=alpha))
 
 
 def rescaled(graph: FloatGraph, scales: dict[str, np.ndarray]) -> FloatGraph:
@@ -132,6 +133,18 @@ def test_each_plane_of_a_known_input_fills_its_format():
     few = tensor_scales(quantize_network(graph, x[:4]))["x"]
     ends = np.abs(x[:4]).max((0, 2, 3))
     assert few.max() / few.min() < (ends.max() / ends.min()) ** 0.5
+
+
+def test_the_input_and_clips_can_be_left_as_they_are():
+    graph, x = unequal(top=6.0), planes(80)
+    whole = tensor_scales(quantize_network(graph, x))
+    clipped = {layer.output for layer in graph.layers if clip_of(layer)[1] is not None} - set(graph.outputs)
+    without_input = tensor_scales(quantize_network(graph, x, input_scales=False))
+    without_clips = tensor_scales(quantize_network(graph, x, clip_scales=False))
+    assert (whole["x"] != 1).all() and (without_input["x"] == 1).all() and (without_clips["x"] != 1).all()
+    moved = {name for name in clipped if (whole[name] != 1).any()}
+    assert moved and all((without_clips[name] == 1).all() for name in moved)
+    assert all((without_input[name] == whole[name]).all() for name in moved)
 
 
 def test_a_scaled_input_travels_in_the_file_and_runs_there():

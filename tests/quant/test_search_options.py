@@ -7,6 +7,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 
+from quant.calibration import calibrate
 from quant.errors import BadInput
 from quant.fixedpoint import QFormat, dequantize, quantize
 from quant.search import NOTES, Options, quantize_network
@@ -24,7 +25,7 @@ from tests.quant.search_checks import convolutions, float_conv, identical, respe
         ({"layer_weight_bits": {"cat": 8}}, "net has no convolution or fully connected layer cat"),
         ({"precision": "mixed"}, "precision is dynamic or static, not mixed"),
         ({"granularity": "tensor"}, "granularity is channel or layer, not tensor"),
-        ({"objective": "cube"}, "objective is square or absolute, not cube"),
+        ({"objective": "cube"}, "objective is square or absolute or maximum, not cube"),
         ({"bias_bits": 1}, "biases can have 2 to 32 bits, not 1"),
         ({"bias_bits": 33}, "biases can have 2 to 32 bits, not 33"),
         ({"bias_correction": True}, "bias_correction is none or mean or active, not True"),
@@ -84,6 +85,20 @@ def test_the_metadata_say_what_was_done():
     assert equalized.metadata["quantization.equalization"] == "0.3"
     wide = quantize_network(branches(), images(2), data_bits=16, effort="fast", equalization=0.5)
     assert wide.metadata["quantization.equalization"] == "none"  # 16 bits have no need of it
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "output"])
+def test_by_the_maximum_no_calibration_value_saturates(rounding):
+    graph, x = branches(), images(8)
+    x /= x.max()  # 1 is one step beyond the top of a format with 7 fractional bits
+    ranges = calibrate(graph, x)
+    network = quantize_network(graph, x, objective="maximum", rounding=rounding, equalization=None)
+    for name, found in ranges.items():
+        fmt = network.tensors[name].fmt
+        assert np.rint(found.high.max() / fmt.step) <= fmt.high
+        assert not fmt.signed or np.rint(found.low.min() / fmt.step) >= fmt.low
+    squares = quantize_network(graph, x, rounding=rounding, equalization=None)
+    assert squares.tensors["x"].fmt.frac == 7 and network.tensors["x"].fmt.frac == 6
 
 
 def test_the_published_method_is_no_step_past_it():

@@ -57,6 +57,21 @@ def test_the_objectives_differ_where_one_weight_is_large():
     assert total(weight, 4, absolute, 1) < total(weight, 4, square, 1)
 
 
+@pytest.mark.parametrize("bits", [4, 8])
+def test_by_the_maximum_nothing_saturates(rng, bits):
+    weight = rng.standard_t(2, (12, 5, 3, 3))
+    weight[0] = np.abs(weight[0]) / np.abs(weight[0]).max()  # its largest is one step beyond a finer format
+    top = 2 ** (bits - 1)
+    for rows, fracs in ((weight, best_fracs(weight, bits, "maximum")),
+                        (weight.reshape(1, -1), [best_common_frac([weight], bits, "maximum")])):  # fmt: skip
+        for row, frac in zip(rows, fracs, strict=True):
+            codes = np.rint(row * 2.0 ** int(frac))
+            assert -top <= codes.min() and codes.max() < top
+            finer = np.rint(row * 2.0 ** (int(frac) + 1))
+            assert finer.min() < -top or finer.max() >= top
+    assert best_fracs(weight, 8, "square")[0] == 7 and best_fracs(weight, 8, "maximum")[0] == 6
+
+
 def test_a_channel_of_zeros_takes_the_finest_frac_of_the_others():
     weight = np.stack([np.full((2, 1, 1), 0.9), np.zeros((2, 1, 1)), np.full((2, 1, 1), 0.2)])
     fracs = best_fracs(weight, 8, "square")
