@@ -12,8 +12,8 @@ of all cores together, from the ONNX file to the quantized file.  All results ar
 same images, this project's bit for bit.
 
 --steps: instead, the default effort with one step at a time switched off, or changed.
---bits: instead, weights of 16 bits, of 8, of 8 with a classifier of 4, of 8 or 4 under a budget, and of 4, with and
-without a moved target, at each effort.  The classifier is the fully connected layers or, in a network without one, the
+--bits: instead, weights of 16 bits, of 8, of 8 with a classifier of 4, of 8 or 4 under a budget, and of 4, also
+without a step that only they take, at each effort.  The classifier is the fully connected layers or, in a network without one, the
 last convolution.
 --columns: only these of the columns, by their titles.
 --saved: figures of the same network and images become one row; a column that several files have is that of the last.
@@ -100,6 +100,7 @@ def by_bits(graph: FloatGraph, efforts: list[str]) -> list[Variant]:
         "8 or 4 in 3/4 of the bytes": {"weight_bits": 8, "budget": bytes_of_eight * 3 / 4},
         "4": {"weight_bits": 4},
         "4, target not moved": {"weight_bits": 4, "target_bits": 0},
+        "4, rows not fitted": {"weight_bits": 4, "weight_scales": False},
     }
     return [
         Variant(f"{title} ({effort})", ours, {"effort": effort, "data_bits": 8} | options)

@@ -23,6 +23,7 @@ from quant import onnx_import, qdq
 from quant.errors import BadInput
 from quant.evaluation import accuracy
 from quant.search import Options, quantize_network
+from quant.search.mixed import weight_bytes
 from tests.quant.float_graphs import branches
 from tests.quant.onnx_nets import Net
 
@@ -198,14 +199,16 @@ def test_every_step_changes_an_option_of_the_default() -> None:
 def test_each_effort_is_measured_at_each_width() -> None:
     graph = branches()
     for variants in (quantizer.by_bits(graph, ["fast", "best"]), quantizer.by_effort(graph, ["fast", "best"])):
-        mine = [Options.of(**variant.options) for variant in variants if variant.tool is ours]
+        given = [variant.options for variant in variants if variant.tool is ours]
+        mine = [Options.of(**{name: o for name, o in options.items() if name != "budget"}) for options in given]
         for options in mine:
             options.check(graph)
             assert options.data_bits == 8
     widths = [variant.options for variant in quantizer.by_bits(graph, ["best"])]
     assert [(o["weight_bits"], o.get("layer_weight_bits")) for o in widths] == [
-        (16, None), (8, None), (8, {"fc": 4}), (4, None),
+        (16, None), (8, None), (8, {"fc": 4}), (8, None), (4, None), (4, None), (4, None),
     ]  # fmt: skip
+    assert [o["budget"] for o in widths if "budget" in o] == [weight_bytes(graph)(Options(weight_bits=6).bits(graph))]
 
 
 def test_a_run_measures_this_project_and_onnx_runtime(

@@ -13,18 +13,18 @@ not cost what rounding a scale to a power of two costs:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from quant.calibration import TensorRange, positions
 from quant.fixedpoint import QFormat
-from quant.graph import FloatConv, FloatGraph, FloatTable, clip_of
+from quant.graph import FloatGraph, FloatTable, clip_of
 from quant.images import RAW
-from quant.network import Concat
+from quant.search.fit_weights import fit_to_weights
 from quant.search.groups import Group
 from quant.search.options import Options
+from quant.search.ties import Ties
 from quant.search.weights import neighbours, overflow_free_frac
 
 MOST = 8.0
@@ -39,59 +39,6 @@ white one that saturates costs more than half a step."""
 
 KNOWN = 10_000
 """Values of a channel of the input from which its range counts as known."""
-
-Member = TypeVar("Member", int, str)
-
-
-class Ties:
-    """Which channels of which tensors have one scale: those that meet in an addition, a pooling, a concatenation."""
-
-    def __init__(self, graph: FloatGraph) -> None:
-        self._first: dict[str, int] = {}
-        count = 0
-        for name, shape in graph.shapes.items():
-            self._first[name] = count
-            count += shape[0]
-        self._channel = {channel: channel for channel in range(count)}
-        self._tensor = {name: name for name in graph.shapes}
-        for layer in graph.layers:
-            place = self._first[layer.output]
-            tied = layer.inputs[1:] if isinstance(layer, FloatConv) else layer.inputs
-            if isinstance(layer, FloatTable):
-                tied = ()
-            for name in tied:
-                channels = graph.shapes[name][0]
-                for channel in range(channels):
-                    join(self._channel, self._first[name] + channel, place + channel)
-                join(self._tensor, name, layer.output)
-                if isinstance(layer, Concat):
-                    place += channels
-        self.channels = {
-            name: np.array([root(self._channel, self._first[name] + c) for c in range(shape[0])])
-            for name, shape in graph.shapes.items()
-        }
-        """The group of each channel: int64 (C,) by tensor."""
-        self.count = count
-
-    def components(self) -> Iterator[list[str]]:
-        """Tensors that ties connect."""
-        members: dict[str, list[str]] = {}
-        for name in self._tensor:
-            members.setdefault(root(self._tensor, name), []).append(name)
-        yield from members.values()
-
-
-def root(parents: dict[Member, Member], member: Member) -> Member:
-    """The representative of a member's set."""
-    while parents[member] != member:
-        parents[member] = parents[parents[member]]
-        member = parents[member]
-    return member
-
-
-def join(parents: dict[Member, Member], one: Member, other: Member) -> None:
-    """Unite the sets of two members."""
-    parents[root(parents, one)] = root(parents, other)
 
 
 def free_scales(
@@ -122,6 +69,7 @@ def free_scales(
             factors = _raise(ranges[name], 1.0 if whole else alpha)
         np.minimum.at(raised, ties.channels[name], factors)
     scales = {name: raised[ties.channels[name]] for name in graph.shapes}
+    free: set[str] = set()
     for tensors in ties.components():
         if fixed.intersection(tensors):
             scales |= {name: np.ones(graph.shapes[name][0]) for name in tensors}
@@ -138,6 +86,10 @@ def free_scales(
         scales |= {name: scales[name] * factor for name in tensors}
         if graph.input in tensors:  # what is tied to it has the same scales, to the last bit
             scales |= {name: scales[name].astype(np.float32).astype(np.float64) for name in tensors}
+        elif not clipped_otherwise.intersection(tensors):
+            free.update(tensors)
+    if options.weight_scales:
+        return fit_to_weights(graph, ranges, scales, ties, frozenset(free), options.bits(graph))
     return scales
 
 

@@ -38,8 +38,9 @@ class Options:
     target_bits: layers whose weights have at most as many bits aim at the float network's output from the input
     that the quantized layers before them left (with rounding "output"); 0 for none.
     equalization: exponent with which channels of small range are raised, 0 to 1; None for no free scales at all.
-    input_scales, clip_scales: with free scales, whether the host scales the input's planes, and whether a clip at
-    the top (ReLU6) is moved onto its format's largest value.
+    input_scales, clip_scales, weight_scales: with free scales, whether the host scales the input's planes, whether a
+    clip at the top (ReLU6) is moved onto its format's largest value, and whether rows of 4-bit weights are fitted to
+    power-of-two steps.
     formats: a data format is judged by its own tensor's error, or by what that does to the network's outputs.
     select: whether equalization, bias correction and, where `formats` is network, that too, are chosen among several by
     images held back.
@@ -58,6 +59,7 @@ class Options:
     equalization: float | None = 0.2
     input_scales: bool = True
     clip_scales: bool = True
+    weight_scales: bool = True
     formats: FormatChoice = "tensor"
     select: bool = False
 

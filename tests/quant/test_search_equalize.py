@@ -20,9 +20,10 @@ from quant.qdq import load, run_layers, to_model
 from quant.scales import SCALES, tensor_scales, with_scales
 from quant.search import NOTES, quantize_network
 from quant.search.data import positive_tensors
-from quant.search.equalize import MOST, Ties, free_scales
+from quant.search.equalize import MOST, free_scales
 from quant.search.groups import group_tensors
 from quant.search.options import Options
+from quant.search.ties import Ties
 from tests.quant.float_graphs import Builder, branches, images
 from tests.quant.search_checks import convolutions, identical, respects, sqnr, values
 
