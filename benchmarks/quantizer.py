@@ -12,9 +12,9 @@ of all cores together, from the ONNX file to the quantized file.  All results ar
 same images, this project's bit for bit.
 
 --steps: instead, the default effort with one step at a time switched off, or changed.
---bits: instead, weights of 16 bits, of 8, of 8 with a classifier of 4, of 8 or 4 under a budget, and of 4, also
-without a step that only they take, at each effort.  The classifier is the fully connected layers or, in a network without one, the
-last convolution.
+--bits: instead, weights of 16 bits, of 8, of 8 with a classifier of 4, of 8 or 4 under a budget, and of 4, also without
+a step that only they take, at each effort.  The classifier is the fully connected layers or, in a network without one,
+the last convolution.
 --columns: only these of the columns, by their titles.
 --saved: figures of the same network and images become one row; a column that several files have is that of the last.
 

@@ -60,7 +60,7 @@ def _presets() -> str:
 
 
 Network = Annotated[Path, typer.Argument(help="Trained float network, ONNX.", show_default=False)]
-Quantized = Annotated[Path, typer.Argument(help="Quantized network (QDQ ONNX) that `quantize` wrote.")]
+Quantized = Annotated[Path, typer.Argument(help="Quantized network: QDQ ONNX, power-of-two scales.")]
 Calibration = Annotated[
     Path,
     typer.Option(help=".npz with `images` (N, C, H, W): float32 as the network takes them, or uint8 pixels.",
@@ -80,6 +80,11 @@ RawPixels = Annotated[
     bool, typer.Option("--raw-pixels", help="Fold mean and scale into the network: the device takes pixels, 0 to 255.")
 ]
 PrecisionOption = Annotated[Precision, typer.Option(help="Fractional lengths per layer, or one for all.")]
+Complete = Annotated[
+    bool,
+    typer.Option("--complete", help="Of another tool's file: round biases to the accumulator's unit, give outputs left "
+                                    "in float 16 bits; each change is shown."),
+]  # fmt: skip
 InputShape = Annotated[
     str | None, typer.Option(help="C,H,W of the input, for a network that leaves it open.", show_default=False)
 ]
@@ -177,13 +182,14 @@ def compare(
     alone_images: Annotated[
         int, typer.Option(help="Images on which each layer is quantized alone; 0 for none.", min=0)
     ] = ALONE_IMAGES,
+    complete: Complete = False,
     input_shape: InputShape = None,
     as_json: AsJson = False,
 ) -> None:
     """Fixed point against float, layer by layer: errors, what each layer costs alone, why, and what repairs it."""
     options = CompareOptions(
         network, quantized, images, _shape(input_shape), layer_images, alone_images, output, plots, dump,
-        tuple(dump_layer or ()), dump_images,
+        tuple(dump_layer or ()), dump_images, complete,
     )  # fmt: skip
     everything, shown = compare_networks(options, Reporter(quiet=as_json))
     _finish(everything if as_json else shown, as_json)
@@ -212,10 +218,11 @@ def compile_command(
     quantized: Quantized,
     output: Annotated[Path, typer.Option("-o", "--output", help="Program file to write.", show_default=False)],
     config: ConfigName = "small",
+    complete: Complete = False,
     as_json: AsJson = False,
 ) -> None:
     """Compile a quantized network to a program for one configuration."""
-    _finish(stages.compile_program(quantized, preset(config), output), as_json)
+    _finish(stages.compile_program(quantized, preset(config), output, complete), as_json)
 
 
 @app.command()

@@ -12,6 +12,7 @@ import numpy as np
 from host.artefacts import make_folder, write_json
 from host.report.comparison import write_plots
 from host.report.drawing import short
+from host.stages import changed
 from host.terminal import Reporter
 from quant import onnx_import, qdq
 from quant.compare import accumulate, dump_tensors, sensitivities
@@ -37,7 +38,10 @@ EXPLAINED = 12
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """What is compared, on how many images; fields as the options of the command line.  No image: not at all."""
+    """What is compared, on how many images; fields as the options of the command line.  No image: not at all.
+
+    complete: as `qdq.load`.
+    """
 
     network: Path
     quantized: Path
@@ -50,6 +54,7 @@ class CompareOptions:
     dump: Path | None = None
     dump_layers: tuple[str, ...] = ()
     dump_images: int = DUMP_IMAGES
+    complete: bool = False
 
 
 def compare(options: CompareOptions, reporter: Reporter) -> tuple[Result, Result]:
@@ -73,7 +78,7 @@ def compare(options: CompareOptions, reporter: Reporter) -> tuple[Result, Result
         make_folder(options.plots)
         with reporter.stage("draw"):
             files += [str(path) for path in write_plots(value, options.plots)]
-    return {**value, "files": files}, {**_tables(value), "files": files}
+    return {**changed(integers), **value, "files": files}, {**changed(integers), **_tables(value), "files": files}
 
 
 def compare_files(options: CompareOptions, reporter: Reporter) -> Result:
@@ -82,7 +87,7 @@ def compare_files(options: CompareOptions, reporter: Reporter) -> Result:
 
 
 def _load(options: CompareOptions) -> tuple[FloatGraph, Network, np.ndarray, np.ndarray | None]:
-    integers = qdq.load(options.quantized)
+    integers = qdq.load(options.quantized, options.complete)
     graph = like(onnx_import.load(options.network, options.input_shape), integers.metadata)
     images, labels = load_images(options.images, graph, labels=None)
     return graph, integers, images, labels

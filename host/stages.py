@@ -22,18 +22,21 @@ from quant import qdq
 from quant.errors import BadInput
 from quant.fixedpoint import quantize as to_integers
 from quant.images import load_images
+from quant.network import Network
 from quant.scales import input_scales, scaled
 from sim.memory import Memory
 
 Result = dict[str, Any]
 
 
-def compile_program(quantized: Path, config: AcceleratorConfig, output: Path) -> Result:
-    """Quantized ONNX -> program file for one configuration."""
+def compile_program(quantized: Path, config: AcceleratorConfig, output: Path, complete: bool = False) -> Result:
+    """Quantized ONNX -> program file for one configuration.  complete: as `qdq.load`; what it changed is in `notes`."""
     make_folder(output.parent)
-    program = compile_network(qdq.load(quantized), config)
+    network = qdq.load(quantized, complete)
+    program = compile_network(network, config)
     program.save(output)
     return {
+        **changed(network),
         "program": {
             "configuration": f"{config.name} ({config.hash[:8]})",
             "layers": len(program.layers),
@@ -43,6 +46,12 @@ def compile_program(quantized: Path, config: AcceleratorConfig, output: Path) ->
         },
         "files": [str(output)],
     }
+
+
+def changed(network: Network) -> Result:
+    """What reading a file changed in it, a note each."""
+    lines = network.metadata.get(qdq.NOTES, "").splitlines()
+    return {"notes": [{"note": line} for line in lines]} if lines else {}
 
 
 def verilog(configs: list[AcceleratorConfig], out: Path, reporter: Reporter) -> Result:

@@ -37,7 +37,10 @@ def take_pixels(graph: FloatGraph) -> FloatGraph:
         return graph
     preprocess = Preprocess.of(graph.metadata)
     if preprocess is None:
-        raise BadInput(f"{graph.name}: its metadata have no preprocess.channels, so nobody knows what to fold")
+        raise BadInput(
+            f"{graph.name}: its metadata have no preprocess.channels (RGB, BGR or gray), .mean and .scale: nobody "
+            "knows what to fold"
+        )
     planes = graph.input_shape[0]
     if len(preprocess.mean) != planes:
         text = f"metadata preprocess.channels is {preprocess.channels!r}"

@@ -252,7 +252,7 @@ def test_the_published_method_has_no_effort(cli: Cli, net: Path, calibration: Pa
 
 def test_raw_pixels(cli: Cli, net: Path, calibration: Path) -> None:
     assert quantize(cli, net, calibration, "--raw-pixels") == (
-        "net: its metadata have no preprocess.channels, so nobody knows what to fold"
+        "net: its metadata have no preprocess.channels (RGB, BGR or gray), .mean and .scale: nobody knows what to fold"
     )
     network = small_cnn(cli.folder / "gray.onnx", planes=1)
     model = load(network)

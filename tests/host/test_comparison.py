@@ -47,6 +47,33 @@ def test_json_carries_everything(arguments: list[str], tmp_path: Path, capsys: p
         assert sum(tensor["spread"]["histogram"]) > 0
 
 
+def test_a_file_of_another_tool_is_completed_only_when_asked(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A bias in float, as training leaves it, is no multiple of the accumulator's unit."""
+    model = onnx.load(arguments[2])
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    bias = next(node for node in model.graph.node if node.output[0] == conv.input[2])
+    shape = next(array.dims for array in model.graph.initializer if array.name == bias.input[0])
+    model.graph.node.remove(bias)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.full(shape, 0.1234567, np.float32), "odd"))
+    conv.input[2] = "odd"
+    model.producer_name = "another"
+    foreign = tmp_path / "foreign.onnx"
+    onnx.save(model, foreign)
+    compiling = ["compile", str(foreign), "-o", str(tmp_path / "foreign.program")]
+    comparing = [*arguments[:2], str(foreign), *arguments[3:]]
+    for words in (compiling, comparing):
+        capsys.readouterr()
+        assert main(words) == 2
+        assert "`complete` rounds it" in capsys.readouterr().err
+        assert main([*words, "--complete"]) == 0
+        assert "is rounded to its accumulator's unit" in " ".join(capsys.readouterr().out.split())
+        assert main([*words, "--complete", "--json"]) == 0
+        notes = json.loads(capsys.readouterr().out)["notes"]
+        assert notes == [{"note": "the bias of layer conv is rounded to its accumulator's unit"}]
+
+
 def test_the_terminal_shows_the_most_sensitive_first(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
