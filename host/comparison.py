@@ -19,7 +19,7 @@ from quant.compare import accumulate, dump_tensors, sensitivities
 from quant.evaluation import accuracy
 from quant.files import write_atomic
 from quant.graph import FloatGraph
-from quant.images import load_images
+from quant.images import Images, open_images
 from quant.network import Network
 from quant.preprocessing import like
 
@@ -86,15 +86,15 @@ def compare_files(options: CompareOptions, reporter: Reporter) -> Result:
     return _compare(options, *_load(options), reporter)
 
 
-def _load(options: CompareOptions) -> tuple[FloatGraph, Network, np.ndarray, np.ndarray | None]:
+def _load(options: CompareOptions) -> tuple[FloatGraph, Network, Images, np.ndarray | None]:
     integers = qdq.load(options.quantized, options.complete)
     graph = like(onnx_import.load(options.network, options.input_shape), integers.metadata)
-    images, labels = load_images(options.images, graph, labels=None)
+    images, labels = open_images(options.images, graph, labels=None)
     return graph, integers, images, labels
 
 
 def _compare(
-    options: CompareOptions, graph: FloatGraph, integers: Network, images: np.ndarray, labels: np.ndarray | None,
+    options: CompareOptions, graph: FloatGraph, integers: Network, images: Images, labels: np.ndarray | None,
     reporter: Reporter,
 ) -> Result:  # fmt: skip
     with reporter.stage(f"compare fixed with float on {len(images)} images"):

@@ -11,6 +11,7 @@ from quant.calibration import Progress
 from quant.fast_execute import FastExecutor, quantize_images
 from quant.float_onnx import float_model
 from quant.graph import FloatGraph
+from quant.images import Images
 from quant.matching import matched
 from quant.network import Network
 from quant.onnx_import.verify import session
@@ -35,14 +36,14 @@ class Accuracy:
 def accuracy(
     network: Network,
     graph: FloatGraph,
-    images: np.ndarray,
+    images: Images,
     labels: np.ndarray | None = None,
     progress: Progress | None = None,
 ) -> Accuracy:
     """Compare the classes that both networks give to images: the largest element of the first output.
 
     The integer network runs bit for bit (`quant.fast_execute`), the float network in ONNX Runtime with its default
-    optimizations.  images: float32 (N, C, H, W) as `quant.images.prepare` returns them, N >= 1; labels:
+    optimizations.  images: as `quant.images.prepare` or `open_images` return them, N >= 1; labels:
     integers (N,).  Memory beyond the images does not grow with N.  Raises BadInput as `matched` does.
     """
     graph, output = matched(network, graph), network.outputs[0]
@@ -70,7 +71,7 @@ def accuracy(
     )
 
 
-def float_outputs(graph: FloatGraph, images: np.ndarray, output: str, batch: int) -> Iterator[tuple[slice, np.ndarray]]:
+def float_outputs(graph: FloatGraph, images: Images, output: str, batch: int) -> Iterator[tuple[slice, np.ndarray]]:
     """One tensor of a float network in ONNX Runtime, fused as that likes: which images, and float32 (n, C, H, W)."""
     model = float_model(graph)
     wanted = [value for value in model.graph.output if value.name == output]

@@ -156,17 +156,57 @@ def prepare(images: np.ndarray, network: TakesImages, what: str = "images") -> n
     return images
 
 
+class PixelImages:
+    """Pixels that become what a network takes where they are indexed: a quarter of the memory until then.
+
+    pixels: uint8, as `prepare` takes them.  Raises BadInput as that does.
+    """
+
+    def __init__(self, pixels: np.ndarray, network: TakesImages, what: str = "images") -> None:
+        prepare(pixels[:1], network, what)
+        self._pixels, self._network, self._what = pixels, network, what
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def __getitem__(self, part: slice) -> np.ndarray:
+        """float32 (n, C, H, W)."""
+        chosen = self._pixels[part]
+        if not len(chosen):
+            return np.empty((0, *self._network.input_shape), np.float32)
+        return prepare(chosen, self._network, self._what)
+
+
+Images = np.ndarray | PixelImages
+"""Images of which parts are taken: float32 (N, C, H, W), or pixels that become it."""
+
+
 def load_images(
     path: str | os.PathLike[str],
     network: TakesImages,
     labels: bool | None = False,
     limit: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
+    """The images of an .npz file, and where wanted their labels: float32 (N, C, H, W), and int64 (N,) or None.
+
+    Otherwise as `open_images`.
+    """
+    images, classes = open_images(path, network, labels, limit)
+    return images[:], classes
+
+
+def open_images(
+    path: str | os.PathLike[str],
+    network: TakesImages,
+    labels: bool | None = False,
+    limit: int | None = None,
+) -> tuple[Images, np.ndarray | None]:
     """The images of an .npz file, and where wanted their labels.
 
     The file holds `images` as `prepare` takes them, and `labels`, integers (N,).  labels: True where they
     are needed, None where they are wanted if the file has them.  limit: only the first images.
-    Returns float32 (N, C, H, W), and int64 (N,) or None.
+    Returns images of which parts are taken, so that a whole set of pixels needs no more than its bytes; and int64 (N,)
+    or None.
     Raises BadInput for a file that is missing, no .npz, or holds something else.
     """
     name = Path(path).name
@@ -186,5 +226,6 @@ def load_images(
     if classes is not None and (classes.shape != count or classes.dtype.kind not in "iu"):
         needed = f"integers {count}, one for each image, are needed"
         raise BadInput(f"{name}: labels are {classes.dtype} {classes.shape}, but {needed}")
-    images = prepare(arrays["images"][:limit] if count else arrays["images"], network, name)
+    found = arrays["images"][:limit] if count else arrays["images"]
+    images = PixelImages(found, network, name) if count and found.dtype == np.uint8 else prepare(found, network, name)
     return images, None if classes is None else classes[:limit].astype(np.int64)
