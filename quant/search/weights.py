@@ -50,8 +50,16 @@ def overflow_free_frac(low: float, high: float, bits: int, signed: bool = True) 
 
 def overflow_free_fracs(rows: np.ndarray, bits: int) -> list[int | None]:
     """`overflow_free_frac` of each row of float (O, K), in a signed format."""
-    lows, highs = rows.min(1).tolist(), rows.max(1).tolist()
-    return [overflow_free_frac(low, high, bits) for low, high in zip(lows, highs, strict=True)]
+    fmt = QFormat(bits, 0)
+    lows, highs = rows.min(1).astype(np.float64), rows.max(1).astype(np.float64)
+    largest = np.maximum(-lows, highs)
+    fracs = bits + 1 - np.frexp(largest)[1]
+    while True:
+        over = (np.rint(np.ldexp(highs, fracs)) > fmt.high) | (np.rint(np.ldexp(lows, fracs)) < fmt.low)
+        if not over.any():
+            break
+        fracs = fracs - over
+    return [frac if some else None for frac, some in zip(fracs.tolist(), largest > 0, strict=True)]
 
 
 def magnitudes(errors: np.ndarray, objective: Objective) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 
 from quant.fixedpoint import QFormat, dequantize, quantize
 from quant.search.assemble import quantize_bias, restrict_bias
-from quant.search.weights import best_common_frac, best_fracs, overflow_free_frac
+from quant.search.weights import best_common_frac, best_fracs, overflow_free_frac, overflow_free_fracs
 
 
 @pytest.mark.parametrize("bits", [4, 8, 16])
@@ -70,6 +70,21 @@ def test_by_the_maximum_nothing_saturates(rng, bits):
             finer = np.rint(row * 2.0 ** (int(frac) + 1))
             assert finer.min() < -top or finer.max() >= top
     assert best_fracs(weight, 8, "square")[0] == 7 and best_fracs(weight, 8, "maximum")[0] == 6
+
+
+def test_fracs_of_rows_are_those_of_each(rng):
+    rows = rng.normal(size=(400, 9)) * 2.0 ** rng.integers(-30, 30, (400, 1))
+    rows[::7] = 0
+    rows[1::7] = np.abs(rows[1::7])
+    rows[2::7] = -np.abs(rows[2::7])
+    rows[3::7, 0], rows[4::7, 0] = 127.5, -128.5  # ties go to the even
+    rows = np.concatenate([rows, rows / np.abs(rows).max(1, keepdims=True).clip(1e-30)])
+    for bits in (4, 8, 16):
+        wanted = [overflow_free_frac(float(row.min()), float(row.max()), bits) for row in rows]
+        assert overflow_free_fracs(rows, bits) == wanted
+        assert overflow_free_fracs(rows.astype(np.float32), bits) == [
+            overflow_free_frac(float(row.min()), float(row.max()), bits) for row in rows.astype(np.float32)
+        ]
 
 
 def test_a_channel_of_zeros_takes_the_finest_frac_of_the_others():
