@@ -188,6 +188,7 @@ def test_aiming_at_the_float_network_improves_4_bit_logits():
         y = net.pool("pool", y, "average", Window((12, 12)))
         graph = net.graph(net.conv("fc", y, 10, Window(), clip=(None, None)))
         x, other = smooth(32, seed=seed), smooth(32, seed=100 + seed)
+        alone = {"weight_bits": 4, "equalization": 0.3, "weight_scales": False}
         aimed, plain = (sqnr(quantize_network(graph, x, target_bits=bits, **alone), graph, other) for bits in (4, 0))
         gains.append(aimed - plain)
     assert np.mean(gains) > 0.5, gains  # dB
