@@ -44,7 +44,8 @@ from benchmarks.quantizing import Tool, ours, quantize_apart, theirs
 from quant import onnx_import
 from quant.errors import BadInput
 from quant.graph import FloatConv, FloatGraph
-from quant.search.options import EFFORTS
+from quant.search.mixed import weight_bytes
+from quant.search.options import EFFORTS, Options
 
 
 class Variant(NamedTuple):
@@ -92,12 +93,11 @@ def by_step(graph: FloatGraph, efforts: list[str]) -> list[Variant]:
 
 def by_bits(graph: FloatGraph, efforts: list[str]) -> list[Variant]:
     """Widths of weights at each effort."""
-    bytes_of_eight = sum(layer.weight.size for layer in graph.layers if isinstance(layer, FloatConv))
     widths: dict[str, dict[str, Any]] = {
         "16": {"weight_bits": 16},
         "8": {"weight_bits": 8},
         "8, classifier 4": {"weight_bits": 8, "layer_weight_bits": dict.fromkeys(classifier(graph), 4)},
-        "8 or 4 in 3/4 of the bytes": {"weight_bits": 8, "budget": bytes_of_eight * 3 / 4},
+        "8 or 4 in 3/4 of the bytes": {"weight_bits": 8, "budget": weight_bytes(graph)(Options().bits(graph)) * 3 / 4},
         "4": {"weight_bits": 4},
         "4, target not moved": {"weight_bits": 4, "target_bits": 0},
         "4, rows not fitted": {"weight_bits": 4, "weight_scales": False},
