@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from quant.errors import BadInput
-from quant.graph import FloatConv, FloatGraph
+from quant.base.errors import BadInput
+from quant.ir.graph import FloatConv, FloatGraph
 
 DATA = Path(os.environ.get("SHIFTPOINT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 PART = 250

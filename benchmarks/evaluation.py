@@ -5,7 +5,7 @@ python benchmarks/evaluation.py [--data ../shared/data] [--networks squeezenet1.
 python benchmarks/evaluation.py --saved FILE ... [--write docs/quantization.md]     # the table of such files, anew
 
 For each labelled network, quantized with the default effort: images a second of the integer network
-(`quant.fast_execute`, from the float images to its logits) and of the original ONNX file in ONNX Runtime with its
+(`quant.run.fast_execute`, from the float images to its logits) and of the original ONNX file in ONNX Runtime with its
 default optimizations, in one process, on the same images in the same batches and on as many threads, in alternating
 runs; the median of the runs' ratios; and that the logits equal those of the NumPy reference.  Then on how many
 evaluation images (all, or the first N) the saved QDQ file, run with ONNX Runtime's default optimizations, has the
@@ -31,10 +31,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmark
 from benchmarks import report
 from benchmarks.datasets import DATA, Labelled, task
 from quant import onnx_import, qdq
-from quant.errors import BadInput
-from quant.execute import Executor
-from quant.fast_execute import FastExecutor, quantize_images
-from quant.network import Network
+from quant.base.errors import BadInput
+from quant.ir.network import Network
+from quant.run.execute import Executor
+from quant.run.fast_execute import FastExecutor, quantize_images
 from quant.search import quantize_network
 
 REFERENCE_IMAGES = 4

@@ -11,10 +11,10 @@ import numpy as np
 from benchmarks import onnxruntime_quantizer
 from quant import qdq
 from quant.compare.measure import decibels
-from quant.evaluation import float_outputs
-from quant.fast_execute import FastExecutor, quantize_images
-from quant.graph import FloatGraph
-from quant.scales import tensor_scales
+from quant.ir.graph import FloatGraph
+from quant.ir.scales import tensor_scales
+from quant.run.evaluation import float_outputs
+from quant.run.fast_execute import FastExecutor, quantize_images
 
 BATCH = 20
 """Images that ONNX Runtime evaluates at a time."""

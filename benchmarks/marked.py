@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from quant.errors import BadInput
-from quant.files import write_atomic
+from quant.base.errors import BadInput
+from quant.base.files import write_atomic
 
 
 def check(path: Path, name: str) -> None:

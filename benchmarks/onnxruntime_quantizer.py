@@ -24,7 +24,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from quant.fast_kernels import bytes_are_exact
+from quant.run.fast_kernels import bytes_are_exact
 
 BATCH = 10
 """Images run at a time."""

@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmark
 from benchmarks import report
 from benchmarks.datasets import DATA, Labelled, fully_connected, task
 from quant import onnx_import
-from quant.errors import BadInput
-from quant.evaluation import accuracy
+from quant.base.errors import BadInput
+from quant.run.evaluation import accuracy
 from quant.search import Options, quantize_network
 
 METHODS: dict[str, dict[str, Any]] = {

@@ -42,8 +42,8 @@ from benchmarks.datasets import DATA, Labelled, Task, fully_connected, task
 from benchmarks.logits import figures, fixed_logits, float_logits, runtime_logits
 from benchmarks.quantizing import Tool, ours, quantize_apart, theirs
 from quant import onnx_import
-from quant.errors import BadInput
-from quant.graph import FloatConv, FloatGraph
+from quant.base.errors import BadInput
+from quant.ir.graph import FloatConv, FloatGraph
 from quant.search.mixed import weight_bytes
 from quant.search.options import EFFORTS, Options
 

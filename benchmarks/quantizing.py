@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks import onnxruntime_quantizer
 from benchmarks.datasets import Labelled, Task
 from quant import onnx_import, qdq
-from quant.errors import BadInput
+from quant.base.errors import BadInput
 from quant.search import quantize_network
 
 CHECK_IMAGES = 8

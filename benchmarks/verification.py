@@ -27,11 +27,11 @@ from benchmarks.datasets import DATA, Labelled
 from host.compiler import compile_network
 from hw.contract.config import PRESETS, preset
 from quant import onnx_import
-from quant.execute import execute, quantize_input
-from quant.graph import FloatGraph
-from quant.images import load_images, prepare
-from quant.network import Network
-from quant.preprocessing import take_pixels
+from quant.ir.graph import FloatGraph
+from quant.ir.network import Network
+from quant.rewrite.raw_pixels import take_pixels
+from quant.run.execute import execute, quantize_input
+from quant.run.images import load_images, prepare
 from quant.search import quantize_network
 from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
 from sim.cycles import simulate

@@ -18,8 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from quant.errors import BadInput
-from quant.files import write_atomic
+from quant.base.errors import BadInput
+from quant.base.files import write_atomic
 
 _ROOMS = ("hw", "quant", "sim", "host")
 

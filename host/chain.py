@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.digest import digest
+from quant.ir.digest import digest
 
 LEGS = ("onnxruntime", "integer", "program", "rtl")
 

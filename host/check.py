@@ -15,10 +15,10 @@ from host.terminal import Reporter
 from hw.contract import program as programs
 from hw.contract.program import Program
 from quant import qdq
-from quant.digest import digest
-from quant.errors import VerificationError
-from quant.execute import execute, quantize_input
-from quant.network import Network
+from quant.base.errors import VerificationError
+from quant.ir.digest import digest
+from quant.ir.network import Network
+from quant.run.execute import execute, quantize_input
 from sim import hazards
 from sim.memory import Memory
 

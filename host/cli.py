@@ -18,7 +18,7 @@ from host.quantization import QuantizeOptions
 from host.quantization import quantize as run_quantize
 from host.terminal import Reporter, output, tables
 from hw.contract.config import PRESETS, preset
-from quant.errors import ShiftpointError, VerificationError
+from quant.base.errors import ShiftpointError, VerificationError
 from quant.search import Effort, Precision
 
 app = typer.Typer(

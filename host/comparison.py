@@ -15,13 +15,13 @@ from host.report.drawing import short
 from host.stages import changed
 from host.terminal import Reporter
 from quant import onnx_import, qdq
+from quant.base.files import write_atomic
 from quant.compare import accumulate, dump_tensors, sensitivities
-from quant.evaluation import accuracy
-from quant.files import write_atomic
-from quant.graph import FloatGraph
-from quant.images import Images, open_images
-from quant.network import Network
-from quant.preprocessing import like
+from quant.ir.graph import FloatGraph
+from quant.ir.network import Network
+from quant.rewrite.raw_pixels import like
+from quant.run.evaluation import accuracy
+from quant.run.images import Images, open_images
 
 Result = dict[str, Any]
 LAYER_IMAGES = 100

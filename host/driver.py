@@ -19,7 +19,7 @@ from hw.contract.registers import (
     STATUS_ERROR,
     ErrorCause,
 )
-from quant.errors import BadInput, ShiftpointError
+from quant.base.errors import BadInput, ShiftpointError
 
 PAGE = 4096
 INTERRUPT_DONE, INTERRUPT_ERROR = 1, 2

@@ -14,10 +14,10 @@ from rich.table import Table
 
 from host.compiler.errors import CannotCompile
 from host.compiler.limits import RESIZE_EDIT, TABLE_EDIT, check_layer
-from quant.fixedpoint import QFormat
-from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
-from quant.network import Add, Conv, Layer, Network, Pool, Tensor
-from quant.network import Table as LookUp
+from quant.ir.fixedpoint import QFormat
+from quant.ir.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
+from quant.ir.network import Add, Conv, Layer, Network, Pool, Tensor
+from quant.ir.network import Table as LookUp
 from quant.onnx_import.inspect import CONSTANT, Verdict, inspect
 
 FORMAT = QFormat(8, 4, True)

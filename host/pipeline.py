@@ -23,11 +23,11 @@ from hw.contract import program as programs
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
 from quant import qdq
-from quant.errors import BadInput, VerificationError
-from quant.execute import execute, quantize_input
-from quant.files import write_atomic
-from quant.images import load_images
-from quant.network import Network
+from quant.base.errors import BadInput, VerificationError
+from quant.base.files import write_atomic
+from quant.ir.network import Network
+from quant.run.execute import execute, quantize_input
+from quant.run.images import load_images
 from sim.memory import Memory
 
 

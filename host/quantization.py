@@ -14,11 +14,11 @@ from host.compiler import compile_network
 from host.terminal import Reporter
 from hw.contract.config import AcceleratorConfig
 from quant import onnx_import, qdq
-from quant.errors import BadInput
-from quant.fixedpoint import QFormat
-from quant.images import load_images
-from quant.network import Conv, Network
-from quant.preprocessing import take_pixels
+from quant.base.errors import BadInput
+from quant.ir.fixedpoint import QFormat
+from quant.ir.network import Conv, Network
+from quant.rewrite.raw_pixels import take_pixels
+from quant.run.images import load_images
 from quant.search import NOTES, Cost, Effort, Options, Precision, quantize_network
 from quant.search.options import DATA_BITS, WEIGHT_BITS
 from sim.cycles import simulate

@@ -19,11 +19,11 @@ from hw.contract import program as programs
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
 from quant import qdq
-from quant.errors import BadInput
-from quant.fixedpoint import quantize as to_integers
-from quant.images import load_images
-from quant.network import Network
-from quant.scales import input_scales, scaled
+from quant.base.errors import BadInput
+from quant.ir.fixedpoint import quantize as to_integers
+from quant.ir.network import Network
+from quant.ir.scales import input_scales, scaled
+from quant.run.images import load_images
 from sim.memory import Memory
 
 Result = dict[str, Any]

@@ -23,7 +23,7 @@ from hw.contract import registers as contract
 from hw.contract.config import AcceleratorConfig
 from hw.contract.version import CONTRACT_VERSION
 from hw.gateware.engine import Engine
-from quant.files import write_atomic
+from quant.base.files import write_atomic
 
 TOP = "shiftpoint_engine"
 """Name of the module."""

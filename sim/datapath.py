@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from hw.contract.isa import PoolKind
-from quant.bounds import FLOAT32_EXACT
-from quant.fixedpoint import Reciprocal, requantize
+from quant.ir.bounds import FLOAT32_EXACT
+from quant.ir.fixedpoint import Reciprocal, requantize
 
 SHIFTS = range(-15, 49)
 """What the output stage can shift by; negative to the left."""

@@ -15,8 +15,8 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer, Instruction, Opcode, Source, Unit
 from hw.contract.layout import pack, parameters_of, unpack
 from hw.contract.program import Program
-from quant.errors import VerificationError
-from quant.fixedpoint import Reciprocal
+from quant.base.errors import VerificationError
+from quant.ir.fixedpoint import Reciprocal
 from sim import datapath, hazards
 from sim.windows import Window, conv_window, gather, pool_window
 

@@ -18,7 +18,7 @@ import numpy as np
 from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import Buffer, Instruction, Opcode, Source, Unit, decode
 from hw.contract.program import Program
-from quant.errors import VerificationError
+from quant.base.errors import VerificationError
 from sim.windows import conv_window, pool_window, touched
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quant.errors import BadInput
+from quant.base.errors import BadInput
 
 NEVER = -(1 << 40)
 """A cycle before every cycle: the last beat transferred, before there was one."""

@@ -20,8 +20,8 @@ from benchmarks.datasets import Labelled, task
 from benchmarks.logits import centred_ratio, figures, fixed_logits, float_logits, runtime_logits
 from benchmarks.quantizing import ours, quantize_apart
 from quant import onnx_import, qdq
-from quant.errors import BadInput
-from quant.evaluation import accuracy
+from quant.base.errors import BadInput
+from quant.run.evaluation import accuracy
 from quant.search import Options, quantize_network
 from quant.search.mixed import weight_bytes
 from tests.quant.float_graphs import branches

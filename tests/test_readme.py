@@ -8,8 +8,8 @@ from benchmarks.results import percent
 from host.compiler import compile_network
 from hw.contract.config import preset
 from quant import onnx_import
-from quant.evaluation import accuracy
-from quant.images import load_images
+from quant.run.evaluation import accuracy
+from quant.run.images import load_images
 from quant.search import quantize_network
 from sim.cycles import simulate
 

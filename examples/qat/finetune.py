@@ -27,11 +27,11 @@ from examples.fashion_mnist.train import DATA, Log, batches, load, preprocess
 from examples.qat.export import Stored, Trained, with_qdq
 from examples.qat.module import FloatNet, QuantizedConv, QuantizedNet
 from quant import onnx_import, qdq
-from quant.evaluation import accuracy
-from quant.fast_execute import FastExecutor, quantize_images
-from quant.graph import FloatGraph
-from quant.images import load_images, prepare
-from quant.network import Network
+from quant.ir.graph import FloatGraph
+from quant.ir.network import Network
+from quant.run.evaluation import accuracy
+from quant.run.fast_execute import FastExecutor, quantize_images
+from quant.run.images import load_images, prepare
 from quant.search import quantize_network
 
 FLOAT = Path(__file__).parent.parent / "fashion_mnist"

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from examples.qat.fake import fake_quantize, integers
-from quant.graph import Clip, FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, clip_of
-from quant.network import Concat, Conv, Network
+from quant.ir.graph import Clip, FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, clip_of
+from quant.ir.network import Concat, Conv, Network
 
 BIAS_LIMIT = (1 << 31) - 1
 INSIDE = 0.45  # how far from its integer, in units of it, a weight may start

@@ -19,7 +19,7 @@ from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import HEADER, instruction
 from hw.contract.layout import Placement
 from hw.contract.program import LayerEntry, Program
-from quant.network import Network
+from quant.ir.network import Network
 
 __all__ = ["CannotCompile", "compile_network"]
 

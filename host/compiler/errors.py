@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quant.errors import ShiftpointError
+from quant.base.errors import ShiftpointError
 
 
 class CannotCompile(ShiftpointError):

@@ -7,9 +7,9 @@ import numpy as np
 from host.compiler.errors import CannotCompile
 from hw.contract.config import AVERAGE_SUM_BITS
 from hw.contract.isa import FIELDS, Opcode
-from quant.bounds import shifts
-from quant.fixedpoint import Reciprocal, reciprocal
-from quant.network import Concat, Conv, Layer, Network, Pool, Resize, Table, Window
+from quant.ir.bounds import shifts
+from quant.ir.fixedpoint import Reciprocal, reciprocal
+from quant.ir.network import Concat, Conv, Layer, Network, Pool, Resize, Table, Window
 
 _HIGH = {(opcode, field.name): field.high for opcode, fields in FIELDS.items() for field in fields}
 

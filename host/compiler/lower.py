@@ -18,9 +18,9 @@ from host.compiler.errors import CannotCompile
 from host.compiler.limits import check_layer, check_tensors, pool_divisor
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Fold
-from quant.bounds import prove
-from quant.fixedpoint import Reciprocal
-from quant.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
+from quant.ir.bounds import prove
+from quant.ir.fixedpoint import Reciprocal
+from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
 
 HIDDEN = "\0"
 """Stands in the name of every tensor that the network itself does not have."""

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from host.report.drawing import BLUE, GREEN, GREY, INK, NAME, ORANGE, RED, STYLE, name_rows, png, rows, short, svg
-from quant.files import write_atomic
+from quant.base.files import write_atomic
 
 Values = Mapping[str, Any]
 POOR = 15.0

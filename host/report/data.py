@@ -13,7 +13,7 @@ from host.chain import LEGS
 from host.report.roofline import roofline
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import LayerEntry, Program
-from quant.network import Conv, Layer, Network, Pool
+from quant.ir.network import Conv, Layer, Network, Pool
 
 SCHEMA = 1
 """Version of report.json's form."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hw.contract.version import CONTRACT_VERSION
-from quant.errors import BadInput
+from quant.base.errors import BadInput
 
 
 class ConfigError(BadInput):

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from hw.contract.isa import FIELDS, HEADER, LAYOUTS, Field, Opcode
 from hw.contract.registers import REGISTERS
-from quant.errors import BadInput
-from quant.files import write_atomic
+from quant.base.errors import BadInput
+from quant.base.files import write_atomic
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

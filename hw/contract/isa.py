@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from hw.contract.config import INSTRUCTION_BYTES
-from quant.errors import BadInput
+from quant.base.errors import BadInput
 
 
 class Unit(IntEnum):
@@ -187,7 +187,7 @@ FIELDS: dict[Opcode, tuple[Field, ...]] = {
         _u("input_signed", 1, "pool buffer words are two's complement"),
         _u("wide", 1, "results are 16 bits, as in SETUP"),
         _u("output_base", 16, "pooled word of pixel 0; pixel p at + p; high bytes as in CONV.output_base"),
-        _u("multiplier", 32, "average: reciprocal (quant.fixedpoint.Reciprocal)"),
+        _u("multiplier", 32, "average: reciprocal (quant.ir.fixedpoint.Reciprocal)"),
         _u("shift", 6, "average: right shift of |sum| * multiplier"),
         _u("sum_bits", 5, "average: width of |sum|, which sets the band that counts as a tie"),
         _s("low", 18, "results below it become it"),

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from hw.contract.config import PARAMETER_BYTES, AcceleratorConfig
-from quant.fixedpoint import QFormat
-from quant.network import Window
+from quant.ir.fixedpoint import QFormat
+from quant.ir.network import Window
 
 
 @dataclass(frozen=True)

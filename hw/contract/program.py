@@ -26,8 +26,8 @@ from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import Instruction, decode
 from hw.contract.layout import Placement
 from hw.contract.version import CONTRACT_VERSION
-from quant.errors import BadInput
-from quant.files import write_atomic
+from quant.base.errors import BadInput
+from quant.base.files import write_atomic
 
 _MAGIC = b"SHIFTPT1"
 _HEADER = struct.Struct("<8sII32s32s")

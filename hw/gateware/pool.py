@@ -28,7 +28,7 @@ _POOL = fields(Opcode.POOL)
 
 
 class Average(wiring.Component):
-    """Divides the sums of M channels by multiplication, one channel a cycle (quant.fixedpoint.Reciprocal.apply).
+    """Divides the sums of M channels by multiplication, one channel a cycle (quant.ir.fixedpoint.Reciprocal.apply).
 
     The product exceeds the exact one by less than 2**sum_bits: with its bits below that dropped, a tie is a
     tie, and round half to even is right.

@@ -1,4 +1,4 @@
-"""The output stage of one lane: shift, round half to even, clip (quant.fixedpoint.requantize)."""
+"""The output stage of one lane: shift, round half to even, clip (quant.ir.fixedpoint.requantize)."""
 
 from __future__ import annotations
 

@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.calibration import Progress
 from quant.compare.measure import Errors, ErrorSums
 from quant.compare.spread import Spread, SpreadSums
-from quant.fast_execute import FastExecutor, quantize_images
-from quant.float_run import FloatRunner
-from quant.graph import FloatGraph
-from quant.matching import matched
-from quant.network import Network
-from quant.scales import tensor_scales
+from quant.ir.graph import FloatGraph
+from quant.ir.matching import matched
+from quant.ir.network import Network
+from quant.ir.scales import tensor_scales
+from quant.run.calibration import Progress
+from quant.run.fast_execute import FastExecutor, quantize_images
+from quant.run.float_run import FloatRunner
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def compare_layers(
 ) -> tuple[TensorComparison, ...]:
     """Compare every tensor that both networks have, the input first, then in execution order.
 
-    images: float32 (N, C, H, W) as `quant.images.prepare` returns them, N >= 1.  Memory does not grow with N
+    images: float32 (N, C, H, W) as `quant.run.images.prepare` returns them, N >= 1.  Memory does not grow with N
     but for a few thousand values of each tensor and image.
     The scales of an equalized network are taken out.  Not compared are sums that only the integer network has,
     a convolution whose residual is added separately, and tensors that a file of another tool names otherwise.

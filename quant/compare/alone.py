@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quant.calibration import Progress
 from quant.compare.loss import OutputLoss
 from quant.compare.measure import Errors, ErrorSums
 from quant.compare.quantized import QuantizedLayer, Storage, quantized_layer
 from quant.compare.walk import Step, Walk, clipped, outputs_from
-from quant.float_run import LayerRunner, RestRunner
-from quant.graph import FloatConv, FloatGraph, without_clip
-from quant.network import Network
-from quant.scales import tensor_scales
+from quant.ir.graph import FloatConv, FloatGraph, without_clip
+from quant.ir.network import Network
+from quant.ir.scales import tensor_scales
+from quant.run.calibration import Progress
+from quant.run.float_run import LayerRunner, RestRunner
 
 EXPLAINED = 0.5
 """A bias is shifted where its layer's mean errors in the network, in steps of the integers, have less than this share

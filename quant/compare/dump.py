@@ -6,13 +6,13 @@ from collections.abc import Collection
 
 import numpy as np
 
-from quant.errors import BadInput
-from quant.fast_execute import FastExecutor, quantize_images
-from quant.float_run import FloatRunner
-from quant.graph import FloatGraph
-from quant.matching import matched
-from quant.network import Network
-from quant.scales import tensor_scales
+from quant.base.errors import BadInput
+from quant.ir.graph import FloatGraph
+from quant.ir.matching import matched
+from quant.ir.network import Network
+from quant.ir.scales import tensor_scales
+from quant.run.fast_execute import FastExecutor, quantize_images
+from quant.run.float_run import FloatRunner
 
 
 def dump_tensors(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.fixedpoint import QFormat
+from quant.ir.fixedpoint import QFormat
 
 BLOCK = 1 << 15
 """Elements that are compared at a time, so that they stay in a cache."""
@@ -34,7 +34,7 @@ class Errors:
 class ErrorSums:
     """What `Errors` needs to know of one tensor.
 
-    fmt: of the integers.  scales: float64 (C,), what the integers' values were multiplied by (quant.scales).
+    fmt: of the integers.  scales: float64 (C,), what the integers' values were multiplied by (quant.ir.scales).
     error: float64 (C, H, W), the sum over images of float less fixed.
     """
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quant.errors import BadInput
-from quant.fixedpoint import QFormat, dequantize
-from quant.graph import FloatAdd, FloatConv, FloatLayer, FloatPool, FloatTable
-from quant.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table
+from quant.base.errors import BadInput
+from quant.ir.fixedpoint import QFormat, dequantize
+from quant.ir.graph import FloatAdd, FloatConv, FloatLayer, FloatPool, FloatTable
+from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table
 
 
 @dataclass(frozen=True, eq=False)

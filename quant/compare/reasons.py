@@ -11,9 +11,9 @@ from quant.compare.accumulated import TensorComparison
 from quant.compare.alone import LayerAlone
 from quant.compare.quantized import QuantizedLayer
 from quant.compare.storage import format_group
-from quant.fixedpoint import QFormat
-from quant.graph import FloatAdd, FloatConv, FloatLayer
-from quant.network import Network
+from quant.ir.fixedpoint import QFormat
+from quant.ir.graph import FloatAdd, FloatConv, FloatLayer
+from quant.ir.network import Network
 
 MAIN = 0.5
 """Share of a layer's noise from which on a cause is the main one."""

@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from quant.calibration import Progress
 from quant.compare.alone import LayerAlone, QuantizedRun, own_bias
 from quant.compare.loss import OutputLoss
 from quant.compare.measure import decibels
 from quant.compare.quantized import QuantizedLayer, Storage, quantized_layer
 from quant.compare.storage import storage_changes
 from quant.compare.walk import Step, Walk, clipped, outputs_from
-from quant.fixedpoint import QFormat, dequantize, quantize
-from quant.float_run import RestRunner
-from quant.graph import FloatConv, FloatGraph
-from quant.network import Network
-from quant.scales import tensor_scales
+from quant.ir.fixedpoint import QFormat, dequantize, quantize
+from quant.ir.graph import FloatConv, FloatGraph
+from quant.ir.network import Network
+from quant.ir.scales import tensor_scales
+from quant.run.calibration import Progress
+from quant.run.float_run import RestRunner
 from quant.search.weights import best_fracs
 
 WORTH = 1.0

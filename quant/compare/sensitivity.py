@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.calibration import Progress
 from quant.compare.accumulated import Accumulated
 from quant.compare.alone import LayerAlone, alone
 from quant.compare.quantized import quantized_layer
 from quant.compare.reasons import reason
 from quant.compare.repairs import Repair, cheapest, repairs
-from quant.graph import FloatGraph
-from quant.matching import matched
-from quant.network import Network
-from quant.scales import tensor_scales
+from quant.ir.graph import FloatGraph
+from quant.ir.matching import matched
+from quant.ir.network import Network
+from quant.ir.scales import tensor_scales
+from quant.run.calibration import Progress
 
 REPAIR_IMAGES = 16
 """Images on which repairs are tried: what they gain is a ratio of two noises, which few images give well."""

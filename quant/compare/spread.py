@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.calibration import sample
-from quant.fixedpoint import QFormat
+from quant.ir.fixedpoint import QFormat
+from quant.run.calibration import sample
 
 BINS = 128
 """Bins of a histogram over the range of a format; half as many on either side show what lies beyond."""

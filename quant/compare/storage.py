@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from quant.compare.quantized import Storage
-from quant.fixedpoint import QFormat
-from quant.network import Concat, Conv, Network, Pool, Resize
+from quant.ir.fixedpoint import QFormat
+from quant.ir.network import Concat, Conv, Network, Pool, Resize
 
 WIDE = 16
 """The widest data that a network can have."""

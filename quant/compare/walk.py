@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.float_run import FloatRunner, LayerRunner, RestRunner
-from quant.graph import FloatGraph, FloatLayer, clip_of, without_clip
+from quant.ir.graph import FloatGraph, FloatLayer, clip_of, without_clip
+from quant.run.float_run import FloatRunner, LayerRunner, RestRunner
 
 
 @dataclass(frozen=True, eq=False)

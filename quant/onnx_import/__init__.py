@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from quant.errors import BadInput, UnsupportedNetwork
-from quant.graph import FloatConv, FloatGraph, FloatLayer, renamed
+from quant.base.errors import BadInput, UnsupportedNetwork
+from quant.ir.graph import FloatConv, FloatGraph, FloatLayer, renamed
+from quant.onnx_file.read import fix_shapes, read_model, the_input
 from quant.onnx_import.fuse import fuse
 from quant.onnx_import.lower import Lowering
 from quant.onnx_import.node import NotSupportedError
 from quant.onnx_import.operators import HANDLERS
-from quant.onnx_import.read import fix_shapes, read_model, the_input
 from quant.onnx_import.steps import Program
 from quant.onnx_import.verify import verify
 from quant.onnx_import.views import Value

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant.functions import X, apply
-from quant.graph import Clip, FloatAdd, FloatConv
-from quant.network import Window
+from quant.ir.functions import X, apply
+from quant.ir.graph import Clip, FloatAdd, FloatConv
+from quant.ir.network import Window
 from quant.onnx_import.node import Node, NotSupportedError
 from quant.onnx_import.shaping import NO_BOUND
 from quant.onnx_import.steps import Activation, Affine, depthwise

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from quant.graph import FloatConv, FloatTable
+from quant.ir.graph import FloatConv, FloatTable
 from quant.onnx_import.node import function_of
 from quant.onnx_import.steps import Activation, Affine, Program, Select, Step, depthwise
 from quant.onnx_import.views import ZERO

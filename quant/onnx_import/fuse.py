@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from quant.functions import clipped
-from quant.graph import Clip, FloatAdd, FloatConv, FloatPool, FloatTable
-from quant.network import Concat, Resize, Window
+from quant.ir.functions import clipped
+from quant.ir.graph import Clip, FloatAdd, FloatConv, FloatPool, FloatTable
+from quant.ir.network import Concat, Resize, Window
 from quant.onnx_import.folding import fold_affine, fold_into_tables, fold_selects
 from quant.onnx_import.steps import Activation, Affine, Program, Select, Step, ZeroPad, depthwise, select_as_conv
 from quant.onnx_import.windows import span_of

@@ -8,16 +8,16 @@ from typing import Literal
 
 import onnx
 
-from quant.errors import UnsupportedNetwork
-from quant.graph import FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
-from quant.network import Concat, Resize
+from quant.base.errors import UnsupportedNetwork
+from quant.ir.graph import FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
+from quant.ir.network import Concat, Resize
+from quant.onnx_file.read import fix_shapes, read_model, the_input
 from quant.onnx_import import graph_of, output_values
 from quant.onnx_import.advice import advise
 from quant.onnx_import.fuse import fuse
 from quant.onnx_import.lower import Lowering, Record, kind_of, live_nodes
 from quant.onnx_import.node import NotSupportedError
 from quant.onnx_import.operators import HANDLERS
-from quant.onnx_import.read import fix_shapes, read_model, the_input
 from quant.onnx_import.steps import Affine, Program, Select
 from quant.onnx_import.views import Value
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant.graph import FloatConv, FloatPool
-from quant.network import Window
+from quant.ir.graph import FloatConv, FloatPool
+from quant.ir.network import Window
 from quant.onnx_import.elementwise import emit_affine
 from quant.onnx_import.node import Node, NotSupportedError
 from quant.onnx_import.views import Value

@@ -11,11 +11,12 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from quant.errors import BadInput, UnsupportedNetwork
-from quant.functions import Function
-from quant.network import Resize
-from quant.onnx_import.node import Node, NotSupportedError, attributes
-from quant.onnx_import.read import first_line, opset
+from quant.base.errors import BadInput, UnsupportedNetwork, first_line
+from quant.ir.functions import Function
+from quant.ir.network import Resize
+from quant.onnx_file.nodes import attributes
+from quant.onnx_file.read import opset
+from quant.onnx_import.node import Node, NotSupportedError
 from quant.onnx_import.steps import Select, Step, ZeroPad
 from quant.onnx_import.views import Moves, Shape, Value, in_order, map_shape, moves
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from onnx import helper
 
-from quant.errors import BadInput
-from quant.functions import Function, affine, clipped
-from quant.graph import FloatTable
+from quant.base.errors import BadInput
+from quant.ir.functions import Function, affine, clipped
+from quant.ir.graph import FloatTable
+from quant.onnx_file.nodes import attributes
 from quant.onnx_import.steps import Activation, Affine, Step
 from quant.onnx_import.views import Shape, Value, every_element, in_order
 
@@ -28,11 +28,6 @@ class NotSupportedError(Exception):
     def __init__(self, reason: str, edit: str = "", blamed: int | None = None) -> None:
         super().__init__(reason)
         self.edit, self.blamed = edit, blamed
-
-
-def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """The attributes of a node by name, as Python values."""
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 def function_of(step: Step) -> Function | None:

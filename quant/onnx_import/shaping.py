@@ -9,12 +9,13 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from quant.network import Concat
-from quant.onnx_import.node import Node, NotSupportedError, attributes
-from quant.onnx_import.read import first_line
+from quant.base.errors import first_line
+from quant.ir.network import Concat
+from quant.onnx_file.nodes import attributes
+from quant.onnx_import.node import Node, NotSupportedError
 from quant.onnx_import.steps import Affine, ZeroPad
-from quant.onnx_import.verify import session
 from quant.onnx_import.views import ZERO, Value, in_order, map_shape
+from quant.run.session import session
 
 NO_BOUND = 3e38
 """Exporters write the largest float32 where they mean "no bound"."""

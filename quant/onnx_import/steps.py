@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from quant.graph import Clip, FloatConv, FloatLayer
-from quant.network import ReadsOne, Window
+from quant.ir.graph import Clip, FloatConv, FloatLayer
+from quant.ir.network import ReadsOne, Window
 from quant.onnx_import.views import ZERO, Moves
 
 

@@ -6,14 +6,14 @@ import os
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper
 
-from quant.errors import BadInput, VerificationError
-from quant.float_onnx import float_model
-from quant.graph import FloatGraph
-from quant.images import Preprocess
-from quant.onnx_import.read import first_line, read_model, the_input
+from quant.base.errors import BadInput, VerificationError
+from quant.ir.graph import FloatGraph
+from quant.onnx_file.read import read_model, the_input
+from quant.run.float_onnx import float_model
+from quant.run.images import Preprocess
+from quant.run.session import session
 
 TOLERANCE = 1e-3
 """Largest difference taken for float noise, relative to the largest magnitude of the tensor.
@@ -27,8 +27,8 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
     """Run the graph and the ONNX file that it came from on the same images, and compare every tensor.
 
     images: float32 (N, C, H, W), N >= 1, as the graph takes them: for one that takes raw pixels
-    (`quant.preprocessing`) these, which the file then is given preprocessed.  Returns the largest difference found,
-    relative to the largest magnitude in its tensor.
+    (`quant.rewrite.raw_pixels`) these, which the file then is given preprocessed.  Returns the largest difference
+    found, relative to the largest magnitude in its tensor.
     Raises VerificationError naming the first layer that differs by more than float noise; BadInput for
     images of another shape and for a file that ONNX Runtime cannot run.
     """
@@ -97,13 +97,3 @@ def with_outputs(model: onnx.ModelProto, tensors: list[str]) -> onnx.ModelProto:
     extra = [name for name in dict.fromkeys(tensors) if name not in present]
     model.graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in extra)
     return model
-
-
-def session(model: onnx.ModelProto, label: str) -> onnxruntime.InferenceSession:
-    """The model in ONNX Runtime.  Raises BadInput where it refuses."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own exception classes share no base but this
-        raise BadInput(f"{label}: ONNX Runtime cannot run it: {first_line(error)}") from error

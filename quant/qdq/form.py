@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from quant.errors import BadInput
-from quant.fixedpoint import QFormat
+from quant.base.errors import BadInput
+from quant.ir.fixedpoint import QFormat
 
 OPSET = 21  # the first with 4- and 16-bit QuantizeLinear and DequantizeLinear
 PRODUCER = "shiftpoint"  # producer_name of the files written here

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from quant.errors import BadInput, UnsupportedNetwork
-from quant.network import Network
+from quant.base.errors import BadInput, UnsupportedNetwork
+from quant.ir.network import Network
+from quant.ir.scales import SCALES, tensor_scales, with_scales
 from quant.qdq.view import View, label
-from quant.scales import SCALES, tensor_scales, with_scales
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import onnx
 
-from quant.bounds import Bound, conv_sums
-from quant.errors import BadInput, UnsupportedNetwork
-from quant.fixedpoint import QFormat, clip_bounds, quantize
-from quant.network import Conv, Pool, Resize, Table, Tensor, Window
+from quant.base.errors import BadInput, UnsupportedNetwork
+from quant.ir.bounds import Bound, conv_sums
+from quant.ir.fixedpoint import QFormat, clip_bounds, quantize
+from quant.ir.network import Conv, Pool, Resize, Table, Tensor, Window
+from quant.onnx_file.nodes import attributes
 from quant.onnx_import.windows import padding, reach_beyond
 from quant.qdq import form
-from quant.qdq.view import View, attributes, label
+from quant.qdq.view import View, label
 
 SUMS = ("Conv", "Gemm", "MatMul")
 AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean")

@@ -17,14 +17,15 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from quant.errors import BadInput, UnsupportedNetwork
-from quant.fixedpoint import QFormat
-from quant.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
-from quant.onnx_import.read import read_model, the_input
+from quant.base.errors import BadInput, UnsupportedNetwork
+from quant.ir.fixedpoint import QFormat
+from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
+from quant.onnx_file.nodes import attributes
+from quant.onnx_file.read import read_model, the_input
 from quant.qdq import form
 from quant.qdq.front import read_front
 from quant.qdq.layers import AVERAGES, MAXIMA, SUMS, LayerReader, safe_frac
-from quant.qdq.view import View, attributes, label
+from quant.qdq.view import View, label
 
 RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 CLIPPING = ("Relu", "Clip")

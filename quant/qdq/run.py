@@ -10,8 +10,8 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper
 
-from quant.errors import BadInput
-from quant.onnx_import.read import first_line, read_model, the_input
+from quant.base.errors import BadInput, first_line
+from quant.onnx_file.read import read_model, the_input
 from quant.qdq import form
 from quant.qdq.wide import widen
 

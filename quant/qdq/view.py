@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, numpy_helper
 
-from quant.errors import BadInput, UnsupportedNetwork
-from quant.fixedpoint import QFormat
+from quant.base.errors import BadInput, UnsupportedNetwork
+from quant.ir.fixedpoint import QFormat
+from quant.onnx_file.nodes import attributes
 from quant.qdq import form
 
 PASSING = ("Identity", "Dropout")
@@ -39,11 +39,6 @@ class Scheme:
 def label(node: onnx.NodeProto) -> str:
     """A node in messages."""
     return f"{node.name or node.output[0]} ({node.op_type})"
-
-
-def attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    """The attributes of a node by name, as Python values."""
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
 
 
 class View:

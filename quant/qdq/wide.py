@@ -14,8 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from quant.bounds import FLOAT32_EXACT, accumulator_bound, tensor_bounds
-from quant.network import Conv, Network, Pool, Window
+from quant.ir.bounds import FLOAT32_EXACT, accumulator_bound, tensor_bounds
+from quant.ir.network import Conv, Network, Pool, Window
 from quant.qdq.read import load
 
 

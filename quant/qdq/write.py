@@ -6,7 +6,7 @@ them stand the float operators of one layer, so that there is one rounding for e
     DequantizeLinear -> Conv | Gemm | MaxPool | AveragePool | Add | Concat | Resize -> [Add residual] -> [Relu | Clip]
     -> QuantizeLinear
 
-The input's scales (`quant.scales`), where it has any, are a Mul before its QuantizeLinear.
+The input's scales (`quant.ir.scales`), where it has any, are a Mul before its QuantizeLinear.
 A table is a Gather from its entries by the stored integers, cast to int32, and a QuantizeLinear that rounds nothing.
 A layer's operator has the layer's name; the integers of tensor `t` are called `t_quantized`.
 """
@@ -21,14 +21,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from quant.errors import BadInput
-from quant.files import write_atomic
-from quant.fixedpoint import QFormat
-from quant.float_onnx import window_attributes
-from quant.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table, Window
+from quant.base.errors import BadInput
+from quant.base.files import write_atomic
+from quant.ir.fixedpoint import QFormat
+from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table, Window
+from quant.ir.scales import tensor_scales
 from quant.onnx_import import INPUT_SHAPE
 from quant.qdq import form
-from quant.scales import tensor_scales
+from quant.run.float_onnx import window_attributes
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from quant.bounds import prove
-from quant.calibration import Progress, calibrate
-from quant.graph import FloatConv, FloatGraph
-from quant.images import prepare
-from quant.network import Network
-from quant.scales import with_scales
+from quant.ir.bounds import prove
+from quant.ir.graph import FloatConv, FloatGraph
+from quant.ir.network import Network
+from quant.ir.scales import with_scales
+from quant.run.calibration import Progress, calibrate
+from quant.run.images import prepare
 from quant.search.assemble import restrict_bias
 from quant.search.data import DataPhase, positive_tensors
 from quant.search.equalize import free_scales
@@ -43,7 +43,7 @@ def quantize_network(
 ) -> Network:
     """Choose a format for every tensor and every weight, and return the integer network.
 
-    images: calibration images, as `quant.images.prepare` takes them.  effort: which steps are taken, and changes:
+    images: calibration images, as `quant.run.images.prepare` takes them.  effort: which steps are taken, and changes:
     fields of `quant.search.options.Options` that differ from them.
     budget: what weights may cost; layers are lowered to 4 bits until they do, the least sensitive first.
     cost: widths of weights by layer to what they cost; bytes by default.

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.bounds import Bound, conv_sums
-from quant.fixedpoint import QFormat, clip_bounds, dequantize, quantize
-from quant.functions import table
-from quant.graph import Clip, FloatAdd, FloatConv, FloatPool, FloatTable
-from quant.network import Add, Conv, Pool, Table
+from quant.ir.bounds import Bound, conv_sums
+from quant.ir.fixedpoint import QFormat, clip_bounds, dequantize, quantize
+from quant.ir.functions import table
+from quant.ir.graph import Clip, FloatAdd, FloatConv, FloatPool, FloatTable
+from quant.ir.network import Add, Conv, Pool, Table
 from quant.search.limits import Limits
 from quant.search.weights import Objective, best_common_frac
 

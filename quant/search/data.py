@@ -12,13 +12,10 @@ from functools import partial
 
 import numpy as np
 
-from quant.bounds import tensor_bounds
-from quant.calibration import Progress, TensorRange
-from quant.errors import UnsupportedNetwork
-from quant.fast_execute import FastExecutor, quantize_floats
-from quant.fixedpoint import QFormat, dequantize
-from quant.float_run import LayerRunner
-from quant.graph import (
+from quant.base.errors import UnsupportedNetwork
+from quant.ir.bounds import tensor_bounds
+from quant.ir.fixedpoint import QFormat, dequantize
+from quant.ir.graph import (
     Clip,
     FloatAdd,
     FloatConv,
@@ -29,9 +26,12 @@ from quant.graph import (
     clip_of,
     without_clip,
 )
-from quant.images import RAW
-from quant.network import Concat, Layer, Network, Resize, Tensor
-from quant.scales import scaled
+from quant.ir.network import Concat, Layer, Network, Resize, Tensor
+from quant.ir.scales import scaled
+from quant.run.calibration import Progress, TensorRange
+from quant.run.fast_execute import FastExecutor, quantize_floats
+from quant.run.float_run import LayerRunner
+from quant.run.images import RAW
 from quant.search.assemble import Source, integer_add, integer_conv, integer_pool, integer_table
 from quant.search.convolution import Fixed, Placed, Solver
 from quant.search.equalize import sampled_scales

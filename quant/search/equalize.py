@@ -17,10 +17,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from quant.calibration import TensorRange, positions
-from quant.fixedpoint import QFormat
-from quant.graph import FloatGraph, FloatTable, clip_of
-from quant.images import RAW
+from quant.ir.fixedpoint import QFormat
+from quant.ir.graph import FloatGraph, FloatTable, clip_of
+from quant.run.calibration import TensorRange, positions
+from quant.run.images import RAW
 from quant.search.fit_weights import fit_to_weights
 from quant.search.groups import Group
 from quant.search.options import Options

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.calibration import TensorRange
-from quant.fixedpoint import QFormat, clip_bounds
-from quant.graph import Clip
+from quant.ir.fixedpoint import QFormat, clip_bounds
+from quant.ir.graph import Clip
+from quant.run.calibration import TensorRange
 from quant.search.weights import Objective, neighbours, overflow_free_frac
 
 

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from quant.calibration import TensorRange, positions
-from quant.fixedpoint import QFormat
-from quant.graph import FloatConv, FloatGraph, FloatPool
-from quant.network import Concat, Resize
+from quant.ir.fixedpoint import QFormat
+from quant.ir.graph import FloatConv, FloatGraph, FloatPool
+from quant.ir.network import Concat, Resize
+from quant.run.calibration import TensorRange, positions
 from quant.search.ties import Ties
 from quant.search.weights import NEIGHBOURS, overflow_free_fracs
 

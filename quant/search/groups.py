@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from quant.graph import FloatConv, FloatGraph, FloatPool, FloatTable, clip_of
-from quant.network import Concat, Resize
+from quant.ir.graph import FloatConv, FloatGraph, FloatPool, FloatTable, clip_of
+from quant.ir.network import Concat, Resize
 
 WIDE = 16
 """Width of the network's outputs, where at 8 bits classes would tie."""

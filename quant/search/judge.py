@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from quant.float_run import FloatRunner, LayerRunner, RestRunner
-from quant.graph import FloatGraph, FloatLayer
+from quant.ir.graph import FloatGraph, FloatLayer
+from quant.run.float_run import FloatRunner, LayerRunner, RestRunner
 
 IMAGES = 32
 """Images that judge.  They are spread over all that are given."""

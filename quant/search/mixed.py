@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from quant.calibration import Progress
-from quant.errors import BadInput
-from quant.fixedpoint import dequantize
-from quant.graph import FloatConv, FloatGraph
+from quant.base.errors import BadInput
+from quant.ir.fixedpoint import dequantize
+from quant.ir.graph import FloatConv, FloatGraph
+from quant.run.calibration import Progress
 from quant.search.assemble import quantize_weights
 from quant.search.judge import OutputJudge
 from quant.search.weights import best_fracs

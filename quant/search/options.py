@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
-from quant.errors import BadInput
-from quant.graph import FloatConv, FloatGraph
+from quant.base.errors import BadInput
+from quant.ir.graph import FloatConv, FloatGraph
 from quant.search.weights import Granularity, Objective
 
 Precision = Literal["dynamic", "static"]

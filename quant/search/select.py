@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from quant.calibration import Progress
-from quant.fast_execute import FastExecutor, quantize_images
-from quant.float_run import FloatRunner
-from quant.graph import FloatGraph
-from quant.network import Network
+from quant.ir.graph import FloatGraph
+from quant.ir.network import Network
+from quant.run.calibration import Progress
+from quant.run.fast_execute import FastExecutor, quantize_images
+from quant.run.float_run import FloatRunner
 from quant.search.judge import relative
 from quant.search.options import BiasCorrection, FormatChoice, Options
 

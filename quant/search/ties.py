@@ -7,8 +7,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from quant.graph import FloatConv, FloatGraph, FloatTable
-from quant.network import Concat
+from quant.ir.graph import FloatConv, FloatGraph, FloatTable
+from quant.ir.network import Concat
 
 Member = TypeVar("Member", int, str)
 

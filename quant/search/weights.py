@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from quant.fixedpoint import QFormat, dequantize, quantize
-from quant.graph import FloatConv
+from quant.ir.fixedpoint import QFormat, dequantize, quantize
+from quant.ir.graph import FloatConv
 
 Granularity = Literal["channel", "layer"]
 

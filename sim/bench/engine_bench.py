@@ -22,7 +22,7 @@ from host.driver import COUNTERS
 from hw import verilog
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
-from quant.files import write_atomic
+from quant.base.files import write_atomic
 from sim.bench.toolchain import BenchRun, build_and_run
 from sim.cycles import simulate
 from sim.memory import Memory

@@ -15,7 +15,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Placement, pack
 from hw.contract.program import Program
 from hw.contract.registers import REGISTERS
-from quant.errors import VerificationError
+from quant.base.errors import VerificationError
 from sim.bench.toolchain import LINT
 from sim.cycles import simulate
 from sim.executor import Executor

@@ -35,7 +35,7 @@ from functools import lru_cache
 from pathlib import Path
 from xml.etree import ElementTree
 
-from quant.errors import BadInput
+from quant.base.errors import BadInput
 from sim.bench import objcache
 
 # Warnings stay errors, but for those that generated Verilog raises by its nature and that say nothing about a design.

@@ -15,7 +15,7 @@ from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES
 from hw.contract.isa import Instruction, Opcode, Unit
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
-from quant.errors import VerificationError
+from quant.base.errors import VerificationError
 from sim.cycles.bursts import ReadPort, WritePort
 from sim.cycles.timeline import Timeline, layer_count, split
 from sim.cycles.units import Compute, Load, Pool, Recurrence, Store

@@ -14,14 +14,14 @@ from examples.qat.export import Stored, Trained, with_qdq
 from host.compiler import compile_network
 from hw.contract.config import PRESETS
 from quant import onnx_import, qdq
-from quant.errors import BadInput
-from quant.evaluation import accuracy
-from quant.execute import execute, quantize_input
-from quant.graph import FloatGraph
-from quant.images import load_images
-from quant.network import Conv, Network
+from quant.base.errors import BadInput
+from quant.ir.graph import FloatGraph
+from quant.ir.network import Conv, Network
 from quant.qdq import form
 from quant.qdq.run import plain_session
+from quant.run.evaluation import accuracy
+from quant.run.execute import execute, quantize_input
+from quant.run.images import load_images
 from quant.search import quantize_network
 
 EXAMPLES = Path(__file__).resolve().parent.parent.parent / "examples"

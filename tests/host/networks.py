@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from quant.execute import execute
-from quant.fixedpoint import QFormat
-from quant.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
+from quant.ir.fixedpoint import QFormat
+from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
+from quant.run.execute import execute
 
 SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))
 

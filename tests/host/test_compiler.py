@@ -16,9 +16,9 @@ from hw.contract.config import PRESETS, AcceleratorConfig, ConfigError, preset
 from hw.contract.isa import Opcode
 from hw.contract.program import Program, from_bytes
 from hw.gateware.tokens import TOKEN_BITS
-from quant.errors import UnsupportedNetwork
-from quant.fixedpoint import QFormat
-from quant.network import Conv, Network, Resize, Table, Tensor, Window
+from quant.base.errors import UnsupportedNetwork
+from quant.ir.fixedpoint import QFormat
+from quant.ir.network import Conv, Network, Resize, Table, Tensor, Window
 from sim.cycles import simulate
 from sim.executor import run
 from tests.host.networks import SAME, Builder, expected, image, random_network

@@ -21,8 +21,8 @@ from hw.contract.registers import (
     STATUS_ERROR,
     ErrorCause,
 )
-from quant.errors import BadInput
-from quant.network import Window
+from quant.base.errors import BadInput
+from quant.ir.network import Window
 from sim.executor import Executor
 from tests.host.networks import Builder, expected, image
 

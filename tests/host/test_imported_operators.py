@@ -11,11 +11,11 @@ from onnx import helper
 
 from host.compiler import compile_network
 from hw.contract.config import preset
-from quant.execute import execute, quantize_input
-from quant.float_run import FloatRunner
-from quant.images import prepare
 from quant.onnx_import import load, verify
-from quant.preprocessing import take_pixels
+from quant.rewrite.raw_pixels import take_pixels
+from quant.run.execute import execute, quantize_input
+from quant.run.float_run import FloatRunner
+from quant.run.images import prepare
 from quant.search import quantize_network
 from sim.executor import run
 from tests.quant.onnx_nets import Net

@@ -12,8 +12,8 @@ import pytest
 from host import chain, pipeline
 from host.cli import main
 from quant import qdq
-from quant.execute import execute, quantize_input
-from quant.scales import tensor_scales
+from quant.ir.scales import tensor_scales
+from quant.run.execute import execute, quantize_input
 from tests.host.onnx_networks import forked_cnn, images, small_cnn
 
 

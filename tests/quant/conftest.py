@@ -10,8 +10,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from quant.graph import FloatGraph
-from quant.network import Network
+from quant.ir.graph import FloatGraph
+from quant.ir.network import Network
 from quant.onnx_import import load
 from quant.search import quantize_network
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant.graph import Clip, FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
-from quant.network import Concat, Window
+from quant.ir.graph import Clip, FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
+from quant.ir.network import Concat, Window
 
 SAME = Window((3, 3), pads=(1, 1, 1, 1))
 RELU: Clip = (0, None)

@@ -10,9 +10,9 @@ import numpy as np
 import onnx
 
 from quant import qdq
-from quant.execute import execute, quantize_input
-from quant.fixedpoint import QFormat
-from quant.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
+from quant.ir.fixedpoint import QFormat
+from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
+from quant.run.execute import execute, quantize_input
 
 S8, U8 = QFormat(8, 4), QFormat(8, 4, signed=False)
 

@@ -10,11 +10,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from quant.errors import BadInput, UnsupportedNetwork
-from quant.float_onnx import float_model
-from quant.graph import FloatAdd, FloatConv, FloatGraph, FloatPool, FloatTable
-from quant.network import Resize
+from quant.base.errors import BadInput, UnsupportedNetwork
+from quant.ir.graph import FloatAdd, FloatConv, FloatGraph, FloatPool, FloatTable
+from quant.ir.network import Resize
 from quant.onnx_import import load, verify
+from quant.run.float_onnx import float_model
 
 
 class Net:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant.bounds import prove, shifts
-from quant.execute import Executor, execute, quantize_input
-from quant.fixedpoint import dequantize
-from quant.float_run import FloatRunner
-from quant.graph import FloatConv, FloatGraph
-from quant.network import Conv, Network
-from quant.scales import tensor_scales
+from quant.ir.bounds import prove, shifts
+from quant.ir.fixedpoint import dequantize
+from quant.ir.graph import FloatConv, FloatGraph
+from quant.ir.network import Conv, Network
+from quant.ir.scales import tensor_scales
+from quant.run.execute import Executor, execute, quantize_input
+from quant.run.float_run import FloatRunner
 from quant.search import Limits
 
 

@@ -1,7 +1,7 @@
 """Programs made by hand: one convolution, with what can be fused into it, and the network that it computes.
 
 Independent of the compiler, so that executor, cycle model and gateware can be held against one another, and
-against `quant.execute`, without it.  Buffers are used in two halves, starting off their beginning so that
+against `quant.run.execute`, without it.  Buffers are used in two halves, starting off their beginning so that
 addresses wrap.
 """
 
@@ -16,9 +16,9 @@ from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import Buffer, Opcode, PoolKind, Source, Unit, instruction
 from hw.contract.layout import Placement, parameter_block, weight_block
 from hw.contract.program import LayerEntry, Program
-from quant.execute import execute
-from quant.fixedpoint import QFormat, reciprocal
-from quant.network import Conv, Network, Pool, Tensor, Window
+from quant.ir.fixedpoint import QFormat, reciprocal
+from quant.ir.network import Conv, Network, Pool, Tensor, Window
+from quant.run.execute import execute
 
 LOAD, COMPUTE, POOL, STORE = (1 << unit for unit in Unit)
 

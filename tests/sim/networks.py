@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from quant.fixedpoint import QFormat
-from quant.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
+from quant.ir.fixedpoint import QFormat
+from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
 
 
 class _Maker:

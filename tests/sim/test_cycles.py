@@ -12,7 +12,7 @@ from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.isa import Opcode, Unit
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
-from quant.errors import BadInput, VerificationError
+from quant.base.errors import BadInput, VerificationError
 from sim.cycles import Timeline, simulate
 from sim.memory import Memory
 from tests.sim.handmade import CASES, build

@@ -7,7 +7,7 @@ import pytest
 from hw.contract.config import preset
 from hw.contract.isa import Instruction, Opcode, Unit
 from hw.contract.program import Program
-from quant.errors import VerificationError
+from quant.base.errors import VerificationError
 from sim.hazards import check
 from tests.sim.handmade import CASES, build
 from tests.sim.programs import edited, first

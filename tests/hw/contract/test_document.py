@@ -3,7 +3,7 @@
 import pytest
 
 from hw.contract import document
-from quant.errors import BadInput
+from quant.base.errors import BadInput
 
 
 def test_docs_are_up_to_date(capsys):

@@ -10,8 +10,8 @@ import pytest
 
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from hw.contract.layout import Fold, Placement, pack, parameter_block, parameters_of, plane_bytes, unpack, weight_block
-from quant.fixedpoint import QFormat
-from quant.network import Window
+from quant.ir.fixedpoint import QFormat
+from quant.ir.network import Window
 
 ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 LANES = {

@@ -14,9 +14,9 @@ from hw.contract.isa import IllegalInstruction, Opcode, instruction
 from hw.contract.layout import Fold, Placement
 from hw.contract.program import LayerEntry, Program, from_bytes, load
 from hw.contract.version import CONTRACT_VERSION
-from quant.errors import BadInput
-from quant.fixedpoint import QFormat
-from quant.network import Window
+from quant.base.errors import BadInput
+from quant.ir.fixedpoint import QFormat
+from quant.ir.network import Window
 
 HEADER = 8 + 4 + 4 + 32 + 32
 

@@ -12,7 +12,7 @@ from hw.contract import timing
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Instruction, Opcode, instruction
 from hw.contract.layout import parameters_of
-from quant.fixedpoint import requantize
+from quant.ir.fixedpoint import requantize
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 

@@ -10,7 +10,7 @@ import numpy as np
 from hw.contract import timing
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Instruction, Opcode, PoolKind, instruction
-from quant.fixedpoint import average, reciprocal
+from quant.ir.fixedpoint import average, reciprocal
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 

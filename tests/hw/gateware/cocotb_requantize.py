@@ -8,7 +8,7 @@ import cocotb
 import numpy as np
 
 from hw.gateware.requantize import LARGEST_LEFT_SHIFT, REQUANTIZE_LATENCY
-from quant.fixedpoint import requantize
+from quant.ir.fixedpoint import requantize
 from tests.hw.gateware.helpers.cycles import Cycles
 
 PARTS = {"acc32": (32, LARGEST_LEFT_SHIFT), "acc48": (48, LARGEST_LEFT_SHIFT), "product": (53, 0)}

@@ -1,4 +1,4 @@
-"""The pool unit: results against quant.fixedpoint, and each cycle against hw/contract/timing.py."""
+"""The pool unit: results against quant.ir.fixedpoint, and each cycle against hw/contract/timing.py."""
 
 import pytest
 

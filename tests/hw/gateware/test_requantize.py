@@ -1,4 +1,4 @@
-"""The output stage of one lane: all shifts, against quant.fixedpoint.requantize."""
+"""The output stage of one lane: all shifts, against quant.ir.fixedpoint.requantize."""
 
 from hw.gateware.requantize import Requantize
 from tests.hw.gateware.helpers.build import Bundle, run

@@ -13,7 +13,7 @@ import pytest
 
 from host.compiler import CannotCompile, compile_network
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
-from quant.execute import execute
+from quant.run.execute import execute
 from sim.bench import toolchain
 from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
 from sim.cycles import simulate

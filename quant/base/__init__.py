@@ -1,0 +1,1 @@
+"""What every room shares: errors, files whole or not at all."""

@@ -1,0 +1,1 @@
+"""The form of networks: formats, layers, graphs, bounds, scales, digests."""

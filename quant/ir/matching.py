@@ -1,0 +1,60 @@
+"""Which tensor of a float network each tensor of an integer network stands for.
+
+Input and outputs are matched by their places, since another tool may have named them otherwise; tensors inside by
+name, where their shapes agree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from quant.base.errors import BadInput
+from quant.ir.graph import FloatGraph, renamed
+from quant.ir.network import Network
+
+
+def matched(network: Network, graph: FloatGraph) -> FloatGraph:
+    """The float network with the integer network's names: tensors of one name stand for the same.
+
+    Its input and its outputs get the names of the network's; a tensor inside that has such a name, or that of a tensor
+    of another shape, gets one that the network has not.  Of an output that is two of the other network's, the first
+    counts.  Raises BadInput where the numbers of outputs differ, or the shape of the input or of an output.
+    """
+    if len(network.outputs) != len(graph.outputs):
+        raise BadInput(f"{network.name} has {len(network.outputs)} outputs, the float network {len(graph.outputs)}")
+    ends = [("input", network.input, graph.input)]
+    ends += [("output", ours, theirs) for ours, theirs in zip(network.outputs, graph.outputs, strict=True)]
+    names: dict[str, str] = {}
+    for role, ours, theirs in ends:
+        here, there = network.tensors[ours].shape, graph.shapes[theirs]
+        if here != there:
+            raise BadInput(f"{network.name}: {role} {ours} is {here}, but {role} {theirs} of the float network {there}")
+        if theirs not in names and ours not in names.values():
+            names[theirs] = ours
+    used = {*names.values(), *network.tensors, *graph.shapes}
+    for name, shape in graph.shapes.items():
+        other = network.tensors.get(name)
+        if name in names or (name not in names.values() and (other is None or other.shape == shape)):
+            continue
+        fresh = f"{name}/float"
+        while fresh in used:
+            fresh += "_"
+        used.add(fresh)
+        names[name] = fresh
+    if all(old == new for old, new in names.items()):
+        return graph
+
+    def new(tensor: str) -> str:
+        return names.get(tensor, tensor)
+
+    return replace(
+        graph,
+        layers=tuple(renamed(layer, names) for layer in graph.layers),
+        shapes={new(name): shape for name, shape in graph.shapes.items()},
+        input=new(graph.input),
+        outputs=tuple(map(new, graph.outputs)),
+        softmax=frozenset(map(new, graph.softmax)),
+        output_shapes={new(name): shape for name, shape in graph.output_shapes.items()},
+        source={new(name): tensor for name, tensor in graph.source.items()},
+        places={new(name): places for name, places in graph.places.items()},
+    )

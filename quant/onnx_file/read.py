@@ -1,0 +1,97 @@
+"""Reading the file: is it ONNX, is it valid, which input does it take."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import onnx
+from onnx import inliner, shape_inference
+
+from quant.base.errors import BadInput, UnsupportedNetwork, first_line
+
+OLDEST_OPSET = 7
+
+
+def read_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
+    """The checked model, and the name to use for it in messages.
+
+    Raises BadInput for a missing file, one that is not ONNX or truncated, and an invalid model.
+    """
+    if isinstance(source, onnx.ModelProto):
+        model, label = onnx.ModelProto(), source.graph.name or "network"
+        model.CopyFrom(source)
+    else:
+        path = Path(source)
+        label = path.name
+        if not path.is_file():
+            raise BadInput(f"{path}: no such file")
+        try:
+            model = onnx.load(path)
+        except (OSError, onnx.checker.ValidationError) as error:
+            raise BadInput(f"{path}: cannot be read: {first_line(error)}") from error
+        except Exception as error:  # protobuf's own class, for bytes that are no model
+            raise BadInput(f"{path}: not an ONNX file, or truncated") from error
+        if not model.ir_version or not model.graph.output:
+            raise BadInput(f"{path}: not an ONNX file, or truncated")
+    try:
+        onnx.checker.check_model(model)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise BadInput(f"{label}: not a valid ONNX model: {first_line(error)}") from error
+    if opset(model) < OLDEST_OPSET:
+        raise UnsupportedNetwork(f"{label}: opset {opset(model)} is too old; {OLDEST_OPSET} is the oldest supported")
+    return inliner.inline_local_functions(model) if model.functions else model, label
+
+
+def opset(model: onnx.ModelProto) -> int:
+    """Version of the standard operators that the model uses."""
+    return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+
+
+def the_input(model: onnx.ModelProto, label: str) -> onnx.ValueInfoProto:
+    """The only input that is no initializer.  Raises UnsupportedNetwork where there is none or several."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        names = ", ".join(value.name for value in inputs) or "none"
+        raise UnsupportedNetwork(f"{label}: a network has one input, this one has {len(inputs)}: {names}")
+    kind = inputs[0].type.tensor_type.elem_type
+    if kind != onnx.TensorProto.FLOAT:
+        name = onnx.TensorProto.DataType.Name(kind).lower()
+        raise UnsupportedNetwork(f"{label}: input {inputs[0].name} is of type {name}, only float32 is supported")
+    return inputs[0]
+
+
+def fix_shapes(
+    model: onnx.ModelProto, label: str, input_shape: tuple[int, ...] | None
+) -> tuple[onnx.ModelProto, tuple[int, ...]]:
+    """The model with a known input shape and everything inferred from it, and that shape with its batch.
+
+    input_shape: without the batch; gives dimensions that the file leaves open.  A batch left open is 1.
+    Raises BadInput where a dimension stays unknown, `input_shape` contradicts the file, or the shapes of
+    the file contradict each other.
+    """
+    value = the_input(model, label)
+    if not value.type.tensor_type.HasField("shape"):
+        raise BadInput(f"{label}: input {value.name} has no shape")
+    dims = value.type.tensor_type.shape.dim
+    known = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims]
+    if len(known) not in (2, 3, 4):
+        raise UnsupportedNetwork(
+            f"{label}: input {value.name} has {len(known)} dimensions; (N, C, H, W), (N, C, W) and (N, C) are supported"
+        )
+    stated = list(known[1:]) if input_shape is None else list(input_shape)
+    if len(stated) != len(known) - 1 or any(k not in (None, s) for k, s in zip(known[1:], stated, strict=True)):
+        text = "x".join("?" if size is None else str(size) for size in known[1:])
+        raise BadInput(f"{label}: input {value.name} is {text}, not {'x'.join(map(str, stated))}")
+    if any(size is None or size < 1 for size in stated):
+        text = ", ".join(dim.dim_param or str(dim.dim_value or "?") for dim in list(dims)[1:])
+        raise BadInput(f"{label}: input {value.name} has no fixed size ({text}): state its shape")
+    shape = (known[0] or 1, *(int(size) for size in stated if size is not None))
+    for dim, size in zip(dims, shape, strict=True):
+        dim.dim_value = size
+    del model.graph.value_info[:]
+    try:
+        return shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True), shape
+    except (shape_inference.InferenceError, ValueError) as error:
+        raise BadInput(f"{label}: the shapes of the network do not fit: {first_line(error)}") from error

@@ -1,0 +1,137 @@
+"""Preprocessing folded into the network, so that it takes the pixels as a camera gives them: 0 to 255, in RGB.
+
+A network takes x = (pixel - mean) * scale, as its metadata say (`quant.run.images.Preprocess`).  Both are linear, so
+the first convolutions can do it: weight * scale, and bias - weight * scale * mean; BGR is another order of their
+input channels.  Where a convolution pads, its zeros stand for x = 0, a pixel equal to the mean, which in pixels
+no padding gives: then a layer `normalize`, a depthwise 1x1 convolution, comes first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from quant.base.errors import BadInput
+from quant.ir.graph import FloatConv, FloatGraph, FloatLayer, renamed
+from quant.ir.network import Window
+from quant.onnx_import.folding import rescaled
+from quant.run.images import RAW, Preprocess
+
+__all__ = ["NORMALIZE", "RAW", "like", "take_pixels"]
+
+NORMALIZE = "normalize"
+"""Name of the layer that comes first where nothing else can do it, and of its tensor."""
+
+
+def take_pixels(graph: FloatGraph) -> FloatGraph:
+    """The network on raw pixels: equal to `graph` on preprocessed ones, but for float rounding.
+
+    Its input has the same name and shape, and holds integers from 0 to 255, planes in RGB or gray.  Its metadata
+    say so: preprocess.mean 0, preprocess.scale 1, and under RAW, as JSON, what was folded.
+    Raises BadInput where the metadata do not say how images are preprocessed, or for another number of planes.
+    """
+    if RAW in graph.metadata:
+        return graph
+    preprocess = Preprocess.of(graph.metadata)
+    if preprocess is None:
+        raise BadInput(
+            f"{graph.name}: its metadata have no preprocess.channels (RGB, BGR or gray), .mean and .scale: nobody "
+            "knows what to fold"
+        )
+    planes = graph.input_shape[0]
+    if len(preprocess.mean) != planes:
+        text = f"metadata preprocess.channels is {preprocess.channels!r}"
+        raise BadInput(f"{graph.name}: {text}, but the network takes {planes} planes")
+    turned = preprocess.channels == "BGR"
+    order = slice(None, None, -1) if turned else slice(None)
+    scale = np.array(preprocess.scale)[order]
+    shift = -np.array(preprocess.mean)[order] * scale
+    graph = replace(graph, metadata=graph.metadata | described(preprocess))
+    readers = [layer for layer in graph.layers if graph.input in layer.inputs]
+    dense = all(isinstance(layer, FloatConv) and takes(layer, graph.input) for layer in readers)
+    padded = any(isinstance(layer, FloatConv) and any(layer.window.pads) for layer in readers)
+    source = {tensor: name for tensor, name in graph.source.items() if tensor != graph.input}
+    graph = replace(graph, source=source)
+    if not dense or (padded and shift.any()):
+        return normalized(graph, scale, shift, turned, dense)
+    layers = [
+        rescaled(reordered(layer, turned), scale, shift, graph.input)
+        if isinstance(layer, FloatConv) and layer in readers
+        else layer
+        for layer in graph.layers
+    ]
+    return replace(graph, layers=tuple(layers))
+
+
+def like(graph: FloatGraph, metadata: Mapping[str, str]) -> FloatGraph:
+    """The float graph on the same images as a network with these metadata: on raw pixels if that takes them."""
+    return take_pixels(graph) if RAW in metadata else graph
+
+
+def described(preprocess: Preprocess) -> dict[str, str]:
+    """The metadata of a network into which this was folded."""
+    folded = {"channels": preprocess.channels, "mean": preprocess.mean, "scale": preprocess.scale}
+    return {
+        "preprocess.channels": "gray" if preprocess.channels == "gray" else "RGB",
+        "preprocess.mean": "0",
+        "preprocess.scale": "1",
+        RAW: json.dumps(folded),
+    }
+
+
+def takes(layer: FloatConv, source: str) -> bool:
+    """Whether a convolution's weights can do with all channels of `source` whatever is linear."""
+    return layer.groups == 1 and layer.residual != source
+
+
+def reordered(layer: FloatConv, turned: bool) -> FloatConv:
+    """The convolution with its input channels in the opposite order, if `turned`."""
+    return replace(layer, weight=np.ascontiguousarray(layer.weight[:, ::-1])) if turned else layer
+
+
+def normalized(graph: FloatGraph, scale: np.ndarray, shift: np.ndarray, turned: bool, dense: bool) -> FloatGraph:
+    """The network behind a layer that normalizes.
+
+    scale, shift: (C,) of the pixels' planes.  turned: the network takes the planes in the opposite order; the
+    weights of its first layers do that where they are `dense`, else this layer.
+    """
+    planes, height, width = graph.input_shape
+    name = NORMALIZE
+    while name in graph.shapes or any(layer.name == name for layer in graph.layers):
+        name += "_"
+    here = turned and not dense
+    if here:
+        weight, groups = np.diag(scale)[::-1, :, None, None], 1
+    else:
+        weight, groups = scale[:, None, None, None], planes
+    first = FloatConv(
+        name,
+        graph.input,
+        name,
+        np.ascontiguousarray(weight, np.float32),
+        (shift[::-1] if here else shift).astype(np.float32),
+        Window(),
+        groups,
+    )
+    places = np.arange(planes * height * width).reshape(planes, height, width)
+    own = graph.places.get(graph.input)
+    if turned and dense:  # each plane of the file's input is found in the opposite place
+        own = places[::-1].reshape(-1)[places if own is None else own]
+    layers = [rewired(layer, graph.input, name, turned and dense) for layer in graph.layers]
+    return replace(
+        graph,
+        layers=(first, *layers),
+        shapes=graph.shapes | {name: graph.input_shape},
+        source=graph.source | {name: graph.input},
+        places=graph.places | ({} if own is None else {name: own}),
+    )
+
+
+def rewired(layer: FloatLayer, old: str, new: str, turned: bool) -> FloatLayer:
+    """The layer reading the tensor `new` for `old`, its channels in the opposite order if `turned`."""
+    if isinstance(layer, FloatConv) and layer.input == old:
+        layer = reordered(layer, turned)
+    return renamed(layer, {old: new})

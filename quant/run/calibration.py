@@ -1,0 +1,87 @@
+"""Ranges and samples of every tensor of the float network over calibration images.
+
+Images stream through in batches; what is kept per tensor is one range a channel, and a fixed number of
+values an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from quant.ir.graph import FloatGraph
+from quant.run.float_run import FloatRunner
+from quant.run.images import prepare
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, the steps done, and the steps in all."""
+
+SAMPLES = 4096
+"""Values kept of each tensor of each image; a smaller tensor is kept whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class TensorRange:
+    """What one tensor held over all calibration images.
+
+    low, high: float32 (C,), smallest and largest value of each channel.
+    samples: float32 (N, S), the values of each image at `positions`.  mean: float64 (C, H, W), over images.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    samples: np.ndarray
+    mean: np.ndarray
+
+    @property
+    def abs_max(self) -> float:
+        """Largest magnitude."""
+        return float(max(-self.low.min(), self.high.max()))
+
+
+def positions(size: int, image: int) -> np.ndarray:
+    """Which elements of a tensor of `size` elements are kept of the image of this number: int64 (min(size, SAMPLES),).
+
+    They differ from image to image, and are the same in every run.
+    """
+    if size <= SAMPLES:
+        return np.arange(size)
+    return np.random.default_rng((size, image)).integers(0, size, SAMPLES)
+
+
+def sample(values: np.ndarray, first: int) -> np.ndarray:
+    """The kept values of some images.
+
+    values: (n, C, H, W); first: the number of the first of these images.  Returns (n, S), same type.
+    """
+    flat = values.reshape(len(values), -1)
+    return np.stack([v[positions(flat.shape[1], first + i)] for i, v in enumerate(flat)])
+
+
+def calibrate(graph: FloatGraph, images: np.ndarray, progress: Progress | None = None) -> dict[str, TensorRange]:
+    """Run the float network over calibration images.
+
+    images: as `quant.run.images.prepare` takes them.  Returns the range of every tensor, by name.
+    Memory is bounded: beyond the images, SAMPLES floats for each tensor of each image, one image, and one batch.
+    Raises BadInput as `prepare` does.
+    """
+    images = prepare(images, graph, "calibration images")
+    lows = {name: np.full(shape[0], np.inf, np.float32) for name, shape in graph.shapes.items()}
+    highs = {name: np.full(shape[0], -np.inf, np.float32) for name, shape in graph.shapes.items()}
+    sums = {name: np.zeros(shape) for name, shape in graph.shapes.items()}
+    kept: dict[str, list[np.ndarray]] = {name: [] for name in graph.shapes}
+    for part, tensors in FloatRunner(graph).run(images):
+        for name, values in tensors.items():
+            planes = values.reshape(*values.shape[:2], -1)  # one axis: several times as fast
+            np.minimum(lows[name], planes.min(2).min(0), out=lows[name])
+            np.maximum(highs[name], planes.max(2).max(0), out=highs[name])
+            sums[name] += values.sum(0, dtype=np.float64)
+            kept[name].append(sample(values, part.start))
+        if progress:
+            progress("calibrate", part.stop, len(images))
+    return {
+        name: TensorRange(lows[name], highs[name], np.concatenate(kept[name]), sums[name] / len(images))
+        for name in graph.shapes
+    }

@@ -1,0 +1,136 @@
+"""Layers of an integer network as ONNX operators on bytes, among those in float32 of `quant.run.fast_onnx`.
+
+A tensor's integers stand as uint8, those of a signed format plus 128, which is the zero point.  A
+QLinearConv sums in int32, converts the sum to float32, exactly below 2**24, multiplies by the scale 2**-shift, rounds
+half to even and saturates.  It is exact where the processor's products of bytes are, which `quant.run.fast_kernels`
+finds out.  A layer with a residual or with data of more than 8 bits runs in float32 among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from quant.ir.bounds import shifts
+from quant.ir.fixedpoint import QFormat
+from quant.ir.network import Conv, Layer, Network
+from quant.run.fast_onnx import FloatWriter, float_scale, in_float32
+from quant.run.float_onnx import window_attributes
+
+OPSET, IR_VERSION = 19, 9
+
+
+def fits_bytes(fmt: QFormat) -> bool:
+    """Whether a tensor can stand as uint8."""
+    return fmt.bits <= 8
+
+
+def zero_point(fmt: QFormat) -> int:
+    """What is added to the integers of a format in bytes."""
+    return 128 if fmt.signed else 0
+
+
+def fast_model(
+    network: Network, layers: Sequence[Layer], sources: Iterable[str], outputs: Collection[str], in_bytes: bool
+) -> onnx.ModelProto:
+    """Some layers as an ONNX model.
+
+    sources: tensors that the layers read from outside; outputs: tensors to return, all under their own names,
+    (N, C, H, W).  in_bytes: whether tensors of at most 8 bits stand as uint8, and with them those of `sources`
+    and `outputs`; all others stand as float32.
+    """
+    writer = (ByteWriter if in_bytes else FloatWriter)(network)
+
+    def value(name: str) -> onnx.ValueInfoProto:
+        tensor = network.tensors[name]
+        kind = TensorProto.UINT8 if in_bytes and fits_bytes(tensor.fmt) else TensorProto.FLOAT
+        return helper.make_tensor_value_info(name, kind, ["N", *tensor.shape])
+
+    for layer in layers:
+        writer.write(layer)
+    graph = helper.make_graph(
+        writer.nodes, network.name or "network", [value(s) for s in sources], [value(o) for o in outputs],
+        list(writer.constants.values()),
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+
+
+class ByteWriter(FloatWriter):
+    """The growing graph, tensors of at most 8 bits uint8, others float32."""
+
+    def write(self, layer: Layer) -> None:
+        """As in float32; a convolution of bytes to bytes as such."""
+        fmts = [self.fmt(name) for name in (*layer.inputs, layer.output)]
+        plain = isinstance(layer, Conv) and layer.residual is None and in_float32(self.network, layer, self.bounds)
+        if isinstance(layer, Conv) and plain and layer.weight_bits <= 8 and all(map(fits_bytes, fmts)):
+            self.byte_convolution(layer)
+        else:
+            super().write(layer)
+
+    def byte_convolution(self, layer: Conv) -> None:
+        """A QLinearConv, and a Clip where saturation does not do it."""
+        name, fmt = layer.output, self.fmt(layer.output)
+        scale = float_scale(shifts(self.network, layer)[0])
+        free = layer.clip == (-zero_point(fmt), 255 - zero_point(fmt))  # saturation does it
+        inputs = [
+            layer.input, self.scale(0), self.zero(layer.input),
+            self.constant(f"{name}/weight", layer.weight, np.int8), self.constant(f"{name}/scales", scale),
+            self.constant(f"zeros{len(scale)}", np.zeros(len(scale)), np.int8), self.scale(0), self.zero(name),
+            self.constant(f"{name}/bias", layer.bias, np.int32),
+        ]  # fmt: skip
+        whole = name if free else f"{name}/saturated"
+        self.node("QLinearConv", inputs, whole, group=layer.groups, **window_attributes(layer.window))
+        if not free:
+            self.node("Clip", [whole, *self.limits(layer.clip, name)], name)
+
+    def limits(self, clip: tuple[int, int], name: str) -> list[str]:
+        """As in float32, of a tensor as it stands."""
+        zero = zero_point(self.fmt(name))
+        return [
+            self.constant(f"byte{bound + zero}", bound + zero, np.uint8) if fits_bytes(self.fmt(name)) else
+            self.constant(f"real{bound}", bound)
+            for bound in clip
+        ]  # fmt: skip
+
+    def real(self, tensor: str, shift: int = 0) -> str:
+        """As in float32; bytes are converted."""
+        if not fits_bytes(self.fmt(tensor)):
+            return super().real(tensor, shift)
+        name = f"{tensor}/real{shift}"
+        if name not in self.made:
+            self.node("DequantizeLinear", [tensor, self.scale(shift), self.zero(tensor)], name)
+        return name
+
+    def before(self, name: str) -> str:
+        """As in float32."""
+        return f"{name}/float" if fits_bytes(self.fmt(name)) else name
+
+    def whole(self, source: str, name: str) -> None:
+        """As in float32; to bytes where they fit."""
+        if fits_bytes(self.fmt(name)):
+            self.rounded(source, name)
+
+    def rounded(self, source: str, name: str) -> None:
+        """As in float32; to bytes where they fit."""
+        if fits_bytes(self.fmt(name)):
+            self.node("QuantizeLinear", [source, self.scale(0), self.zero(name)], name)
+        else:
+            super().rounded(source, name)
+
+    def standing(self, tensor: str) -> tuple[int, Any]:
+        """As in float32, or uint8 after the zero point is added."""
+        fmt = self.fmt(tensor)
+        return (zero_point(fmt), np.uint8) if fits_bytes(fmt) else super().standing(tensor)
+
+    def scale(self, shift: int) -> str:
+        """2**shift."""
+        return self.constant(f"two{shift}", np.ldexp(1.0, shift))
+
+    def zero(self, tensor: str) -> str:
+        """The zero point of a tensor."""
+        zero = zero_point(self.fmt(tensor))
+        return self.constant(f"byte{zero}", zero, np.uint8)

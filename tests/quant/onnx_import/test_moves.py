@@ -1,0 +1,83 @@
+"""Padding, slices and reshapes of ONNX files: what moves data goes into layers."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quant.ir.network import Window
+from tests.quant.onnx_nets import Net, checked, conv_at, kinds
+
+
+def test_padding_goes_into_what_reads_it() -> None:
+    net = Net(2, 6, 6)
+    padded = net.node("Pad", net.node("Relu", net.conv("x", 2, 2)), net.ints(0, 0, 1, 0, 0, 0, 0, 1), net.constant(0.0))
+    conv = net.conv(padded, 3, 2, (3, 3), pads=[0, 1, 0, 1])
+    pool = net.node("MaxPool", padded, kernel_shape=[2, 2])
+    mean = net.node("AveragePool", padded, kernel_shape=[2, 2])
+    graph = checked(net.model(conv, pool, mean))
+    assert kinds(graph) == "ccma"
+    assert conv_at(graph, 1).window.pads == (1, 1, 0, 2)
+    assert graph.layers[2].window.pads == (1, 0, 0, 1)  # type: ignore[union-attr]
+
+
+def test_padding_stays_where_zeros_would_win_a_maximum() -> None:
+    net = Net(2, 6, 6)
+    padded = net.node("Pad", "x", net.ints(0, 0, 1, 1, 0, 0, 1, 1))
+    graph = checked(net.model(net.node("MaxPool", padded, kernel_shape=[2, 2])))
+    assert kinds(graph) == "cm"
+    assert conv_at(graph, 0).window == Window(pads=(1, 1, 1, 1))
+
+
+def test_strided_slices_and_channel_padding_are_one_convolution() -> None:
+    net = Net(2, 7, 6)
+    y = net.node("Slice", "x", net.ints(0), net.ints(2**63 - 1), net.ints(2), net.ints(2))
+    y = net.node("Slice", y, net.ints(-(2**63)), net.ints(2**62), net.ints(-1), net.ints(2))
+    y = net.node("Pad", y, net.ints(0, 1, 0, 0, 0, 2, 0, 0))
+    graph = checked(net.model(y))
+    conv = conv_at(graph, 0)
+    assert conv.window == Window(stride=(2, 2))
+    assert conv.weight[:, :, 0, 0].tolist() == [[0, 0], [1, 0], [0, 1], [0, 0], [0, 0]]
+    assert conv.groups == 1
+
+
+@given(st.data())
+@settings(max_examples=40, deadline=None)
+def test_any_slice(data: st.DataObject) -> None:
+    size = data.draw(st.integers(1, 9))
+    start = data.draw(st.integers(-size, size - 1))
+    end = data.draw(st.integers(start % size + 1, size + 3))
+    step = data.draw(st.integers(1, 4))
+    net = Net(3, size, 4)
+    y = net.node("Slice", "x", net.ints(start, 1, 0), net.ints(end, 3, 3), net.ints(2, 3, 1), net.ints(step, 1, 2))
+    checked(net.model(y))
+
+
+def test_channels_reversed_and_padding_on_all_sides() -> None:
+    net = Net(3, 4, 4, opset=10)
+    y = net.node("Slice", "x", net.ints(2), net.ints(-4), net.ints(1), net.ints(-1))
+    graph = checked(net.model(net.node("Pad", y, pads=[0, 1, 1, 2, 0, 1, 0, 0])))
+    assert [layer.name for layer in graph.layers] == ["pad1.selected", "pad1"]
+
+
+def test_reshapes_that_flatten_or_restore() -> None:
+    net = Net(3, 4, 4)
+    y = net.node("GlobalAveragePool", "x")
+    y = net.node("Squeeze", y, net.ints(2, 3))
+    y = net.node("Unsqueeze", y, net.ints(-1, -2))
+    y = net.conv(net.node("Dropout", net.node("Identity", y)), 5, 3)
+    y = net.node("Reshape", y, net.ints(0, -1))
+    y = net.node("Reshape", y, net.ints(-1, 5, 1, 1))
+    graph = checked(net.model(net.node("Squeeze", y, net.ints(-1, -2), name="out")))
+    assert kinds(graph) == "ac"
+    assert (graph.outputs, graph.output_shapes) == (("out",), {"out": (5,)})
+
+
+def test_reshape_by_a_shape_that_the_graph_computes() -> None:
+    net = Net(3, 4, 4)
+    batch = net.node("Gather", net.node("Shape", "x"), net.constant(0, np.int64))
+    target = net.node("Concat", net.node("Unsqueeze", batch, net.ints(0)), net.ints(-1), axis=0)
+    flat = net.node("Reshape", "x", target)
+    graph = checked(net.model(net.node("Gemm", flat, net.constant(net.random.normal(size=(48, 2))))))
+    assert kinds(graph) == "g"

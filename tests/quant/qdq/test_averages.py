@@ -1,0 +1,57 @@
+"""Average pools in quantized files: ONNX Runtime rounds every mean as the integers do."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from quant import qdq
+from quant.ir.fixedpoint import QFormat, average
+from quant.ir.network import Window
+from tests.quant.integer_nets import S8, Net, check, operators
+
+
+@pytest.mark.parametrize("include", [True, False])
+@pytest.mark.parametrize("window", [
+    Window((2, 2), (2, 2)), Window((3, 3), (2, 2), (1, 1, 1, 1)), Window((3, 2), (2, 1), (2, 1, 1, 0)),
+    Window((2, 3), (1, 2), (0, 2, 1, 1), (2, 1)), Window((7, 7)), Window((5, 3), (1, 1), (4, 2, 4, 2)),
+])  # fmt: skip
+@pytest.mark.parametrize("frac", [2, 4, 7])
+def test_average_pools(window: Window, include: bool, frac: int) -> None:
+    net = Net((3, 9, 8), S8)
+    y = net.pool("x", "average", window, QFormat(8, frac), include)
+    assert operators(check(net.network(y))) == ["AveragePool"]
+
+
+@pytest.mark.parametrize("kernel", [(1, 2), (3, 1), (2, 2), (5, 1), (3, 3), (7, 7), (8, 8), (25, 5), (13, 13)])
+@pytest.mark.parametrize("frac", [-2, 0, 3])
+def test_every_average_of_8_bit_maps_is_exact(kernel: tuple[int, int], frac: int) -> None:
+    """ONNX Runtime sums and divides in float32; rounding its quotient gives the exact result for every sum."""
+    count = kernel[0] * kernel[1]
+    totals = np.arange(-128 * count, 127 * count + 1)
+    share, rest = np.divmod(totals, count)
+    x = np.repeat(share[:, None], count, axis=1) + (np.arange(count) < rest[:, None])
+    net = Net((len(totals), *kernel), QFormat(8, 0))
+    y = net.pool("x", "average", Window(kernel), QFormat(16, frac))
+    integers = qdq.run_layers(qdq.to_model(net.network(y)), x.reshape(1, -1, *kernel).astype(np.float32))
+    np.testing.assert_array_equal(integers["x"].sum((0, 2, 3)), totals)
+    np.testing.assert_array_equal(integers[y].reshape(-1), average(totals, count, -frac))
+
+
+@pytest.mark.parametrize("kernel", [(7, 7), (3, 5), (16, 12)])
+@pytest.mark.parametrize("frac", [-3, 0, 1])
+def test_average_ties_and_their_neighbours_at_the_largest_sums(kernel: tuple[int, int], frac: int) -> None:
+    count = kernel[0] * kernel[1]
+    top = (1 << 23 - max(frac, 0)) - 1
+    halves = np.arange(1, 4000) * (2 * (top // 4000) // 2) + 1
+    totals = np.unique(np.clip(np.concatenate([halves * count // 2 + d for d in (-1, 0, 1)]), -top, top))
+    share, rest = np.divmod(totals, count)
+    x = np.repeat(share[:, None], count, axis=1) + (np.arange(count) < rest[:, None])
+    node = helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=list(kernel))
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "xy"]
+    model = helper.make_model(helper.make_graph([node], "g", infos[:1], infos[1:]), ir_version=10,
+                              opset_imports=[helper.make_opsetid("", 21)])  # fmt: skip
+    mean = qdq.run.plain_session(model, "g").run(None, {"x": x.reshape(1, -1, *kernel).astype(np.float32)})[0]
+    rounded = np.rint(np.ldexp(mean.reshape(-1).astype(np.float64), frac)).astype(np.int64)
+    np.testing.assert_array_equal(rounded, average(totals, count, -frac))

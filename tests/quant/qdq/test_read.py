@@ -1,0 +1,165 @@
+"""Quantized files with something else in them: read where that says the same, or refused in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from quant import qdq
+from quant.base.errors import BadInput, UnsupportedNetwork
+from quant.ir.network import Conv, Window
+from quant.run.execute import execute, quantize_input
+from tests.quant.integer_nets import S8, U8, Net, images
+
+
+def written() -> onnx.ModelProto:
+    net = Net((2, 4, 4), S8)
+    y = net.conv("x", 2, U8, clip=(0, 96))
+    z = net.conv(net.pool(y, "max", Window((2, 2))), 2, S8)
+    return qdq.to_model(net.network(z))
+
+
+def constant(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
+    return next(tensor for tensor in model.graph.initializer if tensor.name == name)
+
+
+def node(model: onnx.ModelProto, name: str) -> onnx.NodeProto:
+    return next(node for node in model.graph.node if node.name == name)
+
+
+def set_constant(model: onnx.ModelProto, name: str, value: Any) -> None:
+    old = constant(model, name)
+    old.CopyFrom(numpy_helper.from_array(np.asarray(value, numpy_helper.to_array(old).dtype), name))
+
+
+def message(model: onnx.ModelProto) -> str:
+    with pytest.raises((BadInput, UnsupportedNetwork)) as caught:
+        qdq.load(model)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("t0_scale", 0.3, "the scale of tensor t0 is 0.3, not a power of two; the nearest is 0.25 (2**-2)"),
+        ("t0_scale", 0.4, "the scale of tensor t0 is 0.4, not a power of two; the nearest is 0.5 (2**-1)"),
+        ("x_scale", 3e5, "the scale of tensor x is 300000, not a power of two; the nearest is 262144 (2**18)"),
+        ("x_scale", -1, "the scale of tensor x is -1, not a positive number"),
+        ("x_scale", np.nan, "the scale of tensor x is nan, not a positive number"),
+        ("x_scale", [1.0, 2.0], "tensor x has 2 scales; only weights have one for each channel"),
+        ("zero_uint8", 3, "the zero point of tensor t0 is 3; in uint8, only 0 and 128 are supported"),
+        (
+            "conv_t0.weight_scale",
+            [0.3, 0.5],
+            "the scale of the weight of layer conv_t0 is 0.3, not a power of two; the nearest is 0.25 (2**-2)",
+        ),
+        (
+            "conv_t0.weight_scale",
+            [0.5, 0.5, 0.5],
+            "the weight of layer conv_t0 has scales (3,) that are not one for each output channel",
+        ),
+        (
+            "conv_t0.bias_scale",
+            [2.0**-9, 2.0**-9],
+            "the bias of layer conv_t0 has another scale than its products "
+            "(that of the input times that of the weight); `complete` rounds it",
+        ),
+        ("conv_t0_high", np.nan, "a bound of conv_t0/clip (Clip) is not a number"),
+    ],
+)
+def test_numbers_of_another_kind(name: str, value: Any, expected: str) -> None:
+    model = written()
+    set_constant(model, name, value)
+    assert message(model) == f"net: {expected}"
+
+
+def test_files_that_are_not_quantized(tmp_path: Path) -> None:
+    path = tmp_path / "float.onnx"
+    infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2, 4, 4]) for name in "xy"]
+    relu = helper.make_node("Relu", ["x"], ["y"], "relu")
+    onnx.save(helper.make_model(helper.make_graph([relu], "g", infos[:1], infos[1:])), path)
+    with pytest.raises(BadInput, match=r"^float\.onnx: not a quantized network: it has no QuantizeLinear nodes$"):
+        qdq.load(path)
+    with pytest.raises(BadInput, match=r"no such file$"):
+        qdq.load(tmp_path / "none.onnx")
+
+
+def test_tensors_that_are_not_quantized() -> None:
+    model = written()
+    node(model, "conv_t0").input[0] = "x"
+    assert (
+        message(model) == "net: conv_t0 (Conv) reads x, which is not quantized (no QuantizeLinear and DequantizeLinear)"
+    )
+    model = written()
+    model.graph.initializer.append(numpy_helper.from_array(np.ones((2, 2, 1, 1), np.float32), "w"))
+    node(model, "conv_t0").input[1] = "w"
+    assert message(model) == "net: the weight of layer conv_t0 is not quantized (no DequantizeLinear)"
+    model = written()
+    node(model, "conv_t0").input[2] = "x"
+    assert message(model) == "net: the bias of layer conv_t0 is not quantized (no DequantizeLinear)"
+    model = written()
+    node(model, "t0/dequantize").input[1] = "t2_scale"
+    set_constant(model, "t2_scale", 2.0)
+    assert message(model) == "net: tensor t0 is dequantized with another scale than it was quantized with"
+
+
+def test_nodes_of_another_kind() -> None:
+    model = written()
+    node(model, "pool_t1").op_type = "GlobalLpPool"
+    del node(model, "pool_t1").attribute[:]
+    assert message(model) == "net: node pool_t1 (GlobalLpPool) is no operator of a quantized layer"
+    model = written()
+    model.graph.node.append(helper.make_node("Relu", ["t2"], ["more"], "extra"))
+    assert message(model) == "net: nodes that belong to no quantized layer: extra (Relu)"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{", "the metadata shiftpoint.widths are damaged"),
+        ("[]", "the metadata shiftpoint.widths are damaged"),
+        ('{"tensors": {"x": "wide"}}', "the metadata shiftpoint.widths are damaged"),
+        ('{"weights": {"conv_t0": 40}}', "the metadata shiftpoint.widths hold a width outside 2 to 16 bits"),
+    ],
+)
+def test_damaged_metadata(text: str, expected: str) -> None:
+    model = written()
+    helper.set_model_props(model, {"shiftpoint.widths": text})
+    assert message(model) == f"net: {expected}"
+
+
+def test_other_files_of_the_same_form_are_read() -> None:
+    """Unnamed tensors, a bias and zero points left out, one scale for all channels."""
+    model = written()
+    del node(model, "conv_t2").input[2]
+    model.graph.node.remove(node(model, "conv_t2.bias/dequantize"))
+    set_constant(model, "conv_t2.weight_scale", 0.5)
+    for name in ("t0/quantize", "t0/dequantize", "t1/quantize", "t1/dequantize"):
+        del node(model, name).input[2]
+    node(model, "t0/quantize").output[0] = "integers"
+    node(model, "t0/dequantize").input[0] = "integers"
+    onnx.checker.check_model(model, full_check=True)
+    network = qdq.load(model)
+    conv = network.layers[2]
+    assert isinstance(conv, Conv)
+    assert (conv.bias.tolist(), conv.weight_frac.tolist()) == ([0, 0], [1, 1])
+    assert network.layers[0].output == "conv_t0_clipped"  # what is quantized
+    assert network.tensors["conv_t0_clipped"].fmt == U8
+    x = images(network)
+    ours = execute(network, quantize_input(network, x), keep=network.tensors)
+    for name, integers in qdq.run_layers(model, x).items():
+        np.testing.assert_array_equal(integers, ours["conv_t0_clipped" if name == "integers" else name])
+
+
+def test_images_that_do_not_fit() -> None:
+    model = written()
+    with pytest.raises(BadInput, match=r"^net: takes images \(N, 2, 4, 4\), not \(1, 2, 4, 5\)$"):
+        qdq.run_layers(model, np.zeros((1, 2, 4, 5)))
+    with pytest.raises(BadInput, match=r"^net: the images have NaN or infinite values$"):
+        qdq.run_layers(model, np.full((1, 2, 4, 4), np.nan))

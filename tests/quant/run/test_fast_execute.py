@@ -1,0 +1,273 @@
+"""The fast executor against the NumPy reference: equal in every integer."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+from quant.ir.bounds import Bound, tensor_bounds
+from quant.ir.fixedpoint import QFormat
+from quant.ir.network import Add, Conv, Network, Pool, Tensor, Window
+from quant.onnx_import import load
+from quant.run import fast_execute, fast_kernels
+from quant.run.execute import Executor, quantize_input
+from quant.run.fast_execute import FastExecutor, quantize_images
+from quant.run.fast_kernels import bytes_are_exact
+from quant.run.fast_onnx import in_float32
+from quant.run.fast_split import Split, find_split
+from quant.search import quantize_network
+from tests.quant.run.test_tables import FORMATS
+from tests.quant.run.test_tables import network as tables
+from tests.sim.networks import random_images, random_network
+
+
+def extremes(network: Network) -> np.ndarray:
+    """Images of the largest, of the smallest integers, of zeros, and of both ends at random."""
+    fmt, shape = network.tensors[network.input].fmt, network.input_shape
+    ends = np.random.default_rng(0).choice([fmt.low, fmt.high], (2, *shape))
+    return np.concatenate([np.full((1, *shape), fmt.high), np.full((1, *shape), fmt.low), np.zeros((1, *shape)), ends]
+                          ).astype(fmt.dtype)  # fmt: skip
+
+
+FORMS = (False, True) if bytes_are_exact() else (False,)
+"""Data as float32, and as bytes where the processor allows that."""
+
+
+def assert_equal(network: Network, images: np.ndarray, slow: frozenset[str] = frozenset()) -> None:
+    every = list(network.tensors)
+    for in_bytes, keep in itertools.product(FORMS, (None, every)):  # with every tensor an output, nothing is fused
+        executor = FastExecutor(network, threads=2, in_bytes=in_bytes)
+        assert executor.slow == slow
+        wanted, found = Executor(network).run(images, keep), executor.run(images, keep)
+        assert list(found) == list(wanted)
+        for name, integers in wanted.items():
+            assert found[name].dtype == integers.dtype
+            np.testing.assert_array_equal(found[name], integers, name)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_networks(seed: int) -> None:
+    network = random_network(seed, layers=6)
+    images = np.concatenate([random_images(network, 3, seed), extremes(network)])
+    slow = FastExecutor(network).slow
+    assert len(slow) < len(network.layers)
+    assert_equal(network, images, slow)
+
+
+def one_layer(weight: np.ndarray, source: QFormat, out: QFormat, frac: int | np.ndarray, **options) -> Network:
+    """A convolution of a map of 6 x 5 pixels."""
+    outputs, inputs = weight.shape[:2]
+    window = options.pop("window", Window(weight.shape[2:]))
+    bias = options.pop("bias", np.zeros(outputs, np.int64))
+    shape = (outputs, *window.output_size(6, 5))
+    residual = options.pop("residual", None)
+    tensors = {"x": Tensor("x", (inputs, 6, 5), source), "y": Tensor("y", shape, out)}
+    layer = Conv("conv", "x", "y", weight, np.broadcast_to(frac, outputs).astype(np.int64), 8, bias, window, 1,
+                 (out.low, out.high), residual, **options)  # fmt: skip
+    return Network("one", tensors, (layer,), "x", ("y",))
+
+
+@pytest.mark.parametrize("bits", (4, 8))
+@pytest.mark.parametrize("shift", (-9, -1, 0, 1, 4, 12, 24, 40, 120))
+def test_shifts_of_either_sign(bits: int, shift: int) -> None:
+    random = np.random.default_rng(shift + 9)
+    weight = random.integers(-(1 << bits - 1), 1 << bits - 1, (5, 7, 3, 3))
+    bias = random.integers(-(1 << 10), 1 << 10, 5)
+    network = one_layer(weight, QFormat(8, 3), QFormat(8, 0), shift - 3 + np.arange(5) % 2, bias=bias)
+    assert_equal(network, np.concatenate([random_images(network, 4, 1), extremes(network)]))
+
+
+def test_ties_round_to_even() -> None:
+    """Every accumulator of 8 bits, halved and quartered: a half of all quotients are ties."""
+    weight = np.array([1, 2, 3, -1]).reshape(4, 1, 1, 1)
+    network = one_layer(weight, QFormat(8, 0), QFormat(16, 0), np.array([1, 2, 1, 1]))
+    images = np.arange(-128, 127, dtype=np.int8)[: 8 * 30].reshape(8, 1, 6, 5)
+    assert_equal(network, images)
+
+
+def test_sums_up_to_what_float32_counts_and_beyond() -> None:
+    """At the bound all is exact in float32; one more, and it is computed in digits."""
+    data, out = QFormat(8, 0, signed=False), QFormat(16, 0)
+    for taps in (518, 519):
+        weight = np.full((2, taps, 1, 1), 127)
+        weight[1] = -127
+        network = one_layer(weight, data, out, 9, bias=np.array([0, 0]))
+        x = extremes(network)
+        x[0, 0] -= 1
+        whole = in_float32(network, network.layers[0], tensor_bounds(network))  # type: ignore[arg-type]
+        assert whole == (taps == 518)
+        assert_equal(network, x)
+
+
+@pytest.mark.parametrize(("data", "weights"), ((8, 16), (16, 4), (16, 8), (16, 16)))
+@pytest.mark.parametrize("signed", (False, True))
+@pytest.mark.parametrize("shape", ((6, 5, 3, 3), (4, 300, 1, 1)))
+def test_wide_data_and_weights_in_digits(data: int, weights: int, signed: bool, shape: tuple[int, ...]) -> None:
+    random = np.random.default_rng(data + weights)
+    half = 1 << weights - 1
+    weight = random.integers(-half, half, shape)
+    weight[0], weight[1] = half - 1, -half
+    bias = random.integers(-(1 << 30), 1 << 30, shape[0])
+    fmt = QFormat(data, 3, signed)
+    shift = data + weights - 3 + int(np.log2(np.prod(shape[1:]))) // 2 - 16
+    network = one_layer(weight, fmt, QFormat(16, 0), shift + np.arange(shape[0]) % 2, bias=bias >> 30 - data - weights)
+    images = np.concatenate([random_images(network, 4, 1), extremes(network)])
+    assert_equal(network, images)
+    assert len(np.unique(Executor(network).run(images)["y"])) > 100
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_digits_add_up(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    weight = random.integers(-(1 << 15), 1 << 15, (3, 7, 1, 1))
+    weight[0, :2, 0, 0] = -(1 << 15), (1 << 15) - 1
+    for weights, bits in ((1, 16), (2, 8), (3, 6), (4, 4)):
+        split = Split(1, 16, weights, bits)
+        digits = split.weight_digits(weight)
+        assert len(digits) == weights
+        assert all((abs(2 * digit + 1) <= 1 << bits).all() for digit in digits[:-1])
+        np.testing.assert_array_equal(sum(digit << bits * place for place, digit in enumerate(digits)), weight)
+
+
+def test_what_no_digits_hold_is_left_to_the_reference() -> None:
+    weight = np.full((1, 300_000, 1, 1), (1 << 15) - 1)
+    zeros = np.zeros(1, np.int64)
+    long = Conv("conv", "x", "y", weight, zeros, 16, zeros, Window(), 1, (0, 1))
+    short = dataclasses.replace(long, weight=weight[:, :300])
+    assert find_split(long, Bound(0, (1 << 16) - 1)) is None
+    assert find_split(short, Bound(0, (1 << 16) - 1)) is not None
+    assert find_split(short, Bound(0, (1 << 30) - 1)) is None
+
+
+@pytest.mark.parametrize("data_bits", (8, 16))
+def test_residuals_additions_and_averages(data_bits: int) -> None:
+    """A network with every kind of layer."""
+    random = np.random.default_rng(1)
+    fmt, coarse = QFormat(data_bits, 6), QFormat(data_bits, 3)
+    shape = (4, 7, 6)
+
+    def layer(name: str, source: str, residual: str | None = None) -> Conv:
+        return Conv(name, source, f"{name}_out", random.integers(-8, 8, (4, 4, 3, 3)), np.array([3, 4, 5, 6]), 4,
+                    random.integers(-50, 50, 4), Window((3, 3), pads=(1, 1, 1, 1)), 1, (fmt.low // 2, fmt.high - 3),
+                    residual)  # fmt: skip
+
+    inside = Window((3, 2), (2, 1), (1, 1, 1, 0))
+    layers = (
+        layer("a", "x"),
+        layer("b", "a_out", "x"),
+        Add("add", ("b_out", "x"), "sum", (-90, 99)),
+        Pool("max", "sum", "largest", "max", Window((2, 2), pads=(1, 0, 0, 1)), (-5, 40)),
+        Pool("mean", "largest", "means", "average", inside, (-4, 30), count_include_pad=False),
+        Pool("mean_all", "largest", "all_means", "average", inside, (coarse.low, coarse.high)),
+    )
+    size = inside.output_size(*Window((2, 2), pads=(1, 0, 0, 1)).output_size(7, 6))
+    tensors = {
+        "x": Tensor("x", shape, fmt),
+        "a_out": Tensor("a_out", shape, fmt),
+        "b_out": Tensor("b_out", shape, fmt),
+        "sum": Tensor("sum", shape, coarse),
+        "largest": Tensor("largest", (4, *Window((2, 2), pads=(1, 0, 0, 1)).output_size(7, 6)), coarse),
+        "means": Tensor("means", (4, *size), dataclasses.replace(fmt, frac=5)),
+        "all_means": Tensor("all_means", (4, *size), coarse),
+    }
+    network = Network("all", tensors, layers, "x", ("means", "all_means"))
+    images = np.concatenate([random_images(network, 20, 3), extremes(network)])
+    assert_equal(network, images)
+
+
+@pytest.mark.parametrize("formats", FORMATS)
+def test_tables_and_enlargements(formats: tuple[QFormat, QFormat, QFormat]) -> None:
+    network = tables(np.random.default_rng(0), *formats)
+    assert_equal(network, np.concatenate([random_images(network, 5, 1), extremes(network)]))
+
+
+@pytest.mark.parametrize("in_bytes", FORMS)
+def test_what_follows_from_tensors_in_the_middle(in_bytes: bool) -> None:
+    network = random_network(5, layers=8)
+    images = random_images(network, 6, 2)
+    executor = FastExecutor(network, threads=1, in_bytes=in_bytes)
+    every = Executor(network).run(images, list(network.tensors))
+    for layer in network.layers:
+        found = executor.run_from({name: every[name] for name in layer.inputs}, [layer.output])
+        np.testing.assert_array_equal(found[layer.output], every[layer.output])
+    given = {name: every[name] for name in list(network.tensors)[:4]}
+    for name, integers in executor.run_from(given, list(network.tensors)[2:]).items():
+        np.testing.assert_array_equal(integers, every[name])
+
+
+def test_bytes_are_taken_only_where_their_products_are_exact(monkeypatch) -> None:
+    network = random_network(0)
+    assert FastExecutor(network).in_bytes == bytes_are_exact()
+    monkeypatch.setattr(fast_execute, "bytes_are_exact", lambda: False)
+    assert not FastExecutor(network).in_bytes
+
+
+@pytest.mark.parametrize("weight", (-128, 127))
+def test_the_probe_sees_sums_that_saturate(weight: int, monkeypatch) -> None:
+    """What a processor without VNNI gives: pairs of products saturated at 16 bits."""
+
+    class Saturating:
+        def run(self, names: None, feed: dict[str, np.ndarray]) -> list[np.ndarray]:
+            pair = np.clip(2 * 255 * weight, -(1 << 15), (1 << 15) - 1)
+            return [np.full((1, 1, 1, 1), 128 + round(pair * 32 / 2**15), np.uint8)]
+
+    monkeypatch.setattr(fast_kernels, "open_session", lambda model, threads: Saturating())
+    assert not fast_kernels._sums_exactly(64, 32, 1, 1, 9, weight)
+
+
+@pytest.mark.parametrize("fmt", (QFormat(8, 5), QFormat(16, -3, signed=False), QFormat(8, 90), QFormat(8, -90)))
+def test_images_are_quantized_as_the_reference_does_it(fmt: QFormat) -> None:
+    network = Network("input", {"x": Tensor("x", (2, 3, 4), fmt)}, (), "x", ("x",))
+    random = np.random.default_rng(0)
+    ties = random.integers(-600, 600, (9, 2, 3, 4)) * fmt.step / 2
+    large = random.choice([3e38, -3e38, 1e-45, -0.0, 1.0], (9, 2, 3, 4))
+    for images in (np.concatenate([ties, large]).astype(np.float32), random.normal(size=(5, 2, 3, 4))):
+        wanted, found = quantize_input(network, images), quantize_images(network, images)
+        assert found.dtype == wanted.dtype and np.array_equal(found, wanted)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        quantize_images(network, np.full((1, 2, 3, 4), np.nan, np.float32))
+
+
+def test_memory_is_bounded_by_batches(monkeypatch) -> None:
+    network = random_network(3)
+    images = random_images(network, 7, 0)
+    whole = FastExecutor(network).run(images)
+    monkeypatch.setattr(fast_execute, "BATCH_BYTES", 1)
+    executor = FastExecutor(network)
+    assert executor.batch == 1
+    for name, integers in executor.run(images).items():
+        np.testing.assert_array_equal(integers, whole[name])
+    empty = executor.run(images[:0])
+    assert all(array.shape == (0, *network.tensors[name].shape) for name, array in empty.items())
+
+
+def test_what_cannot_run_is_said() -> None:
+    network = random_network(0)
+    executor = FastExecutor(network)
+    images = random_images(network, 2, 0)
+    with pytest.raises(KeyError, match="has no tensor nowhere"):
+        executor.run(images, ["nowhere"])
+    with pytest.raises(ValueError, match="the network takes integers, not float64"):
+        executor.run(images.astype(float))
+    with pytest.raises(ValueError, match="the network takes \\(N, "):
+        executor.run(images[:, :, 1:])
+    last = network.layers[-1].output
+    fmt, shape = network.tensors[last].fmt, network.tensors[last].shape
+    with pytest.raises(ValueError, match="neither given nor computed from"):
+        executor.run_from({last: np.zeros((2, *shape), fmt.dtype)}, [network.layers[0].output])
+    with pytest.raises(ValueError, match="one number of them"):
+        executor.run_from({last: np.zeros((1, *shape), fmt.dtype), network.input: images}, [last])
+
+
+@pytest.mark.parametrize("name", ("resnet8_cifar10", "resnet20_cifar10", "squeezenet1.1", "mobilenet_v1_0.75",
+                                  "mobilenet_v2_1.0"))  # fmt: skip
+def test_trained_networks(shared_data, labelled, name: str) -> None:
+    path = shared_data / "models" / f"{name}.onnx"
+    images = "cifar10_train_2000" if "cifar10" in name else "imagenet_calibration"
+    pixels, _ = labelled.load_images(images, limit=2, size=labelled.network_size(str(path)))
+    network = quantize_network(load(path), pixels, effort="fast")
+    assert_equal(network, np.concatenate([extremes(network)[:1], random_images(network, 1, 0)]),
+                 FastExecutor(network).slow)  # fmt: skip

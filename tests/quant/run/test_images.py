@@ -1,0 +1,67 @@
+"""Images of which parts are taken: pixels stay bytes until their batch."""
+
+from __future__ import annotations
+
+import tracemalloc
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from quant.base.errors import BadInput
+from quant.ir.graph import FloatGraph
+from quant.run.evaluation import accuracy
+from quant.run.images import PixelImages, load_images, open_images, prepare
+from quant.search import quantize_network
+from tests.quant.float_graphs import branches
+
+KEYS = {"preprocess.channels": "BGR", "preprocess.mean": "100,110,120", "preprocess.scale": "0.02"}
+
+
+@pytest.fixture
+def graph() -> FloatGraph:
+    return replace(branches(), metadata=KEYS)
+
+
+def pixels(count: int) -> np.ndarray:
+    return np.random.default_rng(count).integers(0, 256, (count, 3, 12, 12), np.uint8)
+
+
+def test_parts_of_pixels_are_prepared_as_all_are(graph: FloatGraph, tmp_path: Path) -> None:
+    x, file = pixels(20), tmp_path / "images.npz"
+    np.savez(file, images=x, labels=np.arange(20))
+    whole = prepare(x, graph)
+    images, labels = open_images(file, graph, labels=True)
+    assert isinstance(images, PixelImages) and len(images) == 20 and labels is not None
+    for part in (slice(None), slice(3, 9), slice(15, 40), slice(20, 30)):
+        assert images[part].dtype == np.float32 and np.array_equal(images[part], whole[part])
+    assert np.array_equal(load_images(file, graph)[0], whole)
+    few, some = open_images(file, graph, labels=None, limit=4)
+    assert len(few) == 4 and some is not None and len(some) == 4
+
+
+def test_pixels_of_another_shape_are_refused_when_opened(graph: FloatGraph) -> None:
+    for wrong in (pixels(4)[:, :2], pixels(0), pixels(4)[..., :9]):
+        with pytest.raises(BadInput):
+            PixelImages(wrong, graph)
+
+
+def test_accuracy_takes_either(graph: FloatGraph) -> None:
+    x, labels = pixels(50), np.arange(50) % 10
+    whole = prepare(x, graph)
+    network = quantize_network(graph, whole[:8], effort="fast")
+    assert accuracy(network, graph, PixelImages(x, graph), labels) == accuracy(network, graph, whole, labels)
+
+
+def test_a_set_of_pixels_needs_little_more_than_its_bytes(graph: FloatGraph, tmp_path: Path) -> None:
+    x, file = pixels(20_000), tmp_path / "images.npz"
+    np.savez(file, images=x)
+    tracemalloc.start()
+    try:
+        images, _ = open_images(file, graph)
+        images[:100]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert x.nbytes < peak < 2.5 * x.nbytes
