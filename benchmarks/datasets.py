@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from quant.base.errors import BadInput
-from quant.ir.graph import FloatConv, FloatGraph
+from quant.ir.graph import FloatGraph
+from quant.kinds.conv import FloatConv
 
 DATA = Path(os.environ.get("SHIFTPOINT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 PART = 250

@@ -43,7 +43,8 @@ from benchmarks.logits import figures, fixed_logits, float_logits, runtime_logit
 from benchmarks.quantizing import Tool, ours, quantize_apart, theirs
 from quant import onnx_import
 from quant.base.errors import BadInput
-from quant.ir.graph import FloatConv, FloatGraph
+from quant.ir.graph import FloatGraph
+from quant.kinds.conv import FloatConv
 from quant.search.mixed import weight_bytes
 from quant.search.options import EFFORTS, Options
 

@@ -15,9 +15,17 @@ from rich.table import Table
 from host.compiler.errors import CannotCompile
 from host.compiler.limits import RESIZE_EDIT, TABLE_EDIT, check_layer
 from quant.ir.fixedpoint import QFormat
-from quant.ir.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
-from quant.ir.network import Add, Conv, Layer, Network, Pool, Tensor
-from quant.ir.network import Table as LookUp
+from quant.ir.graph import FloatGraph
+from quant.ir.layer import FloatLayer, Layer
+from quant.ir.network import Network
+from quant.ir.tensor import Tensor
+from quant.kinds.add import Add, FloatAdd
+from quant.kinds.concat import Concat
+from quant.kinds.conv import Conv, FloatConv
+from quant.kinds.pool import FloatPool, Pool
+from quant.kinds.resize import Resize
+from quant.kinds.table import FloatTable
+from quant.kinds.table import Table as LookUp
 from quant.onnx_import.inspect import CONSTANT, Verdict, inspect
 
 FORMAT = QFormat(8, 4, True)
@@ -117,6 +125,7 @@ def stand_in(layer: FloatLayer) -> Layer:
     if isinstance(layer, FloatTable):
         entries = np.zeros(1 << FORMAT.bits, np.int64)
         return LookUp(layer.name, layer.input, layer.output, entries, str(layer.function))
+    assert isinstance(layer, Concat | Resize)
     return layer
 
 

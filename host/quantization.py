@@ -16,7 +16,8 @@ from hw.contract.config import AcceleratorConfig
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Conv, Network
+from quant.ir.network import Network
+from quant.kinds.conv import Conv
 from quant.rewrite.raw_pixels import take_pixels
 from quant.run.images import load_images
 from quant.search import NOTES, Cost, Effort, Options, Precision, quantize_network

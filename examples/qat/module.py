@@ -12,8 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from examples.qat.fake import fake_quantize, integers
-from quant.ir.graph import Clip, FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, clip_of
-from quant.ir.network import Concat, Conv, Network
+from quant.ir.graph import FloatGraph
+from quant.ir.layer import Clip, FloatLayer
+from quant.ir.network import Network
+from quant.kinds.add import FloatAdd
+from quant.kinds.concat import Concat
+from quant.kinds.conv import Conv, FloatConv
+from quant.kinds.pool import FloatPool
 
 BIAS_LIMIT = (1 << 31) - 1
 INSIDE = 0.45  # how far from its integer, in units of it, a weight may start
@@ -105,7 +110,7 @@ class FloatNet(nn.Module):
         """The first output, (N, O), of preprocessed images (N, C, H, W)."""
         values = {self.graph.input: self.stored(x, self.graph.input)}
         for layer in self.graph.layers:
-            result = clipped(self.computed(layer, [values[name] for name in layer.inputs]), clip_of(layer))
+            result = clipped(self.computed(layer, [values[name] for name in layer.inputs]), layer.clip)
             values[layer.output] = self.stored(result, layer.output)
         return values[self.graph.outputs[0]].flatten(1)
 

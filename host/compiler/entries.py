@@ -6,7 +6,7 @@ import numpy as np
 
 from host.compiler.lower import HIDDEN, EngineLayer, Lowered
 from hw.contract.program import LayerEntry
-from quant.ir.network import Tensor
+from quant.ir.tensor import Tensor
 
 
 def entries(layer: EngineLayer, lowered: Lowered) -> list[LayerEntry]:

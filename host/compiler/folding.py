@@ -17,7 +17,8 @@ from host.compiler.problem import problem
 from host.compiler.tiling import ways
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Fold, Placement
-from quant.ir.network import Tensor, Window
+from quant.ir.tensor import Tensor
+from quant.ir.window import Window
 
 
 def fold_inputs(lowered: Lowered, config: AcceleratorConfig) -> None:

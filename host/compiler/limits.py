@@ -7,9 +7,15 @@ import numpy as np
 from host.compiler.errors import CannotCompile
 from hw.contract.config import AVERAGE_SUM_BITS
 from hw.contract.isa import FIELDS, Opcode
-from quant.ir.bounds import shifts
 from quant.ir.fixedpoint import Reciprocal, reciprocal
-from quant.ir.network import Concat, Conv, Layer, Network, Pool, Resize, Table, Window
+from quant.ir.layer import Layer
+from quant.ir.network import Network
+from quant.ir.window import Window
+from quant.kinds.concat import Concat
+from quant.kinds.conv import Conv
+from quant.kinds.pool import Pool
+from quant.kinds.resize import Resize
+from quant.kinds.table import Table
 
 _HIGH = {(opcode, field.name): field.high for opcode, fields in FIELDS.items() for field in fields}
 
@@ -56,7 +62,7 @@ def _check_conv(network: Network, layer: Conv) -> None:
     for axis, name in enumerate(("dilation_rows", "dilation_columns")):
         _at_most(layer, name.replace("_", " "), layer.window.dilation[axis], Opcode.SETUP, name)
     try:
-        right, left = shifts(network, layer)
+        right, left = layer.shifts(network.tensors)
     except ValueError as error:
         raise CannotCompile(layer.name, str(error).removeprefix(f"layer {layer.name}: ")) from None
     if np.abs(right).max(initial=0) > 127:

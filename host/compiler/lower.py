@@ -20,7 +20,14 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Fold
 from quant.ir.bounds import prove
 from quant.ir.fixedpoint import Reciprocal
-from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
+from quant.ir.layer import Layer
+from quant.ir.network import Network
+from quant.ir.tensor import Tensor
+from quant.ir.window import Window
+from quant.kinds.add import Add
+from quant.kinds.concat import Concat
+from quant.kinds.conv import Conv
+from quant.kinds.pool import Pool
 
 HIDDEN = "\0"
 """Stands in the name of every tensor that the network itself does not have."""

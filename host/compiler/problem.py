@@ -10,7 +10,7 @@ from host.compiler.lower import EngineLayer
 from host.compiler.weights import OutputGroups
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Placement
-from quant.ir.network import Window
+from quant.ir.window import Window
 
 Span = tuple[int, int]
 """A half-open range."""

@@ -13,7 +13,10 @@ from host.chain import LEGS
 from host.report.roofline import roofline
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import LayerEntry, Program
-from quant.ir.network import Conv, Layer, Network, Pool
+from quant.ir.layer import Layer
+from quant.ir.network import Network
+from quant.kinds.conv import Conv
+from quant.kinds.pool import Pool
 
 SCHEMA = 1
 """Version of report.json's form."""

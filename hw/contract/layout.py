@@ -16,7 +16,7 @@ import numpy as np
 
 from hw.contract.config import PARAMETER_BYTES, AcceleratorConfig
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Window
+from quant.ir.window import Window
 
 
 @dataclass(frozen=True)

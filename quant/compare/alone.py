@@ -16,9 +16,10 @@ from quant.compare.loss import OutputLoss
 from quant.compare.measure import Errors, ErrorSums
 from quant.compare.quantized import QuantizedLayer, Storage, quantized_layer
 from quant.compare.walk import Step, Walk, clipped, outputs_from
-from quant.ir.graph import FloatConv, FloatGraph, without_clip
+from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
+from quant.kinds.conv import FloatConv
 from quant.run.calibration import Progress
 from quant.run.float_run import LayerRunner, RestRunner
 
@@ -185,7 +186,7 @@ class QuantizedRun:
         layer = quantized.layer
         self._runner = None
         if isinstance(layer, FloatConv):
-            self._runner = LayerRunner(graph, without_clip(quantized.bare(layer)))
+            self._runner = LayerRunner(graph, quantized.bare(layer).with_clip((None, None)))
         self._beside = layer.residual if isinstance(layer, FloatConv) and quantized.between is not None else None
 
     def values(self, step: Step, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -9,8 +9,14 @@ import numpy as np
 
 from quant.base.errors import BadInput
 from quant.ir.fixedpoint import QFormat, dequantize
-from quant.ir.graph import FloatAdd, FloatConv, FloatLayer, FloatPool, FloatTable
-from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table
+from quant.ir.layer import FloatLayer, Layer
+from quant.ir.network import Network
+from quant.kinds.add import Add, FloatAdd
+from quant.kinds.concat import Concat
+from quant.kinds.conv import Conv, FloatConv
+from quant.kinds.pool import FloatPool, Pool
+from quant.kinds.resize import Resize
+from quant.kinds.table import FloatTable, Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +85,7 @@ def quantized_layer(network: Network, scales: Mapping[str, np.ndarray], layer: F
         ):
             return None
         _same_scales(scales, layer.output, () if layer.residual is None else (layer.residual,), layer.name)
+        assert isinstance(writer, Conv | Add)
         factor = equalization(layer, scales[found.input], scales[layer.output])
         acc_frac = network.tensors[found.input].fmt.frac + found.weight_frac
         weight = dequantize(found.weight, found.weight_frac.reshape(-1, 1, 1, 1)) / factor

@@ -12,8 +12,10 @@ from quant.compare.alone import LayerAlone
 from quant.compare.quantized import QuantizedLayer
 from quant.compare.storage import format_group
 from quant.ir.fixedpoint import QFormat
-from quant.ir.graph import FloatAdd, FloatConv, FloatLayer
+from quant.ir.layer import FloatLayer
 from quant.ir.network import Network
+from quant.kinds.add import FloatAdd
+from quant.kinds.conv import FloatConv
 
 MAIN = 0.5
 """Share of a layer's noise from which on a cause is the main one."""

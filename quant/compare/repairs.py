@@ -14,9 +14,10 @@ from quant.compare.quantized import QuantizedLayer, Storage, quantized_layer
 from quant.compare.storage import storage_changes
 from quant.compare.walk import Step, Walk, clipped, outputs_from
 from quant.ir.fixedpoint import QFormat, dequantize, quantize
-from quant.ir.graph import FloatConv, FloatGraph
+from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
+from quant.kinds.conv import FloatConv
 from quant.run.calibration import Progress
 from quant.run.float_run import RestRunner
 from quant.search.weights import best_fracs

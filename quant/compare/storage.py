@@ -9,7 +9,8 @@ import numpy as np
 
 from quant.compare.quantized import Storage
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Concat, Conv, Network, Pool, Resize
+from quant.ir.network import Network
+from quant.kinds.conv import Conv
 
 WIDE = 16
 """The widest data that a network can have."""
@@ -101,7 +102,7 @@ def format_group(network: Network, tensor: str) -> frozenset[str]:
     while True:
         more = set(group)
         for layer in network.layers:
-            copies = isinstance(layer, Concat | Resize) or (isinstance(layer, Pool) and layer.kind == "max")
+            copies = layer.moves
             if copies and group & {*layer.inputs, layer.output}:
                 more |= {*layer.inputs, layer.output}
         if more == group:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.ir.graph import FloatGraph, FloatLayer, clip_of, without_clip
+from quant.ir.graph import FloatGraph
+from quant.ir.layer import FloatLayer
 from quant.run.float_run import FloatRunner, LayerRunner, RestRunner
 
 
@@ -45,7 +46,9 @@ class Walk:
         last = {name: place for place, layer in enumerate(layers) for name in layer.inputs}
         tensors = {self.graph.input: self.images}
         for place, layer in enumerate(layers):
-            values = LayerRunner(self.graph, without_clip(layer)).run([tensors[name] for name in layer.inputs])
+            values = LayerRunner(self.graph, layer.with_clip((None, None))).run(
+                [tensors[name] for name in layer.inputs]
+            )
             yield Step(place, layer, tensors, values)
             clipped(layer, values, out=values)
             tensors[layer.output] = values
@@ -54,7 +57,7 @@ class Walk:
 
 def clipped(layer: FloatLayer, values: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
     """A layer's result after its clip."""
-    clip = clip_of(layer)
+    clip = layer.clip
     return values if clip == (None, None) else np.clip(values, *clip, out=out)
 
 

@@ -7,99 +7,11 @@ into the layer that they follow, reshapes are gone.  A tensor has shape (C, H, W
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from quant.ir.functions import Function
-from quant.ir.network import Concat, ReadsOne, ReadsResidual, Resize, Window
-
-Clip = tuple[float | None, float | None]
-"""Lower and upper bound applied to a layer's result; None where there is none.  ReLU is (0, None)."""
-
-
-@dataclass(frozen=True, eq=False)
-class FloatConv(ReadsResidual):
-    """clip(conv(x, weight) + bias + residual).  weight: float32 (O, I / groups, KH, KW); bias: float32 (O,).
-
-    A fully connected layer (op "Gemm") that flattens (C, H, W) has a kernel that covers the map.
-    """
-
-    name: str
-    input: str
-    output: str
-    weight: np.ndarray
-    bias: np.ndarray
-    window: Window
-    groups: int
-    clip: Clip = (None, None)
-    residual: str | None = None
-    op: Literal["Conv", "Gemm"] = "Conv"
-
-
-@dataclass(frozen=True, eq=False)
-class FloatPool(ReadsOne):
-    """Max or average pooling, then clip.  count_include_pad as in ONNX."""
-
-    name: str
-    input: str
-    output: str
-    kind: Literal["max", "average"]
-    window: Window
-    clip: Clip = (None, None)
-    count_include_pad: bool = True
-
-
-@dataclass(frozen=True, eq=False)
-class FloatAdd:
-    """clip(a + b) of two tensors of one shape, where no convolution before it can take the addition."""
-
-    name: str
-    inputs: tuple[str, str]
-    output: str
-    clip: Clip = (None, None)
-
-
-@dataclass(frozen=True, eq=False)
-class FloatTable(ReadsOne):
-    """A function of each element, which becomes a table of integers."""
-
-    name: str
-    input: str
-    output: str
-    function: Function
-
-
-FloatLayer = FloatConv | FloatPool | FloatAdd | FloatTable | Concat | Resize
-
-
-def clip_of(layer: FloatLayer) -> Clip:
-    """A layer's clip; none for what has none."""
-    return layer.clip if isinstance(layer, FloatConv | FloatPool | FloatAdd) else (None, None)
-
-
-def without_clip(layer: FloatLayer) -> FloatLayer:
-    """The layer up to its clip."""
-    return replace(layer, clip=(None, None)) if isinstance(layer, FloatConv | FloatPool | FloatAdd) else layer
-
-
-def renamed(layer: FloatLayer, names: Mapping[str, str]) -> FloatLayer:
-    """The layer between other tensors: those in `names` get the names that it gives them."""
-
-    def new(tensor: str) -> str:
-        return names.get(tensor, tensor)
-
-    output = new(layer.output)
-    if isinstance(layer, FloatConv):
-        residual = None if layer.residual is None else new(layer.residual)
-        return replace(layer, input=new(layer.input), output=output, residual=residual)
-    if isinstance(layer, FloatAdd):
-        return replace(layer, inputs=(new(layer.inputs[0]), new(layer.inputs[1])), output=output)
-    if isinstance(layer, Concat):
-        return replace(layer, inputs=tuple(map(new, layer.inputs)), output=output)
-    return replace(layer, input=new(layer.input), output=output)
+from quant.ir.layer import FloatLayer
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from quant.base.errors import BadInput
-from quant.ir.graph import FloatGraph, renamed
+from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 
 
@@ -49,7 +49,7 @@ def matched(network: Network, graph: FloatGraph) -> FloatGraph:
 
     return replace(
         graph,
-        layers=tuple(renamed(layer, names) for layer in graph.layers),
+        layers=tuple(layer.renamed(names) for layer in graph.layers),
         shapes={new(name): shape for name, shape in graph.shapes.items()},
         input=new(graph.input),
         outputs=tuple(map(new, graph.outputs)),

@@ -14,7 +14,9 @@ import numpy as np
 import onnx
 
 from quant.base.errors import BadInput, UnsupportedNetwork
-from quant.ir.graph import FloatConv, FloatGraph, FloatLayer, renamed
+from quant.ir.graph import FloatGraph
+from quant.ir.layer import FloatLayer
+from quant.kinds.conv import FloatConv
 from quant.onnx_file.read import fix_shapes, read_model, the_input
 from quant.onnx_import.fuse import fuse
 from quant.onnx_import.lower import Lowering
@@ -120,7 +122,7 @@ def build(
     layers: list[FloatLayer] = []
     for step in program.steps:
         assert isinstance(step, FloatLayer), f"{step.name} was not fused"
-        layers.append(renamed(step, names))
+        layers.append(step.renamed(names))
     tensors = [input_name, *(step.output for step in program.steps)]
     return FloatGraph(
         name=name,

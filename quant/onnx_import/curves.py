@@ -7,7 +7,7 @@ What is made of one tensor element by element, x * Sigmoid(x) for instance, is o
 from __future__ import annotations
 
 from quant.ir.functions import MISH, SILU, Function, X, apply, constant, gelu
-from quant.ir.graph import FloatTable
+from quant.kinds.table import FloatTable
 from quant.onnx_import.elementwise import operands, with_constant
 from quant.onnx_import.node import Node, NotSupportedError
 from quant.onnx_import.views import Value

@@ -8,8 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from quant.ir.functions import X, apply
-from quant.ir.graph import Clip, FloatAdd, FloatConv
-from quant.ir.network import Window
+from quant.ir.layer import Clip
+from quant.ir.window import Window
+from quant.kinds.add import FloatAdd
+from quant.kinds.conv import FloatConv
 from quant.onnx_import.node import Node, NotSupportedError
 from quant.onnx_import.shaping import NO_BOUND
 from quant.onnx_import.steps import Activation, Affine, depthwise

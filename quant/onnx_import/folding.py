@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from quant.ir.graph import FloatConv, FloatTable
+from quant.kinds.conv import FloatConv
+from quant.kinds.table import FloatTable
 from quant.onnx_import.node import function_of
 from quant.onnx_import.steps import Activation, Affine, Program, Select, Step, depthwise
 from quant.onnx_import.views import ZERO
@@ -24,7 +25,7 @@ def channels_only(step: Step, shape: tuple[int, int, int]) -> bool:
     """Whether a step is a Select of whole channels."""
     if not isinstance(step, Select):
         return False
-    picked = step.moves
+    picked = step.picks
     return picked.count == shape[1:] and not picked.rows.any() and not picked.columns.any()
 
 
@@ -43,7 +44,7 @@ def divide(program: Program, conv: FloatConv) -> None:
         tensor = readers[0].output
         readers = program.readers(tensor)
     selects = [step for step in readers if isinstance(step, Select) and channels_only(step, program.shapes[tensor])]
-    channels = [step.moves.channels for step in selects]
+    channels = [step.picks.channels for step in selects]
     if not selects or len(selects) != len(readers) or tensor in program.outputs:
         return
     if sum(map(len, channels)) > len(conv.weight) or any((picked == ZERO).any() for picked in channels):
@@ -93,7 +94,7 @@ def fold_into_readers(program: Program, select: Select) -> None:
     convs = [
         step for step in readers if isinstance(step, FloatConv) and step.groups == 1 and step.residual != select.output
     ]
-    picked = select.moves.channels
+    picked = select.picks.channels
     more = sum(
         (shape[0] - len(picked)) * step.weight[:, 0].size * int(np.prod(program.shapes[step.output][1:]))
         for step in convs

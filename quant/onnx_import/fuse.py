@@ -12,8 +12,14 @@ from dataclasses import replace
 import numpy as np
 
 from quant.ir.functions import clipped
-from quant.ir.graph import Clip, FloatAdd, FloatConv, FloatPool, FloatTable
-from quant.ir.network import Concat, Resize, Window
+from quant.ir.layer import Clip
+from quant.ir.window import Window
+from quant.kinds.add import FloatAdd
+from quant.kinds.concat import Concat
+from quant.kinds.conv import FloatConv
+from quant.kinds.pool import FloatPool
+from quant.kinds.resize import Resize
+from quant.kinds.table import FloatTable
 from quant.onnx_import.folding import fold_affine, fold_into_tables, fold_selects
 from quant.onnx_import.steps import Activation, Affine, Program, Select, Step, ZeroPad, depthwise, select_as_conv
 from quant.onnx_import.windows import span_of

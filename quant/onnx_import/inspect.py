@@ -9,8 +9,13 @@ from typing import Literal
 import onnx
 
 from quant.base.errors import UnsupportedNetwork
-from quant.ir.graph import FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
-from quant.ir.network import Concat, Resize
+from quant.ir.graph import FloatGraph
+from quant.ir.layer import FloatLayer
+from quant.kinds.concat import Concat
+from quant.kinds.conv import FloatConv
+from quant.kinds.pool import FloatPool
+from quant.kinds.resize import Resize
+from quant.kinds.table import FloatTable
 from quant.onnx_file.read import fix_shapes, read_model, the_input
 from quant.onnx_import import graph_of, output_values
 from quant.onnx_import.advice import advise

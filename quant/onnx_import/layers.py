@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant.ir.graph import FloatConv, FloatPool
-from quant.ir.network import Window
+from quant.ir.window import Window
+from quant.kinds.conv import FloatConv
+from quant.kinds.pool import FloatPool
 from quant.onnx_import.elementwise import emit_affine
 from quant.onnx_import.node import Node, NotSupportedError
 from quant.onnx_import.views import Value

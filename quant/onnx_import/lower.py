@@ -13,7 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 from quant.base.errors import BadInput, UnsupportedNetwork, first_line
 from quant.ir.functions import Function
-from quant.ir.network import Resize
+from quant.kinds.resize import Resize
 from quant.onnx_file.nodes import attributes
 from quant.onnx_file.read import opset
 from quant.onnx_import.node import Node, NotSupportedError

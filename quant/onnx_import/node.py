@@ -9,7 +9,7 @@ import onnx
 
 from quant.base.errors import BadInput
 from quant.ir.functions import Function, affine, clipped
-from quant.ir.graph import FloatTable
+from quant.kinds.table import FloatTable
 from quant.onnx_file.nodes import attributes
 from quant.onnx_import.steps import Activation, Affine, Step
 from quant.onnx_import.views import Shape, Value, every_element, in_order

@@ -10,7 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from quant.base.errors import first_line
-from quant.ir.network import Concat
+from quant.kinds.concat import Concat
 from quant.onnx_file.nodes import attributes
 from quant.onnx_import.node import Node, NotSupportedError
 from quant.onnx_import.steps import Affine, ZeroPad

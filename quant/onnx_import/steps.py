@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from quant.ir.graph import Clip, FloatConv, FloatLayer
-from quant.ir.network import ReadsOne, Window
+from quant.ir.layer import Clip, FloatLayer, ReadsOne
+from quant.ir.window import Window
+from quant.kinds.conv import FloatConv
 from quant.onnx_import.views import ZERO, Moves
 
 
@@ -38,12 +39,12 @@ class Affine(ReadsOne):
 
 @dataclass(frozen=True, eq=False)
 class Select(ReadsOne):
-    """Picks channels, rows and columns, as `moves` says; its padding is left to a ZeroPad."""
+    """Picks channels, rows and columns, as `picks` says; its padding is left to a ZeroPad."""
 
     name: str
     input: str
     output: str
-    moves: Moves
+    picks: Moves
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def select_as_conv(step: Select, shape: tuple[int, int, int]) -> FloatConv:
 
     A kernel has one 1, at the first row and column picked.  It is depthwise when every channel is kept, in order.
     """
-    picked = step.moves
+    picked = step.picks
     kernel = picked.kernel(shape)
     kept = np.array_equal(picked.channels, np.arange(shape[0]))
     weight = np.zeros((len(picked.channels), 1 if kept else shape[0], *kernel), np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quant.ir.network import Window
+from quant.ir.window import Window
 from quant.onnx_import.node import Node, NotSupportedError
 
 

@@ -9,9 +9,13 @@ import numpy as np
 import onnx
 
 from quant.base.errors import BadInput, UnsupportedNetwork
-from quant.ir.bounds import Bound, conv_sums
 from quant.ir.fixedpoint import QFormat, clip_bounds, quantize
-from quant.ir.network import Conv, Pool, Resize, Table, Tensor, Window
+from quant.ir.tensor import Bound, Tensor
+from quant.ir.window import Window
+from quant.kinds.conv import Conv, conv_sums
+from quant.kinds.pool import Pool
+from quant.kinds.resize import Resize
+from quant.kinds.table import Table
 from quant.onnx_file.nodes import attributes
 from quant.onnx_import.windows import padding, reach_beyond
 from quant.qdq import form

@@ -19,7 +19,14 @@ import onnx
 
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
+from quant.ir.layer import Layer
+from quant.ir.network import Network
+from quant.ir.tensor import Tensor
+from quant.ir.window import Window
+from quant.kinds.add import Add
+from quant.kinds.concat import Concat
+from quant.kinds.conv import Conv
+from quant.kinds.pool import Pool
 from quant.onnx_file.nodes import attributes
 from quant.onnx_file.read import read_model, the_input
 from quant.qdq import form

@@ -15,7 +15,10 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from quant.ir.bounds import FLOAT32_EXACT, accumulator_bound, tensor_bounds
-from quant.ir.network import Conv, Network, Pool, Window
+from quant.ir.network import Network
+from quant.ir.window import Window
+from quant.kinds.conv import Conv
+from quant.kinds.pool import Pool
 from quant.qdq.read import load
 
 

@@ -24,8 +24,16 @@ from onnx import TensorProto, helper, numpy_helper
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table, Window
+from quant.ir.layer import Layer
+from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
+from quant.ir.window import Window
+from quant.kinds.add import Add
+from quant.kinds.concat import Concat
+from quant.kinds.conv import Conv
+from quant.kinds.pool import Pool
+from quant.kinds.resize import Resize
+from quant.kinds.table import Table
 from quant.onnx_import import INPUT_SHAPE
 from quant.qdq import form
 from quant.run.float_onnx import window_attributes
@@ -201,7 +209,7 @@ class _Writer:
         clip = layer.clip if isinstance(layer, Conv | Pool | Add) else (fmt.low, fmt.high)
         self.write_tensor(layer.output, self.write_clip(layer.name, layer.output, real, clip), rank)
 
-    def check_one_format(self, layer: Concat | Resize) -> None:
+    def check_one_format(self, layer: Layer) -> None:
         formats = {self.network.tensors[tensor].fmt for tensor in (*layer.inputs, layer.output)}
         if len(formats) != 1:
             what = "a concatenation" if isinstance(layer, Concat) else "a copy"

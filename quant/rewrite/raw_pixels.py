@@ -15,8 +15,10 @@ from dataclasses import replace
 import numpy as np
 
 from quant.base.errors import BadInput
-from quant.ir.graph import FloatConv, FloatGraph, FloatLayer, renamed
-from quant.ir.network import Window
+from quant.ir.graph import FloatGraph
+from quant.ir.layer import FloatLayer
+from quant.ir.window import Window
+from quant.kinds.conv import FloatConv
 from quant.onnx_import.folding import rescaled
 from quant.run.images import RAW, Preprocess
 
@@ -134,4 +136,4 @@ def rewired(layer: FloatLayer, old: str, new: str, turned: bool) -> FloatLayer:
     """The layer reading the tensor `new` for `old`, its channels in the opposite order if `turned`."""
     if isinstance(layer, FloatConv) and layer.input == old:
         layer = reordered(layer, turned)
-    return renamed(layer, {old: new})
+    return layer.renamed({old: new})

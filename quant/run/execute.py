@@ -11,10 +11,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from quant.ir.bounds import FLOAT32_EXACT, FLOAT64_EXACT, accumulator_bound, shifts, tensor_bounds
+from quant.ir.bounds import FLOAT32_EXACT, FLOAT64_EXACT, accumulator_bound, tensor_bounds
 from quant.ir.fixedpoint import quantize, requantize
-from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table
+from quant.ir.layer import Layer
+from quant.ir.network import Network
 from quant.ir.scales import scaled_input
+from quant.kinds.add import Add
+from quant.kinds.concat import Concat
+from quant.kinds.conv import Conv
+from quant.kinds.pool import Pool
+from quant.kinds.resize import Resize
+from quant.kinds.table import Table
 from quant.run.kernels import averages, convolve, maxima
 
 BATCH_BYTES = 32 << 20
@@ -62,6 +69,7 @@ class Executor:
             shift = tensors[layer.input].fmt.frac - fmt.frac
             mean = averages(inputs[0], layer.window, shift, layer.count_include_pad)
             return np.clip(mean, *layer.clip).astype(fmt.dtype)
+        assert isinstance(layer, Add)
         fracs = [tensors[name].fmt.frac for name in layer.inputs]
         top = max(fracs)
         first, second = (x.astype(np.int64) << top - frac for x, frac in zip(inputs, fracs, strict=True))
@@ -128,7 +136,7 @@ class Convolution:
 
     def __init__(self, network: Network, layer: Conv, magnitude: int) -> None:
         fmt = network.tensors[layer.output].fmt
-        right, left = shifts(network, layer)
+        right, left = layer.shifts(network.tensors)
         reach = max(magnitude, -fmt.low, fmt.high, int(np.abs(layer.weight).max(initial=0)))
         self.dtype = np.dtype(
             np.float32 if reach < FLOAT32_EXACT else np.float64 if reach < FLOAT64_EXACT else np.int64
@@ -182,11 +190,10 @@ def _work_bytes(network: Network, layer: Layer) -> int:
 
 def _check(network: Network, layer: Layer) -> None:
     tensors = network.tensors
-    moves = isinstance(layer, Concat | Resize) or (isinstance(layer, Pool) and layer.kind == "max")
-    if moves and any(tensors[name].fmt != tensors[layer.output].fmt for name in layer.inputs):
+    if layer.moves and any(tensors[name].fmt != tensors[layer.output].fmt for name in layer.inputs):
         raise ValueError(f"layer {layer.name}: computes nothing, so its input and output need one format")
     if isinstance(layer, Conv):
-        shifts(network, layer)
+        layer.shifts(network.tensors)
     if isinstance(layer, Table):
         source, fmt = tensors[layer.input].fmt, tensors[layer.output].fmt
         if layer.entries.shape != (1 << source.bits,):

@@ -15,9 +15,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from quant.ir.bounds import shifts
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Conv, Layer, Network
+from quant.ir.layer import Layer
+from quant.ir.network import Network
+from quant.kinds.conv import Conv
 from quant.run.fast_onnx import FloatWriter, float_scale, in_float32
 from quant.run.float_onnx import window_attributes
 
@@ -74,7 +75,7 @@ class ByteWriter(FloatWriter):
     def byte_convolution(self, layer: Conv) -> None:
         """A QLinearConv, and a Clip where saturation does not do it."""
         name, fmt = layer.output, self.fmt(layer.output)
-        scale = float_scale(shifts(self.network, layer)[0])
+        scale = float_scale(layer.shifts(self.network.tensors)[0])
         free = layer.clip == (-zero_point(fmt), 255 - zero_point(fmt))  # saturation does it
         inputs = [
             layer.input, self.scale(0), self.zero(layer.input),

@@ -11,7 +11,8 @@ import onnxruntime
 
 from quant.ir.bounds import tensor_bounds
 from quant.ir.fixedpoint import QFormat, quantize
-from quant.ir.network import Layer, Network
+from quant.ir.layer import Layer
+from quant.ir.network import Network
 from quant.ir.scales import scaled_input
 from quant.run.execute import Executor, check_input, quantize_input
 from quant.run.fast_bytes import fast_model, fits_bytes, zero_point

@@ -18,9 +18,18 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from quant.ir.bounds import FLOAT32_EXACT, FLOAT64_EXACT, Bound, accumulator_bound, shifts, tensor_bounds
+from quant.ir.bounds import FLOAT32_EXACT, FLOAT64_EXACT, accumulator_bound, tensor_bounds
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Resize, Table, Window
+from quant.ir.layer import Layer
+from quant.ir.network import Network
+from quant.ir.tensor import Bound
+from quant.ir.window import Window
+from quant.kinds.add import Add
+from quant.kinds.concat import Concat
+from quant.kinds.conv import Conv
+from quant.kinds.pool import Pool
+from quant.kinds.resize import Resize
+from quant.kinds.table import Table
 from quant.run.fast_split import find_split
 from quant.run.float_onnx import window_attributes
 
@@ -128,6 +137,7 @@ class FloatWriter:
         elif isinstance(layer, Table):
             self.table(layer)
         else:
+            assert isinstance(layer, Resize)
             scales = self.constant(f"{name}/scales", [1, 1, *layer.factors])
             self.node("Resize", [self.plain(layer.input), "", scales], name, **COPIES)
 
@@ -144,7 +154,7 @@ class FloatWriter:
 
     def convolution(self, layer: Conv) -> str:
         """The accumulator in units of the output."""
-        name, scale = layer.output, float_scale(shifts(self.network, layer)[0])
+        name, scale = layer.output, float_scale(layer.shifts(self.network.tensors)[0])
         inputs = [
             self.real(layer.input),
             self.constant(f"{name}/weight", layer.weight * scale.reshape(-1, 1, 1, 1)),
@@ -223,7 +233,7 @@ class FloatWriter:
         """The accumulator in units of the output, in float64."""
         name, split = layer.output, find_split(layer, self.bounds[layer.input])
         assert split is not None
-        scale = float_scale(shifts(self.network, layer)[0])
+        scale = float_scale(layer.shifts(self.network.tensors)[0])
         terms = [self.constant(f"{name}/bias", (layer.bias * scale).reshape(-1, 1, 1), np.float64)]
         rest = self.real(layer.input)
         for place in range(split.data):

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.ir.bounds import FLOAT32_EXACT, Bound, conv_sums
-from quant.ir.network import Conv
+from quant.ir.bounds import FLOAT32_EXACT
+from quant.ir.tensor import Bound
+from quant.kinds.conv import Conv, conv_sums
 
 LARGEST = ((2, 1), (1, 2), (2, 2), (3, 1), (3, 2), (3, 3), (4, 4))
 """How many digits of data and of weights are tried, in this order."""

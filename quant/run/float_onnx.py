@@ -11,8 +11,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from quant.ir.functions import Function
-from quant.ir.graph import FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool, FloatTable
-from quant.ir.network import Resize, Window
+from quant.ir.graph import FloatGraph
+from quant.ir.layer import FloatLayer
+from quant.ir.window import Window
+from quant.kinds.add import FloatAdd
+from quant.kinds.conv import FloatConv
+from quant.kinds.pool import FloatPool
+from quant.kinds.resize import Resize
+from quant.kinds.table import FloatTable
 
 OPSET = 17
 OPSET_DILATED_AVERAGE = 19

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from quant.ir.graph import FloatGraph, FloatLayer
+from quant.ir.graph import FloatGraph
+from quant.ir.layer import FloatLayer
 from quant.run.float_onnx import float_model, layers_model
 from quant.run.session import session
 

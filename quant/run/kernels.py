@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from quant.ir.fixedpoint import average
-from quant.ir.network import Window
+from quant.ir.window import Window
 
 COLUMN_BYTES = 16 << 20
 """Largest unfolded input (im2col) held at a time, so that memory does not grow with the feature map."""

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from quant.ir.bounds import prove
-from quant.ir.graph import FloatConv, FloatGraph
+from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.scales import with_scales
+from quant.kinds.conv import FloatConv
 from quant.run.calibration import Progress, calibrate
 from quant.run.images import prepare
 from quant.search.assemble import restrict_bias

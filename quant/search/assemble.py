@@ -6,11 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.ir.bounds import Bound, conv_sums
 from quant.ir.fixedpoint import QFormat, clip_bounds, dequantize, quantize
 from quant.ir.functions import table
-from quant.ir.graph import Clip, FloatAdd, FloatConv, FloatPool, FloatTable
-from quant.ir.network import Add, Conv, Pool, Table
+from quant.ir.layer import Clip
+from quant.ir.tensor import Bound
+from quant.kinds.add import Add, FloatAdd
+from quant.kinds.conv import Conv, FloatConv, conv_sums
+from quant.kinds.pool import FloatPool, Pool
+from quant.kinds.table import FloatTable, Table
 from quant.search.limits import Limits
 from quant.search.weights import Objective, best_common_frac
 

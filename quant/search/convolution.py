@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from quant.ir.fixedpoint import QFormat
-from quant.ir.graph import Clip, FloatConv
+from quant.ir.layer import Clip
+from quant.kinds.conv import FloatConv
 from quant.search.assemble import Source, fit_weight_frac, over_limits, quantize_bias, quantize_weights
 from quant.search.bias import active_correction, mean_correction
 from quant.search.limits import Limits

@@ -15,19 +15,17 @@ import numpy as np
 from quant.base.errors import UnsupportedNetwork
 from quant.ir.bounds import tensor_bounds
 from quant.ir.fixedpoint import QFormat, dequantize
-from quant.ir.graph import (
-    Clip,
-    FloatAdd,
-    FloatConv,
-    FloatGraph,
-    FloatLayer,
-    FloatPool,
-    FloatTable,
-    clip_of,
-    without_clip,
-)
-from quant.ir.network import Concat, Layer, Network, Resize, Tensor
+from quant.ir.graph import FloatGraph
+from quant.ir.layer import Clip, FloatLayer, Layer
+from quant.ir.network import Network
 from quant.ir.scales import scaled
+from quant.ir.tensor import Tensor
+from quant.kinds.add import FloatAdd
+from quant.kinds.concat import Concat
+from quant.kinds.conv import FloatConv
+from quant.kinds.pool import FloatPool
+from quant.kinds.resize import Resize
+from quant.kinds.table import FloatTable
 from quant.run.calibration import Progress, TensorRange
 from quant.run.fast_execute import FastExecutor, quantize_floats
 from quant.run.float_run import LayerRunner
@@ -118,7 +116,7 @@ class DataPhase:
         )
 
     def _step(self, index: int, layer: FloatLayer) -> None:
-        runner = LayerRunner(self.graph, without_clip(layer))
+        runner = LayerRunner(self.graph, layer.with_clip((None, None)))
         result = runner.run([self.reference[name] for name in layer.inputs])
         if isinstance(layer, FloatConv):
             self._conv(index, layer, result)
@@ -126,9 +124,10 @@ class DataPhase:
             self._declare(layer.output, self._format(layer.output, [], index, None))
             self._append(layer)
         else:
+            assert isinstance(layer, FloatPool | FloatAdd | FloatTable)
             self._simple(index, layer, result, runner)
-        if clip_of(layer) != (None, None):
-            np.clip(result, *clip_of(layer), out=result)
+        if layer.clip != (None, None):
+            np.clip(result, *layer.clip, out=result)
         self.reference[layer.output] = result
 
     def _simple(
@@ -264,7 +263,7 @@ class DataPhase:
 
     def _scaled_clip(self, layer: FloatLayer) -> Clip:
         """A layer's clip in scaled units.  Where it is more than a ReLU, all channels have one scale."""
-        low, high = clip_of(layer)
+        low, high = layer.clip
         scale = float(self.scales[layer.output][0])
         return None if low is None else low * scale, None if high is None else high * scale
 
@@ -274,7 +273,7 @@ class DataPhase:
         """
         step = max(1, reference.size // JUDGED)
         reference, actual = reference[::step], actual[::step]
-        scales, clip = self.scales[layer.output].astype(np.float32), clip_of(layer)
+        scales, clip = self.scales[layer.output].astype(np.float32), layer.clip
         clipped = np.clip(reference, *clip) if clip != (None, None) else reference
         power = 1 if self.options.objective == "absolute" else 2
         share = np.float32(result.size / reference.size)
@@ -342,7 +341,7 @@ class DataPhase:
         assert judge is not None
         tensors = {name: self._real(name, part=judge.chosen) for name in self.values if name in self.graph.shapes}
         result = runner.run([tensors[name] for name in layer.inputs])
-        clip = clip_of(layer)
+        clip = layer.clip
         tensors[layer.output] = np.clip(result, *clip) if clip != (None, None) else result
 
         def store(fmt: QFormat, name: str, values: np.ndarray) -> np.ndarray:

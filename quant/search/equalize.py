@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from quant.ir.fixedpoint import QFormat
-from quant.ir.graph import FloatGraph, FloatTable, clip_of
+from quant.ir.graph import FloatGraph
+from quant.kinds.table import FloatTable
 from quant.run.calibration import TensorRange, positions
 from quant.run.images import RAW
 from quant.search.fit_weights import fit_to_weights
@@ -51,14 +52,14 @@ def free_scales(
     The network's outputs, an input of raw pixels, and what tables read and write keep scales of one, and so does
     what is tied to them.  The scales of the input are float32 numbers: the host multiplies by them.
     """
-    tops = {layer.output: clip_of(layer)[1] for layer in graph.layers}
+    tops = {layer.output: layer.clip[1] for layer in graph.layers}
     tables = [layer for layer in graph.layers if isinstance(layer, FloatTable)]
     fixed = {*graph.outputs, *(name for layer in tables for name in (layer.input, layer.output))}
     alpha = options.equalization or 0.0
     if RAW in graph.metadata or not options.input_scales:
         fixed.add(graph.input)
     bounds = {name: top for name, top in tops.items() if top is not None and top > 0}
-    clipped_otherwise = {layer.output for layer in graph.layers if clip_of(layer) not in ((None, None), (0, None))}
+    clipped_otherwise = {layer.output for layer in graph.layers if layer.clip not in ((None, None), (0, None))}
     ties = Ties(graph)
     raised = np.full(ties.count, np.inf)
     for name in graph.shapes:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from quant.ir.fixedpoint import QFormat, clip_bounds
-from quant.ir.graph import Clip
+from quant.ir.layer import Clip
 from quant.run.calibration import TensorRange
 from quant.search.weights import Objective, neighbours, overflow_free_frac
 

@@ -13,8 +13,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from quant.ir.fixedpoint import QFormat
-from quant.ir.graph import FloatConv, FloatGraph, FloatPool
-from quant.ir.network import Concat, Resize
+from quant.ir.graph import FloatGraph
+from quant.kinds.concat import Concat
+from quant.kinds.conv import FloatConv
+from quant.kinds.pool import FloatPool
+from quant.kinds.resize import Resize
 from quant.run.calibration import TensorRange, positions
 from quant.search.ties import Ties
 from quant.search.weights import NEIGHBOURS, overflow_free_fracs

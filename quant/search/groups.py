@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from quant.ir.graph import FloatConv, FloatGraph, FloatPool, FloatTable, clip_of
-from quant.ir.network import Concat, Resize
+from quant.ir.graph import FloatGraph
+from quant.kinds.conv import FloatConv
+from quant.kinds.table import FloatTable
 
 WIDE = 16
 """Width of the network's outputs, where at 8 bits classes would tie."""
@@ -29,7 +30,7 @@ def non_negative(graph: FloatGraph, input_non_negative: bool) -> set[str]:
     """The tensors that cannot be negative, by their clips, weights and functions, whatever the input."""
     found = {graph.input} if input_non_negative else set()
     for layer in graph.layers:
-        low = clip_of(layer)[0]
+        low = layer.clip[0]
         sources = all(name in found for name in layer.inputs)
         if isinstance(layer, FloatTable):
             positive = layer.function.least(0.0 if sources else -math.inf) >= 0
@@ -56,7 +57,7 @@ def group_tensors(graph: FloatGraph, data_bits: int, positive: set[str]) -> tupl
 
     copies = set()
     for layer in graph.layers:
-        if isinstance(layer, Concat | Resize) or (isinstance(layer, FloatPool) and layer.kind == "max"):
+        if layer.moves:
             copies.add(layer.output)
             for name in layer.inputs:
                 parent[root(name)] = root(layer.output)

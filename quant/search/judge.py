@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from quant.ir.graph import FloatGraph, FloatLayer
+from quant.ir.graph import FloatGraph
+from quant.ir.layer import FloatLayer
 from quant.run.float_run import FloatRunner, LayerRunner, RestRunner
 
 IMAGES = 32

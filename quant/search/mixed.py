@@ -13,7 +13,8 @@ import numpy as np
 
 from quant.base.errors import BadInput
 from quant.ir.fixedpoint import dequantize
-from quant.ir.graph import FloatConv, FloatGraph
+from quant.ir.graph import FloatGraph
+from quant.kinds.conv import FloatConv
 from quant.run.calibration import Progress
 from quant.search.assemble import quantize_weights
 from quant.search.judge import OutputJudge

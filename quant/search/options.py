@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, get_args
 
 from quant.base.errors import BadInput
-from quant.ir.graph import FloatConv, FloatGraph
+from quant.ir.graph import FloatGraph
+from quant.kinds.conv import FloatConv
 from quant.search.weights import Granularity, Objective
 
 Precision = Literal["dynamic", "static"]

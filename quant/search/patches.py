@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.ir.network import Window
+from quant.ir.window import Window
 
 POSITIONS = 20_000
 """Output positions sampled of each layer, over all images: a mean over them is known to 1/141 of a deviation."""

@@ -7,8 +7,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from quant.ir.graph import FloatConv, FloatGraph, FloatTable
-from quant.ir.network import Concat
+from quant.ir.graph import FloatGraph
+from quant.kinds.concat import Concat
+from quant.kinds.conv import FloatConv
+from quant.kinds.table import FloatTable
 
 Member = TypeVar("Member", int, str)
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from quant.ir.fixedpoint import QFormat, dequantize, quantize
-from quant.ir.graph import FloatConv
+from quant.kinds.conv import FloatConv
 
 Granularity = Literal["channel", "layer"]
 

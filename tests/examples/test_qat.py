@@ -16,7 +16,8 @@ from hw.contract.config import PRESETS
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
-from quant.ir.network import Conv, Network
+from quant.ir.network import Network
+from quant.kinds.conv import Conv
 from quant.qdq import form
 from quant.qdq.run import plain_session
 from quant.run.evaluation import accuracy

@@ -7,7 +7,14 @@ import math
 import numpy as np
 
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
+from quant.ir.layer import Layer
+from quant.ir.network import Network
+from quant.ir.tensor import Tensor
+from quant.ir.window import Window
+from quant.kinds.add import Add
+from quant.kinds.concat import Concat
+from quant.kinds.conv import Conv
+from quant.kinds.pool import Pool
 from quant.run.execute import execute
 
 SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))

@@ -18,7 +18,12 @@ from hw.contract.program import Program, from_bytes
 from hw.gateware.tokens import TOKEN_BITS
 from quant.base.errors import UnsupportedNetwork
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Conv, Network, Resize, Table, Tensor, Window
+from quant.ir.network import Network
+from quant.ir.tensor import Tensor
+from quant.ir.window import Window
+from quant.kinds.conv import Conv
+from quant.kinds.resize import Resize
+from quant.kinds.table import Table
 from sim.cycles import simulate
 from sim.executor import run
 from tests.host.networks import SAME, Builder, expected, image, random_network

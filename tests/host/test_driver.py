@@ -22,7 +22,7 @@ from hw.contract.registers import (
     ErrorCause,
 )
 from quant.base.errors import BadInput
-from quant.ir.network import Window
+from quant.ir.window import Window
 from sim.executor import Executor
 from tests.host.networks import Builder, expected, image
 

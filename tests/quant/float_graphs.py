@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant.ir.graph import Clip, FloatAdd, FloatConv, FloatGraph, FloatLayer, FloatPool
-from quant.ir.network import Concat, Window
+from quant.ir.graph import FloatGraph
+from quant.ir.layer import Clip, FloatLayer
+from quant.ir.window import Window
+from quant.kinds.add import FloatAdd
+from quant.kinds.concat import Concat
+from quant.kinds.conv import FloatConv
+from quant.kinds.pool import FloatPool
 
 SAME = Window((3, 3), pads=(1, 1, 1, 1))
 RELU: Clip = (0, None)

@@ -11,8 +11,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from quant.base.errors import BadInput, UnsupportedNetwork
-from quant.ir.graph import FloatAdd, FloatConv, FloatGraph, FloatPool, FloatTable
-from quant.ir.network import Resize
+from quant.ir.graph import FloatGraph
+from quant.kinds.add import FloatAdd
+from quant.kinds.conv import FloatConv
+from quant.kinds.pool import FloatPool
+from quant.kinds.resize import Resize
+from quant.kinds.table import FloatTable
 from quant.onnx_import import load, verify
 from quant.run.float_onnx import float_model
 

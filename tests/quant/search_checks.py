@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant.ir.bounds import prove, shifts
+from quant.ir.bounds import prove
 from quant.ir.fixedpoint import dequantize
-from quant.ir.graph import FloatConv, FloatGraph
-from quant.ir.network import Conv, Network
+from quant.ir.graph import FloatGraph
+from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
+from quant.kinds.conv import Conv, FloatConv
 from quant.run.execute import Executor, execute, quantize_input
 from quant.run.float_run import FloatRunner
 from quant.search import Limits
@@ -28,7 +29,7 @@ def respects(network: Network, limits: Limits | None = None) -> None:
     prove(network, limits.acc_bits)
     Executor(network)
     for conv in convolutions(network):
-        right, left = shifts(network, conv)
+        right, left = conv.shifts(network.tensors)
         assert limits.shift_low <= right.min() and right.max() <= limits.shift_high
         assert left is None or (left.min() >= 0 and left.max() <= limits.residual_shift)
         assert np.abs(conv.bias).max() < 2**31

@@ -17,7 +17,11 @@ from hw.contract.isa import Buffer, Opcode, PoolKind, Source, Unit, instruction
 from hw.contract.layout import Placement, parameter_block, weight_block
 from hw.contract.program import LayerEntry, Program
 from quant.ir.fixedpoint import QFormat, reciprocal
-from quant.ir.network import Conv, Network, Pool, Tensor, Window
+from quant.ir.network import Network
+from quant.ir.tensor import Tensor
+from quant.ir.window import Window
+from quant.kinds.conv import Conv
+from quant.kinds.pool import Pool
 from quant.run.execute import execute
 
 LOAD, COMPUTE, POOL, STORE = (1 << unit for unit in Unit)

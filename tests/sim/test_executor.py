@@ -14,7 +14,7 @@ from host.compiler import CannotCompile, compile_network
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from hw.contract.isa import Opcode, Unit
 from hw.contract.layout import parameter_block
-from quant.ir.network import Window
+from quant.ir.window import Window
 from quant.run.execute import execute
 from sim.executor import ExecutionError, Executor, run
 from tests.sim.equal import assert_tensors

@@ -11,7 +11,7 @@ import pytest
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from hw.contract.layout import Fold, Placement, pack, parameter_block, parameters_of, plane_bytes, unpack, weight_block
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Window
+from quant.ir.window import Window
 
 ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 LANES = {

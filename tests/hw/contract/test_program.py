@@ -16,7 +16,7 @@ from hw.contract.program import LayerEntry, Program, from_bytes, load
 from hw.contract.version import CONTRACT_VERSION
 from quant.base.errors import BadInput
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Window
+from quant.ir.window import Window
 
 HEADER = 8 + 4 + 4 + 32 + 32
 

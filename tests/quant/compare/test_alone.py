@@ -15,9 +15,13 @@ from quant.compare.loss import OutputLoss
 from quant.compare.quantized import quantized_layer
 from quant.ir.fixedpoint import QFormat, dequantize, quantize
 from quant.ir.functions import Function, X
-from quant.ir.graph import FloatConv, FloatGraph, FloatTable
-from quant.ir.network import Conv, Network, Table, Tensor, Window
+from quant.ir.graph import FloatGraph
+from quant.ir.network import Network
 from quant.ir.scales import tensor_scales, with_scales
+from quant.ir.tensor import Tensor
+from quant.ir.window import Window
+from quant.kinds.conv import Conv, FloatConv
+from quant.kinds.table import FloatTable, Table
 from quant.run.float_run import FloatRunner
 from quant.run.kernels import convolve
 from quant.search import quantize_network

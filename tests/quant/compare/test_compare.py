@@ -11,9 +11,12 @@ import pytest
 
 from quant.compare import TensorComparison, compare_layers
 from quant.ir.fixedpoint import QFormat, dequantize
-from quant.ir.graph import FloatConv, FloatGraph
-from quant.ir.network import Conv, Network, Tensor, Window
+from quant.ir.graph import FloatGraph
+from quant.ir.network import Network
 from quant.ir.scales import with_scales
+from quant.ir.tensor import Tensor
+from quant.ir.window import Window
+from quant.kinds.conv import Conv, FloatConv
 from quant.run import fast_execute, float_run
 from quant.run.evaluation import accuracy
 from quant.run.execute import execute, quantize_input

@@ -12,7 +12,10 @@ from quant.compare.repairs import cheapest
 from quant.compare.storage import format_group
 from quant.ir.fixedpoint import QFormat, shift_round
 from quant.ir.graph import FloatGraph
-from quant.ir.network import Conv, Network, Tensor, Window
+from quant.ir.network import Network
+from quant.ir.tensor import Tensor
+from quant.ir.window import Window
+from quant.kinds.conv import Conv
 from quant.search import quantize_network
 from tests.quant.float_graphs import Builder, branches, images
 

@@ -10,7 +10,8 @@ import pytest
 
 from quant.ir.fixedpoint import QFormat
 from quant.ir.functions import MISH, OPERATORS, SILU, Function, X, affine, apply, clipped, constant, gelu, table
-from quant.ir.graph import FloatGraph, FloatTable
+from quant.ir.graph import FloatGraph
+from quant.kinds.table import FloatTable
 from quant.run.float_onnx import float_model
 
 UNARY = sorted(set(OPERATORS) - {"Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"})

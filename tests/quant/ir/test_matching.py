@@ -11,10 +11,11 @@ import pytest
 
 from quant.base.errors import BadInput
 from quant.compare import accumulate, compare_layers, dump_tensors, sensitivities
-from quant.ir.graph import renamed
 from quant.ir.matching import matched
-from quant.ir.network import Conv, Network, Tensor
+from quant.ir.network import Network
 from quant.ir.scales import tensor_scales, with_scales
+from quant.ir.tensor import Tensor
+from quant.kinds.conv import Conv
 from quant.run.evaluation import accuracy
 from quant.search import quantize_network
 from tests.quant.float_graphs import Builder, branches, images
@@ -122,7 +123,7 @@ def test_everything_that_names_a_tensor_follows():
     assert list(aligned.places) == ["d"] and aligned.layers[-1].output == "d"
     for layer in graph.layers:
         names = {name: f"new {name}" for name in graph.shapes}
-        changed = renamed(layer, names)
+        changed = layer.renamed(names)
         assert changed.inputs == tuple(names[name] for name in layer.inputs) and changed.output == names[layer.output]
 
 

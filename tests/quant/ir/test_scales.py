@@ -10,8 +10,9 @@ import pytest
 
 from quant.base.errors import BadInput
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Network, Tensor
+from quant.ir.network import Network
 from quant.ir.scales import SCALES, tensor_scales, with_scales
+from quant.ir.tensor import Tensor
 from quant.qdq import load, save
 from quant.search import quantize_network
 from tests.quant.float_graphs import branches, images

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from quant.base.errors import UnsupportedNetwork
-from quant.ir.network import Concat, Window
+from quant.ir.window import Window
+from quant.kinds.concat import Concat
 from quant.onnx_import import INPUT_SHAPE, load, verify
 from tests.quant.onnx_nets import Net, checked, conv_at, kinds
 

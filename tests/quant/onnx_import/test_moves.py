@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant.ir.network import Window
+from quant.ir.window import Window
 from tests.quant.onnx_nets import Net, checked, conv_at, kinds
 
 

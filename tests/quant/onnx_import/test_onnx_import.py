@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from quant.base.errors import BadInput, VerificationError
-from quant.ir.graph import FloatConv
-from quant.ir.network import Window
+from quant.ir.window import Window
+from quant.kinds.conv import FloatConv
 from quant.onnx_import import load, verify
 from quant.run.float_onnx import float_model
 from tests.quant.onnx_nets import Net, checked, conv_at, kinds

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quant.ir.graph import FloatConv
-from quant.ir.network import Window
+from quant.ir.window import Window
+from quant.kinds.conv import FloatConv
 from quant.onnx_import import INPUT_SHAPE
 from tests.quant.onnx_nets import Net, checked, conv_at, kinds, single
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from quant.ir.graph import FloatGraph, FloatTable
-from quant.ir.network import Resize
+from quant.ir.graph import FloatGraph
+from quant.kinds.resize import Resize
+from quant.kinds.table import FloatTable
 from quant.onnx_import.curves import DEFAULTS
 from tests.quant.onnx_nets import Net, checked, conv_at, kinds, message, single
 

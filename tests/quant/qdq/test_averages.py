@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 
 from quant import qdq
 from quant.ir.fixedpoint import QFormat, average
-from quant.ir.network import Window
+from quant.ir.window import Window
 from tests.quant.integer_nets import S8, Net, check, operators
 
 

@@ -15,7 +15,9 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from quant import qdq
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Conv, Network, Pool
+from quant.ir.network import Network
+from quant.kinds.conv import Conv
+from quant.kinds.pool import Pool
 from quant.qdq import form
 from quant.qdq.read import NOTES
 from quant.qdq.run import plain_session

@@ -10,7 +10,8 @@ import pytest
 from benchmarks.evaluation import agreement
 from quant import qdq
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Network, Window
+from quant.ir.network import Network
+from quant.ir.window import Window
 from quant.onnx_import import load
 from quant.run.execute import execute, quantize_input
 from quant.run.fast_kernels import bytes_are_exact

@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from quant import qdq
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Window
+from quant.ir.window import Window
 from quant.onnx_import import INPUT_SHAPE
 from tests.quant.integer_nets import S8, U8, Net, assert_same, check, operators
 

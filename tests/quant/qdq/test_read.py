@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quant import qdq
 from quant.base.errors import BadInput, UnsupportedNetwork
-from quant.ir.network import Conv, Window
+from quant.ir.window import Window
+from quant.kinds.conv import Conv
 from quant.run.execute import execute, quantize_input
 from tests.quant.integer_nets import S8, U8, Net, images
 

@@ -9,7 +9,8 @@ import pytest
 
 from quant import qdq
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Tensor, Window
+from quant.ir.tensor import Tensor
+from quant.ir.window import Window
 from quant.run.execute import execute, quantize_input
 from tests.quant.integer_nets import S8, Net, images
 

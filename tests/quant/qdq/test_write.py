@@ -14,7 +14,7 @@ from quant import qdq
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Tensor
+from quant.ir.tensor import Tensor
 from tests.quant.integer_nets import S8, U8, Net
 
 

@@ -12,7 +12,8 @@ import pytest
 from onnx import helper
 
 from quant.base.errors import BadInput, VerificationError
-from quant.ir.graph import FloatConv, FloatGraph
+from quant.ir.graph import FloatGraph
+from quant.kinds.conv import FloatConv
 from quant.onnx_import import load, verify
 from quant.rewrite import raw_pixels
 from quant.rewrite.raw_pixels import RAW, take_pixels

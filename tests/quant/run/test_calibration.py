@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from quant.base.errors import BadInput
-from quant.ir.graph import FloatConv, FloatGraph, FloatPool
-from quant.ir.network import Window
+from quant.ir.graph import FloatGraph
+from quant.ir.window import Window
+from quant.kinds.conv import FloatConv
+from quant.kinds.pool import FloatPool
 from quant.run import calibration, float_run
 from quant.run.calibration import calibrate, positions, sample
 from quant.run.images import Preprocess, load_images, prepare

@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks import precision
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Conv
+from quant.kinds.conv import Conv
 from quant.run.evaluation import accuracy, float_outputs
 from quant.run.execute import execute, quantize_input
 from quant.run.float_run import FloatRunner

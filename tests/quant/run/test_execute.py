@@ -13,10 +13,17 @@ import numpy as np
 import pytest
 
 from quant.base.errors import UnsupportedNetwork
-from quant.ir.bounds import Bound, accumulator_bits, accumulator_bound, prove, shifts, tensor_bounds
+from quant.ir.bounds import accumulator_bits, accumulator_bound, prove, tensor_bounds
 from quant.ir.digest import digest
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Add, Concat, Conv, Layer, Network, Pool, Tensor, Window
+from quant.ir.layer import Layer
+from quant.ir.network import Network
+from quant.ir.tensor import Bound, Tensor
+from quant.ir.window import Window
+from quant.kinds.add import Add
+from quant.kinds.concat import Concat
+from quant.kinds.conv import Conv
+from quant.kinds.pool import Pool
 from quant.run import kernels
 from quant.run.execute import Executor, execute, quantize_input
 
@@ -204,7 +211,7 @@ def test_residual_shares_the_one_rounding(seed, kernel):
         "y": Tensor("y", (4, 6, 6), QFormat(8, 1, signed=False)),
     }
     network = Network("net", tensors, (stem, layer), "x", ("y", "r"))
-    right, left = shifts(network, layer)
+    right, left = layer.shifts(network.tensors)
     assert (left == layer.weight_frac + 4 - 3).all() and (right == layer.weight_frac + 4 - 1).all()
     agrees(network, images(rng, network))
 

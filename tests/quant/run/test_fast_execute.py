@@ -8,9 +8,14 @@ import itertools
 import numpy as np
 import pytest
 
-from quant.ir.bounds import Bound, tensor_bounds
+from quant.ir.bounds import tensor_bounds
 from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Add, Conv, Network, Pool, Tensor, Window
+from quant.ir.network import Network
+from quant.ir.tensor import Bound, Tensor
+from quant.ir.window import Window
+from quant.kinds.add import Add
+from quant.kinds.conv import Conv
+from quant.kinds.pool import Pool
 from quant.onnx_import import load
 from quant.run import fast_execute, fast_kernels
 from quant.run.execute import Executor, quantize_input

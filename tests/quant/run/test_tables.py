@@ -14,7 +14,13 @@ from quant.ir.bounds import accumulator_bits, tensor_bounds
 from quant.ir.digest import digest
 from quant.ir.fixedpoint import QFormat
 from quant.ir.functions import SILU, X, apply, table
-from quant.ir.network import Conv, Layer, Network, Resize, Table, Tensor, Window
+from quant.ir.layer import Layer
+from quant.ir.network import Network
+from quant.ir.tensor import Tensor
+from quant.ir.window import Window
+from quant.kinds.conv import Conv
+from quant.kinds.resize import Resize
+from quant.kinds.table import Table
 from quant.qdq import run_layers
 from quant.run.execute import execute
 from quant.run.fast_execute import FastExecutor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quant.ir.network import Window
+from quant.ir.window import Window
 from quant.search import quantize_network
 from quant.search.bias import FEWEST, active_correction, mean_correction
 from tests.quant.float_graphs import Builder, branches, images

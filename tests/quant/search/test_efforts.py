@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quant.ir.graph import Clip, FloatGraph
-from quant.ir.network import Window
+from quant.ir.graph import FloatGraph
+from quant.ir.layer import Clip
 from quant.ir.scales import tensor_scales
+from quant.ir.window import Window
 from quant.run.execute import execute, quantize_input
 from quant.run.fast_execute import FastExecutor
 from quant.search import Limits, quantize_network

@@ -10,9 +10,13 @@ import pytest
 from quant.base.errors import BadInput
 from quant.compare import compare_layers
 from quant.ir.fixedpoint import clip_bounds, dequantize
-from quant.ir.graph import FloatAdd, FloatConv, FloatGraph, FloatPool, clip_of
-from quant.ir.network import Add, Concat, Window
+from quant.ir.graph import FloatGraph
 from quant.ir.scales import SCALES, tensor_scales, with_scales
+from quant.ir.window import Window
+from quant.kinds.add import Add, FloatAdd
+from quant.kinds.concat import Concat
+from quant.kinds.conv import FloatConv
+from quant.kinds.pool import FloatPool
 from quant.qdq import load, run_layers, to_model
 from quant.run.calibration import calibrate
 from quant.run.execute import execute, quantize_input
@@ -41,7 +45,7 @@ def rescaled(graph: FloatGraph, scales: dict[str, np.ndarray]) -> FloatGraph:
     layers = []
     for layer in graph.layers:
         after = scales[layer.output]
-        low, high = clip_of(layer)
+        low, high = layer.clip
         clip = (low, None if high is None else high * float(after.min()))
         if isinstance(layer, FloatConv):
             per, inputs = len(after) // layer.groups, layer.weight.shape[1]
@@ -139,7 +143,7 @@ def test_each_plane_of_a_known_input_fills_its_format():
 def test_the_input_and_clips_can_be_left_as_they_are():
     graph, x = unequal(top=6.0), planes(80)
     whole = tensor_scales(quantize_network(graph, x))
-    clipped = {layer.output for layer in graph.layers if clip_of(layer)[1] is not None} - set(graph.outputs)
+    clipped = {layer.output for layer in graph.layers if layer.clip[1] is not None} - set(graph.outputs)
     without_input = tensor_scales(quantize_network(graph, x, input_scales=False))
     without_clips = tensor_scales(quantize_network(graph, x, clip_scales=False))
     assert (whole["x"] != 1).all() and (without_input["x"] == 1).all() and (without_clips["x"] != 1).all()
@@ -219,7 +223,7 @@ def test_no_channel_saturates_below_its_clip_on_the_calibration_images(alpha, to
     graph, x = unequal(top=top), images(8)
     scales, ranges = scales_of(graph, x, alpha), calibrate(graph, x)
     for layer in graph.layers:
-        if clip_of(layer)[1] is not None:
+        if layer.clip[1] is not None:
             scale, high = scales[layer.output], ranges[layer.output].high
             assert (high * scale <= top * scale.min() * (1 + 1e-6)).all()
             assert (scale == scale[0]).all()

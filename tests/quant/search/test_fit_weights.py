@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quant.ir.graph import FloatConv, FloatGraph, clip_of
+from quant.ir.graph import FloatGraph
 from quant.ir.scales import tensor_scales
+from quant.kinds.conv import FloatConv
 from quant.run.calibration import calibrate
 from quant.search import quantize_network
 from quant.search.data import positive_tensors
@@ -81,7 +82,7 @@ def test_less_is_lost_in_the_outputs():
     ratios = {True: [], False: []}
     for seed in range(4):
         graph, x = chain(seed), images(24, 4)
-        assert clip_of(graph.layers[0]) == (0.0, None)
+        assert graph.layers[0].clip == (0.0, None)
         for fit, found in ratios.items():
             network = quantize_network(
                 graph, x[:16], layer_weight_bits={"one": 4}, rounding="nearest", weight_scales=fit

@@ -10,8 +10,10 @@ import pytest
 from onnx import helper
 
 from quant.ir.fixedpoint import QFormat, clip_bounds, dequantize
-from quant.ir.graph import FloatConv, FloatGraph, clip_of
-from quant.ir.network import Conv, Network, Window
+from quant.ir.graph import FloatGraph
+from quant.ir.network import Network
+from quant.ir.window import Window
+from quant.kinds.conv import Conv, FloatConv
 from quant.onnx_import import load
 from quant.rewrite.raw_pixels import take_pixels
 from quant.run.execute import execute, quantize_input
@@ -61,7 +63,7 @@ def tried_out(network: Network, graph: FloatGraph, x: np.ndarray, group: tuple[s
             layer = replace(layer, weight=weight, bias=dequantize(conv.bias, acc_frac))
         result = LayerRunner(graph, layer).run([tensors[name] for name in layer.inputs])
         if layer.output in group:
-            low, high = clip_bounds(fmt, *clip_of(layer))
+            low, high = clip_bounds(fmt, *layer.clip)
             result = (np.clip(np.rint(result / fmt.step), low, high) * fmt.step).astype(np.float32)
         tensors[layer.output] = result
     return sum(relative(tensors[name], float_values(graph, x, name)) for name in graph.outputs)

@@ -9,8 +9,9 @@ import pytest
 
 from quant.base.errors import BadInput
 from quant.ir.fixedpoint import QFormat, dequantize, quantize
-from quant.ir.graph import FloatConv, FloatGraph
-from quant.ir.network import Window
+from quant.ir.graph import FloatGraph
+from quant.ir.window import Window
+from quant.kinds.conv import FloatConv
 from quant.search import NOTES, quantize_network
 from quant.search.judge import OutputJudge
 from quant.search.mixed import mixed_bits, narrowed, weight_bytes

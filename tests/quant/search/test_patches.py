@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from quant.ir.network import Window
+from quant.ir.window import Window
 from quant.run.kernels import convolve
 from quant.search import patches
 from quant.search.patches import Positions

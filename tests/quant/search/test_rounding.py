@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quant.ir.fixedpoint import QFormat, dequantize
-from quant.ir.network import Window
+from quant.ir.window import Window
 from quant.search import quantize_network, rounding
 from quant.search.rounding import correlations, output_errors, round_against
 from tests.quant.float_graphs import Builder, images

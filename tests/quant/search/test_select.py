@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from quant.ir.graph import FloatGraph
-from quant.ir.network import Network, Window
+from quant.ir.network import Network
 from quant.ir.scales import SCALES
+from quant.ir.window import Window
 from quant.run.calibration import Progress
 from quant.run.execute import execute, quantize_input
 from quant.search import NOTES, Options, quantize_network

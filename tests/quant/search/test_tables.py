@@ -11,8 +11,10 @@ from quant import qdq
 from quant.ir.fixedpoint import QFormat
 from quant.ir.functions import SILU, X, apply, constant, table
 from quant.ir.graph import FloatGraph
-from quant.ir.network import Network, Resize, Table
+from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
+from quant.kinds.resize import Resize
+from quant.kinds.table import Table
 from quant.onnx_import import load
 from quant.qdq import run_layers
 from quant.rewrite.raw_pixels import take_pixels

@@ -1,0 +1,24 @@
+"""Sliding windows of convolutions and pools."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sliding window.  Each pair is (vertical, horizontal); pads are (top, left, bottom, right)."""
+
+    kernel: tuple[int, int] = (1, 1)
+    stride: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilation: tuple[int, int] = (1, 1)
+
+    def output_size(self, height: int, width: int) -> tuple[int, int]:
+        """(H, W) of the result.  ceil_mode does not occur: the importer turns it into padding."""
+        top, left, bottom, right = self.pads
+        span = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
+        return (
+            (height + top + bottom - span[0]) // self.stride[0] + 1,
+            (width + left + right - span[1]) // self.stride[1] + 1,
+        )

@@ -1,0 +1,105 @@
+"""Convolutions and fully connected layers, with the residual, the clip and the one rounding fused into them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from quant.ir.layer import Clip, Clipped, Layer, ReadsResidual
+from quant.ir.tensor import Bound, Tensor
+from quant.ir.window import Window
+
+
+@dataclass(frozen=True, eq=False)
+class Conv(ReadsResidual, Layer):
+    """A convolution (or fully connected layer), with what is fused into it, and one rounding.
+
+    acc = sum of weight * input + bias + (residual << residual_shift[o]);
+    output = clip(shift_round(acc, shift[o]), *clip).
+    weight: int64 (O, I / groups, KH, KW); weight_frac: int64 (O,); bias: int64 (O,) at exactly
+    input frac + weight_frac[o].  Padding is zero.  A fully connected layer that flattens (C, H, W) is a
+    convolution whose kernel covers the map.  residual: name of a tensor of the output's shape.
+    """
+
+    name: str
+    input: str
+    output: str
+    weight: np.ndarray
+    weight_frac: np.ndarray
+    weight_bits: int
+    bias: np.ndarray
+    window: Window
+    groups: int
+    clip: tuple[int, int]
+    residual: str | None = None
+    op: Literal["Conv", "Gemm"] = "Conv"
+
+    def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
+        """As `Layer.bound`: its clip."""
+        return Bound(*self.clip)
+
+    def shifts(self, tensors: Mapping[str, Tensor]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Its shifts, one per output channel: of the accumulator to the right, of the residual to the left.
+
+        Returns int64 (O,) and int64 (O,), the second None without a residual.
+        Raises ValueError where the residual is finer than the accumulator: it cannot be added exactly.
+        """
+        acc_frac = tensors[self.input].fmt.frac + self.weight_frac
+        right = acc_frac - tensors[self.output].fmt.frac
+        if self.residual is None:
+            return right, None
+        left = acc_frac - tensors[self.residual].fmt.frac
+        if left.min() < 0:
+            raise ValueError(
+                f"layer {self.name}: residual {self.residual} has more fractional bits than the accumulator"
+            )
+        return right, left
+
+    def accumulator(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
+        """As `Layer.accumulator`: partial sums of weight * input, bias and shifted residual."""
+        residual = None if self.residual is None else bounds[self.residual]
+        low, high = conv_sums(self.weight, self.bias, bounds[self.input], residual, self.shifts(tensors)[1])
+        return Bound(int(low.min()), int(high.max()))
+
+
+@dataclass(frozen=True, eq=False)
+class FloatConv(ReadsResidual, Clipped):
+    """clip(conv(x, weight) + bias + residual).  weight: float32 (O, I / groups, KH, KW); bias: float32 (O,).
+
+    A fully connected layer (op "Gemm") that flattens (C, H, W) has a kernel that covers the map.
+    """
+
+    name: str
+    input: str
+    output: str
+    weight: np.ndarray
+    bias: np.ndarray
+    window: Window
+    groups: int
+    clip: Clip = (None, None)
+    residual: str | None = None
+    op: Literal["Conv", "Gemm"] = "Conv"
+
+
+def conv_sums(
+    weight: np.ndarray, bias: np.ndarray, data: Bound, residual: Bound | None = None, left: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the greatest sum of any of a convolution's terms, in any order: partial sums are among them.
+
+    weight: integers (O, ...); bias: integers (O,); data: of the input; residual: of the residual, which is
+    shifted left by left[o].  Returns int64 (O,) twice, the first never above 0, the second never below.
+    """
+    weight = np.asarray(weight, np.int64)
+    axes = tuple(range(1, weight.ndim))
+    positive = np.maximum(weight, 0).sum(axes)
+    negative = np.minimum(weight, 0).sum(axes)
+    upper, lower = max(data.high, 0), min(data.low, 0)
+    low = positive * lower + negative * upper + np.minimum(bias, 0)
+    high = positive * upper + negative * lower + np.maximum(bias, 0)
+    if residual is not None:
+        low = low + (min(residual.low, 0) << np.asarray(left))
+        high = high + (max(residual.high, 0) << np.asarray(left))
+    return low, high

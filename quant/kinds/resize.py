@@ -1,0 +1,31 @@
+"""Enlargement by whole factors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from quant.ir.layer import FloatLayer, Layer, ReadsOne
+from quant.ir.tensor import Bound, Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Resize(ReadsOne, Layer, FloatLayer):
+    """Enlarges a map by whole factors, (vertical, horizontal): every element becomes a block of copies.
+
+    Input and output have one format: nothing is computed.
+    """
+
+    name: str
+    input: str
+    output: str
+    factors: tuple[int, int]
+
+    @property
+    def moves(self) -> bool:
+        """As `AnyLayer.moves`."""
+        return True
+
+    def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
+        """As `Layer.bound`."""
+        return bounds[self.input]

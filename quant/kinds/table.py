@@ -1,0 +1,43 @@
+"""Functions of each element, by look-up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from quant.ir.functions import Function
+from quant.ir.layer import FloatLayer, Layer, ReadsOne
+from quant.ir.tensor import Bound, Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Table(ReadsOne, Layer):
+    """A function of each element, by look-up: output = entries[input - low], low being that of the input's format.
+
+    entries: int64 (2**bits of the input,), integers of the output's format.  function: what they are the values
+    of, in words.
+    """
+
+    name: str
+    input: str
+    output: str
+    entries: np.ndarray
+    function: str
+
+    def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
+        """As `Layer.bound`: the entries that can be looked up."""
+        first = tensors[self.input].fmt.low
+        met = self.entries[bounds[self.input].low - first : bounds[self.input].high - first + 1]
+        return Bound(int(met.min()), int(met.max()))
+
+
+@dataclass(frozen=True, eq=False)
+class FloatTable(ReadsOne, FloatLayer):
+    """A function of each element, which becomes a table of integers."""
+
+    name: str
+    input: str
+    output: str
+    function: Function
