@@ -14,11 +14,15 @@ class Window:
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     dilation: tuple[int, int] = (1, 1)
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """Rows and columns from the kernel's first element to its last."""
+        return ((self.kernel[0] - 1) * self.dilation[0] + 1, (self.kernel[1] - 1) * self.dilation[1] + 1)
+
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """(H, W) of the result.  ceil_mode does not occur: the importer turns it into padding."""
         top, left, bottom, right = self.pads
-        span = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilation, strict=True)]
         return (
-            (height + top + bottom - span[0]) // self.stride[0] + 1,
-            (width + left + right - span[1]) // self.stride[1] + 1,
+            (height + top + bottom - self.span[0]) // self.stride[0] + 1,
+            (width + left + right - self.span[1]) // self.stride[1] + 1,
         )

@@ -8,6 +8,18 @@ import onnx
 from onnx import helper
 
 
+class NotSupportedError(Exception):
+    """Raised while one node is read; its message is the reason.
+
+    edit: the cheapest change of the network that would help.  blamed: of another node that is the cause, its index
+    into what the reader notes of nodes.
+    """
+
+    def __init__(self, reason: str, edit: str = "", blamed: int | None = None) -> None:
+        super().__init__(reason)
+        self.edit, self.blamed = edit, blamed
+
+
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     """The attributes of a node by name, as Python values."""
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}

@@ -17,10 +17,10 @@ from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import FloatLayer
 from quant.kinds.conv import FloatConv
+from quant.onnx_file.nodes import NotSupportedError
 from quant.onnx_file.read import fix_shapes, read_model, the_input
 from quant.onnx_import.fuse import fuse
 from quant.onnx_import.lower import Lowering
-from quant.onnx_import.node import NotSupportedError
 from quant.onnx_import.operators import HANDLERS
 from quant.onnx_import.steps import Program
 from quant.onnx_import.verify import verify

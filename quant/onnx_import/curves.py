@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from quant.ir.functions import MISH, SILU, Function, X, apply, constant, gelu
 from quant.kinds.table import FloatTable
+from quant.onnx_file.nodes import NotSupportedError
 from quant.onnx_import.elementwise import operands, with_constant
-from quant.onnx_import.node import Node, NotSupportedError
+from quant.onnx_import.node import Node
 from quant.onnx_import.views import Value
 
 DEFAULTS: dict[str, dict[str, float]] = {

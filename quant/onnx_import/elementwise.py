@@ -12,7 +12,8 @@ from quant.ir.layer import Clip
 from quant.ir.window import Window
 from quant.kinds.add import FloatAdd
 from quant.kinds.conv import FloatConv
-from quant.onnx_import.node import Node, NotSupportedError
+from quant.onnx_file.nodes import NotSupportedError
+from quant.onnx_import.node import Node
 from quant.onnx_import.shaping import NO_BOUND
 from quant.onnx_import.steps import Activation, Affine, depthwise
 from quant.onnx_import.views import Value, every_element

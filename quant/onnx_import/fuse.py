@@ -22,7 +22,6 @@ from quant.kinds.resize import Resize
 from quant.kinds.table import FloatTable
 from quant.onnx_import.folding import fold_affine, fold_into_tables, fold_selects
 from quant.onnx_import.steps import Activation, Affine, Program, Select, Step, ZeroPad, depthwise, select_as_conv
-from quant.onnx_import.windows import span_of
 
 
 def fuse(program: Program) -> None:
@@ -69,7 +68,7 @@ def pool_takes(pool: FloatPool, window: Window, pad: ZeroPad, producers: dict[st
     A maximum of numbers not below zero is not changed by zeros beside them; an average counts padding
     only if it counts all of it.  Every window must keep at least one real element.
     """
-    if any(size >= span_of(window)[side % 2] for side, size in enumerate(window.pads)):
+    if any(size >= window.span[side % 2] for side, size in enumerate(window.pads)):
         return False
     if pool.kind == "max" and not pad.lowest:
         return not_negative(pad.input, producers)

@@ -16,12 +16,12 @@ from quant.kinds.conv import FloatConv
 from quant.kinds.pool import FloatPool
 from quant.kinds.resize import Resize
 from quant.kinds.table import FloatTable
+from quant.onnx_file.nodes import NotSupportedError
 from quant.onnx_file.read import fix_shapes, read_model, the_input
 from quant.onnx_import import graph_of, output_values
 from quant.onnx_import.advice import advise
 from quant.onnx_import.fuse import fuse
 from quant.onnx_import.lower import Lowering, Record, kind_of, live_nodes
-from quant.onnx_import.node import NotSupportedError
 from quant.onnx_import.operators import HANDLERS
 from quant.onnx_import.steps import Affine, Program, Select
 from quant.onnx_import.views import Value

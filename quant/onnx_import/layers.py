@@ -10,10 +10,11 @@ import numpy as np
 from quant.ir.window import Window
 from quant.kinds.conv import FloatConv
 from quant.kinds.pool import FloatPool
+from quant.onnx_file.nodes import NotSupportedError
+from quant.onnx_file.windows import read_window
 from quant.onnx_import.elementwise import emit_affine
-from quant.onnx_import.node import Node, NotSupportedError
+from quant.onnx_import.node import Node
 from quant.onnx_import.views import Value
-from quant.onnx_import.windows import read_window
 
 
 def conv(node: Node) -> None:
@@ -31,7 +32,7 @@ def conv(node: Node) -> None:
     if weight.shape[1] * groups != shape[0] or len(weight) % groups or bias.shape != weight.shape[:1]:
         text = f"weights {weight.shape}, bias {bias.shape}, groups {groups}"
         raise NotSupportedError(f"{text} do not fit its input of {shape[0]} channels")
-    window, _ = read_window(node, shape, (weight.shape[2], weight.shape[3]))
+    window, _ = read_window(node.attributes, shape, (weight.shape[2], weight.shape[3]))
     size = window.output_size(*shape[1:])
     node.emit(
         FloatConv(node.name, value.tensor, node.output, weight, bias, window, groups),
@@ -105,7 +106,10 @@ def pool_window(node: Node, value: Value) -> tuple[Window, tuple[int, int]]:
     if len(kernel) != len(value.own) - 1:
         raise NotSupportedError(f"its kernel has {len(kernel)} dimensions, its input {len(value.own) - 1}")
     kernel = kernel if len(kernel) == 2 else (1, *kernel)
-    return read_window(node, node.shape(value), kernel, ceil=bool(node.attributes.get("ceil_mode", 0)))
+    window, overhang = read_window(node.attributes, node.shape(value), (kernel[0], kernel[1]))
+    if any(size >= window.span[side % 2] for side, size in enumerate(window.pads)):
+        raise NotSupportedError(f"its padding {list(window.pads)} is as large as its kernel")
+    return window, overhang
 
 
 def max_pool(node: Node) -> None:

@@ -14,9 +14,9 @@ from onnx.reference import ReferenceEvaluator
 from quant.base.errors import BadInput, UnsupportedNetwork, first_line
 from quant.ir.functions import Function
 from quant.kinds.resize import Resize
-from quant.onnx_file.nodes import attributes
+from quant.onnx_file.nodes import NotSupportedError, attributes
 from quant.onnx_file.read import opset
-from quant.onnx_import.node import Node, NotSupportedError
+from quant.onnx_import.node import Node
 from quant.onnx_import.steps import Select, Step, ZeroPad
 from quant.onnx_import.views import Moves, Shape, Value, in_order, map_shape, moves
 

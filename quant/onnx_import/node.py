@@ -10,24 +10,12 @@ import onnx
 from quant.base.errors import BadInput
 from quant.ir.functions import Function, affine, clipped
 from quant.kinds.table import FloatTable
-from quant.onnx_file.nodes import attributes
+from quant.onnx_file.nodes import NotSupportedError, attributes
 from quant.onnx_import.steps import Activation, Affine, Step
 from quant.onnx_import.views import Shape, Value, every_element, in_order
 
 if TYPE_CHECKING:
     from quant.onnx_import.lower import Lowering
-
-
-class NotSupportedError(Exception):
-    """Raised while one node is lowered; its message is the reason.
-
-    edit: the cheapest change of the network that would help.  blamed: the record of another node that is
-    the cause.
-    """
-
-    def __init__(self, reason: str, edit: str = "", blamed: int | None = None) -> None:
-        super().__init__(reason)
-        self.edit, self.blamed = edit, blamed
 
 
 def function_of(step: Step) -> Function | None:

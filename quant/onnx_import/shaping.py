@@ -11,8 +11,8 @@ from onnx import helper, numpy_helper
 
 from quant.base.errors import first_line
 from quant.kinds.concat import Concat
-from quant.onnx_file.nodes import attributes
-from quant.onnx_import.node import Node, NotSupportedError
+from quant.onnx_file.nodes import NotSupportedError, attributes
+from quant.onnx_import.node import Node
 from quant.onnx_import.steps import Affine, ZeroPad
 from quant.onnx_import.views import ZERO, Value, in_order, map_shape
 from quant.run.session import session

@@ -17,7 +17,7 @@ from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
 from quant.kinds.table import Table
 from quant.onnx_file.nodes import attributes
-from quant.onnx_import.windows import padding, reach_beyond
+from quant.onnx_file.windows import padding, reach_beyond
 from quant.qdq import form
 from quant.qdq.view import View, label
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from quant.ir.window import Window
-from quant.onnx_import.node import Node, NotSupportedError
+from quant.onnx_file.nodes import NotSupportedError
 
 
 def read_window(
-    node: Node, shape: tuple[int, int, int], kernel: tuple[int, ...], ceil: bool = False
+    attributes: Mapping[str, Any], shape: tuple[int, int, int], kernel: tuple[int, int]
 ) -> tuple[Window, tuple[int, int]]:
-    """The window of a Conv or pool node over a map of `shape`, and the padding that ceil_mode added.
+    """The window of a Conv or pool over a map (C, H, W), and the padding that ceil_mode added.
 
-    That padding, (bottom, right), is part of the window's.  kernel: (vertical, horizontal); the attributes of a
-    node in one dimension are those along the row.
-    Raises NotSupportedError for windows that are larger than the map or in padding only.
+    That padding, (bottom, right), is part of the window's.  attributes: of the node, by name; of one in one dimension
+    they are those along the row.  kernel: (vertical, horizontal).
+    Raises NotSupportedError for negative padding and a kernel that is larger than the padded map.
     """
-    stride = [int(value) for value in node.attributes.get("strides", (1, 1))]
-    dilation = [int(value) for value in node.attributes.get("dilations", (1, 1))]
-    auto = node.attributes.get("auto_pad", b"NOTSET").decode()
-    explicit = [int(value) for value in node.attributes.get("pads", (0, 0, 0, 0))]
+    stride = [int(value) for value in attributes.get("strides", (1, 1))]
+    dilation = [int(value) for value in attributes.get("dilations", (1, 1))]
+    auto = attributes.get("auto_pad", b"NOTSET").decode()
+    explicit = [int(value) for value in attributes.get("pads", (0, 0, 0, 0))]
     stride, dilation = ([1, *values][-2:] for values in (stride, dilation))
     if len(explicit) == 2:
         explicit = [0, explicit[0], 0, explicit[1]]
@@ -30,25 +33,15 @@ def read_window(
             raise NotSupportedError(f"negative padding {explicit}")
         if size + begin[axis] + end[axis] < span:
             raise NotSupportedError(f"its kernel spans {span}, its padded input only {size + begin[axis] + end[axis]}")
-        if ceil and auto == "NOTSET":
+        if attributes.get("ceil_mode", 0) and auto == "NOTSET":
             overhang[axis] = reach_beyond(size, span, stride[axis], begin[axis], end[axis])
     window = Window(
-        kernel=(kernel[0], kernel[1]),
+        kernel=kernel,
         stride=(stride[0], stride[1]),
         pads=(begin[0], begin[1], end[0] + overhang[0], end[1] + overhang[1]),
         dilation=(dilation[0], dilation[1]),
     )
-    if node.op != "Conv" and any(window.pads[side] >= span_of(window)[side % 2] for side in range(4)):
-        raise NotSupportedError(f"its padding {explicit} is as large as its kernel")
     return window, (overhang[0], overhang[1])
-
-
-def span_of(window: Window) -> tuple[int, int]:
-    """Rows and columns from a kernel's first to its last element."""
-    return (
-        (window.kernel[0] - 1) * window.dilation[0] + 1,
-        (window.kernel[1] - 1) * window.dilation[1] + 1,
-    )
 
 
 def padding(auto: str, size: int, span: int, stride: int, explicit: tuple[int, int]) -> tuple[int, int]:
