@@ -12,8 +12,6 @@ from hw.contract.isa import PoolKind
 from quant.ir.bounds import FLOAT32_EXACT
 from quant.ir.fixedpoint import Reciprocal, requantize
 
-SHIFTS = range(-15, 49)
-"""What the output stage can shift by; negative to the left."""
 _RESULT_LIMIT = 1 << 18
 """No clip bound of an instruction reaches it; what does, saturates whatever a left shift adds."""
 
@@ -61,7 +59,7 @@ def _accumulate_checked(sums: np.ndarray, inputs: np.ndarray, weights: np.ndarra
 def output_stage(sums: np.ndarray, shift: np.ndarray, low: int, high: int) -> np.ndarray:
     """Partial sums to results: shift, round half to even, clip.
 
-    sums: int64 (pixels, M), shift: int64 (M,) in SHIFTS.  Returns int64 (pixels, M).
+    sums: int64 (pixels, M), shift: int64 (M,) in hw.contract.shifts.SHIFTS.  Returns int64 (pixels, M).
     """
     small = np.clip(sums, -_RESULT_LIMIT, _RESULT_LIMIT)
     return requantize(np.where(shift < 0, small, sums), shift, low, high)

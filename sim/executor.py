@@ -15,6 +15,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer, Instruction, Opcode, Source, Unit
 from hw.contract.layout import pack, parameters_of, unpack
 from hw.contract.program import Program
+from hw.contract.shifts import SHIFTS, residual_shifts
 from quant.base.errors import VerificationError
 from quant.ir.fixedpoint import Reciprocal
 from sim import datapath, hazards
@@ -88,6 +89,14 @@ class Executor:
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise _Fault(message)
+
+
+def _require_shifts(what: str, found: np.ndarray, possible: range) -> None:
+    low, high = int(found.min()), int(found.max())
+    _require(
+        low in possible and high in possible,
+        f"shifts {what}by {low} to {high} bits, and the engine by {possible[0]} to {possible[-1]}",
+    )
 
 
 class _Machine:
@@ -175,16 +184,12 @@ class _Machine:
         if i.first:
             bias, self.shift, residual_shift = parameters_of(self._weight_beats(base, d.parameter_beats))
             base += d.parameter_beats
-            low, high = int(self.shift.min()), int(self.shift.max())
-            _require(
-                low in datapath.SHIFTS and high in datapath.SHIFTS,
-                f"shifts by {low} to {high} bits, and the engine by {datapath.SHIFTS[0]} to {datapath.SHIFTS[-1]}",
-            )
+            _require_shifts("", self.shift, SHIFTS)
             self.sums = np.broadcast_to(bias, (pixels, c.oc_lanes))
             if i.residual:
                 words = self.residual[:, (i.residual_base + np.arange(pixels)) % c.residual_depth]
                 words = np.ascontiguousarray(words.swapaxes(0, 1)).reshape(pixels, c.oc_lanes)
-                _require(int(residual_shift.max()) < c.acc_bits, f"shifts a residual by {residual_shift.max()} bits")
+                _require_shifts("a residual ", residual_shift, residual_shifts(c.acc_bits))
                 values = datapath.lanes(words, bool(setup.residual_signed)).astype(np.int64)
                 self.sums = self.sums + (values << residual_shift)
         _require(len(self.sums) == pixels, f"continues a tile of {len(self.sums)} pixels with {pixels}")
