@@ -1,4 +1,4 @@
-"""Convolutions and fully connected layers, with the residual, the clip and the one rounding fused into them."""
+"""Convolutions and fully connected layers in integers: what they hold, how far their sums reach."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from quant.ir.layer import Clip, Clipped, Layer, ReadsResidual
+from quant.ir.layer import AnyLayer, Layer, ReadsResidual
 from quant.ir.tensor import Bound, Tensor
 from quant.ir.window import Window
 
@@ -65,23 +65,9 @@ class Conv(ReadsResidual, Layer):
         return Bound(int(low.min()), int(high.max()))
 
 
-@dataclass(frozen=True, eq=False)
-class FloatConv(ReadsResidual, Clipped):
-    """clip(conv(x, weight) + bias + residual).  weight: float32 (O, I / groups, KH, KW); bias: float32 (O,).
-
-    A fully connected layer (op "Gemm") that flattens (C, H, W) has a kernel that covers the map.
-    """
-
-    name: str
-    input: str
-    output: str
-    weight: np.ndarray
-    bias: np.ndarray
-    window: Window
-    groups: int
-    clip: Clip = (None, None)
-    residual: str | None = None
-    op: Literal["Conv", "Gemm"] = "Conv"
+def convolution(layer: AnyLayer) -> Conv | None:
+    """The layer where it is a convolution in integers: for what is about weights and their rounding."""
+    return layer if isinstance(layer, Conv) else None
 
 
 def conv_sums(
