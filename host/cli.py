@@ -90,9 +90,9 @@ InputShape = Annotated[
 ]
 
 
-def _finish(result: dict[str, Any], as_json: bool) -> None:
+def _finish(result: dict[str, Any], reporter: Reporter, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(result))
+        print(json.dumps({**result, "warnings": reporter.warnings} if reporter.warnings else result))
     else:
         tables(output(), result)
 
@@ -126,7 +126,8 @@ def run(
         input_shape=_shape(input_shape),
     )  # fmt: skip
     options = pipeline.RunOptions(source, out, evaluation, rtl_images, preset(config), latency, beat_every)
-    _finish(pipeline.run(options, Reporter(quiet=as_json)), as_json)
+    reporter = Reporter(quiet=as_json)
+    _finish(pipeline.run(options, reporter), reporter, as_json)
 
 
 @app.command()
@@ -163,7 +164,8 @@ def quantize(
         network, calibration, effort, data_bits, weight_bits, tuple(layer_bits or ()), precision, published,
         raw_pixels, weight_budget, cycle_budget, _shape(input_shape), preset(config) if config else None,
     )  # fmt: skip
-    _finish(run_quantize(options, output, Reporter(quiet=as_json)), as_json)
+    reporter = Reporter(quiet=as_json)
+    _finish(run_quantize(options, output, reporter), reporter, as_json)
 
 
 @app.command()
@@ -191,8 +193,9 @@ def compare(
         network, quantized, images, _shape(input_shape), layer_images, alone_images, output, plots, dump,
         tuple(dump_layer or ()), dump_images, complete,
     )  # fmt: skip
-    everything, shown = compare_networks(options, Reporter(quiet=as_json))
-    _finish(everything if as_json else shown, as_json)
+    reporter = Reporter(quiet=as_json)
+    everything, shown = compare_networks(options, reporter)
+    _finish(everything if as_json else shown, reporter, as_json)
 
 
 @app.command("inspect")
@@ -222,7 +225,8 @@ def compile_command(
     as_json: AsJson = False,
 ) -> None:
     """Compile a quantized network to a program for one configuration."""
-    _finish(stages.compile_program(quantized, preset(config), output, complete), as_json)
+    reporter = Reporter(quiet=as_json)
+    _finish(stages.compile_program(quantized, preset(config), output, complete), reporter, as_json)
 
 
 @app.command()
@@ -237,7 +241,8 @@ def verilog(
 ) -> None:
     """Write the Verilog of the engine, with file list, JSON and C header."""
     configs = [preset(config)] if config else list(PRESETS.values())
-    _finish(stages.verilog(configs, out, Reporter(quiet=as_json)), as_json)
+    reporter = Reporter(quiet=as_json)
+    _finish(stages.verilog(configs, out, reporter), reporter, as_json)
 
 
 @app.command()
@@ -263,11 +268,12 @@ def simulate(
     """Run a program on images: every layer's digest, and every cycle counted."""
     if engine is Engine.model and (export or waves):
         raise typer.BadParameter("--export and --waves need --engine rtl")
-    _finish(
-        stages.simulate(program, images, engine.value, count, preset(config) if config else None, output, export, waves,
-                        latency, beat_every, Reporter(quiet=as_json)),
-        as_json,
+    reporter = Reporter(quiet=as_json)
+    result = stages.simulate(
+        program, images, engine.value, count, preset(config) if config else None, output, export, waves, latency,
+        beat_every, reporter,
     )  # fmt: skip
+    _finish(result, reporter, as_json)
 
 
 @app.command()
@@ -280,7 +286,7 @@ def report(
 ) -> None:
     """Write report.json and report.html again from a build folder, or check it."""
     reporter = Reporter(quiet=as_json)
-    _finish(check_folder(folder, reporter) if check else pipeline.report(folder, reporter), as_json)
+    _finish(check_folder(folder, reporter) if check else pipeline.report(folder, reporter), reporter, as_json)
 
 
 def main(arguments: list[str] | None = None) -> int:

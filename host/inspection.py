@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from host.compiler.errors import CannotCompile
 from host.compiler.limits import RESIZE_EDIT, TABLE_EDIT, check_layer
+from host.terminal import plain
 from quant.ir.fixedpoint import QFormat
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import FloatLayer, Layer
@@ -131,17 +131,17 @@ def stand_in(layer: FloatLayer) -> Layer:
 
 def show(console: Console, result: dict[str, Any]) -> None:
     """Print the verdicts: a line for each node, then what has to change, then the sum."""
-    table = Table(title=f"nodes of {result['network']}", title_justify="left", header_style="bold")
+    table = Table(title=plain(f"nodes of {result['network']}"), title_justify="left", header_style="bold")
     for column in ("node", "operator", "verdict", "what it becomes"):
         table.add_column(column, overflow="fold")
     for constant, group in groupby(result["nodes"], lambda node: node["text"] == CONSTANT):
         nodes = list(group)
         if constant and len(nodes) > 1:
-            table.add_row(f"{nodes[0]['node']} and {len(nodes) - 1} more", "", NAMES["folded"], "constants")
+            table.add_row(plain(f"{nodes[0]['node']} and {len(nodes) - 1} more"), "", NAMES["folded"], "constants")
             continue
         for node in nodes:
-            color, name = COLORS.get(node["kind"]), NAMES[node["kind"]]
-            table.add_row(node["node"], node["op"], f"[{color}]{name}[/]" if color else name, escape(node["text"]))
+            verdict = plain(NAMES[node["kind"]], COLORS.get(node["kind"], ""))
+            table.add_row(plain(node["node"]), plain(node["op"]), verdict, plain(node["text"]))
     console.print(table)
     groups: dict[tuple[str, str, str, str], list[str]] = {}
     for node in result["nodes"]:
@@ -150,11 +150,11 @@ def show(console: Console, result: dict[str, Any]) -> None:
             groups.setdefault((node["op"], node["kind"], reason, node["edit"]), []).append(node["node"])
     for (op, kind, reason, edit), names in groups.items():
         name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-        console.print(f"{name} ({op}): {NAMES[kind]}: {reason}", highlight=False, markup=False, soft_wrap=True)
-        console.print(f"    cheapest change: {edit}", highlight=False, markup=False, soft_wrap=True)
+        console.print(plain(f"{name} ({op}): {NAMES[kind]}: {reason}"), soft_wrap=True)
+        console.print(plain(f"    cheapest change: {edit}"), soft_wrap=True)
     for problem in result["problems"]:
-        console.print(f"network: {problem}", highlight=False, markup=False)
-    console.print(total(result), highlight=False, markup=False)
+        console.print(plain(f"network: {problem}"), soft_wrap=True)
+    console.print(total(result), soft_wrap=True)
 
 
 def total(result: dict[str, Any]) -> str:

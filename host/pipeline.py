@@ -63,7 +63,7 @@ def run(options: RunOptions, reporter: Reporter) -> Result:
 
     def stage(name: str, key: dict[str, Any], outputs: list[Path], work: Callable[[], Any]) -> None:
         if folder.is_good(name, key):
-            reporter.note(f"[dim]kept {name}[/]")
+            reporter.note(f"kept {name}")
             return
         work()
         folder.mark_good(name, key, outputs)
