@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from host.transport import Transport
-from hw.contract.config import PRESETS, AcceleratorConfig
+from hw.contract.config import PAGE_BYTES, PRESETS, AcceleratorConfig
 from hw.contract.layout import pack, unpack
 from hw.contract.program import Program
 from hw.contract.registers import (
     BY_NAME,
+    CAUSES,
     CONTROL_RESET,
     CONTROL_START,
     IDENTIFICATION,
+    INTERRUPT_DONE,
+    INTERRUPT_ERROR,
     REGISTERS,
     STATUS_BUSY,
     STATUS_DONE,
@@ -21,20 +24,18 @@ from hw.contract.registers import (
 )
 from quant.base.errors import BadInput, ShiftpointError
 
-PAGE = 4096
-INTERRUPT_DONE, INTERRUPT_ERROR = 1, 2
 RESET_READS = 10_000
 """Reads of STATUS after which a reset that has not happened never will: it waits for transfers of 256 beats at most."""
 COUNTERS = tuple(r.name for r in REGISTERS[[r.name for r in REGISTERS].index("CYCLES") :])
 """Names of the registers that `Driver.run` returns: cycles, bytes, and each unit's busy and stalled cycles."""
 
-_CAUSES = {
-    ErrorCause.READ_BUS: "read bus error at address {address:#x}",
-    ErrorCause.WRITE_BUS: "write bus error at address {address:#x}",
-    ErrorCause.ILLEGAL_INSTRUCTION: "illegal instruction {address}",
-    ErrorCause.OUTSIDE_WINDOW: "access outside the memory window at address {address:#x}",
-    ErrorCause.START_WHILE_BUSY: "started while it was busy",
+
+_WHERE = {
+    "byte address of the burst": " at address {address:#x}",
+    "index of the instruction": " {address}",
+    "0": "",
 }
+"""What a message says of ERROR_ADDRESS, by what it holds."""
 
 
 class EngineError(ShiftpointError):
@@ -42,7 +43,9 @@ class EngineError(ShiftpointError):
 
     def __init__(self, cause: ErrorCause, address: int) -> None:
         self.cause, self.address = cause, address
-        text = _CAUSES.get(cause, "stopped without a cause").format(address=address)
+        found = CAUSES[cause]
+        text = "stopped without a cause" if cause == ErrorCause.NONE else found.meaning
+        text += _WHERE[found.address].format(address=address)
         super().__init__(f"engine: {text} ({cause.name})")
 
 
@@ -61,8 +64,8 @@ class Driver:
 
     def __init__(self, transport: Transport, window_base: int = 0, window_size: int = 1 << 28) -> None:
         for name, value in (("base", window_base), ("size", window_size)):
-            if value % PAGE or value < 0:
-                raise BadInput(f"the memory window's {name} must be a multiple of {PAGE}, not {value}")
+            if value % PAGE_BYTES or value < 0:
+                raise BadInput(f"the memory window's {name} must be a multiple of {PAGE_BYTES}, not {value}")
         self.transport = transport
         self.window_base, self.window_size = window_base, window_size
         self.engine: int | None = None

@@ -10,6 +10,7 @@ The same configuration gives the same bytes.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -100,14 +101,12 @@ def _description(config: AcceleratorConfig, ports: list[tuple[str, Any, Any]]) -
             {"name": RESET, "direction": "input", "width": 1},
             *({"name": name, "direction": direction.value, "width": len(value)} for name, value, direction in ports),
         ],
-        "registers": [
-            {"name": r.name, "offset": r.offset, "access": r.access, "doc": r.doc} for r in contract.REGISTERS
-        ],
+        "registers": [dataclasses.asdict(register) for register in contract.REGISTERS],
     }
 
 
 def header() -> str:
-    """shiftpoint_registers.h: offsets, bits, causes."""
+    """shiftpoint_registers.h: offsets, masks of fields, causes."""
     lines = [
         "/* Registers of the shiftpoint engine: 32 bits each, at these byte offsets. */",
         "#ifndef SHIFTPOINT_REGISTERS_H",
@@ -117,17 +116,13 @@ def header() -> str:
     for register in contract.REGISTERS:
         lines.append(f"/* {register.access}: {register.doc} */")
         lines.append(f"#define SHIFTPOINT_{register.name} 0x{register.offset:02X}u")
+        for field in register.fields:
+            name = f"{register.name}_{field.name.upper()}"
+            lines.append(f"#define SHIFTPOINT_{name} 0x{field.mask:X}u /* {field.doc} */")
     lines += ["", "/* Values. */"]
     values = {
         "ID_VALUE": contract.IDENTIFICATION,
         "CONTRACT_VERSION": CONTRACT_VERSION,
-        "CONTROL_START": contract.CONTROL_START,
-        "CONTROL_RESET": contract.CONTROL_RESET,
-        "STATUS_BUSY": contract.STATUS_BUSY,
-        "STATUS_DONE": contract.STATUS_DONE,
-        "STATUS_ERROR": contract.STATUS_ERROR,
-        "INTERRUPT_DONE": 1,
-        "INTERRUPT_ERROR": 2,
         **{f"CAUSE_{cause.name}": int(cause) for cause in contract.ErrorCause},
     }
     lines += [f"#define SHIFTPOINT_{name} 0x{value:X}u" for name, value in values.items()]

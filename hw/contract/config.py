@@ -137,6 +137,8 @@ INSTRUCTION_BYTES = 32
 """Size of every instruction."""
 FETCH_BURST = 8
 """Instructions of one fetch burst.  Programs are aligned to it, so that no fetch crosses 4 KiB."""
+PAGE_BYTES = 4096
+"""No burst crosses a multiple of it (AXI), so the memory window is made of whole pages."""
 AVERAGE_SUM_BITS = 20
 """Width of |sum| in an average: 4112 elements of 8 bits."""
 PARAMETER_BYTES = 8

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hw.contract.isa import FIELDS, HEADER, LAYOUTS, Field, Opcode
-from hw.contract.registers import REGISTERS
+from hw.contract.registers import CAUSES, REGISTERS
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 
@@ -25,18 +25,32 @@ def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
 
 
+def _span(low: int, width: int) -> str:
+    """Bits as the tables show them."""
+    return f"{low + width - 1}:{low}" if width > 1 else f"{low}"
+
+
 def registers() -> str:
-    """Every register: offset, name, access, meaning."""
+    """Every register: offset, name, access, meaning; the fields of those that have some; the causes of errors."""
     rows = [(f"`0x{r.offset:02X}`", f"`{r.name}`", r.access, r.doc) for r in REGISTERS]
-    return _table(("offset", "name", "access", "meaning"), rows)
+    fields = [(f"`{r.name}`", f"`{f.name}`", _span(f.bit, f.width), f.doc) for r in REGISTERS for f in r.fields]
+    causes = [(f"{code}", f"`{code.name}`", cause.meaning, cause.address) for code, cause in CAUSES.items()]
+    return "\n\n".join(
+        (
+            _table(("offset", "name", "access", "meaning"), rows),
+            "### Fields\n\nBits that belong to none of a register's fields do not exist and read as 0.",
+            _table(("register", "field", "bits", "meaning"), fields),
+            "### Causes of errors",
+            _table(("ERROR_CAUSE", "name", "meaning", "ERROR_ADDRESS"), causes),
+        )
+    )
 
 
 def _fields(fields: tuple[Field, ...], opcode: Opcode) -> str:
     rows = []
     for field in fields:
         _, low = LAYOUTS[opcode][field.name]
-        bits = f"{low + field.bits - 1}:{low}" if field.bits > 1 else f"{low}"
-        rows.append((f"`{field.name}`", bits, "signed" if field.signed else "unsigned", field.doc))
+        rows.append((f"`{field.name}`", _span(low, field.bits), "signed" if field.signed else "unsigned", field.doc))
     return _table(("field", "bits", "kind", "meaning"), rows)
 
 

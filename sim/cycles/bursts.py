@@ -5,12 +5,10 @@ from __future__ import annotations
 from functools import lru_cache
 
 from hw.contract import timing
-from hw.contract.config import AcceleratorConfig
+from hw.contract.config import PAGE_BYTES, AcceleratorConfig
 from hw.contract.isa import Instruction
 from sim.memory import NEVER, Memory
 
-PAGE_BYTES = 4096
-"""No burst crosses a multiple of it."""
 STORE_WINDOW = 8
 """Beats that STORE reads ahead of their transfer."""
 

@@ -68,9 +68,12 @@ def test_description_is_of_the_module(smallest):
     assert [r["name"] for r in description["registers"]] == [r.name for r in REGISTERS]
 
 
-def test_header_compiles_and_has_every_register(smallest, tmp_path):
+def test_header_compiles_and_has_every_register_and_field(smallest, tmp_path):
     source = tmp_path / "probe.c"
     checks = [f'_Static_assert(SHIFTPOINT_{r.name} == {r.offset}, "");' for r in REGISTERS]
+    checks += [
+        f'_Static_assert(SHIFTPOINT_{r.name}_{f.name.upper()} == {f.mask}u, "");' for r in REGISTERS for f in r.fields
+    ]
     include = '#include "shiftpoint_registers.h"'
     source.write_text("\n".join([include, include, *checks, ""]))
     command = [compiler(), "-x", "c", "-std=c11", "-Wall", "-Werror", "-fsyntax-only", f"-I{smallest}", str(source)]
