@@ -42,17 +42,19 @@ class Engine(StrEnum):
     rtl = "rtl"
 
 
-def _shape(text: str | None) -> tuple[int, int, int] | None:
-    """`C,H,W` as integers; a usage error otherwise."""
+def _shape(text: str | None) -> tuple[int, ...] | None:
+    """One to three sizes, `C,H,W`, `C,W` or `C`, as integers; a usage error otherwise."""
     if text is None:
         return None
     try:
-        c, h, w = (int(part) for part in text.split(","))
+        sizes = tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise typer.BadParameter(f"expected C,H,W, not {text!r}") from None
-    if min(c, h, w) < 1:
-        raise typer.BadParameter(f"sizes must be at least 1, not {text!r}")
-    return c, h, w
+        sizes = ()
+    if not 1 <= len(sizes) <= 3:
+        raise typer.BadParameter(f"--input-shape takes C,H,W or C,W or C, not {text!r}")
+    if min(sizes) < 1:
+        raise typer.BadParameter(f"--input-shape: sizes must be at least 1, not {text!r}")
+    return sizes
 
 
 def _presets() -> str:
@@ -86,7 +88,10 @@ Complete = Annotated[
                                     "in float 16 bits; each change is shown."),
 ]  # fmt: skip
 InputShape = Annotated[
-    str | None, typer.Option(help="C,H,W of the input, for a network that leaves it open.", show_default=False)
+    str | None,
+    typer.Option(
+        help="C,H,W of the input, or C,W or C: as the file has it, for one that leaves it open.", show_default=False
+    ),
 ]
 
 

@@ -46,7 +46,7 @@ class CompareOptions:
     network: Path
     quantized: Path
     images: Path
-    input_shape: tuple[int, int, int] | None = None
+    input_shape: tuple[int, ...] | None = None
     layer_images: int = LAYER_IMAGES
     alone_images: int = ALONE_IMAGES
     output: Path | None = None

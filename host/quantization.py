@@ -49,7 +49,7 @@ class QuantizeOptions:
     raw_pixels: bool = False
     weight_budget: int | None = None
     cycle_budget: int | None = None
-    input_shape: tuple[int, int, int] | None = None
+    input_shape: tuple[int, ...] | None = None
     config: AcceleratorConfig | None = None
     memory: Memory = field(default_factory=Memory)
 

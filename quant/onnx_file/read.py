@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
-from onnx import inliner, shape_inference
+from onnx import TensorProto, external_data_helper, inliner, shape_inference
 
 from quant.base.errors import BadInput, UnsupportedNetwork, first_line
 
@@ -16,7 +17,9 @@ OLDEST_OPSET = 7
 def read_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     """The checked model, and the name to use for it in messages.
 
-    Raises BadInput for a missing file, one that is not ONNX or truncated, and an invalid model.
+    Outputs may come without type or shape, as ONNX Runtime takes them.
+    Raises BadInput for a missing file, one that is not ONNX or truncated, weights that lie outside it and cannot be
+    read, and an invalid model.
     """
     if isinstance(source, onnx.ModelProto):
         model, label = onnx.ModelProto(), source.graph.name or "network"
@@ -26,21 +29,55 @@ def read_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.M
         label = path.name
         if not path.is_file():
             raise BadInput(f"{path}: no such file")
-        try:
-            model = onnx.load(path)
-        except (OSError, onnx.checker.ValidationError) as error:
-            raise BadInput(f"{path}: cannot be read: {first_line(error)}") from error
-        except Exception as error:  # protobuf's own class, for bytes that are no model
-            raise BadInput(f"{path}: not an ONNX file, or truncated") from error
-        if not model.ir_version or not model.graph.output:
-            raise BadInput(f"{path}: not an ONNX file, or truncated")
+        model = read_file(path)
+    check(model, label)
+    if opset(model) < OLDEST_OPSET:
+        raise UnsupportedNetwork(f"{label}: opset {opset(model)} is too old; {OLDEST_OPSET} is the oldest supported")
+    return inliner.inline_local_functions(model) if model.functions else model, label
+
+
+def read_file(path: Path) -> onnx.ModelProto:
+    """The model of a file, with the weights that it keeps in other files.  Raises BadInput as `read_model` does."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (OSError, onnx.checker.ValidationError) as error:
+        raise BadInput(f"{path}: cannot be read: {first_line(error)}") from error
+    except Exception as error:  # protobuf's own class, for bytes that are no model
+        raise BadInput(f"{path}: not an ONNX file, or truncated") from error
+    if not model.ir_version or not model.graph.output:
+        raise BadInput(f"{path}: not an ONNX file, or truncated")
+    try:
+        external_data_helper.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        files = (external_data_helper.ExternalDataInfo(tensor).location for tensor in outside(model))
+        raise BadInput(
+            f"{path}: weights in {next(files, 'another file')} cannot be read: {first_line(error)}"
+        ) from error
+    return model
+
+
+def outside(model: onnx.ModelProto) -> Iterator[TensorProto]:
+    """The weights of which the data have not been read from another file."""
+    constants = (attribute.t for node in model.graph.node for attribute in node.attribute if attribute.HasField("t"))
+    for tensor in [*model.graph.initializer, *constants]:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            yield tensor
+
+
+def check(model: onnx.ModelProto, label: str) -> None:
+    """Raise BadInput for a model that ONNX does not allow."""
+    tensors = [value for value in model.graph.output if value.type.WhichOneof("value") in (None, "tensor_type")]
+    bare = [value for value in tensors if not value.type.tensor_type.HasField("shape")]
+    types = [onnx.TypeProto.FromString(value.type.SerializeToString()) for value in bare]
+    for value in bare:  # editors append outputs like this; ONNX Runtime infers what the checker demands
+        value.type.tensor_type.elem_type = value.type.tensor_type.elem_type or TensorProto.FLOAT
+        value.type.tensor_type.shape.SetInParent()
     try:
         onnx.checker.check_model(model)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise BadInput(f"{label}: not a valid ONNX model: {first_line(error)}") from error
-    if opset(model) < OLDEST_OPSET:
-        raise UnsupportedNetwork(f"{label}: opset {opset(model)} is too old; {OLDEST_OPSET} is the oldest supported")
-    return inliner.inline_local_functions(model) if model.functions else model, label
+    for value, stated in zip(bare, types, strict=True):
+        value.type.CopyFrom(stated)
 
 
 def opset(model: onnx.ModelProto) -> int:
@@ -85,8 +122,11 @@ def fix_shapes(
         text = "x".join("?" if size is None else str(size) for size in known[1:])
         raise BadInput(f"{label}: input {value.name} is {text}, not {'x'.join(map(str, stated))}")
     if any(size is None or size < 1 for size in stated):
-        text = ", ".join(dim.dim_param or str(dim.dim_value or "?") for dim in list(dims)[1:])
-        raise BadInput(f"{label}: input {value.name} has no fixed size ({text}): state its shape")
+        names = [dim.dim_param or str(dim.dim_value or "?") for dim in list(dims)[1:]]
+        option = ",".join(f"<{name}>" if size is None else name for name, size in zip(names, known[1:], strict=True))
+        raise BadInput(
+            f"{label}: input {value.name} has no fixed size ({', '.join(names)}): state it with --input-shape {option}"
+        )
     shape = (known[0] or 1, *(int(size) for size in stated if size is not None))
     for dim, size in zip(dims, shape, strict=True):
         dim.dim_value = size

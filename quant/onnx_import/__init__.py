@@ -15,6 +15,7 @@ import onnx
 
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.graph import FloatGraph
+from quant.ir.input_shape import INPUT_SHAPE
 from quant.ir.layer import FloatLayer
 from quant.kinds.conv import FloatConv
 from quant.onnx_file.nodes import NotSupportedError
@@ -26,10 +27,7 @@ from quant.onnx_import.steps import Program
 from quant.onnx_import.verify import verify
 from quant.onnx_import.views import Value
 
-__all__ = ["INPUT_SHAPE", "load", "verify"]
-
-INPUT_SHAPE = "shiftpoint.input_shape"
-"""Metadata key: the file's own input shape without the batch, where that is not (C, H, W)."""
+__all__ = ["load", "verify"]
 
 
 def load(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[int, ...] | None = None) -> FloatGraph:

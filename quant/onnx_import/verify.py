@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 
 from quant.base.errors import BadInput, VerificationError
 from quant.ir.graph import FloatGraph
+from quant.ir.input_shape import own_shape
 from quant.onnx_file.read import read_model, the_input
 from quant.run.float_onnx import float_model
 from quant.run.images import Preprocess
@@ -40,8 +41,8 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
     compared = [layer for layer in graph.layers if layer.output in graph.source]
     ours = session(float_model(graph), graph.name)
     model, label = read_model(source)
-    dims = the_input(model, label).type.tensor_type.shape.dim
-    batch = dims[0].dim_value or 1
+    batch = the_input(model, label).type.tensor_type.shape.dim[0].dim_value or 1
+    own = own_shape(graph.metadata, expected)
     wanted = [graph.source[layer.output] for layer in compared if graph.source[layer.output] != graph.input]
     theirs = session(with_outputs(model, wanted), label)
     folded = Preprocess.folded(graph.metadata)
@@ -51,7 +52,7 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
         part = images[first : first + batch]
         mine = dict(zip([o.name for o in ours.get_outputs()], ours.run(None, {graph.input: part}), strict=True))
         given = folded.apply(part) if folded else part
-        feed = {graph.input: in_file_order(graph, graph.input, given, tuple(dim.dim_value for dim in dims[1:]))}
+        feed = {graph.input: in_file_order(graph, graph.input, given, own)}
         reference = dict(zip(wanted, theirs.run(wanted, feed), strict=True)) | feed
         for place, layer in enumerate(compared):
             left, right = in_file_order(graph, layer.output, mine[layer.output]), reference[graph.source[layer.output]]
@@ -68,7 +69,7 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
 def in_file_order(graph: FloatGraph, tensor: str, values: np.ndarray, own: tuple[int, ...] | None = None) -> np.ndarray:
     """A tensor of the graph, (N, C, H, W), with its elements in the order that the file has.
 
-    own: the file's shape without the batch; a size of 0 is open.  Flattened images where it is not given.
+    own: the file's shape without the batch.  Flattened images where it is not given.
     """
     flat = values.reshape(len(values), -1)
     places = graph.places.get(tensor)
@@ -76,9 +77,7 @@ def in_file_order(graph: FloatGraph, tensor: str, values: np.ndarray, own: tuple
         flat = np.ascontiguousarray(flat[:, places.reshape(-1)])
     if own is None:
         return flat
-    if places is not None:
-        return flat.reshape(len(values), *places.shape)
-    return flat.reshape(values.shape if len(own) == 3 else (len(values), *(size or -1 for size in own)))
+    return flat.reshape(len(values), *own)
 
 
 def difference(ours: np.ndarray, reference: np.ndarray) -> float:

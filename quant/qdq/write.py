@@ -24,6 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 from quant.ir.fixedpoint import QFormat
+from quant.ir.input_shape import own_shape
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
@@ -34,7 +35,6 @@ from quant.kinds.conv import Conv
 from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
 from quant.kinds.table import Table
-from quant.onnx_import import INPUT_SHAPE
 from quant.qdq import form
 from quant.run.float_onnx import window_attributes
 
@@ -74,8 +74,7 @@ def to_model(network: Network) -> onnx.ModelProto:
 def input_shape(network: Network) -> tuple[int, ...]:
     """The float network's own input shape without the batch: (C, H, W), or (C,) where its metadata say so."""
     shape = network.tensors[network.input].shape
-    stated = network.metadata.get(INPUT_SHAPE)
-    return (shape[0],) if stated == str(shape[0]) and shape[1:] == (1, 1) else shape
+    return shape[:1] if own_shape(network.metadata, shape) == shape[:1] and shape[1:] == (1, 1) else shape
 
 
 class _Writer:

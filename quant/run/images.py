@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from quant.base.errors import BadInput
+from quant.ir.input_shape import own_shape
 
 RAW = "shiftpoint.raw_pixels"
 """Metadata key of a network that takes pixels as they are, and does the preprocessing itself: its value is the
@@ -117,20 +118,25 @@ def prepare(images: np.ndarray, network: TakesImages, what: str = "images") -> n
 
     images: float32 (N, C, H, W) ready for the network, returned as they are; or uint8 pixels, to which the
     network's preprocess.* metadata is applied (RGB planes; without metadata they are plain numbers 0 to 255).
-    (N, C) stands for (N, C, 1, 1), and (N, C, W) for (N, C, 1, W).  what: how messages call the array.
+    (N, C) stands for (N, C, 1, 1), and (N, C, W) for (N, C, 1, W); (N, H, W, C) is taken where the float file takes
+    that.  what: how messages call the array.
     Raises BadInput, in one line, for another shape or type, for no images, NaN or infinity, for floats far beyond
     what any pixel can give, and where a network that takes raw pixels is given floats that are none.
     """
     shape = network.input_shape
-    needed = ", ".join(map(str, shape))
+    own = own_shape(network.metadata, shape)
+    last = own == (*shape[1:], shape[0]) != shape
     if not isinstance(images, np.ndarray):
         raise BadInput(f"{what}: a numpy array is needed, not {type(images).__name__}")
     if shape[1:] == (1, 1) and images.shape[1:] == shape[:1]:
         images = images[:, :, None, None]
     if shape[1] == 1 and images.ndim == 3 and images.shape[1:] == (shape[0], shape[2]):
         images = images[:, :, None, :]
+    if last and images.ndim == 4 and images.shape[1:] == own:
+        images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     if images.ndim != 4 or images.shape[1:] != shape:
-        raise BadInput(f"{what}: shape {images.shape}, but {network.name} takes (N, {needed})")
+        needed = f"(N, {', '.join(map(str, shape))})" + (f" or (N, {', '.join(map(str, own))})" if last else "")
+        raise BadInput(f"{what}: shape {images.shape}, but {network.name} takes {needed}")
     if images.dtype not in (np.float32, np.uint8):
         raise BadInput(f"{what}: type {images.dtype}, but float32 or uint8 is needed")
     if not len(images):

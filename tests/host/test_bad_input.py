@@ -88,7 +88,10 @@ def test_every_unsupported_operator_is_named(cli: Cli, calibration: Path) -> Non
 
 def test_open_shape_needs_a_size(cli: Cli, calibration: Path) -> None:
     network = small_cnn(cli.folder / "open.onnx", size=("H", "W"))
-    assert quantize(cli, network, calibration) == "open.onnx: input input has no fixed size (2, H, W): state its shape"
+    assert (
+        quantize(cli, network, calibration)
+        == "open.onnx: input input has no fixed size (2, H, W): state it with --input-shape 2,<H>,<W>"
+    )
     cli.ok("quantize", network, "--calibration", calibration, "-o", cli.folder / "q.onnx", "--input-shape", "2,8,8")
 
 
@@ -203,7 +206,7 @@ def test_no_compiler(cli: Cli, net: Path, calibration: Path, monkeypatch: pytest
 def test_usage(cli: Cli, net: Path, calibration: Path) -> None:
     assert cli.refused("run", net, "--out", cli.folder / "o").startswith("Missing option '--calibration'")
     assert cli.refused("frobnicate").startswith("No such command 'frobnicate'")
-    assert "expected C,H,W, not 'a,b'" in quantize(cli, net, calibration, "--input-shape", "a,b")
+    assert "--input-shape takes C,H,W or C,W or C, not 'a,b'" in quantize(cli, net, calibration, "--input-shape", "a,b")
     assert quantize(cli, net, calibration, "--data-bits", 12) == "data can have 8 or 16 bits, not 12"
     assert quantize(cli, net, calibration, "--weight-bits", 3) == "weights can have 4, 8 or 16 bits, not 3"
 

@@ -91,7 +91,7 @@ def test_tables_and_copies_run_everywhere_but_on_the_engine(tmp_path: Path) -> N
 def test_networks_that_leave_their_size_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = small_cnn(tmp_path / "open.onnx", size=("H", "W"))
     assert main(["inspect", str(path)]) == 2
-    assert "state its shape" in capsys.readouterr().err
+    assert "state it with --input-shape 2,<H>,<W>" in capsys.readouterr().err
     assert main(["inspect", str(path), "--input-shape", "2,8,8"]) == 0
 
 

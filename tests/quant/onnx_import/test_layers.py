@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from quant.base.errors import UnsupportedNetwork
+from quant.ir.input_shape import INPUT_SHAPE
 from quant.ir.window import Window
 from quant.kinds.concat import Concat
-from quant.onnx_import import INPUT_SHAPE, load, verify
+from quant.onnx_import import load, verify
 from tests.quant.onnx_nets import Net, checked, conv_at, kinds
 
 # convolutions and fully connected layers

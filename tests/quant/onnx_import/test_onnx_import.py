@@ -74,7 +74,7 @@ def test_open_dimensions_are_given() -> None:
     net = Net(3, "H", "W")
     model = net.model(net.conv("x", 2, 3, (3, 3)))
     assert checked(model, input_shape=(3, 8, 9)).shapes["conv0"] == (2, 6, 7)
-    with pytest.raises(BadInput, match=r"^net: input x has no fixed size \(3, H, W\): state its shape$"):
+    with pytest.raises(BadInput, match=r"no fixed size \(3, H, W\): state it with --input-shape 3,<H>,<W>$"):
         load(model)
     with pytest.raises(BadInput, match=r"^net: input x is 3x\?x\?, not 4x8x8$"):
         load(model, input_shape=(4, 8, 8))

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quant.ir.input_shape import INPUT_SHAPE
 from quant.ir.window import Window
 from quant.kinds.conv import FloatConv
-from quant.onnx_import import INPUT_SHAPE
 from tests.quant.onnx_nets import Net, checked, conv_at, kinds, single
 
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quant.ir.input_shape import INPUT_SHAPE
 from quant.ir.window import Window
 from quant.kinds.conv import FloatConv
-from quant.onnx_import import INPUT_SHAPE, load
+from quant.onnx_import import load
 from quant.onnx_import.views import moves
 from tests.quant.onnx_nets import Net, checked, conv_at, kinds, message, single
 

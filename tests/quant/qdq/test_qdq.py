@@ -12,8 +12,8 @@ from onnx import TensorProto
 
 from quant import qdq
 from quant.ir.fixedpoint import QFormat
+from quant.ir.input_shape import INPUT_SHAPE
 from quant.ir.window import Window
-from quant.onnx_import import INPUT_SHAPE
 from tests.quant.integer_nets import S8, U8, Net, assert_same, check, operators
 
 # each kind of layer

@@ -11,6 +11,7 @@ import pytest
 
 from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
+from quant.ir.input_shape import INPUT_SHAPE
 from quant.run.evaluation import accuracy
 from quant.run.images import PixelImages, load_images, open_images, prepare
 from quant.search import quantize_network
@@ -45,6 +46,19 @@ def test_pixels_of_another_shape_are_refused_when_opened(graph: FloatGraph) -> N
     for wrong in (pixels(4)[:, :2], pixels(0), pixels(4)[..., :9]):
         with pytest.raises(BadInput):
             PixelImages(wrong, graph)
+
+
+def test_a_network_of_channels_last_takes_either_layout() -> None:
+    graph = replace(branches(), metadata=KEYS | {INPUT_SHAPE: "12,12,3"})
+    x = pixels(5)
+    for images in (x, prepare(x, graph)):
+        whole = prepare(images, graph)
+        assert np.array_equal(prepare(np.ascontiguousarray(images.transpose(0, 2, 3, 1)), graph), whole)
+    assert np.array_equal(PixelImages(x.transpose(0, 2, 3, 1), graph)[1:3], prepare(x, graph)[1:3])
+    with pytest.raises(BadInput, match=r"\(4, 9, 9, 3\), but .* takes \(N, 3, 12, 12\) or \(N, 12, 12, 3\)$"):
+        prepare(np.zeros((4, 9, 9, 3), np.float32), graph)
+    with pytest.raises(BadInput, match=r"takes \(N, 3, 12, 12\)$"):
+        prepare(x.transpose(0, 2, 3, 1), branches())
 
 
 def test_accuracy_takes_either(graph: FloatGraph) -> None:

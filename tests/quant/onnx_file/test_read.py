@@ -1,0 +1,67 @@
+"""Reading files: weights that lie beside them, outputs that state no shape, inputs that leave a size open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tests.quant.onnx_nets import Net, checked, message
+
+
+def beside(folder: Path) -> Path:
+    """A network with its weights in another file, `weights.data`."""
+    net = Net(2, 4, 4)
+    path = folder / "net.onnx"
+    model = net.model(net.conv("x", 5, 2, (3, 3), name="conv"))
+    onnx.save_model(model, path, save_as_external_data=True, location="weights.data", size_threshold=0)
+    return path
+
+
+def test_weights_in_another_file_that_is_cut_or_missing(tmp_path: Path) -> None:
+    path, data = beside(tmp_path), tmp_path / "weights.data"
+    data.write_bytes(data.read_bytes()[:100])
+    assert message(path).startswith(
+        f"{path}: weights in weights.data cannot be read: External data length (360) exceeds"
+    )
+    data.unlink()
+    assert message(path).startswith(f"{path}: weights in weights.data cannot be read: Data of TensorProto")
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_outputs_without_a_shape_are_taken(typed: bool) -> None:
+    net = Net(2, 4, 4)
+    y = net.conv("x", 5, 2, (3, 3), name="conv")
+    model = net.model(net.node("Relu", y, name="relu"))
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(y))
+    if typed:
+        model.graph.output[1].type.tensor_type.elem_type = onnx.TensorProto.FLOAT
+    graph = checked(model)
+    assert graph.outputs == ("relu", "conv")
+    assert graph.output_shapes["conv"] == (5, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "told", "stated"),
+    [
+        (("H", "W"), "(H, W): state it with --input-shape <H>,<W>", (3, 12)),
+        ((3, "T"), "(3, T): state it with --input-shape 3,<T>", (3, 12)),
+        (("C",), "(C): state it with --input-shape <C>", (7,)),
+        ((3, "H", 8), "(3, H, 8): state it with --input-shape 3,<H>,8", (3, 9, 8)),
+    ],
+)
+def test_sizes_left_open_can_be_stated(shape: tuple[int | str, ...], told: str, stated: tuple[int, ...]) -> None:
+    net = Net(*shape)
+    model = net.model(net.node("Relu", "x"))
+    assert message(model) == f"net: input x has no fixed size {told}"
+    assert checked(model, input_shape=stated).output_shapes == {"relu0": stated}
+    text = "x".join("?" if isinstance(size, str) else str(size) for size in shape)
+    assert message(model, input_shape=(1, 2, 3, 4)) == f"net: input x is {text}, not 1x2x3x4"
+
+
+def test_an_open_size_of_one_dimension_convolved() -> None:
+    net = Net(3, "T")
+    model = net.model(net.conv1d("x", 4, 3, 3))
+    graph = checked(model, input_shape=(3, 12))
+    assert graph.output_shapes == {"conv0": (4, 10)}
