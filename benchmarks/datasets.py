@@ -15,7 +15,7 @@ import numpy as np
 
 from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
-from quant.kinds.conv import FloatConv
+from quant.kinds.conv import float_convolutions
 
 DATA = Path(os.environ.get("SHIFTPOINT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 PART = 250
@@ -53,8 +53,8 @@ def fully_connected(graph: FloatGraph) -> list[str]:
     """Names of the layers whose kernel covers their map."""
     return [
         layer.name
-        for layer in graph.layers
-        if isinstance(layer, FloatConv) and layer.groups == 1 and graph.shapes[layer.output][1:] == (1, 1)
+        for layer in float_convolutions(graph.layers)
+        if layer.groups == 1 and graph.shapes[layer.output][1:] == (1, 1)
     ]
 
 

@@ -44,7 +44,7 @@ from benchmarks.quantizing import Tool, ours, quantize_apart, theirs
 from quant import onnx_import
 from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
-from quant.kinds.conv import FloatConv
+from quant.kinds.conv import float_convolutions
 from quant.search.mixed import weight_bytes
 from quant.search.options import EFFORTS, Options
 
@@ -75,7 +75,7 @@ STEPS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 def classifier(graph: FloatGraph) -> list[str]:
     """Names of the fully connected layers or, where there are none, of the last convolution."""
-    return fully_connected(graph) or [layer.name for layer in graph.layers if isinstance(layer, FloatConv)][-1:]
+    return fully_connected(graph) or [layer.name for layer in float_convolutions(graph.layers)][-1:]
 
 
 def by_effort(graph: FloatGraph, efforts: list[str]) -> list[Variant]:

@@ -19,7 +19,7 @@ from quant.compare.walk import Step, Walk, clipped, outputs_from
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
-from quant.kinds.conv import FloatConv
+from quant.kinds.conv import FloatConv, float_convolution
 from quant.run.calibration import Progress
 from quant.run.float_run import LayerRunner, RestRunner
 
@@ -105,8 +105,8 @@ def alone(
 
 def own_bias(walk: Walk, step: Step, quantized: QuantizedLayer, shifts: Mapping[str, np.ndarray]) -> QuantizedLayer:
     """The layer without what its bias makes good for others: its channels' mean errors alone are those of `shifts`."""
-    layer, storage = quantized.layer, quantized.storage
-    if not isinstance(layer, FloatConv) or layer.output not in shifts:
+    layer, storage = float_convolution(quantized.layer), quantized.storage
+    if layer is None or layer.output not in shifts:
         return quantized
     part = slice(0, min(len(walk.images), MEAN_IMAGES))
     values, _, beside = QuantizedRun(walk.graph, quantized).values(step, part)
@@ -183,11 +183,11 @@ class QuantizedRun:
     """A quantized layer on the float inputs of a walk."""
 
     def __init__(self, graph: FloatGraph, quantized: QuantizedLayer) -> None:
-        layer = quantized.layer
-        self._runner = None
-        if isinstance(layer, FloatConv):
+        layer = float_convolution(quantized.layer)
+        self._runner = self._beside = None
+        if layer is not None:
             self._runner = LayerRunner(graph, quantized.bare(layer).with_clip((None, None)))
-        self._beside = layer.residual if isinstance(layer, FloatConv) and quantized.between is not None else None
+            self._beside = None if quantized.between is None else layer.residual
 
     def values(self, step: Step, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """What `QuantizedLayer.codes` takes: with these weights, with the float ones, and the residual beside."""

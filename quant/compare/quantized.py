@@ -11,12 +11,7 @@ from quant.base.errors import BadInput
 from quant.ir.fixedpoint import QFormat, dequantize
 from quant.ir.layer import FloatLayer, Layer
 from quant.ir.network import Network
-from quant.kinds.add import Add, FloatAdd
-from quant.kinds.concat import Concat
-from quant.kinds.conv import Conv, FloatConv
-from quant.kinds.pool import FloatPool, Pool
-from quant.kinds.resize import Resize
-from quant.kinds.table import FloatTable, Table
+from quant.kinds.conv import Conv, FloatConv, convolution, float_convolution
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +51,8 @@ class QuantizedLayer:
 
     def bare(self, layer: FloatLayer) -> FloatLayer:
         """The part of a layer, this one or its float original, that comes before the first rounding."""
-        if self.between is not None and isinstance(layer, FloatConv):
-            return replace(layer, residual=None)
-        return layer
+        conv = float_convolution(layer)
+        return layer if self.between is None or conv is None else replace(conv, residual=None)
 
     def codes(self, values: np.ndarray, residual: np.ndarray | None) -> np.ndarray:
         """The output's integers, as float32, from what the bare layer gives."""
@@ -75,37 +69,35 @@ def quantized_layer(network: Network, scales: Mapping[str, np.ndarray], layer: F
     Raises BadInput where a sum's operands have other scales than the sum.
     """
     writer = network.producer(layer.output)
-    if isinstance(layer, FloatConv):
-        found = _convolution(network, writer, layer)
-        if (
-            found is None
-            or found.weight.shape != layer.weight.shape
-            or writer is None
-            or isinstance(writer, Concat | Table | Resize)
-        ):
-            return None
-        _same_scales(scales, layer.output, () if layer.residual is None else (layer.residual,), layer.name)
-        assert isinstance(writer, Conv | Add)
-        factor = equalization(layer, scales[found.input], scales[layer.output])
-        acc_frac = network.tensors[found.input].fmt.frac + found.weight_frac
-        weight = dequantize(found.weight, found.weight_frac.reshape(-1, 1, 1, 1)) / factor
-        bias = dequantize(found.bias, acc_frac) / scales[layer.output]
-        between = None
-        if found.output != layer.output:
-            between = Storage(network.tensors[found.output].fmt, found.clip, scales[layer.output])
-        storage = Storage(network.tensors[layer.output].fmt, writer.clip, scales[layer.output])
-        fixed = replace(layer, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
-        return QuantizedLayer(fixed, storage, between, found, factor)
-    averages = isinstance(layer, FloatPool) and layer.kind == "average" and isinstance(writer, Pool)
-    if averages or (isinstance(layer, FloatAdd) and isinstance(writer, Add)):
-        assert isinstance(writer, Pool | Add)
+    if writer is None:
+        return None
+    fmt = network.tensors[layer.output].fmt
+    storage = Storage(fmt, writer.ends(fmt), scales[layer.output])
+    if conv := float_convolution(layer):
+        return _quantized_convolution(network, scales, conv, writer, storage)
+    if layer.moves or not layer.quantized_as(writer):
+        return None
+    if layer.tied({name: tensor.shape for name, tensor in network.tensors.items()}) is not None:
         _same_scales(scales, layer.output, writer.inputs, layer.name)
-        storage = Storage(network.tensors[layer.output].fmt, writer.clip, scales[layer.output])
-        return QuantizedLayer(layer, storage)
-    if isinstance(layer, FloatTable) and isinstance(writer, Table):  # the rounding of its input is not its own
-        fmt = network.tensors[layer.output].fmt
-        return QuantizedLayer(layer, Storage(fmt, (fmt.low, fmt.high), scales[layer.output]))
-    return None
+    return QuantizedLayer(layer, storage)
+
+
+def _quantized_convolution(
+    network: Network, scales: Mapping[str, np.ndarray], layer: FloatConv, writer: Layer, storage: Storage
+) -> QuantizedLayer | None:
+    found = _convolution(network, writer, layer)
+    if found is None or found.weight.shape != layer.weight.shape:
+        return None
+    _same_scales(scales, layer.output, layer.added, layer.name)
+    factor = equalization(layer, scales[found.input], scales[layer.output])
+    acc_frac = network.tensors[found.input].fmt.frac + found.weight_frac
+    weight = dequantize(found.weight, found.weight_frac.reshape(-1, 1, 1, 1)) / factor
+    bias = dequantize(found.bias, acc_frac) / scales[layer.output]
+    between = None
+    if found.output != layer.output:
+        between = Storage(network.tensors[found.output].fmt, found.clip, scales[layer.output])
+    fixed = replace(layer, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
+    return QuantizedLayer(fixed, storage, between, found, factor)
 
 
 def equalization(layer: FloatConv, source: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -117,14 +109,15 @@ def equalization(layer: FloatConv, source: np.ndarray, target: np.ndarray) -> np
     return (target[:, None] / inputs)[:, :, None, None]
 
 
-def _convolution(network: Network, writer: Layer | None, layer: FloatConv) -> Conv | None:
+def _convolution(network: Network, writer: Layer, layer: FloatConv) -> Conv | None:
     """The integer convolution of a float one: it writes the tensor, or what is then added to the residual."""
-    if isinstance(writer, Conv):
-        return writer if writer.residual == layer.residual else None
-    if isinstance(writer, Add) and layer.residual in writer.inputs:
-        operands = [network.producer(name) for name in writer.inputs if name != layer.residual]
-        return operands[0] if operands and isinstance(operands[0], Conv) and not operands[0].residual else None
-    return None
+    if conv := convolution(writer):
+        return conv if conv.residual == layer.residual else None
+    if layer.residual not in writer.added:
+        return None
+    operands = [network.producer(name) for name in writer.added if name != layer.residual]
+    conv = convolution(operands[0]) if operands else None
+    return conv if conv is not None and conv.residual is None else None
 
 
 def _same_scales(scales: Mapping[str, np.ndarray], output: str, operands: tuple[str, ...], layer: str) -> None:

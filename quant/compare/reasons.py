@@ -14,8 +14,7 @@ from quant.compare.storage import format_group
 from quant.ir.fixedpoint import QFormat
 from quant.ir.layer import FloatLayer
 from quant.ir.network import Network
-from quant.kinds.add import FloatAdd
-from quant.kinds.conv import FloatConv
+from quant.kinds.conv import FloatConv, float_convolution
 
 MAIN = 0.5
 """Share of a layer's noise from which on a cause is the main one."""
@@ -63,8 +62,8 @@ def reason(
         )
     if causes.saturation >= MAIN:
         words += _saturation(entry, tensors[entry.tensor])
-    elif causes.weights >= MAIN and isinstance(layer, FloatConv) and quantized is not None:
-        words += _weights(layer, quantized)
+    elif causes.weights >= MAIN and (conv := float_convolution(layer)) and quantized is not None:
+        words += _weights(conv, quantized)
     elif causes.rounding >= MAIN:
         words += _rounding(network, layer, entry, tensors)
     own, output = entry.sqnr_db, entry.output_sqnr_db
@@ -153,11 +152,7 @@ def _rounding(
 
 def _operands(layer: FloatLayer | None, tensor: TensorComparison, tensors: Mapping[str, TensorComparison]) -> list[str]:
     """A sum whose format is made for one operand and rounds the other."""
-    names: tuple[str, ...] = ()
-    if isinstance(layer, FloatAdd):
-        names = layer.inputs
-    elif isinstance(layer, FloatConv) and layer.residual is not None:
-        names = (layer.residual,)
+    names = () if layer is None else layer.added
     found = [tensors[name] for name in names if name in tensors and tensors[name].spread.largest > 0]
     if not found:
         return []

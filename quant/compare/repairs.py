@@ -17,7 +17,7 @@ from quant.ir.fixedpoint import QFormat, dequantize, quantize
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
-from quant.kinds.conv import FloatConv
+from quant.kinds.conv import FloatConv, float_convolution
 from quant.run.calibration import Progress
 from quant.run.float_run import RestRunner
 from quant.search.weights import best_fracs
@@ -87,8 +87,8 @@ def repairs(
                 network, step.layer.output, quantized.storage, *_ends(clipped(step.layer, step.values))
             )
         ]
-        if isinstance(step.layer, FloatConv):
-            changes += _weight_changes(step.layer, quantized)
+        if conv := float_convolution(step.layer):
+            changes += _weight_changes(conv, quantized)
         found[step.layer.output] = _ranked(
             (change.words, change.bytes, before, _noise(walk, step, rest, change.quantized, change.corrects))
             for change in changes
@@ -151,8 +151,8 @@ def _worst(layers: tuple[LayerAlone, ...]) -> set[str]:
 
 def _noise(walk: Walk, step: Step, rest: RestRunner, quantized: QuantizedLayer, corrects: bool) -> float:
     """The noise at the network's outputs.  corrects: give the layer float's mean in each channel first."""
-    if corrects and isinstance(quantized.layer, FloatConv):
-        quantized = _corrected(walk, step, quantized, quantized.layer)
+    if corrects and (conv := float_convolution(quantized.layer)):
+        quantized = _corrected(walk, step, quantized, conv)
     run, loss = QuantizedRun(walk.graph, quantized), OutputLoss(walk.outputs)
     for part in walk.parts:
         values, _, beside = run.values(step, part)
@@ -178,7 +178,7 @@ def _ends(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _weight_changes(layer: FloatConv, quantized: QuantizedLayer) -> Iterator[_Change]:
     conv, factor = quantized.conv, quantized.factor
-    assert conv is not None and factor is not None and isinstance(quantized.layer, FloatConv)
+    assert conv is not None and factor is not None
     weight = layer.weight.astype(np.float64) * factor
     yield _Change("bias corrected on images like these", 0, quantized, corrects=True)
 

@@ -10,7 +10,7 @@ import numpy as np
 from quant.compare.quantized import Storage
 from quant.ir.fixedpoint import QFormat
 from quant.ir.network import Network
-from quant.kinds.conv import Conv
+from quant.kinds.conv import convolution
 
 WIDE = 16
 """The widest data that a network can have."""
@@ -75,12 +75,12 @@ def equalized(storage: Storage, largest: np.ndarray) -> Storage:
 
 def _can_be_scaled(network: Network, tensor: str) -> bool:
     """Whether each channel may be stored times a factor: every reader takes it back, and a lower clip is at zero."""
-    producer, fmt = network.producer(tensor), network.tensors[tensor].fmt
+    producer, fmt = convolution(network.producer(tensor)), network.tensors[tensor].fmt
     readers = network.consumers(tensor)
-    if not isinstance(producer, Conv) or producer.residual is not None or tensor in network.outputs or not readers:
+    if producer is None or producer.residual is not None or tensor in network.outputs or not readers:
         return False
     at_zero = producer.clip[0] in (fmt.low, 0) and (producer.clip[1] == fmt.high or producer.clip[0] == 0)
-    return at_zero and all(isinstance(reader, Conv) and reader.residual != tensor for reader in readers)
+    return at_zero and all(convolution(reader) and tensor not in reader.added for reader in readers)
 
 
 def stored_as(storage: Storage, fmt: QFormat) -> Storage:

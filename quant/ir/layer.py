@@ -6,10 +6,11 @@ class can be both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
+from quant.ir.fixedpoint import QFormat
 from quant.ir.tensor import Bound, Tensor
 
 Clip = tuple[float | None, float | None]
@@ -37,6 +38,11 @@ class AnyLayer:
         """The layer between other tensors: those in `names` get the names that it gives them."""
         raise NotImplementedError
 
+    @property
+    def added(self) -> tuple[str, ...]:
+        """The tensors that it adds as they are, aligned to one format: operands of a sum, a residual."""
+        return ()
+
 
 class Layer(AnyLayer):
     """A layer of an integer network (`quant.ir.network`).
@@ -56,6 +62,10 @@ class Layer(AnyLayer):
         read = [bounds[name] for name in self.inputs]
         return Bound(min(b.low for b in read), max(b.high for b in read))
 
+    def ends(self, fmt: QFormat) -> tuple[int, int]:
+        """The integers between which it holds its result, in the output's format: the format's own without a clip."""
+        return fmt.low, fmt.high
+
 
 class FloatLayer(AnyLayer):
     """A layer of a float graph (`quant.ir.graph`)."""
@@ -67,6 +77,41 @@ class FloatLayer(AnyLayer):
         if clip == (None, None):
             return self
         raise ValueError(f"layer {self.name} has no clip")
+
+    # What choosing formats, and comparing what came of them with float, asks.
+
+    form: ClassVar[type[Layer] | None] = None
+    """The class of its integer form; None where that is its own class."""
+
+    def quantized(self, tensors: Mapping[str, Tensor], clip: Clip) -> Layer:
+        """The integer layer, once the tensors that it reads and writes have their formats.
+
+        clip: its own, times the scale of its output.  Raises ValueError for a kind with weights, whose integers are
+        found against the layer's output (`quant.search.convolution`).
+        """
+        raise ValueError(f"layer {self.name} has more to choose than the formats of its tensors")
+
+    def quantized_as(self, writer: Layer) -> bool:
+        """Whether an integer layer that writes its tensor computes the same, its own way of storing it apart."""
+        return isinstance(writer, self.form or type(self))
+
+    def never_negative(self, known: Collection[str]) -> bool:
+        """Whether no result is below zero before the clip, whatever the network's input.
+
+        known: the tensors that cannot be negative, as far as they are written before this layer.
+        False, which is always safe, costs a bit of the output's format.
+        """
+        return False
+
+    def tied(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, int], ...] | None:
+        """The inputs whose channels must be scaled as channels of the output are, if any are scaled.
+
+        Each with the channel of the output that its first channel meets; from there on they meet one by one.  An input
+        that is not named may have any scales, which the layer takes back by itself, as weights do.
+        None for what is not linear in its inputs: the tensors that it reads and writes keep scales of one.
+        shapes: (C, H, W) of every tensor.
+        """
+        return None
 
 
 class Clipped(FloatLayer):
@@ -100,7 +145,12 @@ class ReadsResidual(ReadsOne):
     @property
     def inputs(self) -> tuple[str, ...]:
         """Names of the tensors it reads."""
-        return (self.input,) if self.residual is None else (self.input, self.residual)
+        return (self.input, *self.added)
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """As `AnyLayer.added`."""
+        return () if self.residual is None else (self.residual,)
 
     def renamed(self, names: Mapping[str, str]) -> Self:
         """As `AnyLayer.renamed`."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
+from quant.ir.fixedpoint import QFormat, clip_bounds
 from quant.ir.layer import Clip, Clipped, Layer, ReadsMany
 from quant.ir.tensor import Bound, Tensor
 
@@ -17,6 +19,15 @@ class Add(ReadsMany, Layer):
     inputs: tuple[str, str]
     output: str
     clip: tuple[int, int]
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """As `AnyLayer.added`."""
+        return self.inputs
+
+    def ends(self, fmt: QFormat) -> tuple[int, int]:
+        """As `Layer.ends`."""
+        return self.clip
 
     def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.bound`: its clip."""
@@ -40,3 +51,22 @@ class FloatAdd(ReadsMany, Clipped):
     inputs: tuple[str, str]
     output: str
     clip: Clip = (None, None)
+
+    form: ClassVar = Add
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """As `AnyLayer.added`."""
+        return self.inputs
+
+    def quantized(self, tensors: Mapping[str, Tensor], clip: Clip) -> Add:
+        """As `FloatLayer.quantized`."""
+        return Add(self.name, self.inputs, self.output, clip_bounds(tensors[self.output].fmt, *clip))
+
+    def never_negative(self, known: Collection[str]) -> bool:
+        """As `FloatLayer.never_negative`."""
+        return all(name in known for name in self.inputs)
+
+    def tied(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, int], ...]:
+        """As `FloatLayer.tied`: a sum has the scales of both operands."""
+        return tuple((name, 0) for name in self.inputs)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 
-from quant.ir.layer import FloatLayer, Layer, ReadsMany
+from quant.ir.layer import Clip, FloatLayer, Layer, ReadsMany
 from quant.ir.tensor import Bound, Tensor
 
 
@@ -25,3 +26,16 @@ class Concat(ReadsMany, Layer, FloatLayer):
     def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.bound`."""
         return self.accumulator(tensors, bounds)
+
+    def quantized(self, tensors: Mapping[str, Tensor], clip: Clip) -> Concat:
+        """As `FloatLayer.quantized`."""
+        return self
+
+    def never_negative(self, known: Collection[str]) -> bool:
+        """As `FloatLayer.never_negative`."""
+        return all(name in known for name in self.inputs)
+
+    def tied(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, int], ...]:
+        """As `FloatLayer.tied`: each input meets channels of its own."""
+        firsts = accumulate((shapes[name][0] for name in self.inputs), initial=0)
+        return tuple(zip(self.inputs, firsts, strict=False))

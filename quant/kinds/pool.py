@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+from quant.ir.fixedpoint import QFormat, clip_bounds
 from quant.ir.layer import Clip, Clipped, Layer, ReadsOne
 from quant.ir.tensor import Bound, Tensor
 from quant.ir.window import Window
@@ -32,6 +33,10 @@ class Pool(ReadsOne, Layer):
         """As `AnyLayer.moves`."""
         return self.kind == "max"
 
+    def ends(self, fmt: QFormat) -> tuple[int, int]:
+        """As `Layer.ends`."""
+        return self.clip
+
     def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.bound`."""
         return bounds[self.input].clip(self.clip) if self.moves else Bound(*self.clip)
@@ -56,7 +61,22 @@ class FloatPool(ReadsOne, Clipped):
     clip: Clip = (None, None)
     count_include_pad: bool = True
 
+    form: ClassVar = Pool
+
     @property
     def moves(self) -> bool:
         """As `AnyLayer.moves`."""
         return self.kind == "max"
+
+    def quantized(self, tensors: Mapping[str, Tensor], clip: Clip) -> Pool:
+        """As `FloatLayer.quantized`."""
+        bounds = clip_bounds(tensors[self.output].fmt, *clip)
+        return Pool(self.name, self.input, self.output, self.kind, self.window, bounds, self.count_include_pad)
+
+    def never_negative(self, known: Collection[str]) -> bool:
+        """As `FloatLayer.never_negative`."""
+        return self.input in known
+
+    def tied(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, int], ...]:
+        """As `FloatLayer.tied`: maxima and averages scale as their values do."""
+        return ((self.input, 0),)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from quant.ir.layer import FloatLayer, Layer, ReadsOne
+from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne
 from quant.ir.tensor import Bound, Tensor
 
 
@@ -29,3 +29,15 @@ class Resize(ReadsOne, Layer, FloatLayer):
     def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.bound`."""
         return bounds[self.input]
+
+    def quantized(self, tensors: Mapping[str, Tensor], clip: Clip) -> Resize:
+        """As `FloatLayer.quantized`."""
+        return self
+
+    def never_negative(self, known: Collection[str]) -> bool:
+        """As `FloatLayer.never_negative`."""
+        return self.input in known
+
+    def tied(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, int], ...]:
+        """As `FloatLayer.tied`."""
+        return ((self.input, 0),)

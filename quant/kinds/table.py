@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from quant.ir.functions import Function
-from quant.ir.layer import FloatLayer, Layer, ReadsOne
+from quant.ir.functions import Function, table
+from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne
 from quant.ir.tensor import Bound, Tensor
 
 
@@ -41,3 +43,14 @@ class FloatTable(ReadsOne, FloatLayer):
     input: str
     output: str
     function: Function
+
+    form: ClassVar = Table
+
+    def quantized(self, tensors: Mapping[str, Tensor], clip: Clip) -> Table:
+        """As `FloatLayer.quantized`."""
+        entries = table(self.function, tensors[self.input].fmt, tensors[self.output].fmt)
+        return Table(self.name, self.input, self.output, entries, str(self.function))
+
+    def never_negative(self, known: Collection[str]) -> bool:
+        """As `FloatLayer.never_negative`."""
+        return self.function.least(0.0 if self.input in known else -math.inf) >= 0

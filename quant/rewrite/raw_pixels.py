@@ -18,7 +18,7 @@ from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import FloatLayer
 from quant.ir.window import Window
-from quant.kinds.conv import FloatConv
+from quant.kinds.conv import FloatConv, float_convolution, float_convolutions
 from quant.onnx_import.folding import rescaled
 from quant.run.images import RAW, Preprocess
 
@@ -53,16 +53,15 @@ def take_pixels(graph: FloatGraph) -> FloatGraph:
     shift = -np.array(preprocess.mean)[order] * scale
     graph = replace(graph, metadata=graph.metadata | described(preprocess))
     readers = [layer for layer in graph.layers if graph.input in layer.inputs]
-    dense = all(isinstance(layer, FloatConv) and takes(layer, graph.input) for layer in readers)
-    padded = any(isinstance(layer, FloatConv) and any(layer.window.pads) for layer in readers)
+    convolutions = float_convolutions(readers)
+    dense = len(convolutions) == len(readers) and all(takes(layer, graph.input) for layer in convolutions)
+    padded = any(any(layer.window.pads) for layer in convolutions)
     source = {tensor: name for tensor, name in graph.source.items() if tensor != graph.input}
     graph = replace(graph, source=source)
     if not dense or (padded and shift.any()):
         return normalized(graph, scale, shift, turned, dense)
     layers = [
-        rescaled(reordered(layer, turned), scale, shift, graph.input)
-        if isinstance(layer, FloatConv) and layer in readers
-        else layer
+        rescaled(reordered(layer, turned), scale, shift, graph.input) if layer in convolutions else layer
         for layer in graph.layers
     ]
     return replace(graph, layers=tuple(layers))
@@ -134,6 +133,7 @@ def normalized(graph: FloatGraph, scale: np.ndarray, shift: np.ndarray, turned: 
 
 def rewired(layer: FloatLayer, old: str, new: str, turned: bool) -> FloatLayer:
     """The layer reading the tensor `new` for `old`, its channels in the opposite order if `turned`."""
-    if isinstance(layer, FloatConv) and layer.input == old:
-        layer = reordered(layer, turned)
+    conv = float_convolution(layer)
+    if conv is not None and conv.input == old:
+        layer = reordered(conv, turned)
     return layer.renamed({old: new})

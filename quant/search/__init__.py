@@ -11,7 +11,7 @@ from quant.ir.bounds import prove
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.scales import with_scales
-from quant.kinds.conv import FloatConv
+from quant.kinds.conv import float_convolution, float_convolutions
 from quant.run.calibration import Progress, calibrate
 from quant.run.images import prepare
 from quant.search.assemble import restrict_bias
@@ -90,7 +90,7 @@ def _quantize(
     if options.free_scales:
         groups, _ = group_tensors(graph, options.data_bits, positive_tensors(graph, ranges))
         scales = free_scales(graph, ranges, groups, options)
-    convolutions = [layer for layer in graph.layers if isinstance(layer, FloatConv)]
+    convolutions = float_convolutions(graph.layers)
     phase = DataPhase(
         graph if options.bias_bits is None else _restrict_biases(graph, options.bias_bits, options.objective),
         images,
@@ -109,7 +109,7 @@ def _quantize(
 
 def _restrict_biases(graph: FloatGraph, bits: int, objective: Objective) -> FloatGraph:
     layers = tuple(
-        replace(layer, bias=restrict_bias(layer.bias, bits, objective)) if isinstance(layer, FloatConv) else layer
+        replace(conv, bias=restrict_bias(conv.bias, bits, objective)) if (conv := float_convolution(layer)) else layer
         for layer in graph.layers
     )
     return replace(graph, layers=layers)

@@ -1,4 +1,4 @@
-"""Float layers and chosen formats to integer layers."""
+"""Convolutions and chosen formats to integers that the engine holds."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from quant.ir.fixedpoint import QFormat, clip_bounds, dequantize, quantize
-from quant.ir.functions import table
 from quant.ir.layer import Clip
 from quant.ir.tensor import Bound
-from quant.kinds.add import Add, FloatAdd
 from quant.kinds.conv import Conv, FloatConv, conv_sums
-from quant.kinds.pool import FloatPool, Pool
-from quant.kinds.table import FloatTable, Table
 from quant.search.limits import Limits
 from quant.search.weights import Objective, best_common_frac
 
@@ -49,7 +45,7 @@ def quantize_bias(bias: np.ndarray, acc_frac: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Source:
+class Operand:
     """A tensor that a convolution reads: its format, and the integers it can hold."""
 
     fmt: QFormat
@@ -60,8 +56,8 @@ def fit_weight_frac(
     layer: FloatConv,
     bits: int,
     frac: np.ndarray,
-    data: Source,
-    residual: Source | None,
+    data: Operand,
+    residual: Operand | None,
     limits: Limits,
     highest: int | None = None,
 ) -> np.ndarray:
@@ -86,7 +82,7 @@ def fit_weight_frac(
 
 
 def over_limits(
-    weight: np.ndarray, bias: np.ndarray, acc_frac: np.ndarray, data: Bound, residual: Source | None, limits: Limits
+    weight: np.ndarray, bias: np.ndarray, acc_frac: np.ndarray, data: Bound, residual: Operand | None, limits: Limits
 ) -> np.ndarray:
     """Which channels the accumulator would not hold: bool (O,).
 
@@ -132,19 +128,3 @@ def integer_conv(
         residual=layer.residual if output == layer.output else None,
         op=layer.op,
     )
-
-
-def integer_pool(layer: FloatPool, out: QFormat, clip: Clip) -> Pool:
-    """A pooling layer that writes this format.  clip: the layer's, scaled."""
-    bounds = clip_bounds(out, *clip)
-    return Pool(layer.name, layer.input, layer.output, layer.kind, layer.window, bounds, layer.count_include_pad)
-
-
-def integer_table(layer: FloatTable, source: QFormat, out: QFormat) -> Table:
-    """A table from one format to another."""
-    return Table(layer.name, layer.input, layer.output, table(layer.function, source, out), str(layer.function))
-
-
-def integer_add(layer: FloatAdd, out: QFormat, clip: Clip) -> Add:
-    """An addition that writes this format.  clip: the layer's, scaled."""
-    return Add(layer.name, layer.inputs, layer.output, clip_bounds(out, *clip))

@@ -10,7 +10,7 @@ import numpy as np
 from quant.ir.fixedpoint import QFormat
 from quant.ir.layer import Clip
 from quant.kinds.conv import FloatConv
-from quant.search.assemble import Source, fit_weight_frac, over_limits, quantize_bias, quantize_weights
+from quant.search.assemble import Operand, fit_weight_frac, over_limits, quantize_bias, quantize_weights
 from quant.search.bias import active_correction, mean_correction
 from quant.search.limits import Limits
 from quant.search.options import Options
@@ -30,8 +30,8 @@ class Placed:
     """
 
     layer: FloatConv
-    data: Source
-    residual: Source | None
+    data: Operand
+    residual: Operand | None
     patches: np.ndarray
     beside: np.ndarray | None
     wanted: np.ndarray

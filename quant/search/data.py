@@ -21,16 +21,12 @@ from quant.ir.network import Network
 from quant.ir.scales import scaled
 from quant.ir.tensor import Tensor
 from quant.kinds.add import FloatAdd
-from quant.kinds.concat import Concat
-from quant.kinds.conv import FloatConv
-from quant.kinds.pool import FloatPool
-from quant.kinds.resize import Resize
-from quant.kinds.table import FloatTable
+from quant.kinds.conv import FloatConv, float_convolution
 from quant.run.calibration import Progress, TensorRange
 from quant.run.fast_execute import FastExecutor, quantize_floats
 from quant.run.float_run import LayerRunner
 from quant.run.images import RAW
-from quant.search.assemble import Source, integer_add, integer_conv, integer_pool, integer_table
+from quant.search.assemble import Operand, integer_conv
 from quant.search.convolution import Fixed, Placed, Solver
 from quant.search.equalize import sampled_scales
 from quant.search.evidence import Evidence, best_frac
@@ -118,37 +114,24 @@ class DataPhase:
     def _step(self, index: int, layer: FloatLayer) -> None:
         runner = LayerRunner(self.graph, layer.with_clip((None, None)))
         result = runner.run([self.reference[name] for name in layer.inputs])
-        if isinstance(layer, FloatConv):
-            self._conv(index, layer, result)
-        elif isinstance(layer, Concat | Resize):
-            self._declare(layer.output, self._format(layer.output, [], index, None))
-            self._append(layer)
+        if conv := float_convolution(layer):
+            self._conv(index, conv, result)
         else:
-            assert isinstance(layer, FloatPool | FloatAdd | FloatTable)
             self._simple(index, layer, result, runner)
         if layer.clip != (None, None):
             np.clip(result, *layer.clip, out=result)
         self.reference[layer.output] = result
 
-    def _simple(
-        self, index: int, layer: FloatPool | FloatAdd | FloatTable, result: np.ndarray, runner: LayerRunner
-    ) -> None:
-        """Pooling and additions, whose inputs and outputs have the same scales, and tables, where they are one."""
+    def _simple(self, index: int, layer: FloatLayer, result: np.ndarray, runner: LayerRunner) -> None:
+        """A layer without weights: the format of its output is all there is to choose."""
         evidence = []
-        moves = isinstance(layer, FloatPool) and layer.kind == "max"
-        if not moves and self._undecided(layer.output):
+        if not layer.moves and self._undecided(layer.output):
             positions = Positions.of(result, result.shape[1])
-            actual = runner.run([self._real(name) for name in layer.inputs])
-            evidence = [self._evidence(layer, positions.take(result), positions.take(actual), result)]
-        fmt = self._format(layer.output, evidence, index, None if moves else runner)
+            actual = positions.take(runner.run([self._real(name) for name in layer.inputs]))
+            evidence = [self._evidence(layer, positions.take(result), self._scaled(actual, layer.output), result)]
+        fmt = self._format(layer.output, evidence, index, None if layer.moves else runner)
         self._declare(layer.output, fmt)
-        clip = self._scaled_clip(layer)
-        if isinstance(layer, FloatPool):
-            self._append(integer_pool(layer, fmt, clip))
-        elif isinstance(layer, FloatTable):
-            self._append(integer_table(layer, self.tensors[layer.input].fmt, fmt))
-        else:
-            self._append(integer_add(layer, fmt, clip))
+        self._append(layer.quantized(self.tensors, self._scaled_clip(layer)))
 
     def _conv(self, index: int, layer: FloatConv, result: np.ndarray) -> None:
         """result: of the float layer, (N, O, H, W), before its clip."""
@@ -189,14 +172,14 @@ class DataPhase:
             float_patches = unscaled * np.repeat(in_scale, terms // inputs).reshape(groups, 1, -1).astype(np.float32)
         bounds = tensor_bounds(self.network())
 
-        def source(name: str) -> Source:
-            return Source(self.tensors[name].fmt, bounds[name])
+        def operand(name: str) -> Operand:
+            return Operand(self.tensors[name].fmt, bounds[name])
 
         clip = self._scaled_clip(layer) if residual == layer.residual else (None, None)
         return Placed(
             scaled,
-            source(layer.input),
-            None if residual is None else source(residual),
+            operand(layer.input),
+            None if residual is None else operand(residual),
             patches,
             beside,
             wanted * out_scale.astype(np.float32),
@@ -226,12 +209,10 @@ class DataPhase:
         positions = Positions.of(result, result.shape[1])
         actual = sum(positions.take(self._real(name, layer.output)) for name in added.inputs)
         assert isinstance(actual, np.ndarray)
-        evidence = self._evidence(
-            layer, positions.take(result), actual * self.scales[layer.output].astype(np.float32), result
-        )
+        evidence = self._evidence(layer, positions.take(result), self._scaled(actual, layer.output), result)
         fmt = self._format(layer.output, [evidence], index, None)
         self._declare(layer.output, fmt)
-        self._append(integer_add(added, fmt, self._scaled_clip(layer)))
+        self._append(added.quantized(self.tensors, self._scaled_clip(layer)))
         self.values.pop(output)
 
     def _finish(self, placed: Placed, fixed: Fixed, output: str, fmt: QFormat, clip: Clip) -> None:
@@ -261,6 +242,10 @@ class DataPhase:
         unit = self.tensors[name].fmt.step / self.scales[like or name]
         return self.values[name][part] * unit.astype(np.float32).reshape(-1, 1, 1)
 
+    def _scaled(self, values: np.ndarray, name: str) -> np.ndarray:
+        """Values (R, C) of a tensor in the float network's units, in scaled ones."""
+        return values * self.scales[name].astype(np.float32)
+
     def _scaled_clip(self, layer: FloatLayer) -> Clip:
         """A layer's clip in scaled units.  Where it is more than a ReLU, all channels have one scale."""
         low, high = layer.clip
@@ -268,8 +253,8 @@ class DataPhase:
         return None if low is None else low * scale, None if high is None else high * scale
 
     def _evidence(self, layer: FloatLayer, reference: np.ndarray, actual: np.ndarray, result: np.ndarray) -> Evidence:
-        """reference: (R, C) of the float network, unscaled; actual: of the fixed-point network: of a convolution in
-        scaled units, else unscaled; neither clipped.  result: the whole tensor (N, C, H, W).
+        """reference: (R, C) of the float network, unscaled; actual: of the fixed-point network, scaled; neither is
+        clipped.  result: the whole tensor (N, C, H, W).
         """
         step = max(1, reference.size // JUDGED)
         reference, actual = reference[::step], actual[::step]
@@ -277,8 +262,7 @@ class DataPhase:
         clipped = np.clip(reference, *clip) if clip != (None, None) else reference
         power = 1 if self.options.objective == "absolute" else 2
         share = np.float32(result.size / reference.size)
-        scaled = actual if isinstance(layer, FloatConv) else actual * scales
-        return Evidence(clipped * scales, scaled, self._scaled_clip(layer), share / scales**power)
+        return Evidence(clipped * scales, actual, self._scaled_clip(layer), share / scales**power)
 
     def _undecided(self, tensor: str) -> bool:
         return self.static_frac is None and self.groups[tensor] not in self.formats
@@ -366,11 +350,10 @@ class DataPhase:
         """The largest fractional length with which a tensor can enter the additions that read it."""
         caps = []
         for layer in self.graph.layers:
-            beside: tuple[str, ...] = ()
-            if isinstance(layer, FloatAdd) and tensor in layer.inputs:
-                beside = layer.inputs
-            elif isinstance(layer, FloatConv) and tensor == layer.residual:
-                beside = (layer.output,)
+            if tensor not in layer.added:
+                continue
+            # a convolution's own sums, to which it adds a residual, are no tensor: their result stands for them
+            beside = layer.added if len(layer.added) > 1 else (layer.output,)
             ranges = [(self.ranges[name], self.scales[name]) for name in beside]
             starts = [
                 overflow_free_frac(float((r.low * s).min()), float((r.high * s).max()), self.options.data_bits)

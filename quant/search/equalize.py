@@ -19,7 +19,6 @@ import numpy as np
 
 from quant.ir.fixedpoint import QFormat
 from quant.ir.graph import FloatGraph
-from quant.kinds.table import FloatTable
 from quant.run.calibration import TensorRange, positions
 from quant.run.images import RAW
 from quant.search.fit_weights import fit_to_weights
@@ -49,12 +48,13 @@ def free_scales(
 
     ranges: `calibrate` of the calibration images; groups: the tensors that share a format.  options: with an
     exponent with which channels of small range are raised: ranges found on few images are not fitted whole.
-    The network's outputs, an input of raw pixels, and what tables read and write keep scales of one, and so does
-    what is tied to them.  The scales of the input are float32 numbers: the host multiplies by them.
+    The network's outputs, an input of raw pixels, and what layers read and write that are not linear, such as tables,
+    keep scales of one, and so does what is tied to them.  The scales of the input are float32 numbers: the host
+    multiplies by them.
     """
     tops = {layer.output: layer.clip[1] for layer in graph.layers}
-    tables = [layer for layer in graph.layers if isinstance(layer, FloatTable)]
-    fixed = {*graph.outputs, *(name for layer in tables for name in (layer.input, layer.output))}
+    bent = [layer for layer in graph.layers if layer.tied(graph.shapes) is None]
+    fixed = {*graph.outputs, *(name for layer in bent for name in (*layer.inputs, layer.output))}
     alpha = options.equalization or 0.0
     if RAW in graph.metadata or not options.input_scales:
         fixed.add(graph.input)

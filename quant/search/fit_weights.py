@@ -14,10 +14,7 @@ import numpy as np
 
 from quant.ir.fixedpoint import QFormat
 from quant.ir.graph import FloatGraph
-from quant.kinds.concat import Concat
-from quant.kinds.conv import FloatConv
-from quant.kinds.pool import FloatPool
-from quant.kinds.resize import Resize
+from quant.kinds.conv import FloatConv, float_convolutions
 from quant.run.calibration import TensorRange, positions
 from quant.search.ties import Ties
 from quant.search.weights import NEIGHBOURS, overflow_free_fracs
@@ -44,17 +41,17 @@ def fit_to_weights(
     when its turn comes.  Channels that additions tie together have several rows, which no one factor suits: they stay.
     """
     fitted = dict(scales)
-    writers = np.zeros(ties.count, np.int64)
-    for layer in graph.layers:
-        if not isinstance(layer, Concat | FloatPool | Resize):
-            writers[ties.channels[layer.output]] += 1
-    for layer in graph.layers:
-        if not isinstance(layer, FloatConv) or layer.output not in free or bits[layer.name] > NARROW:
+    convolutions = float_convolutions(graph.layers)
+    rows = np.zeros(ties.count, np.int64)
+    for layer in convolutions:
+        rows[ties.channels[layer.output]] += 1
+    for layer in convolutions:
+        if layer.output not in free or bits[layer.name] > NARROW:
             continue
         channels = ties.channels[layer.output]
         losses = row_losses(layer, ranges[layer.input], fitted, graph.shapes[layer.input], bits[layer.name])
         factors = np.ones(ties.count)
-        factors[channels] = np.where(writers[channels] == 1, FACTORS[losses.argmin(1)], 1)
+        factors[channels] = np.where(rows[channels] == 1, FACTORS[losses.argmin(1)], 1)
         for name in free:
             fitted[name] = fitted[name] * factors[ties.channels[name]]
     return fitted

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from quant.ir.graph import FloatGraph
-from quant.kinds.conv import FloatConv
-from quant.kinds.table import FloatTable
 
 WIDE = 16
 """Width of the network's outputs, where at 8 bits classes would tie."""
@@ -27,18 +24,11 @@ class Group:
 
 
 def non_negative(graph: FloatGraph, input_non_negative: bool) -> set[str]:
-    """The tensors that cannot be negative, by their clips, weights and functions, whatever the input."""
+    """The tensors that cannot be negative, by their clips and by what their layers compute, whatever the input."""
     found = {graph.input} if input_non_negative else set()
     for layer in graph.layers:
         low = layer.clip[0]
-        sources = all(name in found for name in layer.inputs)
-        if isinstance(layer, FloatTable):
-            positive = layer.function.least(0.0 if sources else -math.inf) >= 0
-        elif isinstance(layer, FloatConv):
-            positive = sources and bool(layer.weight.min() >= 0 and layer.bias.min() >= 0)
-        else:
-            positive = sources
-        if positive or (low is not None and low >= 0):
+        if (low is not None and low >= 0) or layer.never_negative(found):
             found.add(layer.output)
     return found
 

@@ -14,7 +14,7 @@ import numpy as np
 from quant.base.errors import BadInput
 from quant.ir.fixedpoint import dequantize
 from quant.ir.graph import FloatGraph
-from quant.kinds.conv import FloatConv
+from quant.kinds.conv import FloatConv, float_convolutions
 from quant.run.calibration import Progress
 from quant.search.assemble import quantize_weights
 from quant.search.judge import OutputJudge
@@ -28,7 +28,7 @@ Cost = Callable[[Mapping[str, int]], float]
 
 def weight_bytes(graph: FloatGraph) -> Cost:
     """The cost that counts bytes of weights."""
-    sizes = {layer.name: layer.weight.size for layer in graph.layers if isinstance(layer, FloatConv)}
+    sizes = {layer.name: layer.weight.size for layer in float_convolutions(graph.layers)}
     return lambda bits: sum(sizes[name] * width for name, width in bits.items()) / 8
 
 
@@ -51,7 +51,7 @@ def mixed_bits(
     whole = cost(widest)
     if whole <= budget:
         return widest
-    wide = [layer for layer in graph.layers if isinstance(layer, FloatConv) and bits[layer.name] > NARROW]
+    wide = [layer for layer in float_convolutions(graph.layers) if bits[layer.name] > NARROW]
     least = cost(widest | {layer.name: NARROW for layer in wide})
     if least > budget:
         raise BadInput(f"the budget is {budget:g}, and {NARROW}-bit weights everywhere cost {least:g}")

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
-from quant.kinds.conv import FloatConv
+from quant.kinds.conv import float_convolutions
 from quant.search.weights import Granularity, Objective
 
 Precision = Literal["dynamic", "static"]
@@ -99,7 +99,7 @@ class Options:
 
     def bits(self, graph: FloatGraph) -> dict[str, int]:
         """The weight width of each convolution and fully connected layer."""
-        names = [layer.name for layer in graph.layers if isinstance(layer, FloatConv)]
+        names = [layer.name for layer in float_convolutions(graph.layers)]
         return {name: self.layer_weight_bits.get(name, self.weight_bits) for name in names}
 
     def described(self) -> dict[str, str]:
@@ -112,7 +112,7 @@ class Options:
         """Raise BadInput for options that do not exist, or name a layer that the graph has not."""
         if self.data_bits not in DATA_BITS:
             raise BadInput(f"data can have 8 or 16 bits, not {self.data_bits}")
-        layers = {layer.name for layer in graph.layers if isinstance(layer, FloatConv)}
+        layers = {layer.name for layer in float_convolutions(graph.layers)}
         for name in self.layer_weight_bits:
             if name not in layers:
                 raise BadInput(f"{graph.name} has no convolution or fully connected layer {name}")

@@ -8,9 +8,6 @@ from typing import TypeVar
 import numpy as np
 
 from quant.ir.graph import FloatGraph
-from quant.kinds.concat import Concat
-from quant.kinds.conv import FloatConv
-from quant.kinds.table import FloatTable
 
 Member = TypeVar("Member", int, str)
 
@@ -27,17 +24,11 @@ class Ties:
         self._channel = {channel: channel for channel in range(count)}
         self._tensor = {name: name for name in graph.shapes}
         for layer in graph.layers:
-            place = self._first[layer.output]
-            tied = layer.inputs[1:] if isinstance(layer, FloatConv) else layer.inputs
-            if isinstance(layer, FloatTable):
-                tied = ()
-            for name in tied:
-                channels = graph.shapes[name][0]
-                for channel in range(channels):
-                    join(self._channel, self._first[name] + channel, place + channel)
+            for name, place in layer.tied(graph.shapes) or ():
+                meets = self._first[layer.output] + place
+                for channel in range(graph.shapes[name][0]):
+                    join(self._channel, self._first[name] + channel, meets + channel)
                 join(self._tensor, name, layer.output)
-                if isinstance(layer, Concat):
-                    place += channels
         self.channels = {
             name: np.array([root(self._channel, self._first[name] + c) for c in range(shape[0])])
             for name, shape in graph.shapes.items()

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from quant.ir.fixedpoint import QFormat
 from quant.ir.layer import AnyLayer, Layer, ReadsResidual
 from quant.ir.tensor import Bound, Tensor
 from quant.ir.window import Window
@@ -37,6 +38,10 @@ class Conv(ReadsResidual, Layer):
     residual: str | None = None
     op: Literal["Conv", "Gemm"] = "Conv"
 
+    def ends(self, fmt: QFormat) -> tuple[int, int]:
+        """As `Layer.ends`."""
+        return self.clip
+
     def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.bound`: its clip."""
         return Bound(*self.clip)
@@ -65,7 +70,7 @@ class Conv(ReadsResidual, Layer):
         return Bound(int(low.min()), int(high.max()))
 
 
-def convolution(layer: AnyLayer) -> Conv | None:
+def convolution(layer: AnyLayer | None) -> Conv | None:
     """The layer where it is a convolution in integers: for what is about weights and their rounding."""
     return layer if isinstance(layer, Conv) else None
 
