@@ -11,13 +11,14 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from host.compiler.errors import CannotCompile
-from host.compiler.limits import RESIZE_EDIT, TABLE_EDIT, check_layer
+from host.target import engine_target
 from host.terminal import plain
+from hw.contract.config import preset
 from quant.ir.fixedpoint import QFormat
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import FloatLayer, Layer
 from quant.ir.network import Network
+from quant.ir.target import Refusal, Target
 from quant.ir.tensor import Tensor
 from quant.kinds.add import Add, FloatAdd
 from quant.kinds.concat import Concat
@@ -30,6 +31,8 @@ from quant.onnx_import.inspect import CONSTANT, Verdict, inspect
 
 FORMAT = QFormat(8, 4, True)
 """Stands for every format: the limits looked at here are those of shapes and windows, not of numbers."""
+CONFIG = "small"
+"""Stands for every configuration: what the instructions can say is the same in all."""
 NAMES = {
     "layer": "on the engine",
     "fused": "fused",
@@ -40,14 +43,6 @@ NAMES = {
     "unknown": "unknown",
     "unused": "unused",
 }
-EDITS = {
-    "dilated pooling": "pool without dilation, by a larger kernel or in two layers",
-    "does not count its padding": "set count_include_pad = 1, or do not pad",
-    "sums of": "average in two layers, one behind the other",
-    "by a table": TABLE_EDIT,
-    "enlarges": RESIZE_EDIT,
-}
-"""What would let the engine run a layer, by a part of its reason."""
 COLORS = {"unsupported": "red", "executor": "red", "unknown": "yellow", "layer": "green", "host": "cyan"}
 
 
@@ -59,7 +54,7 @@ def inspection(network: Path, input_shape: tuple[int, ...] | None) -> dict[str, 
     and `executor` for what can be quantized and run in integers, but not by the engine: `engine` is its reason.
     """
     found = inspect(network, input_shape)
-    refused = refusals(found.graph)
+    refused = refusals(found.graph, engine_target(preset(CONFIG)))
     last = {layer.name for layer in found.graph.layers if layer.output in found.graph.outputs}
     nodes = [judged(verdict, refused, last) for verdict in found.verdicts]
     counts = {kind: sum(node["kind"] == kind for node in nodes) for kind in NAMES}
@@ -73,37 +68,29 @@ def inspection(network: Path, input_shape: tuple[int, ...] | None) -> dict[str, 
     }
 
 
-def judged(verdict: Verdict, refused: dict[str, str], last: set[str]) -> dict[str, Any]:
+def judged(verdict: Verdict, refused: dict[str, Refusal], last: set[str]) -> dict[str, Any]:
     """A verdict as a row; a layer that the engine refuses counts for the node that it comes from.
 
     last: the layers that write the network's outputs; what they do the host can do as well.
     """
-    found = [(name, refused[name]) for name in verdict.layers if name in refused]
-    reasons = [reason if name == verdict.node else f"{name}: {reason}" for name, reason in found]
+    found = [refused[name] for name in verdict.layers if name in refused]
+    reasons = [r.reason if r.layer == verdict.node else f"{r.layer}: {r.reason}" for r in found]
     row = asdict(verdict) | {"layers": list(verdict.layers), "engine": "; ".join(reasons)}
     if not reasons or verdict.kind != "layer":
         return row
-    edits = [edit for part, edit in EDITS.items() if any(part in reason for reason in reasons)]
+    edits = list(dict.fromkeys(refusal.edit for refusal in found if refusal.edit))
     if last.intersection(verdict.layers):
         edits = ["end the network before it, and let the host do it"]
-    return row | {"kind": "executor", "edit": "; ".join(edits) or "a smaller window"}
+    return row | {"kind": "executor", "edit": "; ".join(edits)}
 
 
-def refusals(graph: FloatGraph) -> dict[str, str]:
-    """The layers that the engine cannot run, by name, with the reason."""
+def refusals(graph: FloatGraph, target: Target) -> dict[str, Refusal]:
+    """The layers that a target cannot run, by name."""
     tensors = {name: Tensor(name, shape, FORMAT) for name, shape in graph.shapes.items()}
     layers = tuple(stand_in(layer) for layer in graph.layers)
     network = Network(graph.name, tensors, layers, graph.input, graph.outputs)
-    found = {}
-    for layer in layers:
-        try:
-            check_layer(network, layer)
-        except CannotCompile as error:
-            reason = str(error).removeprefix(f"layer {layer.name}: ")
-            for edit in (TABLE_EDIT, RESIZE_EDIT):
-                reason = reason.removesuffix(f": {edit}")
-            found[layer.name] = reason
-    return found
+    found = (target.refusal(network, layer) for layer in layers)
+    return {refusal.layer: refusal for refusal in found if refusal is not None}
 
 
 def stand_in(layer: FloatLayer) -> Layer:

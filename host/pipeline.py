@@ -46,7 +46,7 @@ class RunOptions:
 
 def run(options: RunOptions, reporter: Reporter) -> Result:
     """Every stage in order; stages whose artefacts are good already are passed over."""
-    o, folder, source = options, BuildFolder(options.out), options.quantize
+    o, folder, source = options, BuildFolder(options.out), replace(options.quantize, config=options.config)
     source.check()
     for path in (source.network, source.calibration, o.evaluation):
         if path is not None and not path.is_file():

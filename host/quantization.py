@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from host.artefacts import make_folder
-from host.compiler import compile_network
+from host.target import engine_target
 from host.terminal import Reporter
 from hw.contract.config import AcceleratorConfig
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
-from quant.ir.fixedpoint import QFormat
-from quant.ir.network import Network
-from quant.kinds.conv import Conv
+from quant.ir.target import Target
 from quant.rewrite.raw_pixels import take_pixels
 from quant.run.images import load_images
-from quant.search import NOTES, Cost, Effort, Options, Precision, quantize_network
+from quant.search import NOTES, Effort, Options, Precision, quantize_network
+from quant.search.mixed import cycle_cost
 from quant.search.options import DATA_BITS, WEIGHT_BITS
-from sim.cycles import simulate
 from sim.memory import Memory
 
 Result = dict[str, Any]
@@ -60,7 +55,14 @@ class QuantizeOptions:
         names = ("effort", "data_bits", "weight_bits", "precision", "published", "raw_pixels", "weight_budget",
                  "cycle_budget", "input_shape")  # fmt: skip
         memory = asdict(self.memory) if cycles else {}
-        return {name: getattr(self, name) for name in names} | {"layer_bits": list(self.layer_bits)} | cycles | memory
+        target = {"target": self.target.numbers}
+        widths = {"layer_bits": list(self.layer_bits)}
+        return {name: getattr(self, name) for name in names} | widths | target | cycles | memory
+
+    @property
+    def target(self) -> Target:
+        """The engine that is quantized for."""
+        return Target() if self.config is None else engine_target(self.config, self.memory)
 
     def check(self) -> None:
         """Raise BadInput for what can be seen to be wrong before anything is read."""
@@ -114,10 +116,19 @@ def quantize(options: QuantizeOptions, output: Path, reporter: Reporter) -> Resu
             if options.config is None:
                 raise BadInput("a budget of cycles needs a configuration of the engine: --config")
             budget = options.cycle_budget
-            plain = quantize_network(graph, images[:1], effort="fast", data_bits=options.data_bits)
-            cost = cycle_cost(plain, options.config, options.memory)
+            plain = quantize_network(
+                graph, images[:1], effort="fast", data_bits=options.data_bits, target=options.target
+            )
+            cost = cycle_cost(plain, options.target)
         integers = quantize_network(
-            graph, images, effort=options.effort, budget=budget, cost=cost, progress=reporter.step, **changes
+            graph,
+            images,
+            effort=options.effort,
+            budget=budget,
+            cost=cost,
+            target=options.target,
+            progress=reporter.step,
+            **changes,
         )
         qdq.save(integers, output)
     rows = [
@@ -128,27 +139,3 @@ def quantize(options: QuantizeOptions, output: Path, reporter: Reporter) -> Resu
     if NOTES in integers.metadata:
         result["notes"] = [{"note": line} for line in integers.metadata[NOTES].splitlines()]
     return result | {"files": [str(output)]}
-
-
-def cycle_cost(network: Network, config: AcceleratorConfig, memory: Memory) -> Cost:
-    """Cycles that one image takes, by the cycle model, with other widths of weights.
-
-    network: any integer network of the right shapes: cycles do not depend on values.
-    """
-
-    def cost(bits: Mapping[str, int]) -> float:
-        layers = tuple(
-            replace(layer, weight=_within(layer.weight, bits[layer.name]), weight_bits=bits[layer.name])
-            if isinstance(layer, Conv) and layer.name in bits
-            else layer
-            for layer in network.layers
-        )
-        program = compile_network(replace(network, layers=layers), config)
-        return float(simulate(program, memory).cycles)
-
-    return cost
-
-
-def _within(weight: np.ndarray, bits: int) -> np.ndarray:
-    fmt = QFormat(bits, 0)
-    return np.clip(weight, fmt.low, fmt.high)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from quant.base.errors import ShiftpointError
+from quant.ir.target import Refusal
 
 
 class CannotCompile(ShiftpointError):
-    """A network that the engine cannot run: the message names the layer and the reason."""
+    """A network that the engine cannot run.  refusal: the layer, the reason, and what would let it."""
 
-    def __init__(self, layer: str, reason: str) -> None:
-        super().__init__(f"layer {layer}: {reason}")
+    def __init__(self, layer: str, reason: str, edit: str = "") -> None:
+        self.refusal = Refusal(layer, reason, edit)
+        super().__init__(str(self.refusal))

@@ -102,7 +102,7 @@ def lower(network: Network, config: AcceleratorConfig) -> Lowered:
     """
     check_tensors(network)
     for layer in network.layers:
-        check_layer(network, layer)
+        check_layer(network, layer, config)
     prove(network, config.acc_bits)
     return _Lowering(_pool_parts(network)).run()
 

@@ -11,6 +11,7 @@ from quant.ir.bounds import prove
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.scales import with_scales
+from quant.ir.target import Target
 from quant.kinds.conv import float_convolution, float_convolutions
 from quant.run.calibration import Progress, calibrate
 from quant.run.images import prepare
@@ -19,13 +20,12 @@ from quant.search.data import DataPhase, positive_tensors
 from quant.search.equalize import free_scales
 from quant.search.evidence import best_static_frac
 from quant.search.groups import group_tensors
-from quant.search.limits import Limits
 from quant.search.mixed import NARROW, Cost, mixed_bits
 from quant.search.options import Effort, Options, Precision
 from quant.search.select import select
 from quant.search.weights import Granularity, Objective, static_fracs
 
-__all__ = ["NOTES", "Cost", "Effort", "Granularity", "Limits", "Objective", "Options", "Precision", "quantize_network"]
+__all__ = ["NOTES", "Cost", "Effort", "Granularity", "Objective", "Options", "Precision", "quantize_network"]
 
 NOTES = "quantization.notes"
 """Metadata key: one line for each decision that a user should know of."""
@@ -38,7 +38,7 @@ def quantize_network(
     effort: Effort = "default",
     budget: float | None = None,
     cost: Cost | None = None,
-    limits: Limits | None = None,
+    target: Target | None = None,
     progress: Progress | None = None,
     **changes: Any,
 ) -> Network:
@@ -48,9 +48,9 @@ def quantize_network(
     fields of `quant.search.options.Options` that differ from them.
     budget: what weights may cost; layers are lowered to 4 bits until they do, the least sensitive first.
     cost: widths of weights by layer to what they cost; bytes by default.
-    limits: of the engine; by default those of its configuration for these widths.
+    target: what the hardware can do, by default what its presets can; widened where the options are.
     The same graph and images give the same network.
-    Raises BadInput for unusable images and options; UnsupportedNetwork where no format respects the limits.
+    Raises BadInput for unusable images and options; UnsupportedNetwork where no format respects the target.
     """
     options = Options.of(effort, **changes)
     options.check(graph)
@@ -65,11 +65,11 @@ def quantize_network(
     if options.select:
 
         def quantize(part: np.ndarray, trial: Options) -> Network:
-            return _quantize(graph, part, trial, limits, None)[0]
+            return _quantize(graph, part, trial, target, None)[0]
 
         options, line = select(graph, images, options, quantize, progress)
         notes += [line] if line else []
-    network, more = _quantize(graph, images, options, limits, progress)
+    network, more = _quantize(graph, images, options, target, progress)
     metadata = options.described() | {"quantization.effort": effort, "quantization.images": str(len(images))}
     if notes + more:
         metadata[NOTES] = "\n".join(notes + more)
@@ -77,14 +77,15 @@ def quantize_network(
 
 
 def _quantize(
-    graph: FloatGraph, images: np.ndarray, options: Options, limits: Limits | None, progress: Progress | None
+    graph: FloatGraph, images: np.ndarray, options: Options, target: Target | None, progress: Progress | None
 ) -> tuple[Network, list[str]]:
     """One pass of the search with settled options: the network, and its notes."""
     bits = options.bits(graph)
-    limits = limits or Limits.of(options.data_bits, max(bits.values(), default=options.weight_bits))
+    widest = max(bits.values(), default=options.weight_bits)
+    target = (target or Target()).widened(options.data_bits, widest)
     static = options.precision == "static"
     if options.uniform:  # one small channel would make its whole layer coarser
-        limits = replace(limits, bias_reach=1 << (limits.acc_bits - 1))
+        target = replace(target, bias_reach=1 << (target.acc_bits - 1))
     ranges = calibrate(graph, images, progress)
     scales = {name: np.ones(shape[0]) for name, shape in graph.shapes.items()}
     if options.free_scales:
@@ -98,12 +99,12 @@ def _quantize(
         static_fracs(convolutions, bits, options.objective) if static else {},
         scales,
         options,
-        limits,
+        target,
         best_static_frac(ranges, graph.shapes, options.data_bits, options.objective) if static else None,
     )
     network = phase.run(progress)
     network = with_scales(network, phase.scales)  # of the sums that only the fixed-point network has, too
-    prove(network, limits.acc_bits)
+    prove(network, target.acc_bits)
     return network, phase.notes
 
 

@@ -8,9 +8,9 @@ import numpy as np
 
 from quant.ir.fixedpoint import QFormat, clip_bounds, dequantize, quantize
 from quant.ir.layer import Clip
+from quant.ir.target import Target
 from quant.ir.tensor import Bound
 from quant.kinds.conv import Conv, FloatConv, conv_sums
-from quant.search.limits import Limits
 from quant.search.weights import Objective, best_common_frac
 
 
@@ -58,7 +58,7 @@ def fit_weight_frac(
     frac: np.ndarray,
     data: Operand,
     residual: Operand | None,
-    limits: Limits,
+    target: Target,
     highest: int | None = None,
 ) -> np.ndarray:
     """The weight phase's fractional lengths, made smaller where the accumulator or a shift would not hold them.
@@ -70,19 +70,19 @@ def fit_weight_frac(
     if highest is not None:
         frac = np.minimum(frac, highest - data.fmt.frac)
     if residual is not None:
-        frac = np.minimum(frac, limits.residual_shift + residual.fmt.frac - data.fmt.frac)
+        frac = np.minimum(frac, target.residual_shifts[-1] + residual.fmt.frac - data.fmt.frac)
     check = np.arange(len(frac))
     while check.size:
         acc_frac = data.fmt.frac + frac[check]
         weight = quantize_weights(layer.weight[check], bits, frac[check])
         bias = quantize_bias(layer.bias[check], acc_frac)
-        check = check[over_limits(weight, bias, acc_frac, data.bound, residual, limits)]
+        check = check[over_limits(weight, bias, acc_frac, data.bound, residual, target)]
         frac[check] -= 1
     return frac
 
 
 def over_limits(
-    weight: np.ndarray, bias: np.ndarray, acc_frac: np.ndarray, data: Bound, residual: Operand | None, limits: Limits
+    weight: np.ndarray, bias: np.ndarray, acc_frac: np.ndarray, data: Bound, residual: Operand | None, target: Target
 ) -> np.ndarray:
     """Which channels the accumulator would not hold: bool (O,).
 
@@ -95,8 +95,8 @@ def over_limits(
         extra = extra + (bound.magnitude << left)
     low, high = conv_sums(weight, bias, data, bound, left)
     reach = np.maximum(-1 - low, high)
-    over: np.ndarray = reach >> (limits.acc_bits - 1) > 0
-    return over | (np.maximum(~bias, bias) >> 31 > 0) | (extra > limits.bias_reach)
+    over: np.ndarray = reach >> (target.acc_bits - 1) > 0
+    return over | (np.maximum(~bias, bias) >> 31 > 0) | (extra > target.bias_reach)
 
 
 def integer_conv(

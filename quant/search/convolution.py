@@ -9,10 +9,10 @@ import numpy as np
 
 from quant.ir.fixedpoint import QFormat
 from quant.ir.layer import Clip
+from quant.ir.target import Target
 from quant.kinds.conv import FloatConv
 from quant.search.assemble import Operand, fit_weight_frac, over_limits, quantize_bias, quantize_weights
 from quant.search.bias import active_correction, mean_correction
-from quant.search.limits import Limits
 from quant.search.options import Options
 from quant.search.rounding import TERMS, correlations, output_errors, round_against
 from quant.search.weights import best_common_frac, best_fracs, neighbours, overflow_free_fracs
@@ -61,9 +61,9 @@ class Solver:
     """
 
     def __init__(
-        self, options: Options, limits: Limits, bits: Mapping[str, int], weight_frac: Mapping[str, np.ndarray]
+        self, options: Options, target: Target, bits: Mapping[str, int], weight_frac: Mapping[str, np.ndarray]
     ) -> None:
-        self.options, self.limits, self.bits, self.weight_frac = options, limits, bits, weight_frac
+        self.options, self.target, self.bits, self.weight_frac = options, target, bits, weight_frac
 
     def against_output(self, layer: FloatConv) -> bool:
         """Whether a layer's weights are rounded against its output."""
@@ -85,13 +85,13 @@ class Solver:
             return before
         rounder = _Rounder(placed, bits, self.against_output(layer), self.aims_at_float(layer))
         frac = before.frac if before is not None else self._frac(rounder)
-        frac = self._uniform(fit_weight_frac(layer, bits, frac, placed.data, placed.residual, self.limits, highest))
+        frac = self._uniform(fit_weight_frac(layer, bits, frac, placed.data, placed.residual, self.target, highest))
         weight = rounder.integers(frac, np.arange(len(frac)))
         while True:
             bias, found = self._bias(placed, rounder.restored(weight, frac))
             acc_frac = placed.data.fmt.frac + frac
             bias_integers = quantize_bias(bias, acc_frac)
-            over = over_limits(weight, bias_integers, acc_frac, placed.data.bound, placed.residual, self.limits)
+            over = over_limits(weight, bias_integers, acc_frac, placed.data.bound, placed.residual, self.target)
             if not over.any():
                 return Fixed(frac, weight, bias_integers, found)
             lower = self._uniform(frac - over)

@@ -19,6 +19,7 @@ from quant.ir.graph import FloatGraph
 from quant.ir.layer import Clip, FloatLayer, Layer
 from quant.ir.network import Network
 from quant.ir.scales import scaled
+from quant.ir.target import Target
 from quant.ir.tensor import Tensor
 from quant.kinds.add import FloatAdd
 from quant.kinds.conv import FloatConv, float_convolution
@@ -32,7 +33,6 @@ from quant.search.equalize import sampled_scales
 from quant.search.evidence import Evidence, best_frac
 from quant.search.groups import WIDE, Group, group_tensors, non_negative
 from quant.search.judge import OutputJudge
-from quant.search.limits import Limits
 from quant.search.options import Options
 from quant.search.patches import JUDGED, MEANS, POSITIONS, Positions
 from quant.search.weights import overflow_free_frac
@@ -65,12 +65,12 @@ class DataPhase:
         weight_frac: Mapping[str, np.ndarray],
         scales: Mapping[str, np.ndarray],
         options: Options,
-        limits: Limits,
+        target: Target,
         static_frac: int | None = None,
     ) -> None:
         self.graph, self.ranges, self.scales = graph, ranges, scales
-        self.options, self.limits, self.static_frac = options, limits, static_frac
-        self.solver = Solver(options, limits, options.bits(graph), weight_frac)
+        self.options, self.target, self.static_frac = options, target, static_frac
+        self.solver = Solver(options, target, options.bits(graph), weight_frac)
         self.groups, self.notes = group_tensors(graph, options.data_bits, positive_tensors(graph, ranges))
         self.judge = OutputJudge(graph, images) if options.formats == "network" and static_frac is None else None
         self.formats: dict[Group, QFormat] = {}
@@ -144,7 +144,7 @@ class DataPhase:
                 return
         wanted = placed.wanted / self.scales[layer.output].astype(np.float32)
         evidence = [self._evidence(layer, wanted, fixed.found, result)]
-        highest = int((placed.data.fmt.frac + fixed.frac).min()) - self.limits.shift_low
+        highest = int((placed.data.fmt.frac + fixed.frac).min()) - self.target.shifts[0]
         fmt = self._format(layer.output, evidence, index, self._fixed_runner(layer, placed, fixed), highest)
         self._finish(placed, fixed, layer.output, fmt, self._scaled_clip(layer))
 
@@ -199,7 +199,7 @@ class DataPhase:
         placed = self._place(layer, result, None)
         fixed = self.solver.solve(placed)
         start = overflow_free_frac(float(fixed.found.min()), float(fixed.found.max()), self.options.data_bits) or 0
-        highest = int((placed.data.fmt.frac + fixed.frac).min()) - self.limits.shift_low
+        highest = int((placed.data.fmt.frac + fixed.frac).min()) - self.target.shifts[0]
         chosen = self.static_frac
         if chosen is None:
             evidence = Evidence(fixed.found, fixed.found, (None, None), 1.0)
@@ -217,12 +217,12 @@ class DataPhase:
 
     def _finish(self, placed: Placed, fixed: Fixed, output: str, fmt: QFormat, clip: Clip) -> None:
         layer, in_frac = placed.layer, placed.data.fmt.frac
-        if int((in_frac + fixed.frac).min()) - fmt.frac < self.limits.shift_low:
+        if int((in_frac + fixed.frac).min()) - fmt.frac < self.target.shifts[0]:
             raise UnsupportedNetwork(
                 f"layer {layer.name}: its output's {fmt.frac} fractional bits are more than a left shift of "
-                f"{-self.limits.shift_low} reaches"
+                f"{-self.target.shifts[0]} reaches"
             )
-        fixed = self.solver.solve(placed, fixed, fmt.frac + self.limits.shift_high)
+        fixed = self.solver.solve(placed, fixed, fmt.frac + self.target.shifts[-1])
         bits = self.solver.bits[layer.name]
         conv = integer_conv(layer, bits, fixed.frac, fixed.weight, fixed.bias, fmt, output, clip)
         self._declare(output, fmt, self.graph.shapes[layer.output])

@@ -12,9 +12,12 @@ from dataclasses import replace
 import numpy as np
 
 from quant.base.errors import BadInput
-from quant.ir.fixedpoint import dequantize
+from quant.ir.fixedpoint import QFormat, dequantize
 from quant.ir.graph import FloatGraph
-from quant.kinds.conv import FloatConv, float_convolutions
+from quant.ir.layer import Layer
+from quant.ir.network import Network
+from quant.ir.target import Target
+from quant.kinds.conv import FloatConv, convolution, float_convolutions
 from quant.run.calibration import Progress
 from quant.search.assemble import quantize_weights
 from quant.search.judge import OutputJudge
@@ -30,6 +33,31 @@ def weight_bytes(graph: FloatGraph) -> Cost:
     """The cost that counts bytes of weights."""
     sizes = {layer.name: layer.weight.size for layer in float_convolutions(graph.layers)}
     return lambda bits: sum(sizes[name] * width for name, width in bits.items()) / 8
+
+
+def cycle_cost(network: Network, target: Target) -> Cost:
+    """The cost that counts the cycles of one image on a target that can tell them.
+
+    network: any integer network of the right shapes: cycles do not depend on values.
+    Raises ValueError for a target that cannot.
+    """
+    if target.cycles is None:
+        raise ValueError("the target knows no cycles")
+    cycles = target.cycles
+
+    def cost(bits: Mapping[str, int]) -> float:
+        layers = tuple(_with_bits(layer, bits) for layer in network.layers)
+        return cycles(replace(network, layers=layers))
+
+    return cost
+
+
+def _with_bits(layer: Layer, bits: Mapping[str, int]) -> Layer:
+    conv = convolution(layer)
+    if conv is None or conv.name not in bits:
+        return layer
+    fmt = QFormat(bits[conv.name], 0)
+    return replace(conv, weight=np.clip(conv.weight, fmt.low, fmt.high), weight_bits=fmt.bits)
 
 
 def mixed_bits(

@@ -21,7 +21,6 @@ from quant.ir.fixedpoint import QFormat
 from quant.ir.network import Network
 from quant.ir.tensor import Tensor
 from quant.ir.window import Window
-from quant.kinds.conv import Conv
 from quant.kinds.resize import Resize
 from quant.kinds.table import Table
 from sim.cycles import simulate
@@ -401,7 +400,9 @@ def test_tables_and_enlargements() -> None:
 
 def test_average_that_excludes_padding() -> None:
     network = changed(one_pool("average", SAME), count_include_pad=False)
-    assert refused(network) == "layer layer0: an average that does not count its padding"
+    assert refused(network) == (
+        "layer layer0: an average that does not count its padding: set count_include_pad = 1, or do not pad"
+    )
 
 
 def test_average_without_padding_may_exclude_it(rng: np.random.Generator) -> None:
@@ -409,19 +410,22 @@ def test_average_without_padding_may_exclude_it(rng: np.random.Generator) -> Non
 
 
 def test_large_strides() -> None:
-    assert refused(one_conv(Window((1, 1), (40, 1)), (8, 90, 2))) == "layer layer0: 40 stride rows, at most 31 fit"
-    assert (
-        refused(one_pool("max", Window((2, 2), (16, 1)), (8, 90, 2))) == "layer layer0: 16 stride rows, at most 15 fit"
-    )
+    wide, pooled = one_conv(Window((1, 1), (40, 1)), (8, 90, 2)), one_pool("max", Window((2, 2), (16, 1)), (8, 90, 2))
+    assert refused(wide) == "layer layer0: 40 stride rows, at most 31 fit: use a smaller window"
+    assert refused(pooled) == "layer layer0: 16 stride rows, at most 15 fit: use a smaller window"
 
 
 def test_large_kernels() -> None:
-    assert refused(one_pool("max", Window((128, 1)), (8, 130, 2))) == "layer layer0: 128 kernel rows, at most 127 fit"
+    network = one_pool("max", Window((128, 1)), (8, 130, 2))
+    assert refused(network) == "layer layer0: 128 kernel rows, at most 127 fit: use a smaller window"
 
 
 def test_large_maps() -> None:
     network = one_conv(Window(), (1, 1, 4096))
-    assert refused(network) == "layer layer0: 4096 rows or columns of x, at most 4095 fit"
+    assert refused(network) == (
+        "layer layer0: 4096 rows or columns of x, at most 4095 fit: "
+        "cut the input into parts, or make it smaller before the network"
+    )
 
 
 def test_weights_that_exceed_their_buffer() -> None:
@@ -442,7 +446,9 @@ def test_windows_that_exceed_the_pool_buffer() -> None:
 
 def test_averages_of_too_many_elements() -> None:
     network = one_pool("average", Window((100, 100)), (1, 100, 100))
-    assert refused(network) == "layer layer0: sums of 10000 elements have 21 bits, 20 fit"
+    assert refused(network) == (
+        "layer layer0: sums of 10000 elements have 21 bits, 20 fit: average in two layers, one behind the other"
+    )
 
 
 def test_residual_with_more_fractional_bits_than_the_accumulator() -> None:
@@ -463,7 +469,39 @@ def test_an_output_that_is_the_input() -> None:
     assert refused(network) == "layer x: the network's output is its input"
 
 
-def test_shifts_beyond_the_parameters() -> None:
-    network = changed(one_conv(), weight_frac=np.full(8, 200))
-    assert "a shift by" in refused(network)
-    assert isinstance(network.layers[0], Conv)
+def requantized(frac: int, out_frac: int) -> Network:
+    """A convolution of 8 fractional bits in data and `frac` in weights, whose output has `out_frac`."""
+    network = changed(one_conv(), weight_frac=np.full(8, frac), bias=np.zeros(8, np.int64))
+    formats = {"x": QFormat(8, 8), "t0": QFormat(8, out_frac)}
+    tensors = {name: dataclasses.replace(t, fmt=formats[name]) for name, t in network.tensors.items()}
+    return dataclasses.replace(network, tensors=tensors)
+
+
+@pytest.mark.parametrize("shift", [60, 49, -16, -20, 200, -200])
+def test_shifts_beyond_the_engine(shift: int) -> None:
+    assert refused(requantized(20, 28 - shift)) == (
+        f"layer layer0: a shift by {shift} bits, and the engine shifts by -15 to 48: "
+        "quantize the float network with `shiftpoint quantize`, which keeps to what the engine has"
+    )
+
+
+@ALL
+@pytest.mark.parametrize("shift", [48, -15])
+def test_shifts_at_the_ends_of_the_range(config: AcceleratorConfig, shift: int, rng: np.random.Generator) -> None:
+    check(requantized(20, 28 - shift), config, rng)
+
+
+@pytest.mark.parametrize("layer", ["conv", "add"])
+def test_residual_shifts_beyond_the_engine(layer: str) -> None:
+    b = Builder(np.random.default_rng(1), (8, 6, 6))
+    fine = b.conv("x", 8)
+    coarse = b.conv("x", 8, fmt=QFormat(8, -30))
+    b.conv(fine, 8, residual=coarse) if layer == "conv" else b.add(fine, coarse)
+    assert ": a residual shift by " in refused(b.network())
+
+
+def test_sums_that_are_shifted_too_far() -> None:
+    b = Builder(np.random.default_rng(1), (8, 6, 6))
+    total = b.add(b.conv("x", 8), "x")
+    b.tensors[total] = dataclasses.replace(b.tensors[total], fmt=QFormat(8, 40))
+    assert "layer layer1: a shift by -" in refused(b.network())

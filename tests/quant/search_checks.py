@@ -9,10 +9,10 @@ from quant.ir.fixedpoint import dequantize
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
+from quant.ir.target import Target
 from quant.kinds.conv import Conv, FloatConv
 from quant.run.execute import Executor, execute, quantize_input
 from quant.run.float_run import FloatRunner
-from quant.search import Limits
 
 
 def convolutions(network: Network) -> list[Conv]:
@@ -23,15 +23,15 @@ def float_conv(graph: FloatGraph, name: str) -> FloatConv:
     return next(layer for layer in graph.layers if layer.name == name and isinstance(layer, FloatConv))
 
 
-def respects(network: Network, limits: Limits | None = None) -> None:
+def respects(network: Network, target: Target | None = None) -> None:
     """Every limit of the hardware, checked on the finished network."""
-    limits = limits or Limits()
-    prove(network, limits.acc_bits)
+    target = target or Target()
+    prove(network, target.acc_bits)
     Executor(network)
     for conv in convolutions(network):
         right, left = conv.shifts(network.tensors)
-        assert limits.shift_low <= right.min() and right.max() <= limits.shift_high
-        assert left is None or (left.min() >= 0 and left.max() <= limits.residual_shift)
+        assert target.shifts[0] <= right.min() and right.max() <= target.shifts[-1]
+        assert left is None or (left.min() >= 0 and left.max() <= target.residual_shifts[-1])
         assert np.abs(conv.bias).max() < 2**31
         assert np.abs(conv.weight).max() <= 2 ** (conv.weight_bits - 1)
 

@@ -8,10 +8,11 @@ import pytest
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import Clip
 from quant.ir.scales import tensor_scales
+from quant.ir.target import Target
 from quant.ir.window import Window
 from quant.run.execute import execute, quantize_input
 from quant.run.fast_execute import FastExecutor
-from quant.search import Limits, quantize_network
+from quant.search import quantize_network
 from tests.quant.float_graphs import RELU, SAME, Builder, images
 from tests.quant.search_checks import convolutions, identical, respects, sqnr
 
@@ -57,10 +58,10 @@ def random_graph(seed: int) -> FloatGraph:
     return net.graph(net.conv("fc", pooled, 5, Window(), clip=(None, None)))
 
 
-def check(graph: FloatGraph, least: float, limits: Limits | None = None, **steps) -> None:
+def check(graph: FloatGraph, least: float, target: Target | None = None, **steps) -> None:
     x = images(16, size=SIZE)
     network = quantize_network(graph, x, **steps)
-    respects(network, limits)
+    respects(network, target)
     assert {layer.name for layer in graph.layers} <= {layer.name for layer in network.layers}
     assert all((scale > 0).all() for scale in tensor_scales(network).values())
     assert sqnr(network, graph, x) > least
@@ -101,7 +102,7 @@ def test_random_networks_with_the_best_effort(seed, number):
 @pytest.mark.parametrize("number", [8, 9])
 def test_other_steps_on_random_networks(seed, number, steps, least):
     bits = steps.get("data_bits", 8), steps.get("weight_bits", 8)
-    check(random_graph(17 * seed + number), least, Limits.of(*bits), **steps)
+    check(random_graph(17 * seed + number), least, Target().widened(*bits), **steps)
 
 
 @pytest.mark.parametrize("effort", ["fast", "default", "best"])

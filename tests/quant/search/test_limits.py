@@ -12,8 +12,9 @@ from quant.base.errors import UnsupportedNetwork
 from quant.compare import compare_layers
 from quant.ir.bounds import accumulator_bits, prove, tensor_bounds
 from quant.ir.graph import FloatGraph
+from quant.ir.target import Target
 from quant.run.execute import execute, quantize_input
-from quant.search import Limits, quantize_network
+from quant.search import quantize_network
 from tests.quant.float_graphs import Builder, branches, images
 from tests.quant.search_checks import convolutions, respects
 
@@ -26,7 +27,7 @@ def test_every_choice_gives_a_network_that_the_hardware_can_run(precision, granu
     network = quantize_network(
         graph, images(6), data_bits=data_bits, weight_bits=weight_bits, precision=precision, granularity=granularity
     )
-    respects(network, Limits.of(data_bits, weight_bits))
+    respects(network, Target().widened(data_bits, weight_bits))
     assert {conv.weight_bits for conv in convolutions(network)} == {weight_bits}
     assert {t.fmt.bits for name, t in network.tensors.items() if name != "fc.y"} == {data_bits}
     one_each = all(len(set(conv.weight_frac.tolist())) == 1 for conv in convolutions(network))
@@ -76,9 +77,9 @@ def test_dead_channels_do_not_leave_the_exact_integers_of_float32():
 
 def test_narrow_accumulators_make_weights_coarser():
     graph = branches()
-    wide, narrow = (quantize_network(graph, images(4), limits=Limits(acc_bits=bits)) for bits in (32, 18))
+    wide, narrow = (quantize_network(graph, images(4), target=Target(acc_bits=bits)) for bits in (32, 18))
     prove(narrow, 18)
-    respects(narrow, Limits(acc_bits=18))
+    respects(narrow, Target(acc_bits=18))
     pairs = list(zip(convolutions(wide), convolutions(narrow), strict=True))
     assert all((b.weight_frac <= a.weight_frac).all() for a, b in pairs)
     assert any((b.weight_frac < a.weight_frac).any() for a, b in pairs)
@@ -88,7 +89,7 @@ def test_narrow_accumulators_make_weights_coarser():
 def test_an_accumulator_too_narrow_for_an_average_is_one_clear_line():
     message = r"^layer mean: the accumulator can reach \d+, which needs 15 bits, and has 13$"
     with pytest.raises(UnsupportedNetwork, match=message):
-        quantize_network(branches(), images(4), limits=Limits(acc_bits=13))
+        quantize_network(branches(), images(4), target=Target(acc_bits=13))
 
 
 def test_bounds_of_what_was_chosen_hold_on_other_images():

@@ -11,6 +11,7 @@ from quant.compare import compare_layers
 from quant.ir.fixedpoint import QFormat, clip_bounds, dequantize
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
+from quant.ir.target import Target
 from quant.ir.window import Window
 from quant.kinds.add import Add
 from quant.kinds.concat import Concat
@@ -19,7 +20,7 @@ from quant.kinds.pool import Pool
 from quant.run import calibration
 from quant.run.calibration import calibrate
 from quant.run.execute import execute, quantize_input
-from quant.search import NOTES, Limits, data, quantize_network
+from quant.search import NOTES, data, quantize_network
 from quant.search.groups import non_negative
 from tests.quant.float_graphs import Builder, branches, images
 from tests.quant.search_checks import convolutions, identical, respects
@@ -182,7 +183,7 @@ def test_some_layers_may_have_other_widths():
     network = quantize_network(branches(), images(4), layer_weight_bits={"fc": 4, "stem": 16})
     widths = {conv.name: conv.weight_bits for conv in convolutions(network)}
     assert widths["fc"] == 4 and widths["stem"] == 16 and widths["body"] == 8
-    respects(network, Limits.of(8, 16))
+    respects(network, Target().widened(8, 16))
 
 
 def test_the_same_input_gives_the_same_network():

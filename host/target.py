@@ -1,0 +1,33 @@
+"""What the quantizer may know of an engine, made from its configuration."""
+
+from __future__ import annotations
+
+from host.compiler import compile_network
+from host.compiler.limits import refusal
+from hw.contract.config import AcceleratorConfig
+from hw.contract.shifts import SHIFTS, residual_shifts
+from quant.ir.layer import Layer
+from quant.ir.network import Network
+from quant.ir.target import Refusal, Target
+from sim.cycles import simulate
+from sim.memory import Memory
+
+
+def engine_target(config: AcceleratorConfig, memory: Memory | None = None) -> Target:
+    """The engine of a configuration, with a memory as `sim.cycles` takes it, as a target of the quantizer."""
+
+    def refused(network: Network, layer: Layer) -> Refusal | None:
+        return refusal(network, layer, config)
+
+    def cycles(network: Network) -> float:
+        return float(simulate(compile_network(network, config), memory).cycles)
+
+    return Target(
+        data_bits=config.data_bits,
+        weight_bits=config.weight_bits,
+        acc_bits=config.acc_bits,
+        shifts=SHIFTS,
+        residual_shifts=residual_shifts(config.acc_bits),
+        refusal=refused,
+        cycles=cycles,
+    )
