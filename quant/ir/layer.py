@@ -6,11 +6,14 @@ class can be both.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
+import numpy as np
+
 from quant.ir.fixedpoint import QFormat
+from quant.ir.functions import Function
 from quant.ir.tensor import Bound, Tensor
 
 Clip = tuple[float | None, float | None]
@@ -29,6 +32,10 @@ class AnyLayer:
         def inputs(self) -> tuple[str, ...]:
             """Names of the tensors it reads."""
 
+    def reads_first(self, tensor: str) -> bool:
+        """Whether it reads a tensor as its first input and nowhere else."""
+        return self.inputs[0] == tensor and tensor not in self.inputs[1:]
+
     @property
     def moves(self) -> bool:
         """Whether it computes nothing: its result is elements of its inputs, so all of them have one format."""
@@ -42,6 +49,10 @@ class AnyLayer:
     def added(self) -> tuple[str, ...]:
         """The tensors that it adds as they are, aligned to one format: operands of a sum, a residual."""
         return ()
+
+    def named(self, name: str) -> Self:
+        """The layer under another name, between the same tensors."""
+        return _replaced(self, name=name)
 
 
 class Layer(AnyLayer):
@@ -68,9 +79,36 @@ class Layer(AnyLayer):
 
 
 class FloatLayer(AnyLayer):
-    """A layer of a float graph (`quant.ir.graph`)."""
+    """A layer of a float graph (`quant.ir.graph`).
+
+    Its methods that return a layer or None say what it can do besides, at no cost; None: it cannot.
+    """
 
     clip: Clip = (None, None)
+
+    @property
+    def description(self) -> str:
+        """The layer in a few words, without its name."""
+        raise NotImplementedError
+
+    @property
+    def finite(self) -> bool:
+        """Whether all its constants are finite."""
+        return True
+
+    @property
+    def elementwise(self) -> Function | None:
+        """What it makes of each element, where it does nothing else and the same everywhere."""
+        return None
+
+    @property
+    def summands(self) -> tuple[str, str] | None:
+        """The two tensors of which its result is the sum, clipped; None where it computes anything else."""
+        return None
+
+    def macs(self, shape: tuple[int, int, int]) -> int:
+        """Multiplications for one image.  shape: (C, H, W) of its result."""
+        return 0
 
     def with_clip(self, clip: Clip) -> Self:
         """The layer with another clip.  Raises ValueError for a kind that has none."""
@@ -113,6 +151,45 @@ class FloatLayer(AnyLayer):
         """
         return None
 
+    # What the importer asks before it merges what stands before or behind a layer into it.
+
+    def clipped(self, clip: Clip) -> Self | None:
+        """The layer with its result clipped once more; one that `moves` and has no clip has its inputs clipped."""
+        return None
+
+    def scaled(self, scale: np.ndarray, shift: np.ndarray) -> Self | None:
+        """The layer with its result * scale + shift.  scale, shift: float64 (C,), by the channels of its result."""
+        return None
+
+    def of_scaled(self, scale: np.ndarray, shift: np.ndarray) -> Self | None:
+        """The layer as it is of its first input * scale + shift.  scale, shift: float64 (C,), by that input's channels.
+
+        Exactly: where it surrounds its input with zeros it cannot take a shift.
+        """
+        return None
+
+    def only(self, channels: np.ndarray) -> Self | None:
+        """The layer with only these channels of its result.  channels: int64, not negative."""
+        return None
+
+    def of_channels(self, channels: np.ndarray, count: int) -> Self | None:
+        """The layer of a tensor of `count` channels, of which `channels` are those that its first input has now.
+
+        channels: int64 (C,), negative for one of zeros.
+        """
+        return None
+
+    def padded(self, pads: tuple[int, int, int, int], fill: float, never_negative: bool) -> Self | None:
+        """The layer that pads its input itself.  pads: (top, left, bottom, right) of elements `fill`.
+
+        fill: 0, or minus infinity for the lowest number there is.  never_negative: of its input's elements.
+        """
+        return None
+
+    def with_residual(self, tensor: str) -> Self | None:
+        """The layer with a tensor of its result's shape added to its result."""
+        return None
+
 
 class Clipped(FloatLayer):
     """A float layer that can clip its result."""
@@ -120,6 +197,33 @@ class Clipped(FloatLayer):
     def with_clip(self, clip: Clip) -> Self:
         """The layer with another clip."""
         return _replaced(self, clip=clip)
+
+    def clipped(self, clip: Clip) -> Self | None:
+        """As `FloatLayer.clipped`."""
+        return self.with_clip(narrowed(self.clip, clip))
+
+
+def non_negative_tensors(layers: Iterable[FloatLayer], known: Collection[str] = ()) -> set[str]:
+    """The tensors that cannot be negative, by clips and by what layers compute.  known: those of which it is known."""
+    found = set(known)
+    for layer in layers:
+        low, high = layer.clip
+        if (low is not None and low >= 0) or (layer.never_negative(found) and (high is None or high >= 0)):
+            found.add(layer.output)
+    return found
+
+
+def bounded(value: float, clip: Clip) -> float:
+    """A number after a clip."""
+    low, high = clip
+    value = value if low is None else max(value, low)
+    return value if high is None else min(value, high)
+
+
+def narrowed(clip: Clip, then: Clip) -> Clip:
+    """One clip and then another, as one."""
+    low, high = (other if own is None else bounded(own, then) for own, other in zip(clip, then, strict=True))
+    return low, high
 
 
 class ReadsOne(AnyLayer):

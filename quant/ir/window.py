@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,17 @@ class Window:
     def span(self) -> tuple[int, int]:
         """Rows and columns from the kernel's first element to its last."""
         return ((self.kernel[0] - 1) * self.dilation[0] + 1, (self.kernel[1] - 1) * self.dilation[1] + 1)
+
+    def __str__(self) -> str:
+        """Its kernel, and its stride where that is not 1: 3x3/2."""
+        down, across = self.stride
+        step = "" if self.stride == (1, 1) else f"/{down}" if down == across else f"/{down}x{across}"
+        return f"{self.kernel[0]}x{self.kernel[1]}{step}"
+
+    def padded(self, pads: tuple[int, int, int, int]) -> Window:
+        """The window over a map with so much more padding."""
+        top, left, bottom, right = (own + more for own, more in zip(self.pads, pads, strict=True))
+        return replace(self, pads=(top, left, bottom, right))
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """(H, W) of the result.  ceil_mode does not occur: the importer turns it into padding."""

@@ -70,3 +70,13 @@ class FloatAdd(ReadsMany, Clipped):
     def tied(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, int], ...]:
         """As `FloatLayer.tied`: a sum has the scales of both operands."""
         return tuple((name, 0) for name in self.inputs)
+
+    @property
+    def description(self) -> str:
+        """As `FloatLayer.description`."""
+        return "addition"
+
+    @property
+    def summands(self) -> tuple[str, str]:
+        """As `FloatLayer.summands`."""
+        return self.inputs

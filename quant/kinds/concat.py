@@ -23,6 +23,11 @@ class Concat(ReadsMany, Layer, FloatLayer):
         """As `AnyLayer.moves`."""
         return True
 
+    @property
+    def description(self) -> str:
+        """As `FloatLayer.description`."""
+        return f"concatenation of {len(self.inputs)}"
+
     def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.bound`."""
         return self.accumulator(tensors, bounds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from quant.ir.fixedpoint import QFormat, clip_bounds
@@ -80,3 +80,19 @@ class FloatPool(ReadsOne, Clipped):
     def tied(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, int], ...]:
         """As `FloatLayer.tied`: maxima and averages scale as their values do."""
         return ((self.input, 0),)
+
+    @property
+    def description(self) -> str:
+        """As `FloatLayer.description`."""
+        return f"{self.window} {self.kind} pooling"
+
+    def padded(self, pads: tuple[int, int, int, int], fill: float, never_negative: bool) -> FloatPool | None:
+        """As `FloatLayer.padded`.
+
+        Zeros beside elements that are not below them change no maximum; an average counts padding only if it counts
+        all of it.  Every window must keep at least one real element.
+        """
+        window = self.window.padded(pads)
+        whole = any(size >= window.span[side % 2] for side, size in enumerate(window.pads))
+        takes = fill < 0 or never_negative if self.moves else fill == 0 and self.count_include_pad
+        return replace(self, window=window) if takes and not whole else None

@@ -26,6 +26,11 @@ class Resize(ReadsOne, Layer, FloatLayer):
         """As `AnyLayer.moves`."""
         return True
 
+    @property
+    def description(self) -> str:
+        """As `FloatLayer.description`."""
+        return f"enlarged {self.factors[0]}x{self.factors[1]} by copies"
+
     def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.bound`."""
         return bounds[self.input]

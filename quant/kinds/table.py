@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
-from quant.ir.functions import Function, table
+from quant.ir.functions import Function, clipped, table
 from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne
 from quant.ir.tensor import Bound, Tensor
 
@@ -54,3 +54,17 @@ class FloatTable(ReadsOne, FloatLayer):
     def never_negative(self, known: Collection[str]) -> bool:
         """As `FloatLayer.never_negative`."""
         return self.function.least(0.0 if self.input in known else -math.inf) >= 0
+
+    @property
+    def description(self) -> str:
+        """As `FloatLayer.description`."""
+        return f"table of {self.function}"
+
+    @property
+    def elementwise(self) -> Function:
+        """As `FloatLayer.elementwise`."""
+        return self.function
+
+    def clipped(self, clip: Clip) -> FloatTable:
+        """As `FloatLayer.clipped`: a part of its function."""
+        return replace(self, function=clipped(*clip).of(self.function))

@@ -10,20 +10,17 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import onnx
 
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.graph import FloatGraph
 from quant.ir.input_shape import INPUT_SHAPE
-from quant.ir.layer import FloatLayer
-from quant.kinds.conv import FloatConv
 from quant.onnx_file.nodes import NotSupportedError
 from quant.onnx_file.read import fix_shapes, read_model, the_input
 from quant.onnx_import.fuse import fuse
-from quant.onnx_import.lower import Lowering
+from quant.onnx_import.lower import lower, refuse
+from quant.onnx_import.lowering import Lowering
 from quant.onnx_import.operators import HANDLERS
-from quant.onnx_import.steps import Program
 from quant.onnx_import.verify import verify
 from quant.onnx_import.views import Value
 
@@ -42,35 +39,36 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[in
     model, shape = fix_shapes(model, label, input_shape)
     lowering = Lowering(model, shape, the_input(model, label).name)
     try:
-        lowering.run(HANDLERS)
+        lower(lowering, HANDLERS)
     except BadInput as error:
         raise BadInput(f"{label}: {error}") from error
     values = output_values(lowering, label)
-    lowering.refuse(label)
-    program = Program(
-        lowering.steps, lowering.shapes, tuple(value.tensor for value in values), made_up=lowering.made_up
-    )
-    fuse(program)
-    return graph_of(source, label, model, program, values, lowering)
+    refuse(lowering, label)
+    lowering.draft.outputs = tuple(value.tensor for value in values)
+    fuse(lowering.draft)
+    return graph_of(source, label, model, values, lowering)
 
 
 def graph_of(
     source: str | os.PathLike[str] | onnx.ModelProto,
     label: str,
     model: onnx.ModelProto,
-    program: Program,
     values: list[Value],
     lowering: Lowering,
 ) -> FloatGraph:
-    """The graph of a fused program, with the name and the metadata of the file.
+    """The graph of a fused draft, with the name and the metadata of the file.
 
     Raises BadInput where folding overflowed float32.
     """
     name = label if isinstance(source, onnx.ModelProto) else Path(source).stem
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    if lowering.input_shape != program.shapes[lowering.input]:
+    if lowering.input_shape != lowering.draft.shapes[lowering.input]:
         metadata[INPUT_SHAPE] = ",".join(map(str, lowering.input_shape))
-    return check_finite(build(name, program, values, lowering.input, metadata, lowering.source), label)
+    graph = build(name, lowering, values, metadata)
+    for layer in graph.layers:
+        if not layer.finite:
+            raise BadInput(f"{label}: layer {layer.name} has infinite weights once what follows it is folded in")
+    return graph
 
 
 def output_values(lowering: Lowering, label: str) -> list[Value]:
@@ -89,7 +87,7 @@ def output_values(lowering: Lowering, label: str) -> list[Value]:
             except NotSupportedError as error:
                 lowering.note(error, value.maker)
                 continue
-        if value is None or value.tensor not in {step.output for step in lowering.steps}:
+        if value is None or value.tensor not in {step.output for step in lowering.draft.steps}:
             raise UnsupportedNetwork(f"{label}: output {output.name} is not computed from the input by any layer")
         if value.tensor in [other.tensor for other in values]:
             raise UnsupportedNetwork(f"{label}: output {output.name} is another output once more")
@@ -97,18 +95,9 @@ def output_values(lowering: Lowering, label: str) -> list[Value]:
     return values
 
 
-def build(
-    name: str,
-    program: Program,
-    values: list[Value],
-    input_name: str,
-    metadata: dict[str, str],
-    elsewhere: dict[str, tuple[str, np.ndarray]],
-) -> FloatGraph:
-    """The graph of a fused program; output tensors get the names of the file's outputs.
-
-    elsewhere: the file's tensors that are kept under another name or in another order.
-    """
+def build(name: str, lowering: Lowering, values: list[Value], metadata: dict[str, str]) -> FloatGraph:
+    """The graph of a fused draft; output tensors get the names of the file's outputs."""
+    draft, elsewhere = lowering.draft, lowering.source
     names = {value.tensor: value.alias for value in values}
 
     def new(tensor: str) -> str:
@@ -117,28 +106,16 @@ def build(
     def name_in_file(tensor: str) -> str:
         return elsewhere[tensor][0] if tensor in elsewhere else new(tensor)
 
-    layers: list[FloatLayer] = []
-    for step in program.steps:
-        assert isinstance(step, FloatLayer), f"{step.name} was not fused"
-        layers.append(step.renamed(names))
-    tensors = [input_name, *(step.output for step in program.steps)]
+    tensors = [lowering.input, *(step.output for step in draft.steps)]
     return FloatGraph(
         name=name,
-        layers=tuple(layers),
-        shapes={new(tensor): program.shapes[tensor] for tensor in tensors},
-        input=input_name,
+        layers=tuple(step.renamed(names) for step in draft.steps),
+        shapes={new(tensor): draft.shapes[tensor] for tensor in tensors},
+        input=lowering.input,
         outputs=tuple(value.alias for value in values),
         softmax=frozenset(value.alias for value in values if value.softmax),
         output_shapes={value.alias: value.own for value in values},
         metadata=metadata,
-        source={new(tensor): name_in_file(tensor) for tensor in tensors if tensor not in program.made_up},
+        source={new(tensor): name_in_file(tensor) for tensor in tensors if tensor not in draft.made_up},
         places={new(tensor): elsewhere[tensor][1] for tensor in tensors if tensor in elsewhere},
     )
-
-
-def check_finite(graph: FloatGraph, label: str) -> FloatGraph:
-    """The graph.  Raises BadInput where folding overflowed float32."""
-    for layer in graph.layers:
-        if isinstance(layer, FloatConv) and not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
-            raise BadInput(f"{label}: layer {layer.name} has infinite weights once what follows it is folded in")
-    return graph

@@ -235,7 +235,7 @@ def leaky_relu(node: Node) -> None:
     name, output = node.names("negative", value)
     ones = np.ones(channels)
     below = Affine(name, value.tensor, output, -ones, 0 * ones)
-    node.inner(depthwise(below, -ones, 0 * ones, (0, 0, 0, 0), (0.0, None)), node.shape(value))
+    node.inner(depthwise(below, -ones, 0 * ones, clip=(0.0, None)), node.shape(value))
     weight = (1 - slope).astype(np.float32).reshape(-1, 1, 1, 1)
     zeros = np.zeros(channels, np.float32)
     layer = FloatConv(node.name, output, node.result(value), weight, zeros, Window(), channels, residual=value.tensor)

@@ -10,20 +10,17 @@ import onnx
 
 from quant.base.errors import UnsupportedNetwork
 from quant.ir.graph import FloatGraph
-from quant.ir.layer import FloatLayer
-from quant.kinds.concat import Concat
-from quant.kinds.conv import FloatConv
-from quant.kinds.pool import FloatPool
-from quant.kinds.resize import Resize
-from quant.kinds.table import FloatTable
+from quant.kinds.conv import float_convolution
 from quant.onnx_file.nodes import NotSupportedError
 from quant.onnx_file.read import fix_shapes, read_model, the_input
 from quant.onnx_import import graph_of, output_values
 from quant.onnx_import.advice import advise
+from quant.onnx_import.draft import Draft
 from quant.onnx_import.fuse import fuse
-from quant.onnx_import.lower import Lowering, Record, kind_of, live_nodes
+from quant.onnx_import.lower import kind_of, live_nodes, lower, refuse_quantized
+from quant.onnx_import.lowering import Lowering, Record
 from quant.onnx_import.operators import HANDLERS
-from quant.onnx_import.steps import Affine, Program, Select
+from quant.onnx_import.steps import Affine, Select
 from quant.onnx_import.views import Value
 
 CONSTANT = "a constant"
@@ -77,8 +74,8 @@ def inspect(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple
     model, label = read_model(source)
     model, shape = fix_shapes(model, label, input_shape)
     lowering = Lowering(model, shape, the_input(model, label).name)
-    lowering.run(HANDLERS, tolerant=True)
-    lowering.refuse_quantized(label)
+    lower(lowering, HANDLERS, tolerant=True)
+    refuse_quantized(lowering, label)
     problems = []
     try:
         values = output_values(lowering, label)
@@ -89,15 +86,16 @@ def inspect(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple
     whole = not problems and not any(record.fate in ("refused", "unreached") for record in lowering.records)
     if not whole:
         outputs = list(dict.fromkeys([*outputs, *loose_ends(lowering)]))
-    kinds = {step.name: type(step) for step in lowering.steps}
-    program = Program(lowering.steps, lowering.shapes, tuple(outputs), made_up=lowering.made_up)
-    fuse(program)
+    draft = lowering.draft
+    draft.outputs = tuple(outputs)
+    folded = {step.name for step in (*draft.every(Affine), *draft.every(Select))}
+    fuse(draft)
     graph = (
-        graph_of(source, label, model, program, values, lowering)
+        graph_of(source, label, model, values, lowering)
         if whole
-        else FloatGraph(label, layers_of(program), lowering.shapes, lowering.input, ())
+        else FloatGraph(label, tuple(draft.steps), draft.shapes, lowering.input, ())
     )
-    judge = Judge(program, kinds)
+    judge = Judge(draft, folded)
     records = {record.outputs: record for record in lowering.records}
     verdicts = []
     live = {tuple(node.output) for node in live_nodes(lowering.graph)}
@@ -108,11 +106,6 @@ def inspect(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple
         else:
             verdicts.append(judge.verdict(records[tuple(node.output)]))
     return Inspection(label, tuple(verdicts), tuple(problems), graph)
-
-
-def layers_of(program: Program) -> tuple[FloatLayer, ...]:
-    """The layers that fusion left."""
-    return tuple(step for step in program.steps if isinstance(step, FloatLayer))
 
 
 def loose_ends(lowering: Lowering) -> list[str]:
@@ -129,16 +122,19 @@ def loose_ends(lowering: Lowering) -> list[str]:
                 tensors.append(replace(lowering.arrange(value)).tensor)
             except NotSupportedError:
                 tensors.append(value.tensor)
-    made = {step.output for step in lowering.steps}
+    made = {step.output for step in lowering.draft.steps}
     return [tensor for tensor in tensors if tensor in made]
 
 
 class Judge:
-    """Verdicts from the records of lowering and from what fusion made of the steps."""
+    """Verdicts from the records of lowering and from what fusion made of the steps.
 
-    def __init__(self, program: Program, kinds: dict[str, type]) -> None:
-        self.program, self.kinds = program, kinds
-        self.layers = {layer.name: layer for layer in layers_of(program)}
+    folded: names of the steps that scaled or picked data.
+    """
+
+    def __init__(self, draft: Draft, folded: set[str]) -> None:
+        self.draft, self.folded = draft, folded
+        self.layers = {layer.name: layer for layer in draft.steps}
 
     def verdict(self, record: Record) -> Verdict:
         """The verdict on one node."""
@@ -155,49 +151,25 @@ class Judge:
         if own:
             text = "; ".join(self.described(name, record, alone=len(own) == 1) for name in own)
             return Verdict(record.name, record.op, "layer", text, own)
-        into = tuple(dict.fromkeys(self.program.became(name) for name in record.steps))
+        into = tuple(dict.fromkeys(self.draft.became(name) for name in record.steps))
         into = tuple(name for name in into if name in self.layers)
         if not into:
             text = "into a function of what it reads" if record.steps else "only another view of its data"
             return Verdict(record.name, record.op, "folded", text)
-        folded = all(issubclass(self.kinds[name], Affine | Select) for name in record.steps)
-        targets = ", ".join(
-            f"the layers that {name} joins" if isinstance(self.layers[name], Concat) else name for name in into
+        folded = self.folded.issuperset(record.steps)
+        return Verdict(
+            record.name, record.op, "folded" if folded else "fused", f"into {', '.join(map(self.target, into))}", into
         )
-        return Verdict(record.name, record.op, "folded" if folded else "fused", f"into {targets}", into)
+
+    def target(self, name: str) -> str:
+        """A layer into which something went: what joins tensors passes it on."""
+        layer = self.layers[name]
+        return f"the layers that {name} joins" if layer.moves and len(layer.inputs) > 1 else name
 
     def described(self, name: str, record: Record, alone: bool) -> str:
         """One of a node's layers; with its name, where it is not `alone` and of the node's name."""
         layer = self.layers[name]
-        text = describe(layer)
-        if isinstance(layer, FloatConv) and record.op not in ("Conv", "Gemm", "MatMul"):
+        text = layer.description
+        if float_convolution(layer) is not None and record.op not in ("Conv", "Gemm", "MatMul"):
             text = f"as a {text}"
         return text if alone and name == record.name else f"{name}: {text}"
-
-
-def describe(layer: FloatLayer) -> str:
-    """A layer in a few words."""
-    if isinstance(layer, Concat):
-        return f"concatenation of {len(layer.inputs)}"
-    if isinstance(layer, Resize):
-        return f"enlarged {layer.factors[0]}x{layer.factors[1]} by copies"
-    if isinstance(layer, FloatTable):
-        return f"table of {layer.function}"
-    if isinstance(layer, FloatConv):
-        outputs, inputs = len(layer.weight), layer.weight.shape[1] * layer.groups
-        if layer.op == "Gemm":
-            return f"fully connected, {inputs * layer.window.kernel[0] * layer.window.kernel[1]} to {outputs}"
-        size = sizes(layer.window.kernel, layer.window.stride)
-        if layer.groups == inputs == outputs > 1:
-            return f"depthwise {size} convolution of {inputs} channels"
-        groups = f" in {layer.groups} groups" if layer.groups > 1 else ""
-        return f"{size} convolution{groups}, {inputs} to {outputs} channels"
-    if isinstance(layer, FloatPool):
-        return f"{sizes(layer.window.kernel, layer.window.stride)} {layer.kind} pooling"
-    return "addition"
-
-
-def sizes(kernel: tuple[int, int], stride: tuple[int, int]) -> str:
-    """A kernel and its stride, as 3x3/2."""
-    step = "" if stride == (1, 1) else f"/{stride[0]}" if stride[0] == stride[1] else f"/{stride[0]}x{stride[1]}"
-    return f"{kernel[0]}x{kernel[1]}{step}"

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import numpy as np
 import onnx
 
 from quant.base.errors import BadInput
-from quant.ir.functions import Function, affine, clipped
-from quant.kinds.table import FloatTable
+from quant.ir.layer import FloatLayer
 from quant.onnx_file.nodes import NotSupportedError, attributes
-from quant.onnx_import.steps import Activation, Affine, Step
+from quant.onnx_import.lowering import Lowering
 from quant.onnx_import.views import Shape, Value, every_element, in_order
-
-if TYPE_CHECKING:
-    from quant.onnx_import.lower import Lowering
-
-
-def function_of(step: Step) -> Function | None:
-    """What a step makes of each element; None where that is not the same function everywhere."""
-    if isinstance(step, FloatTable):
-        return step.function
-    if isinstance(step, Activation):
-        return clipped(*step.clip)
-    if isinstance(step, Affine) and (step.scale == step.scale[0]).all() and (step.shift == step.shift[0]).all():
-        return affine(float(step.scale[0]), float(step.shift[0]))
-    return None
 
 
 class Node:
@@ -91,7 +76,7 @@ class Node:
 
     def shape(self, value: Value) -> Shape:
         """(C, H, W) of the tensor behind a value."""
-        return self.lowering.shapes[value.tensor]
+        return self.lowering.draft.shapes[value.tensor]
 
     def array(self, index: int, finite: bool = True) -> np.ndarray:
         """The constant at an input.
@@ -122,10 +107,10 @@ class Node:
     @property
     def mapped(self) -> str:
         """Name for a tensor that holds the node's output in another order."""
-        return self.lowering.fresh(f"{self.output}.map")
+        return self.lowering.draft.fresh(f"{self.output}.map")
 
     def emit(
-        self, step: Step, own: tuple[int, ...], shape: Shape | None = None, places: np.ndarray | None = None
+        self, step: FloatLayer, own: tuple[int, ...], shape: Shape | None = None, places: np.ndarray | None = None
     ) -> None:
         """Append the step that writes this node's output, of shape `own` without batch.
 
@@ -136,36 +121,36 @@ class Node:
             self.lowering.source[step.output] = (self.output, places)
         self.append(step)
 
-    def emit_like(self, step: Step, value: Value) -> None:
+    def emit_like(self, step: FloatLayer, value: Value) -> None:
         """Append the step that writes this node's output, which lies as `value` does."""
         self.emit(step, value.own, self.shape(value), value.places)
 
-    def inner(self, step: Step, shape: Shape) -> None:
+    def inner(self, step: FloatLayer, shape: Shape) -> None:
         """Append a step whose result no tensor of the file equals."""
-        self.lowering.shapes[step.output] = shape
-        self.lowering.made_up.add(step.output)
+        self.lowering.draft.shapes[step.output] = shape
+        self.lowering.draft.made_up.add(step.output)
         self.append(step)
 
     def arrange_inner(self, value: Value) -> Value:
         """As `Lowering.arrange`, of a value that no tensor of the file equals."""
-        known = set(self.lowering.shapes)
+        known = set(self.lowering.draft.shapes)
         arranged = self.lowering.arrange(value)
         if arranged.tensor not in known:
-            self.lowering.made_up.add(arranged.tensor)
+            self.lowering.draft.made_up.add(arranged.tensor)
             self.lowering.source.pop(arranged.tensor, None)
         return arranged
 
-    def append(self, step: Step) -> None:
+    def append(self, step: FloatLayer) -> None:
         """Append a step and note it as this node's."""
-        self.lowering.steps.append(step)
-        function = function_of(step)
-        if function is not None:
-            self.lowering.functions[step.output] = (step.inputs[0], function)
+        self.lowering.draft.steps.append(step)
+        if step.elementwise is not None:
+            self.lowering.functions[step.output] = (step.inputs[0], step.elementwise)
         self.lowering.records[self.record].steps.append(step.name)
 
     def names(self, suffix: str, value: Value) -> tuple[str, str]:
         """Names of an inner step and of its result."""
-        return self.lowering.unique(f"{self.name}.{suffix}"), self.lowering.fresh(f"{self.result(value)}.{suffix}")
+        output = self.lowering.draft.fresh(f"{self.result(value)}.{suffix}")
+        return self.lowering.unique(f"{self.name}.{suffix}"), output
 
     def move(self, value: Value, places: np.ndarray, index: int = 0) -> None:
         """The node's output of this index is data of `value`'s tensor at these places."""
@@ -183,3 +168,7 @@ class Node:
             self.lowering.values[self.output] = Value(value.tensor, own, value.alias, places, value.maker, True)
         else:
             self.lowering.values[self.output] = Value(value.tensor, own, self.output, places, self.record)
+
+
+Handler = Callable[[Node], None]
+"""Lowers one node: appends steps, or raises NotSupportedError with the reason."""

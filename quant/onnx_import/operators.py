@@ -5,12 +5,9 @@ docs/operators.md says for the reader what each becomes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from quant.onnx_import import curves, elementwise, layers, shaping
-from quant.onnx_import.node import Node
+from quant.onnx_import.node import Handler
 
-Handler = Callable[[Node], None]
 HANDLERS: dict[str, Handler] = {
     "Abs": elementwise.leaky_relu,
     "Add": elementwise.add,

@@ -18,8 +18,7 @@ from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import FloatLayer
 from quant.ir.window import Window
-from quant.kinds.conv import FloatConv, float_convolution, float_convolutions
-from quant.onnx_import.folding import rescaled
+from quant.kinds.conv import FloatConv
 from quant.run.images import RAW, Preprocess
 
 __all__ = ["NORMALIZE", "RAW", "like", "take_pixels"]
@@ -53,18 +52,16 @@ def take_pixels(graph: FloatGraph) -> FloatGraph:
     shift = -np.array(preprocess.mean)[order] * scale
     graph = replace(graph, metadata=graph.metadata | described(preprocess))
     readers = [layer for layer in graph.layers if graph.input in layer.inputs]
-    convolutions = float_convolutions(readers)
-    dense = len(convolutions) == len(readers) and all(takes(layer, graph.input) for layer in convolutions)
-    padded = any(any(layer.window.pads) for layer in convolutions)
+    dense = all(takes(layer, graph.input, planes) for layer in readers)
     source = {tensor: name for tensor, name in graph.source.items() if tensor != graph.input}
     graph = replace(graph, source=source)
-    if not dense or (padded and shift.any()):
-        return normalized(graph, scale, shift, turned, dense)
-    layers = [
-        rescaled(reordered(layer, turned), scale, shift, graph.input) if layer in convolutions else layer
-        for layer in graph.layers
-    ]
-    return replace(graph, layers=tuple(layers))
+    folded: dict[str, FloatLayer] = {}
+    for layer in readers:
+        found = reordered(layer, turned, planes).of_scaled(scale, shift) if dense else None
+        if found is None:
+            return normalized(graph, scale, shift, turned, dense)
+        folded[layer.name] = found
+    return replace(graph, layers=tuple(folded.get(layer.name, layer) for layer in graph.layers))
 
 
 def like(graph: FloatGraph, metadata: Mapping[str, str]) -> FloatGraph:
@@ -83,14 +80,16 @@ def described(preprocess: Preprocess) -> dict[str, str]:
     }
 
 
-def takes(layer: FloatConv, source: str) -> bool:
-    """Whether a convolution's weights can do with all channels of `source` whatever is linear."""
-    return layer.groups == 1 and layer.residual != source
+def takes(layer: FloatLayer, source: str, planes: int) -> bool:
+    """Whether a layer's weights can take the `planes` channels of `source` in any order."""
+    return layer.reads_first(source) and layer.of_channels(np.arange(planes), planes) is not None
 
 
-def reordered(layer: FloatConv, turned: bool) -> FloatConv:
-    """The convolution with its input channels in the opposite order, if `turned`."""
-    return replace(layer, weight=np.ascontiguousarray(layer.weight[:, ::-1])) if turned else layer
+def reordered(layer: FloatLayer, turned: bool, planes: int) -> FloatLayer:
+    """The layer with its input channels in the opposite order, if `turned`; one that `takes` them."""
+    found = layer.of_channels(np.arange(planes)[::-1], planes) if turned else layer
+    assert found is not None
+    return found
 
 
 def normalized(graph: FloatGraph, scale: np.ndarray, shift: np.ndarray, turned: bool, dense: bool) -> FloatGraph:
@@ -121,7 +120,7 @@ def normalized(graph: FloatGraph, scale: np.ndarray, shift: np.ndarray, turned: 
     own = graph.places.get(graph.input)
     if turned and dense:  # each plane of the file's input is found in the opposite place
         own = places[::-1].reshape(-1)[places if own is None else own]
-    layers = [rewired(layer, graph.input, name, turned and dense) for layer in graph.layers]
+    layers = [rewired(layer, graph.input, name, turned and dense, planes) for layer in graph.layers]
     return replace(
         graph,
         layers=(first, *layers),
@@ -131,9 +130,6 @@ def normalized(graph: FloatGraph, scale: np.ndarray, shift: np.ndarray, turned: 
     )
 
 
-def rewired(layer: FloatLayer, old: str, new: str, turned: bool) -> FloatLayer:
+def rewired(layer: FloatLayer, old: str, new: str, turned: bool, planes: int) -> FloatLayer:
     """The layer reading the tensor `new` for `old`, its channels in the opposite order if `turned`."""
-    conv = float_convolution(layer)
-    if conv is not None and conv.input == old:
-        layer = reordered(conv, turned)
-    return layer.renamed({old: new})
+    return reordered(layer, turned and old in layer.inputs, planes).renamed({old: new})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from quant.ir.graph import FloatGraph
+from quant.ir.layer import non_negative_tensors
 
 WIDE = 16
 """Width of the network's outputs, where at 8 bits classes would tie."""
@@ -25,12 +26,7 @@ class Group:
 
 def non_negative(graph: FloatGraph, input_non_negative: bool) -> set[str]:
     """The tensors that cannot be negative, by their clips and by what their layers compute, whatever the input."""
-    found = {graph.input} if input_non_negative else set()
-    for layer in graph.layers:
-        low = layer.clip[0]
-        if (low is not None and low >= 0) or layer.never_negative(found):
-            found.add(layer.output)
-    return found
+    return non_negative_tensors(graph.layers, {graph.input} if input_non_negative else ())
 
 
 def group_tensors(graph: FloatGraph, data_bits: int, positive: set[str]) -> tuple[Mapping[str, Group], list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -32,6 +32,74 @@ class FloatConv(ReadsResidual, Clipped):
     op: Literal["Conv", "Gemm"] = "Conv"
 
     form: ClassVar = Conv
+
+    @property
+    def description(self) -> str:
+        """As `FloatLayer.description`."""
+        outputs, inputs = len(self.weight), self.weight.shape[1] * self.groups
+        if self.op == "Gemm":
+            return f"fully connected, {inputs * self.window.kernel[0] * self.window.kernel[1]} to {outputs}"
+        if self.groups == inputs == outputs > 1:
+            return f"depthwise {self.window} convolution of {inputs} channels"
+        groups = f" in {self.groups} groups" if self.groups > 1 else ""
+        return f"{self.window} convolution{groups}, {inputs} to {outputs} channels"
+
+    @property
+    def finite(self) -> bool:
+        """As `FloatLayer.finite`."""
+        return bool(np.isfinite(self.weight).all() and np.isfinite(self.bias).all())
+
+    def macs(self, shape: tuple[int, int, int]) -> int:
+        """As `FloatLayer.macs`."""
+        return self.weight.size * shape[1] * shape[2]
+
+    def scaled(self, scale: np.ndarray, shift: np.ndarray) -> FloatConv | None:
+        """As `FloatLayer.scaled`, computed in float64; not behind a residual or a clip."""
+        if self.residual is not None or self.clip != (None, None):
+            return None
+        weight = self.weight.astype(np.float64) * scale.reshape(-1, 1, 1, 1)
+        bias = self.bias.astype(np.float64) * scale + shift
+        with np.errstate(over="ignore"):  # whoever folds asks for `finite` afterwards, by the layer's name
+            return replace(self, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
+
+    def of_scaled(self, scale: np.ndarray, shift: np.ndarray) -> FloatConv | None:
+        """As `FloatLayer.of_scaled`, computed in float64."""
+        if any(self.window.pads) and shift.any():
+            return None
+        outputs, inputs = self.weight.shape[:2]
+        channels = np.arange(outputs) // (outputs // self.groups) * inputs
+        own = channels[:, None] + np.arange(inputs)
+        exact = self.weight.astype(np.float64)
+        bias = self.bias + (exact.sum((2, 3)) * shift[own]).sum(1)
+        with np.errstate(over="ignore"):
+            weight = (exact * scale[own][:, :, None, None]).astype(np.float32)
+            return replace(self, weight=weight, bias=bias.astype(np.float32))
+
+    def only(self, channels: np.ndarray) -> FloatConv | None:
+        """As `FloatLayer.only`."""
+        if self.groups != 1 or self.residual is not None:
+            return None
+        return replace(self, weight=self.weight[channels], bias=self.bias[channels])
+
+    def of_channels(self, channels: np.ndarray, count: int) -> FloatConv | None:
+        """As `FloatLayer.of_channels`."""
+        if self.groups != 1:
+            return None
+        weight = np.zeros((len(self.weight), count, *self.window.kernel), np.float32)
+        for index, source in enumerate(channels):
+            if source >= 0:
+                weight[:, source] += self.weight[:, index]
+        return replace(self, weight=weight)
+
+    def padded(self, pads: tuple[int, int, int, int], fill: float, never_negative: bool) -> FloatConv | None:
+        """As `FloatLayer.padded`: its padding is zero."""
+        return replace(self, window=self.window.padded(pads)) if fill == 0 else None
+
+    def with_residual(self, tensor: str) -> FloatConv | None:
+        """As `FloatLayer.with_residual`: one, and before its clip."""
+        if self.residual is not None or self.clip != (None, None):
+            return None
+        return replace(self, residual=tensor)
 
     def never_negative(self, known: Collection[str]) -> bool:
         """As `FloatLayer.never_negative`."""

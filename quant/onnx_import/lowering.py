@@ -1,0 +1,227 @@
+"""A file while it is lowered: its constants, where its data lie, the draft so far, and what became of its nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from quant.ir.functions import Function
+from quant.ir.layer import FloatLayer
+from quant.kinds.resize import Resize
+from quant.onnx_file.nodes import NotSupportedError, attributes
+from quant.onnx_file.read import opset
+from quant.onnx_import.draft import Draft
+from quant.onnx_import.steps import Select, ZeroPad
+from quant.onnx_import.views import Moves, Shape, Value, in_order, map_shape, moves
+
+OUT_OF_ORDER = "moves data in a way that no layer can: channels, rows or columns change places with one another"
+
+MOST_WEIGHTS = 1 << 24
+"""Largest convolution that only moves data; beyond it memory and time would go to waste without a word."""
+
+
+@dataclass
+class Record:
+    """What became of one node.
+
+    fate: evaluated (a constant), lowered to `steps` (their names), moved (data are only seen in another
+    order, or made by `steps`), softmax (left to the host), refused with a `reason`, or unreached: its input
+    comes from a refused node and its shape is unknown.  edit: what would make a refused one supported.
+    layer: the name reserved for its step.
+    """
+
+    name: str
+    op: str
+    outputs: tuple[str, ...]
+    layer: str = ""
+    fate: Literal["constant", "lowered", "moved", "softmax", "refused", "unreached"] = "lowered"
+    steps: list[str] = field(default_factory=list)
+    reason: str = ""
+    edit: str = ""
+
+
+class Lowering:
+    """The state of lowering one graph.
+
+    `draft`, `values`, `source` and `records` are the result.  values: the data tensors of the file, None for those of
+    which nothing is known.  source: the ONNX tensor that a tensor of another name equals, with the places of its
+    elements.  functions: of tensors made element by element, the tensor that they were made of, and how.
+    """
+
+    def __init__(self, model: onnx.ModelProto, input_shape: tuple[int, ...], input_name: str) -> None:
+        self.opset = opset(model)
+        self.imports = model.opset_import
+        self.graph = model.graph
+        self.input, self.batch, self.input_shape = input_name, input_shape[0], input_shape[1:]
+        self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
+        self.computed: dict[str, np.ndarray] = {}
+        in_file = {name for node in model.graph.node for name in node.output} | set(self.initializers)
+        self.draft = Draft(frozenset(in_file))
+        self.names: set[str] = set()
+        self.source: dict[str, tuple[str, np.ndarray]] = {}
+        self.records: list[Record] = []
+        self.functions: dict[str, tuple[str, Function]] = {}
+        self.arranged: dict[tuple[str, Shape, bytes], str] = {}
+        self.inferred = {
+            value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+            for value in [*model.graph.value_info, *model.graph.output]
+        }
+        self.values: dict[str, Value | None] = {}
+        own = input_shape[1:]
+        if channels_last(model.graph, input_name, self.inferred):
+            shape = (own[2], own[0], own[1])
+            places = np.arange(int(np.prod(own))).reshape(shape).transpose(1, 2, 0)
+            self.bind(input_name, own, shape, None if in_order(places, shape) else places)
+            self.source[input_name] = (input_name, places)
+        else:
+            self.bind(input_name, own)
+
+    def bind(
+        self,
+        name: str,
+        own: tuple[int, ...],
+        shape: Shape | None = None,
+        places: np.ndarray | None = None,
+        tensor: str | None = None,
+    ) -> None:
+        """A new tensor, kept in `shape` (that of `own` if not given), which is the ONNX tensor `name`."""
+        kept = shape or map_shape(own)
+        assert kept is not None
+        self.draft.shapes[tensor or name] = kept
+        self.values[name] = Value(tensor or name, own, name, places)
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a tensor is an initializer or was computed from some."""
+        return name in self.computed or name in self.initializers
+
+    def constant(self, name: str) -> np.ndarray:
+        """Value of a constant, as stored."""
+        if name not in self.computed:
+            self.computed[name] = numpy_helper.to_array(self.initializers[name])
+        return self.computed[name]
+
+    def note(self, error: NotSupportedError, index: int) -> None:
+        """Note a refusal on the node that is to blame: the one at `index` if the error names none."""
+        blamed = self.records[index if error.blamed is None else error.blamed]
+        if blamed.fate != "refused":
+            blamed.fate, blamed.reason, blamed.edit = "refused", str(error), error.edit
+        if blamed is not self.records[index]:
+            self.records[index].fate = "unreached"
+
+    def skip(self, node: onnx.NodeProto) -> None:
+        """Go on after an unsupported node, so that later ones are found too."""
+        for name in node.output:
+            shape = self.inferred.get(name, ())
+            if len(shape) in (2, 3, 4) and all(shape):
+                self.bind(name, shape[1:])
+            else:
+                self.values[name] = None
+
+    def arrange(self, value: Value) -> Value:
+        """The value as a tensor of its own in order: moved by a Select and a ZeroPad where it is not yet.
+
+        Raises NotSupportedError, blaming the node that moved the data, where no layer can do that.
+        """
+        shape = map_shape(value.own)
+        if value.places is None and shape == self.draft.shapes[value.tensor]:
+            return value
+        found = None if shape is None else moves(value.where().reshape(shape), self.draft.shapes[value.tensor])
+        if found is None or shape is None:
+            edit = "end the network before it, or reorder the network so that it is not needed"
+            raise NotSupportedError(OUT_OF_ORDER, edit, None if value.maker < 0 else value.maker)
+        weights = found.weights(self.draft.shapes[value.tensor])
+        if weights > MOST_WEIGHTS:
+            raise NotSupportedError(f"picks data in a way that takes a convolution of {weights:,} weights")
+        tensor = self.selected(value, found)
+        if found.factors != (1, 1):
+            tensor = self.copied(value, tensor, found)
+        if any(found.pads):
+            tensor = self.padded(value, tensor, found.pads, shape)
+        return Value(tensor, value.own, value.alias, maker=value.maker)
+
+    def selected(self, value: Value, found: Moves) -> str:
+        """The tensor of what `found` picks."""
+        if found.picks_all(self.draft.shapes[value.tensor]):
+            return value.tensor
+        shape = (len(found.channels), *found.count)
+        arrays = np.stack([found.channels, found.rows, found.columns])
+        key = (value.tensor, shape, arrays.tobytes() + bytes(str(found.step), "ascii"))
+        if key not in self.arranged:
+            whole = not any(found.pads) and found.factors == (1, 1)
+            name, output = self.mover(value, "" if whole else ".selected")
+            self.add_move(Select(name, value.tensor, output, found), shape, value, whole)
+            self.arranged[key] = output
+        return self.arranged[key]
+
+    def copied(self, value: Value, tensor: str, found: Moves) -> str:
+        """The tensor with a block of copies for each element."""
+        key = (tensor, found.size, b"copies")
+        if key not in self.arranged:
+            whole = not any(found.pads)
+            name, output = self.mover(value, "" if whole else ".resized")
+            self.add_move(Resize(name, tensor, output, found.factors), found.size, value, whole)
+            self.arranged[key] = output
+        return self.arranged[key]
+
+    def padded(self, value: Value, tensor: str, pads: tuple[int, int, int, int], shape: Shape) -> str:
+        """The tensor with zeros around it."""
+        key = (tensor, shape, bytes(str(pads), "ascii"))
+        if key not in self.arranged:
+            name, output = self.mover(value, "")
+            self.add_move(ZeroPad(name, tensor, output, pads), shape, value, True)
+            self.arranged[key] = output
+        return self.arranged[key]
+
+    def mover(self, value: Value, suffix: str) -> tuple[str, str]:
+        """Names of a step that moves the data of a value, and of its result."""
+        name = (self.records[value.maker].layer if value.maker >= 0 else value.alias) + suffix
+        free = not suffix and value.alias not in self.draft.shapes
+        output = value.alias if free else self.draft.fresh(f"{value.alias}{suffix}")
+        if suffix or any(step.name == name for step in self.draft.steps):
+            name = self.unique(name)
+        return name, output
+
+    def add_move(self, step: FloatLayer, shape: Shape, value: Value, whole: bool) -> None:
+        """Append a step that moves data; `whole`: its result is the value's ONNX tensor."""
+        self.draft.steps.append(step)
+        self.draft.shapes[step.output] = shape
+        if value.maker >= 0:
+            self.records[value.maker].steps.append(step.name)
+        if not whole:
+            self.draft.made_up.add(step.output)
+        elif step.output != value.alias:
+            self.source[step.output] = (value.alias, np.arange(int(np.prod(shape))))
+
+    def unique(self, name: str) -> str:
+        """`name`, or with a number behind it where a layer has that name already."""
+        candidate, number = name, 2
+        while candidate in self.names:
+            candidate, number = f"{name}_{number}", number + 1
+        self.names.add(candidate)
+        return candidate
+
+
+def channels_last(graph: onnx.GraphProto, name: str, inferred: dict[str, tuple[int, ...]]) -> bool:
+    """Whether the network takes (N, H, W, C): what its input meets first is a change to (N, C, H, W)."""
+    seen = {name}
+    for node in graph.node:
+        if not node.input or node.input[0] not in seen or not node.output:
+            continue
+        if node.op_type == "Transpose":
+            perm = list(attributes(node).get("perm", ()))
+            return perm == [0, 3, 1, 2]
+        if node.op_type == "Reshape":
+            before, after = (inferred.get(tensor, ()) for tensor in (node.input[0], node.output[0]))
+            before = before or next(
+                tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+                for value in graph.input
+                if value.name == name
+            )
+            return len(before) == len(after) == 4 and before[3] == after[1] == 1 and before[1:3] == after[2:]
+        if node.op_type in ("Identity", "Cast", "Dropout", "Add", "Sub", "Mul", "Div", "Clip", "Pad"):
+            seen.add(node.output[0])
+    return False
