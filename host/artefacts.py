@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -102,16 +102,19 @@ class BuildFolder:
         self.compare = root / "compare.json"
         self.program = root / "network.program"
         self.verilog = root / "verilog"
-        self.model = root / "model.json"
-        self.rtl = root / "rtl.json"
+        self.legs = root / "legs"
         self.report = root / "report.json"
         self.page = root / "report.html"
+
+    def leg(self, name: str) -> Path:
+        """What a leg of the proof gave."""
+        return self.legs / f"{name}.json"
 
     def _record(self, stage: str) -> Path:
         return self.root / ".stages" / f"{stage}.json"
 
-    def is_good(self, stage: str, key: Mapping[str, Any]) -> bool:
-        """Whether a stage's outputs are there, whole, and were made from `key`."""
+    def is_good(self, stage: str, key: Any) -> bool:
+        """Whether a stage's outputs are there, whole, and were made from `key`, a JSON value."""
         try:
             record = json.loads(self._record(stage).read_text())
         except (OSError, ValueError):
@@ -123,13 +126,13 @@ class BuildFolder:
             for name, digest in record["outputs"].items()
         )
 
-    def mark_good(self, stage: str, key: Mapping[str, Any], outputs: list[Path]) -> None:
+    def mark_good(self, stage: str, key: Any, outputs: list[Path]) -> None:
         """Record that a stage is done."""
         make_folder(self._record(stage).parent)
         digests = {str(path.relative_to(self.root)): file_digest(path) for path in outputs}
         write_json(self._record(stage), {"key": self._key(key), "outputs": digests})
 
     @staticmethod
-    def _key(key: Mapping[str, Any]) -> str:
-        text = json.dumps({**key, "source": source_digest()}, sort_keys=True, default=str)
+    def _key(key: Any) -> str:
+        text = json.dumps([key, source_digest()], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()

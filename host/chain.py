@@ -1,23 +1,35 @@
-"""The proof of equality, from ONNX to pins: every layer's output by four independent ways.
-
-onnxruntime: the quantized file in ONNX Runtime, in float, optimizations off.  integer: the integer
-executor.  program: the program's bytes, instruction by instruction.  rtl: the Verilog, driven through
-its pins.  The first is the reference of the second, and so on.
-"""
+"""Holding two ways to a layer's output against each other, element by element."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from quant.ir.digest import digest
 
-LEGS = ("onnxruntime", "integer", "program", "rtl")
-
 Tensors = Mapping[str, np.ndarray]
 """Integers of each tensor by name, (N, C, H, W)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """What one way gave: tensors, and facts for the report as JSON values, `cycles` among them if it has a clock."""
+
+    tensors: Tensors
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """The digest of each tensor over all its images."""
+        return {name: digest(values) for name, values in self.tensors.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the tensors themselves."""
+        return {**self.facts, "digests": self.digests}
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,16 @@ def first_break(
     return None
 
 
-def digests(tensors: Tensors) -> dict[str, str]:
-    """The digest of each tensor over all its images."""
-    return {name: digest(values) for name, values in tensors.items()}
+def compared(
+    layers: Iterable[tuple[str, str]], expected: Tensors, got: Tensors, expected_by: str, got_by: str
+) -> dict[str, Any]:
+    """How two ways compare, as JSON values: how much was held against each other, and the first difference."""
+    layers = list(layers)
+    found = first_break(layers, expected, got, expected_by, got_by)
+    both = [t for t in dict.fromkeys(tensor for _, tensor in layers) if t in expected and t in got]
+    return {
+        "tensors_compared": len(both),
+        "elements_compared": sum(got[t].size for t in both),
+        "mismatches": sum(int((got[t] != expected[t]).sum()) for t in both),
+        "first_mismatch": None if found is None else str(found),
+    }

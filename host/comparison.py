@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 from host.artefacts import make_folder, write_json
+from host.options import Complete, InputShape, Quantized
 from host.report.comparison import write_plots
 from host.report.drawing import short
 from host.stages import changed
@@ -36,48 +38,56 @@ EXPLAINED = 12
 """Layers whose reason and repair the terminal shows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CompareOptions:
-    """What is compared, on how many images; fields as the options of the command line.  No image: not at all.
+    """What is compared, on how many images.  complete: as `qdq.load`."""
 
-    complete: as `qdq.load`.
-    """
-
-    network: Path
-    quantized: Path
-    images: Path
-    input_shape: tuple[int, ...] | None = None
-    layer_images: int = LAYER_IMAGES
-    alone_images: int = ALONE_IMAGES
-    output: Path | None = None
-    plots: Path | None = None
-    dump: Path | None = None
-    dump_layers: tuple[str, ...] = ()
-    dump_images: int = DUMP_IMAGES
-    complete: bool = False
+    network: Annotated[Path, typer.Argument(help="Trained float network, ONNX.", show_default=False)]
+    quantized: Quantized
+    images: Annotated[Path, typer.Option(help=".npz with `images`, and `labels` for accuracy.", show_default=False)]
+    layer_images: Annotated[int, typer.Option(help="Images for the errors of layers.", min=1)] = LAYER_IMAGES
+    alone_images: Annotated[
+        int, typer.Option(help="Images on which each layer is quantized alone; 0 for none.", min=0)
+    ] = ALONE_IMAGES
+    complete: Complete = False
+    input_shape: InputShape = None
 
 
-def compare(options: CompareOptions, reporter: Reporter) -> tuple[Result, Result]:
+@dataclass(frozen=True, kw_only=True)
+class CompareOutputs:
+    """What a comparison leaves on disk."""
+
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write.")] = None
+    plots: Annotated[Path | None, typer.Option(help="Folder for pictures (SVG).")] = None
+    dump: Annotated[Path | None, typer.Option(help=".npz to write with tensors of both networks.")] = None
+    dump_layer: Annotated[
+        tuple[str, ...],
+        typer.Option(help="Dump this layer or tensor only; may be given again.", show_default=False),
+    ] = ()
+    dump_images: Annotated[int, typer.Option(help="Images to dump.", min=1)] = DUMP_IMAGES
+
+
+def compare(options: CompareOptions, outputs: CompareOutputs, reporter: Reporter) -> tuple[Result, Result]:
     """Fixed against float.  Returns everything found, for JSON, and what the terminal shows of it."""
     graph, integers, images, labels = _load(options)
     files = []
-    if options.dump is not None:  # first: a wrong name is told before the long work
-        make_folder(options.dump.parent)
-        with reporter.stage(f"dump tensors of {min(options.dump_images, len(images))} images"):
-            arrays = dump_tensors(integers, graph, images[: options.dump_images], options.dump_layers)
+    if outputs.dump is not None:  # first: a wrong name is told before the long work
+        make_folder(outputs.dump.parent)
+        with reporter.stage(f"dump tensors of {min(outputs.dump_images, len(images))} images"):
+            arrays = dump_tensors(integers, graph, images[: outputs.dump_images], outputs.dump_layer)
             buffer = io.BytesIO()
             np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-            write_atomic(options.dump, buffer.getvalue())
-        files.append(str(options.dump))
+            write_atomic(outputs.dump, buffer.getvalue())
+        files.append(str(outputs.dump))
     value = _compare(options, graph, integers, images, labels, reporter)
-    if options.output is not None:
-        make_folder(options.output.parent)
-        write_json(options.output, value)
-        files.append(str(options.output))
-    if options.plots is not None:
-        make_folder(options.plots)
+    if outputs.output is not None:
+        make_folder(outputs.output.parent)
+        write_json(outputs.output, value)
+        files.append(str(outputs.output))
+    if outputs.plots is not None:
+        make_folder(outputs.plots)
         with reporter.stage("draw"):
-            files += [str(path) for path in write_plots(value, options.plots)]
+            files += [str(path) for path in write_plots(value, outputs.plots)]
     return {**changed(integers), **value, "files": files}, {**changed(integers), **_tables(value), "files": files}
 
 

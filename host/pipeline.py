@@ -4,126 +4,120 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
-from host import chain
-from host.artefacts import BuildFolder, file_digest, make_folder, read_json, write_json
+from host.artefacts import BuildFolder, make_folder, read_json, write_json
 from host.comparison import SHOWN_IMAGES, CompareOptions, compare_files
+from host.legs import Leg, Subject, Verilog, legs
+from host.options import Configuration, MemoryOptions, key
 from host.quantization import QuantizeOptions, quantize
 from host.report.data import build_report
 from host.report.page import render
-from host.simulation import simulate_model, simulate_rtl
 from host.stages import Result, compile_program, verilog
 from host.terminal import Reporter
 from hw.contract import program as programs
-from hw.contract.config import AcceleratorConfig
-from hw.contract.program import Program
+from hw.contract.config import PRESETS
 from quant import qdq
 from quant.base.errors import BadInput, VerificationError
 from quant.base.files import write_atomic
-from quant.ir.network import Network
-from quant.run.execute import execute, quantize_input
 from quant.run.images import load_images
 from sim.memory import Memory
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """What `shiftpoint run` was asked for; `quantize` and the other fields as the options of the command line."""
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(QuantizeOptions):
+    """What a run was asked for: what the quantizer was, for one engine, and what to do beyond it."""
 
-    quantize: QuantizeOptions
-    out: Path
-    evaluation: Path | None
-    rtl_images: int
-    config: AcceleratorConfig
-    latency: int
-    beat_every: int
+    config: Configuration = PRESETS["small"]
+    out: Annotated[Path, typer.Option(help="Folder for everything that is made.", show_default=False)]
+    evaluation: Annotated[
+        Path | None, typer.Option(help=".npz with `images` and `labels`, for accuracy.", show_default=False)
+    ] = None
+    rtl_images: Annotated[int, typer.Option(help="Images to run through the Verilog; 0 for none.", min=0)] = 1
 
 
-def run(options: RunOptions, reporter: Reporter) -> Result:
+def run(o: RunOptions, reporter: Reporter) -> Result:
     """Every stage in order; stages whose artefacts are good already are passed over."""
-    o, folder, source = options, BuildFolder(options.out), replace(options.quantize, config=options.config)
-    source.check()
-    for path in (source.network, source.calibration, o.evaluation):
+    folder = BuildFolder(o.out)
+    o.check()
+    for path in (o.network, o.calibration, o.evaluation):
         if path is not None and not path.is_file():
             raise BadInput(f"{path}: no such file")
     make_folder(folder.root)
-    if o.rtl_images:
-        from sim.bench import toolchain
+    every = legs()
+    taken = [leg for leg in every if o.rtl_images or leg.name != Verilog.name]
+    for leg in taken:
+        leg.require()
+    original, evaluation = folder.float / o.network.name, o.evaluation or o.calibration
 
-        toolchain.require()
-    network, config = file_digest(source.network), {"config": o.config.hash, "clock": o.config.clock_mhz}
-    original = folder.float / source.network.name
-    memory = Memory(latency=o.latency, beat_every=o.beat_every)
-    evaluation = o.evaluation or source.calibration
-
-    def stage(name: str, key: dict[str, Any], outputs: list[Path], work: Callable[[], Any]) -> None:
-        if folder.is_good(name, key):
+    def stage(name: str, made_from: Any, outputs: list[Path], work: Callable[[], Any]) -> None:
+        """A stage is kept where its outputs were made from the same: options, files, values."""
+        if folder.is_good(name, key(made_from)):
             reporter.note(f"kept {name}")
             return
         work()
-        folder.mark_good(name, key, outputs)
+        folder.mark_good(name, key(made_from), outputs)
 
     def do_quantize() -> None:
         make_folder(folder.float)
-        write_atomic(original, source.network.read_bytes())
-        quantize(replace(source, network=original), folder.quantized, reporter)
+        write_atomic(original, o.network.read_bytes())
+        quantize(replace(o, network=original), folder.quantized, reporter)
 
-    stage("quantize", {"network": network, "calibration": file_digest(source.calibration), **source.key},
-          [original, folder.quantized], do_quantize)  # fmt: skip
-    quantized = file_digest(folder.quantized)
-    compared = {"network": network, "quantized": quantized, "images": file_digest(evaluation)}
-
-    def do_compare() -> None:
-        value = compare_files(CompareOptions(original, folder.quantized, evaluation, source.input_shape), reporter)
-        write_json(folder.compare, value)
-
-    stage("compare", compared, [folder.compare], do_compare)
-    stage("compile", {"quantized": quantized, **config}, [folder.program],
-          lambda: compile_program(folder.quantized, o.config, folder.program))  # fmt: skip
-    stage("verilog", config, [folder.verilog], lambda: verilog([o.config], folder.verilog, reporter))
+    # Without a budget of cycles only the limits of the engine count: one with the same needs no other network.
+    asked = o if o.cycle_budget is not None else replace(o, config=PRESETS["small"], memory=MemoryOptions())
+    stage("quantize", [key(asked, QuantizeOptions), o.target.numbers], [original, folder.quantized], do_quantize)
+    compared = CompareOptions(
+        network=original, quantized=folder.quantized, images=evaluation, input_shape=o.input_shape
+    )  # fmt: skip
+    stage("compare", compared, [folder.compare], lambda: write_json(folder.compare, compare_files(compared, reporter)))
+    stage(
+        "compile", [folder.quantized, o.config], [folder.program],
+        lambda: compile_program(folder.quantized, o.config, folder.program),
+    )  # fmt: skip
+    stage("verilog", o.config, [folder.verilog], lambda: verilog([o.config], folder.verilog, reporter))
     count = max(o.rtl_images, 1)
-    stage("images", {**compared, "count": count}, [folder.images], lambda: _keep_images(folder, evaluation, count))
-    key = {"program": file_digest(folder.program), "images": file_digest(folder.images), "memory": asdict(memory)}
-    integers = qdq.load(folder.quantized)
-    images = quantize_input(integers, kept_images(folder)[0])
-
-    def do_model() -> None:
-        write_json(folder.model, simulate_model(programs.load(folder.program), images, memory, reporter)[0])
-
-    def do_rtl() -> None:
-        value, tensors = simulate_rtl(programs.load(folder.program), images, memory, reporter)
-        write_json(folder.rtl, {**value, **_against_integers(integers, programs.load(folder.program), images, tensors)})
-
-    stage("model", key, [folder.model], do_model)
-    if o.rtl_images:
-        stage("rtl", key, [folder.rtl], do_rtl)
-    elif folder.rtl.exists():
-        folder.rtl.unlink()
+    stage(
+        "images",
+        [folder.quantized, evaluation, count],
+        [folder.images],
+        lambda: _keep_images(folder, evaluation, count),
+    )
+    subject = subject_of(folder, o.memory)
+    make_folder(folder.legs)
+    for leg in every:
+        path = folder.leg(leg.name)
+        if leg in taken:
+            made_from = [folder.quantized, folder.program, folder.images, o.memory]
+            stage(leg.name, made_from, [path], partial(_take, leg, subject, path, reporter))
+        else:
+            path.unlink(missing_ok=True)
     return report(o.out, reporter)
+
+
+def _take(leg: Leg, subject: Subject, path: Path, reporter: Reporter) -> None:
+    write_json(path, leg.take(subject, reporter).to_json())
+
+
+def subject_of(folder: BuildFolder, memory: Memory) -> Subject:
+    """What the proof of a build folder is about."""
+    network, program = qdq.load(folder.quantized), programs.load(folder.program)
+    return Subject(folder.quantized, network, program, kept_images(folder)[0], memory)
 
 
 def report(root: Path, reporter: Reporter) -> Result:
     """report.json and report.html from what the other stages left in a build folder."""
     folder = BuildFolder(root)
     with reporter.stage("write the report"):
-        integers = qdq.load(folder.quantized)
-        program = programs.load(folder.program)
+        network, program = qdq.load(folder.quantized), programs.load(folder.program)
         images, shown = kept_images(folder)
-        legs = {
-            "onnxruntime": chain.digests(qdq.run_layers(folder.quantized, images, wide=qdq.beyond_float32(integers))),
-            "integer": chain.digests(execute(integers, quantize_input(integers, images), list(integers.tensors))),
-            "program": read_json(folder.model)["digests"],
-            "rtl": read_json(folder.rtl)["digests"] if folder.rtl.exists() else {},
-        }
-        value = build_report(
-            integers, program, read_json(folder.compare), read_json(folder.model),
-            read_json(folder.rtl) if folder.rtl.exists() else None, legs, len(images), shown,
-        )  # fmt: skip
+        taken = {leg.name: read_json(path) for leg in legs() if (path := folder.leg(leg.name)).exists()}
+        value = build_report(network, program, read_json(folder.compare), taken, len(images), shown)
         write_json(folder.report, value)
         write_atomic(folder.page, render(value).encode())
     _raise_on_break(value)
@@ -161,21 +155,6 @@ def _raise_on_break(value: Result) -> None:
     rtl = value["rtl"]
     if rtl is not None and rtl["cycles"] != rtl["model_cycles"]:
         raise VerificationError(f"the RTL took {rtl['cycles']} cycles, the model predicts {rtl['model_cycles']}")
-
-
-def _against_integers(integers: Network, program: Program, x: np.ndarray, tensors: dict[str, np.ndarray]) -> Result:
-    """What the RTL's tensors are, compared element by element with the integer executor's."""
-    expected = execute(integers, x, list(program.placements))
-    order = [(layer.name, layer.output) for layer in program.layers]
-    found = chain.first_break(order, expected, tensors, "integer", "rtl")
-    compared = [t for t in dict.fromkeys(tensor for _, tensor in order) if t in tensors]
-    return {
-        "images": len(x),
-        "tensors_compared": len(compared),
-        "elements_compared": sum(tensors[t].size for t in compared),
-        "mismatches": sum(int((tensors[t] != expected[t]).sum()) for t in compared),
-        "first_mismatch": None if found is None else str(found),
-    }
 
 
 def _keep_images(folder: BuildFolder, source: Path, count: int) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from host.artefacts import make_folder
+from host.options import InputShape, MaybeConfiguration, MemoryOptions
 from host.target import engine_target
 from host.terminal import Reporter
-from hw.contract.config import AcceleratorConfig
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.ir.target import Target
@@ -18,46 +20,57 @@ from quant.run.images import load_images
 from quant.search import NOTES, Effort, Options, Precision, quantize_network
 from quant.search.mixed import cycle_cost
 from quant.search.options import DATA_BITS, WEIGHT_BITS
-from sim.memory import Memory
 
 Result = dict[str, Any]
 CHECK_IMAGES = 8
 """Calibration images on which the imported graph is held against the original file."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class QuantizeOptions:
-    """What the quantizer is asked for; fields as the options of the command line.
+    """What the quantizer is asked for.  published: the method of Qiu et al. 2016 alone.
 
-    layer_bits: `NAME=BITS` for each layer of another width.  published: the method of Qiu et al. 2016 alone.
-    weight_budget: bytes of weights; cycle_budget: of one image on `config`.
+    config: the engine whose limits are kept, the presets' if None.  config, memory: where `cycle_budget` counts.
     """
 
-    network: Path
-    calibration: Path
-    effort: Effort = "default"
-    data_bits: int = 8
-    weight_bits: int = 8
-    layer_bits: tuple[str, ...] = ()
-    precision: Precision = "dynamic"
-    published: bool = False
-    raw_pixels: bool = False
-    weight_budget: int | None = None
-    cycle_budget: int | None = None
-    input_shape: tuple[int, ...] | None = None
-    config: AcceleratorConfig | None = None
-    memory: Memory = field(default_factory=Memory)
-
-    @property
-    def key(self) -> dict[str, Any]:
-        """What the result depends on beside the two files, as JSON values."""
-        cycles = {} if self.cycle_budget is None or self.config is None else {"config": self.config.hash}
-        names = ("effort", "data_bits", "weight_bits", "precision", "published", "raw_pixels", "weight_budget",
-                 "cycle_budget", "input_shape")  # fmt: skip
-        memory = asdict(self.memory) if cycles else {}
-        target = {"target": self.target.numbers}
-        widths = {"layer_bits": list(self.layer_bits)}
-        return {name: getattr(self, name) for name in names} | widths | target | cycles | memory
+    network: Annotated[Path, typer.Argument(help="Trained float network, ONNX.", show_default=False)]
+    calibration: Annotated[
+        Path,
+        typer.Option(
+            help=".npz with `images` (N, C, H, W): float32 as the network takes them, or uint8 pixels.",
+            show_default=False,
+        ),
+    ]
+    config: MaybeConfiguration = None
+    effort: Annotated[
+        Effort,
+        typer.Option(
+            help="fast: each weight to its nearest; default: weights against the layer's output, free scales; "
+            "best: formats by the network's output, settings by images held back."
+        ),
+    ] = "default"
+    data_bits: Annotated[int, typer.Option(help="Bits of data: 8 or 16 (the engine runs 8).")] = 8
+    weight_bits: Annotated[int, typer.Option(help="Bits of weights: 16, 8 or 4 (the engine runs 8 and 4).")] = 8
+    layer_bits: Annotated[
+        tuple[str, ...],
+        typer.Option(help="NAME=BITS: another width for one layer's weights; repeatable.", show_default=False),
+    ] = ()
+    weight_budget: Annotated[
+        int | None, typer.Option(help="Most bytes of weights: layers go to 4 bits, the least sensitive first.", min=1)
+    ] = None
+    cycle_budget: Annotated[
+        int | None, typer.Option(help="Most cycles of one image on --config, in the same way.", min=1)
+    ] = None
+    precision: Annotated[Precision, typer.Option(help="Fractional lengths per layer, or one for all.")] = "dynamic"
+    published: Annotated[
+        bool, typer.Option("--published", help="The method of Qiu et al. 2016 alone, nothing past it.")
+    ] = False
+    raw_pixels: Annotated[
+        bool,
+        typer.Option("--raw-pixels", help="Fold mean and scale into the network: the device takes pixels, 0 to 255."),
+    ] = False
+    input_shape: InputShape = None
+    memory: MemoryOptions = field(default_factory=MemoryOptions)
 
     @property
     def target(self) -> Target:

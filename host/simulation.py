@@ -1,4 +1,4 @@
-"""Running a program on integers: by the models, or by the Verilog.  Results are JSON values and tensors."""
+"""Running a program on integers: by the models, or by the Verilog."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from host import chain
 from host.artefacts import folder_in_one_piece
+from host.chain import Taken
 from host.terminal import Reporter
 from hw.contract.isa import Unit
 from hw.contract.program import Program
@@ -22,10 +22,8 @@ from sim.memory import Memory
 Result = dict[str, Any]
 
 
-def simulate_model(
-    program: Program, x: np.ndarray, memory: Memory, reporter: Reporter
-) -> tuple[Result, dict[str, np.ndarray]]:
-    """Executor and cycle model.  x: integers (N, C, H, W).  Returns JSON values and every tensor (N, C, H, W)."""
+def simulate_model(program: Program, x: np.ndarray, memory: Memory, reporter: Reporter) -> Taken:
+    """Executor and cycle model.  x: integers (N, C, H, W).  Cycles, counters, layers and timeline are of one image."""
     with reporter.stage(f"run the program's bytes on {len(x)} images"):
         runs = []
         for i, image in enumerate(x):
@@ -33,36 +31,39 @@ def simulate_model(
             reporter.step("images", i + 1, len(x))
     with reporter.stage("predict every cycle"):
         timeline = cycle_model.simulate(program, memory)
-    tensors = {name: np.stack([r[name] for r in runs]) for name in runs[0]}
-    value = {
+    facts = {
         "memory": asdict(memory),
         "cycles": timeline.cycles,
         "counters": timeline.counters,
         "layers": layers_of(timeline),
         "timeline": spans_of(timeline),
-        "digests": chain.digests(tensors),
     }
-    return value, tensors
+    return Taken({name: np.stack([r[name] for r in runs]) for name in runs[0]}, facts)
 
 
 def simulate_rtl(
-    program: Program, x: np.ndarray, memory: Memory, reporter: Reporter, waves: Path | None = None
-) -> tuple[Result, dict[str, np.ndarray]]:
-    """The Verilog under Verilator.  x: integers (N, C, H, W).  Returns JSON values and every tensor (N, C, H, W)."""
-    from sim.bench import engine_bench, toolchain  # cocotb and Verilator are for this stage alone
+    program: Program, x: np.ndarray, memory: Memory, reporter: Reporter, waves: Path | None = None,
+    build_dir: Path | None = None,
+) -> Taken:  # fmt: skip
+    """The Verilog under Verilator.  x: integers (N, C, H, W).  `cycles` and counters are of the first image.
 
-    toolchain.require()
+    waves: waveform to write.  build_dir: as `sim.bench.toolchain.build_folder`.
+    """
+    from sim.bench import engine_bench, toolchain  # cocotb and Verilator are for this alone
+
+    toolchain.require(build_dir)
     with reporter.stage(f"simulate the Verilog of {program.config.name} on {len(x)} images"):
-        result = engine_bench.run_rtl(program, x, memory, waves=waves)
-    value = {
+        result = engine_bench.run_rtl(
+            program, x, memory, waves=waves, build_root=build_dir, progress=reporter.step
+        )  # fmt: skip
+    facts = {
         "memory": asdict(memory),
         "simulator": result.simulator,
         "cycles": result.cycles[0],
         "all_cycles": list(result.cycles),
         "counters": result.counters[0],
-        "digests": chain.digests(result.tensors),
     }
-    return value, result.tensors
+    return Taken(result.tensors, facts)
 
 
 def export_bench(program: Program, x: np.ndarray, memory: Memory, folder: Path, reporter: Reporter) -> None:

@@ -5,13 +5,17 @@ Every function returns what the command line shows: tables by title, and `files`
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 from host.artefacts import folder_in_one_piece, make_folder, write_json
 from host.compiler import compile_network
+from host.options import MaybeConfiguration, MemoryOptions
 from host.simulation import export_bench, simulate_model, simulate_rtl
 from host.terminal import Reporter
 from hw import verilog as gateware
@@ -24,7 +28,6 @@ from quant.ir.fixedpoint import quantize as to_integers
 from quant.ir.network import Network
 from quant.ir.scales import input_scales, scaled
 from quant.run.images import load_images
-from sim.memory import Memory
 
 Result = dict[str, Any]
 
@@ -65,30 +68,56 @@ def verilog(configs: list[AcceleratorConfig], out: Path, reporter: Reporter) -> 
     return {"files": files}
 
 
-def simulate(
-    program_path: Path, images_path: Path, engine: str, count: int, config: AcceleratorConfig | None,
-    output: Path | None, export: Path | None, waves: Path | None, latency: int, beat_every: int, reporter: Reporter,
-) -> Result:  # fmt: skip
-    """Run a program on the first `count` images, by the models or by the Verilog."""
-    program = programs.load(program_path, config)
-    x = program_images(program, images_path, count)
-    memory = Memory(latency=latency, beat_every=beat_every)
-    if engine == "model":
-        value, _ = simulate_model(program, x, memory, reporter)
+class Engine(StrEnum):
+    """What simulates."""
+
+    model = "model"
+    rtl = "rtl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateOptions:
+    """A program, its images, and what runs it."""
+
+    program: Annotated[Path, typer.Argument(help="Program file that `compile` wrote.")]
+    images: Annotated[Path, typer.Option(help=".npz with `images`.", show_default=False)]
+    engine: Annotated[Engine, typer.Option(help="Executor and cycle model, or the Verilog under Verilator.")] = (
+        Engine.model
+    )
+    count: Annotated[int, typer.Option(help="Images to simulate, from the first on.", min=1)] = 1
+    config: MaybeConfiguration = None
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write.")] = None
+    export: Annotated[
+        Path | None, typer.Option(help="With --engine rtl: leave a bench that runs without this project here.")
+    ] = None
+    waves: Annotated[Path | None, typer.Option(help="With --engine rtl: waveform file to write.")] = None
+    memory: MemoryOptions = field(default_factory=MemoryOptions)
+
+
+def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
+    """Run a program on the first images of a file.
+
+    Raises ConfigError where `config` is given and is not the program's.
+    """
+    if o.engine is Engine.model and (o.export or o.waves):
+        raise BadInput("--export and --waves need --engine rtl")
+    program = programs.load(o.program, o.config)
+    x = program_images(program, o.images, o.count)
+    if o.engine is Engine.model:
+        taken = simulate_model(program, x, o.memory, reporter)
     else:
-        value, _ = simulate_rtl(program, x, memory, reporter, waves)
-    if export is not None:
-        export_bench(program, x, memory, export, reporter)
-    files = [str(path) for path in (export, waves) if path is not None]
-    if output is not None:
-        make_folder(output.parent)
-        write_json(output, value)
-        files.append(str(output))
+        taken = simulate_rtl(program, x, o.memory, reporter, o.waves)
+    if o.export is not None:
+        export_bench(program, x, o.memory, o.export, reporter)
+    files = [str(path) for path in (o.export, o.waves) if path is not None]
+    if o.output is not None:
+        make_folder(o.output.parent)
+        write_json(o.output, taken.to_json())
+        files.append(str(o.output))
     rows = [
-        {"layer": layer.name, "tensor": layer.output, "sha256": value["digests"][layer.output]}
-        for layer in program.layers
+        {"layer": layer.name, "tensor": layer.output, "sha256": taken.digests[layer.output]} for layer in program.layers
     ]
-    return {"digests": rows, "counters": value["counters"], "files": files}
+    return {"digests": rows, "counters": taken.facts["counters"], "files": files}
 
 
 def program_images(program: Program, path: Path, count: int) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from host.chain import LEGS
+from host.legs import ProgramBytes, Verilog, legs
 from host.report.roofline import roofline
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import LayerEntry, Program
@@ -27,14 +27,14 @@ Values = dict[str, Any]
 
 
 def build_report(
-    network: Network, program: Program, compared: Values, model: Values, rtl: Values | None,
-    legs: Mapping[str, Mapping[str, str]], images: int, shown: np.ndarray,
-) -> Values:  # fmt: skip
+    network: Network, program: Program, compared: Values, taken: Mapping[str, Values], images: int, shown: np.ndarray
+) -> Values:
     """The report.
 
-    compared, model, rtl: what the stages wrote.  legs: digests by leg and tensor, over `images` images.
+    compared: what the comparison wrote.  taken: what each leg of the proof gave, by name, over `images` images.
     shown: float images (N, C, H, W) for pictures, in the order of compared["answers"].
     """
+    model, rtl = taken[ProgramBytes.name], taken.get(Verilog.name)
     errors = {entry["tensor"]: entry for entry in compared["tensors"]}
     alone = {entry["tensor"]: entry["sqnr_db"] for entry in compared["sensitivity"]["layers"]}
     engine = {name: (i, e) for i, e in enumerate(program.layers) for name in (e.name, *e.fused)}
@@ -46,7 +46,8 @@ def build_report(
         layers.append({**_describe(network, layer, errors, alone), **_NO_COST, **cost,
                        "fused_into": entry.name if entry is not None and entry.name != layer.name else None,
                        "output_tensor": leaves,
-                       "digest": {leg: legs.get(leg, {}).get(leaves) for leg in LEGS}})  # fmt: skip
+                       "digest": {leg.name: taken[leg.name]["digests"].get(leaves) if leg.name in taken else None
+                                  for leg in legs()}})  # fmt: skip
     return {
         "schema": SCHEMA,
         "version": version("shiftpoint"),
@@ -56,7 +57,7 @@ def build_report(
         "accuracy": compared["accuracy"],
         "layers": layers,
         "sensitivity": [{name: entry[name] for name in _SENSITIVITY} for entry in compared["sensitivity"]["layers"]],
-        "proof": {"images": images, "legs": [leg for leg in LEGS if legs.get(leg)]},
+        "proof": {"images": images, "legs": [leg.name for leg in legs() if leg.name in taken]},
         "rtl": None if rtl is None else _rtl(rtl, model["cycles"]),
         "totals": _totals(program, model, layers),
         "counters": model["counters"],

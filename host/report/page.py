@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from host.legs import legs
 from host.report.pictures import draw
 from hw.contract.registers import STALL_CAUSES
 
@@ -18,4 +19,6 @@ def render(report: dict[str, Any]) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     causes = [cause for cause in STALL_CAUSES if cause != "compute"]
-    return environment.get_template("page.html.j2").render(r=report, pictures=draw(report), stall_causes=causes)
+    return environment.get_template("page.html.j2").render(
+        r=report, pictures=draw(report), stall_causes=causes, legs=legs()
+    )  # fmt: skip

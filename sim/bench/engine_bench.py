@@ -23,7 +23,7 @@ from hw import verilog
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
 from quant.base.files import write_atomic
-from sim.bench.toolchain import BenchRun, build_and_run
+from sim.bench.toolchain import BenchRun, build_and_run, build_folder
 from sim.cycles import simulate
 from sim.memory import Memory
 
@@ -110,8 +110,7 @@ def run_bench(
     memory: the file behind the memory, made anew with `memory_bytes` zeros; tests find it as SHIFTPOINT_MEMORY.
     env: more variables for them.  Raises as `run_rtl`.
     """
-    root = Path("build/bench") if build_root is None else build_root
-    folder = root.resolve() / f"{config.name}-{config.hash[:12]}{'-waves' if waves else ''}"
+    folder = build_folder(build_root) / f"{config.name}-{config.hash[:12]}{'-waves' if waves else ''}"
     folder.mkdir(parents=True, exist_ok=True)
     engine = _verilog(config, folder)
     with open(memory, "wb") as file:

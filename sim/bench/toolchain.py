@@ -121,7 +121,12 @@ def compiler() -> str:
     raise ToolchainError("no C++ compiler found (c++, g++ or clang++); on Debian: apt-get install g++")
 
 
-def require() -> None:
+def build_folder(build_dir: Path | None = None) -> Path:
+    """The folder of built simulators: `build_dir`, else build/bench of the working directory."""
+    return (Path("build/bench") if build_dir is None else build_dir).resolve()
+
+
+def require(build_dir: Path | None = None) -> None:
     """Raise ToolchainError, naming what is missing and its Debian package, unless a simulation can be built."""
     verilator_root()
     compiler()

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host import chain, pipeline
+from host.chain import Taken
 from host.cli import main
+from host.legs import ProgramBytes
 from quant import qdq
 from quant.ir.scales import tensor_scales
 from quant.run.execute import execute, quantize_input
@@ -70,7 +71,7 @@ def test_a_second_run_keeps_every_stage(
     capsys.readouterr()
     assert main(arguments) == 0
     told = capsys.readouterr().err
-    for stage in ("quantize", "compare", "compile", "verilog", "images", "model"):
+    for stage in ("quantize", "compare", "compile", "verilog", "images", "onnxruntime", "integer", "program"):
         assert f"kept {stage}" in told
 
 
@@ -81,14 +82,18 @@ def test_an_interrupted_run_continues(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "simulate_model", interrupted)
+        patch.setattr(ProgramBytes, "take", interrupted)
         assert main(arguments) == 130
     build = tmp_path / "build"
     assert "interrupted" in capsys.readouterr().err
-    assert not (build / "model.json").exists() and not (build / "report.json").exists()
+    assert (
+        (build / "legs" / "integer.json").exists()
+        and not (build / "legs" / "program.json").exists()
+        and not (build / "report.json").exists()
+    )
     assert main(arguments) == 0
     told = capsys.readouterr().err
-    assert "kept verilog" in told and "kept compile" in told and "kept model" not in told
+    assert "kept verilog" in told and "kept integer" in told and "kept program" not in told
     assert (build / "report.json").exists()
 
 
@@ -133,7 +138,7 @@ def test_stages_by_hand_give_what_run_gives(
     assert (tensor_scales(network)[network.input] != 1).any()
     image = np.load(arguments[5])["images"][:1]
     integers = execute(network, quantize_input(network, image), network.tensors)
-    expected = chain.digests(integers)
+    expected = Taken(integers).digests
     assert all(row["sha256"] == expected[row["tensor"]] for row in simulated["digests"])
 
 

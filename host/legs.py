@@ -1,0 +1,128 @@
+"""The legs of the proof of equality, from ONNX to pins: independent ways to the output of every layer.
+
+The first is the reference of the second, and so on.  `run` takes each once and keeps what it gave; `report --check`
+takes them again.  A new way to run a network (a board) is a class here, and an entry of `legs`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from host.chain import Taken, Tensors, compared
+from host.simulation import simulate_model, simulate_rtl
+from host.terminal import Reporter
+from hw.contract.program import Program
+from quant import qdq
+from quant.ir.network import Network
+from quant.run.execute import execute, quantize_input
+from sim.memory import Memory
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What the proof is about, the same for every leg.
+
+    quantized: the file; network: what it holds; program: made from it.  images: float32 (N, C, H, W) as the network
+    takes them.  memory: of whatever counts cycles.
+    """
+
+    quantized: Path
+    network: Network
+    program: Program
+    images: np.ndarray
+    memory: Memory
+
+    @cached_property
+    def x(self) -> np.ndarray:
+        """The images as the network's integers, int64 (N, C, H, W)."""
+        return quantize_input(self.network, self.images)
+
+    @cached_property
+    def integers(self) -> Tensors:
+        """Every tensor by the integer executor."""
+        return execute(self.network, self.x, list(self.network.tensors))
+
+    @property
+    def order(self) -> list[tuple[str, str]]:
+        """Layers of the network with the tensor that each leaves."""
+        return [(layer.name, layer.output) for layer in self.network.layers]
+
+
+class Leg(ABC):
+    """One way.  name: in report.json; title: for people."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+
+    def require(self) -> None:  # noqa: B027 -- most need nothing
+        """Raise ToolchainError, in one line, where it cannot be taken here.  Quick: asked before all the work."""
+
+    @abstractmethod
+    def take(self, subject: Subject, reporter: Reporter) -> Taken:
+        """Run the subject's images: the tensors that this way shows, and `cycles` where it has a clock."""
+
+
+class OnnxRuntime(Leg):
+    """The quantized file in ONNX Runtime, in float, optimizations off."""
+
+    name, title = "onnxruntime", "ONNX Runtime"
+
+    def take(self, subject: Subject, reporter: Reporter) -> Taken:
+        """Every tensor."""
+        with reporter.stage("ONNX Runtime on the quantized file"):
+            wide = qdq.beyond_float32(subject.network)
+            return Taken(qdq.run_layers(subject.quantized, subject.images, wide=wide))
+
+
+class Integers(Leg):
+    """The integer executor."""
+
+    name, title = "integer", "integers"
+
+    def take(self, subject: Subject, reporter: Reporter) -> Taken:
+        """Every tensor."""
+        with reporter.stage("integer executor"):
+            return Taken(subject.integers)
+
+
+class ProgramBytes(Leg):
+    """The program's bytes, instruction by instruction; cycles by the cycle model."""
+
+    name, title = "program", "program"
+
+    def take(self, subject: Subject, reporter: Reporter) -> Taken:
+        """The tensors that the program leaves in memory; as `simulate_model`."""
+        return simulate_model(subject.program, subject.x, subject.memory, reporter)
+
+
+class Verilog(Leg):
+    """The Verilog, driven through its pins.  build_dir: of built simulators, as `sim.bench.toolchain.build_folder`."""
+
+    name, title = "rtl", "RTL"
+
+    def __init__(self, build_dir: Path | None = None) -> None:
+        self._build_dir = build_dir
+
+    def require(self) -> None:
+        """As `Leg.require`."""
+        from sim.bench import toolchain  # cocotb and Verilator are for this leg alone
+
+        toolchain.require(self._build_dir)
+
+    def take(self, subject: Subject, reporter: Reporter) -> Taken:
+        """The tensors that the program leaves in memory; as `simulate_rtl`, and how they compare with the integers."""
+        taken = simulate_rtl(subject.program, subject.x, subject.memory, reporter, build_dir=self._build_dir)
+        order = [(layer.name, layer.output) for layer in subject.program.layers]
+        found = compared(order, subject.integers, taken.tensors, Integers.name, self.name)
+        return Taken(taken.tensors, {**taken.facts, "images": len(subject.images), **found})
+
+
+def legs(build_dir: Path | None = None) -> tuple[Leg, ...]:
+    """All there are, in the order of the proof."""
+    return OnnxRuntime(), Integers(), ProgramBytes(), Verilog(build_dir)

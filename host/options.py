@@ -1,0 +1,149 @@
+"""Options, declared once: a field of a dataclass is an option of every command that takes the dataclass.
+
+A field's annotation holds what the command line says of it (`typer.Option` or `typer.Argument`), its default is the
+option's.  `command` turns such dataclasses among a function's parameters into options, so no second list of them is
+kept; `key` is made of the same fields, so no option can be forgotten where artefacts are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+
+import typer
+
+from host.artefacts import file_digest
+from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from sim.memory import Memory
+
+R = TypeVar("R")
+
+ENGINES = "; ".join(f"{c.name}: {c.ic_lanes}x{c.oc_lanes} multipliers, {c.axi_bits}-bit AXI" for c in PRESETS.values())
+"""The presets in words."""
+
+
+def shape(text: str) -> tuple[int, ...]:
+    """One to three sizes, `C,H,W`, `C,W` or `C`, as integers; a usage error otherwise."""
+    try:
+        sizes = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not 1 <= len(sizes) <= 3:
+        raise typer.BadParameter(f"--input-shape takes C,H,W or C,W or C, not {text!r}")
+    if min(sizes) < 1:
+        raise typer.BadParameter(f"--input-shape: sizes must be at least 1, not {text!r}")
+    return sizes
+
+
+def configuration(value: str | AcceleratorConfig) -> AcceleratorConfig:
+    """The configuration that a user names; a default is one already.  Raises ConfigError."""
+    return value if isinstance(value, AcceleratorConfig) else preset(value)
+
+
+Quantized = Annotated[Path, typer.Argument(help="Quantized network: QDQ ONNX, power-of-two scales.")]
+Configuration = Annotated[
+    AcceleratorConfig,
+    typer.Option(
+        "--config",
+        parser=configuration,
+        metavar="NAME",
+        show_default=False,
+        help=f"Engine, small by default. {ENGINES}.",
+    ),
+]
+MaybeConfiguration = Annotated[
+    AcceleratorConfig | None,
+    typer.Option("--config", parser=configuration, metavar="NAME", show_default=False, help=f"Engine. {ENGINES}."),
+]
+InputShape = Annotated[
+    tuple[int, ...] | None,
+    typer.Option(
+        parser=shape,
+        metavar="C,H,W",
+        show_default=False,
+        help="C,H,W of the input, or C,W or C: as the file has it, for one that leaves it open.",
+    ),
+]
+Complete = Annotated[
+    bool,
+    typer.Option(
+        "--complete",
+        help="Of another tool's file: round biases to the accumulator's unit, give outputs left in float 16 bits; "
+        "each change is shown.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class MemoryOptions(Memory):
+    """A memory of cycle model and simulation, as options."""
+
+    latency: Annotated[int, typer.Option(help="Memory: cycles from address to first beat.", min=1)] = 64
+    beat_every: Annotated[int, typer.Option(help="Memory: a beat every so many cycles, each way.", min=1)] = 1
+
+
+def key(value: Any, kind: type | None = None) -> Any:
+    """What a result depends on, as a JSON value: of a dataclass every field, of a file its name and content.
+
+    kind: a base class of the dataclass, whose fields alone count.
+    """
+    if is_dataclass(value):
+        return {field.name: key(getattr(value, field.name)) for field in fields(kind or type(value))}
+    if isinstance(value, Path):
+        return [value.name, file_digest(value)]
+    if isinstance(value, tuple | list):
+        return [key(item) for item in value]
+    return value
+
+
+def command(function: Callable[..., R]) -> Callable[..., R]:
+    """The function with its parameters that are dataclasses of options replaced by their fields, as Typer reads them.
+
+    Options that must be given come first; else the order is that of the fields.
+    """
+    groups = get_type_hints(function, include_extras=True)
+    defaults = {name: parameter.default for name, parameter in signature(function).parameters.items()}
+    flat = [option for name in defaults for option in _flat(name, groups[name], defaults[name])]
+    flat.sort(key=lambda option: option.default is not Parameter.empty)
+
+    def called(**values: Any) -> R:
+        return function(**{name: _made(name, groups[name], values) for name in defaults})
+
+    called.__doc__, called.__name__ = function.__doc__, function.__name__
+    called.__signature__ = Signature(flat)  # type: ignore[attr-defined]
+    called.__annotations__ = {option.name: option.annotation for option in flat}
+    return called
+
+
+def _flat(name: str, kind: Any, default: Any) -> list[Parameter]:
+    """A parameter, or one for each field of a dataclass and of the dataclasses in it."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        return [option for field in fields(kind) for option in _flat(field.name, hints[field.name], field.default)]
+    annotation, *about = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    if any(getattr(option, "parser", None) for option in about):
+        annotation = object  # the parser alone decides, and Typer does not know every type that one can make
+    elif _is_list(annotation):
+        (of, _), default = get_args(annotation), list(default)
+        annotation = list[of]  # type: ignore[valid-type]
+    default = Parameter.empty if default is MISSING else default
+    annotation = Annotated[(annotation, *about)] if about else annotation
+    return [Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)]
+
+
+def _made(name: str, kind: Any, values: dict[str, Any]) -> Any:
+    """The value of a parameter, from those of all options."""
+    make: Callable[..., Any] = kind
+    if is_dataclass(kind):
+        hints = get_type_hints(kind, include_extras=True)
+        return make(**{field.name: _made(field.name, hints[field.name], values) for field in fields(kind)})
+    value = values[name]
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _is_list(annotation: Any) -> bool:
+    """Whether it is a tuple of any length, which Typer has as a list."""
+    return get_origin(annotation) is tuple and get_args(annotation)[1:] == (...,)
