@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import onnx
+from onnx import helper
+
 from quant.ir.window import Window
-from quant.onnx_file.nodes import NotSupportedError
+from quant.onnx_file.nodes import NotSupportedError, attributes
 
 
 def read_window(
-    attributes: Mapping[str, Any], shape: tuple[int, int, int], kernel: tuple[int, int]
+    values: Mapping[str, Any], shape: tuple[int, int, int], kernel: tuple[int, int]
 ) -> tuple[Window, tuple[int, int]]:
     """The window of a Conv or pool over a map (C, H, W), and the padding that ceil_mode added.
 
-    That padding, (bottom, right), is part of the window's.  attributes: of the node, by name; of one in one dimension
-    they are those along the row.  kernel: (vertical, horizontal).
+    That padding, (bottom, right), is part of the window's.  values: the node's attributes by name, in one dimension
+    those along the row.  kernel: (vertical, horizontal).
     Raises NotSupportedError for negative padding and a kernel that is larger than the padded map.
     """
-    stride = [int(value) for value in attributes.get("strides", (1, 1))]
-    dilation = [int(value) for value in attributes.get("dilations", (1, 1))]
-    auto = attributes.get("auto_pad", b"NOTSET").decode()
-    explicit = [int(value) for value in attributes.get("pads", (0, 0, 0, 0))]
+    stride = [int(value) for value in values.get("strides", (1, 1))]
+    dilation = [int(value) for value in values.get("dilations", (1, 1))]
+    auto = values.get("auto_pad", b"NOTSET").decode()
+    explicit = [int(value) for value in values.get("pads", (0, 0, 0, 0))]
     stride, dilation = ([1, *values][-2:] for values in (stride, dilation))
     if len(explicit) == 2:
         explicit = [0, explicit[0], 0, explicit[1]]
@@ -33,7 +36,7 @@ def read_window(
             raise NotSupportedError(f"negative padding {explicit}")
         if size + begin[axis] + end[axis] < span:
             raise NotSupportedError(f"its kernel spans {span}, its padded input only {size + begin[axis] + end[axis]}")
-        if attributes.get("ceil_mode", 0) and auto == "NOTSET":
+        if values.get("ceil_mode", 0) and auto == "NOTSET":
             overhang[axis] = reach_beyond(size, span, stride[axis], begin[axis], end[axis])
     window = Window(
         kernel=kernel,
@@ -42,6 +45,23 @@ def read_window(
         dilation=(dilation[0], dilation[1]),
     )
     return window, (overhang[0], overhang[1])
+
+
+def state_padding(node: onnx.NodeProto, size: Sequence[int], kernel: Sequence[int]) -> None:
+    """Write the automatic padding of a node as the numbers that it means.
+
+    size: of the map that it reads, along the axes of the kernel; kernel: as many sizes.
+    """
+    values = attributes(node)
+    auto = values.get("auto_pad", b"NOTSET").decode()
+    ones = [1] * len(size)
+    strides, dilations = values.get("strides", ones), values.get("dilations", ones)
+    spans = [(count - 1) * step + 1 for count, step in zip(kernel, dilations, strict=True)]
+    ends = [padding(auto, *axis, (0, 0)) for axis in zip(size, spans, strides, strict=True)]
+    kept = [attribute for attribute in node.attribute if attribute.name not in ("auto_pad", "pads")]
+    pads = [before for before, _ in ends] + [after for _, after in ends]
+    del node.attribute[:]
+    node.attribute.extend([*kept, helper.make_attribute("pads", pads)])
 
 
 def padding(auto: str, size: int, span: int, stride: int, explicit: tuple[int, int]) -> tuple[int, int]:

@@ -11,7 +11,9 @@ from onnx import TensorProto, helper
 from quant.base.errors import BadInput, VerificationError
 from quant.ir.graph import FloatGraph
 from quant.ir.input_shape import own_shape
-from quant.onnx_file.read import read_model, the_input
+from quant.onnx_file.nodes import attributes
+from quant.onnx_file.read import fix_shapes, read_model, the_input
+from quant.onnx_file.windows import state_padding
 from quant.run.float_onnx import float_model
 from quant.run.images import Preprocess
 from quant.run.session import session
@@ -43,6 +45,7 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
     model, label = read_model(source)
     batch = the_input(model, label).type.tensor_type.shape.dim[0].dim_value or 1
     own = own_shape(graph.metadata, expected)
+    state_dilated_padding(model, label, own)
     wanted = [graph.source[layer.output] for layer in compared if graph.source[layer.output] != graph.input]
     theirs = session(with_outputs(model, wanted), label)
     folded = Preprocess.folded(graph.metadata)
@@ -86,6 +89,27 @@ def difference(ours: np.ndarray, reference: np.ndarray) -> float:
         return float("inf")
     span = float(np.abs(reference).max(initial=0.0))
     return float(np.abs(ours.reshape(-1) - reference.reshape(-1)).max(initial=0.0)) / (span or 1.0)
+
+
+def state_dilated_padding(model: onnx.ModelProto, label: str, own: tuple[int, ...]) -> None:
+    """Write the automatic padding of dilated windows as numbers: ONNX Runtime refuses it, or reckons without dilation.
+
+    own: the shape of the model's input without the batch.
+    """
+    dilated = [node for node in model.graph.node if max(attributes(node).get("dilations", (1,)), default=1) > 1]
+    nodes = [node for node in dilated if attributes(node).get("auto_pad", b"NOTSET").startswith(b"SAME")]
+    if not nodes:
+        return
+    inferred = onnx.ModelProto()
+    inferred.CopyFrom(model)
+    graph = fix_shapes(inferred, label, own)[0].graph
+    sizes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in [*graph.input, *graph.value_info]
+    } | {tensor.name: list(tensor.dims) for tensor in graph.initializer}
+    for node in nodes:
+        kernel = attributes(node).get("kernel_shape") or sizes[node.input[1]][2:]
+        state_padding(node, sizes[node.input[0]][2:], kernel)
 
 
 def with_outputs(model: onnx.ModelProto, tensors: list[str]) -> onnx.ModelProto:

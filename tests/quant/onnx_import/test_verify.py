@@ -1,0 +1,35 @@
+"""The check after import: what it finds, and that it judges by what ONNX means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from quant.onnx_import import load, verify
+from tests.quant.onnx_nets import Net, checked
+
+
+def dilated(dimensions: int, groups: int, **padding: Any) -> Any:
+    net = Net(*((6, 48) if dimensions == 1 else (6, 12, 11)))
+    weight = net.constant(net.random.normal(size=(6, 6 // groups, *[3] * dimensions)))
+    return net.model(net.node("Conv", "x", weight, group=groups, dilations=[3, 2][:dimensions], name="y", **padding))
+
+
+@pytest.mark.parametrize("auto", ["SAME_UPPER", "SAME_LOWER"])
+@pytest.mark.parametrize(
+    ("dimensions", "groups", "pads"), [(2, 1, [3, 2, 3, 2]), (2, 6, [3, 2, 3, 2]), (1, 1, [3, 3]), (1, 6, [3, 3])]
+)
+def test_dilated_windows_of_automatic_padding(auto: str, dimensions: int, groups: int, pads: list[int]) -> None:
+    """ONNX Runtime does not run them; the same with its padding in numbers it does."""
+    graph = checked(dilated(dimensions, groups, auto_pad=auto))
+    images = np.random.default_rng(2).normal(size=(2, *graph.shapes["x"])).astype(np.float32)
+    assert verify(graph, dilated(dimensions, groups, pads=pads), images) < 1e-5
+
+
+def test_a_dilated_pool_of_automatic_padding() -> None:
+    net = Net(2, 9, 8)
+    model = net.model(net.node("MaxPool", "x", kernel_shape=[3, 3], dilations=[2, 2], auto_pad="SAME_UPPER", name="y"))
+    assert load(model).shapes["y"] == (2, 9, 8)
+    checked(model)
