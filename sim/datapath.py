@@ -10,7 +10,7 @@ import numpy as np
 
 from hw.contract.isa import PoolKind
 from quant.ir.bounds import FLOAT32_EXACT
-from quant.ir.fixedpoint import Reciprocal, requantize
+from quant.ir.fixedpoint import QFormat, Reciprocal, requantize
 
 _RESULT_LIMIT = 1 << 18
 """No clip bound of an instruction reaches it; what does, saturates whatever a left shift adds."""
@@ -20,16 +20,21 @@ class AccumulatorOverflow(ArithmeticError):
     """A partial sum leaves the accumulator; the message says which."""
 
 
+def lane_type(bits: int, signed: bool) -> np.dtype:
+    """The numpy type of a lane of so many bits."""
+    return QFormat(bits, 0, signed).dtype
+
+
 def lanes(words: np.ndarray, signed: bool) -> np.ndarray:
-    """Buffer bytes as the integers they stand for: uint8, any shape, to int8 or uint8, no copy."""
-    return words.view(np.int8) if signed else words
+    """Buffer words as the integers they stand for: unsigned, any shape, to signed or unsigned, no copy."""
+    return words.view(f"i{words.itemsize}") if signed else words
 
 
 def accumulate(sums: np.ndarray, inputs: np.ndarray, weights: np.ndarray, bits: int) -> np.ndarray:
     """Partial sums after the passes of one CONV.
 
     sums: int64 (pixels, M), what the first pass adds to.  inputs: integers (pixels, passes, N).
-    weights: int8 (passes, M, N).  bits: width of the accumulators.  Returns int64 (pixels, M).
+    weights: integers (passes, M, N).  bits: width of the accumulators.  Returns int64 (pixels, M).
     Raises AccumulatorOverflow where a sum leaves the accumulators after any pass.
     """
     limit = 1 << (bits - 1)
@@ -70,7 +75,7 @@ def pool(
 ) -> np.ndarray:
     """Maxima or averages of windows, clipped.
 
-    words: int8 or uint8 (pixels, taps, M).  inside: bool (pixels, taps), None where all are.  divide: of an
+    words: integers (pixels, taps, M).  inside: bool (pixels, taps), None where all are.  divide: of an
     average.  Returns int64 (pixels, M).
     Raises ValueError for a window without a tap inside, ArithmeticError for a sum beyond `sum_bits`.
     """

@@ -13,13 +13,16 @@ import numpy as np
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer, Instruction, Opcode, Source, Unit
-from hw.contract.layout import pack, parameters_of, unpack
+from hw.contract.layout import pack, unpack
+from hw.contract.parameters import parameters_of
 from hw.contract.program import Program
 from hw.contract.shifts import SHIFTS, residual_shifts
-from quant.base.errors import VerificationError
+from hw.contract.weights import weight_format
+from hw.contract.widths import as_signed
+from quant.base.errors import BadInput, VerificationError
 from quant.ir.fixedpoint import Reciprocal
 from sim import datapath, hazards
-from sim.windows import Window, conv_window, gather, pool_window
+from sim.rasters import Raster, conv_raster, gather, pool_raster
 
 
 class ExecutionError(VerificationError):
@@ -40,10 +43,10 @@ def run(program: Program, x: np.ndarray, check: bool = False) -> dict[str, np.nd
     """
     if check:
         hazards.check(program)
-    return Executor(program).run(x)
+    return ProgramExecutor(program).run(x)
 
 
-class Executor:
+class ProgramExecutor:
     """Runs one program, image by image; instructions are decoded once.
 
     Raises isa.IllegalInstruction for bytes that are no instruction.
@@ -82,7 +85,7 @@ class Executor:
         for index, instruction in enumerate(self._instructions):
             try:
                 machine.step(instruction)
-            except (_Fault, ArithmeticError, ValueError) as fault:
+            except (_Fault, ArithmeticError, BadInput, ValueError) as fault:
                 raise ExecutionError(f"{hazards.describe(self.program, index)}: {fault}") from None
 
 
@@ -106,12 +109,13 @@ class _Machine:
         c, d = config, config.derived
         self.config, self.memory = config, memory
         n, m = c.ic_lanes, c.oc_lanes
-        self.activation = np.zeros((c.activation_depth, n), np.uint8)
+        lane = datapath.lane_type(c.data_bits, signed=False)
+        self.activation = np.zeros((c.activation_depth, n), lane)
         self.weight = np.zeros((c.weight_depth, d.beat_bytes), np.uint8)
-        self.residual = np.zeros((d.planes, c.residual_depth, n), np.uint8)
-        self.output = np.zeros((c.output_depth, m), np.uint8)
-        self.pool = np.zeros((c.pool_depth, m), np.uint8)
-        self.pooled = np.zeros((c.pooled_depth, m), np.uint8)
+        self.residual = np.zeros((d.planes, c.residual_depth, n), lane)
+        self.output = np.zeros((c.output_depth, m), lane)
+        self.pool = np.zeros((c.pool_depth, m), lane)
+        self.pooled = np.zeros((c.pooled_depth, m), lane)
         self.sums = np.zeros((0, m), np.int64)
         self.shift = np.zeros(m, np.int64)
         self.setup: Instruction | None = None
@@ -142,18 +146,19 @@ class _Machine:
         data = self.memory.reshape(-1, beat)[source]
         if i.target == Buffer.RESIDUAL:
             _require(i.rows <= self.config.derived.planes, f"there is no residual plane {i.rows - 1}")
-            ring = self.residual.reshape(self.config.derived.planes, -1, beat)
+            ring = self.residual.view(np.uint8).reshape(self.config.derived.planes, -1, beat)
             ring[rows[:, None], (i.destination + np.arange(i.beats)) % ring.shape[1]] = data
             return
         _require(i.target in (Buffer.ACTIVATION, Buffer.WEIGHT), f"there is no buffer {i.target}")
-        beats = self.weight if i.target == Buffer.WEIGHT else self.activation.reshape(-1, beat)
+        beats = self.weight if i.target == Buffer.WEIGHT else self.activation.view(np.uint8).reshape(-1, beat)
         beats[np.add.outer(i.destination + rows * i.destination_pitch, np.arange(i.beats)) % len(beats)] = data
 
     def _require_inside(self, end: int, verb: str) -> None:
         _require(end <= len(self.memory), f"{verb} memory up to byte {end}, and the window has {len(self.memory)}")
 
     def _setup(self, i: Instruction) -> None:
-        _require(i.mode == 0 and i.weight_format == 0 and i.data_format == 0, "uses a reserved mode or format")
+        _require(i.mode == 0 and i.data_format == 0, "uses a reserved mode or format")
+        weight_format(i.weight_format)
         _require(i.signal == 0, "a SETUP gives no tokens")
         _require(i.kernel_rows > 0 and i.kernel_columns > 0, "has a kernel without taps")
         self.setup = i
@@ -162,12 +167,12 @@ class _Machine:
         setup = self.setup
         if setup is None:
             raise _Fault("no SETUP came before")
-        window = conv_window(setup, i)
+        raster = conv_raster(setup, i)
         limit = self.config.partial_sum_depth
-        _require(0 < window.pixels <= limit, f"a tile of {window.pixels} pixels, and the engine takes 1 to {limit}")
+        _require(0 < raster.pixels <= limit, f"a tile of {raster.pixels} pixels, and the engine takes 1 to {limit}")
         _require(i.input_groups > 0, "has no input group")
-        weights = self._weights(i, window.taps, window.pixels, setup)
-        inputs = self._inputs(setup, i, window)
+        weights = self._weights(i, raster.taps, raster.pixels, setup)
+        inputs = self._inputs(setup, i, raster)
         self.sums = datapath.accumulate(self.sums, inputs, weights, self.config.acc_bits)
         if i.last:
             _require(not (i.to_pool and setup.wide), "wide results do not go to the pool buffer")
@@ -178,8 +183,9 @@ class _Machine:
                 self._write(self.pool, i.pool_base, results, False)
 
     def _weights(self, i: Instruction, taps: int, pixels: int, setup: Instruction) -> np.ndarray:
-        """The weight blocks of a CONV, int8 (passes, M, N); with `first`, starts the sums from the parameters."""
+        """The weight blocks of a CONV, (passes, M, N); with `first`, starts the sums from the parameters."""
         c, d = self.config, self.config.derived
+        weights = weight_format(setup.weight_format)
         passes, base = i.input_groups * taps, i.weight_base
         if i.first:
             bias, self.shift, residual_shift = parameters_of(self._weight_beats(base, d.parameter_beats))
@@ -193,45 +199,48 @@ class _Machine:
                 values = datapath.lanes(words, bool(setup.residual_signed)).astype(np.int64)
                 self.sums = self.sums + (values << residual_shift)
         _require(len(self.sums) == pixels, f"continues a tile of {len(self.sums)} pixels with {pixels}")
-        _require(passes * d.weight_block_beats <= c.weight_depth, f"{passes} weight blocks exceed the weight buffer")
-        data = self._weight_beats(base, passes * d.weight_block_beats)
-        return data.view(np.int8).reshape(passes, c.oc_lanes, c.ic_lanes)
+        beats = passes * weights.block_beats(c)
+        _require(beats <= c.weight_depth, f"{passes} weight blocks exceed the weight buffer")
+        return weights.decode(self._weight_beats(base, beats), c)
 
     def _weight_beats(self, base: int, beats: int) -> np.ndarray:
         return self.weight[(base + np.arange(beats)) % len(self.weight)].reshape(-1)
 
-    def _inputs(self, setup: Instruction, i: Instruction, window: Window) -> np.ndarray:
+    def _inputs(self, setup: Instruction, i: Instruction, raster: Raster) -> np.ndarray:
         """What the array's rows see: integers (pixels, passes, N)."""
         c = self.config
-        words, inside = gather(window)
+        words, inside = gather(raster)
         groups = i.activation_base + np.arange(i.input_groups) * i.group_step
         index = (groups[:, None] + words[:, None, :]) & (c.activation_depth - 1)
-        ring = self.activation.view(np.dtype((np.void, c.ic_lanes))).reshape(-1)
-        data = ring[index].view(np.uint8).reshape(window.pixels, i.input_groups, window.taps, c.ic_lanes)
+        ring = self.activation.view(np.dtype((np.void, c.derived.word_bytes))).reshape(-1)
+        data = ring[index].view(self.activation.dtype)
+        data = data.reshape(raster.pixels, i.input_groups, raster.taps, c.ic_lanes)
         values = datapath.lanes(data, bool(setup.input_signed))
         if inside is not None:
             pad = pad_lane(self.config, setup.pad_value)
-            values = values if np.can_cast(np.min_scalar_type(pad), values.dtype) else values.astype(np.int16)
+            if not np.can_cast(np.min_scalar_type(pad), values.dtype):  # one bit wider, for both signs
+                values = values.astype(datapath.lane_type(c.derived.lane_bits, signed=True))
             values = np.where(inside[:, None, :, None], values, values.dtype.type(pad))
-        return values.reshape(window.pixels, -1, c.ic_lanes)
+        return values.reshape(raster.pixels, -1, c.ic_lanes)
 
     def _pool(self, i: Instruction) -> None:
-        window = pool_window(i)
-        _require(window.pixels > 0 and window.taps > 0, "pools nothing")
-        words, inside = gather(window)
+        raster = pool_raster(i)
+        _require(raster.pixels > 0 and raster.taps > 0, "pools nothing")
+        words, inside = gather(raster)
         data = datapath.lanes(self.pool[(i.base + words) & (len(self.pool) - 1)], bool(i.input_signed))
         divide = Reciprocal(i.multiplier, i.shift, i.sum_bits)
         results = datapath.pool(data, inside, i.kind, divide, i.low, i.high)
         self._write(self.pooled, i.output_base, results, bool(i.wide))
 
     def _write(self, ring: np.ndarray, base: int, results: np.ndarray, wide: bool) -> None:
-        """Results, int64 (pixels, M), to a buffer; wide ones as low bytes, then high bytes."""
+        """Results, int64 (pixels, M), to a buffer; wide ones as their low bits, then their high ones."""
         pixels = len(results)
         where = base + np.arange(pixels)
-        ring[where % len(ring)] = (results & 255).astype(np.uint8)
+        ring[where % len(ring)] = results.astype(ring.dtype)  # keeps the lowest data_bits
         if wide:
             whole = self.config.derived.words_per_beat
-            ring[(where + -(-pixels // whole) * whole) % len(ring)] = (results >> 8 & 255).astype(np.uint8)
+            high = results >> self.config.data_bits
+            ring[(where + -(-pixels // whole) * whole) % len(ring)] = high.astype(ring.dtype)
 
     def _store(self, i: Instruction) -> None:
         c, d = self.config, self.config.derived
@@ -254,5 +263,4 @@ class _Machine:
 
 def pad_lane(config: AcceleratorConfig, value: int) -> int:
     """SETUP.pad_value as the integer that padding reads as: two's complement of the lane's width."""
-    sign = 1 << (config.derived.lane_bits - 1)
-    return ((value & (2 * sign - 1)) ^ sign) - sign
+    return int(as_signed(value, config.derived.lane_bits))

@@ -18,12 +18,13 @@ import numpy as np
 from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import Buffer, Instruction, Opcode, Source, Unit, decode
 from hw.contract.program import Program
+from hw.contract.weights import weight_format
 from quant.base.errors import VerificationError
-from sim.windows import conv_window, pool_window, touched
+from sim.rasters import conv_raster, pool_raster, touched
 
 
 @dataclass(frozen=True)
-class Access:
+class Touch:
     """What an instruction reads or writes of one space: its name, pieces (int64 indices), writing or reading."""
 
     space: str
@@ -94,28 +95,28 @@ def check(program: Program) -> None:
         if instruction.opcode == Opcode.SETUP:
             setup = instruction
         number = len(order.indices[instruction.opcode.unit]) + 1
-        for access in accesses(program.config, instruction, setup):
-            space = spaces[access.space]
-            conflict = _conflict(space, access, clock)
+        for touch in touches(program.config, instruction, setup):
+            space = spaces[touch.space]
+            conflict = _conflict(space, touch, clock)
             if conflict is not None:
                 place, other, who = conflict
                 culprit = order.indices[who][other - 1] if other else None
-                raise VerificationError(_message(program, index, access, place, culprit))
-            if access.space == "memory" and access.writes and int(access.pieces.min()) < constant:
+                raise VerificationError(_message(program, index, touch, place, culprit))
+            if touch.space == "memory" and touch.writes and int(touch.pieces.min()) < constant:
                 raise VerificationError(f"{describe(program, index)} overwrites instructions or weights of the program")
-            (space.written if access.writes else space.read)[access.pieces] = number
+            (space.written if touch.writes else space.read)[touch.pieces] = number
         order.end(index, instruction)
 
 
-def _conflict(space: _Space, access: Access, clock: tuple[int, ...]) -> tuple[int, int, Unit] | None:
+def _conflict(space: _Space, touch: Touch, clock: tuple[int, ...]) -> tuple[int, int, Unit] | None:
     """(piece, number of the other instruction within its unit, that unit) of a conflict, number 0: nothing wrote it."""
-    who, numbers = (space.reader, space.read) if access.writes else (space.writer, space.written)
-    numbers = numbers[access.pieces]
-    if not access.writes and space.filled and not numbers.all():
-        return int(access.pieces[np.argmin(numbers)]), 0, who
+    who, numbers = (space.reader, space.read) if touch.writes else (space.writer, space.written)
+    numbers = numbers[touch.pieces]
+    if not touch.writes and space.filled and not numbers.all():
+        return int(touch.pieces[np.argmin(numbers)]), 0, who
     worst = int(numbers.argmax()) if len(numbers) else 0
     if len(numbers) and numbers[worst] > clock[who]:
-        return int(access.pieces[worst]), int(numbers[worst]), who
+        return int(touch.pieces[worst]), int(numbers[worst]), who
     return None
 
 
@@ -128,11 +129,11 @@ def describe(program: Program, index: int) -> str:
     return f"instruction {index} ({instruction.opcode.name}, layer {name})"
 
 
-def _message(program: Program, index: int, access: Access, place: int, other: int | None) -> str:
-    verbs = ("writes", "reads") if access.writes else ("reads", "writes")
-    where = f"{access.space} piece {place} ({_piece(program.config)} bytes each)"
-    if access.space in ("output", "pool", "pooled", "weight"):
-        where = f"{access.space} word {place}"
+def _message(program: Program, index: int, touch: Touch, place: int, other: int | None) -> str:
+    verbs = ("writes", "reads") if touch.writes else ("reads", "writes")
+    where = f"{touch.space} piece {place} ({_piece(program.config)} bytes each)"
+    if touch.space in ("output", "pool", "pooled", "weight"):
+        where = f"{touch.space} word {place}"
     this = f"{describe(program, index)} {verbs[0]} {where}"
     if other is None:
         return f"{this}, which nothing has written"
@@ -161,7 +162,7 @@ def _spaces(program: Program) -> dict[str, _Space]:
     }
 
 
-def accesses(config: AcceleratorConfig, instruction: Instruction, setup: Instruction | None) -> Iterator[Access]:
+def touches(config: AcceleratorConfig, instruction: Instruction, setup: Instruction | None) -> Iterator[Touch]:
     """What an instruction reads and writes; `setup` is the SETUP that a CONV runs under.
 
     Pieces are words of the weight (a beat), output, pool and pooled buffers, and elsewhere the smaller of
@@ -172,10 +173,10 @@ def accesses(config: AcceleratorConfig, instruction: Instruction, setup: Instruc
     elif instruction.opcode == Opcode.CONV and setup is not None:
         yield from _conv(config, instruction, setup)
     elif instruction.opcode == Opcode.POOL:
-        window = pool_window(instruction)
-        yield Access("pool", (instruction.base + touched(window)) % config.pool_depth, False)
-        words = _results(config, instruction.output_base, window.pixels, bool(instruction.wide))
-        yield Access("pooled", words % config.pooled_depth, True)
+        raster = pool_raster(instruction)
+        yield Touch("pool", (instruction.base + touched(raster)) % config.pool_depth, False)
+        words = _results(config, instruction.output_base, raster.pixels, bool(instruction.wide))
+        yield Touch("pooled", words % config.pooled_depth, True)
     elif instruction.opcode == Opcode.STORE:
         yield from _store(config, instruction)
 
@@ -185,20 +186,20 @@ def _expand(indices: np.ndarray, each: int) -> np.ndarray:
     return indices if each == 1 else np.add.outer(indices * each, np.arange(each)).reshape(-1)
 
 
-def _load(config: AcceleratorConfig, i: Instruction) -> Iterator[Access]:
+def _load(config: AcceleratorConfig, i: Instruction) -> Iterator[Touch]:
     d, piece = config.derived, _piece(config)
     rows, beats = np.arange(i.rows), np.arange(i.beats)
     each = d.beat_bytes // piece
     source = np.add.outer(i.address // d.beat_bytes + rows * (i.pitch // d.beat_bytes), beats).reshape(-1)
-    yield Access("memory", _expand(source, each), False)
+    yield Touch("memory", _expand(source, each), False)
     if i.target == Buffer.RESIDUAL:
-        yield Access("residual", _expand((i.destination + beats) % d.residual_beats, each), True)
+        yield Touch("residual", _expand((i.destination + beats) % d.residual_beats, each), True)
         return
     target = np.add.outer(i.destination + rows * i.destination_pitch, beats).reshape(-1)
     if i.target == Buffer.WEIGHT:
-        yield Access("weight", target % config.weight_depth, True)
+        yield Touch("weight", target % config.weight_depth, True)
     else:
-        yield Access("activation", _expand(target % d.activation_beats, each), True)
+        yield Touch("activation", _expand(target % d.activation_beats, each), True)
 
 
 def _results(config: AcceleratorConfig, base: int, pixels: int, wide: bool) -> np.ndarray:
@@ -207,33 +208,34 @@ def _results(config: AcceleratorConfig, base: int, pixels: int, wide: bool) -> n
     return np.concatenate([words, words + -(-pixels // whole) * whole]) if wide else words
 
 
-def _conv(config: AcceleratorConfig, i: Instruction, setup: Instruction) -> Iterator[Access]:
+def _conv(config: AcceleratorConfig, i: Instruction, setup: Instruction) -> Iterator[Touch]:
     d, piece = config.derived, _piece(config)
-    window = conv_window(setup, i)
+    raster = conv_raster(setup, i)
     groups = i.activation_base + np.arange(i.input_groups) * i.group_step
-    words = np.add.outer(groups, touched(window)).reshape(-1) % config.activation_depth
-    yield Access("activation", _expand(words, d.word_bytes // piece), False)
-    beats = i.input_groups * window.taps * d.weight_block_beats + (d.parameter_beats if i.first else 0)
-    yield Access("weight", (i.weight_base + np.arange(beats)) % config.weight_depth, False)
-    pixels = np.arange(window.pixels)
+    words = np.add.outer(groups, touched(raster)).reshape(-1) % config.activation_depth
+    yield Touch("activation", _expand(words, d.word_bytes // piece), False)
+    block = weight_format(setup.weight_format).block_beats(config)
+    beats = i.input_groups * raster.taps * block + (d.parameter_beats if i.first else 0)
+    yield Touch("weight", (i.weight_base + np.arange(beats)) % config.weight_depth, False)
+    pixels = np.arange(raster.pixels)
     if i.first and i.residual:
         words = (i.residual_base + pixels) % config.residual_depth
-        yield Access("residual", _expand(words, d.word_bytes // piece), False)
+        yield Touch("residual", _expand(words, d.word_bytes // piece), False)
     if i.last and i.to_output:
-        words = _results(config, i.output_base, window.pixels, bool(setup.wide))
-        yield Access("output", words % config.output_depth, True)
+        words = _results(config, i.output_base, raster.pixels, bool(setup.wide))
+        yield Touch("output", words % config.output_depth, True)
     if i.last and i.to_pool:
-        yield Access("pool", (i.pool_base + pixels) % config.pool_depth, True)
+        yield Touch("pool", (i.pool_base + pixels) % config.pool_depth, True)
 
 
-def _store(config: AcceleratorConfig, i: Instruction) -> Iterator[Access]:
+def _store(config: AcceleratorConfig, i: Instruction) -> Iterator[Touch]:
     d, piece = config.derived, _piece(config)
     rows = np.arange(i.rows)
     words = np.add.outer(i.base + rows * i.source_pitch, np.arange(i.words)).reshape(-1)
     if i.source == Source.POOLED:
-        yield Access("pooled", words % config.pooled_depth, False)
+        yield Touch("pooled", words % config.pooled_depth, False)
     else:
-        yield Access("output", words % config.output_depth, False)
+        yield Touch("output", words % config.output_depth, False)
     starts = np.add.outer(i.address + np.arange(i.planes) * i.plane_pitch, rows * i.row_pitch).reshape(-1)
     pieces = np.arange(i.words * d.word_bytes // piece)
-    yield Access("memory", np.add.outer(starts // piece, pieces).reshape(-1), True)
+    yield Touch("memory", np.add.outer(starts // piece, pieces).reshape(-1), True)

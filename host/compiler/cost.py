@@ -41,12 +41,12 @@ def _steps(problem: Problem, tiling: Tiling) -> int:
 
 def _compute(problem: Problem, tiling: Tiling) -> int:
     """Passes, and the gaps between CONVs whose last pass is too short to prepare the next one."""
-    config, total = problem.config, 0
+    config, weights, total = problem.config, problem.weights, 0
     counts = [-(-(last - first) // tiling.chunk) for first, last in problem.outputs.ranges]
     passes = sum(last - first for first, last in problem.outputs.ranges) * problem.outputs.taps
     for strip, band in _tiles(tiling):
-        one = pass_cycles(config, _pixels(strip, band))
-        gaps = [max(0, SWAP_DELAY + 1 + compute_prepare(config, first) - one) for first in (True, False)]
+        one = pass_cycles(config, weights, _pixels(strip, band))
+        gaps = [max(0, SWAP_DELAY + 1 + compute_prepare(config, weights, first) - one) for first in (True, False)]
         total += passes * one + len(counts) * gaps[0] + (sum(counts) - len(counts)) * gaps[1]
         if problem.layer.result.fmt.bits == 16:
             total += len(counts) * one
@@ -64,7 +64,7 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
     config = problem.config
     read = tiling.chunk * problem.block_beats + config.derived.parameter_beats
     fitting = config.weight_depth // read
-    tiles = [pass_cycles(config, _pixels(*tile)) for tile in _tiles(tiling)]
+    tiles = [pass_cycles(config, problem.weights, _pixels(*tile)) for tile in _tiles(tiling)]
     repeats = 1 if tiling.weights_once(problem) else len(tiles)
     passes = tiling.chunk * problem.outputs.taps * sum(tiles) // repeats
     idle = -(-(read + passes + LATENCY) // fitting) - max(read, passes)

@@ -253,6 +253,7 @@ class _Emitter:
             "input_signed": int(tensors[layer.source].fmt.signed),
             "residual_signed": int(layer.residual is not None and tensors[layer.residual].fmt.signed),
             "wide": int(layer.result.fmt.bits == 16),
+            "weight_format": step.problem.weights.number,
             "low": layer.clip[0], "high": layer.clip[1],
         }  # fmt: skip
         if values | {"layer": step.layer} != self.setup:
@@ -292,18 +293,18 @@ class _Emitter:
         word: of pixel 0 in a plane of the tensor.  The buffer's word agrees with it modulo the beat.
         """
         placement, d = self.memory.placements[tensor], self.config.derived
-        wide, phase = placement.byte_planes == 2, word % self.words
+        parts, phase = placement.parts(self.config), word % self.words
         high = -(-pixels // self.words) * self.words
         ring = self.results[source]
-        region = ring.take(-(-(phase + pixels + (high if wide else 0)) // self.words))
+        region = ring.take(-(-(phase + pixels + (high if parts == 2 else 0)) // self.words))
         ring.release(region)
         depth = ring.depth * self.words
         access = Access(source.name, region.start, region.size, ring.depth)
         base = region.start * self.words + phase
         plane, planes = placement.plane_bytes(self.config), step.problem.outputs.planes(step.group)
-        pitch = plane * placement.byte_planes
+        pitch = plane * parts
         stores = []
-        for byte in range(placement.byte_planes):
+        for byte in range(parts):
             address = placement.address + step.group * d.planes * pitch + byte * plane + word * d.word_bytes
             values = {
                 "source": int(source), "base": (base + byte * high) % depth, "source_pitch": 0, "address": address,

@@ -10,6 +10,7 @@ from host.compiler.lower import EngineLayer
 from host.compiler.weights import OutputGroups
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Placement
+from hw.contract.weights import WeightFormat, gateware_format
 from quant.ir.window import Window
 
 Span = tuple[int, int]
@@ -27,10 +28,14 @@ def needed(window: Window, axis: int, outputs: Span, size: int) -> Span:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A layer to cut.  geometry: of its input.  outputs: its groups of output channels."""
+    """A layer to cut.
+
+    weights: the format of its weights.  geometry: of its input.  outputs: its groups of output channels.
+    """
 
     config: AcceleratorConfig
     layer: EngineLayer
+    weights: WeightFormat
     geometry: Geometry
     outputs: OutputGroups
 
@@ -42,7 +47,7 @@ class Problem:
     @cached_property
     def block_beats(self) -> int:
         """Beats of the weight blocks of one input group."""
-        return self.outputs.taps * self.config.derived.weight_block_beats
+        return self.outputs.taps * self.weights.block_beats(self.config)
 
     @cached_property
     def range_groups(self) -> int:
@@ -86,11 +91,12 @@ class Problem:
 
 def problem(config: AcceleratorConfig, layer: EngineLayer, source: Placement, lanes: tuple[int, ...]) -> Problem:
     """A layer with its input as placed, and its output channels on physical ones."""
-    geometry = Geometry(config, source, flat(source, layer, config))
-    return Problem(config, layer, geometry, OutputGroups(config, layer, lanes, geometry))
+    weights = gateware_format(config)
+    geometry = Geometry(config, source, flat(source, layer, weights, config))
+    return Problem(config, layer, weights, geometry, OutputGroups(config, layer, weights, lanes, geometry))
 
 
-def flat(placement: Placement, layer: EngineLayer, config: AcceleratorConfig) -> bool:
+def flat(placement: Placement, layer: EngineLayer, weights: WeightFormat, config: AcceleratorConfig) -> bool:
     """Whether a layer is fully connected and best read word after word.
 
     Not where the words that round a plane up to a beat would cost more than they save; but always where the
@@ -101,5 +107,5 @@ def flat(placement: Placement, layer: EngineLayer, config: AcceleratorConfig) ->
     if not whole or layer.groups > 1 or (height, width) == (1, 1):
         return False
     words = placement.plane_bytes(config) // config.derived.word_bytes
-    block = height * width * config.derived.weight_block_beats
+    block = height * width * weights.block_beats(config)
     return words == height * width or block > config.weight_depth // 8

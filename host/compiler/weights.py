@@ -10,18 +10,20 @@ import numpy as np
 from host.compiler.geometry import Geometry
 from host.compiler.lower import EngineLayer
 from hw.contract.config import AcceleratorConfig
-from hw.contract.layout import parameter_block
+from hw.contract.parameters import parameter_block
+from hw.contract.weights import WeightFormat
 
 
 @dataclass(frozen=True, eq=False)
 class OutputGroups:
     """The groups of M output lanes of a layer.
 
-    lanes: physical channel of each output channel.  geometry: of the input.
+    weights: the format of its weights.  lanes: physical channel of each output channel.  geometry: of the input.
     """
 
     config: AcceleratorConfig
     layer: EngineLayer
+    weights: WeightFormat
     lanes: tuple[int, ...]
     geometry: Geometry
     _kept: dict[int, np.ndarray] = field(default_factory=dict)
@@ -76,24 +78,25 @@ class OutputGroups:
 
     def blocks(self, group: int, inputs: tuple[int, int]) -> bytes:
         """The weight blocks of a range of input groups, in the order of the passes."""
-        return self._blocks(group)[inputs[0] - self.ranges[group][0] : inputs[1] - self.ranges[group][0]].tobytes()
+        first, _ = self.ranges[group]
+        return self.weights.encode(self._blocks(group)[inputs[0] - first : inputs[1] - first], self.config)
 
     def _blocks(self, group: int) -> np.ndarray:
-        """int8 (input groups, taps, M, N) of all input groups of an output group; that of the last call is kept."""
+        """Integers (input groups, taps, M, N) of all input groups of an output group; that of the last call is kept."""
         if group in self._kept:
             return self._kept[group]
-        n, m = self.config.ic_lanes, self.config.oc_lanes
+        n, m, kind = self.config.ic_lanes, self.config.oc_lanes, self.weights.integers.dtype
         channels = self._channels(group)
         step = self.geometry.plane_words if self.geometry.flat else 1
         first, last = (edge // step for edge in self.ranges[group])
         rows, columns = self.layer.weight.shape[2:]
-        dense = np.zeros((m, (last - first) * n, rows * columns), np.int8)
+        dense = np.zeros((m, (last - first) * n, rows * columns), kind)
         lanes = np.asarray(self.lanes)[channels] % m
-        weight = self.layer.weight[channels].astype(np.int8).reshape(len(channels), -1, rows * columns)
+        weight = self.layer.weight[channels].astype(kind).reshape(len(channels), -1, rows * columns)
         dense[lanes[:, None], self._inputs(channels) - first * n] = weight
         blocks = dense.reshape(m, last - first, n, rows * columns).transpose(1, 3, 0, 2)
         if self.geometry.flat:
-            padded = np.zeros((last - first, step, m, n), np.int8)
+            padded = np.zeros((last - first, step, m, n), kind)
             padded[:, : rows * columns] = blocks
             blocks = padded.reshape(-1, 1, m, n)
         self._kept.clear()

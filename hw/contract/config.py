@@ -12,7 +12,9 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 
+from hw.contract.parameters import PARAMETER_BYTES
 from hw.contract.version import CONTRACT_VERSION
+from hw.contract.widths import bytes_of
 from quant.base.errors import BadInput
 
 
@@ -108,15 +110,19 @@ class Derived:
         _require(c.fetch_depth >= FETCH_BURST, f"fetch_depth must be at least {FETCH_BURST}, not {c.fetch_depth}")
 
         self.multipliers = c.ic_lanes * c.oc_lanes
-        self.beat_bytes = c.axi_bits // 8
-        self.word_bytes = c.ic_lanes * c.data_bits // 8
+        self.beat_bytes = bytes_of(c.axi_bits)
+        self.lane_bytes = bytes_of(c.data_bits)
+        """One channel of one pixel in a buffer or in memory."""
+        self.wide_bits = 2 * c.data_bits
+        """Of results that take two words a pixel: the low data_bits, then the high ones."""
+        self.word_bytes = c.ic_lanes * self.lane_bytes
         """One activation word: N channels of one pixel."""
         self.words_per_beat = max(1, self.beat_bytes // self.word_bytes)
         self.beats_per_word = max(1, self.word_bytes // self.beat_bytes)
         self.planes = c.oc_lanes // c.ic_lanes
         """Channel groups of N that one M-wide result holds."""
         self.instruction_beats = INSTRUCTION_BYTES // self.beat_bytes
-        block_bytes = c.ic_lanes * c.oc_lanes * c.weight_bits // 8
+        block_bytes = bytes_of(c.ic_lanes * c.oc_lanes * c.weight_bits)
         _require(
             block_bytes % self.beat_bytes == 0,
             f"a weight block of {block_bytes} bytes is no whole number of {self.beat_bytes}-byte beats",
@@ -140,9 +146,7 @@ FETCH_BURST = 8
 PAGE_BYTES = 4096
 """No burst crosses a multiple of it (AXI), so the memory window is made of whole pages."""
 AVERAGE_SUM_BITS = 20
-"""Width of |sum| in an average: 4112 elements of 8 bits."""
-PARAMETER_BYTES = 8
-"""Parameters of one output channel: bias (6 bytes), shift (1, signed), residual shift (1)."""
+"""Width of |sum| in an average: of 4096 elements of 8 bits."""
 
 PRESETS = {
     config.name: config

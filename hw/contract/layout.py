@@ -1,7 +1,7 @@
-"""How tensors and weights lie in memory.
+"""How tensors lie in memory.
 
 One tensor layout: [C / N][H][W][N], planes of N-channel words, each plane rounded up to whole beats.
-A tensor of 16 bits has two byte planes for each group of channels, low bytes first.
+A tensor twice as wide as the engine's data has two planes for each group of channels, that of the low bits first.
 Where channels stand among the lanes is a property of the tensor (`Placement.lanes`): the parts of a
 concatenation start at multiples of N, the lanes between them are unused.  Folding the taps of a first
 layer into the lanes is one, too (`Fold`): whoever writes the tensor gathers, the engine sees words.
@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from hw.contract.config import PARAMETER_BYTES, AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
+from hw.contract.widths import as_signed, from_bytes, to_bytes
 from quant.ir.fixedpoint import QFormat
 from quant.ir.window import Window
 
@@ -45,8 +46,8 @@ class Fold:
 class Placement:
     """Where and how one tensor lies in memory.
 
-    address: byte offset in the window, a multiple of the beat.  shape: (C, H, W) as stored (after
-    folding).  fmt: the integers' format, of 8 or 16 bits.  lanes: physical channel of each logical one.
+    address: byte offset in the window, a multiple of the beat.  shape: (C, H, W) as stored (after folding).
+    fmt: the integers' format, as wide as the engine's data or twice.  lanes: physical channel of each logical one.
     """
 
     tensor: str
@@ -60,10 +61,9 @@ class Placement:
         """Groups of N channels."""
         return max(self.lanes) // config.ic_lanes + 1
 
-    @property
-    def byte_planes(self) -> int:
-        """Planes of bytes for each group of channels."""
-        return self.fmt.bits // 8
+    def parts(self, config: AcceleratorConfig) -> int:
+        """Planes for each group of channels: the low data_bits, then those above them."""
+        return self.fmt.bits // config.data_bits
 
     def plane_bytes(self, config: AcceleratorConfig) -> int:
         """Bytes from one plane to the next."""
@@ -71,7 +71,7 @@ class Placement:
 
     def size(self, config: AcceleratorConfig) -> int:
         """Bytes of the whole tensor."""
-        return self.groups(config) * self.byte_planes * self.plane_bytes(config)
+        return self.groups(config) * self.parts(config) * self.plane_bytes(config)
 
     def to_json(self) -> dict[str, Any]:
         """Field by field, as JSON values."""
@@ -100,49 +100,26 @@ def pack(values: np.ndarray, placement: Placement, config: AcceleratorConfig) ->
     if values.shape != placement.shape:
         raise ValueError(f"{placement.tensor}: expected {placement.shape}, got {values.shape}")
     n, (_, height, width) = config.ic_lanes, placement.shape
-    groups = placement.groups(config)
+    groups, parts = placement.groups(config), placement.parts(config)
     physical = np.zeros((groups * n, height * width), np.int64)
     physical[list(placement.lanes)] = values.reshape(values.shape[0], -1)
     words = physical.reshape(groups, n, height * width).transpose(0, 2, 1)
-    planes = np.zeros((groups, placement.byte_planes, placement.plane_bytes(config)), np.uint8)
-    for byte in range(placement.byte_planes):
-        part = (words >> (8 * byte) & 255).astype(np.uint8).reshape(groups, -1)
-        planes[:, byte, : part.shape[1]] = part
+    planes = np.zeros((groups, parts, placement.plane_bytes(config)), np.uint8)
+    for part in range(parts):
+        data = to_bytes(words >> config.data_bits * part, config.data_bits).reshape(groups, -1)
+        planes[:, part, : data.shape[1]] = data
     return planes.tobytes()
 
 
 def unpack(data: bytes | np.ndarray, placement: Placement, config: AcceleratorConfig) -> np.ndarray:
     """The bytes of a tensor to its integers, int64 (C, H, W), as stored (folding is not undone)."""
     n, (_, height, width) = config.ic_lanes, placement.shape
-    groups, pitch = placement.groups(config), placement.plane_bytes(config)
-    planes = np.frombuffer(data, np.uint8).reshape(groups, placement.byte_planes, pitch)
-    planes = planes[:, :, : height * width * n].astype(np.int64)
-    words = sum(planes[:, byte] << (8 * byte) for byte in range(placement.byte_planes))
-    physical = np.asarray(words).reshape(groups, height * width, n).transpose(0, 2, 1)
-    physical = physical.reshape(groups * n, height, width)[list(placement.lanes)]
-    if placement.fmt.signed:
-        sign = 1 << (placement.fmt.bits - 1)
-        physical = (physical ^ sign) - sign
-    return physical
-
-
-def parameter_block(bias: np.ndarray, shift: np.ndarray, residual_shift: np.ndarray) -> bytes:
-    """Parameters of M output lanes: bias int64 (48 bits are kept), shift and residual_shift, each (M,)."""
-    block = np.zeros((len(bias), PARAMETER_BYTES), np.uint8)
-    for byte in range(6):
-        block[:, byte] = np.asarray(bias, np.int64) >> (8 * byte) & 255
-    block[:, 6] = np.asarray(shift) & 255
-    block[:, 7] = np.asarray(residual_shift)
-    return block.tobytes()
-
-
-def parameters_of(data: bytes | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inverse of parameter_block: (bias, shift, residual_shift), int64."""
-    block = np.frombuffer(data, np.uint8).reshape(-1, PARAMETER_BYTES).astype(np.int64)
-    bias = sum(block[:, byte] << (8 * byte) for byte in range(6))
-    return (np.asarray(bias) ^ 1 << 47) - (1 << 47), (block[:, 6] ^ 128) - 128, block[:, 7]
-
-
-def weight_block(weights: np.ndarray) -> bytes:
-    """8-bit weights of one tap, (M, N), to the bytes of a weight block: lane m's N weights, then m + 1's."""
-    return np.ascontiguousarray(weights, np.int8).tobytes()
+    groups, parts = placement.groups(config), placement.parts(config)
+    planes = np.frombuffer(data, np.uint8).reshape(groups, parts, placement.plane_bytes(config))
+    planes = planes[:, :, : height * width * config.derived.word_bytes]
+    lanes = from_bytes(planes.reshape(groups, parts, height * width, n, config.derived.lane_bytes))
+    words = np.zeros((groups, height * width, n), np.int64)
+    for part in range(parts):
+        words |= lanes[:, part] << config.data_bits * part
+    physical = words.transpose(0, 2, 1).reshape(groups * n, height, width)[list(placement.lanes)]
+    return as_signed(physical, placement.fmt.bits) if placement.fmt.signed else physical

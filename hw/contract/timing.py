@@ -8,6 +8,7 @@ All figures are cycles.
 from __future__ import annotations
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.weights import WeightFormat
 
 ACCUMULATE_LATENCY = 4
 """A partial sum must not be revisited sooner: read, add, write."""
@@ -23,22 +24,27 @@ STORE_READ_LATENCY = 3
 """From issuing a beat's read to the cycle in which the write channel can offer it."""
 
 
-def pass_cycles(config: AcceleratorConfig, pixels: int, wide: bool = False) -> int:
-    """Duration of one pass: a pixel a cycle (two when 16-bit results leave), but no less than the next
+def pass_cycles(config: AcceleratorConfig, weights: WeightFormat, pixels: int, wide: bool = False) -> int:
+    """Duration of one pass: a pixel a cycle (two when wide results leave), but no less than the next
     weight block takes to load, nor than a partial sum takes to come round."""
     per_pixel = 2 if wide else 1
-    return max(per_pixel * pixels, config.derived.weight_block_beats, ACCUMULATE_LATENCY)
+    return max(per_pixel * pixels, weights.block_beats(config), ACCUMULATE_LATENCY)
 
 
-def compute_prepare(config: AcceleratorConfig, first: bool) -> int:
+def compute_prepare(config: AcceleratorConfig, weights: WeightFormat, first: bool) -> int:
     """From a CONV's start (it leaves the queue) to the first address it can issue."""
     parameters = config.derived.parameter_beats if first else 0
-    return parameters + config.derived.weight_block_beats + 2
+    return parameters + weights.block_beats(config) + 2
 
 
-def compute_passes(config: AcceleratorConfig, passes: int, pixels: int, last: bool, wide: bool) -> tuple[int, int]:
+def compute_passes(
+    config: AcceleratorConfig, weights: WeightFormat, passes: int, pixels: int, last: bool, wide: bool
+) -> tuple[int, int]:
     """(cycles before the last pass, cycles of the last pass).  Only a last pass with results is wide."""
-    return (passes - 1) * pass_cycles(config, pixels), pass_cycles(config, pixels, last and wide)
+    return (
+        (passes - 1) * pass_cycles(config, weights, pixels),
+        pass_cycles(config, weights, pixels, last and wide),
+    )
 
 
 def pool_pixel_cycles(config: AcceleratorConfig, taps: int, average: bool, wide: bool) -> int:

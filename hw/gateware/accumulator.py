@@ -9,7 +9,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hw.contract.config import PARAMETER_BYTES, AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
+from hw.contract.parameters import PARAMETER_BYTES
 from hw.gateware.array import sum_bits
 from hw.gateware.memory import DualPort
 

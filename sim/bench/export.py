@@ -18,7 +18,7 @@ from hw.contract.registers import REGISTERS
 from quant.base.errors import VerificationError
 from sim.bench.toolchain import LINT
 from sim.cycles import simulate
-from sim.executor import Executor
+from sim.executor import ProgramExecutor
 from sim.memory import Memory
 
 HERE = Path(__file__).parent
@@ -124,7 +124,7 @@ def _facts(program: Program, images: int, memory: Memory) -> dict[str, Any]:
 
 def _arrays(program: Program, images: np.ndarray) -> dict[str, np.ndarray]:
     """arrays.npz: bytes of the inputs, places of tensors, expected tensors."""
-    executor = Executor(program)
+    executor = ProgramExecutor(program)
     arrays = {f"where_{k}": places(p, program.config) for k, p in enumerate(program.tensors)}
     for number, image in enumerate(images):
         for k, placement in enumerate(program.inputs):
@@ -143,7 +143,8 @@ def places(placement: Placement, config: AcceleratorConfig) -> np.ndarray:
     """Byte offset in the window of each byte of each integer of a tensor, lowest first: int64 (bytes, C, H, W)."""
     _, height, width = placement.shape
     lanes = np.array(placement.lanes)
-    planes = np.add.outer(np.arange(placement.byte_planes), lanes // config.ic_lanes * placement.byte_planes)
+    parts = placement.parts(config)
+    planes = np.add.outer(np.arange(parts), lanes // config.ic_lanes * parts)
     pixels = np.arange(height * width).reshape(height, width) * config.derived.word_bytes
     first = placement.address + planes * placement.plane_bytes(config) + lanes % config.ic_lanes
     return np.asarray(np.add.outer(first, pixels))

@@ -7,6 +7,7 @@ from typing import Protocol
 from hw.contract import timing
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Instruction, Opcode, PoolKind
+from hw.contract.weights import gateware_format, weight_format
 from sim.cycles.bursts import ReadPort, WritePort, load_bursts, store_bursts
 from sim.memory import NEVER
 
@@ -63,7 +64,7 @@ class Compute:
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         self.ready: int | None = 0
-        self._taps, self._wide = 1, False
+        self._taps, self._wide, self._weights = 1, False, gateware_format(config)
         self._passes_end = 0
         self._done = (NEVER, NEVER)  # the latest two, later one last
 
@@ -72,6 +73,7 @@ class Compute:
         if instruction.opcode == Opcode.SETUP:
             self._taps = instruction.kernel_rows * instruction.kernel_columns
             self._wide = bool(instruction.wide)
+            self._weights = weight_format(instruction.weight_format)
             prepared, done = start + 1, start + 1
         else:
             prepared, done = self._conv(instruction, start)
@@ -82,9 +84,10 @@ class Compute:
 
     def _conv(self, conv: Instruction, start: int) -> tuple[int, int]:
         """The cycle in which `prepare` is empty again, and that in which the instruction is done."""
-        first = max(start + timing.compute_prepare(self.config, bool(conv.first)), self._passes_end)
+        prepare = timing.compute_prepare(self.config, self._weights, bool(conv.first))
+        first = max(start + prepare, self._passes_end)
         passes, pixels = conv.input_groups * self._taps, conv.out_rows * conv.out_columns
-        before, last = timing.compute_passes(self.config, passes, pixels, bool(conv.last), self._wide)
+        before, last = timing.compute_passes(self.config, self._weights, passes, pixels, bool(conv.last), self._wide)
         self._passes_end = first + before + last
         return first + before + timing.SWAP_DELAY + 1, self._passes_end + timing.COMPUTE_LATENCY
 

@@ -23,7 +23,7 @@ from hw.contract.registers import (
 )
 from quant.base.errors import BadInput
 from quant.ir.window import Window
-from sim.executor import Executor
+from sim.executor import ProgramExecutor
 from tests.host.networks import Builder, expected, image
 
 BASE, SIZE = 0x10000, 1 << 20
@@ -67,7 +67,7 @@ class FakeEngine:
         assert self.values["PROGRAM_LENGTH"] == self.program.instructions
         assert self.values["PROGRAM_BASE"] == self.program.program_base
         base = self.values["WINDOW_BASE"]
-        Executor(self.program).run_memory(self.memory[base : base + self.program.memory_bytes])
+        ProgramExecutor(self.program).run_memory(self.memory[base : base + self.program.memory_bytes])
         self.values |= {"STATUS": STATUS_DONE, "INTERRUPT": 1, "CYCLES": 1234, "BYTES_READ": 99}
 
     async def read_memory(self, address: int, size: int) -> bytes:

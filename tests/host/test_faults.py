@@ -14,8 +14,9 @@ from onnx import numpy_helper
 from host.cli import main
 from hw.contract import program as programs
 from hw.contract import timing
-from hw.contract.config import INSTRUCTION_BYTES, PARAMETER_BYTES
+from hw.contract.config import INSTRUCTION_BYTES
 from hw.contract.isa import LAYOUTS, Opcode, Unit
+from hw.contract.parameters import PARAMETER_BYTES
 from hw.contract.program import Program
 from tests.host.onnx_networks import images, small_cnn
 

@@ -14,8 +14,10 @@ import numpy as np
 
 from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import Buffer, Opcode, PoolKind, Source, Unit, instruction
-from hw.contract.layout import Placement, parameter_block, weight_block
+from hw.contract.layout import Placement
+from hw.contract.parameters import parameter_block
 from hw.contract.program import LayerEntry, Program
+from hw.contract.weights import gateware_format
 from quant.ir.fixedpoint import QFormat, reciprocal
 from quant.ir.network import Network
 from quant.ir.tensor import Tensor
@@ -154,7 +156,7 @@ class _Builder:
             placement = Placement(name, at, tensor.shape, tensor.fmt, tuple(range(tensor.shape[0])))
             # Whole blocks are stored, lanes that no channel uses included.
             whole = -(-tensor.shape[0] // self.config.oc_lanes) * self.config.oc_lanes
-            at += whole // self.config.ic_lanes * placement.byte_planes * self._plane(name) + beat
+            at += whole // self.config.ic_lanes * placement.parts(self.config) * self._plane(name) + beat
             self.placements[name] = placement
         return where, -(-at // 4096) * 4096
 
@@ -177,7 +179,7 @@ class _Builder:
             for ky, kx in np.ndindex(conv.weight.shape[2:]):
                 tap = np.zeros((m, n), np.int64)
                 tap[:count, : inputs.stop - inputs.start] = conv.weight[outputs, inputs, ky, kx]
-                data += weight_block(tap)
+                data += gateware_format(c).encode(tap, c)
         return data
 
     def _encode(self, values: dict[str, Any]) -> bytes:
@@ -326,7 +328,7 @@ class _Builder:
     def _out(self, name: str, block: int, byte: int) -> int:
         placement = self.placements[name]
         plane = self._plane(name)
-        return placement.address + (block * self.config.derived.planes * placement.byte_planes + byte) * plane
+        return placement.address + (block * self.config.derived.planes * placement.parts(self.config) + byte) * plane
 
 
 def _fits(size: int, limit: int, what: str) -> None:

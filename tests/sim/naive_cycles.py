@@ -15,6 +15,7 @@ from hw.contract.config import FETCH_BURST, AcceleratorConfig
 from hw.contract.isa import Instruction, Opcode, Unit
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
+from hw.contract.weights import weight_format
 from sim.memory import Memory
 
 
@@ -250,14 +251,15 @@ class Naive:
     def _begin_conv(self, i: Instruction) -> None:
         assert self.setup is not None
         index = self.queues[Unit.COMPUTE][0]
-        begin = max(self.t + timing.compute_prepare(self.c, bool(i.first)), self.passes_end)
+        weights = weight_format(self.setup.weight_format)
+        begin = max(self.t + timing.compute_prepare(self.c, weights, bool(i.first)), self.passes_end)
         pixels = i.out_rows * i.out_columns
         passes = i.input_groups * self.setup.kernel_rows * self.setup.kernel_columns
         for k in range(passes):
             last = k == passes - 1
             if last:
                 self.prepare_free = begin + timing.SWAP_DELAY + 1
-            begin += timing.pass_cycles(self.c, pixels, bool(last and i.last and self.setup.wide))
+            begin += timing.pass_cycles(self.c, weights, pixels, bool(last and i.last and self.setup.wide))
         self.passes_end = begin
         self.done_at[Unit.COMPUTE, begin + timing.COMPUTE_LATENCY].append(index)
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from host.compiler import CannotCompile, compile_network
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from hw.contract.isa import Opcode, Unit
-from hw.contract.layout import parameter_block
+from hw.contract.parameters import parameter_block
 from quant.ir.window import Window
 from quant.run.execute import execute
-from sim.executor import ExecutionError, Executor, run
+from sim.executor import ExecutionError, ProgramExecutor, run
 from tests.sim.equal import assert_tensors
 from tests.sim.handmade import CASES, Case, Handmade, build
 from tests.sim.networks import random_images, random_network
@@ -43,7 +43,7 @@ def test_compiled_networks(config: AcceleratorConfig, seed: int) -> None:
         except CannotCompile:
             continue
         images = random_images(network, 2, number)
-        executor = Executor(program)
+        executor = ProgramExecutor(program)
         results = [executor.run(image) for image in images]
         expected = execute(network, images, list(results[0]))
         assert_tensors(program, expected, {t: np.stack([r[t] for r in results]) for t in expected}, "executor")

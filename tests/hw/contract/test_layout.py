@@ -1,4 +1,4 @@
-"""Tensors, parameters and weights as bytes, against loops that follow the words of the layout."""
+"""Tensors as bytes, against loops that follow the words of the layout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
-from hw.contract.layout import Fold, Placement, pack, parameter_block, parameters_of, plane_bytes, unpack, weight_block
+from hw.contract.layout import Fold, Placement, pack, plane_bytes, unpack
 from quant.ir.fixedpoint import QFormat
 from quant.ir.window import Window
 
@@ -88,19 +88,3 @@ def test_placements_as_json() -> None:
     for fold in (None, Fold(WINDOWS[2])):
         place = Placement("x", 64, (3, 4, 5), QFormat(16, -2), (0, 1, 9), fold)
         assert Placement.from_json(json.loads(json.dumps(place.to_json()))) == place
-
-
-def test_parameters(rng: np.random.Generator) -> None:
-    bias = np.array([0, -1, (1 << 47) - 1, -(1 << 47), *rng.integers(-(1 << 40), 1 << 40, 4)])
-    shift = np.array([0, -1, 127, -128, *rng.integers(-128, 128, 4)])
-    residual = np.array([0, 255, 1, 2, *rng.integers(0, 256, 4)])
-    data = parameter_block(bias, shift, residual)
-    assert len(data) == 8 * 8
-    for got, wanted in zip(parameters_of(data), (bias, shift, residual), strict=True):
-        np.testing.assert_array_equal(got, wanted)
-    assert data[8:16] == b"\xff" * 6 + b"\xff\xff"
-
-
-def test_weights() -> None:
-    block = np.arange(-4, 8).reshape(3, 4)
-    assert weight_block(block) == bytes((v & 255) for v in range(-4, 8)), "lane by lane, all inputs of one first"

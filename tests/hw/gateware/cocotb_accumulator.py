@@ -8,7 +8,7 @@ import cocotb
 import numpy as np
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.layout import parameter_block
+from hw.contract.parameters import parameter_block
 from hw.contract.timing import ACCUMULATE_LATENCY
 from hw.gateware.accumulator import ACCUMULATOR_LATENCY, SHIFT_BITS, SUMS_DELAY
 from hw.gateware.array import sum_bits

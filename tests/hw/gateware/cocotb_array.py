@@ -6,7 +6,7 @@ import cocotb
 import numpy as np
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.layout import weight_block
+from hw.contract.weights import gateware_format
 from hw.gateware.array import ARRAY_LATENCY, sum_bits
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
@@ -40,7 +40,7 @@ async def blocks_change_under_a_stream(dut):
             if not swap:
                 loading = following
             if following is not None:
-                data = weight_block(following)
+                data = gateware_format(CONFIG).encode(following, CONFIG)
                 beats = [data[i : i + BEAT] for i in range(0, len(data), BEAT)]
         shift = bool(beats) and (swap or rng.random() < 0.7)
         bench.set(shift=shift, swap=swap, weights=int.from_bytes(beats[0], "little") if shift else 0)

@@ -11,13 +11,14 @@ import numpy as np
 from hw.contract import timing
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Instruction, Opcode, instruction
-from hw.contract.layout import parameters_of
+from hw.contract.parameters import parameters_of
+from hw.contract.weights import gateware_format
 from quant.ir.fixedpoint import requantize
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 
 CONFIG: AcceleratorConfig = settings()["config"]
-SIZES = CONFIG.derived
+SIZES, WEIGHTS = CONFIG.derived, gateware_format(CONFIG)
 N, M = CONFIG.ic_lanes, CONFIG.oc_lanes
 
 
@@ -95,8 +96,8 @@ class Reference:
         s = self.setup
         pixels = c.out_rows * c.out_columns
         passes = c.input_groups * s.kernel_rows * s.kernel_columns
-        begin = max(start + timing.compute_prepare(CONFIG, bool(c.first)), self.passes_end)
-        before, last = timing.compute_passes(CONFIG, passes, pixels, bool(c.last), bool(s.wide))
+        begin = max(start + timing.compute_prepare(CONFIG, WEIGHTS, bool(c.first)), self.passes_end)
+        before, last = timing.compute_passes(CONFIG, WEIGHTS, passes, pixels, bool(c.last), bool(s.wide))
         self.passes_end = begin + before + last
         self.prepare_free = begin + before + timing.SWAP_DELAY + 1
         self.occupied.append((start, self.prepare_free))

@@ -1,0 +1,30 @@
+"""The formats in which weights lie in memory, a file each.
+
+Whoever must know what a weight is made of asks its format: the compiler encodes, the executor decodes, the cycle
+model and the hazards ask for a block's beats.  A new format is a file here and a line in FORMATS.
+"""
+
+from __future__ import annotations
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.weights.format import WeightFormat
+from hw.contract.weights.int8 import Int8
+from quant.base.errors import BadInput
+
+__all__ = ["FORMATS", "WeightFormat", "gateware_format", "weight_format"]
+
+FORMATS: tuple[WeightFormat, ...] = (Int8(),)
+"""Every format; the number of each is what SETUP.weight_format means."""
+
+
+def weight_format(number: int) -> WeightFormat:
+    """The format that a SETUP's weight_format means.  Raises BadInput for a number that means none."""
+    for found in FORMATS:
+        if found.number == number:
+            return found
+    raise BadInput(f"no weight format has the number {number}")
+
+
+def gateware_format(config: AcceleratorConfig) -> WeightFormat:
+    """The format that the gateware of a configuration runs: the one of its multipliers' width."""
+    return next(found for found in FORMATS if found.bits == config.weight_bits)

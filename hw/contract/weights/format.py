@@ -1,0 +1,64 @@
+"""What every weight format answers."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.widths import bytes_of
+from quant.ir.fixedpoint import QFormat
+
+
+class WeightFormat(ABC):
+    """How the weights of one tap lie in memory and in the weight buffer: a block of M x N of them, in whole beats.
+
+    number: what SETUP.weight_format says.  name: for messages.  bits: of one weight.
+    """
+
+    number: ClassVar[int]
+    name: ClassVar[str]
+    bits: ClassVar[int]
+
+    @property
+    def integers(self) -> QFormat:
+        """The integers that it holds: their range and the numpy type for them."""
+        return QFormat(self.bits, 0)
+
+    def block_beats(self, config: AcceleratorConfig) -> int:
+        """Beats of a block.  The last one may be filled in part: no two blocks share a beat."""
+        return -(-self._packed_bytes(config) // config.derived.beat_bytes)
+
+    def encode(self, weights: np.ndarray, config: AcceleratorConfig) -> bytes:
+        """Weights as the bytes of their blocks, one after another.
+
+        weights: integers (..., M, N): of each tap the M output lanes, of each of these the N input lanes.
+        Raises ValueError for a weight beyond the format.
+        """
+        low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
+        if low < self.integers.low or high > self.integers.high:
+            raise ValueError(f"weights from {low} to {high} do not fit {self.name}")
+        packed = self._pack(weights.reshape(-1, config.oc_lanes * config.ic_lanes))
+        missing = self.block_beats(config) * config.derived.beat_bytes - packed.shape[1]
+        return np.pad(packed, ((0, 0), (0, missing))).tobytes() if missing else packed.tobytes()
+
+    def decode(self, data: np.ndarray, config: AcceleratorConfig) -> np.ndarray:
+        """Inverse of encode: uint8 (bytes of whole blocks,) to (blocks, M, N), of the type of `integers`."""
+        blocks = data.reshape(-1, self.block_beats(config) * config.derived.beat_bytes)
+        count = config.oc_lanes * config.ic_lanes
+        return self._unpack(blocks[:, : self._packed_bytes(config)])[:, :count].reshape(
+            -1, config.oc_lanes, config.ic_lanes
+        )
+
+    def _packed_bytes(self, config: AcceleratorConfig) -> int:
+        return bytes_of(config.oc_lanes * config.ic_lanes * self.bits)
+
+    @abstractmethod
+    def _pack(self, weights: np.ndarray) -> np.ndarray:
+        """(blocks, weights of a block) to uint8 (blocks, bytes)."""
+
+    @abstractmethod
+    def _unpack(self, data: np.ndarray) -> np.ndarray:
+        """Inverse of _pack; there may be more weights than were packed, to fill the last byte."""

@@ -1,0 +1,52 @@
+"""What holds for every weight format."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from hw.contract.weights import FORMATS, WeightFormat, gateware_format, weight_format
+from quant.base.errors import BadInput
+
+ALL = pytest.mark.parametrize("weights", FORMATS, ids=lambda weights: weights.name)
+
+
+@ALL
+@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+def test_round_trip(config: AcceleratorConfig, weights: WeightFormat, rng: np.random.Generator) -> None:
+    m, n, integers = config.oc_lanes, config.ic_lanes, weights.integers
+    blocks = rng.integers(integers.low, integers.high + 1, (3, 2, m, n))
+    blocks[0] = integers.low
+    data = weights.encode(blocks, config)
+    assert len(data) == 6 * weights.block_beats(config) * config.derived.beat_bytes
+    back = weights.decode(np.frombuffer(data, np.uint8), config)
+    assert back.dtype == integers.dtype
+    np.testing.assert_array_equal(back, blocks.reshape(6, m, n))
+
+
+@ALL
+def test_beats_hold_the_bits(weights: WeightFormat) -> None:
+    for config in PRESETS.values():
+        bits = config.ic_lanes * config.oc_lanes * weights.bits
+        assert 0 <= weights.block_beats(config) * config.axi_bits - bits < config.axi_bits
+
+
+@ALL
+def test_what_does_not_fit(weights: WeightFormat) -> None:
+    config = preset("tiny")
+    too_large = np.full((1, config.oc_lanes, config.ic_lanes), weights.integers.high + 1)
+    with pytest.raises(ValueError, match=rf"^weights from 0 to {too_large.max()} do not fit {weights.name}$"):
+        weights.encode(too_large, config)
+
+
+def test_numbers_mean_formats() -> None:
+    assert [weight_format(weights.number) for weights in FORMATS] == list(FORMATS)
+    assert len({weights.name for weights in FORMATS}) == len(FORMATS)
+    with pytest.raises(BadInput, match="^no weight format has the number 15$"):
+        weight_format(15)
+
+
+@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+def test_the_gateware_multiplies_what_its_format_holds(config: AcceleratorConfig) -> None:
+    assert gateware_format(config).bits == config.weight_bits
