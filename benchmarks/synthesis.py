@@ -15,6 +15,7 @@ import contextlib
 import json
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,12 +42,12 @@ CELLS = {
 
 BUFFERS = {
     "activation": "compute_unit.pipeline.activation_buffer.",
-    "weight": "compute_unit.weights.buffer.",
+    "weight": "compute_unit.weight_reader.buffer.",
     "residual": "compute_unit.pipeline.residual_buffer_",
     "partial sums": "compute_unit.pipeline.accumulator.memory.",
-    "output": "store_unit.reader.output.",
+    "output": "store_unit.reader.output_buffer.",
     "pool": "pool_unit.buffer.",
-    "pooled": "store_unit.reader.pooled.",
+    "pooled": "store_unit.reader.pooled_buffer.",
 }
 """Buffers, and how the names of their memories begin."""
 ARRAY, AVERAGE = "compute_unit.pipeline.array.", "pool_unit.average."
@@ -78,11 +79,10 @@ class Synthesis:
 
 def synthesize(config: AcceleratorConfig, folder: Path) -> Synthesis:
     """Write the Verilog of a configuration and synthesize it; files and the log of Yosys stay in `folder`."""
-    source = verilog.write(config, folder)[0].read_text()
-    (folder / "plain.v").write_text(plain_names(source))
+    source = verilog.write(config, folder)[0]
     # One statement a line: cells by name, after the hierarchy was flattened, and the counts.
     script = [
-        "read_verilog plain.v",
+        f"read_verilog {source.name}",
         f"synth_ecp5 -top {verilog.TOP}",
         *(f"tee -q -o {cell}.txt select -list t:{cell}" for cell in (BLOCK_RAM, LUT_RAM, MULTIPLIER)),
         "tee -q -o stat.json stat -json",
@@ -95,12 +95,12 @@ def synthesize(config: AcceleratorConfig, folder: Path) -> Synthesis:
     stat = json.loads((folder / "stat.json").read_text())
     counts = stat["design"]["num_cells_by_type"]
     names = {
-        cell: [_plain(line.partition("/")[2]) for line in (folder / f"{cell}.txt").read_text().splitlines()]
+        cell: [line.partition("/")[2] for line in (folder / f"{cell}.txt").read_text().splitlines()]
         for cell in (BLOCK_RAM, LUT_RAM, MULTIPLIER)
     }
     memories = [
         Memory(name, words, width, {cell: n for cell in (BLOCK_RAM, LUT_RAM) if (n := _below(names[cell], f"{name}."))})
-        for name, words, width in memories_of(source)
+        for name, words, width in memories_of(source.read_text())
     ]
     array, average = (_below(names[MULTIPLIER], prefix) for prefix in (ARRAY, AVERAGE))
     return Synthesis(
@@ -117,29 +117,29 @@ def synthesize(config: AcceleratorConfig, folder: Path) -> Synthesis:
     )
 
 
-def plain_names(source: str) -> str:
-    r"""Verilog without brackets in names: Yosys' abc9 takes a signal named `\sums[3]` for a bit of `sums` and dies."""
-    return re.sub(r"\\\S*\[\S*", lambda name: name[0].replace("[", ".").replace("]", ""), source)
-
-
-def _plain(name: str) -> str:
-    """A path without the numbers that Amaranth gives to a submodule that has the name of a signal."""
-    return re.sub(r"\$\d+(?=\.)", "", name)
-
-
 def _below(names: list[str], prefix: str) -> int:
     return sum(name.startswith(prefix) for name in names)
 
 
 def memories_of(source: str) -> list[tuple[str, int, int]]:
-    """(name after flattening, words, width) of every memory; a module's name is its place in the hierarchy."""
-    found, module = [], ""
+    """(name after flattening, words, width) of every memory of what `hw.verilog` wrote."""
+    memories: dict[str, list[tuple[str, int, int]]] = {}
+    instances: dict[str, list[tuple[str, str]]] = {}
     for line in source.splitlines():
-        if match := re.match(rf"module \\?{verilog.TOP}\.?([^ (]*)", line):
-            module = match[1]
-        elif match := re.match(r"\s*reg \[(\d+):0\] \\?(\S+)\s+\[(\d+):0\];", line):
-            found.append((_plain(f"{module}.{match[2]}"), int(match[3]) + 1, int(match[1]) + 1))
-    return found
+        if match := re.match(r"module (\w+)", line):
+            memories[module := match[1]], instances[module] = [], []
+        elif match := re.match(r" +reg \[(\d+):0\] (\w+) +\[(\d+):0\];", line):
+            memories[module].append((match[2], int(match[3]) + 1, int(match[1]) + 1))
+        elif match := re.match(rf" +({verilog.TOP}_\w+) (\w+) \(", line):
+            instances[module].append((match[2], match[1]))
+
+    def below(module: str, place: str) -> Iterator[tuple[str, int, int]]:
+        for name, words, width in memories[module]:
+            yield place + name, words, width
+        for name, inner in instances[module]:
+            yield from below(inner, f"{place}{name}.")
+
+    return list(below(verilog.TOP, ""))
 
 
 def buffer_bits(config: AcceleratorConfig) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """The accelerator as Verilog, with what an integrator needs beside it.
 
-    engine.v                 module `shiftpoint_engine`, Verilog-2001, without any other file
+    engine.v                 module `shiftpoint_engine`, Verilog-2001, plain names, without any other file
     files.f                  list of sources, as simulators and synthesis tools take it
     engine.json              configuration, its hash, ports, registers
     shiftpoint_registers.h   C header of the registers
@@ -47,6 +47,9 @@ LINT_WAIVERS = {
 _WIDTHLESS = re.compile(r"^ *(?:wire|reg) \[-1:0\] .*;\n", re.MULTILINE)
 """Declarations of signals without a bit, which Verilog does not have.  Nothing uses them."""
 
+_ESCAPED = re.compile(r'"(?:[^"\\]|\\.)*"|\\(?P<name>\S+) ?')
+"""Strings, and escaped identifiers with the space that ends them."""
+
 
 def write(config: AcceleratorConfig, folder: str | Path) -> tuple[Path, ...]:
     """Write the four files into `folder`, which is made if missing; the paths, engine.v first.
@@ -61,7 +64,7 @@ def write(config: AcceleratorConfig, folder: str | Path) -> tuple[Path, ...]:
         emit_src=False,
         strip_internal_attrs=True,
     )
-    text = _WIDTHLESS.sub("", text)
+    text = plain_names(_WIDTHLESS.sub("", text))
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     contents = {
@@ -73,6 +76,31 @@ def write(config: AcceleratorConfig, folder: str | Path) -> tuple[Path, ...]:
     for name, content in contents.items():
         write_atomic(target / name, content.encode())
     return tuple(target / name for name in contents)
+
+
+def plain_names(text: str) -> str:
+    r"""Verilog without escaped identifiers: `\sets[0].bias ` becomes sets_0_bias, `\end `, which is a keyword, end_.
+
+    Tools read names with brackets as they like: Yosys' abc9 takes `\sums[3] ` for a bit of `sums` and dies of it.
+    One table serves the whole text, and no two names in it become one.  So a port has the same name in its module and
+    in every instance, and it does not matter to which module a name belongs.
+    """
+    taken = set(re.findall(r"\w+", text))
+    plain: dict[str, str] = {}
+
+    def rename(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name is None:  # a string
+            return match[0]
+        if name not in plain:
+            candidate = re.sub(r"\W+", "_", name.removesuffix("]"))
+            while candidate in taken:
+                candidate += "_"
+            taken.add(candidate)
+            plain[name] = candidate
+        return plain[name]
+
+    return _ESCAPED.sub(rename, text)
 
 
 def _ports(engine: Engine) -> list[tuple[str, Any, Any]]:

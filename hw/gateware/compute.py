@@ -316,7 +316,7 @@ class Compute(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config, d = self.config, self.config.derived
-        m.submodules.weights = weights = Weights(config)
+        m.submodules.weight_reader = weights = Weights(config)
         m.submodules.taps = taps = Taps()
         m.submodules.window = window = Slots(max(d.weight_block_beats, ACCUMULATE_LATENCY))
         m.submodules.pipeline = pipeline = Pipeline(config)

@@ -307,8 +307,8 @@ class StoreReader(wiring.Component):
         m = Module()
         d = self.config.derived
         lanes = d.words_per_beat
-        m.submodules.output = output = WordToBeat(self.config, self.config.output_depth)
-        m.submodules.pooled = pooled = WordToBeat(self.config, self.config.pooled_depth)
+        m.submodules.output_buffer = output = WordToBeat(self.config, self.config.output_depth)
+        m.submodules.pooled_buffer = pooled = WordToBeat(self.config, self.config.pooled_depth)
         wiring.connect(m, wiring.flipped(self.output_write), output.write)
         wiring.connect(m, wiring.flipped(self.pooled_write), pooled.write)
 

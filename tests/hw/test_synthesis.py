@@ -42,11 +42,6 @@ def test_every_buffer_is_found_by_name(name: str, tmp_path: Path) -> None:
         assert sum(words * width for words, width in found) == bits, (buffer, found)
 
 
-def test_names_get_no_brackets_and_bits_keep_theirs() -> None:
-    source = r"assign \sums[3] = { \sets[0][1].bias [31:0], plain[4] };"
-    assert synthesis.plain_names(source) == r"assign \sums.3 = { \sets.0.1.bias [31:0], plain[4] };"
-
-
 def test_a_good_result_passes(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

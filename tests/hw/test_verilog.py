@@ -54,6 +54,24 @@ def test_no_paths_and_no_widthless_signals(smallest):
     assert "[-1:0]" not in text
 
 
+def test_names_become_plain_and_stay_distinct():
+    source = r"""
+wire \sums[3] ; wire sums_3; wire \sums.3 ; wire \end ; wire sum;
+(* text = "kept: \sums[3] \" \end " *)
+assign \sums[3]  = { \sets[0].bias [31:0], sum[4], \end  };
+\top.part  \$1  (.\end (\sums.3 ));
+"""
+    assert (
+        verilog.plain_names(source)
+        == r"""
+wire sums_3_; wire sums_3; wire sums_3__; wire end_; wire sum;
+(* text = "kept: \sums[3] \" \end " *)
+assign sums_3_ = { sets_0_bias[31:0], sum[4], end_ };
+top_part _1 (.end_(sums_3__));
+"""
+    )
+
+
 def test_description_is_of_the_module(smallest):
     description = json.loads((smallest / "engine.json").read_text())
     assert AcceleratorConfig.from_json(description["config"]) == SMALLEST
@@ -90,3 +108,4 @@ def test_lint_smallest(smallest):
 def test_lint_presets(name, tmp_path):
     verilog.write(PRESETS[name], tmp_path)
     assert lint(tmp_path) == ""
+    assert "\\" not in (tmp_path / "engine.v").read_text()  # every name is plain
