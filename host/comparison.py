@@ -24,6 +24,7 @@ from quant.ir.network import Network
 from quant.rewrite.raw_pixels import like
 from quant.run.evaluation import accuracy
 from quant.run.images import Images, open_images
+from quant.run.suspicious import suspicious_images, suspicious_labels
 
 Result = dict[str, Any]
 LAYER_IMAGES = 100
@@ -109,11 +110,17 @@ def _compare(
 ) -> Result:  # fmt: skip
     with reporter.stage(f"compare fixed with float on {len(images)} images"):
         some, few = images[: options.layer_images], images[: options.alone_images]
+        classes = int(np.prod(integers.tensors[integers.outputs[0]].shape))
+        name = options.images.name
+        warnings = [*suspicious_images(some, name), *suspicious_labels(labels, classes, name)]
+        for line in warnings:
+            reporter.warn(line)
         found = accumulate(integers, graph, some, reporter.step)
         ranked = sensitivities(integers, graph, few, found, reporter.step) if len(few) else ()
         result = accuracy(integers, graph, images, labels, progress=reporter.step)
     return {
         "images": len(some),
+        "warnings": warnings,
         "tensors": [asdict(tensor) for tensor in found.tensors],
         "left_out": list(found.left_out),
         "sensitivity": {

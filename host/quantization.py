@@ -16,14 +16,16 @@ from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.ir.target import Target
 from quant.rewrite.raw_pixels import take_pixels
+from quant.run.calibration import calibrate
 from quant.run.images import load_images
+from quant.run.suspicious import suspicious_images
 from quant.search import NOTES, Effort, Options, Precision, quantize_network
 from quant.search.mixed import cycle_cost
 from quant.search.options import DATA_BITS, WEIGHT_BITS
 
 Result = dict[str, Any]
 CHECK_IMAGES = 8
-"""Calibration images on which the imported graph is held against the original file."""
+"""Calibration images on which the imported graph is held against the original file, and looked at first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,9 @@ def quantize(options: QuantizeOptions, output: Path, reporter: Reporter) -> Resu
     if options.raw_pixels:
         graph = take_pixels(graph)
     images, _ = load_images(options.calibration, graph)
+    for line in suspicious_images(images, options.calibration.name):
+        reporter.warn(line)
+    calibrate(graph, images[:CHECK_IMAGES])  # data that overflow are told of before the work begins
     changes: dict[str, Any] = {
         "data_bits": options.data_bits,
         "weight_bits": options.weight_bits,

@@ -86,7 +86,9 @@ class Reporter:
             self._say(text, "dim")
 
     def warn(self, text: str) -> None:
-        """One line about something that can hardly be meant."""
+        """One line about something that can hardly be meant; a second time it says nothing new."""
+        if text in self.warnings:
+            return
         self.warnings.append(text)
         if not self._quiet:
             self._say(f"warning: {text}", "yellow")

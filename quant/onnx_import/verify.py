@@ -33,7 +33,7 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
     (`quant.rewrite.raw_pixels`) these, which the file then is given preprocessed.  Returns the largest difference
     found, relative to the largest magnitude in its tensor.
     Raises VerificationError naming the first layer that differs by more than float noise; BadInput for
-    images of another shape and for a file that ONNX Runtime cannot run.
+    images of another shape or on which a tensor of the file overflows, and for a file that ONNX Runtime cannot run.
     """
     images = np.asarray(images, np.float32)
     expected = graph.shapes[graph.input]
@@ -59,6 +59,8 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
         reference = dict(zip(wanted, theirs.run(wanted, feed), strict=True)) | feed
         for place, layer in enumerate(compared):
             left, right = in_file_order(graph, layer.output, mine[layer.output]), reference[graph.source[layer.output]]
+            if not np.isfinite(right).all():
+                raise BadInput(f"{label}: tensor {graph.source[layer.output]} becomes infinite or NaN on these images")
             # np.maximum keeps NaN, max does not
             worst[place] = np.maximum(worst[place], difference(left, np.asarray(right)))
     for layer, value in zip(compared, worst, strict=True):

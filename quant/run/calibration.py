@@ -6,11 +6,12 @@ values an image.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
 from quant.run.float_run import FloatRunner
 from quant.run.images import prepare
@@ -21,19 +22,21 @@ Progress = Callable[[str, int, int], None]
 SAMPLES = 4096
 """Values kept of each tensor of each image; a smaller tensor is kept whole."""
 
+LARGEST = 1e18
+"""Largest magnitude that a tensor may hold: the squares of more, by which errors are judged, leave float32."""
+
 
 @dataclass(frozen=True, eq=False)
 class TensorRange:
     """What one tensor held over all calibration images.
 
     low, high: float32 (C,), smallest and largest value of each channel.
-    samples: float32 (N, S), the values of each image at `positions`.  mean: float64 (C, H, W), over images.
+    samples: float32 (N, S), the values of each image at `positions`.
     """
 
     low: np.ndarray
     high: np.ndarray
     samples: np.ndarray
-    mean: np.ndarray
 
     @property
     def abs_max(self) -> float:
@@ -65,23 +68,30 @@ def calibrate(graph: FloatGraph, images: np.ndarray, progress: Progress | None =
 
     images: as `quant.run.images.prepare` takes them.  Returns the range of every tensor, by name.
     Memory is bounded: beyond the images, SAMPLES floats for each tensor of each image, one image, and one batch.
-    Raises BadInput as `prepare` does.
+    Raises BadInput as `prepare` does, and for a tensor with values that are not finite or beyond `LARGEST`.
     """
     images = prepare(images, graph, "calibration images")
     lows = {name: np.full(shape[0], np.inf, np.float32) for name, shape in graph.shapes.items()}
     highs = {name: np.full(shape[0], -np.inf, np.float32) for name, shape in graph.shapes.items()}
-    sums = {name: np.zeros(shape) for name, shape in graph.shapes.items()}
     kept: dict[str, list[np.ndarray]] = {name: [] for name in graph.shapes}
     for part, tensors in FloatRunner(graph).run(images):
         for name, values in tensors.items():
             planes = values.reshape(*values.shape[:2], -1)  # one axis: several times as fast
             np.minimum(lows[name], planes.min(2).min(0), out=lows[name])
             np.maximum(highs[name], planes.max(2).max(0), out=highs[name])
-            sums[name] += values.sum(0, dtype=np.float64)
             kept[name].append(sample(values, part.start))
+        check_magnitude(graph, lows, highs)
         if progress:
             progress("calibrate", part.stop, len(images))
-    return {
-        name: TensorRange(lows[name], highs[name], np.concatenate(kept[name]), sums[name] / len(images))
-        for name in graph.shapes
-    }
+    return {name: TensorRange(lows[name], highs[name], np.concatenate(kept[name])) for name in graph.shapes}
+
+
+def check_magnitude(graph: FloatGraph, lows: Mapping[str, np.ndarray], highs: Mapping[str, np.ndarray]) -> None:
+    """Raise BadInput for the first tensor with values beyond `LARGEST`.  lows, highs: float32 (C,) by name."""
+    for name in (graph.input, *(layer.output for layer in graph.layers)):
+        reached = float(np.maximum(-lows[name], highs[name]).max())  # np.maximum keeps NaN, max does not
+        if not reached <= LARGEST:
+            raise BadInput(
+                f"{graph.name}: tensor {name} reaches {reached:.2g} on the calibration images, at most {LARGEST:.0g} "
+                "can be quantized: train the network, or preprocess the images"
+            )

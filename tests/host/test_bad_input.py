@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -93,6 +94,26 @@ def test_open_shape_needs_a_size(cli: Cli, calibration: Path) -> None:
         == "open.onnx: input input has no fixed size (2, H, W): state it with --input-shape 2,<H>,<W>"
     )
     cli.ok("quantize", network, "--calibration", calibration, "-o", cli.folder / "q.onnx", "--input-shape", "2,8,8")
+
+
+def test_data_that_overflow(cli: Cli, net: Path) -> None:
+    huge = images(cli.folder / "huge.npz", images=np.full((4, 2, 8, 8), 1e30, np.float32))
+    assert quantize(cli, net, huge) == (
+        "net: tensor input reaches 1e+30 on the calibration images, at most 1e+18 can be quantized: train the network, "
+        "or preprocess the images"
+    )
+
+
+def test_garbage_is_warned_of(cli: Cli, net: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    same = images(cli.folder / "same.npz", images=np.full((4, 2, 8, 8), 0.7, np.float32), labels=np.array([0, 1, 2, 7]))
+    quantized, constant = cli.folder / "q.onnx", "same.npz: all 4 images are constant; image 0 holds 0.7"
+    assert main(["quantize", str(net), "--calibration", str(same), "-o", str(quantized)]) == 0
+    assert f"warning: {constant}\n" in capsys.readouterr().err
+    found = json.loads(cli.ok("compare", net, quantized, "--images", same, "--json"))
+    assert found["warnings"] == [
+        constant,
+        "same.npz: 1 of 4 labels are outside the 3 classes, 0 to 2; image 3 has label 7",
+    ]
 
 
 def test_weights_that_are_not_finite(cli: Cli, calibration: Path) -> None:

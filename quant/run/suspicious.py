@@ -1,0 +1,51 @@
+"""Images and labels that can hardly be meant: nothing fails on them, and what comes out says nothing.
+
+Each is a warning, one line that names what and where; an empty tuple where nothing is wrong.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+OUTLIER = 1000.0
+"""An image whose largest magnitude is this many times that of the median image takes the formats for itself.
+
+Pictures of one set differ by less than ten times, recordings by about a hundred.
+"""
+
+
+def suspicious_images(images: np.ndarray, what: str) -> tuple[str, ...]:
+    """What is odd about images: constant ones, one that is the only one, one far beyond the others.
+
+    images: float32 (N, C, H, W), N >= 1, as the network takes them.  what: how messages call them.
+    """
+    planes = images.reshape(*images.shape[:2], -1) if images[0, 0].size > 1 else images.reshape(len(images), 1, -1)
+    low, high = planes.min(2), planes.max(2)  # (N, planes): preprocessing shifts each channel by its own mean
+    constant = np.flatnonzero((low == high).all(1)) if planes.shape[2] > 1 else np.empty(0, np.int64)
+    found = []
+    if len(constant):
+        count = "all" if len(constant) == len(images) else f"{len(constant)} of"
+        value = images[constant[0]].flat[0]
+        found.append(f"{what}: {count} {len(images)} images are constant; image {constant[0]} holds {value:.4g}")
+    elif len(images) > 1 and (images == images[0]).all():
+        found.append(f"{what}: all {len(images)} images are the same")
+    peaks = np.maximum(-low, high).max(1)
+    largest, median = int(peaks.argmax()), float(np.median(peaks))
+    if 0 < median * OUTLIER < peaks[largest]:
+        times = peaks[largest] / median
+        found.append(f"{what}: image {largest} reaches {peaks[largest]:.4g}, {times:.2g} times what the others reach")
+    return tuple(found)
+
+
+def suspicious_labels(labels: np.ndarray | None, classes: int, what: str) -> tuple[str, ...]:
+    """Labels that are no class.  labels: integers (N,) or None; classes: how many the network tells apart."""
+    if labels is None:
+        return ()
+    outside = np.flatnonzero((labels < 0) | (labels >= classes))
+    if not len(outside):
+        return ()
+    first = outside[0]
+    return (
+        f"{what}: {len(outside)} of {len(labels)} labels are outside the {classes} classes, 0 to {classes - 1}; "
+        f"image {first} has label {labels[first]}",
+    )
