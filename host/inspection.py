@@ -7,7 +7,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -16,17 +15,9 @@ from host.terminal import plain
 from hw.contract.config import preset
 from quant.ir.fixedpoint import QFormat
 from quant.ir.graph import FloatGraph
-from quant.ir.layer import FloatLayer, Layer
 from quant.ir.network import Network
 from quant.ir.target import Refusal, Target
 from quant.ir.tensor import Tensor
-from quant.kinds.add import Add, FloatAdd
-from quant.kinds.concat import Concat
-from quant.kinds.conv import Conv, FloatConv
-from quant.kinds.pool import FloatPool, Pool
-from quant.kinds.resize import Resize
-from quant.kinds.table import FloatTable
-from quant.kinds.table import Table as LookUp
 from quant.onnx_import.inspect import CONSTANT, Verdict, inspect
 
 FORMAT = QFormat(8, 4, True)
@@ -87,33 +78,10 @@ def judged(verdict: Verdict, refused: dict[str, Refusal], last: set[str]) -> dic
 def refusals(graph: FloatGraph, target: Target) -> dict[str, Refusal]:
     """The layers that a target cannot run, by name."""
     tensors = {name: Tensor(name, shape, FORMAT) for name, shape in graph.shapes.items()}
-    layers = tuple(stand_in(layer) for layer in graph.layers)
+    layers = tuple(layer.stand_in(tensors) for layer in graph.layers)
     network = Network(graph.name, tensors, layers, graph.input, graph.outputs)
     found = (target.refusal(network, layer) for layer in layers)
     return {refusal.layer: refusal for refusal in found if refusal is not None}
-
-
-def stand_in(layer: FloatLayer) -> Layer:
-    """An integer layer of the same shape and window."""
-    clip = (FORMAT.low, FORMAT.high)
-    if isinstance(layer, FloatConv):
-        outputs = len(layer.weight)
-        frac, bias = np.full(outputs, 7), np.zeros(outputs, np.int64)
-        return Conv(
-            layer.name, layer.input, layer.output, np.zeros(layer.weight.shape, np.int64), frac, 8, bias,
-            layer.window, layer.groups, clip, layer.residual, layer.op,
-        )  # fmt: skip
-    if isinstance(layer, FloatPool):
-        return Pool(
-            layer.name, layer.input, layer.output, layer.kind, layer.window, clip, layer.count_include_pad
-        )  # fmt: skip
-    if isinstance(layer, FloatAdd):
-        return Add(layer.name, layer.inputs, layer.output, clip)
-    if isinstance(layer, FloatTable):
-        entries = np.zeros(1 << FORMAT.bits, np.int64)
-        return LookUp(layer.name, layer.input, layer.output, entries, str(layer.function))
-    assert isinstance(layer, Concat | Resize)
-    return layer
 
 
 def show(console: Console, result: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from host.compiler import compile_network
-from host.compiler.limits import refusal
+from host.compiler.refusals import refusal
 from hw.contract.config import AcceleratorConfig
 from hw.contract.shifts import SHIFTS, residual_shifts
 from quant.ir.layer import Layer

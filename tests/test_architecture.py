@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("quant", "hw", "sim", "host")
 TEXT = (ROOT / "docs" / "architecture.md").read_text()
-WHOLE = ("quant/compare", "quant/kinds", "quant/search", "sim/cycles")
-"""Folders that the document names as one: a step or a unit a file."""
+WHOLE = ("host/compiler/kinds", "quant/compare", "quant/kinds", "quant/search", "sim/cycles")
+"""Folders that the document names as one: a kind, a step or a unit a file."""
 
 
 def sources() -> list[Path]:

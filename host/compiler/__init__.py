@@ -6,10 +6,11 @@ import dataclasses
 
 from host.compiler.cost import cost
 from host.compiler.emit import Operation, emit
+from host.compiler.engine_layer import Lowered
 from host.compiler.entries import entries
 from host.compiler.errors import CannotCompile
 from host.compiler.folding import fold_inputs
-from host.compiler.lower import Lowered, lower
+from host.compiler.lower import lower
 from host.compiler.memory import ALIGNMENT, MemoryMap, aligned, place
 from host.compiler.problem import problem
 from host.compiler.steps import Plan, add_layer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from host.compiler.lower import HIDDEN, EngineLayer, Lowered
+from host.compiler.engine_layer import HIDDEN, EngineLayer, Lowered
 from hw.contract.program import LayerEntry
 from quant.ir.tensor import Tensor
 
@@ -13,9 +13,8 @@ def entries(layer: EngineLayer, lowered: Lowered) -> list[LayerEntry]:
     """One entry for each tensor that a layer of the engine leaves in memory: a pooling behind a convolution
     whose own result is kept too is a layer of its own, which reads nothing.  A tensor that the network does
     not name is entered as the concatenation it is a part of."""
-    weights = layer.weight.size if layer.op in ("Conv", "Gemm") else 0
-    result = int(np.prod(layer.result.shape))
-    read = layer.input_elements + int(weights) + (result if layer.residual is not None else 0)
+    residual = int(np.prod(layer.result.shape)) if layer.residual is not None else 0
+    read = layer.input_elements + layer.weight_elements + residual
     pooling = layer.pooling
     if pooling is None:
         return [
@@ -25,12 +24,11 @@ def entries(layer: EngineLayer, lowered: Lowered) -> list[LayerEntry]:
         ]
     pooled = pooling.result
     if layer.keep:
-        op = "MaxPool" if pooling.kind == "max" else "AveragePool"
         return [
             LayerEntry(
                 layer.name, layer.op, (), _named(layer.result.name, lowered), layer.macs, read, _bytes(layer.result)
             ),
-            LayerEntry(pooling.name, op, (), _named(pooled.name, lowered), 0, 0, _bytes(pooled)),
+            LayerEntry(pooling.name, pooling.op, (), _named(pooled.name, lowered), 0, 0, _bytes(pooled)),
         ]
     fused = () if pooling.name == layer.name else (pooling.name,)
     return [LayerEntry(layer.name, layer.op, fused, _named(pooled.name, lowered), layer.macs, read, _bytes(pooled))]

@@ -11,8 +11,8 @@ import dataclasses
 import numpy as np
 
 from host.compiler.cost import cost
+from host.compiler.engine_layer import HIDDEN, EngineLayer, Lowered
 from host.compiler.errors import CannotCompile
-from host.compiler.lower import HIDDEN, EngineLayer, Lowered
 from host.compiler.problem import problem
 from host.compiler.tiling import ways
 from hw.contract.config import AcceleratorConfig

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from host.compiler.lower import Lowered
+from host.compiler.engine_layer import Lowered
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Placement, plane_bytes
 

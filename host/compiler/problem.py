@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from host.compiler.engine_layer import EngineLayer
 from host.compiler.geometry import Geometry
-from host.compiler.lower import EngineLayer
 from host.compiler.weights import OutputGroups
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Placement

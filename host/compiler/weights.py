@@ -7,8 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+from host.compiler.engine_layer import EngineLayer
 from host.compiler.geometry import Geometry
-from host.compiler.lower import EngineLayer
 from hw.contract.config import AcceleratorConfig
 from hw.contract.parameters import parameter_block
 from hw.contract.weights import WeightFormat

@@ -129,6 +129,14 @@ class FloatLayer(AnyLayer):
         """
         raise ValueError(f"layer {self.name} has more to choose than the formats of its tensors")
 
+    def stand_in(self, tensors: Mapping[str, Tensor]) -> Layer:
+        """An integer layer of the same shape, of any numbers: for what depends on shapes alone, before formats are
+        chosen.
+
+        tensors: those that it reads and writes, of any formats.
+        """
+        return self.quantized(tensors, (None, None))
+
     def quantized_as(self, writer: Layer) -> bool:
         """Whether an integer layer that writes its tensor computes the same, its own way of storing it apart."""
         return isinstance(writer, self.form or type(self))

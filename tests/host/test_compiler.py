@@ -381,7 +381,9 @@ def test_16_bit_tensors_inside() -> None:
 
 
 def test_dilated_pooling() -> None:
-    assert refused(one_pool("max", Window((2, 2), (1, 1), (0, 0, 0, 0), (2, 2)))) == "layer layer0: dilated pooling"
+    assert refused(one_pool("max", Window((2, 2), (1, 1), (0, 0, 0, 0), (2, 2)))) == (
+        "layer layer0: dilated pooling: pool without dilation, by a larger kernel or in two layers"
+    )
 
 
 def test_tables_and_enlargements() -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from quant.ir.layer import AnyLayer, Clip, Clipped, ReadsResidual
+from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 from quant.kinds.conv.form import Conv
 
@@ -100,6 +101,24 @@ class FloatConv(ReadsResidual, Clipped):
         if self.residual is not None or self.clip != (None, None):
             return None
         return replace(self, residual=tensor)
+
+    def stand_in(self, tensors: Mapping[str, Tensor]) -> Conv:
+        """As `FloatLayer.stand_in`: its weights and biases are zero."""
+        outputs, fmt = len(self.weight), tensors[self.output].fmt
+        return Conv(
+            name=self.name,
+            input=self.input,
+            output=self.output,
+            weight=np.zeros(self.weight.shape, np.int64),
+            weight_frac=np.full(outputs, fmt.frac),
+            weight_bits=fmt.bits,
+            bias=np.zeros(outputs, np.int64),
+            window=self.window,
+            groups=self.groups,
+            clip=(fmt.low, fmt.high),
+            residual=self.residual,
+            op=self.op,
+        )
 
     def never_negative(self, known: Collection[str]) -> bool:
         """As `FloatLayer.never_negative`."""

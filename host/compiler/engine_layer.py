@@ -1,0 +1,124 @@
+"""What the engine runs: one kind of layer, a convolution with all that can follow it on the way out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from hw.contract.layout import Fold
+from quant.ir.fixedpoint import Reciprocal
+from quant.ir.network import Network
+from quant.ir.tensor import Tensor
+from quant.ir.window import Window
+
+HIDDEN = "\0"
+"""Stands in the name of every tensor that the network itself does not have."""
+
+
+@dataclass(frozen=True)
+class Pooling:
+    """Pooling of a layer's results on their way out.  divisor: of an average."""
+
+    name: str
+    result: Tensor
+    kind: Literal["max", "average"]
+    window: Window
+    clip: tuple[int, int]
+    divisor: Reciprocal | None
+
+    @property
+    def op(self) -> str:
+        """ONNX's name for it."""
+        return "MaxPool" if self.kind == "max" else "AveragePool"
+
+
+@dataclass(frozen=True, eq=False)
+class EngineLayer:
+    """One layer of the engine.
+
+    source: tensor read (a view of the network's input may be folded).  weight: int64
+    (O, I / groups, KH, KW) over the source's channels.  bias, shift, residual_shift: int64 (O,).
+    result: format and shape of the convolution's results, kept in memory or not.  keep: they are.
+    pooling: what else is done with them.
+    macs, input_elements, weight_elements: of the network's layer: what it computes, and cannot avoid to read.
+    """
+
+    name: str
+    op: str
+    source: str
+    weight: np.ndarray
+    groups: int
+    bias: np.ndarray
+    shift: np.ndarray
+    residual_shift: np.ndarray
+    window: Window
+    clip: tuple[int, int]
+    result: Tensor
+    residual: str | None = None
+    pooling: Pooling | None = None
+    keep: bool = True
+    macs: int = 0
+    input_elements: int = 0
+    weight_elements: int = 0
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Tensors it leaves in memory."""
+        kept = (self.result.name,) if self.keep else ()
+        return kept if self.pooling is None else (*kept, self.pooling.result.name)
+
+
+def unchanged(name: str, op: str, source: str, result: Tensor) -> EngineLayer:
+    """A layer whose result is its source, wherever that then goes: one weight of 1 for each channel."""
+    channels = result.shape[0]
+    zeros = np.zeros(channels, np.int64)
+    return EngineLayer(
+        name=name,
+        op=op,
+        source=source,
+        weight=np.ones((channels, 1, 1, 1), np.int64),
+        groups=channels,
+        bias=zeros,
+        shift=zeros,
+        residual_shift=zeros,
+        window=Window(),
+        clip=(result.fmt.low, result.fmt.high),
+        result=result,
+        input_elements=int(np.prod(result.shape)),
+    )
+
+
+@dataclass
+class Lowered:
+    """A network as the engine sees it.
+
+    tensors: by name, those of the network that are left in memory, and hidden ones that it does not name.
+    views: hidden or plain tensors that hold the network's input, each with its fold.  joins: the parts of
+    each concatenation, in order; every part belongs to one join only.  layers: in execution order.
+    """
+
+    network: Network
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+    views: dict[str, Fold | None] = field(default_factory=dict)
+    joins: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    layers: list[EngineLayer] = field(default_factory=list)
+
+
+def single_stride(window: Window, out: Tensor) -> Window:
+    """The window with strides that always fit their fields: along an axis with one output they mean nothing."""
+    rows, columns = out.shape[1:]
+    stride = window.stride[0] if rows > 1 else 1, window.stride[1] if columns > 1 else 1
+    return Window(window.kernel, stride, window.pads, window.dilation)
+
+
+def visited(window: Window, source: Tensor, out: Tensor) -> int:
+    """Elements of the source that a window visits, padding left out."""
+    used = source.shape[0]
+    for axis in (0, 1):
+        size, pad = source.shape[axis + 1], window.pads[axis]
+        first = np.arange(out.shape[axis + 1]) * window.stride[axis] - pad
+        taps = (first[:, None] + np.arange(window.kernel[axis]) * window.dilation[axis]).ravel()
+        used *= len(np.unique(taps[(taps >= 0) & (taps < size)]))
+    return used

@@ -1,0 +1,39 @@
+"""The kinds of layer on the engine, a module each; a kind that is not named here is refused.
+
+The registry is by class: no code of the compiler asks a layer which kind it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from host.compiler.kinds.add import AddOnEngine
+from host.compiler.kinds.concat import ConcatOnEngine
+from host.compiler.kinds.conv import ConvOnEngine
+from host.compiler.kinds.kind import AnyEngineKind, EngineKind
+from host.compiler.kinds.pool import PoolOnEngine
+from host.compiler.kinds.resize import ResizeOnEngine
+from host.compiler.kinds.table import TableOnEngine
+from quant.ir.layer import Layer
+from quant.kinds.add import Add
+from quant.kinds.concat import Concat
+from quant.kinds.conv import Conv
+from quant.kinds.pool import Pool
+from quant.kinds.resize import Resize
+from quant.kinds.table import Table
+
+KINDS: Mapping[type[Layer], AnyEngineKind] = {
+    Add: AddOnEngine(),
+    Concat: ConcatOnEngine(),
+    Conv: ConvOnEngine(),
+    Pool: PoolOnEngine(),
+    Resize: ResizeOnEngine(),
+    Table: TableOnEngine(),
+}
+
+_NONE: AnyEngineKind = EngineKind()
+
+
+def on_engine(layer: Layer) -> AnyEngineKind:
+    """The compiler's side of a layer's kind."""
+    return KINDS.get(type(layer), _NONE)

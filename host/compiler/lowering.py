@@ -1,0 +1,65 @@
+"""The state of one lowering: what a network has become so far, and how its layers add to it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from host.compiler.engine_layer import EngineLayer, Lowered, Pooling
+from hw.contract.config import AcceleratorConfig
+from quant.ir.network import Network
+from quant.ir.tensor import Tensor
+
+
+class Lowering:
+    """Collects the engine's layers of a network.
+
+    poolings: for tensors that a pooling reads, the first such, which may run behind the layer that writes it.
+    fused: outputs of the poolings that do.
+    """
+
+    def __init__(self, network: Network, config: AcceleratorConfig, poolings: Mapping[str, Pooling]) -> None:
+        self.network, self.config = network, config
+        self.lowered = Lowered(network)
+        self.fused: set[str] = set()
+        self._poolings = poolings
+
+    def source(self, name: str) -> str:
+        """The name under which the engine reads a tensor of the network."""
+        return self.view(name) if name == self.network.input else name
+
+    def view(self, name: str) -> str:
+        """A tensor of this name that holds the network's input."""
+        source = self.network.tensors[self.network.input]
+        self.lowered.views[name] = None
+        self.lowered.tensors[name] = dataclasses.replace(source, name=name)
+        return name
+
+    def join(self, name: str, parts: tuple[str, ...]) -> None:
+        """Declare a tensor of the network to be others, one behind the other along channels."""
+        self.lowered.joins[name] = parts
+        self.lowered.tensors[name] = self.network.tensors[name]
+
+    def joined(self, name: str) -> bool:
+        """Whether a tensor is a part of some join already."""
+        return any(name in parts for parts in self.lowered.joins.values())
+
+    def append(self, layer: EngineLayer) -> None:
+        """Append a layer as it is."""
+        written: list[Tensor] = [layer.result] if layer.keep else []
+        if layer.pooling is not None:
+            written.append(layer.pooling.result)
+        self.lowered.tensors.update({tensor.name: tensor for tensor in written})
+        self.lowered.layers.append(layer)
+
+    def append_pooled(self, layer: EngineLayer) -> None:
+        """Append a layer with the first pooling that reads its result behind it: where nobody else reads that, it
+        never reaches memory."""
+        name, pooling = layer.result.name, self._poolings.get(layer.result.name)
+        if pooling is None:
+            self.append(layer)
+            return
+        self.fused.add(pooling.result.name)
+        readers = {reader.output for reader in self.network.consumers(name)}
+        keep = name in self.network.outputs or readers != {pooling.result.name}
+        self.append(dataclasses.replace(layer, pooling=pooling, keep=keep))

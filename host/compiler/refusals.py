@@ -1,0 +1,49 @@
+"""What the engine cannot run, found before anything is compiled."""
+
+from __future__ import annotations
+
+from host.compiler.errors import CannotCompile
+from host.compiler.kinds import on_engine
+from host.compiler.limits import at_most
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Opcode
+from quant.ir.layer import Layer
+from quant.ir.network import Network
+from quant.ir.target import Refusal
+
+MAP_EDIT = "cut the input into parts, or make it smaller before the network"
+
+
+def refusal(network: Network, layer: Layer, config: AcceleratorConfig) -> Refusal | None:
+    """Why an engine cannot run a layer, by its shapes and numbers; None where it can."""
+    try:
+        check_layer(network, layer, config)
+    except CannotCompile as refused:
+        return refused.refusal
+    return None
+
+
+def check_layer(network: Network, layer: Layer, config: AcceleratorConfig) -> None:
+    """Raise CannotCompile for a layer beyond what the instructions can say."""
+    for name in (*layer.inputs, layer.output):
+        size = max(network.tensors[name].shape[1:])
+        at_most(layer, f"rows or columns of {name}", size, Opcode.CONV, "out_rows", MAP_EDIT)
+    on_engine(layer).check(network, layer, config)
+
+
+def check_tensors(network: Network, config: AcceleratorConfig) -> None:
+    """Raise CannotCompile for a tensor of a width that the engine does not move."""
+    narrow = config.data_bits
+    wide = 2 * narrow
+    for name, tensor in network.tensors.items():
+        readers = [layer for layer in network.consumers(name) if not on_engine(layer).joins]
+        bits = tensor.fmt.bits
+        if readers and bits != narrow:
+            raise CannotCompile(readers[0].name, f"input {name} has {bits} bits, and the engine reads {narrow}")
+        producer = network.producer(name)
+        if bits not in (narrow, wide) and producer is not None:
+            reason = f"output {name} has {bits} bits, and the engine writes {narrow} or {wide}"
+            raise CannotCompile(producer.name, reason)
+    for name in network.outputs:
+        if name == network.input:
+            raise CannotCompile(name, "the network's output is its input")
