@@ -104,7 +104,8 @@ def fix_shapes(
 ) -> tuple[onnx.ModelProto, tuple[int, ...]]:
     """The model with a known input shape and everything inferred from it, and that shape with its batch.
 
-    input_shape: without the batch; gives dimensions that the file leaves open.  A batch left open is 1.
+    input_shape: without the batch; gives dimensions that the file leaves open.  A batch left open is 1 in the model,
+    and 0 in the shape.
     Raises BadInput where a dimension stays unknown, `input_shape` contradicts the file, or the shapes of
     the file contradict each other.
     """
@@ -127,9 +128,9 @@ def fix_shapes(
         raise BadInput(
             f"{label}: input {value.name} has no fixed size ({', '.join(names)}): state it with --input-shape {option}"
         )
-    shape = (known[0] or 1, *(int(size) for size in stated if size is not None))
+    shape = (known[0] or 0, *(int(size) for size in stated if size is not None))
     for dim, size in zip(dims, shape, strict=True):
-        dim.dim_value = size
+        dim.dim_value = size or 1
     del model.graph.value_info[:]
     try:
         return shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True), shape

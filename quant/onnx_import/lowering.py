@@ -56,7 +56,8 @@ class Lowering:
         self.opset = opset(model)
         self.imports = model.opset_import
         self.graph = model.graph
-        self.input, self.batch, self.input_shape = input_name, input_shape[0], input_shape[1:]
+        self.input, self.input_shape = input_name, input_shape[1:]
+        self.batch, self.open_batch = input_shape[0] or 1, not input_shape[0]
         self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
         self.computed: dict[str, np.ndarray] = {}
         in_file = {name for node in model.graph.node for name in node.output} | set(self.initializers)

@@ -93,7 +93,10 @@ def reshape(node: Node) -> None:
 def new_shape(node: Node, old: tuple[int, ...]) -> tuple[int, ...]:
     """The shape, with its batch, that a reshaping node gives."""
     if node.op == "Flatten":
-        axis = int(node.attributes.get("axis", 1)) % (len(old) + 1)
+        axis = int(node.attributes.get("axis", 1))
+        axis += len(old) if axis < 0 else 0
+        if axis == 0 and node.lowering.open_batch:
+            raise NotSupportedError("puts all images into one row", "set axis = 1")
         return (int(np.prod(old[:axis])), int(np.prod(old[axis:])))
     if node.op == "Reshape":
         return reshaped(node, old)

@@ -61,6 +61,9 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
             left, right = in_file_order(graph, layer.output, mine[layer.output]), reference[graph.source[layer.output]]
             if not np.isfinite(right).all():
                 raise BadInput(f"{label}: tensor {graph.source[layer.output]} becomes infinite or NaN on these images")
+            shape = (len(part), *graph.output_shapes.get(layer.output, right.shape[1:]))
+            if right.shape != shape:
+                raise VerificationError(f"{label}: output {layer.output} is {right.shape}, not {shape}")
             # np.maximum keeps NaN, max does not
             worst[place] = np.maximum(worst[place], difference(left, np.asarray(right)))
     for layer, value in zip(compared, worst, strict=True):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant.ir.window import Window
-from tests.quant.onnx_nets import Net, checked, conv_at, kinds
+from tests.quant.onnx_nets import Net, checked, conv_at, kinds, message
 
 
 def test_padding_goes_into_what_reads_it() -> None:
@@ -59,6 +60,22 @@ def test_channels_reversed_and_padding_on_all_sides() -> None:
     y = net.node("Slice", "x", net.ints(2), net.ints(-4), net.ints(1), net.ints(-1))
     graph = checked(net.model(net.node("Pad", y, pads=[0, 1, 1, 2, 0, 1, 0, 0])))
     assert [layer.name for layer in graph.layers] == ["pad1.selected", "pad1"]
+
+
+@pytest.mark.parametrize("axis", [-3, 1])
+def test_flatten_counts_from_the_end(axis: int) -> None:
+    net = Net(3, 4, 4)
+    model = net.model(net.node("Flatten", net.conv("x", 5, 3), axis=axis, name="y"))
+    assert checked(model).output_shapes == {"y": (80,)}
+
+
+@pytest.mark.parametrize("axis", [-4, 0])
+def test_flatten_of_all_images_into_one_row(axis: int) -> None:
+    net = Net(3, 4, 4)
+    y = net.node("Flatten", net.conv("x", 5, 3), axis=axis, name="y")
+    assert checked(net.model(y, batch=1)).output_shapes == {"y": (80,)}
+    assert "y (Flatten: puts all images into one row)" in message(net.model(y))
+    assert "mixes the batch with data: its result has the shape (1, 240)" in message(net.model(y, batch=3))
 
 
 def test_reshapes_that_flatten_or_restore() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from quant.base.errors import VerificationError
 from quant.onnx_import import load, verify
 from tests.quant.onnx_nets import Net, checked
 
@@ -33,3 +35,13 @@ def test_a_dilated_pool_of_automatic_padding() -> None:
     model = net.model(net.node("MaxPool", "x", kernel_shape=[3, 3], dilations=[2, 2], auto_pad="SAME_UPPER", name="y"))
     assert load(model).shapes["y"] == (2, 9, 8)
     checked(model)
+
+
+def test_shapes_are_compared_too() -> None:
+    net = Net(3, 4, 4)
+    model = net.model(net.node("Flatten", net.conv("x", 2, 3), name="y"), batch=1)
+    graph = checked(model)
+    images = np.ones((1, 3, 4, 4), np.float32)
+    wrong = replace(graph, output_shapes={"y": (4, 8)})
+    with pytest.raises(VerificationError, match=r"^net: output y is \(1, 32\), not \(1, 4, 8\)$"):
+        verify(wrong, model, images)
