@@ -6,7 +6,7 @@ class can be both.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
@@ -14,10 +14,16 @@ import numpy as np
 
 from quant.ir.fixedpoint import QFormat
 from quant.ir.functions import Function
-from quant.ir.tensor import Bound, Tensor
+from quant.ir.tensor import Bound, Shape, Tensor
 
 Clip = tuple[float | None, float | None]
 """Lower and upper bound applied to a layer's result; None where there is none.  ReLU is (0, None)."""
+
+Runner = Callable[[Sequence[np.ndarray]], np.ndarray]
+"""A layer ready to run: its output from its inputs.
+
+Integers as (C, N, H, W), each tensor's in the smallest type of its format (`QFormat.dtype`).
+"""
 
 
 class AnyLayer:
@@ -54,12 +60,30 @@ class AnyLayer:
         """The layer under another name, between the same tensors."""
         return _replaced(self, name=name)
 
+    def output_shape(self, shapes: Mapping[str, Shape]) -> Shape:
+        """(C, H, W) of its output by those of its inputs.
+
+        Raises ValueError, with the reason, for inputs that it cannot take.
+        """
+        raise NotImplementedError
+
+    def check_numbers(self) -> None:
+        """Raises ValueError, with the reason, where its own numbers contradict each other.
+
+        It may look at every weight: whoever asks does so once for each layer.
+        """
+
 
 class Layer(AnyLayer):
     """A layer of an integer network (`quant.ir.network`).
 
     tensors: of the network, by name; bounds: of its tensors, as `quant.ir.bounds.tensor_bounds` has them.
     """
+
+    def check(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raises ValueError, with the reason, where the formats of its tensors contradict what it computes."""
+        if self.moves and any(tensors[name].fmt != tensors[self.output].fmt for name in self.inputs):
+            raise ValueError("computes nothing, so its input and output need one format")
 
     def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """The integers that its output can hold: of the format, or fewer where a clip is tighter."""
@@ -76,6 +100,31 @@ class Layer(AnyLayer):
     def ends(self, fmt: QFormat) -> tuple[int, int]:
         """The integers between which it holds its result, in the output's format: the format's own without a clip."""
         return fmt.low, fmt.high
+
+    def prepare(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Runner:
+        """The layer as the reference runs it, bit for bit what it means."""
+        raise NotImplementedError
+
+
+class Bounded(Layer):
+    """An integer layer that clips its result: to its output's format, or tighter."""
+
+    clip: tuple[int, int]
+
+    def check(self, tensors: Mapping[str, Tensor]) -> None:
+        """As `Layer.check`."""
+        super().check(tensors)
+        fmt, (low, high) = tensors[self.output].fmt, self.clip
+        if not fmt.low <= low <= high <= fmt.high:
+            raise ValueError(f"the clip {self.clip} is not within {fmt}, {(fmt.low, fmt.high)}")
+
+    def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
+        """As `Layer.bound`: its clip."""
+        return Bound(*self.clip)
+
+    def ends(self, fmt: QFormat) -> tuple[int, int]:
+        """As `Layer.ends`: its clip."""
+        return self.clip
 
 
 class FloatLayer(AnyLayer):
@@ -95,6 +144,12 @@ class FloatLayer(AnyLayer):
     def finite(self) -> bool:
         """Whether all its constants are finite."""
         return True
+
+    def check_numbers(self) -> None:
+        """As `AnyLayer.check_numbers`."""
+        super().check_numbers()
+        if not self.finite:
+            raise ValueError("its constants have NaN or infinite values")
 
     @property
     def elementwise(self) -> Function | None:

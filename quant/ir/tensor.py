@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 from quant.ir.fixedpoint import QFormat
 
+Shape = tuple[int, int, int]
+"""(C, H, W) of a feature map."""
+
 
 @dataclass(frozen=True)
 class Tensor:
     """A feature map: its shape (C, H, W), and the format of its integers."""
 
     name: str
-    shape: tuple[int, int, int]
+    shape: Shape
     fmt: QFormat
 
 

@@ -30,6 +30,11 @@ class Window:
         top, left, bottom, right = (own + more for own, more in zip(self.pads, pads, strict=True))
         return replace(self, pads=(top, left, bottom, right))
 
+    def check(self) -> None:
+        """Raises ValueError, with the reason, for a window that is none."""
+        if min(*self.kernel, *self.stride, *self.dilation) < 1 or min(self.pads) < 0:
+            raise ValueError(f"no window: {self}")
+
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """(H, W) of the result.  ceil_mode does not occur: the importer turns it into padding."""
         top, left, bottom, right = self.pads

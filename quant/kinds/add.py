@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from quant.ir.fixedpoint import QFormat, clip_bounds
-from quant.ir.layer import Clip, Clipped, Layer, ReadsMany
-from quant.ir.tensor import Bound, Tensor
+import numpy as np
+
+from quant.ir.fixedpoint import clip_bounds, requantize
+from quant.ir.layer import Bounded, Clip, Clipped, ReadsMany, Runner
+from quant.ir.tensor import Bound, Shape, Tensor
+
+
+class OfOneShape(ReadsMany):
+    """Reads two tensors of one shape, which is its output's."""
+
+    def output_shape(self, shapes: Mapping[str, Shape]) -> Shape:
+        """As `AnyLayer.output_shape`."""
+        first, second = (shapes[name] for name in self.inputs)
+        if first != second:
+            raise ValueError(f"adds tensors of two shapes, {first} and {second}")
+        return first
 
 
 @dataclass(frozen=True, eq=False)
-class Add(ReadsMany, Layer):
+class Add(OfOneShape, Bounded):
     """Elementwise sum of two tensors of one shape, rounded once into the output's format."""
 
     name: str
@@ -25,14 +38,6 @@ class Add(ReadsMany, Layer):
         """As `AnyLayer.added`."""
         return self.inputs
 
-    def ends(self, fmt: QFormat) -> tuple[int, int]:
-        """As `Layer.ends`."""
-        return self.clip
-
-    def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
-        """As `Layer.bound`: its clip."""
-        return Bound(*self.clip)
-
     def accumulator(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.accumulator`: the aligned operands and their sum."""
         fracs = [tensors[name].fmt.frac for name in self.inputs]
@@ -42,9 +47,20 @@ class Add(ReadsMany, Layer):
         ]
         return Bound(sum(min(t.low, 0) for t in terms), sum(max(t.high, 0) for t in terms))
 
+    def prepare(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Runner:
+        """As `Layer.prepare`: both operands at the finer's fractional length, added, rounded once."""
+        fmt, fracs = tensors[self.output].fmt, [tensors[name].fmt.frac for name in self.inputs]
+        top = max(fracs)
+
+        def run(inputs: Sequence[np.ndarray]) -> np.ndarray:
+            first, second = (x.astype(np.int64) << top - frac for x, frac in zip(inputs, fracs, strict=True))
+            return requantize(first + second, top - fmt.frac, *self.clip).astype(fmt.dtype)
+
+        return run
+
 
 @dataclass(frozen=True, eq=False)
-class FloatAdd(ReadsMany, Clipped):
+class FloatAdd(OfOneShape, Clipped):
     """clip(a + b) of two tensors of one shape, where no convolution before it can take the addition."""
 
     name: str

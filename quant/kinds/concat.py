@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from quant.ir.layer import Clip, FloatLayer, Layer, ReadsMany
-from quant.ir.tensor import Bound, Tensor
+import numpy as np
+
+from quant.ir.layer import Clip, FloatLayer, Layer, ReadsMany, Runner
+from quant.ir.tensor import Bound, Shape, Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +30,13 @@ class Concat(ReadsMany, Layer, FloatLayer):
         """As `FloatLayer.description`."""
         return f"concatenation of {len(self.inputs)}"
 
+    def output_shape(self, shapes: Mapping[str, Shape]) -> Shape:
+        """As `AnyLayer.output_shape`."""
+        read = [shapes[name] for name in self.inputs]
+        if len({shape[1:] for shape in read}) != 1:
+            raise ValueError(f"joins maps of different sizes: {', '.join(map(str, read))}")
+        return sum(shape[0] for shape in read), *read[0][1:]
+
     def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.bound`."""
         return self.accumulator(tensors, bounds)
@@ -44,3 +53,7 @@ class Concat(ReadsMany, Layer, FloatLayer):
         """As `FloatLayer.tied`: each input meets channels of its own."""
         firsts = accumulate((shapes[name][0] for name in self.inputs), initial=0)
         return tuple(zip(self.inputs, firsts, strict=False))
+
+    def prepare(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Runner:
+        """As `Layer.prepare`."""
+        return np.concatenate

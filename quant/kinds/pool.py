@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from quant.ir.fixedpoint import QFormat, clip_bounds
-from quant.ir.layer import Clip, Clipped, Layer, ReadsOne
-from quant.ir.tensor import Bound, Tensor
+import numpy as np
+
+from quant.ir.fixedpoint import clip_bounds
+from quant.ir.layer import Bounded, Clip, Clipped, ReadsOne, Runner
+from quant.ir.tensor import Bound, Shape, Tensor
 from quant.ir.window import Window
+from quant.kinds.kernels import averages, maxima
+
+
+class Pooling(ReadsOne):
+    """What both forms of a pool answer alike."""
+
+    kind: Literal["max", "average"]
+    window: Window
+
+    @property
+    def moves(self) -> bool:
+        """As `AnyLayer.moves`: a maximum is one of the elements that it sees."""
+        return self.kind == "max"
+
+    def output_shape(self, shapes: Mapping[str, Shape]) -> Shape:
+        """As `AnyLayer.output_shape`."""
+        channels, height, width = shapes[self.input]
+        return channels, *self.window.output_size(height, width)
+
+    def check_numbers(self) -> None:
+        """As `AnyLayer.check_numbers`."""
+        self.window.check()
 
 
 @dataclass(frozen=True, eq=False)
-class Pool(ReadsOne, Layer):
+class Pool(Pooling, Bounded):
     """Max or average pooling.  Padding never wins a maximum and adds nothing to a sum.
 
     An average is sum / count, rounded half to even into the output's format, where count is the number
@@ -28,18 +52,9 @@ class Pool(ReadsOne, Layer):
     clip: tuple[int, int]
     count_include_pad: bool = True
 
-    @property
-    def moves(self) -> bool:
-        """As `AnyLayer.moves`."""
-        return self.kind == "max"
-
-    def ends(self, fmt: QFormat) -> tuple[int, int]:
-        """As `Layer.ends`."""
-        return self.clip
-
     def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.bound`."""
-        return bounds[self.input].clip(self.clip) if self.moves else Bound(*self.clip)
+        return bounds[self.input].clip(self.clip) if self.moves else super().bound(tensors, bounds)
 
     def accumulator(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.accumulator`; of an average partial sums."""
@@ -48,9 +63,23 @@ class Pool(ReadsOne, Layer):
         count, read = self.window.kernel[0] * self.window.kernel[1], bounds[self.input]
         return Bound(count * min(read.low, 0), count * max(read.high, 0))
 
+    def prepare(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Runner:
+        """As `Layer.prepare`."""
+        fmt = tensors[self.output].fmt
+        shift = tensors[self.input].fmt.frac - fmt.frac
+
+        def maximum(inputs: Sequence[np.ndarray]) -> np.ndarray:
+            return np.clip(maxima(inputs[0], self.window), *self.clip)
+
+        def average(inputs: Sequence[np.ndarray]) -> np.ndarray:
+            mean = averages(inputs[0], self.window, shift, self.count_include_pad)
+            return np.clip(mean, *self.clip).astype(fmt.dtype)
+
+        return maximum if self.moves else average
+
 
 @dataclass(frozen=True, eq=False)
-class FloatPool(ReadsOne, Clipped):
+class FloatPool(Pooling, Clipped):
     """Max or average pooling, then clip.  count_include_pad as in ONNX."""
 
     name: str
@@ -62,11 +91,6 @@ class FloatPool(ReadsOne, Clipped):
     count_include_pad: bool = True
 
     form: ClassVar = Pool
-
-    @property
-    def moves(self) -> bool:
-        """As `AnyLayer.moves`."""
-        return self.kind == "max"
 
     def quantized(self, tensors: Mapping[str, Tensor], clip: Clip) -> Pool:
         """As `FloatLayer.quantized`."""

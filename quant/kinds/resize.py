@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne
-from quant.ir.tensor import Bound, Tensor
+import numpy as np
+
+from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne, Runner
+from quant.ir.tensor import Bound, Shape, Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,16 @@ class Resize(ReadsOne, Layer, FloatLayer):
         """As `FloatLayer.description`."""
         return f"enlarged {self.factors[0]}x{self.factors[1]} by copies"
 
+    def output_shape(self, shapes: Mapping[str, Shape]) -> Shape:
+        """As `AnyLayer.output_shape`."""
+        channels, height, width = shapes[self.input]
+        return channels, height * self.factors[0], width * self.factors[1]
+
+    def check_numbers(self) -> None:
+        """As `AnyLayer.check_numbers`."""
+        if min(self.factors) < 1:
+            raise ValueError(f"enlarges by {self.factors}")
+
     def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.bound`."""
         return bounds[self.input]
@@ -46,3 +58,11 @@ class Resize(ReadsOne, Layer, FloatLayer):
     def tied(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, int], ...]:
         """As `FloatLayer.tied`."""
         return ((self.input, 0),)
+
+    def prepare(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Runner:
+        """As `Layer.prepare`."""
+
+        def run(inputs: Sequence[np.ndarray]) -> np.ndarray:
+            return inputs[0].repeat(self.factors[0], axis=2).repeat(self.factors[1], axis=3)
+
+        return run

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from quant.ir.functions import Function, clipped, table
-from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne
-from quant.ir.tensor import Bound, Tensor
+from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne, Runner
+from quant.ir.tensor import Bound, Shape, Tensor
+
+
+class KeepsShape(ReadsOne):
+    """Reads one tensor, whose shape is its output's."""
+
+    def output_shape(self, shapes: Mapping[str, Shape]) -> Shape:
+        """As `AnyLayer.output_shape`."""
+        return shapes[self.input]
 
 
 @dataclass(frozen=True, eq=False)
-class Table(ReadsOne, Layer):
+class Table(KeepsShape, Layer):
     """A function of each element, by look-up: output = entries[input - low], low being that of the input's format.
 
     entries: int64 (2**bits of the input,), integers of the output's format.  function: what they are the values
@@ -28,15 +36,32 @@ class Table(ReadsOne, Layer):
     entries: np.ndarray
     function: str
 
+    def check(self, tensors: Mapping[str, Tensor]) -> None:
+        """As `Layer.check`: an entry for each integer of the input, within the output's format."""
+        source, fmt = tensors[self.input].fmt, tensors[self.output].fmt
+        if self.entries.shape != (1 << source.bits,):
+            raise ValueError(f"{self.entries.size} entries, but {source.bits} bits of input")
+        if self.entries.min() < fmt.low or self.entries.max() > fmt.high:
+            raise ValueError(f"entries beyond the output's format {fmt}")
+
     def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.bound`: the entries that can be looked up."""
         first = tensors[self.input].fmt.low
         met = self.entries[bounds[self.input].low - first : bounds[self.input].high - first + 1]
         return Bound(int(met.min()), int(met.max()))
 
+    def prepare(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Runner:
+        """As `Layer.prepare`."""
+        entries, low = self.entries.astype(tensors[self.output].fmt.dtype), tensors[self.input].fmt.low
+
+        def run(inputs: Sequence[np.ndarray]) -> np.ndarray:
+            return entries[inputs[0].astype(np.int64) - low]
+
+        return run
+
 
 @dataclass(frozen=True, eq=False)
-class FloatTable(ReadsOne, FloatLayer):
+class FloatTable(KeepsShape, FloatLayer):
     """A function of each element, which becomes a table of integers."""
 
     name: str

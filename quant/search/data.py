@@ -95,21 +95,13 @@ class DataPhase:
                     self.values.pop(name, None)
             if progress:
                 progress("data formats", index + 1, len(self.graph.layers))
-        return replace(self.network(), outputs=self.graph.outputs)
+        graph = self.graph
+        return replace(self.network(), outputs=graph.outputs, softmax=graph.softmax, output_shapes=graph.output_shapes)
 
     def network(self) -> Network:
         """The network so far."""
         graph = self.graph
-        return Network(
-            graph.name,
-            dict(self.tensors),
-            tuple(self.layers),
-            graph.input,
-            (),
-            graph.softmax,
-            graph.output_shapes,
-            graph.metadata,
-        )
+        return Network(graph.name, dict(self.tensors), tuple(self.layers), graph.input, (), metadata=graph.metadata)
 
     def _step(self, index: int, layer: FloatLayer) -> None:
         runner = LayerRunner(self.graph, layer.with_clip((None, None)))

@@ -8,14 +8,15 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from quant.ir.layer import AnyLayer, Clip, Clipped, ReadsResidual
+from quant.ir.layer import AnyLayer, Clip, Clipped
 from quant.ir.tensor import Tensor
 from quant.ir.window import Window
-from quant.kinds.conv.form import Conv
+from quant.kinds.conv.layer import Conv
+from quant.kinds.conv.rules import Convolving
 
 
 @dataclass(frozen=True, eq=False)
-class FloatConv(ReadsResidual, Clipped):
+class FloatConv(Convolving, Clipped):
     """clip(conv(x, weight) + bias + residual).  weight: float32 (O, I / groups, KH, KW); bias: float32 (O,).
 
     A fully connected layer (op "Gemm") that flattens (C, H, W) has a kernel that covers the map.

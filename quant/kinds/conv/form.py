@@ -8,14 +8,14 @@ from typing import Literal
 
 import numpy as np
 
-from quant.ir.fixedpoint import QFormat
-from quant.ir.layer import AnyLayer, Layer, ReadsResidual
+from quant.ir.layer import Bounded
 from quant.ir.tensor import Bound, Tensor
 from quant.ir.window import Window
+from quant.kinds.conv.rules import Convolving
 
 
 @dataclass(frozen=True, eq=False)
-class Conv(ReadsResidual, Layer):
+class ConvForm(Convolving, Bounded):
     """A convolution (or fully connected layer), with what is fused into it, and one rounding.
 
     acc = sum of weight * input + bias + (residual << residual_shift[o]);
@@ -38,13 +38,21 @@ class Conv(ReadsResidual, Layer):
     residual: str | None = None
     op: Literal["Conv", "Gemm"] = "Conv"
 
-    def ends(self, fmt: QFormat) -> tuple[int, int]:
-        """As `Layer.ends`."""
-        return self.clip
+    def check_numbers(self) -> None:
+        """As `AnyLayer.check_numbers`."""
+        super().check_numbers()
+        if self.weight_frac.shape != self.bias.shape:
+            raise ValueError(f"fractional lengths of {self.weight_frac.shape} for {len(self.weight)} channels")
+        if self.weight.dtype.kind not in "iu":
+            raise ValueError(f"weights of type {self.weight.dtype}")
+        half = 1 << self.weight_bits - 1
+        if self.weight.min() < -half or self.weight.max() >= half:
+            raise ValueError(f"a weight does not fit its {self.weight_bits} bits")
 
-    def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
-        """As `Layer.bound`: its clip."""
-        return Bound(*self.clip)
+    def check(self, tensors: Mapping[str, Tensor]) -> None:
+        """As `Layer.check`."""
+        super().check(tensors)
+        self.shifts(tensors)
 
     def shifts(self, tensors: Mapping[str, Tensor]) -> tuple[np.ndarray, np.ndarray | None]:
         """Its shifts, one per output channel: of the accumulator to the right, of the residual to the left.
@@ -58,9 +66,7 @@ class Conv(ReadsResidual, Layer):
             return right, None
         left = acc_frac - tensors[self.residual].fmt.frac
         if left.min() < 0:
-            raise ValueError(
-                f"layer {self.name}: residual {self.residual} has more fractional bits than the accumulator"
-            )
+            raise ValueError(f"residual {self.residual} has more fractional bits than the accumulator")
         return right, left
 
     def accumulator(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
@@ -68,11 +74,6 @@ class Conv(ReadsResidual, Layer):
         residual = None if self.residual is None else bounds[self.residual]
         low, high = conv_sums(self.weight, self.bias, bounds[self.input], residual, self.shifts(tensors)[1])
         return Bound(int(low.min()), int(high.max()))
-
-
-def convolution(layer: AnyLayer | None) -> Conv | None:
-    """The layer where it is a convolution in integers: for what is about weights and their rounding."""
-    return layer if isinstance(layer, Conv) else None
 
 
 def conv_sums(

@@ -21,9 +21,9 @@ from quant.ir.scales import tensor_scales, with_scales
 from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 from quant.kinds.conv import Conv, FloatConv
+from quant.kinds.kernels import convolve
 from quant.kinds.table import FloatTable, Table
 from quant.run.float_run import FloatRunner
-from quant.run.kernels import convolve
 from quant.search import quantize_network
 from tests.quant.conftest import Trained
 from tests.quant.float_graphs import SAME, Builder, branches, images

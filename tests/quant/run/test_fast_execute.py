@@ -69,8 +69,9 @@ def one_layer(weight: np.ndarray, source: QFormat, out: QFormat, frac: int | np.
     bias = options.pop("bias", np.zeros(outputs, np.int64))
     shape = (outputs, *window.output_size(6, 5))
     residual = options.pop("residual", None)
+    bits = options.pop("weight_bits", 8)
     tensors = {"x": Tensor("x", (inputs, 6, 5), source), "y": Tensor("y", shape, out)}
-    layer = Conv("conv", "x", "y", weight, np.broadcast_to(frac, outputs).astype(np.int64), 8, bias, window, 1,
+    layer = Conv("conv", "x", "y", weight, np.broadcast_to(frac, outputs).astype(np.int64), bits, bias, window, 1,
                  (out.low, out.high), residual, **options)  # fmt: skip
     return Network("one", tensors, (layer,), "x", ("y",))
 
@@ -118,7 +119,8 @@ def test_wide_data_and_weights_in_digits(data: int, weights: int, signed: bool, 
     bias = random.integers(-(1 << 30), 1 << 30, shape[0])
     fmt = QFormat(data, 3, signed)
     shift = data + weights - 3 + int(np.log2(np.prod(shape[1:]))) // 2 - 16
-    network = one_layer(weight, fmt, QFormat(16, 0), shift + np.arange(shape[0]) % 2, bias=bias >> 30 - data - weights)
+    network = one_layer(weight, fmt, QFormat(16, 0), shift + np.arange(shape[0]) % 2,
+                        bias=bias >> 30 - data - weights, weight_bits=weights)  # fmt: skip
     images = np.concatenate([random_images(network, 4, 1), extremes(network)])
     assert_equal(network, images)
     assert len(np.unique(Executor(network).run(images)["y"])) > 100

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from quant.ir.window import Window
-from quant.run.kernels import convolve
+from quant.kinds.kernels import convolve
 from quant.search import patches
 from quant.search.patches import Positions
 

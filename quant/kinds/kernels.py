@@ -6,19 +6,29 @@ has the same layout.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
 from quant.ir.fixedpoint import average
+from quant.ir.layer import Layer
+from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 
 COLUMN_BYTES = 16 << 20
 """Largest unfolded input (im2col) held at a time, so that memory does not grow with the feature map."""
 
+BATCH_BYTES = 32 << 20
+"""Images are taken in batches with which a layer needs about this much memory to work in."""
 
 CACHE_BYTES = 1 << 19
 """Largest block of a depthwise convolution's results: each is read and written once for each kernel element."""
+
+
+def images_at_once(tensors: Mapping[str, Tensor], layer: Layer) -> int:
+    """How many images a layer takes at a time: its tensors at 8 bytes an element fill BATCH_BYTES."""
+    sizes = [int(np.prod(tensors[name].shape)) for name in (*layer.inputs, layer.output)]
+    return max(1, BATCH_BYTES // (8 * sum(sizes)))
 
 
 def pad(x: np.ndarray, pads: tuple[int, int, int, int], dtype: np.dtype, fill: int = 0) -> np.ndarray:
