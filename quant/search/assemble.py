@@ -6,12 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quant.base.errors import UnsupportedNetwork
 from quant.ir.fixedpoint import QFormat, clip_bounds, dequantize, quantize
 from quant.ir.layer import Clip
 from quant.ir.target import Target
 from quant.ir.tensor import Bound
 from quant.kinds.conv import Conv, FloatConv, conv_sums
 from quant.search.weights import Objective, best_common_frac
+
+STEPS = 1024
+"""Fractional lengths that a channel can lose until all that is left of finite weights and biases is zero, which every
+accumulator holds: more than float64 has exponents between 1 and its largest."""
 
 
 def quantize_weights(weight: np.ndarray, bits: int, frac: np.ndarray) -> np.ndarray:
@@ -65,20 +70,25 @@ def fit_weight_frac(
 
     frac: int64 (O,).  highest: the largest fractional length of an accumulator that can still be shifted into
     the output, once that is known.  Returns int64 (O,), nowhere above `frac`.
+    Raises UnsupportedNetwork for weights or biases that are not finite.
     """
+    if not (np.isfinite(layer.weight).all() and np.isfinite(layer.bias).all()):
+        raise UnsupportedNetwork(f"layer {layer.name}: a weight or a bias is not a finite number")
     frac = frac.copy()
     if highest is not None:
         frac = np.minimum(frac, highest - data.fmt.frac)
     if residual is not None:
         frac = np.minimum(frac, target.residual_shifts[-1] + residual.fmt.frac - data.fmt.frac)
     check = np.arange(len(frac))
-    while check.size:
+    for _ in range(STEPS):
         acc_frac = data.fmt.frac + frac[check]
         weight = quantize_weights(layer.weight[check], bits, frac[check])
         bias = quantize_bias(layer.bias[check], acc_frac)
         check = check[over_limits(weight, bias, acc_frac, data.bound, residual, target)]
+        if not check.size:
+            return frac
         frac[check] -= 1
-    return frac
+    raise AssertionError(f"layer {layer.name}: weights and biases of zero do not fit the accumulator")
 
 
 def over_limits(

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quant.base.errors import UnsupportedNetwork
 from quant.ir.fixedpoint import QFormat
 from quant.ir.layer import Clip
 from quant.ir.target import Target
 from quant.kinds.conv import FloatConv
-from quant.search.assemble import Operand, fit_weight_frac, over_limits, quantize_bias, quantize_weights
+from quant.search.assemble import STEPS, Operand, fit_weight_frac, over_limits, quantize_bias, quantize_weights
 from quant.search.bias import active_correction, mean_correction
 from quant.search.options import Options
 from quant.search.rounding import TERMS, correlations, output_errors, round_against
@@ -73,11 +74,13 @@ class Solver:
         """Whether a layer aims at the float network's output from the input that it really has."""
         return self.against_output(layer) and self.bits[layer.name] <= self.options.target_bits
 
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows is refused
     def solve(self, placed: Placed, before: Fixed | None = None, highest: int | None = None) -> Fixed:
         """Find the integers of a convolution.
 
         before: a solution that holds where no fractional length of its accumulators is above `highest`.
         Fractional lengths become smaller where the accumulator or a shift would not hold the channel.
+        Raises UnsupportedNetwork where sums over the data are beyond float32.
         """
         layer, bits = placed.layer, self.bits[placed.layer.name]
         ceiling = None if highest is None else highest - placed.data.fmt.frac
@@ -87,8 +90,10 @@ class Solver:
         frac = before.frac if before is not None else self._frac(rounder)
         frac = self._uniform(fit_weight_frac(layer, bits, frac, placed.data, placed.residual, self.target, highest))
         weight = rounder.integers(frac, np.arange(len(frac)))
-        while True:
+        for _ in range(STEPS):
             bias, found = self._bias(placed, rounder.restored(weight, frac))
+            if not np.isfinite(bias).all():  # of no finite bias none would ever fit
+                raise beyond_float32(layer)
             acc_frac = placed.data.fmt.frac + frac
             bias_integers = quantize_bias(bias, acc_frac)
             over = over_limits(weight, bias_integers, acc_frac, placed.data.bound, placed.residual, self.target)
@@ -98,6 +103,7 @@ class Solver:
             changed = np.flatnonzero(lower != frac)
             frac = lower
             weight[changed] = rounder.integers(frac, changed)
+        raise AssertionError(f"layer {layer.name}: weights and biases of zero do not fit the accumulator")
 
     def _uniform(self, frac: np.ndarray) -> np.ndarray:
         return np.full_like(frac, frac.min()) if self.options.uniform else frac
@@ -133,6 +139,14 @@ class Solver:
         return bias, found
 
 
+def beyond_float32(layer: FloatConv) -> UnsupportedNetwork:
+    """The refusal of a layer whose data are so large that sums over them are infinite, or no number at all."""
+    return UnsupportedNetwork(
+        f"layer {layer.name}: on the calibration images {layer.input} holds values so large that sums over them are "
+        "beyond float32"
+    )
+
+
 class _Rounder:
     """Rounds a layer's weights, each to the nearest integer or all against the layer's output."""
 
@@ -145,6 +159,8 @@ class _Rounder:
         if against_output:
             centred = placed.patches - placed.patches.mean(1, keepdims=True)
             self.matrix = correlations(centred, inputs == 1)
+            if not np.isfinite(self.matrix).all():
+                raise beyond_float32(placed.layer)
             if at_float and placed.float_patches is not None:
                 lost = placed.float_patches - placed.float_patches.mean(1, keepdims=True) - centred
                 product = np.matmul(centred.swapaxes(1, 2), lost).astype(np.float64) / centred.shape[1]

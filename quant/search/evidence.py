@@ -27,6 +27,7 @@ class Evidence:
     clip: Clip
     weight: float | np.ndarray
 
+    @np.errstate(over="ignore")  # an infinite error is never the least
     def error(self, fmt: QFormat, objective: Objective) -> float:
         """The total of x_float - x(fmt), estimated from the samples."""
         low, high = clip_bounds(fmt, *self.clip)

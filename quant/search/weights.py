@@ -54,10 +54,8 @@ def overflow_free_fracs(rows: np.ndarray, bits: int) -> list[int | None]:
     lows, highs = rows.min(1).astype(np.float64), rows.max(1).astype(np.float64)
     largest = np.maximum(-lows, highs)
     fracs = bits + 1 - np.frexp(largest)[1]
-    while True:
+    for _ in range(3):  # scaled below 2**(bits + 1), then 2**(bits - 1), which rounding can still reach
         over = (np.rint(np.ldexp(highs, fracs)) > fmt.high) | (np.rint(np.ldexp(lows, fracs)) < fmt.low)
-        if not over.any():
-            break
         fracs = fracs - over
     return [frac if some else None for frac, some in zip(fracs.tolist(), largest > 0, strict=True)]
 

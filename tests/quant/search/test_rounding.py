@@ -46,7 +46,7 @@ def test_the_output_moves_less_than_with_nearest_integers(rng, bits, groups, ter
 @pytest.mark.parametrize("terms", [1, 2, 9, 64, 65, 100])
 def test_no_single_step_improves_the_result(rng, monkeypatch, bits, terms):
     """Once descent has ended; with few passes it may stop before."""
-    monkeypatch.setattr(rounding, "PASSES", 100)
+    monkeypatch.setattr(rounding, "PASSES", 1000)
     fmt = QFormat(bits, 0)
     weight = rng.normal(size=(2, 4, terms)) * fmt.high / 2
     matrix = definite(rng, 2, terms)

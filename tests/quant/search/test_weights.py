@@ -111,3 +111,8 @@ def test_the_papers_own_bias_format_restricts_the_values():
         np.abs(restricted - bias).sum()
     )
     assert (restrict_bias(np.zeros(3), 8, "absolute") == 0).all()
+
+
+def test_rows_that_are_no_numbers_end():
+    """Whoever uses such weights refuses them; looking for their format must not go on for ever."""
+    assert len(overflow_free_fracs(np.array([[1.0, np.inf], [np.nan, 1.0]]), 8)) == 2
