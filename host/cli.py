@@ -13,11 +13,12 @@ from host import inspection, pipeline, stages
 from host.check import check as check_folder
 from host.comparison import CompareOptions, CompareOutputs
 from host.comparison import compare as compare_networks
+from host.configuration import configuration
 from host.options import Complete, Configuration, InputShape, MaybeConfiguration, Quantized, command
 from host.quantization import QuantizeOptions
 from host.quantization import quantize as run_quantize
 from host.terminal import Reporter, output, tables
-from hw.contract.config import PRESETS
+from hw.contract.config import PRESETS, AcceleratorConfig
 from quant.base.errors import ShiftpointError, VerificationError
 
 app = typer.Typer(
@@ -107,6 +108,23 @@ def compile_command(
     """Compile a quantized network to a program for one configuration."""
     reporter = Reporter(quiet=as_json)
     _finish(stages.compile_program(quantized, config, output, complete), reporter, as_json)
+
+
+@app.command("config")
+@command
+def config_command(
+    config: Annotated[
+        AcceleratorConfig,
+        typer.Argument(
+            parser=configuration,
+            metavar="NAME|FILE",
+            show_default=False,
+            help="Preset, small by default, or a .json file to check.",
+        ),
+    ] = PRESETS["small"],
+) -> None:
+    """Print a configuration as JSON: to change, and to give as --config FILE.json.  Fields left out have defaults."""
+    print(json.dumps(config.to_json(), indent=2))
 
 
 @app.command()

@@ -16,7 +16,8 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 import typer
 
 from host.artefacts import file_digest
-from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from host.configuration import configuration
+from hw.contract.config import PRESETS, AcceleratorConfig
 from sim.memory import Memory
 
 R = TypeVar("R")
@@ -38,25 +39,26 @@ def shape(text: str) -> tuple[int, ...]:
     return sizes
 
 
-def configuration(value: str | AcceleratorConfig) -> AcceleratorConfig:
-    """The configuration that a user names; a default is one already.  Raises ConfigError."""
-    return value if isinstance(value, AcceleratorConfig) else preset(value)
-
-
 Quantized = Annotated[Path, typer.Argument(help="Quantized network: QDQ ONNX, power-of-two scales.")]
 Configuration = Annotated[
     AcceleratorConfig,
     typer.Option(
         "--config",
         parser=configuration,
-        metavar="NAME",
+        metavar="NAME|FILE",
         show_default=False,
-        help=f"Engine, small by default. {ENGINES}.",
+        help=f"Engine, small by default. {ENGINES}. Or a .json file (shiftpoint config).",
     ),
 ]
 MaybeConfiguration = Annotated[
     AcceleratorConfig | None,
-    typer.Option("--config", parser=configuration, metavar="NAME", show_default=False, help=f"Engine. {ENGINES}."),
+    typer.Option(
+        "--config",
+        parser=configuration,
+        metavar="NAME|FILE",
+        show_default=False,
+        help=f"Engine. {ENGINES}. Or a .json file (shiftpoint config).",
+    ),
 ]
 InputShape = Annotated[
     tuple[int, ...] | None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -75,14 +76,43 @@ class AcceleratorConfig:
 
     @staticmethod
     def from_json(values: dict[str, object]) -> AcceleratorConfig:
-        """Inverse of to_json; raises ConfigError for unknown or missing fields."""
-        known = {f.name for f in dataclasses.fields(AcceleratorConfig)}
-        if unknown := sorted(set(values) - known):
-            raise ConfigError(f"unknown configuration field {unknown[0]!r}")
-        try:
-            return AcceleratorConfig(**values)  # type: ignore[arg-type]
-        except TypeError as error:
-            raise ConfigError(f"incomplete configuration: {error}") from None
+        """Inverse of to_json; fields that are left out have their defaults.
+
+        Raises ConfigError for unknown and missing fields, and for values of another type; `derived` judges the rest.
+        """
+        known = {f.name: f for f in dataclasses.fields(AcceleratorConfig)}
+        for name, value in values.items():
+            _require(name in known, f"unknown configuration field {name!r}")
+            types, words = _TYPES[str(known[name].type)]
+            fits = isinstance(value, types) and not isinstance(value, bool)
+            _require(fits, f"{name} must be {words}, not {json.dumps(value)}")
+        for name, field in known.items():
+            _require(
+                name in values or field.default is not dataclasses.MISSING, f"configuration field {name} is missing"
+            )
+        return AcceleratorConfig(**values)  # type: ignore[arg-type]
+
+
+_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "str": (str, "a text"),
+    "int": (int, "a whole number"),
+    "float": ((int, float), "a number"),
+}
+"""By the annotation of a field: what JSON may give for it, and in words."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+"""Names become names of folders."""
+_RANGES = {
+    "ic_lanes": (1, 256),
+    "oc_lanes": (1, 256),
+    "queue_depth": (1, 256),
+    "fetch_depth": (1, 256),
+    "read_outstanding": (1, 64),
+    "write_outstanding": (1, 64),
+    "partial_sum_depth": (1, 1 << 16),
+    "pool_depth": (1, 1 << 16),
+    "pooled_depth": (1, 1 << 16),
+}
+"""Lowest and highest value of what no other rule bounds."""
 
 
 def _require(condition: bool, message: str) -> None:
@@ -95,6 +125,10 @@ class Derived:
 
     def __init__(self, config: AcceleratorConfig) -> None:
         c = config
+        _require(
+            _NAME.fullmatch(c.name) is not None, f"name must be of letters, digits, _ . -, not {json.dumps(c.name)}"
+        )
+        _require(0 < c.clock_mhz < 1e5, f"clock_mhz must be above 0 and below 100000, not {c.clock_mhz}")
         for field in dataclasses.fields(c):
             value = getattr(c, field.name)
             if field.name.endswith(("_depth", "_lanes", "_bits")) and field.name != "acc_bits":
@@ -102,7 +136,11 @@ class Derived:
                     isinstance(value, int) and value > 0 and value & (value - 1) == 0,
                     f"{field.name} must be a power of two, not {value}",
                 )
-        _require(c.data_bits == 8 and c.weight_bits == 8, "the engine runs 8-bit data and weights")
+        for name, (low, high) in _RANGES.items():
+            value = getattr(c, name)
+            _require(low <= value <= high, f"{name} must be {low} to {high}, not {value}")
+        for name in ("data_bits", "weight_bits"):
+            _require(getattr(c, name) == 8, f"{name} must be 8, not {getattr(c, name)}")
         _require(c.acc_bits in (32, 48), f"acc_bits must be 32 or 48, not {c.acc_bits}")
         _require(c.axi_bits in (32, 64, 128, 256), f"axi_bits must be 32, 64, 128 or 256, not {c.axi_bits}")
         _require(c.oc_lanes >= c.ic_lanes, f"oc_lanes ({c.oc_lanes}) must be at least ic_lanes ({c.ic_lanes})")
