@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import onnx
@@ -45,6 +46,42 @@ def read_window(
         dilation=(dilation[0], dilation[1]),
     )
     return window, (overhang[0], overhang[1])
+
+
+def read_average(
+    values: Mapping[str, Any], shape: tuple[int, int, int], kernel: tuple[int, int]
+) -> tuple[Window, bool]:
+    """The window of an average as of `read_window`, and whether its padding counts, as in `quant.kinds.pool`.
+
+    Raises NotSupportedError as `read_window`, and where ceil_mode leaves the count of elements to the runtime.
+    """
+    window, overhang = read_window(values, shape, kernel)
+    counts = bool(values.get("count_include_pad", 0))
+    padded = any(own - more for own, more in zip(window.pads, (0, 0, *overhang), strict=True))
+    if any(overhang) and counts and padded:
+        raise NotSupportedError(
+            "ceil_mode with padding that counts (count_include_pad = 1)", "set ceil_mode = 0 or count_include_pad = 0"
+        )
+    # elements beyond the padded map, which ceil_mode lets a window reach, are never counted
+    if not counts or any(overhang):
+        window = without_idle_padding(window, shape)
+    return window, (counts and not any(overhang)) or not any(window.pads)
+
+
+def without_idle_padding(window: Window, shape: tuple[int, int, int]) -> Window:
+    """The window of an average that does not count padding, with as little of it as gives the same numbers.
+
+    What no window reaches goes; a kernel that stands at one place only is cut to the map.
+    """
+    kernel, pads = list(window.kernel), list(window.pads)
+    for axis, count in enumerate(window.output_size(*shape[1:])):
+        size = shape[1 + axis]
+        reached = (count - 1) * window.stride[axis] + window.span[axis] - pads[axis]
+        pads[axis + 2] = max(reached - size, 0)
+        if count == 1 and window.dilation[axis] == 1 and reached > 0:
+            kernel[axis] = min(reached, size)
+            pads[axis] = pads[axis + 2] = 0
+    return replace(window, kernel=(kernel[0], kernel[1]), pads=(pads[0], pads[1], pads[2], pads[3]))
 
 
 def state_padding(node: onnx.NodeProto, size: Sequence[int], kernel: Sequence[int]) -> None:

@@ -11,7 +11,7 @@ from quant.ir.window import Window
 from quant.kinds.conv import FloatConv
 from quant.kinds.pool import FloatPool
 from quant.onnx_file.nodes import NotSupportedError
-from quant.onnx_file.windows import read_window
+from quant.onnx_file.windows import read_average, read_window
 from quant.onnx_import.elementwise import emit_affine
 from quant.onnx_import.node import Node
 from quant.onnx_import.views import Value
@@ -100,16 +100,12 @@ def fully_connected(node: Node, matrix: np.ndarray, bias: np.ndarray) -> None:
     )
 
 
-def pool_window(node: Node, value: Value) -> tuple[Window, tuple[int, int]]:
-    """The window of a pooling node and the padding that ceil_mode adds."""
+def pool_kernel(node: Node, value: Value) -> tuple[int, int]:
+    """The kernel of a pooling node, (vertical, horizontal)."""
     kernel = tuple(node.attributes["kernel_shape"])
     if len(kernel) != len(value.own) - 1:
         raise NotSupportedError(f"its kernel has {len(kernel)} dimensions, its input {len(value.own) - 1}")
-    kernel = kernel if len(kernel) == 2 else (1, *kernel)
-    window, overhang = read_window(node.attributes, node.shape(value), (kernel[0], kernel[1]))
-    if any(size >= window.span[side % 2] for side, size in enumerate(window.pads)):
-        raise NotSupportedError(f"its padding {list(window.pads)} is as large as its kernel")
-    return window, overhang
+    return kernel if len(kernel) == 2 else (1, *kernel)
 
 
 def max_pool(node: Node) -> None:
@@ -117,27 +113,21 @@ def max_pool(node: Node) -> None:
     if node.used(1):
         raise NotSupportedError("its output Indices is used")
     value = node.map()
-    window, _ = pool_window(node, value)
+    window, _ = read_window(node.attributes, node.shape(value), pool_kernel(node, value))
     emit_pool(node, value, "max", window, True)
 
 
 def average_pool(node: Node) -> None:
     """A FloatPool; refused where ceil_mode leaves the count of a window's elements to the runtime."""
     value = node.map()
-    include = bool(node.attributes.get("count_include_pad", 0))
-    window, overhang = pool_window(node, value)
-    bottom, right = overhang
-    padded = any(np.subtract(window.pads, (0, 0, bottom, right)))
-    if any(overhang) and include and padded:
-        raise NotSupportedError(
-            "ceil_mode with padding that counts (count_include_pad = 1)", "set ceil_mode = 0 or count_include_pad = 0"
-        )
-    # elements beyond the padded map, which ceil_mode lets a window reach, are never counted
-    emit_pool(node, value, "average", window, (include or not padded) and not any(overhang))
+    window, counts = read_average(node.attributes, node.shape(value), pool_kernel(node, value))
+    emit_pool(node, value, "average", window, counts)
 
 
 def emit_pool(node: Node, value: Value, kind: str, window: Window, include: bool) -> None:
     """Append a pool of a map."""
+    if any(size >= window.span[side % 2] for side, size in enumerate(window.pads)):
+        raise NotSupportedError(f"its padding {list(window.pads)} is as large as its kernel")
     shape = node.shape(value)
     size = window.output_size(*shape[1:])
     node.emit(pool(node.name, value, node.output, kind, window, include), (shape[0], *size[3 - len(value.own) :]))

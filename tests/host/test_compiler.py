@@ -407,6 +407,14 @@ def test_average_that_excludes_padding() -> None:
     )
 
 
+def test_average_that_ceil_mode_lets_reach_beyond_the_map() -> None:
+    network = changed(one_pool("average", Window((3, 3), (1, 1), (0, 0, 1, 1))), count_include_pad=False)
+    assert refused(network) == (
+        "layer layer0: an average that does not count its padding: set ceil_mode = 0, or count_include_pad = 1 where "
+        "it pads itself"
+    )
+
+
 def test_average_without_padding_may_exclude_it(rng: np.random.Generator) -> None:
     check(changed(one_pool("average", Window((3, 3), (3, 3))), count_include_pad=False), preset("small"), rng)
 

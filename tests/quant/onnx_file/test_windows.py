@@ -9,7 +9,7 @@ from onnx import helper
 
 from quant.ir.window import Window
 from quant.onnx_file.nodes import NotSupportedError, attributes
-from quant.onnx_file.windows import read_window, state_padding
+from quant.onnx_file.windows import read_average, read_window, state_padding
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,30 @@ def test_windows_that_do_not_fit(pads: list[int], reason: str) -> None:
     with pytest.raises(NotSupportedError) as caught:
         read_window({"pads": pads}, (1, 8, 8), (9, 9))
     assert str(caught.value) == reason
+
+
+@pytest.mark.parametrize(
+    ("values", "size", "kernel", "expected"),
+    [
+        # padding that no window reaches: 3 windows of 3 at steps of 2 in 7 rows
+        ({"strides": [2, 2], "pads": [0, 0, 1, 1]}, 7, 3, (Window((3, 3), (2, 2)), True)),
+        # the one window covers more than the map
+        ({"pads": [0, 0, 1, 1]}, 6, 7, (Window((6, 6)), True)),
+        ({"pads": [1, 1, 1, 1], "strides": [3, 3]}, 4, 4, (Window((3, 3), (3, 3)), True)),
+        # ceil_mode lets it reach beyond: two windows, the second of one row
+        ({"strides": [2, 2], "ceil_mode": 1}, 4, 3, (Window((3, 3), (2, 2), (0, 0, 1, 1)), False)),
+        ({"strides": [8, 8], "ceil_mode": 1}, 4, 3, (Window((3, 3), (8, 8)), True)),
+        ({"pads": [1, 1, 1, 1]}, 4, 3, (Window((3, 3), pads=(1, 1, 1, 1)), False)),
+        # what counts stays
+        ({"pads": [0, 0, 1, 1], "count_include_pad": 1}, 6, 7, (Window((7, 7), pads=(0, 0, 1, 1)), True)),
+        ({"count_include_pad": 1}, 6, 3, (Window((3, 3)), True)),
+    ],
+)
+def test_averages(values: dict[str, Any], size: int, kernel: int, expected: tuple[Window, bool]) -> None:
+    assert read_average(values, (1, size, size), (kernel, kernel)) == expected
+
+
+def test_averages_of_ceil_mode_with_padding_that_counts() -> None:
+    values = {"strides": [2, 2], "pads": [1, 1, 1, 1], "ceil_mode": 1, "count_include_pad": 1}
+    with pytest.raises(NotSupportedError, match=r"^ceil_mode with padding that counts \(count_include_pad = 1\)$"):
+        read_average(values, (1, 4, 4), (3, 3))

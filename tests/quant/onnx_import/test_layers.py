@@ -118,6 +118,19 @@ def test_pools(op: str, ceil: int, include: int, pads: tuple[int, ...], size: in
     assert graph.shapes[y] == (2, *graph.layers[0].window.output_size(size, size + 1))  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride"),
+    [(13, 3, 2), (6, 7, 1)],
+    ids=["untouched", "larger than the map"],
+)
+def test_averages_whose_padding_does_not_count(size: int, kernel: int, stride: int) -> None:
+    net = Net(2, size, size, opset=19)
+    y = net.node("AveragePool", "x", kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[0, 0, 1, 1])
+    pool = checked(net.model(y)).layers[0]
+    assert pool.window == Window((min(kernel, size),) * 2, (stride, stride))  # type: ignore[union-attr]
+    assert pool.count_include_pad  # type: ignore[union-attr]
+
+
 def test_average_over_the_whole_map() -> None:
     net = Net(2, 4, 3)
     one = net.node("GlobalAveragePool", "x")
