@@ -126,7 +126,8 @@ class Derived:
     def __init__(self, config: AcceleratorConfig) -> None:
         c = config
         _require(
-            _NAME.fullmatch(c.name) is not None, f"name must be of letters, digits, _ . -, not {json.dumps(c.name)}"
+            _NAME.fullmatch(c.name) is not None,
+            f"name must be up to 64 letters, digits, _ . -, not {json.dumps(c.name)}",
         )
         _require(0 < c.clock_mhz < 1e5, f"clock_mhz must be above 0 and below 100000, not {c.clock_mhz}")
         for field in dataclasses.fields(c):
@@ -161,20 +162,23 @@ class Derived:
         """Channel groups of N that one M-wide result holds."""
         self.instruction_beats = INSTRUCTION_BYTES // self.beat_bytes
         block_bytes = bytes_of(c.ic_lanes * c.oc_lanes * c.weight_bits)
-        _require(
-            block_bytes % self.beat_bytes == 0,
-            f"a weight block of {block_bytes} bytes is no whole number of {self.beat_bytes}-byte beats",
-        )
+        parameter_bytes = c.oc_lanes * PARAMETER_BYTES
+        for what, size in (("a weight block", block_bytes), ("a parameter block", parameter_bytes)):
+            whole = size % self.beat_bytes == 0
+            _require(whole, f"{what} of {size} bytes is no whole number of {self.beat_bytes}-byte beats")
         self.weight_block_beats = block_bytes // self.beat_bytes
-        self.parameter_beats = c.oc_lanes * PARAMETER_BYTES // self.beat_bytes
+        self.parameter_beats = parameter_bytes // self.beat_bytes
         self.lane_bits = c.data_bits + 1
         """Width inside the datapath: signed and unsigned data alike."""
         self.activation_beats = c.activation_depth * self.word_bytes // self.beat_bytes
         self.residual_beats = c.residual_depth * self.word_bytes // self.beat_bytes
         """Beats of each of the `planes` residual memories."""
-        for name in ("activation_beats", "residual_beats", "output_depth", "weight_depth", "activation_depth"):
-            value = getattr(self, name, None) or getattr(c, name)
-            _require(value <= 1 << 16, f"{name} must be at most 65536, not {value}")
+        # Instructions give addresses 16 bits: of beats for what is loaded, of words for what is read and written.
+        addressed = {name: getattr(c, name) for name in ("activation_depth", "weight_depth", "residual_depth")}
+        addressed |= {"activation_beats": self.activation_beats, "residual_beats": self.residual_beats}
+        addressed |= {"output_depth": c.output_depth}
+        for name, value in addressed.items():
+            _require(1 <= value <= 1 << 16, f"{name} must be 1 to 65536, not {value}")
 
 
 INSTRUCTION_BYTES = 32

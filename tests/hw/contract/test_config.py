@@ -1,8 +1,8 @@
-"""Configurations: what JSON may hold, and the limits of every field, each in one line."""
+"""Configurations: what follows from one, what JSON may hold, and the limits of every field, each in one line."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -23,6 +23,29 @@ def refusal(**changes: Any) -> str:
 def test_presets_are_what_json_gives(config: AcceleratorConfig) -> None:
     assert AcceleratorConfig.from_json(config.to_json()) == config
     assert config.derived.multipliers == config.ic_lanes * config.oc_lanes
+
+
+@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+def test_sizes_agree(config: AcceleratorConfig) -> None:
+    d = config.derived
+    assert d.word_bytes == config.ic_lanes * d.lane_bytes
+    assert d.words_per_beat * d.word_bytes == d.beats_per_word * d.beat_bytes
+    assert d.planes * config.ic_lanes == config.oc_lanes
+    assert d.wide_bits == 2 * config.data_bits and d.lane_bits == config.data_bits + 1
+
+
+def test_name_and_clock_are_not_in_the_hash() -> None:
+    config = preset("tiny")
+    assert replace(config, name="mine", clock_mhz=50.0).hash == config.hash
+    assert replace(config, queue_depth=8).hash != config.hash
+
+
+@pytest.mark.parametrize(
+    ("name", "word"), [("tiny", "ba8b7b17"), ("small", "df14e7d5"), ("medium", "7fea3729"), ("large", "00909fa2")]
+)
+def test_hashes_of_the_presets_stay(name: str, word: str) -> None:
+    """Engines that are built and programs that are compiled know each other by them."""
+    assert preset(name).hash[:8] == word
 
 
 def test_fields_left_out_have_their_defaults() -> None:
@@ -61,6 +84,13 @@ def test_values_beyond_any_engine(field: str, value: int) -> None:
         ({"acc_bits": 40}, "acc_bits must be 32 or 48, not 40"),
         ({"clock_mhz": "fast"}, 'clock_mhz must be a number, not "fast"'),
         ({"name": "../mine"}, 'name must be up to 64 letters, digits, _ . -, not "../mine"'),
+        ({"axi_bits": 256}, "a weight block of 16 bytes is no whole number of 32-byte beats"),
+        (
+            {"ic_lanes": 1, "axi_bits": 256, "oc_lanes": 1},
+            "a weight block of 1 bytes is no whole number of 32-byte beats",
+        ),
+        ({"activation_depth": 1 << 17}, "activation_depth must be 1 to 65536, not 131072"),
+        ({"ic_lanes": 1, "activation_depth": 2}, "activation_beats must be 1 to 65536, not 0"),
         ({"lanes": 8}, "unknown configuration field 'lanes'"),
     ],
 )

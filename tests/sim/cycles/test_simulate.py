@@ -12,7 +12,7 @@ from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.isa import Opcode, Unit
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
-from quant.base.errors import BadInput, VerificationError
+from quant.base.errors import VerificationError
 from sim.cycles import Timeline, simulate
 from sim.memory import Memory
 from tests.sim.handmade import CASES, build
@@ -87,10 +87,3 @@ def test_program_that_never_ends() -> None:
     program = first(build(preset("tiny"), CASES["pointwise"]).program, Opcode.LOAD, wait=1 << Unit.STORE)
     with pytest.raises(VerificationError, match=r"never ends: instruction 0 \(LOAD\) waits for a token for ever$"):
         simulate(program)
-
-
-def test_memory_refuses_times_that_no_memory_has() -> None:
-    with pytest.raises(BadInput, match="latency must be at least 1 cycle, not 0"):
-        Memory(latency=0)
-    with pytest.raises(BadInput, match="beat_every must be at least 1 cycle, not -1"):
-        Memory(beat_every=-1)

@@ -1,0 +1,47 @@
+"""Durations, by the text of docs/architecture.md; the benches hold the gateware to them."""
+
+from __future__ import annotations
+
+import pytest
+
+from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from hw.contract.timing import (
+    ACCUMULATE_LATENCY,
+    compute_passes,
+    compute_prepare,
+    pass_cycles,
+    pool_pixel_cycles,
+)
+from hw.contract.weights import FORMATS, WeightFormat, gateware_format
+
+ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+
+
+@ALL
+@pytest.mark.parametrize("weights", FORMATS, ids=lambda weights: weights.name)
+def test_a_pass(config: AcceleratorConfig, weights: WeightFormat) -> None:
+    """A pixel a cycle, two with wide results; never less than weights take to load or a sum to come round."""
+    least = max(weights.block_beats(config), ACCUMULATE_LATENCY)
+    assert pass_cycles(config, weights, 1) == least
+    assert pass_cycles(config, weights, least + 5) == least + 5
+    assert pass_cycles(config, weights, least + 5, wide=True) == 2 * least + 10
+
+
+@ALL
+def test_only_the_last_pass_is_wide(config: AcceleratorConfig) -> None:
+    weights = gateware_format(config)
+    assert compute_passes(config, weights, 4, 100, last=True, wide=True) == (300, 200)
+    assert compute_passes(config, weights, 4, 100, last=False, wide=True) == (300, 100)
+
+
+def test_preparing() -> None:
+    config = preset("tiny")  # a block of 4 beats, parameters of 8
+    assert compute_prepare(config, gateware_format(config), first=False) == 6
+    assert compute_prepare(config, gateware_format(config), first=True) == 14
+
+
+def test_pooled_pixels() -> None:
+    config = preset("small")
+    assert pool_pixel_cycles(config, taps=9, average=False, wide=False) == 9
+    assert pool_pixel_cycles(config, taps=1, average=False, wide=True) == 2
+    assert pool_pixel_cycles(config, taps=4, average=True, wide=False) == config.oc_lanes

@@ -1,0 +1,66 @@
+"""Rasters against loops over outputs and taps."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from hw.contract.isa import Opcode, instruction
+from sim.rasters import Axis, Raster, conv_raster, gather, pool_raster, touched
+
+AXES = [
+    Axis(count=4, taps=3, stride=1, dilation=1, step=10, tap_step=10, offset=-1, size=4),
+    Axis(count=3, taps=2, stride=2, dilation=3, step=2, tap_step=3, offset=0, size=8),
+    Axis(count=1, taps=1, stride=1, dilation=1, step=0, tap_step=0, offset=0, size=1),
+]
+
+
+@pytest.mark.parametrize(("rows", "columns"), list(itertools.product(AXES, AXES)))
+def test_words_and_what_is_inside(rows: Axis, columns: Axis) -> None:
+    raster = Raster(rows, columns)
+    words, inside = gather(raster)
+    assert words.shape == (raster.pixels, raster.taps)
+    seen = set()
+    for pixel, (y, x) in enumerate(itertools.product(range(rows.count), range(columns.count))):
+        for tap, (i, j) in enumerate(itertools.product(range(rows.taps), range(columns.taps))):
+            word = y * rows.step + i * rows.tap_step + x * columns.step + j * columns.tap_step
+            row = y * rows.stride + i * rows.dilation + rows.offset
+            column = x * columns.stride + j * columns.dilation + columns.offset
+            there = 0 <= row < rows.size and 0 <= column < columns.size
+            assert words[pixel, tap] == word
+            assert there == (inside is None or bool(inside[pixel, tap]))
+            if there:
+                seen.add(word)
+    assert touched(raster).tolist() == sorted(seen)
+
+
+def test_raster_of_a_convolution() -> None:
+    setup = instruction(
+        Opcode.SETUP, kernel_rows=3, kernel_columns=2, stride_rows=2, stride_columns=1, dilation_rows=1,
+        dilation_columns=2, row_step=20, tap_row_step=10, in_columns=10,
+    )  # fmt: skip
+    conv = instruction(Opcode.CONV, in_rows=7, row_offset=-1, column_offset=-2, out_rows=3, out_columns=8)
+    raster = conv_raster(setup, conv)
+    assert (raster.pixels, raster.taps) == (24, 6)
+    words, inside = gather(raster)
+    assert words[8].tolist() == [20, 22, 30, 32, 40, 42], "the first pixel of the second row"
+    assert inside is not None and inside[0].tolist() == [False, False, False, True, False, True]
+
+
+def test_raster_of_a_pooling() -> None:
+    pool = instruction(
+        Opcode.POOL, kernel_rows=2, kernel_columns=2, stride_rows=2, stride_columns=2, row_step=16, tap_row_step=8,
+        in_rows=4, in_columns=8, out_rows=2, out_columns=4,
+    )  # fmt: skip
+    words, inside = gather(pool_raster(pool))
+    assert words[5].tolist() == [18, 19, 26, 27]
+    assert inside is None
+
+
+def test_nothing_inside() -> None:
+    outside = Axis(count=2, taps=2, stride=1, dilation=1, step=1, tap_step=1, offset=5, size=3)
+    assert touched(Raster(outside, AXES[0])).size == 0
+    _, inside = gather(Raster(outside, AXES[0]))
+    assert inside is not None and not np.any(inside)
