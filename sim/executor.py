@@ -7,12 +7,20 @@ matter (`sim/cycles.py`), nor what else the tokens would allow (`sim/hazards.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Buffer, Instruction, Opcode, Source, Unit
+from hw.contract.isa import (
+    Buffer,
+    ConvInstruction,
+    Instruction,
+    LoadInstruction,
+    PoolInstruction,
+    SetupInstruction,
+    Source,
+    StoreInstruction,
+    Unit,
+)
 from hw.contract.layout import pack, unpack
 from hw.contract.parameters import parameters_of
 from hw.contract.program import Program
@@ -118,12 +126,8 @@ class _Machine:
         self.pooled = np.zeros((c.pooled_depth, m), lane)
         self.sums = np.zeros((0, m), np.int64)
         self.shift = np.zeros(m, np.int64)
-        self.setup: Instruction | None = None
+        self.setup: SetupInstruction | None = None
         self.tokens = {(giver, taker): 0 for giver in Unit for taker in Unit}
-        self._run: dict[Opcode, Callable[[Instruction], None]] = {
-            Opcode.LOAD: self._load, Opcode.SETUP: self._setup, Opcode.CONV: self._conv,
-            Opcode.POOL: self._pool, Opcode.STORE: self._store,
-        }  # fmt: skip
 
     def step(self, instruction: Instruction) -> None:
         unit = instruction.opcode.unit
@@ -134,9 +138,19 @@ class _Machine:
             if instruction.signal >> other & 1:
                 self.tokens[unit, other] += 1
         _require(not (instruction.wait | instruction.signal) >> unit & 1, "a unit has no tokens with itself")
-        self._run[instruction.opcode](instruction)
+        match instruction:
+            case LoadInstruction():
+                self._load(instruction)
+            case SetupInstruction():
+                self._setup(instruction)
+            case ConvInstruction():
+                self._conv(instruction)
+            case PoolInstruction():
+                self._pool(instruction)
+            case StoreInstruction():
+                self._store(instruction)
 
-    def _load(self, i: Instruction) -> None:
+    def _load(self, i: LoadInstruction) -> None:
         beat = self.config.derived.beat_bytes
         _require(i.beats > 0 and i.rows > 0, "loads nothing")
         _require(i.address % beat == 0 and i.pitch % beat == 0, f"address or pitch is no multiple of {beat} bytes")
@@ -156,14 +170,14 @@ class _Machine:
     def _require_inside(self, end: int, verb: str) -> None:
         _require(end <= len(self.memory), f"{verb} memory up to byte {end}, and the window has {len(self.memory)}")
 
-    def _setup(self, i: Instruction) -> None:
+    def _setup(self, i: SetupInstruction) -> None:
         _require(i.mode == 0 and i.data_format == 0, "uses a reserved mode or format")
         weight_format(i.weight_format)
         _require(i.signal == 0, "a SETUP gives no tokens")
         _require(i.kernel_rows > 0 and i.kernel_columns > 0, "has a kernel without taps")
         self.setup = i
 
-    def _conv(self, i: Instruction) -> None:
+    def _conv(self, i: ConvInstruction) -> None:
         setup = self.setup
         if setup is None:
             raise _Fault("no SETUP came before")
@@ -182,7 +196,7 @@ class _Machine:
             if i.to_pool:
                 self._write(self.pool, i.pool_base, results, False)
 
-    def _weights(self, i: Instruction, taps: int, pixels: int, setup: Instruction) -> np.ndarray:
+    def _weights(self, i: ConvInstruction, taps: int, pixels: int, setup: SetupInstruction) -> np.ndarray:
         """The weight blocks of a CONV, (passes, M, N); with `first`, starts the sums from the parameters."""
         c, d = self.config, self.config.derived
         weights = weight_format(setup.weight_format)
@@ -206,7 +220,7 @@ class _Machine:
     def _weight_beats(self, base: int, beats: int) -> np.ndarray:
         return self.weight[(base + np.arange(beats)) % len(self.weight)].reshape(-1)
 
-    def _inputs(self, setup: Instruction, i: Instruction, raster: Raster) -> np.ndarray:
+    def _inputs(self, setup: SetupInstruction, i: ConvInstruction, raster: Raster) -> np.ndarray:
         """What the array's rows see: integers (pixels, passes, N)."""
         c = self.config
         words, inside = gather(raster)
@@ -223,7 +237,7 @@ class _Machine:
             values = np.where(inside[:, None, :, None], values, values.dtype.type(pad))
         return values.reshape(raster.pixels, -1, c.ic_lanes)
 
-    def _pool(self, i: Instruction) -> None:
+    def _pool(self, i: PoolInstruction) -> None:
         raster = pool_raster(i)
         _require(raster.pixels > 0 and raster.taps > 0, "pools nothing")
         words, inside = gather(raster)
@@ -242,7 +256,7 @@ class _Machine:
             high = results >> self.config.data_bits
             ring[(where + -(-pixels // whole) * whole) % len(ring)] = high.astype(ring.dtype)
 
-    def _store(self, i: Instruction) -> None:
+    def _store(self, i: StoreInstruction) -> None:
         c, d = self.config, self.config.derived
         ring = self.pooled if i.source == Source.POOLED else self.output
         _require(0 < i.planes <= d.planes, f"stores {i.planes} planes, and a result has {d.planes}")

@@ -16,7 +16,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
-from hw.contract.isa import Buffer, Instruction, Opcode, Source, Unit, decode
+from hw.contract.isa import (
+    Buffer,
+    ConvInstruction,
+    Instruction,
+    LoadInstruction,
+    PoolInstruction,
+    SetupInstruction,
+    Source,
+    StoreInstruction,
+    Unit,
+    decode,
+)
 from hw.contract.program import Program
 from hw.contract.weights import weight_format
 from quant.base.errors import VerificationError
@@ -87,12 +98,12 @@ def check(program: Program) -> None:
     spaces, order = _spaces(program), _Order()
     piece = _piece(program.config)
     constant = -(-len(program.image) // piece)
-    setup: Instruction | None = None
+    setup: SetupInstruction | None = None
     for index, instruction in enumerate(program.decode()):
         clock = order.start(instruction)
         if clock is None:
             raise VerificationError(f"{describe(program, index)} waits for a token that no instruction before it gives")
-        if instruction.opcode == Opcode.SETUP:
+        if isinstance(instruction, SetupInstruction):
             setup = instruction
         number = len(order.indices[instruction.opcode.unit]) + 1
         for touch in touches(program.config, instruction, setup):
@@ -162,22 +173,22 @@ def _spaces(program: Program) -> dict[str, _Space]:
     }
 
 
-def touches(config: AcceleratorConfig, instruction: Instruction, setup: Instruction | None) -> Iterator[Touch]:
+def touches(config: AcceleratorConfig, instruction: Instruction, setup: SetupInstruction | None) -> Iterator[Touch]:
     """What an instruction reads and writes; `setup` is the SETUP that a CONV runs under.
 
     Pieces are words of the weight (a beat), output, pool and pooled buffers, and elsewhere the smaller of
     an activation word and a beat.
     """
-    if instruction.opcode == Opcode.LOAD:
+    if isinstance(instruction, LoadInstruction):
         yield from _load(config, instruction)
-    elif instruction.opcode == Opcode.CONV and setup is not None:
+    elif isinstance(instruction, ConvInstruction) and setup is not None:
         yield from _conv(config, instruction, setup)
-    elif instruction.opcode == Opcode.POOL:
+    elif isinstance(instruction, PoolInstruction):
         raster = pool_raster(instruction)
         yield Touch("pool", (instruction.base + touched(raster)) % config.pool_depth, False)
         words = _results(config, instruction.output_base, raster.pixels, bool(instruction.wide))
         yield Touch("pooled", words % config.pooled_depth, True)
-    elif instruction.opcode == Opcode.STORE:
+    elif isinstance(instruction, StoreInstruction):
         yield from _store(config, instruction)
 
 
@@ -186,7 +197,7 @@ def _expand(indices: np.ndarray, each: int) -> np.ndarray:
     return indices if each == 1 else np.add.outer(indices * each, np.arange(each)).reshape(-1)
 
 
-def _load(config: AcceleratorConfig, i: Instruction) -> Iterator[Touch]:
+def _load(config: AcceleratorConfig, i: LoadInstruction) -> Iterator[Touch]:
     d, piece = config.derived, _piece(config)
     rows, beats = np.arange(i.rows), np.arange(i.beats)
     each = d.beat_bytes // piece
@@ -208,7 +219,7 @@ def _results(config: AcceleratorConfig, base: int, pixels: int, wide: bool) -> n
     return np.concatenate([words, words + -(-pixels // whole) * whole]) if wide else words
 
 
-def _conv(config: AcceleratorConfig, i: Instruction, setup: Instruction) -> Iterator[Touch]:
+def _conv(config: AcceleratorConfig, i: ConvInstruction, setup: SetupInstruction) -> Iterator[Touch]:
     d, piece = config.derived, _piece(config)
     raster = conv_raster(setup, i)
     groups = i.activation_base + np.arange(i.input_groups) * i.group_step
@@ -228,7 +239,7 @@ def _conv(config: AcceleratorConfig, i: Instruction, setup: Instruction) -> Iter
         yield Touch("pool", (i.pool_base + pixels) % config.pool_depth, True)
 
 
-def _store(config: AcceleratorConfig, i: Instruction) -> Iterator[Touch]:
+def _store(config: AcceleratorConfig, i: StoreInstruction) -> Iterator[Touch]:
     d, piece = config.derived, _piece(config)
     rows = np.arange(i.rows)
     words = np.add.outer(i.base + rows * i.source_pitch, np.arange(i.words)).reshape(-1)

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from hw.contract.isa import Instruction
+from hw.contract.isa import ConvInstruction, PoolInstruction, SetupInstruction
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def gather(raster: Raster) -> tuple[np.ndarray, np.ndarray | None]:
     return words.reshape(shape), None if inside.all() else inside.reshape(shape)
 
 
-def conv_raster(setup: Instruction, conv: Instruction) -> Raster:
+def conv_raster(setup: SetupInstruction, conv: ConvInstruction) -> Raster:
     """The raster of a CONV under its SETUP; its base is `activation_base` + group * `group_step`."""
     return Raster(
         Axis(
@@ -97,7 +97,7 @@ def conv_raster(setup: Instruction, conv: Instruction) -> Raster:
     )  # fmt: skip
 
 
-def pool_raster(pool: Instruction) -> Raster:
+def pool_raster(pool: PoolInstruction) -> Raster:
     """The raster of a POOL; its base is `base`."""
     return Raster(
         Axis(

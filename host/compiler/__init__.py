@@ -17,7 +17,7 @@ from host.compiler.steps import Plan, add_layer
 from host.compiler.tiling import ways
 from host.compiler.tokens import schedule
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
-from hw.contract.isa import HEADER, instruction
+from hw.contract.isa import HEADER, INSTRUCTIONS
 from hw.contract.layout import Placement
 from hw.contract.program import LayerEntry, Program
 from quant.ir.network import Network
@@ -90,7 +90,8 @@ def _encode(operation: Operation, bases: dict[str, int]) -> bytes:
     if operation.base:
         values["address"] += bases[operation.base]
     task = operation.task
-    return instruction(operation.opcode, wait=task.wait, signal=task.signal, layer=operation.layer, **values).encode()
+    kind = INSTRUCTIONS[operation.opcode]
+    return kind(wait=task.wait, signal=task.signal, layer=operation.layer, **values).encode()
 
 
 def _placements(lowered: Lowered, memory: MemoryMap, base: int) -> dict[str, Placement]:

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from hw.contract import timing
 from hw.contract.config import PAGE_BYTES, AcceleratorConfig
-from hw.contract.isa import Instruction
+from hw.contract.isa import LoadInstruction, StoreInstruction
 from sim.memory import NEVER, Memory
 
 STORE_WINDOW = 8
@@ -32,13 +32,13 @@ def row_bursts(config: AcceleratorConfig, address: int, size: int) -> tuple[int,
     return _row(first % page, -(-(address + size) // beat) - first, page, config.max_burst)
 
 
-def load_bursts(config: AcceleratorConfig, load: Instruction) -> list[int]:
+def load_bursts(config: AcceleratorConfig, load: LoadInstruction) -> list[int]:
     """Lengths, in beats, of the bursts of a LOAD, in order."""
     size, address, pitch = load.beats * config.derived.beat_bytes, load.address, load.pitch
     return [n for r in range(load.rows) for n in row_bursts(config, address + r * pitch, size)]
 
 
-def store_bursts(config: AcceleratorConfig, store: Instruction) -> list[int]:
+def store_bursts(config: AcceleratorConfig, store: StoreInstruction) -> list[int]:
     """Lengths, in beats, of the bursts of a STORE, in order: planes, then rows."""
     size = store.words * config.derived.word_bytes
     row_pitch, starts = store.row_pitch, [store.address + g * store.plane_pitch for g in range(store.planes)]

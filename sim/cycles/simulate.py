@@ -9,10 +9,12 @@ that is known: that one is taken next.  The cost is that of instructions and bur
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES
-from hw.contract.isa import Instruction, Opcode, Unit
+from hw.contract.isa import Instruction, LoadInstruction, StoreInstruction, Unit
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
 from quant.base.errors import VerificationError
@@ -39,7 +41,7 @@ def simulate(program: Program, memory: Memory | None = None) -> Timeline:
 class _Queue:
     """One unit's instructions, by index in the program: first those that started, then those dispatched."""
 
-    def __init__(self, unit: Unit, recurrence: Recurrence) -> None:
+    def __init__(self, unit: Unit, recurrence: Recurrence[Any]) -> None:
         self.unit, self.recurrence = unit, recurrence
         self.indices: list[int] = []
         self.started = 0
@@ -211,8 +213,8 @@ class _Run:
         read = np.full(len(self.instructions), INSTRUCTION_BYTES, np.int64)
         written = np.zeros(len(self.instructions), np.int64)
         for k, i in enumerate(self.instructions):
-            if i.opcode == Opcode.LOAD:
+            if isinstance(i, LoadInstruction):
                 read[k] += i.rows * i.beats * d.beat_bytes
-            elif i.opcode == Opcode.STORE:
+            elif isinstance(i, StoreInstruction):
                 written[k] = i.planes * i.rows * i.words * d.word_bytes
         return read, written

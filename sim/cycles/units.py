@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from hw.contract import timing
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Instruction, Opcode, PoolKind
+from hw.contract.isa import (
+    ConvInstruction,
+    Instruction,
+    LoadInstruction,
+    PoolInstruction,
+    PoolKind,
+    SetupInstruction,
+    StoreInstruction,
+)
 from hw.contract.weights import gateware_format, weight_format
 from sim.cycles.bursts import ReadPort, WritePort, load_bursts, store_bursts
 from sim.memory import NEVER
 
+J = TypeVar("J", bound=Instruction, contravariant=True)
 
-class Recurrence(Protocol):
+
+class Recurrence(Protocol[J]):
     """A unit in time.
 
     ready: the first cycle in which the next instruction can start, None while that is not known.
@@ -20,7 +30,7 @@ class Recurrence(Protocol):
 
     ready: int | None
 
-    def begin(self, instruction: Instruction, start: int) -> int | None:
+    def begin(self, instruction: J, start: int) -> int | None:
         """Start an instruction in a cycle; returns the cycle in which it is done, None while that is not known."""
 
 
@@ -37,7 +47,7 @@ class Load:
         self.offered = 0
         """The cycle in which the next one is offered."""
 
-    def begin(self, instruction: Instruction, start: int) -> int | None:
+    def begin(self, instruction: LoadInstruction, start: int) -> int | None:
         """As Recurrence."""
         self.bursts, self.issued = load_bursts(self.config, instruction), 0
         self.offered, self.ready = start + 1, None
@@ -68,9 +78,9 @@ class Compute:
         self._passes_end = 0
         self._done = (NEVER, NEVER)  # the latest two, later one last
 
-    def begin(self, instruction: Instruction, start: int) -> int | None:
+    def begin(self, instruction: SetupInstruction | ConvInstruction, start: int) -> int | None:
         """As Recurrence."""
-        if instruction.opcode == Opcode.SETUP:
+        if isinstance(instruction, SetupInstruction):
             self._taps = instruction.kernel_rows * instruction.kernel_columns
             self._wide = bool(instruction.wide)
             self._weights = weight_format(instruction.weight_format)
@@ -82,7 +92,7 @@ class Compute:
         self.ready = max(prepared, self._done[0] + 1)
         return done
 
-    def _conv(self, conv: Instruction, start: int) -> tuple[int, int]:
+    def _conv(self, conv: ConvInstruction, start: int) -> tuple[int, int]:
         """The cycle in which `prepare` is empty again, and that in which the instruction is done."""
         prepare = timing.compute_prepare(self.config, self._weights, bool(conv.first))
         first = max(start + prepare, self._passes_end)
@@ -99,7 +109,7 @@ class Pool:
         self.config = config
         self.ready: int | None = 0
 
-    def begin(self, instruction: Instruction, start: int) -> int | None:
+    def begin(self, instruction: PoolInstruction, start: int) -> int | None:
         """As Recurrence."""
         i, average = instruction, instruction.kind == PoolKind.AVERAGE
         each = timing.pool_pixel_cycles(self.config, i.kernel_rows * i.kernel_columns, average, bool(i.wide))
@@ -115,7 +125,7 @@ class Store:
         self.config, self.port = config, port
         self.ready: int | None = 0
 
-    def begin(self, instruction: Instruction, start: int) -> int | None:
+    def begin(self, instruction: StoreInstruction, start: int) -> int | None:
         """As Recurrence."""
         offered, response = start + 1, start
         for beats in store_bursts(self.config, instruction):

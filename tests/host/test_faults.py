@@ -60,7 +60,7 @@ def rewrite(folder: Path, change: object) -> Program:
 def first(program: Program, opcode: Opcode, **values: int) -> int:
     """Byte offset of the first instruction of an opcode whose fields have these values."""
     for i, instruction in enumerate(program.decode()):
-        if instruction.opcode == opcode and all(instruction.values[k] == v for k, v in values.items()):
+        if instruction.opcode == opcode and all(getattr(instruction, k) == v for k, v in values.items()):
             return program.program_base + i * INSTRUCTION_BYTES
     raise AssertionError(f"no {opcode.name} with {values}")
 

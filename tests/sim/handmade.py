@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
-from hw.contract.isa import Buffer, Opcode, PoolKind, Source, Unit, instruction
+from hw.contract.isa import INSTRUCTIONS, Buffer, Opcode, PoolKind, Source, Unit
 from hw.contract.layout import Placement
 from hw.contract.parameters import parameter_block
 from hw.contract.program import LayerEntry, Program
@@ -183,7 +183,7 @@ class _Builder:
         return data
 
     def _encode(self, values: dict[str, Any]) -> bytes:
-        data = instruction(values["opcode"], **{k: int(v) for k, v in values.items() if k != "opcode"}).encode()
+        data = INSTRUCTIONS[values["opcode"]](**{k: int(v) for k, v in values.items() if k != "opcode"}).encode()
         assert len(data) == INSTRUCTION_BYTES
         return data
 

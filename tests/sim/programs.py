@@ -16,8 +16,7 @@ def edited(program: Program, change: Callable[[int, Instruction], dict[str, int]
     for index, instruction in enumerate(program.decode()):
         if values := change(index, instruction):
             start = program.program_base + index * INSTRUCTION_BYTES
-            fields = {**instruction.values, **values}
-            image[start : start + INSTRUCTION_BYTES] = Instruction(instruction.opcode, fields).encode()
+            image[start : start + INSTRUCTION_BYTES] = replace(instruction, **values).encode()
     return replace(program, image=bytes(image))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hw.contract.config import preset
-from hw.contract.isa import IllegalInstruction, Opcode, instruction
+from hw.contract.isa import IllegalInstruction, LoadInstruction, Opcode, SetupInstruction
 from hw.contract.layout import Fold, Placement
 from hw.contract.program import LayerEntry, Program, from_bytes, load
 from hw.contract.version import CONTRACT_VERSION
@@ -23,7 +23,7 @@ HEADER = 8 + 4 + 4 + 32 + 32
 
 @pytest.fixture
 def program() -> Program:
-    code = [instruction(Opcode.SETUP, kernel_rows=1, kernel_columns=1), instruction(Opcode.LOAD, beats=3, rows=1)]
+    code = [SetupInstruction(kernel_rows=1, kernel_columns=1), LoadInstruction(beats=3, rows=1)]
     fold = Fold(Window((3, 3), (1, 1), (1, 1, 1, 1)))
     return Program(
         config=preset("small"),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cocotb
 import numpy as np
 
 from hw.contract import timing
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Instruction, Opcode, instruction
+from hw.contract.isa import ConvInstruction, Instruction, Opcode, SetupInstruction
 from hw.contract.parameters import parameters_of
 from hw.contract.weights import gateware_format
 from quant.ir.fixedpoint import requantize
@@ -160,8 +160,7 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
     low, high = rng.choice([(-128, 127), (0, 255), (0, 6), (-3, 100), (-(2**17), 2**17 - 1)])
     if wide:
         low, high = rng.choice([(-32768, 32767), (0, 65535), (0, 1000), (-(2**17), 2**17 - 1)])
-    return instruction(
-        Opcode.SETUP,
+    return SetupInstruction(
         kernel_rows=rng.randint(1, kernel),
         kernel_columns=rng.randint(1, kernel),
         stride_rows=rng.randint(0, 4),
@@ -195,8 +194,7 @@ def some_tile(rng: random.Random, buffers: Buffers, setup: Instruction) -> list[
             put_parameters(rng, buffers, weight_base)
         to_output = rng.random() < 0.8
         program.append(
-            instruction(
-                Opcode.CONV,
+            ConvInstruction(
                 signal=rng.getrandbits(4),
                 layer=rng.getrandbits(12),
                 activation_base=rng.getrandbits(16),
@@ -318,7 +316,7 @@ async def random_programs(dut):
 
 def bad_instructions(setup: Instruction, conv: Instruction) -> list[tuple[str, int]]:
     def number(head: Instruction, **changes: int) -> int:
-        return int.from_bytes(instruction(head.opcode, **{**head.values, **changes}).encode(), "little")
+        return int.from_bytes(replace(head, **changes).encode(), "little")
 
     limit = CONFIG.partial_sum_depth
     sizes = ((0, 1), (1, 0), (limit + 1, 1), (1, limit + 1), (limit, 2), (4095, 4095))
@@ -366,7 +364,7 @@ async def illegal_instructions(dut):
 async def a_conv_needs_a_setup(dut):
     bench = Cycles(dut)
     await bench.reset()
-    conv = instruction(Opcode.CONV, out_rows=1, out_columns=1, input_groups=1, first=1, last=1, to_output=1)
+    conv = ConvInstruction(out_rows=1, out_columns=1, input_groups=1, first=1, last=1, to_output=1)
     bench.set(valid=1, instruction=int.from_bytes(conv.encode(), "little"))
     for cycle in range(40):
         await bench.settle()
@@ -380,8 +378,8 @@ async def a_conv_needs_a_setup(dut):
 async def wide_results_do_not_go_to_the_pool(dut):
     bench = Cycles(dut)
     await bench.reset()
-    setup = instruction(Opcode.SETUP, kernel_rows=1, kernel_columns=1, wide=1)
-    conv = instruction(Opcode.CONV, out_rows=1, out_columns=1, input_groups=1, first=1, last=1, to_pool=1)
+    setup = SetupInstruction(kernel_rows=1, kernel_columns=1, wide=1)
+    conv = ConvInstruction(out_rows=1, out_columns=1, input_groups=1, first=1, last=1, to_pool=1)
     for head, illegal in ((setup, 0), (conv, 1)):
         bench.set(valid=1, instruction=int.from_bytes(head.encode(), "little"))
         await bench.step()

@@ -11,7 +11,15 @@ from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiSlave
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Instruction, Opcode, Source, Unit, instruction
+from hw.contract.isa import (
+    Instruction,
+    LoadInstruction,
+    PoolInstruction,
+    SetupInstruction,
+    Source,
+    StoreInstruction,
+    Unit,
+)
 from hw.contract.registers import BY_NAME, STATUS_BUSY, STATUS_DONE, STATUS_ERROR, ErrorCause
 from tests.hw.gateware.helpers.build import settings
 
@@ -22,14 +30,13 @@ COUNTERS = [name for name in BY_NAME if name.startswith(("BUSY", "STALL", "BYTES
 
 
 def load(address: int = DATA, wait: int = 0, signal: int = 0, **values: int) -> Instruction:
-    return instruction(
-        Opcode.LOAD, wait=wait, signal=signal, address=address, **{"beats": 40, "rows": 2, "pitch": 256, **values}
+    return LoadInstruction(
+        wait=wait, signal=signal, address=address, **{"beats": 40, "rows": 2, "pitch": 256, **values}
     )
 
 
 def store(address: int = RESULT, wait: int = 0, signal: int = 0, **values: int) -> Instruction:
-    return instruction(
-        Opcode.STORE, wait=wait, signal=signal, address=address, source=Source.OUTPUT,
+    return StoreInstruction(wait=wait, signal=signal, address=address, source=Source.OUTPUT,
         **{"words": 20, "rows": 3, "row_pitch": 128, "source_pitch": 20, "planes": 1, **values},
     )  # fmt: skip
 
@@ -218,8 +225,8 @@ async def illegal_instructions(dut):
         bytes([6, *range(31)]),
         load(target=3),
         store(planes=CONFIG.derived.planes + 1),
-        instruction(Opcode.SETUP, mode=1, **setup),
-        instruction(Opcode.POOL, **pool),
+        SetupInstruction(mode=1, **setup),
+        PoolInstruction(**pool),
     ):
         await goes_wrong(bench, [*GOOD[:5], wrong, *GOOD], ErrorCause.ILLEGAL_INSTRUCTION, 5)
 

@@ -13,7 +13,7 @@ from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiRamRead, AxiReadBus
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Buffer, Instruction, Opcode, instruction
+from hw.contract.isa import Buffer, Instruction, LoadInstruction
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 from tests.hw.gateware.helpers.memory import bursts
@@ -38,8 +38,7 @@ def random_load(rng: random.Random) -> Instruction:
     address = rng.randrange(span - 4 * pitch - beats) if span > 4 * pitch + beats else 0
     if rng.random() < 0.3:
         address, pitch = address + (rows - 1) * pitch, -pitch
-    return instruction(
-        Opcode.LOAD, wait=rng.getrandbits(4), signal=rng.getrandbits(4), target=target,
+    return LoadInstruction(wait=rng.getrandbits(4), signal=rng.getrandbits(4), target=target,
         destination=rng.getrandbits(16), destination_pitch=rng.getrandbits(16),
         address=address * BEAT, beats=beats, rows=rows, pitch=(pitch * BEAT) & 0xFFFFFFFF,
     )  # fmt: skip
@@ -197,7 +196,7 @@ async def errors(dut):
     c.set(window_base=0x12345, window_pages=2, axi__arready=1)
 
     async def issue(**values: int) -> None:
-        load = instruction(Opcode.LOAD, **{"beats": 1, "rows": 1, **values})
+        load = LoadInstruction(**{"beats": 1, "rows": 1, **values})
         c.set(valid=1, instruction=int.from_bytes(load.encode(), "little"))
         await c.settle()
         c.expect("ready", 1, c.get("ready"))

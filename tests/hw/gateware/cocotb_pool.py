@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import cocotb
 import numpy as np
 
 from hw.contract import timing
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Instruction, Opcode, PoolKind, instruction
+from hw.contract.isa import Instruction, Opcode, PoolInstruction, PoolKind
 from quant.ir.fixedpoint import average, reciprocal
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
@@ -30,8 +31,7 @@ def some_pool(rng: random.Random) -> tuple[Instruction, int, int]:
     divide = reciprocal(divisor, shift, max(1, min(20, (255 * count).bit_length())))
     big = count > 100
     low, high = rng.choice([(-128, 127), (0, 255), (-5, 60), (-32768, 32767), (-(2**17), 2**17 - 1)])
-    pool = instruction(
-        Opcode.POOL,
+    pool = PoolInstruction(
         signal=rng.getrandbits(4),
         base=rng.getrandbits(16),
         row_step=rng.getrandbits(16),
@@ -160,7 +160,7 @@ async def illegal_instructions(dut):
     rng = random.Random(cocotb.RANDOM_SEED)
     good, _, _ = some_pool(rng)
     zero = ("out_rows", "out_columns", "kernel_rows", "kernel_columns")
-    bad = [number(instruction(Opcode.POOL, **{**good.values, name: 0})) for name in zero]
+    bad = [number(replace(good, **{name: 0})) for name in zero]
     bad += [number(good) & ~15 | opcode for opcode in range(16) if opcode != Opcode.POOL]
     for word in bad:
         bench = Cycles(dut)

@@ -12,7 +12,7 @@ from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiRamWrite, AxiWriteBus
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Instruction, Opcode, Source, instruction
+from hw.contract.isa import Instruction, Source, StoreInstruction
 from hw.contract.timing import STORE_READ_LATENCY
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
@@ -41,8 +41,7 @@ def random_store(rng: random.Random) -> Instruction:
     def apart(agreeing: int) -> int:
         return rng.randrange(far) * aligned + agreeing % aligned
 
-    return instruction(
-        Opcode.STORE, wait=rng.getrandbits(4), signal=rng.getrandbits(4), source=rng.randrange(2),
+    return StoreInstruction(wait=rng.getrandbits(4), signal=rng.getrandbits(4), source=rng.randrange(2),
         base=rng.randrange(256) * aligned + low, source_pitch=source_pitch,
         address=(apart(low) + rng.choice([0, 4096 // WORD - aligned])) * WORD,
         words=words, rows=rows, row_pitch=apart(source_pitch) * WORD,
@@ -229,7 +228,7 @@ async def errors(dut):
     c.set(window_base=0x12345, window_pages=2, axi__awready=1, axi__wready=1)
 
     async def issue(**values: int) -> None:
-        store = instruction(Opcode.STORE, **{"words": 1, "rows": 1, "planes": 1, **values})
+        store = StoreInstruction(**{"words": 1, "rows": 1, "planes": 1, **values})
         c.set(valid=1, instruction=int.from_bytes(store.encode(), "little"))
         await c.settle()
         c.expect("ready", 1, c.get("ready"))
