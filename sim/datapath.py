@@ -9,8 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from hw.contract.isa import PoolKind
-from quant.ir.bounds import FLOAT32_EXACT
-from quant.ir.fixedpoint import QFormat, Reciprocal, requantize
+from quant.ir.fixedpoint import FLOAT32_EXACT, QFormat, Reciprocal, requantize
 
 _RESULT_LIMIT = 1 << 18
 """No clip bound of an instruction reaches it; what does, saturates whatever a left shift adds."""

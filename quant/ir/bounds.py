@@ -12,11 +12,6 @@ from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.ir.tensor import Bound
 
-FLOAT32_EXACT = 1 << 24
-"""Integers of at most this magnitude are exact in float32, sums and products of them too while they stay there."""
-
-FLOAT64_EXACT = 1 << 53
-
 
 def tensor_bounds(network: Network) -> dict[str, Bound]:
     """The integers that each tensor can hold: of its format, or fewer where a clip is tighter."""

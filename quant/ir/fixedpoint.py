@@ -12,6 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+FLOAT32_EXACT = 1 << 24
+"""Integers of at most this magnitude are exact in float32, sums and products of them too while they stay there."""
+
+FLOAT64_EXACT = 1 << 53
+
 
 @dataclass(frozen=True, order=True)
 class QFormat:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 import numpy as np
 
-from quant.ir.fixedpoint import QFormat
+from quant.ir.fixedpoint import FLOAT32_EXACT, QFormat
 from quant.ir.functions import Function
 from quant.ir.tensor import Bound, Shape, Tensor
+from quant.ir.writing import ExactNodes, FloatNodes
 
 Clip = tuple[float | None, float | None]
 """Lower and upper bound applied to a layer's result; None where there is none.  ReLU is (0, None)."""
@@ -24,6 +25,9 @@ Runner = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 Integers as (C, N, H, W), each tensor's in the smallest type of its format (`QFormat.dtype`).
 """
+
+OPSET = 17
+"""Of float graphs as ONNX, unless a layer needs a later one."""
 
 
 class AnyLayer:
@@ -105,6 +109,17 @@ class Layer(AnyLayer):
         """The layer as the reference runs it, bit for bit what it means."""
         raise NotImplementedError
 
+    def is_exact(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> bool:
+        """Whether it is proved that ONNX Runtime computes exactly what `write_exact` writes, whatever the input.
+
+        Of tensors that float32 holds exactly.  Usually because no sum leaves the integers that float32 has.
+        """
+        return self.accumulator(tensors, bounds).magnitude <= FLOAT32_EXACT
+
+    def write_exact(self, nodes: ExactNodes) -> None:
+        """Append its operators, which ONNX Runtime, optimizations and all, computes exactly."""
+        raise NotImplementedError
+
 
 class Bounded(Layer):
     """An integer layer that clips its result: to its output's format, or tighter."""
@@ -134,6 +149,15 @@ class FloatLayer(AnyLayer):
     """
 
     clip: Clip = (None, None)
+
+    @property
+    def opset(self) -> int:
+        """The first opset of ONNX that has its operators as it writes them."""
+        return OPSET
+
+    def write_float(self, nodes: FloatNodes) -> str:
+        """Append its operators but the clip, which every kind has alike; returns the name of the result."""
+        raise NotImplementedError
 
     @property
     def description(self) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,21 @@ class Window:
         """The window over a map with so much more padding."""
         top, left, bottom, right = (own + more for own, more in zip(self.pads, pads, strict=True))
         return replace(self, pads=(top, left, bottom, right))
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Those of an ONNX Conv or pool; dilations only where there are any."""
+        values = {"kernel_shape": list(self.kernel), "strides": list(self.stride), "pads": list(self.pads)}
+        return values | ({"dilations": list(self.dilation)} if self.dilation != (1, 1) else {})
+
+    def counts(self, height: int, width: int, include_pad: bool) -> np.ndarray:
+        """How many elements each window over a map holds, int64 (OH, OW): of the kernel, or inside the map."""
+        sizes, per_axis = self.output_size(height, width), []
+        for axis, size in enumerate((height, width)):
+            first = np.arange(sizes[axis]) * self.stride[axis] - self.pads[axis]
+            places = first[:, None] + np.arange(self.kernel[axis]) * self.dilation[axis]
+            per_axis.append((include_pad | ((places >= 0) & (places < size))).sum(1))
+        return np.outer(*per_axis)
 
     def check(self) -> None:
         """Raises ValueError, with the reason, for a window that is none."""

@@ -11,6 +11,7 @@ import numpy as np
 from quant.ir.fixedpoint import clip_bounds, requantize
 from quant.ir.layer import Bounded, Clip, Clipped, ReadsMany, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
+from quant.ir.writing import ExactNodes, FloatNodes
 
 
 class OfOneShape(ReadsMany):
@@ -58,6 +59,12 @@ class Add(OfOneShape, Bounded):
 
         return run
 
+    def write_exact(self, nodes: ExactNodes) -> None:
+        """As `Layer.write_exact`: the sum in units of the output."""
+        frac = nodes.tensors[self.output].fmt.frac
+        terms = [nodes.real(name, frac - nodes.tensors[name].fmt.frac) for name in self.inputs]
+        nodes.finish(nodes.node("Add", terms, f"{self.output}/sum"), self.clip, self.output)
+
 
 @dataclass(frozen=True, eq=False)
 class FloatAdd(OfOneShape, Clipped):
@@ -69,6 +76,10 @@ class FloatAdd(OfOneShape, Clipped):
     clip: Clip = (None, None)
 
     form: ClassVar = Add
+
+    def write_float(self, nodes: FloatNodes) -> str:
+        """As `FloatLayer.write_float`."""
+        return nodes.node("Add", list(self.inputs))
 
     @property
     def added(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from quant.ir.layer import Clip, FloatLayer, Layer, ReadsMany, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
+from quant.ir.writing import ExactNodes, FloatNodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,3 +58,11 @@ class Concat(ReadsMany, Layer, FloatLayer):
     def prepare(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Runner:
         """As `Layer.prepare`."""
         return np.concatenate
+
+    def write_exact(self, nodes: ExactNodes) -> None:
+        """As `Layer.write_exact`."""
+        nodes.node("Concat", [nodes.plain(name) for name in self.inputs], self.output, axis=1)
+
+    def write_float(self, nodes: FloatNodes) -> str:
+        """As `FloatLayer.write_float`."""
+        return nodes.node("Concat", list(self.inputs), axis=1)

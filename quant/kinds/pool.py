@@ -8,11 +8,15 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from quant.ir.fixedpoint import clip_bounds
-from quant.ir.layer import Bounded, Clip, Clipped, ReadsOne, Runner
+from quant.ir.fixedpoint import FLOAT64_EXACT, clip_bounds
+from quant.ir.layer import OPSET, Bounded, Clip, Clipped, ReadsOne, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
 from quant.ir.window import Window
+from quant.ir.writing import ExactNodes, FloatNodes
 from quant.kinds.kernels import averages, maxima
+
+SUM_EXACT = 1 << 20
+"""A mean of so large a sum, wrong by two units in the last place, still rounds back to the sum when multiplied."""
 
 
 class Pooling(ReadsOne):
@@ -77,6 +81,58 @@ class Pool(Pooling, Bounded):
 
         return maximum if self.moves else average
 
+    def _covers_map(self, tensors: Mapping[str, Tensor]) -> bool:
+        return self.window == Window(tensors[self.input].shape[1:])
+
+    def is_exact(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> bool:
+        """As `Layer.is_exact`.
+
+        Of an average: ONNX Runtime's mean times the number of elements rounds to the sum, which is then divided once,
+        in float64 and correctly rounded; by the proof in `quant.qdq.beyond_float32` (with 53 bits for 24) such a
+        quotient stays on its side of every tie.
+        """
+        if self.moves:
+            return super().is_exact(tensors, bounds)
+        reach = self.accumulator(tensors, bounds).magnitude
+        left = max(tensors[self.output].fmt.frac - tensors[self.input].fmt.frac, 0)
+        sums = FLOAT64_EXACT if self._covers_map(tensors) else SUM_EXACT
+        return reach < sums and reach << left < FLOAT64_EXACT // 2
+
+    def write_exact(self, nodes: ExactNodes) -> None:
+        """As `Layer.write_exact`."""
+        if self.moves:
+            self._write_maximum(nodes)
+        else:
+            self._write_average(nodes)
+
+    def _write_maximum(self, nodes: ExactNodes) -> None:
+        """A maximum, clipped only where that can change it."""
+        name, found = self.output, nodes.bounds[self.input]
+        some = self.window.counts(*nodes.tensors[self.input].shape[1:], include_pad=False).min() > 0
+        free = some and found == found.clip(self.clip)  # else the clip, which also bounds a maximum of nothing
+        largest = name if free else f"{name}/maxima"
+        nodes.node("MaxPool", [nodes.plain(self.input)], largest, **self.window.attributes)
+        if not free:
+            nodes.node("Clip", [largest, *nodes.limits(self.clip, name)], name)
+
+    def _write_average(self, nodes: ExactNodes) -> None:
+        """Sum, then quotient, clip and rounding in float64."""
+        name, source = self.output, nodes.tensors[self.input]
+        if self._covers_map(nodes.tensors):
+            axes = nodes.constant("maps", [2, 3], np.int64)
+            wide = nodes.node("ReduceSum", [nodes.wide(nodes.real(self.input)), axes], f"{name}/total", keepdims=1)
+        else:
+            count = self.window.kernel[0] * self.window.kernel[1]
+            mean = nodes.node(
+                "AveragePool", [nodes.real(self.input)], f"{name}/mean", count_include_pad=1, **self.window.attributes
+            )
+            about = nodes.node("Mul", [mean, nodes.constant(f"{name}/elements", count)], f"{name}/about")
+            wide = nodes.wide(nodes.node("Round", [about], f"{name}/total"))
+        counts = self.window.counts(*source.shape[1:], include_pad=self.count_include_pad)
+        shift = source.fmt.frac - nodes.tensors[name].fmt.frac
+        units = nodes.constant(f"{name}/counts", np.ldexp(counts * 1.0, shift), np.float64)
+        nodes.finish_wide(nodes.node("Div", [wide, units], f"{name}/quotient"), self.clip, name)
+
 
 @dataclass(frozen=True, eq=False)
 class FloatPool(Pooling, Clipped):
@@ -91,6 +147,18 @@ class FloatPool(Pooling, Clipped):
     count_include_pad: bool = True
 
     form: ClassVar = Pool
+
+    @property
+    def opset(self) -> int:
+        """As `FloatLayer.opset`: AveragePool has dilations from 19 on."""
+        return OPSET if self.moves or self.window.dilation == (1, 1) else 19
+
+    def write_float(self, nodes: FloatNodes) -> str:
+        """As `FloatLayer.write_float`."""
+        if self.moves:
+            return nodes.node("MaxPool", [self.input], **self.window.attributes)
+        include = int(self.count_include_pad)
+        return nodes.node("AveragePool", [self.input], **self.window.attributes, count_include_pad=include)
 
     def quantized(self, tensors: Mapping[str, Tensor], clip: Clip) -> Pool:
         """As `FloatLayer.quantized`."""

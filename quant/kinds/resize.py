@@ -9,6 +9,10 @@ import numpy as np
 
 from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
+from quant.ir.writing import ExactNodes, FloatNodes
+
+COPIES = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+"""Attributes of an ONNX Resize that copies every element, by whole factors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,3 +70,16 @@ class Resize(ReadsOne, Layer, FloatLayer):
             return inputs[0].repeat(self.factors[0], axis=2).repeat(self.factors[1], axis=3)
 
         return run
+
+    def is_exact(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> bool:
+        """As `Layer.is_exact`."""
+        return True
+
+    def write_exact(self, nodes: ExactNodes) -> None:
+        """As `Layer.write_exact`."""
+        scales = nodes.constant(f"{self.output}/scales", [1, 1, *self.factors])
+        nodes.node("Resize", [nodes.plain(self.input), "", scales], self.output, **COPIES)
+
+    def write_float(self, nodes: FloatNodes) -> str:
+        """As `FloatLayer.write_float`."""
+        return nodes.node("Resize", [self.input, "", nodes.constant("scales", [1, 1, *self.factors])], **COPIES)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
+from onnx import TensorProto
 
 from quant.ir.functions import Function, clipped, table
 from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
+from quant.ir.writing import ExactNodes, FloatNodes
 
 
 class KeepsShape(ReadsOne):
@@ -59,6 +62,20 @@ class Table(KeepsShape, Layer):
 
         return run
 
+    def is_exact(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> bool:
+        """As `Layer.is_exact`."""
+        return True
+
+    def write_exact(self, nodes: ExactNodes) -> None:
+        """As `Layer.write_exact`: a Gather by the integers, counted from the lowest."""
+        name = self.output
+        places = nodes.node("Cast", [nodes.plain(self.input)], f"{name}/integers", to=TensorProto.INT32)
+        offset = nodes.standing(self.input)[0] + nodes.tensors[self.input].fmt.low
+        if offset:
+            places = nodes.node("Sub", [places, nodes.constant(f"integer{offset}", offset, np.int32)], f"{name}/places")
+        zero, dtype = nodes.standing(name)
+        nodes.node("Gather", [nodes.constant(f"{name}/entries", self.entries + zero, dtype), places], name)
+
 
 @dataclass(frozen=True, eq=False)
 class FloatTable(KeepsShape, FloatLayer):
@@ -70,6 +87,22 @@ class FloatTable(KeepsShape, FloatLayer):
     function: Function
 
     form: ClassVar = Table
+
+    def write_float(self, nodes: FloatNodes) -> str:
+        """As `FloatLayer.write_float`: a node for each operator of the function."""
+        numbers = itertools.count()
+
+        def add(function: Function) -> str:
+            if function.op == "x":
+                return self.input
+            if function.op == "constant":
+                return nodes.constant(f"constant{next(numbers)}", dict(function.numbers)["value"])
+            inputs = [add(argument) for argument in function.arguments]
+            return nodes.node(function.op, inputs, **dict(function.numbers))
+
+        if self.function.op in ("x", "constant"):
+            raise ValueError(f"layer {self.name}: {self.function} is no operator")
+        return add(self.function)
 
     def quantized(self, tensors: Mapping[str, Tensor], clip: Clip) -> Table:
         """As `FloatLayer.quantized`."""

@@ -19,9 +19,6 @@ IR_VERSION = 10  # the one that goes with it
 QUANTIZED = "_quantized"  # suffix of the integers of a tensor, a QuantizeLinear's output
 WIDTHS = "shiftpoint.widths"  # metadata key: JSON of the widths that are not 4, 8 or 16 bits
 
-COPIES = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-"""Attributes of a Resize that copies every element, by whole factors."""
-
 STORED: dict[int, tuple[int, bool, np.dtype]] = {
     TensorProto.INT4: (4, True, np.dtype(ml_dtypes.int4)),
     TensorProto.UINT4: (4, False, np.dtype(ml_dtypes.uint4)),

@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from quant.ir.bounds import FLOAT32_EXACT, accumulator_bound, tensor_bounds
+from quant.ir.bounds import accumulator_bound, tensor_bounds
+from quant.ir.fixedpoint import FLOAT32_EXACT
 from quant.ir.network import Network
 from quant.ir.window import Window
 from quant.kinds.conv import Conv

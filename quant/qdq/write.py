@@ -33,10 +33,9 @@ from quant.kinds.add import Add
 from quant.kinds.concat import Concat
 from quant.kinds.conv import Conv
 from quant.kinds.pool import Pool
-from quant.kinds.resize import Resize
+from quant.kinds.resize import COPIES, Resize
 from quant.kinds.table import Table
 from quant.qdq import form
-from quant.run.float_onnx import window_attributes
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
@@ -199,7 +198,7 @@ class _Writer:
         elif isinstance(layer, Resize):
             self.check_one_format(layer)
             scales = self.constant(f"{layer.name}_factors", np.array([1, 1, *layer.factors], np.float32))
-            real = self.node("Resize", [self.read(layer.input, 4), "", scales], output, layer.name, **form.COPIES)
+            real = self.node("Resize", [self.read(layer.input, 4), "", scales], output, layer.name, **COPIES)
         else:
             self.check_one_format(layer)
             inputs = [self.read(tensor, 4) for tensor in layer.inputs]
@@ -238,7 +237,7 @@ class _Writer:
         if layer.op == "Gemm":
             real = self.node("Gemm", inputs, name, layer.name, transB=1)
         else:
-            real = self.node("Conv", inputs, name, layer.name, group=layer.groups, **window_attributes(layer.window))
+            real = self.node("Conv", inputs, name, layer.name, group=layer.groups, **layer.window.attributes)
         if layer.residual is None:
             return real
         return self.node("Add", [real, self.read(layer.residual, rank)], output, f"{layer.name}/add")
@@ -270,7 +269,7 @@ class _Writer:
         return self.constant(name, np.array([form.power_of_two(int(frac), what) for frac in fracs], np.float32))
 
     def write_pool(self, layer: Pool, output: str) -> str:
-        attributes = window_attributes(layer.window)
+        attributes = layer.window.attributes
         if layer.kind == "average":
             attributes["count_include_pad"] = int(layer.count_include_pad)
         op = "MaxPool" if layer.kind == "max" else "AveragePool"

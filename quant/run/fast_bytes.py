@@ -18,9 +18,7 @@ from onnx import TensorProto, helper
 from quant.ir.fixedpoint import QFormat
 from quant.ir.layer import Layer
 from quant.ir.network import Network
-from quant.kinds.conv import Conv
-from quant.run.fast_onnx import FloatWriter, float_scale, in_float32
-from quant.run.float_onnx import window_attributes
+from quant.run.fast_onnx import FloatWriter
 
 OPSET, IR_VERSION = 19, 9
 
@@ -52,7 +50,7 @@ def fast_model(
         return helper.make_tensor_value_info(name, kind, ["N", *tensor.shape])
 
     for layer in layers:
-        writer.write(layer)
+        layer.write_exact(writer)
     graph = helper.make_graph(
         writer.nodes, network.name or "network", [value(s) for s in sources], [value(o) for o in outputs],
         list(writer.constants.values()),
@@ -63,30 +61,9 @@ def fast_model(
 class ByteWriter(FloatWriter):
     """The growing graph, tensors of at most 8 bits uint8, others float32."""
 
-    def write(self, layer: Layer) -> None:
-        """As in float32; a convolution of bytes to bytes as such."""
-        fmts = [self.fmt(name) for name in (*layer.inputs, layer.output)]
-        plain = isinstance(layer, Conv) and layer.residual is None and in_float32(self.network, layer, self.bounds)
-        if isinstance(layer, Conv) and plain and layer.weight_bits <= 8 and all(map(fits_bytes, fmts)):
-            self.byte_convolution(layer)
-        else:
-            super().write(layer)
-
-    def byte_convolution(self, layer: Conv) -> None:
-        """A QLinearConv, and a Clip where saturation does not do it."""
-        name, fmt = layer.output, self.fmt(layer.output)
-        scale = float_scale(layer.shifts(self.network.tensors)[0])
-        free = layer.clip == (-zero_point(fmt), 255 - zero_point(fmt))  # saturation does it
-        inputs = [
-            layer.input, self.scale(0), self.zero(layer.input),
-            self.constant(f"{name}/weight", layer.weight, np.int8), self.constant(f"{name}/scales", scale),
-            self.constant(f"zeros{len(scale)}", np.zeros(len(scale)), np.int8), self.scale(0), self.zero(name),
-            self.constant(f"{name}/bias", layer.bias, np.int32),
-        ]  # fmt: skip
-        whole = name if free else f"{name}/saturated"
-        self.node("QLinearConv", inputs, whole, group=layer.groups, **window_attributes(layer.window))
-        if not free:
-            self.node("Clip", [whole, *self.limits(layer.clip, name)], name)
+    def in_bytes(self, *tensors: str) -> bool:
+        """As `ExactNodes.in_bytes`."""
+        return all(fits_bytes(self.fmt(name)) for name in tensors)
 
     def limits(self, clip: tuple[int, int], name: str) -> list[str]:
         """As in float32, of a tensor as it stands."""

@@ -11,6 +11,7 @@ import numpy as np
 from quant.ir.layer import AnyLayer, Clip, Clipped
 from quant.ir.tensor import Tensor
 from quant.ir.window import Window
+from quant.ir.writing import FloatNodes
 from quant.kinds.conv.layer import Conv
 from quant.kinds.conv.rules import Convolving
 
@@ -34,6 +35,12 @@ class FloatConv(Convolving, Clipped):
     op: Literal["Conv", "Gemm"] = "Conv"
 
     form: ClassVar = Conv
+
+    def write_float(self, nodes: FloatNodes) -> str:
+        """As `FloatLayer.write_float`: always a Conv."""
+        inputs = [self.input, nodes.constant("weight", self.weight), nodes.constant("bias", self.bias)]
+        result = nodes.node("Conv", inputs, **self.window.attributes, group=self.groups)
+        return result if self.residual is None else nodes.node("Add", [result, self.residual])
 
     @property
     def description(self) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from quant.ir.layer import AnyLayer
+from quant.kinds.conv.exact import ConvExact
 from quant.kinds.conv.reference import ConvReference
 
 
 @dataclass(frozen=True, eq=False)
-class Conv(ConvReference):
+class Conv(ConvReference, ConvExact):
     """A convolution or fully connected layer in integers; its fields are those of `ConvForm`."""
 
 

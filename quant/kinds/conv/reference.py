@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from quant.ir.bounds import FLOAT32_EXACT, FLOAT64_EXACT
-from quant.ir.fixedpoint import requantize
+from quant.ir.fixedpoint import FLOAT32_EXACT, FLOAT64_EXACT, requantize
 from quant.ir.tensor import Bound, Tensor
 from quant.kinds.conv.form import ConvForm
 from quant.kinds.kernels import convolve, images_at_once

@@ -15,14 +15,13 @@ from quant.ir.tensor import Bound, Tensor
 from quant.ir.window import Window
 from quant.kinds.add import Add
 from quant.kinds.conv import Conv
+from quant.kinds.conv.split import Split, find_split
 from quant.kinds.pool import Pool
 from quant.onnx_import import load
 from quant.run import fast_execute, fast_kernels
 from quant.run.execute import Executor, quantize_input
 from quant.run.fast_execute import FastExecutor, quantize_images
 from quant.run.fast_kernels import bytes_are_exact
-from quant.run.fast_onnx import in_float32
-from quant.run.fast_split import Split, find_split
 from quant.search import quantize_network
 from tests.quant.run.test_tables import FORMATS
 from tests.quant.run.test_tables import network as tables
@@ -103,7 +102,7 @@ def test_sums_up_to_what_float32_counts_and_beyond() -> None:
         network = one_layer(weight, data, out, 9, bias=np.array([0, 0]))
         x = extremes(network)
         x[0, 0] -= 1
-        whole = in_float32(network, network.layers[0], tensor_bounds(network))  # type: ignore[arg-type]
+        whole = network.layers[0].in_float32(network.tensors, tensor_bounds(network))  # type: ignore[attr-defined]
         assert whole == (taps == 518)
         assert_equal(network, x)
 
@@ -144,9 +143,9 @@ def test_what_no_digits_hold_is_left_to_the_reference() -> None:
     zeros = np.zeros(1, np.int64)
     long = Conv("conv", "x", "y", weight, zeros, 16, zeros, Window(), 1, (0, 1))
     short = dataclasses.replace(long, weight=weight[:, :300])
-    assert find_split(long, Bound(0, (1 << 16) - 1)) is None
-    assert find_split(short, Bound(0, (1 << 16) - 1)) is not None
-    assert find_split(short, Bound(0, (1 << 30) - 1)) is None
+    assert find_split(long.weight, Bound(0, (1 << 16) - 1)) is None
+    assert find_split(short.weight, Bound(0, (1 << 16) - 1)) is not None
+    assert find_split(short.weight, Bound(0, (1 << 30) - 1)) is None
 
 
 @pytest.mark.parametrize("data_bits", (8, 16))

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from quant.ir.bounds import FLOAT32_EXACT
+from quant.ir.fixedpoint import FLOAT32_EXACT
 from quant.ir.tensor import Bound
-from quant.kinds.conv import Conv, conv_sums
+from quant.kinds.conv.form import conv_sums
 
 LARGEST = ((2, 1), (1, 2), (2, 2), (3, 1), (3, 2), (3, 3), (4, 4))
 """How many digits of data and of weights are tried, in this order."""
@@ -45,21 +45,21 @@ class Split:
         return [low] * (self.data - 1) + [Bound(data.low >> top, data.high >> top)]
 
 
-def find_split(layer: Conv, data: Bound) -> Split | None:
+def find_split(weight: np.ndarray, data: Bound) -> Split | None:
     """The fewest digits whose convolutions are all proved exact in float32; None where those tried do not do.
 
-    data: the integers that the layer's input can hold.
+    weight: integers (O, I, KH, KW); data: those that the input can hold.
     """
     if data.magnitude > FLOAT32_EXACT:
         return None
     width = max(data.bits, 2)
-    weight_width = max(int(np.abs(layer.weight).max(initial=1)).bit_length() + 1, 2)
+    weight_width = max(int(np.abs(weight).max(initial=1)).bit_length() + 1, 2)
     for parts, weight_parts in LARGEST:
         split = Split(parts, -(-width // parts), weight_parts, -(-weight_width // weight_parts))
-        zeros = np.zeros(len(layer.weight), np.int64)
+        zeros = np.zeros(len(weight), np.int64)
         if all(
             max(int(-low.min(initial=0)), int(high.max(initial=0))) <= FLOAT32_EXACT
-            for digit in split.weight_digits(layer.weight)
+            for digit in split.weight_digits(weight)
             for part in split.data_ranges(data)
             for low, high in [conv_sums(digit, zeros, part)]
         ):
