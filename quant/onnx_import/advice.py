@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 UNKNOWN = "operator not supported"
+TWO_DATA = "of two data tensors"
 DEFAULT = "replace it by operators of docs/operators.md, or end the network before it and do the rest on the host"
 CUT = "end the network before it: let the network return what it reads, and do the rest on the host"
 NORM = "retrain with BatchNormalization in its place, which is constant at inference"
@@ -69,6 +70,7 @@ def advise(op: str, reason: str, edit: str) -> tuple[str, str]:
     if "." in op:
         return reason, f"export the network with ONNX's own operators instead of those of {op.rpartition('.')[0]}"
     why, change = ADVICE.get(op, ("", DEFAULT))
-    if why and reason in (UNKNOWN, "of two data tensors"):
-        reason = why
-    return reason, edit or change
+    general = reason in (UNKNOWN, TWO_DATA)
+    if not general and why:  # what is advised against the operator as a whole says nothing of another reason
+        return reason, edit or DEFAULT
+    return why or reason, edit or change

@@ -9,6 +9,7 @@ from __future__ import annotations
 from quant.ir.functions import MISH, SILU, Function, X, apply, constant, gelu
 from quant.kinds.table import FloatTable
 from quant.onnx_file.nodes import NotSupportedError
+from quant.onnx_import.ancestry import common
 from quant.onnx_import.elementwise import operands, with_constant
 from quant.onnx_import.node import Node
 from quant.onnx_import.views import Value
@@ -80,20 +81,3 @@ def multiply(node: Node) -> None:
             root = Value(source, left.own, source, left.places)
             return emit_table(node, root, apply(node.op, one, other))
     raise NotSupportedError("of two data tensors")
-
-
-def common(functions: dict[str, tuple[str, Function]], left: str, right: str) -> tuple[str, Function, Function] | None:
-    """The nearest tensor of which both are functions, and these functions; None where there is none."""
-    first, second = ancestors(functions, left), ancestors(functions, right)
-    source = next((tensor for tensor in first if tensor in second), None)
-    return None if source is None else (source, first[source], second[source])
-
-
-def ancestors(functions: dict[str, tuple[str, Function]], tensor: str) -> dict[str, Function]:
-    """The tensors of which one is a function, the tensor itself first, and these functions."""
-    found = {tensor: X}
-    while tensor in functions:
-        function = found[tensor]
-        tensor, step = functions[tensor]
-        found[tensor] = function.of(step)
-    return found

@@ -13,10 +13,13 @@ from quant.ir.window import Window
 from quant.kinds.add import FloatAdd
 from quant.kinds.conv import FloatConv
 from quant.onnx_file.nodes import NotSupportedError
+from quant.onnx_import.ancestry import common
 from quant.onnx_import.node import Node
 from quant.onnx_import.shaping import NO_BOUND
 from quant.onnx_import.steps import Activation, Affine, depthwise
 from quant.onnx_import.views import Value, every_element
+
+ONE_A_CHANNEL = "use one number for each channel; what differs within one can be done to the images, on the host"
 
 
 def batch_normalization(node: Node) -> None:
@@ -62,7 +65,7 @@ def by_channel(node: Node, value: Value, array: np.ndarray) -> np.ndarray:
     whole[value.where().reshape(-1)] = given.reshape(-1)
     whole = whole.reshape(shape)
     if (whole != whole[:, :1, :1]).any():
-        raise NotSupportedError("its constant differs from place to place within a channel")
+        raise NotSupportedError("its constant differs from place to place within a channel", ONE_A_CHANNEL)
     return whole[:, 0, 0].copy()
 
 
@@ -105,12 +108,17 @@ def operands(node: Node, one: Value, other: Value) -> tuple[Value, Value]:
 def added(node: Node, one: Value, other: Value, last: bool) -> Value:
     """The sum of two values; `last`: it is the node's output."""
     one, other = operands(node, one, other)
+    found = common(node.lowering.functions, one.tensor, other.tensor)
+    name, output = (node.name, node.result(one)) if last else node.names("sum", one)
+    layer = FloatAdd(name, (one.tensor, other.tensor), output)
     if last:
-        node.emit_like(FloatAdd(node.name, (one.tensor, other.tensor), node.result(one)), one)
-        return one
-    name, output = node.names("sum", one)
-    node.inner(FloatAdd(name, (one.tensor, other.tensor), output), node.shape(one))
-    return Value(output, one.own, output, one.places)
+        node.emit_like(layer, one)
+    else:
+        node.inner(layer, node.shape(one))
+    if found is not None:  # stays a sum, unless it turns out to be a part of a function that is none
+        source, left, right = found
+        node.lowering.functions[output] = (source, apply("Add", left, right))
+    return one if last else Value(output, one.own, output, one.places)
 
 
 def subtract(node: Node) -> None:

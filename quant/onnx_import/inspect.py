@@ -11,13 +11,13 @@ import onnx
 from quant.base.errors import UnsupportedNetwork
 from quant.ir.graph import FloatGraph
 from quant.kinds.conv import float_convolution
-from quant.onnx_file.nodes import NotSupportedError
+from quant.onnx_file.nodes import NotSupportedError, kind_of
 from quant.onnx_file.read import fix_shapes, read_model, the_input
 from quant.onnx_import import graph_of, output_values
 from quant.onnx_import.advice import advise
 from quant.onnx_import.draft import Draft
 from quant.onnx_import.fuse import fuse
-from quant.onnx_import.lower import kind_of, live_nodes, lower, refuse_quantized
+from quant.onnx_import.lower import live_nodes, lower, refuse_quantized
 from quant.onnx_import.lowering import Lowering, Record
 from quant.onnx_import.operators import HANDLERS
 from quant.onnx_import.steps import Affine, Select

@@ -150,6 +150,8 @@ def reduce(node: Node) -> None:
     """ReduceMean, ReduceMax, ReduceSum over rows, columns or both."""
     value = node.data()
     axes = node.axes(1, len(value.own) + 1)
+    if not axes and node.attributes.get("noop_with_empty_axes", 0):
+        return node.rebind(value)
     if not axes:
         raise NotSupportedError("reduces all axes, the batch too", "name the axes of rows and columns")
     reduce_axes(node, value, sorted(axes), bool(node.attributes.get("keepdims", 1)))
@@ -162,9 +164,13 @@ def reduce_axes(node: Node, value: Value, axes: list[int], keep: bool) -> None:
     rest = [axis for axis in range(1, len(value.own) + 1) if axis not in axes]
     window, result = Window(shape[1:]), (shape[0], 1, 1)
     if 0 in axes or len(rest) == 0 or not whole_channels(value, [axis - 1 for axis in rest], shape):
+        refusal = NotSupportedError(f"over the axes {axes} of {node.own_text(value)}; rows and columns are supported")
         if len(value.own) != 3 or 1 in axes or 0 in axes:
-            raise NotSupportedError(f"over the axes {axes} of {node.own_text(value)}; rows and columns are supported")
-        value = node.map()
+            raise refusal
+        try:
+            value = node.map()
+        except NotSupportedError:  # in the file's order these axes are not rows and columns
+            raise refusal from None
         shape = node.shape(value)
         kernel = (shape[1] if 2 in axes else 1, shape[2] if 3 in axes else 1)
         window, result = Window(kernel), (shape[0], shape[1] // kernel[0], shape[2] // kernel[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -10,12 +10,15 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from quant.base.errors import BadInput, UnsupportedNetwork, first_line
-from quant.onnx_file.nodes import NotSupportedError, attributes
+from quant.onnx_file.known import check_attributes
+from quant.onnx_file.nodes import NotSupportedError, attributes, kind_of
+from quant.onnx_file.quantized import other_form
 from quant.onnx_import.lowering import Lowering, Record
 from quant.onnx_import.node import Handler, Node
+from quant.run.session import session
 
 RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
-QUANTIZED = {"QuantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger"}
+QUANTIZED = {"QuantizeLinear", "DynamicQuantizeLinear"}
 
 
 def live_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -27,11 +30,6 @@ def live_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
             live.append(node)
             needed.update(node.input)
     return live[::-1]
-
-
-def kind_of(node: onnx.NodeProto) -> str:
-    """The operator's name, with its domain where that is not ONNX's own."""
-    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
 
 
 def lower(lowering: Lowering, handlers: Mapping[str, Handler], tolerant: bool = False) -> None:
@@ -63,7 +61,11 @@ def refuse(lowering: Lowering, label: str) -> None:
 
 def refuse_quantized(lowering: Lowering, label: str) -> None:
     """Raise UnsupportedNetwork for a network that is quantized already."""
-    found = [record for record in lowering.records if record.fate == "refused" and record.op in QUANTIZED]
+    refused = [record for record in lowering.records if record.fate == "refused"]
+    other = other_form(lowering.graph) if refused else None
+    if other is not None:
+        raise UnsupportedNetwork(f"{label}: quantized already ({other[0]}): give the float network it was made of")
+    found = [record for record in refused if record.op in QUANTIZED]
     if found:
         text = "give the float network it was made of; what reads quantized files is `compare` and `compile`"
         raise UnsupportedNetwork(f"{label}: quantized already ({found[0].op} {found[0].name}): {text}")
@@ -72,12 +74,14 @@ def refuse_quantized(lowering: Lowering, label: str) -> None:
 def lower_node(lowering: Lowering, node: onnx.NodeProto, handlers: Mapping[str, Handler]) -> None:
     """Lower one node; an unsupported one is noted in its record."""
     record, kind = lowering.records[-1], kind_of(node)
+    constant = all(lowering.is_constant(name) for name in node.input if name)
     try:
         if fold(lowering, node):
             record.fate = "constant"
             return
         if kind not in handlers:
             raise NotSupportedError("operator not supported")
+        check_attributes(node)
         if any(lowering.values.get(tensor, True) is None for tensor in node.input):
             record.fate = "unreached"  # a consequence of a node reported already
             return lowering.skip(node)
@@ -85,33 +89,50 @@ def lower_node(lowering: Lowering, node: onnx.NodeProto, handlers: Mapping[str, 
         handlers[kind](Node(lowering, node, record.layer, len(lowering.records) - 1))
     except NotSupportedError as error:
         lowering.note(error, len(lowering.records) - 1)
-        lowering.skip(node)
+        if constant:  # what reads it is refused for its sake, not for reading data where a constant belongs
+            lowering.values.update((name, None) for name in node.output)
+        else:
+            lowering.skip(node)
 
 
 def fold(lowering: Lowering, node: onnx.NodeProto) -> bool:
     """Evaluate a node of which every input is known; true where it was."""
     inputs = [name for name in node.input if name]
+    if node.op_type in RANDOM or kind_of(node) != node.op_type:
+        return False
     if node.op_type in ("Shape", "Size") and lowering.values.get(inputs[0]) is not None:
         value = lowering.values[inputs[0]]
         assert value is not None
         lowering.computed[inputs[0] + "\0shape"] = np.zeros((lowering.batch, *value.own), np.bool_)
         node = helper.make_node(node.op_type, [inputs[0] + "\0shape"], node.output, **attributes(node))
         inputs = list(node.input)
-    if node.op_type in RANDOM or node.domain not in ("", "ai.onnx"):
-        return False
     if not all(lowering.is_constant(name) for name in inputs) or (not inputs and node.op_type != "Constant"):
         return False
-    feeds = {name: lowering.constant(name) for name in inputs}
+    results = evaluate(node, {name: lowering.constant(name) for name in inputs}, lowering.imports)
+    lowering.computed.update(zip([name for name in node.output if name], results, strict=True))
+    return True
+
+
+def evaluate(
+    node: onnx.NodeProto, feeds: Mapping[str, np.ndarray], imports: Sequence[onnx.OperatorSetIdProto]
+) -> list[np.ndarray]:
+    """The outputs of a node whose inputs are known.  Raises NotSupportedError where they cannot be computed.
+
+    By ONNX's own evaluator; that lacks some operators as they were (DequantizeLinear before opset 19, for instance),
+    which ONNX Runtime has.
+    """
     infos = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
         for name, array in feeds.items()
     ]
     outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
-    graph = helper.make_graph([node], "constant", infos, outputs)
+    model = helper.make_model(
+        helper.make_graph([node], "constant", infos, outputs), opset_imports=imports, ir_version=8
+    )
     try:
-        model = helper.make_model(graph, opset_imports=lowering.imports)
-        results = ReferenceEvaluator(model).run(None, feeds)
-    except Exception as error:  # the evaluator raises whatever NumPy raises
-        raise NotSupportedError(f"constant that cannot be evaluated: {first_line(error)}") from error
-    lowering.computed.update(zip([name for name in node.output if name], map(np.asarray, results), strict=True))
-    return True
+        return list(map(np.asarray, ReferenceEvaluator(model).run(None, dict(feeds))))
+    except Exception:  # the evaluator raises whatever NumPy raises
+        try:
+            return list(map(np.asarray, session(model, "constant").run(None, dict(feeds))))
+        except Exception as error:  # ONNX Runtime's own exception classes share no base but this
+            raise NotSupportedError(f"constant that cannot be evaluated: {first_line(error)}") from error

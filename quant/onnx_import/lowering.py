@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -12,13 +12,21 @@ from onnx import numpy_helper
 from quant.ir.functions import Function
 from quant.ir.layer import FloatLayer
 from quant.kinds.resize import Resize
-from quant.onnx_file.nodes import NotSupportedError, attributes
+from quant.onnx_file.nodes import BehindRefusedError, NotSupportedError, attributes, kind_of
 from quant.onnx_file.read import opset
 from quant.onnx_import.draft import Draft
 from quant.onnx_import.steps import Select, ZeroPad
-from quant.onnx_import.views import Moves, Shape, Value, in_order, map_shape, moves
-
-OUT_OF_ORDER = "moves data in a way that no layer can: channels, rows or columns change places with one another"
+from quant.onnx_import.views import (
+    OUT_OF_ORDER,
+    REORDER,
+    Moves,
+    Shape,
+    Value,
+    every_element,
+    in_order,
+    map_shape,
+    moves,
+)
 
 MOST_WEIGHTS = 1 << 24
 """Largest convolution that only moves data; beyond it memory and time would go to waste without a word."""
@@ -50,6 +58,7 @@ class Lowering:
     `draft`, `values`, `source` and `records` are the result.  values: the data tensors of the file, None for those of
     which nothing is known.  source: the ONNX tensor that a tensor of another name equals, with the places of its
     elements.  functions: of tensors made element by element, the tensor that they were made of, and how.
+    guessed: tensors of refused nodes, and what is made of them, of which nothing says how they lie.
     """
 
     def __init__(self, model: onnx.ModelProto, input_shape: tuple[int, ...], input_name: str) -> None:
@@ -67,6 +76,7 @@ class Lowering:
         self.records: list[Record] = []
         self.functions: dict[str, tuple[str, Function]] = {}
         self.arranged: dict[tuple[str, Shape, bytes], str] = {}
+        self.guessed: set[str] = set()
         self.inferred = {
             value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
             for value in [*model.graph.value_info, *model.graph.output]
@@ -108,19 +118,44 @@ class Lowering:
     def note(self, error: NotSupportedError, index: int) -> None:
         """Note a refusal on the node that is to blame: the one at `index` if the error names none."""
         blamed = self.records[index if error.blamed is None else error.blamed]
+        if isinstance(error, BehindRefusedError):
+            blamed.fate = self.records[index].fate = "unreached"
+            return
         if blamed.fate != "refused":
             blamed.fate, blamed.reason, blamed.edit = "refused", str(error), error.edit
         if blamed is not self.records[index]:
             self.records[index].fate = "unreached"
 
     def skip(self, node: onnx.NodeProto) -> None:
-        """Go on after an unsupported node, so that later ones are found too."""
+        """Go on after an unsupported node, so that later ones are found too.
+
+        Its results are taken to lie as data of the same shape that it reads: what normalizes channels last, for
+        instance, leaves them last, and the change back is no fault of its own.
+        """
+        read = [value for value in map(self.values.get, node.input) if value is not None]
+        alike = {v.own: v for v in reversed(read) if every_element(v.places, self.draft.shapes[v.tensor])}
         for name in node.output:
             shape = self.inferred.get(name, ())
+            if shape and shape[1:] in alike:
+                value = alike[shape[1:]]
+                self.bind(name, value.own, self.draft.shapes[value.tensor], value.places)
+                self.follow(value, name)
+                continue
+            self.guessed.add(name)
             if len(shape) in (2, 3, 4) and all(shape):
                 self.bind(name, shape[1:])
             else:
                 self.values[name] = None
+
+    def follow(self, value: Value, name: str) -> None:
+        """Note of the ONNX tensor `name`, which lies as `value` does, what is known of that."""
+        made = self.values[name]
+        assert made is not None
+        moved = value.maker >= 0 and value.places is not None
+        against = value.against or (NotSupportedError(OUT_OF_ORDER, REORDER, value.maker) if moved else None)
+        self.values[name] = replace(made, against=against)
+        if value.tensor in self.guessed:
+            self.guessed.add(made.tensor)
 
     def arrange(self, value: Value) -> Value:
         """The value as a tensor of its own in order: moved by a Select and a ZeroPad where it is not yet.
@@ -132,8 +167,10 @@ class Lowering:
             return value
         found = None if shape is None else moves(value.where().reshape(shape), self.draft.shapes[value.tensor])
         if found is None or shape is None:
-            edit = "end the network before it, or reorder the network so that it is not needed"
-            raise NotSupportedError(OUT_OF_ORDER, edit, None if value.maker < 0 else value.maker)
+            maker = None if value.maker < 0 else value.maker
+            if value.tensor in self.guessed:
+                raise BehindRefusedError("comes behind an unsupported node", blamed=maker)
+            raise value.against or NotSupportedError(OUT_OF_ORDER, REORDER, maker)
         weights = found.weights(self.draft.shapes[value.tensor])
         if weights > MOST_WEIGHTS:
             raise NotSupportedError(f"picks data in a way that takes a convolution of {weights:,} weights")
@@ -212,10 +249,10 @@ def channels_last(graph: onnx.GraphProto, name: str, inferred: dict[str, tuple[i
     for node in graph.node:
         if not node.input or node.input[0] not in seen or not node.output:
             continue
-        if node.op_type == "Transpose":
+        if kind_of(node) == "Transpose":
             perm = list(attributes(node).get("perm", ()))
             return perm == [0, 3, 1, 2]
-        if node.op_type == "Reshape":
+        if kind_of(node) == "Reshape":
             before, after = (inferred.get(tensor, ()) for tensor in (node.input[0], node.output[0]))
             before = before or next(
                 tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
@@ -223,6 +260,6 @@ def channels_last(graph: onnx.GraphProto, name: str, inferred: dict[str, tuple[i
                 if value.name == name
             )
             return len(before) == len(after) == 4 and before[3] == after[1] == 1 and before[1:3] == after[2:]
-        if node.op_type in ("Identity", "Cast", "Dropout", "Add", "Sub", "Mul", "Div", "Clip", "Pad"):
+        if kind_of(node) in ("Identity", "Cast", "Dropout", "Add", "Sub", "Mul", "Div", "Clip", "Pad"):
             seen.add(node.output[0])
     return False

@@ -11,7 +11,7 @@ from quant.base.errors import BadInput
 from quant.ir.layer import FloatLayer
 from quant.onnx_file.nodes import NotSupportedError, attributes
 from quant.onnx_import.lowering import Lowering
-from quant.onnx_import.views import Shape, Value, every_element, in_order
+from quant.onnx_import.views import OUT_OF_ORDER, REORDER, Shape, Value, every_element, in_order
 
 
 class Node:
@@ -124,6 +124,7 @@ class Node:
     def emit_like(self, step: FloatLayer, value: Value) -> None:
         """Append the step that writes this node's output, which lies as `value` does."""
         self.emit(step, value.own, self.shape(value), value.places)
+        self.lowering.follow(value, self.output)
 
     def inner(self, step: FloatLayer, shape: Shape) -> None:
         """Append a step whose result no tensor of the file equals."""
@@ -152,12 +153,19 @@ class Node:
         output = self.lowering.draft.fresh(f"{self.result(value)}.{suffix}")
         return self.lowering.unique(f"{self.name}.{suffix}"), output
 
-    def move(self, value: Value, places: np.ndarray, index: int = 0) -> None:
-        """The node's output of this index is data of `value`'s tensor at these places."""
+    def move(
+        self, value: Value, places: np.ndarray, index: int = 0, why: str = OUT_OF_ORDER, edit: str = REORDER
+    ) -> None:
+        """The node's output of this index is data of `value`'s tensor at these places.
+
+        why, edit: what to say where it turns out that no layer can move them so, unless a node before said more.
+        """
         self.lowering.records[self.record].fate = "moved"
         moved = None if in_order(places, self.shape(value)) else places
         name = self.outputs[index]
-        self.lowering.values[name] = Value(value.tensor, places.shape, name, moved, self.record)
+        before = value.against if value.against is not None and str(value.against) != OUT_OF_ORDER else None
+        against = before or NotSupportedError(why, edit, self.record)
+        self.lowering.values[name] = Value(value.tensor, places.shape, name, moved, self.record, against=against)
 
     def rebind(self, value: Value, own: tuple[int, ...] | None = None, softmax: bool = False) -> None:
         """The node's output is its input, in another shape perhaps, or its softmax."""
@@ -165,9 +173,10 @@ class Node:
         own = value.own if own is None else own
         places = None if value.places is None else value.places.reshape(own)
         if softmax:
-            self.lowering.values[self.output] = Value(value.tensor, own, value.alias, places, value.maker, True)
+            moved = Value(value.tensor, own, value.alias, places, value.maker, True, value.against)
         else:
-            self.lowering.values[self.output] = Value(value.tensor, own, self.output, places, self.record)
+            moved = Value(value.tensor, own, self.output, places, self.record, against=value.against)
+        self.lowering.values[self.output] = moved
 
 
 Handler = Callable[[Node], None]

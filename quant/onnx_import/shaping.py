@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from quant.base.errors import first_line
 from quant.kinds.concat import Concat
 from quant.onnx_file.nodes import NotSupportedError, attributes
+from quant.onnx_import.advice import CUT
 from quant.onnx_import.node import Node
 from quant.onnx_import.steps import Affine, ZeroPad
-from quant.onnx_import.views import ZERO, Value, in_order, map_shape
+from quant.onnx_import.views import OUT_OF_ORDER, ZERO, Value, in_order, map_shape
 from quant.run.session import session
 
+WHOLE = "resize by nearest and whole factors, nearest_mode floor and coordinate_transformation_mode asymmetric"
+MODES = ("nearest_mode", "coordinate_transformation_mode")
 NO_BOUND = 3e38
 """Exporters write the largest float32 where they mean "no bound"."""
 
@@ -48,6 +51,27 @@ def concat(node: Node) -> None:
 
 def front(node: Node, value: Value, axis: int) -> Value:
     """The value as a map with this axis, counted with the batch, as its channels."""
+    try:
+        return to_front(node, value, axis)
+    except NotSupportedError as error:
+        name = name_of_axis(node, value, axis)
+        if name == "channels":
+            raise
+        raise NotSupportedError(
+            f"along axis {axis}, the {name}; only channels are supported", "join channels, or join on the host"
+        ) from error
+
+
+def name_of_axis(node: Node, value: Value, axis: int) -> str:
+    """What an axis, counted with the batch, is in the tensor behind a value."""
+    line = np.moveaxis(value.where(), axis - 1, 0).reshape(value.own[axis - 1], -1)[:, 0]
+    places = np.unravel_index(line[line != ZERO], node.shape(value))
+    names = [name for name, place in zip(("channels", "rows", "columns"), places, strict=True) if len(set(place)) > 1]
+    return names[0] if len(names) == 1 else "channels"
+
+
+def to_front(node: Node, value: Value, axis: int) -> Value:
+    """As `front`, with the reason of what moved the data."""
     if axis == 1:
         return node.lowering.arrange(value)
     places = np.moveaxis(value.where(), axis - 1, 0)
@@ -76,8 +100,12 @@ def identity(node: Node) -> None:
         raise NotSupportedError("its output mask is used")
     if node.op == "Dropout" and node.has(2) and node.array(2).any():
         raise NotSupportedError("training mode", "export the network for inference (model.eval() in PyTorch)")
-    if node.op == "Cast" and int(node.attributes["to"]) != 1:
-        raise NotSupportedError("cast of data to another type than float32", "remove the cast")
+    if node.op == "Cast" and node.attributes["to"] != TensorProto.FLOAT:
+        name = TensorProto.DataType.Name(node.attributes["to"]).lower()
+        fractions = name in ("float16", "bfloat16", "double")
+        raise NotSupportedError(
+            f"casts data to {name}", "export the network in float32 throughout" if fractions else CUT
+        )
     node.rebind(node.data())
 
 
@@ -237,7 +265,7 @@ def slice_(node: Node) -> None:
         starts, ends = node.integers(1), node.integers(2)
         axes = node.integers(3) if node.has(3) else list(range(len(starts)))
         steps = node.integers(4) if node.has(4) else [1] * len(starts)
-    places = value.where()
+    places, backwards = value.where(), ""
     for start, end, axis, step in zip(starts, ends, [axis % rank for axis in axes], steps, strict=True):
         size = node.batch if axis == 0 else places.shape[axis - 1]
         kept = range(size)[slice(start, end if end > -(2**31) else None, step)]
@@ -245,6 +273,9 @@ def slice_(node: Node) -> None:
             raise NotSupportedError("takes a part of the batch, or nothing")
         if axis:
             places = places.take(list(kept), axis - 1)
+            backwards = f"takes axis {axis} backwards (step {step})" if step < 0 and len(kept) > 1 else backwards
+    if backwards:  # of channels a layer can do that
+        return node.move(value, places, why=f"{backwards}, and rows and columns go forwards only")
     node.move(value, places)
 
 
@@ -278,7 +309,17 @@ def gather(node: Node) -> None:
     indices = node.array(1).astype(np.int64)
     if not indices.size or indices.min() < -size or indices.max() >= size:
         raise NotSupportedError(f"indices beyond an axis of {size}")
-    node.move(value, value.where().take(indices % size, axis - 1))
+    even = "" if evenly(indices.reshape(-1) % size) else f"picks elements of axis {axis} that are not evenly spaced"
+    node.move(value, value.where().take(indices % size, axis - 1), why=even or OUT_OF_ORDER)
+
+
+def evenly(indices: np.ndarray) -> bool:
+    """Whether indices go forwards in equal steps, or each comes equally often before the next."""
+    steps = np.diff(indices)
+    copies = int(np.argmax(steps != 0)) + 1 if steps.any() else 1
+    whole = np.array_equal(indices, np.repeat(indices[::copies], copies)[: len(indices)])
+    steps = np.diff(indices[::copies])
+    return whole and bool((steps == steps[:1]).all() and (steps[:1] >= 0).all())
 
 
 def resize(node: Node) -> None:
@@ -286,7 +327,7 @@ def resize(node: Node) -> None:
     value = node.data()
     mode = node.attributes.get("mode", b"nearest").decode()
     if mode != "nearest":
-        raise NotSupportedError(f"mode {mode}; only nearest is supported", "resize by nearest and whole factors")
+        raise NotSupportedError(f"mode {mode}; only nearest is supported", WHOLE)
     if int(np.prod(value.own)) > 1 << 24:
         raise NotSupportedError("a map of more than 2**24 elements")
     constants = [
@@ -306,7 +347,20 @@ def resize(node: Node) -> None:
         raise NotSupportedError(f"ONNX Runtime cannot run it: {first_line(error)}") from error
     if found.shape[0] != node.batch:
         raise NotSupportedError("resizes the batch")
-    node.move(value, value.where().reshape(-1)[found[0].astype(np.int64)])
+    source = found[0].astype(np.int64)
+    node.move(value, value.where().reshape(-1)[source], why=unequal(node, value, source), edit=WHOLE)
+
+
+def unequal(node: Node, value: Value, source: np.ndarray) -> str:
+    """Why no layer resizes like this, if none does.  source: int64, for each result which element it copies."""
+    factors = [after / before for before, after in zip(value.own, source.shape, strict=True)]
+    stated = [node.array(index) for index in (1, 2) if node.is_constant(index)]  # scales are more exact than sizes
+    factors = next((list(a[1:]) for a in stated if a.dtype.kind == "f" and a.size == len(factors) + 1), factors)
+    broken = [factor for factor in factors if factor != int(factor) and 1 / factor != int(1 / factor)]
+    if broken:
+        return f"resizes by a factor of {broken[0]:g}; whole factors are supported"
+    modes = [str(node.attributes[key].decode()) for key in MODES if key in node.attributes]
+    return f"copies some elements more often than others ({', '.join(modes) or 'by its default rounding'})"
 
 
 def expand(node: Node) -> None:
@@ -324,4 +378,5 @@ def tile(node: Node) -> None:
     value, repeats = node.data(), node.integers(1)
     if repeats[0] != 1:
         raise NotSupportedError("copies images")
-    node.move(value, np.tile(value.where(), repeats[1:]))
+    why = f"lays the whole beside itself {repeats} times, and layers do that to channels only"
+    node.move(value, np.tile(value.where(), repeats[1:]), why=why)

@@ -12,6 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from quant.onnx_file.nodes import NotSupportedError
+
+OUT_OF_ORDER = "moves data in a way that no layer can: channels, rows or columns change places with one another"
+REORDER = "end the network before it, or reorder the network so that it is not needed"
+
 Shape = tuple[int, int, int]
 ZERO = -1
 """The place of an element that is zero whatever the data are."""
@@ -24,6 +29,7 @@ class Value:
     places: int64 of shape `own`, for each element its index in the flattened (C, H, W) tensor, or ZERO; None
     where they are all elements in order.  alias: the name of the ONNX tensor that this is.  maker: which node
     moved the data last, as an index into `Lowering.records`.  softmax: it is the softmax of that.
+    against: what to say, and of which node, where no layer can move the data so.
     """
 
     tensor: str
@@ -32,6 +38,7 @@ class Value:
     places: np.ndarray | None = None
     maker: int = -1
     softmax: bool = False
+    against: NotSupportedError | None = None
 
     def where(self) -> np.ndarray:
         """The places as an array in every case."""

@@ -28,6 +28,7 @@ from quant.kinds.concat import Concat
 from quant.kinds.conv import Conv
 from quant.kinds.pool import Pool
 from quant.onnx_file.nodes import attributes
+from quant.onnx_file.quantized import other_form
 from quant.onnx_file.read import read_model, the_input
 from quant.qdq import form
 from quant.qdq.front import read_front
@@ -56,8 +57,14 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, complete: bool = Fals
     power of two, another zero point, a bias or an output as above; UnsupportedNetwork for other nodes.
     """
     model, name = read_model(source)
-    if not any(node.op_type == "QuantizeLinear" for node in model.graph.node):
-        raise BadInput(f"{name}: not a quantized network: it has no QuantizeLinear nodes")
+    other = other_form(model.graph)
+    if other is not None:
+        raise UnsupportedNetwork(f"{name}: {other[0]}: {other[1]}")
+    operators = {node.op_type for node in model.graph.node}
+    if "QuantizeLinear" not in operators:
+        weights = "; only its weights are (DequantizeLinear): `quantize` takes it as a float network"
+        text = weights if "DequantizeLinear" in operators else ""
+        raise BadInput(f"{name}: not a quantized network: it has no QuantizeLinear nodes{text}")
     try:
         return _Reader(model, the_input(model, name), complete).network()
     except (BadInput, UnsupportedNetwork) as error:

@@ -84,12 +84,23 @@ REASONS = [
     ),
     (single((2, 4, 4), "Pad", constants=([1, 0, 0, 0, 0, 0, 0, 0],)), "pads [1, 0, 0, 0, 0, 0, 0, 0]: of the batch"),
     (single((2, 4, 4), "Pad", constants=([0, 0, -4, 0, 0, 0, 0, 0],)), "leaves nothing of its input"),
-    (single((2, 4, 4), "Slice", constants=([3], [-9], [2], [-1])), MOVED),
+    (
+        single((2, 4, 4), "Slice", constants=([3], [-9], [2], [-1])),
+        "takes axis 2 backwards (step -1), and rows and columns go forwards only",
+    ),
+    (
+        single((2, 4, 4), "Gather", constants=([0, 1, 3],), axis=3),
+        "picks elements of axis 3 that are not evenly spaced",
+    ),
+    (
+        single((2, 4, 4), "Tile", constants=([1, 1, 2, 1],)),
+        "lays the whole beside itself [1, 1, 2, 1] times, and layers do that to channels only",
+    ),
     (single((2, 4, 4), "Transpose", perm=[0, 2, 1, 3]), MOVED),
     (single((2, 4, 4), "Transpose", perm=[1, 0, 2, 3]), "moves the batch"),
     (single((2, 4, 4), "Reshape", constants=([2, 16],)), "mixes the batch with data: its result has the shape (2, 16)"),
     (single((2, 4, 4), "ReduceMean", axes=[1]), "over the axes [1] of (N, 2, 4, 4); rows and columns are supported"),
-    (single((2, 4, 4), "Cast", to=TensorProto.DOUBLE), "cast of data to another type than float32"),
+    (single((2, 4, 4), "Cast", to=TensorProto.DOUBLE), "casts data to double"),
     (
         single(
             (2, 4, 4),
@@ -136,7 +147,7 @@ def test_reasons_of_nodes_within_a_network() -> None:
     wide = net.node("Add", "x", net.node("MaxPool", "x", kernel_shape=[4, 4]), name="wide")
     outputs = [z, net.node("Relu", p, name="after"), values, f"{values}_1", total, wide]
     assert message(net.model(*outputs)) == (
-        "net: 5 nodes are not supported: stack (Concat: along axis 2, only the channels (1) are supported); inner "
+        "net: 5 nodes are not supported: stack (Concat: along axis 2, the rows; only channels are supported); inner "
         "(Softmax: supported at an output only); pool (MaxPool: its output Indices is used); three (Max: of 3 tensors, "
         "2 are supported); wide (Add: its inputs differ in shape: (2, 4, 4) and (2, 1, 1))"
     )

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from quant.base.errors import UnsupportedNetwork
 from quant.ir.input_shape import INPUT_SHAPE
 from quant.ir.window import Window
 from quant.kinds.conv import FloatConv
+from quant.onnx_import import load
 from tests.quant.onnx_nets import Net, checked, conv_at, kinds, single
 
 
@@ -212,3 +214,11 @@ def test_every_layer_of_a_network_of_all_of_them_is_compared() -> None:
     graph = checked(net.model(net.node("ReduceMean", y, axes=[2, 3], name="e")))
     assert {"a", "b", "c", "d", "e"} <= set(graph.source)
     assert sum(isinstance(layer, FloatConv) for layer in graph.layers) == len(graph.layers) - 2
+
+
+def test_a_reduction_over_no_axes_may_do_nothing() -> None:
+    net = Net(3, 5, 6, opset=18)
+    y = net.node("ReduceMean", net.conv("x", 4, 3), noop_with_empty_axes=1)
+    assert kinds(checked(net.model(net.node("Relu", y)))) == "c"
+    with pytest.raises(UnsupportedNetwork, match="reduces all axes, the batch too"):
+        load(net.model(net.node("ReduceMean", "x")))

@@ -1,0 +1,30 @@
+"""Of which tensors two tensors are both functions, element by element."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from quant.ir.functions import Function, X
+
+Made = Mapping[str, tuple[str, Function]]
+"""Of tensors made element by element, the tensor that they were made of, and how."""
+
+DEPTH = 12
+"""Steps that are followed back: each may double a function, and no activation that exporters write has more."""
+
+
+def common(made: Made, left: str, right: str) -> tuple[str, Function, Function] | None:
+    """The nearest tensor of which both are functions, and these functions; None where there is none."""
+    first, second = ancestors(made, left), ancestors(made, right)
+    source = next((tensor for tensor in first if tensor in second), None)
+    return None if source is None else (source, first[source], second[source])
+
+
+def ancestors(made: Made, tensor: str) -> dict[str, Function]:
+    """The tensors of which one is a function, the tensor itself first, and these functions."""
+    found = {tensor: X}
+    while tensor in made and len(found) <= DEPTH:
+        function = found[tensor]
+        tensor, step = made[tensor]
+        found[tensor] = function.of(step)
+    return found
