@@ -103,7 +103,8 @@ class Driver:
     async def load(self, program: Program) -> None:
         """Write a program's image into the window.
 
-        Raises BadInput for a program of another configuration, or one that needs more memory than the window has.
+        Raises BadInput for a program of another configuration, one that needs more memory than the window has, or
+        one that only the models run.
         """
         if self.engine is None:
             self.engine = await self.connect()
@@ -117,6 +118,7 @@ class Driver:
                 f"program of {program.name}: needs {program.memory_bytes} bytes of memory, "
                 f"the window has {self.window_size}"
             )
+        program.check_gateware()
         await self.transport.write_memory(self.window_base, program.image)
         await self._write("PROGRAM_BASE", program.program_base)
         await self._write("PROGRAM_LENGTH", program.instructions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from host.compiler.cost import cost
 from host.compiler.emit import Operation, emit
@@ -20,6 +21,7 @@ from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import HEADER, INSTRUCTIONS
 from hw.contract.layout import Placement
 from hw.contract.program import LayerEntry, Program
+from hw.contract.weights import WeightFormat, gateware_format
 from quant.ir.network import Network
 
 __all__ = ["CannotCompile", "compile_network"]
@@ -27,13 +29,17 @@ __all__ = ["CannotCompile", "compile_network"]
 PAGE = 4096
 
 
-def compile_network(network: Network, config: AcceleratorConfig) -> Program:
+def compile_network(
+    network: Network, config: AcceleratorConfig, formats: Sequence[WeightFormat] | None = None
+) -> Program:
     """A network as a program for one configuration.  Deterministic: the same network gives the same bytes.
 
+    formats: in which weights may be stored, each layer's in the narrowest that holds them; that of the
+    configuration's gateware when None.  Programs with others run on the models alone.
     Raises CannotCompile, naming layer and reason, for what the engine cannot run; UnsupportedNetwork where a
     layer can overflow the accumulator; ConfigError for a configuration that cannot be built.
     """
-    lowered = lower(network, config)
+    lowered = lower(network, config, (gateware_format(config),) if formats is None else formats)
     fold_inputs(lowered, config)
     memory = place(lowered, config)
     plan, layers, pool_layers = _plan(lowered, memory, config)

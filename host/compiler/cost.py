@@ -41,7 +41,7 @@ def _steps(problem: Problem, tiling: Tiling) -> int:
 
 def _compute(problem: Problem, tiling: Tiling) -> int:
     """Passes, and the gaps between CONVs whose last pass is too short to prepare the next one."""
-    config, weights, total = problem.config, problem.weights, 0
+    config, weights, total = problem.config, problem.layer.weights, 0
     counts = [-(-(last - first) // tiling.chunk) for first, last in problem.outputs.ranges]
     passes = sum(last - first for first, last in problem.outputs.ranges) * problem.outputs.taps
     for strip, band in _tiles(tiling):
@@ -64,7 +64,7 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
     config = problem.config
     read = tiling.chunk * problem.block_beats + config.derived.parameter_beats
     fitting = config.weight_depth // read
-    tiles = [pass_cycles(config, problem.weights, _pixels(*tile)) for tile in _tiles(tiling)]
+    tiles = [pass_cycles(config, problem.layer.weights, _pixels(*tile)) for tile in _tiles(tiling)]
     repeats = 1 if tiling.weights_once(problem) else len(tiles)
     passes = tiling.chunk * problem.outputs.taps * sum(tiles) // repeats
     idle = -(-(read + passes + LATENCY) // fitting) - max(read, passes)

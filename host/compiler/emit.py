@@ -253,7 +253,7 @@ class _Emitter:
             "input_signed": int(tensors[layer.source].fmt.signed),
             "residual_signed": int(layer.residual is not None and tensors[layer.residual].fmt.signed),
             "wide": int(layer.result.fmt.bits == 16),
-            "weight_format": step.problem.weights.number,
+            "weight_format": step.problem.layer.weights.number,
             "low": layer.clip[0], "high": layer.clip[1],
         }  # fmt: skip
         if values | {"layer": step.layer} != self.setup:

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from hw.contract.layout import Fold
+from hw.contract.weights import WeightFormat
 from quant.ir.fixedpoint import Reciprocal
 from quant.ir.network import Network
 from quant.ir.tensor import Tensor
@@ -38,8 +39,8 @@ class Pooling:
 class EngineLayer:
     """One layer of the engine.
 
-    source: tensor read (a view of the network's input may be folded).  weight: int64
-    (O, I / groups, KH, KW) over the source's channels.  bias, shift, residual_shift: int64 (O,).
+    source: tensor read (a view of the network's input may be folded).  weight: int64 (O, I / groups, KH, KW)
+    over the source's channels.  weights: the format it is stored in.  bias, shift, residual_shift: int64 (O,).
     result: format and shape of the convolution's results, kept in memory or not.  keep: they are.
     pooling: what else is done with them.
     macs, input_elements, weight_elements: of the network's layer: what it computes, and cannot avoid to read.
@@ -49,6 +50,7 @@ class EngineLayer:
     op: str
     source: str
     weight: np.ndarray
+    weights: WeightFormat
     groups: int
     bias: np.ndarray
     shift: np.ndarray
@@ -70,7 +72,11 @@ class EngineLayer:
         return kept if self.pooling is None else (*kept, self.pooling.result.name)
 
 
-def unchanged(name: str, op: str, source: str, result: Tensor) -> EngineLayer:
+UNCHANGED_BITS = 2
+"""Width of the weight 1 in two's complement."""
+
+
+def unchanged(name: str, op: str, source: str, result: Tensor, weights: WeightFormat) -> EngineLayer:
     """A layer whose result is its source, wherever that then goes: one weight of 1 for each channel."""
     channels = result.shape[0]
     zeros = np.zeros(channels, np.int64)
@@ -79,6 +85,7 @@ def unchanged(name: str, op: str, source: str, result: Tensor) -> EngineLayer:
         op=op,
         source=source,
         weight=np.ones((channels, 1, 1, 1), np.int64),
+        weights=weights,
         groups=channels,
         bias=zeros,
         shift=zeros,

@@ -6,6 +6,7 @@ import numpy as np
 
 from host.compiler.engine_layer import HIDDEN, EngineLayer, Lowered
 from hw.contract.program import LayerEntry
+from hw.contract.widths import bytes_of
 from quant.ir.tensor import Tensor
 
 
@@ -13,8 +14,10 @@ def entries(layer: EngineLayer, lowered: Lowered) -> list[LayerEntry]:
     """One entry for each tensor that a layer of the engine leaves in memory: a pooling behind a convolution
     whose own result is kept too is a layer of its own, which reads nothing.  A tensor that the network does
     not name is entered as the concatenation it is a part of."""
-    residual = int(np.prod(layer.result.shape)) if layer.residual is not None else 0
-    read = layer.input_elements + layer.weight_elements + residual
+    bits = layer.input_elements * lowered.tensors[layer.source].fmt.bits + layer.weight_elements * layer.weights.bits
+    if layer.residual is not None:
+        bits += int(np.prod(layer.result.shape)) * lowered.tensors[layer.residual].fmt.bits
+    read = bytes_of(bits)
     pooling = layer.pooling
     if pooling is None:
         return [
@@ -42,4 +45,4 @@ def _named(tensor: str, lowered: Lowered) -> str:
 
 
 def _bytes(tensor: Tensor) -> int:
-    return int(np.prod(tensor.shape)) * tensor.fmt.bits // 8
+    return bytes_of(int(np.prod(tensor.shape)) * tensor.fmt.bits)

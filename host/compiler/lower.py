@@ -6,18 +6,21 @@ optional pooling behind it.  What each kind of layer becomes of that stands in `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from host.compiler.engine_layer import Lowered, Pooling
 from host.compiler.kinds import on_engine
 from host.compiler.lowering import Lowering
 from host.compiler.pooled_joins import pool_parts
 from host.compiler.refusals import check_layer, check_tensors
 from hw.contract.config import AcceleratorConfig
+from hw.contract.weights import WeightFormat
 from quant.ir.bounds import prove
 from quant.ir.network import Network
 
 
-def lower(network: Network, config: AcceleratorConfig) -> Lowered:
-    """The engine's layers of a network.
+def lower(network: Network, config: AcceleratorConfig, formats: Sequence[WeightFormat]) -> Lowered:
+    """The engine's layers of a network; each layer's weights take the narrowest of some formats that holds them.
 
     Raises CannotCompile for what the engine cannot run, UnsupportedNetwork where its accumulator is too narrow.
     """
@@ -26,7 +29,7 @@ def lower(network: Network, config: AcceleratorConfig) -> Lowered:
         check_layer(network, layer, config)
     prove(network, config.acc_bits)
     network = pool_parts(network)
-    lowering = Lowering(network, config, _poolings(network))
+    lowering = Lowering(network, config, _poolings(network), formats)
     for layer in network.layers:
         if layer.output not in lowering.fused:
             on_engine(layer).lower(layer, lowering)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from host.compiler.engine_layer import EngineLayer, Lowered, Pooling
+from host.compiler.engine_layer import UNCHANGED_BITS, EngineLayer, Lowered, Pooling
+from host.compiler.errors import CannotCompile
 from hw.contract.config import AcceleratorConfig
+from hw.contract.weights import WeightFormat, narrowest
 from quant.ir.network import Network
 from quant.ir.tensor import Tensor
 
@@ -15,14 +17,28 @@ class Lowering:
     """Collects the engine's layers of a network.
 
     poolings: for tensors that a pooling reads, the first such, which may run behind the layer that writes it.
-    fused: outputs of the poolings that do.
+    fused: outputs of the poolings that do.  formats: those that weights may be stored in.
     """
 
-    def __init__(self, network: Network, config: AcceleratorConfig, poolings: Mapping[str, Pooling]) -> None:
-        self.network, self.config = network, config
+    def __init__(
+        self,
+        network: Network,
+        config: AcceleratorConfig,
+        poolings: Mapping[str, Pooling],
+        formats: Sequence[WeightFormat],
+    ) -> None:
+        self.network, self.config, self.formats = network, config, formats
         self.lowered = Lowered(network)
         self.fused: set[str] = set()
         self._poolings = poolings
+
+    def weights(self, layer: str, bits: int = UNCHANGED_BITS) -> WeightFormat:
+        """The format for a layer's weights of `bits`.  Raises CannotCompile where none holds them."""
+        found = narrowest(self.formats, bits)
+        if found is None:
+            names = ", ".join(weights.name for weights in self.formats)
+            raise CannotCompile(layer, f"{bits}-bit weights, and {names} does not hold them")
+        return found
 
     def source(self, name: str) -> str:
         """The name under which the engine reads a tensor of the network."""

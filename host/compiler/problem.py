@@ -10,7 +10,6 @@ from host.compiler.geometry import Geometry
 from host.compiler.weights import OutputGroups
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Placement
-from hw.contract.weights import WeightFormat, gateware_format
 from quant.ir.window import Window
 
 Span = tuple[int, int]
@@ -28,14 +27,10 @@ def needed(window: Window, axis: int, outputs: Span, size: int) -> Span:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A layer to cut.
-
-    weights: the format of its weights.  geometry: of its input.  outputs: its groups of output channels.
-    """
+    """A layer to cut.  geometry: of its input.  outputs: its groups of output channels."""
 
     config: AcceleratorConfig
     layer: EngineLayer
-    weights: WeightFormat
     geometry: Geometry
     outputs: OutputGroups
 
@@ -47,7 +42,7 @@ class Problem:
     @cached_property
     def block_beats(self) -> int:
         """Beats of the weight blocks of one input group."""
-        return self.outputs.taps * self.weights.block_beats(self.config)
+        return self.outputs.taps * self.layer.weights.block_beats(self.config)
 
     @cached_property
     def range_groups(self) -> int:
@@ -91,12 +86,11 @@ class Problem:
 
 def problem(config: AcceleratorConfig, layer: EngineLayer, source: Placement, lanes: tuple[int, ...]) -> Problem:
     """A layer with its input as placed, and its output channels on physical ones."""
-    weights = gateware_format(config)
-    geometry = Geometry(config, source, flat(source, layer, weights, config))
-    return Problem(config, layer, weights, geometry, OutputGroups(config, layer, weights, lanes, geometry))
+    geometry = Geometry(config, source, flat(source, layer, config))
+    return Problem(config, layer, geometry, OutputGroups(config, layer, lanes, geometry))
 
 
-def flat(placement: Placement, layer: EngineLayer, weights: WeightFormat, config: AcceleratorConfig) -> bool:
+def flat(placement: Placement, layer: EngineLayer, config: AcceleratorConfig) -> bool:
     """Whether a layer is fully connected and best read word after word.
 
     Not where the words that round a plane up to a beat would cost more than they save; but always where the
@@ -107,5 +101,5 @@ def flat(placement: Placement, layer: EngineLayer, weights: WeightFormat, config
     if not whole or layer.groups > 1 or (height, width) == (1, 1):
         return False
     words = placement.plane_bytes(config) // config.derived.word_bytes
-    block = height * width * weights.block_beats(config)
+    block = height * width * layer.weights.block_beats(config)
     return words == height * width or block > config.weight_depth // 8

@@ -11,19 +11,17 @@ from host.compiler.engine_layer import EngineLayer
 from host.compiler.geometry import Geometry
 from hw.contract.config import AcceleratorConfig
 from hw.contract.parameters import parameter_block
-from hw.contract.weights import WeightFormat
 
 
 @dataclass(frozen=True, eq=False)
 class OutputGroups:
     """The groups of M output lanes of a layer.
 
-    weights: the format of its weights.  lanes: physical channel of each output channel.  geometry: of the input.
+    lanes: physical channel of each output channel.  geometry: of the input.
     """
 
     config: AcceleratorConfig
     layer: EngineLayer
-    weights: WeightFormat
     lanes: tuple[int, ...]
     geometry: Geometry
     _kept: dict[int, np.ndarray] = field(default_factory=dict)
@@ -79,13 +77,13 @@ class OutputGroups:
     def blocks(self, group: int, inputs: tuple[int, int]) -> bytes:
         """The weight blocks of a range of input groups, in the order of the passes."""
         first, _ = self.ranges[group]
-        return self.weights.encode(self._blocks(group)[inputs[0] - first : inputs[1] - first], self.config)
+        return self.layer.weights.encode(self._blocks(group)[inputs[0] - first : inputs[1] - first], self.config)
 
     def _blocks(self, group: int) -> np.ndarray:
         """Integers (input groups, taps, M, N) of all input groups of an output group; that of the last call is kept."""
         if group in self._kept:
             return self._kept[group]
-        n, m, kind = self.config.ic_lanes, self.config.oc_lanes, self.weights.integers.dtype
+        n, m, kind = self.config.ic_lanes, self.config.oc_lanes, self.layer.weights.integers.dtype
         channels = self._channels(group)
         step = self.geometry.plane_words if self.geometry.flat else 1
         first, last = (edge // step for edge in self.ranges[group])

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hw.contract.isa import FIELDS, HEADER, LAYOUTS, Field, Opcode
 from hw.contract.registers import CAUSES, REGISTERS
+from hw.contract.weights import FORMATS
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 
@@ -55,11 +56,13 @@ def _fields(fields: tuple[Field, ...], opcode: Opcode) -> str:
 
 
 def instructions() -> str:
-    """The header, then the fields of every opcode."""
+    """The header, the fields of every opcode, what SETUP.weight_format means."""
     parts = [f"### Header\n\n{_fields(HEADER, Opcode.LOAD)}"]
     for opcode in Opcode:
         title = f"### {opcode.name}\n\nOpcode {int(opcode)}, run by the {opcode.unit.name.lower()} unit."
         parts.append(f"{title}\n\n{_fields(FIELDS[opcode], opcode)}")
+    formats = [(f"{w.number}", f"`{w.name}`", f"{w.bits}", w.doc) for w in FORMATS]
+    parts.append(f"### Weight formats\n\n{_table(('SETUP.weight_format', 'name', 'bits', 'meaning'), formats)}")
     return "\n\n".join(parts)
 
 

@@ -186,7 +186,7 @@ class SetupInstruction(Instruction):
     low: int = _signed(18, "results below it become it")
     high: int = _signed(18, "results above it become it")
     mode: int = _unsigned(4, "0: dense; others are reserved")
-    weight_format: int = _unsigned(4, "0: 8-bit two's complement; others are reserved")
+    weight_format: int = _unsigned(4, "how the weights are stored: a weight format's number")
     data_format: int = _unsigned(4, "0: 8 bits; others are reserved")
 
 

@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
-from hw.contract.isa import Instruction, decode
+from hw.contract.isa import Instruction, SetupInstruction, decode
 from hw.contract.layout import Placement
 from hw.contract.version import CONTRACT_VERSION
+from hw.contract.weights import gateware_format, weight_format
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 
@@ -87,6 +88,16 @@ class Program:
         for i in range(self.instructions):
             start = self.program_base + i * INSTRUCTION_BYTES
             yield decode(self.image[start : start + INSTRUCTION_BYTES])
+
+    def check_gateware(self) -> None:
+        """Raise BadInput where it uses a weight format that the gateware of its configuration does not run."""
+        runs = gateware_format(self.config)
+        used = {weight_format(i.weight_format) for i in self.decode() if isinstance(i, SetupInstruction)}
+        for other in sorted(used - {runs}, key=lambda weights: weights.number):
+            raise BadInput(
+                f"program of {self.name}: has weights in {other.name}, and the gateware of "
+                f"{self.config.name!r} runs {runs.name}; the models run it"
+            )
 
     def manifest(self) -> dict[str, Any]:
         """All but the image, as JSON values."""

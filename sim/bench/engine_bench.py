@@ -69,7 +69,7 @@ def run_rtl(
 
     images: integers (N, C, H, W) of the network's input.  memory: latency 64 and a beat every cycle when None.
     waves: where to leave a waveform, none when None.  build_root, progress: as `run_jobs`.
-    Raises toolchain.ToolchainError, BuildFailure, BenchFailure.
+    Raises BadInput for a program that only the models run; toolchain.ToolchainError, BuildFailure, BenchFailure.
     """
     jobs = [RtlJob(program, images, memory or Memory())]
     return run_jobs(jobs, waves=waves, build_root=build_root, progress=progress)[0]
@@ -84,6 +84,8 @@ def run_jobs(
     build_root: folder of built simulators, build/bench of the working directory when None.
     Raises ValueError for jobs of several configurations, and as `run_rtl`.
     """
+    for job in jobs:
+        job.program.check_gateware()
     config = jobs[0].program.config
     if any(job.program.config.hash != config.hash for job in jobs):
         raise ValueError("jobs of several configurations cannot share a simulator")

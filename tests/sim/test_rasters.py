@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from hw.contract.isa import Opcode, instruction
+from hw.contract.isa import ConvInstruction, PoolInstruction, SetupInstruction
 from sim.rasters import Axis, Raster, conv_raster, gather, pool_raster, touched
 
 AXES = [
@@ -37,11 +37,18 @@ def test_words_and_what_is_inside(rows: Axis, columns: Axis) -> None:
 
 
 def test_raster_of_a_convolution() -> None:
-    setup = instruction(
-        Opcode.SETUP, kernel_rows=3, kernel_columns=2, stride_rows=2, stride_columns=1, dilation_rows=1,
-        dilation_columns=2, row_step=20, tap_row_step=10, in_columns=10,
-    )  # fmt: skip
-    conv = instruction(Opcode.CONV, in_rows=7, row_offset=-1, column_offset=-2, out_rows=3, out_columns=8)
+    setup = SetupInstruction(
+        kernel_rows=3,
+        kernel_columns=2,
+        stride_rows=2,
+        stride_columns=1,
+        dilation_rows=1,
+        dilation_columns=2,
+        row_step=20,
+        tap_row_step=10,
+        in_columns=10,
+    )
+    conv = ConvInstruction(in_rows=7, row_offset=-1, column_offset=-2, out_rows=3, out_columns=8)
     raster = conv_raster(setup, conv)
     assert (raster.pixels, raster.taps) == (24, 6)
     words, inside = gather(raster)
@@ -50,10 +57,18 @@ def test_raster_of_a_convolution() -> None:
 
 
 def test_raster_of_a_pooling() -> None:
-    pool = instruction(
-        Opcode.POOL, kernel_rows=2, kernel_columns=2, stride_rows=2, stride_columns=2, row_step=16, tap_row_step=8,
-        in_rows=4, in_columns=8, out_rows=2, out_columns=4,
-    )  # fmt: skip
+    pool = PoolInstruction(
+        kernel_rows=2,
+        kernel_columns=2,
+        stride_rows=2,
+        stride_columns=2,
+        row_step=16,
+        tap_row_step=8,
+        in_rows=4,
+        in_columns=8,
+        out_rows=2,
+        out_columns=4,
+    )
     words, inside = gather(pool_raster(pool))
     assert words[5].tolist() == [18, 19, 26, 27]
     assert inside is None

@@ -31,7 +31,7 @@ class AddOnEngine(EngineKind[Add]):
         out = lowering.network.tensors[layer.output]
         lowering.append_pooled(
             dataclasses.replace(
-                unchanged(layer.name, "Add", lowering.source(fine), out),
+                unchanged(layer.name, "Add", lowering.source(fine), out, lowering.weights(layer.name)),
                 shift=np.broadcast_to(right, out.shape[0]),
                 clip=layer.clip,
                 residual=lowering.source(coarse),

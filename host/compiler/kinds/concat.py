@@ -45,4 +45,5 @@ class ConcatOnEngine(EngineKind[Concat]):
         if tensor.fmt.bits != lowering.config.data_bits:
             raise CannotCompile(layer.name, f"joins {name}, which has {tensor.fmt.bits} bits, a second time")
         copy = dataclasses.replace(tensor, name=hidden)
-        lowering.append(unchanged(layer.name, "Concat", lowering.source(name), copy))
+        weights = lowering.weights(layer.name)
+        lowering.append(unchanged(layer.name, "Concat", lowering.source(name), copy, weights))

@@ -52,6 +52,7 @@ class ConvOnEngine(EngineKind[Conv]):
                 op=layer.op,
                 source=source,
                 weight=layer.weight,
+                weights=lowering.weights(layer.name, layer.weight_bits),
                 groups=layer.groups,
                 bias=layer.bias,
                 shift=right,

@@ -45,7 +45,7 @@ class PoolOnEngine(EngineKind[Pool]):
         source, pooling = network.tensors[layer.input], self.pooling(network, layer)
         lowering.append(
             dataclasses.replace(
-                unchanged(layer.name, pooling.op, lowering.source(layer.input), source),
+                unchanged(layer.name, pooling.op, lowering.source(layer.input), source, lowering.weights(layer.name)),
                 pooling=pooling,
                 keep=False,
                 input_elements=visited(layer.window, source, pooling.result),

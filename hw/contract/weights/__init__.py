@@ -6,12 +6,14 @@ model and the hazards ask for a block's beats.  A new format is a file here and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hw.contract.config import AcceleratorConfig
 from hw.contract.weights.format import WeightFormat
 from hw.contract.weights.int8 import Int8
 from quant.base.errors import BadInput
 
-__all__ = ["FORMATS", "WeightFormat", "gateware_format", "weight_format"]
+__all__ = ["FORMATS", "WeightFormat", "gateware_format", "narrowest", "weight_format"]
 
 FORMATS: tuple[WeightFormat, ...] = (Int8(),)
 """Every format; the number of each is what SETUP.weight_format means."""
@@ -28,3 +30,8 @@ def weight_format(number: int) -> WeightFormat:
 def gateware_format(config: AcceleratorConfig) -> WeightFormat:
     """The format that the gateware of a configuration runs: the one of its multipliers' width."""
     return next(found for found in FORMATS if found.bits == config.weight_bits)
+
+
+def narrowest(formats: Sequence[WeightFormat], bits: int) -> WeightFormat | None:
+    """Of some formats the one of fewest bits that holds weights of `bits`; None where none does."""
+    return min((found for found in formats if found.bits >= bits), key=lambda found: found.bits, default=None)

@@ -15,12 +15,13 @@ from quant.ir.fixedpoint import QFormat
 class WeightFormat(ABC):
     """How the weights of one tap lie in memory and in the weight buffer: a block of M x N of them, in whole beats.
 
-    number: what SETUP.weight_format says.  name: for messages.  bits: of one weight.
+    number: what SETUP.weight_format says.  name: for messages.  bits: of one weight.  doc: for the documents.
     """
 
     number: ClassVar[int]
     name: ClassVar[str]
     bits: ClassVar[int]
+    doc: ClassVar[str]
 
     @property
     def integers(self) -> QFormat:

@@ -13,6 +13,7 @@ class Int8(WeightFormat):
     number = 0
     name = "int8"
     bits = 8
+    doc = "two's complement, a byte each"
 
     def _pack(self, weights: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(weights, np.int8).view(np.uint8)

@@ -131,3 +131,11 @@ def test_the_header(program: Program) -> None:
     assert (magic, version, config.hex()) == (b"SHIFTPT1", CONTRACT_VERSION, preset("small").hash)
     assert digest == hashlib.sha256(data[HEADER:]).digest()
     assert data[HEADER + length :] == program.image
+
+
+def test_formats_that_there_are_not(program: Program) -> None:
+    program.check_gateware()
+    code = SetupInstruction(kernel_rows=1, kernel_columns=1, weight_format=15).encode()
+    other = dataclasses.replace(program, image=bytes(256) + code, instructions=1)
+    with pytest.raises(BadInput, match="^no weight format has the number 15$"):
+        other.check_gateware()

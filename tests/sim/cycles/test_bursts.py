@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from hw.contract.config import preset
-from hw.contract.isa import Opcode, instruction
+from hw.contract.isa import LoadInstruction, StoreInstruction
 from sim.cycles.bursts import ReadPort, WritePort, load_bursts, row_bursts, store_bursts
 from sim.memory import Memory
 
@@ -29,9 +29,9 @@ def test_rows(address: int, size: int, lengths: tuple[int, ...]) -> None:
 
 
 def test_instructions() -> None:
-    load = instruction(Opcode.LOAD, address=4096 - 16, beats=4, rows=2, pitch=4096)
+    load = LoadInstruction(address=4096 - 16, beats=4, rows=2, pitch=4096)
     assert load_bursts(SMALL, load) == [2, 2, 2, 2]
-    store = instruction(Opcode.STORE, address=64, words=3, rows=2, row_pitch=24, planes=2, plane_pitch=4096 - 80)
+    store = StoreInstruction(address=64, words=3, rows=2, row_pitch=24, planes=2, plane_pitch=4096 - 80)
     assert store_bursts(SMALL, store) == [3, 3, 2, 1, 3], "the second plane begins 16 bytes before a page"
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from hw.contract import timing
 from hw.contract.config import preset
-from hw.contract.isa import Opcode, PoolKind, instruction
+from hw.contract.isa import (
+    ConvInstruction,
+    LoadInstruction,
+    PoolInstruction,
+    PoolKind,
+    SetupInstruction,
+    StoreInstruction,
+)
 from hw.contract.weights import gateware_format
 from sim.cycles.bursts import ReadPort, WritePort
 from sim.cycles.units import Compute, Load, Pool, Store
@@ -16,7 +23,7 @@ BLOCK = gateware_format(CONFIG).block_beats(CONFIG)
 
 def test_load_waits_for_the_fetch() -> None:
     load, port = Load(CONFIG), ReadPort(CONFIG, Memory(latency=10))
-    assert load.begin(instruction(Opcode.LOAD, beats=200, rows=1), 5) is None and load.ready is None
+    assert load.begin(LoadInstruction(beats=200, rows=1), 5) is None and load.ready is None
     assert load.issue(port, before=6) is None, "the fetch asks in the same cycle: it has priority"
     port.take(6, 4)
     assert load.issue(port, before=None) == 7 + 10 + 3 + 200 + 1
@@ -25,8 +32,8 @@ def test_load_waits_for_the_fetch() -> None:
 
 def test_passes_follow_without_gaps() -> None:
     compute = Compute(CONFIG)
-    assert compute.begin(instruction(Opcode.SETUP, kernel_rows=3, kernel_columns=3), 0) == 1
-    conv = instruction(Opcode.CONV, input_groups=2, out_rows=4, out_columns=5, first=1, last=1)
+    assert compute.begin(SetupInstruction(kernel_rows=3, kernel_columns=3), 0) == 1
+    conv = ConvInstruction(input_groups=2, out_rows=4, out_columns=5, first=1, last=1)
     end = 1 + timing.compute_prepare(CONFIG, gateware_format(CONFIG), True) + 18 * 20
     assert compute.begin(conv, 1) == end + timing.COMPUTE_LATENCY
     assert compute.ready == end - 20 + timing.SWAP_DELAY + 1
@@ -36,8 +43,8 @@ def test_passes_follow_without_gaps() -> None:
 
 def test_short_passes_wait_for_their_weights() -> None:
     compute = Compute(CONFIG)
-    compute.begin(instruction(Opcode.SETUP, kernel_rows=1, kernel_columns=1), 0)
-    conv = instruction(Opcode.CONV, input_groups=5, out_rows=1, out_columns=1)
+    compute.begin(SetupInstruction(kernel_rows=1, kernel_columns=1), 0)
+    conv = ConvInstruction(input_groups=5, out_rows=1, out_columns=1)
     start = 1 + BLOCK + 2
     assert compute.begin(conv, 1) == start + 5 * BLOCK + timing.COMPUTE_LATENCY
 
@@ -45,8 +52,8 @@ def test_short_passes_wait_for_their_weights() -> None:
 def test_pool() -> None:
     pool = Pool(CONFIG)
     fields = {"kernel_rows": 2, "kernel_columns": 2, "out_rows": 3, "out_columns": 3}
-    assert pool.begin(instruction(Opcode.POOL, **fields), 7) == 7 + 1 + 9 * 4 + timing.POOL_LATENCY
-    average = instruction(Opcode.POOL, kind=PoolKind.AVERAGE, **fields)
+    assert pool.begin(PoolInstruction(**fields), 7) == 7 + 1 + 9 * 4 + timing.POOL_LATENCY
+    average = PoolInstruction(kind=PoolKind.AVERAGE, **fields)
     start, lanes = pool.ready, CONFIG.oc_lanes
     assert start is not None
     assert pool.begin(average, start) == start + 1 + 9 * lanes + lanes + timing.AVERAGE_LATENCY
@@ -54,6 +61,6 @@ def test_pool() -> None:
 
 def test_store() -> None:
     store = Store(CONFIG, WritePort(CONFIG, Memory(latency=10)))
-    done = store.begin(instruction(Opcode.STORE, words=4, rows=1, planes=1), 5)
+    done = store.begin(StoreInstruction(words=4, rows=1, planes=1), 5)
     assert done == (6 + 1 + timing.STORE_READ_LATENCY + 3) + 10 + 1
     assert store.ready == 6 + 1 + 3 + 1, "the cycle after the last beat was read"

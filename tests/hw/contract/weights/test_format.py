@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
-from hw.contract.weights import FORMATS, WeightFormat, gateware_format, weight_format
+from hw.contract.weights import FORMATS, WeightFormat, gateware_format, narrowest, weight_format
 from quant.base.errors import BadInput
 
 ALL = pytest.mark.parametrize("weights", FORMATS, ids=lambda weights: weights.name)
@@ -38,6 +38,13 @@ def test_what_does_not_fit(weights: WeightFormat) -> None:
     too_large = np.full((1, config.oc_lanes, config.ic_lanes), weights.integers.high + 1)
     with pytest.raises(ValueError, match=rf"^weights from 0 to {too_large.max()} do not fit {weights.name}$"):
         weights.encode(too_large, config)
+
+
+@ALL
+def test_the_narrowest_that_holds_them(weights: WeightFormat) -> None:
+    assert narrowest(FORMATS, weights.bits) is weights
+    assert narrowest((weights,), 1) is weights
+    assert narrowest(FORMATS, 33) is None
 
 
 def test_numbers_mean_formats() -> None:
