@@ -18,7 +18,7 @@ Result = dict[str, Any]
 
 
 def check(root: Path, reporter: Reporter, build_dir: Path | None = None) -> Result:
-    """Take the whole proof of a build folder again.  build_dir: as `sim.bench.toolchain.build_folder`.
+    """Take the whole proof of a build folder again.  build_dir: as `sim.bench.toolchain.build_root`.
 
     Raises VerificationError at the first break: of the chain, naming layer, channel, row, column, expected and
     got; of the program's tokens, naming two instructions; of the report's digests; of the cycles.

@@ -14,7 +14,7 @@ from host.check import check as check_folder
 from host.comparison import CompareOptions, CompareOutputs
 from host.comparison import compare as compare_networks
 from host.configuration import configuration
-from host.options import Complete, Configuration, InputShape, MaybeConfiguration, Quantized, command
+from host.options import BuildDir, Complete, Configuration, InputShape, MaybeConfiguration, Quantized, command
 from host.quantization import QuantizeOptions
 from host.quantization import quantize as run_quantize
 from host.terminal import Reporter, output, tables
@@ -153,16 +153,19 @@ def simulate(options: stages.SimulateOptions, as_json: AsJson = False) -> None:
 
 
 @app.command()
+@command
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder that `run` made.")],
-    check: Annotated[bool, typer.Option("--check", help="Recompute every digest and compare; exit 1 on a break.")] = (
-        False
-    ),
+    check: Annotated[
+        bool, typer.Option("--check", help="Recompute every digest and compare; exit 1 on a break.")
+    ] = False,
+    build_dir: BuildDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Write report.json and report.html again from a build folder, or check it."""
     reporter = Reporter(quiet=as_json)
-    _finish(check_folder(folder, reporter) if check else pipeline.report(folder, reporter), reporter, as_json)
+    result = check_folder(folder, reporter, build_dir) if check else pipeline.report(folder, reporter)
+    _finish(result, reporter, as_json)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -102,7 +102,7 @@ class ProgramBytes(Leg):
 
 
 class Verilog(Leg):
-    """The Verilog, driven through its pins.  build_dir: of built simulators, as `sim.bench.toolchain.build_folder`."""
+    """The Verilog, driven through its pins.  build_dir: of built simulators, as `sim.bench.toolchain.build_root`."""
 
     name, title = "rtl", "RTL"
 

@@ -69,6 +69,14 @@ InputShape = Annotated[
         help="C,H,W of the input, or C,W or C: as the file has it, for one that leaves it open.",
     ),
 ]
+BuildDir = Annotated[
+    Path | None,
+    typer.Option(
+        show_default=False,
+        help="Folder of built simulators, 1 GB at most: what was used longest ago goes. By default $SHIFTPOINT_CACHE, "
+        "else shiftpoint in $XDG_CACHE_HOME or ~/.cache.",
+    ),
+]
 Complete = Annotated[
     bool,
     typer.Option(

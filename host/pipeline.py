@@ -15,7 +15,7 @@ import typer
 from host.artefacts import BuildFolder, make_folder, read_json, write_json
 from host.comparison import SHOWN_IMAGES, CompareOptions, compare_files
 from host.legs import Leg, Subject, Verilog, legs
-from host.options import Configuration, MemoryOptions, key
+from host.options import BuildDir, Configuration, MemoryOptions, key
 from host.quantization import QuantizeOptions, quantize
 from host.report.data import build_report
 from host.report.page import render
@@ -40,6 +40,7 @@ class RunOptions(QuantizeOptions):
         Path | None, typer.Option(help=".npz with `images` and `labels`, for accuracy.", show_default=False)
     ] = None
     rtl_images: Annotated[int, typer.Option(help="Images to run through the Verilog; 0 for none.", min=0)] = 1
+    build_dir: BuildDir = None
 
 
 def run(o: RunOptions, reporter: Reporter) -> Result:
@@ -50,7 +51,7 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
         if path is not None and not path.is_file():
             raise BadInput(f"{path}: no such file")
     make_folder(folder.root)
-    every = legs()
+    every = legs(o.build_dir)
     taken = [leg for leg in every if o.rtl_images or leg.name != Verilog.name]
     for leg in taken:
         leg.require()

@@ -14,6 +14,7 @@ from host.terminal import Reporter
 from hw.contract.isa import Unit
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
+from quant.base.errors import VerificationError
 from sim import cycles as cycle_model
 from sim import executor
 from sim.cycles import Timeline
@@ -47,15 +48,23 @@ def simulate_rtl(
 ) -> Taken:  # fmt: skip
     """The Verilog under Verilator.  x: integers (N, C, H, W).  `cycles` and counters are of the first image.
 
-    waves: waveform to write.  build_dir: as `sim.bench.toolchain.build_folder`.
+    waves: waveform to write.  build_dir: as `sim.bench.toolchain.build_root`.
+    Raises ToolchainError where it cannot be built here, VerificationError where the engine stops or the bench fails.
     """
     from sim.bench import engine_bench, toolchain  # cocotb and Verilator are for this alone
+    from sim.bench.builds import BuildFailure
+    from sim.bench.runner import BenchFailure
 
     toolchain.require(build_dir)
     with reporter.stage(f"simulate the Verilog of {program.config.name} on {len(x)} images"):
-        result = engine_bench.run_rtl(
-            program, x, memory, waves=waves, build_root=build_dir, progress=reporter.step
-        )  # fmt: skip
+        try:
+            result = engine_bench.run_rtl(
+                program, x, memory, waves=waves, build_dir=build_dir, progress=reporter.step
+            )  # fmt: skip
+        except BuildFailure as failure:
+            raise toolchain.ToolchainError(f"{_head(failure)}; the whole log: {failure.log}") from failure
+        except BenchFailure as failure:
+            raise VerificationError(f"{_head(failure)}; the whole log: {failure.log}") from failure
     facts = {
         "memory": asdict(memory),
         "simulator": result.simulator,
@@ -64,6 +73,11 @@ def simulate_rtl(
         "counters": result.counters[0],
     }
     return Taken(result.tensors, facts)
+
+
+def _head(failure: Exception) -> str:
+    """The first two lines of a failure as one: what failed, and the first complaint."""
+    return ": ".join(line.strip().rstrip(":") for line in str(failure).splitlines()[:2])
 
 
 def export_bench(program: Program, x: np.ndarray, memory: Memory, folder: Path, reporter: Reporter) -> None:

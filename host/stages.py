@@ -15,7 +15,7 @@ import typer
 
 from host.artefacts import folder_in_one_piece, make_folder, write_json
 from host.compiler import compile_network
-from host.options import MaybeConfiguration, MemoryOptions
+from host.options import BuildDir, MaybeConfiguration, MemoryOptions
 from host.simulation import export_bench, simulate_model, simulate_rtl
 from host.terminal import Reporter
 from hw import verilog as gateware
@@ -92,6 +92,7 @@ class SimulateOptions:
     ] = None
     waves: Annotated[Path | None, typer.Option(help="With --engine rtl: waveform file to write.")] = None
     memory: MemoryOptions = field(default_factory=MemoryOptions)
+    build_dir: BuildDir = None
 
 
 def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
@@ -106,7 +107,7 @@ def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
     if o.engine is Engine.model:
         taken = simulate_model(program, x, o.memory, reporter)
     else:
-        taken = simulate_rtl(program, x, o.memory, reporter, o.waves)
+        taken = simulate_rtl(program, x, o.memory, reporter, o.waves, o.build_dir)
     if o.export is not None:
         export_bench(program, x, o.memory, o.export, reporter)
     files = [str(path) for path in (o.export, o.waves) if path is not None]

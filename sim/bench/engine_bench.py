@@ -22,12 +22,15 @@ from host.driver import COUNTERS
 from hw import verilog
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
-from quant.base.files import write_atomic
-from sim.bench.toolchain import BenchRun, build_and_run, build_folder
+from sim.bench.builds import bound
+from sim.bench.runner import BenchRun, build_and_run
+from sim.bench.toolchain import build_root
 from sim.cycles import simulate
 from sim.memory import Memory
 
 HERE = Path(__file__).parent
+SOURCES = (HERE / "memory.sv", HERE / "bench.sv", HERE / "memory.cpp")
+"""The bench around the engine; the last is C++."""
 Progress = Callable[[str, int, int], None]
 """Called with what is counted, how many are done, of how many."""
 
@@ -63,25 +66,26 @@ class RtlResult:
 
 def run_rtl(
     program: Program, images: np.ndarray, memory: Memory | None = None, *, waves: Path | None = None,
-    build_root: Path | None = None, progress: Progress | None = None,
+    build_dir: Path | None = None, progress: Progress | None = None,
 ) -> RtlResult:  # fmt: skip
     """Run a program on the Verilog of its configuration.
 
     images: integers (N, C, H, W) of the network's input.  memory: latency 64 and a beat every cycle when None.
-    waves: where to leave a waveform, none when None.  build_root, progress: as `run_jobs`.
-    Raises BadInput for a program that only the models run; toolchain.ToolchainError, BuildFailure, BenchFailure.
+    waves: where to leave a waveform, none when None.  build_dir, progress: as `run_jobs`.
+    Raises BadInput for a program that only the models run; toolchain.ToolchainError, builds.BuildFailure,
+    runner.BenchFailure.
     """
     jobs = [RtlJob(program, images, memory or Memory())]
-    return run_jobs(jobs, waves=waves, build_root=build_root, progress=progress)[0]
+    return run_jobs(jobs, waves=waves, build_dir=build_dir, progress=progress)[0]
 
 
 def run_jobs(
-    jobs: Sequence[RtlJob], *, waves: Path | None = None, build_root: Path | None = None,
+    jobs: Sequence[RtlJob], *, waves: Path | None = None, build_dir: Path | None = None,
     progress: Progress | None = None,
 ) -> list[RtlResult]:  # fmt: skip
     """Run jobs of one configuration in one simulator process, one after the other.
 
-    build_root: folder of built simulators, build/bench of the working directory when None.
+    build_dir: folder of built simulators, as `sim.bench.toolchain.build_root`.
     Raises ValueError for jobs of several configurations, and as `run_rtl`.
     """
     for job in jobs:
@@ -96,7 +100,7 @@ def run_jobs(
         with _watch(work / "progress", sum(len(job.images) for job in jobs), progress):
             ran = run_bench(
                 config, "sim.bench.cocotb_engine", work / "memory", size, env={"SHIFTPOINT_JOBS": folder},
-                waves=waves is not None, build_root=build_root,
+                waves=waves is not None, build_dir=build_dir,
             )  # fmt: skip
         if waves is not None and ran.waves is not None:
             shutil.copyfile(ran.waves, waves)
@@ -105,21 +109,23 @@ def run_jobs(
 
 def run_bench(
     config: AcceleratorConfig, test_module: str, memory: Path, memory_bytes: int, *,
-    env: Mapping[str, str] | None = None, waves: bool = False, build_root: Path | None = None,
+    env: Mapping[str, str] | None = None, waves: bool = False, build_dir: Path | None = None,
 ) -> BenchRun:  # fmt: skip
     """Run a module of cocotb tests on `bench.sv` with the engine of a configuration.
 
     memory: the file behind the memory, made anew with `memory_bytes` zeros; tests find it as SHIFTPOINT_MEMORY.
     env: more variables for them.  Raises as `run_rtl`.
     """
-    folder = build_folder(build_root) / f"{config.name}-{config.hash[:12]}{'-waves' if waves else ''}"
-    folder.mkdir(parents=True, exist_ok=True)
-    engine = _verilog(config, folder)
+    root = build_root(build_dir)
+    folder = root / f"{config.name}-{_key(config)[:16]}{'-waves' if waves else ''}"
+    engine = folder / "engine.v"
+    if not engine.exists():
+        verilog.write(config, folder)
     with open(memory, "wb") as file:
         file.truncate(memory_bytes)
-    return build_and_run(
-        sources=[HERE / "memory.sv", HERE / "bench.sv", engine],
-        extra_cpp=[HERE / "memory.cpp"],
+    ran = build_and_run(
+        sources=[*SOURCES[:-1], engine],
+        extra_cpp=SOURCES[-1:],
         top="bench",
         parameters={"BITS": config.axi_bits},
         test_module=test_module,
@@ -128,6 +134,18 @@ def run_bench(
         env={**(env or {}), "SHIFTPOINT_MEMORY": str(memory)},
         waves=waves,
     )
+    if ran.rebuilt:
+        bound(root)
+    return ran
+
+
+def _key(config: AcceleratorConfig) -> str:
+    """What the simulator of a configuration is made of: engines of other gateware have folders of their own, so that
+    runs of two versions of this project at a time leave each other's alone."""
+    digest = hashlib.sha256(f"{config.hash} {importlib.metadata.version('amaranth')}".encode())
+    for source in (*sorted(Path(__file__).parents[2].glob("hw/**/*.py")), *SOURCES):
+        digest.update(str(source).encode() + source.read_bytes())
+    return digest.hexdigest()
 
 
 def _write(jobs: Sequence[RtlJob], work: Path) -> None:
@@ -173,15 +191,3 @@ def _watch(path: Path, total: int, progress: Progress | None) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-def _verilog(config: AcceleratorConfig, folder: Path) -> Path:
-    """The engine's Verilog in a folder, made anew only where the gateware or Amaranth changed."""
-    engine, stamp = folder / "engine.v", folder / "engine.stamp"
-    digest = hashlib.sha256(f"{config.hash} {importlib.metadata.version('amaranth')}".encode())
-    for source in sorted(Path(__file__).parents[2].glob("hw/**/*.py")):
-        digest.update(source.read_bytes())
-    if not (engine.exists() and stamp.exists() and stamp.read_text() == digest.hexdigest()):
-        verilog.write(config, folder)
-        write_atomic(stamp, digest.hexdigest().encode())
-    return engine

@@ -16,7 +16,7 @@ from hw.contract.layout import Placement, pack
 from hw.contract.program import Program
 from hw.contract.registers import REGISTERS
 from quant.base.errors import VerificationError
-from sim.bench.toolchain import LINT
+from sim.bench.builds import LINT
 from sim.cycles import simulate
 from sim.executor import ProgramExecutor
 from sim.memory import Memory

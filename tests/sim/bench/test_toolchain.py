@@ -1,6 +1,5 @@
-"""The toolchain as it installs from PyPI, and the helper that builds and runs benches with it."""
+"""The toolchain as it installs from PyPI, and the folder that it builds in."""
 
-import multiprocessing
 import os
 import shutil
 import stat
@@ -11,48 +10,9 @@ from pathlib import Path
 import pytest
 
 from sim.bench import toolchain
-from sim.bench.toolchain import BenchFailure, BuildFailure, ToolchainError, build_and_run, top_ports
-
-COUNTER = """
-module counter #(parameter WIDTH = 16) (input wire clk, input wire rst, output reg [WIDTH-1:0] count);
-  import "DPI-C" function int next_count(input int value, input int step);
-  wire [31:0] following = next_count({{(32 - WIDTH){1'b0}}, count}, `STEP);
-  always @(posedge clk) if (rst) count <= 0; else count <= following[WIDTH-1:0];
-  EXTRA
-endmodule
-"""
-
-DPI = """
-extern "C" int next_count(int value, int step) { return value + step; }
-"""
-
-TESTS = "tests.sim.bench.cocotb_counter"
-
-
-def design(folder: Path, extra: str = "", step: int = 3) -> dict:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "counter.sv").write_text(COUNTER.replace("EXTRA", extra))
-    (folder / "next.cpp").write_text(DPI)
-    return {
-        "sources": [folder / "counter.sv"],
-        "extra_cpp": [folder / "next.cpp"],
-        "top": "counter",
-        "test_module": TESTS,
-        "build_dir": folder / "build",
-        "defines": {"STEP": step},
-        "env": {"STEP": str(step)},
-    }
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict:
-    """A counter, built once for the tests that only run it."""
-    arguments = design(tmp_path_factory.mktemp("counter"))
-    assert build_and_run(**arguments).rebuilt
-    return arguments
-
-
-# --------------------------------------------------------------------------------- what is needed
+from sim.bench.runner import build_and_run
+from sim.bench.toolchain import ToolchainError, build_root, works_in_make
+from tests.sim.bench.counter import design
 
 
 def only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *tools: str) -> None:
@@ -99,133 +59,57 @@ def test_the_environment_leaves_out_an_outer_make_and_another_verilator(monkeypa
     assert subprocess.run([found, "--version"], env=env, capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "module top(clk, data, \\bus.ready ); input clk; output [7:0] data; output \\bus.ready ; endmodule",
-        "module top #(parameter N = (1 + 2), M = 4) (input wire clk, output reg [N-1:0] data, input \\bus.ready );",
-        "module other(a); endmodule (* top = 1 *)\nmodule top( // (x)\n clk, /* , y */ data, (* keep *) \\bus.ready );",
-    ],
-)
-def test_ports_are_found_in_either_style(tmp_path, text):
-    (tmp_path / "top.v").write_text(text)
-    assert top_ports([tmp_path / "top.v"], "top") == ["clk", "data", "bus.ready"]
+# ------------------------------------------------------------------------------- where builds are
 
 
-def test_a_top_that_is_nowhere_is_named(tmp_path):
-    (tmp_path / "top.v").write_text("module top(clk); endmodule")
-    with pytest.raises(ToolchainError, match="module topp is in none of .*top.v"):
-        top_ports([tmp_path / "top.v"], "topp")
+BAD = ("a b", "a#1", "a$b", "a:b", "a%b", "a'b", "a(b)", "a[1]", "a;b", "a&b", "a\tb")
 
 
-# ------------------------------------------------------------------------------- build, run, again
+def test_builds_are_kept_in_the_cache_of_the_user(tmp_path, monkeypatch):
+    monkeypatch.delenv("SHIFTPOINT_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert build_root() == tmp_path / "home" / ".cache" / "shiftpoint"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert build_root() == tmp_path / "xdg" / "shiftpoint"
+    monkeypatch.setenv("SHIFTPOINT_CACHE", str(tmp_path / "named"))
+    assert build_root() == tmp_path / "named"
+    assert build_root(tmp_path / "é") == tmp_path / "é" and (tmp_path / "é").is_dir()
 
 
-def test_a_built_design_is_not_built_again(built):
-    run = build_and_run(**built)
-    assert run.tests == (f"{TESTS}.counts",)
-    assert not run.rebuilt
-    assert run.waves is None
-    assert run.log.exists() and run.results.exists()
+@pytest.mark.parametrize("name", BAD)
+def test_a_home_that_make_cannot_build_in_is_passed_over(tmp_path, monkeypatch, name):
+    monkeypatch.delenv("SHIFTPOINT_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert build_root() == tmp_path / f"shiftpoint-{os.getuid()}"
+    assert not (tmp_path / name).exists()
 
 
-def test_the_seed_is_that_of_the_run(built, seed):
-    run = build_and_run(**built)
-    assert run.seed == seed
-    assert f'name="random_seed" value="{seed}"' in run.results.read_text()
-    assert build_and_run(**built, seed=77).seed == 77
+@pytest.mark.parametrize("name", BAD)
+def test_a_folder_that_make_cannot_build_in_is_refused_when_it_was_named(tmp_path, monkeypatch, name):
+    folder = tmp_path / name
+    message = f"make cannot build in a path like this, name another, --build-dir: {folder}"
+    with pytest.raises(ToolchainError) as caught:
+        toolchain.require(folder)
+    assert str(caught.value) == message and not folder.exists()
+    monkeypatch.setenv("SHIFTPOINT_CACHE", str(folder))
+    with pytest.raises(ToolchainError, match="name another, --build-dir"):
+        build_root()
+    with pytest.raises(ToolchainError, match="make cannot build in a path like this"):
+        build_and_run(**(design(tmp_path) | {"build_dir": folder}))
 
 
-def test_failed_tests_are_named_with_all_that_repeats_them(built):
-    with pytest.raises(BenchFailure) as caught:
-        build_and_run(**(built | {"env": {"STEP": "3", "FAIL": "1"}}), seed=5)
-    assert caught.value.failed == (f"{TESTS}.fails",)
-    message = str(caught.value)
-    assert "1 of 2 bench tests failed" in message
-    assert "cycle 4: expected 7, got 6" in message
-    assert f"seed 5; log {caught.value.log}" in message
-    assert "--seed 5" in message and "test_failed_tests_are_named" in message
-    assert caught.value.log.exists()
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ToolchainError, match="^cannot build in .*file/below: Not a directory; name another"):
+        build_root(tmp_path / "file" / "below")
 
 
-def test_one_test_runs_alone(built):
-    failing = built | {"env": {"STEP": "3", "FAIL": "1"}}
-    assert build_and_run(**failing, testcase="counts").tests == (f"{TESTS}.counts",)
-    with pytest.raises(BenchFailure, match="no test ran: .* named absent"):
-        build_and_run(**failing, testcase="absent")
-
-
-def test_a_module_that_cannot_be_imported_is_a_failure(built):
-    with pytest.raises(BenchFailure, match="broke off(.|\n)*absent_module"):
-        build_and_run(**(built | {"test_module": "absent_module"}))
-
-
-def test_what_changes_the_design_builds_it_again(tmp_path):
-    assert build_and_run(**design(tmp_path)).rebuilt
-    assert build_and_run(**design(tmp_path), parameters={"WIDTH": 12}).rebuilt
-    assert build_and_run(**design(tmp_path, extra="wire more;"), parameters={"WIDTH": 12}).rebuilt
-    assert not build_and_run(**design(tmp_path, extra="wire more;"), parameters={"WIDTH": 12}).rebuilt
-    assert build_and_run(**design(tmp_path, extra="wire more;"), parameters={"WIDTH": 12}, always=True).rebuilt
-
-
-def test_signals_inside_are_seen_on_request(tmp_path):
-    arguments = design(tmp_path)
-    arguments["env"]["INTERNALS"] = "1"
-    assert build_and_run(**arguments, internals=True).tests == (f"{TESTS}.counts", f"{TESTS}.sees_an_internal_signal")
-    with pytest.raises(BenchFailure, match="following"):
-        build_and_run(**arguments)
-
-
-def test_an_assertion_in_verilog_fails_the_bench(tmp_path):
-    extra = 'always @(posedge clk) if (!rst && count == 9) $error("count is 9");'
-    with pytest.raises(BenchFailure, match="count is 9"):
-        build_and_run(**design(tmp_path, extra=extra))
-
-
-def test_a_design_that_does_not_build_shows_the_first_complaints(tmp_path):
-    with pytest.raises(BuildFailure, match="building counter failed(.|\n)*%Error(.|\n)*absent(.|\n)*build.log"):
-        build_and_run(**design(tmp_path, extra="assign absent_net.x = 1;"))
-
-
-def test_a_latch_does_not_build(tmp_path):
-    with pytest.raises(BuildFailure, match="LATCH"):
-        build_and_run(**design(tmp_path, extra="reg kept; always @* if (rst) kept = clk;"))
-
-
-def test_a_waveform_is_recorded_on_request(tmp_path):
-    run = build_and_run(**design(tmp_path), waves=True)
-    assert run.waves is not None and run.waves.stat().st_size > 100
-    assert run.waves.suffix == (".fst" if toolchain.fst_available() else ".vcd")
-
-
-def test_a_build_in_many_files_links(tmp_path):
-    stages = "".join(
-        f"reg [31:0] r{i}; always @(posedge clk) r{i} <= r{i} * 32'd{i + 3} + {f'r{i - 1}' if i else 'following'};\n"
-        for i in range(40)
-    )
-    arguments = design(tmp_path, extra=stages)
-    build_and_run(**arguments, optimize="-O0", build_args=["--output-split", "150", "--output-split-cfuncs", "50"])
-    assert "VM_PARALLEL_BUILDS = 1" in (tmp_path / "build" / "verilated" / "Vtop_classes.mk").read_text()
-
-
-def test_a_path_with_spaces_is_refused(tmp_path):
-    with pytest.raises(ToolchainError, match="path with spaces"):
-        build_and_run(**(design(tmp_path) | {"build_dir": tmp_path / "a b"}))
-
-
-def _build(arguments: dict, results: multiprocessing.Queue) -> None:
-    results.put(build_and_run(**arguments, jobs=1).rebuilt)
-
-
-def test_two_processes_build_a_folder_once(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    results: multiprocessing.Queue = context.Queue()
-    processes = [context.Process(target=_build, args=(design(tmp_path), results)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    assert sorted(results.get(timeout=300) for _ in processes) == [False, True]
-    for process in processes:
-        process.join()
+def test_a_path_with_letters_of_any_script_works(tmp_path):
+    folder = tmp_path / "é-層_1.0+x@y"
+    assert works_in_make(folder)
+    assert build_and_run(**(design(tmp_path) | {"build_dir": folder})).rebuilt
 
 
 # ------------------------------------------------------------------------------ the rest of PyPI's

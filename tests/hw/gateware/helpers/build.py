@@ -12,7 +12,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import Out
 
 from hw.contract.config import AcceleratorConfig
-from sim.bench.toolchain import BenchRun, build_and_run
+from sim.bench.runner import BenchRun, build_and_run
 
 _FOLDER = Path(__file__).resolve().parents[4] / "build" / "tests" / "gateware"
 
