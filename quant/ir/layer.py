@@ -15,7 +15,7 @@ import numpy as np
 from quant.ir.fixedpoint import FLOAT32_EXACT, QFormat
 from quant.ir.functions import Function
 from quant.ir.tensor import Bound, Shape, Tensor
-from quant.ir.writing import ExactNodes, FloatNodes
+from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes, WideNodes
 
 Clip = tuple[float | None, float | None]
 """Lower and upper bound applied to a layer's result; None where there is none.  ReLU is (0, None)."""
@@ -105,6 +105,10 @@ class Layer(AnyLayer):
         """The integers between which it holds its result, in the output's format: the format's own without a clip."""
         return fmt.low, fmt.high
 
+    def ending_in(self, output: str, clip: tuple[int, int]) -> Self | None:
+        """The layer with its result clipped once more and under another name, where its own rounding can do it."""
+        return None
+
     def prepare(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Runner:
         """The layer as the reference runs it, bit for bit what it means."""
         raise NotImplementedError
@@ -119,6 +123,24 @@ class Layer(AnyLayer):
     def write_exact(self, nodes: ExactNodes) -> None:
         """Append its operators, which ONNX Runtime, optimizations and all, computes exactly."""
         raise NotImplementedError
+
+    def write_qdq(self, nodes: QdqNodes, output: str) -> int:
+        """Append its float operators up to its clip: the first has its name, the last writes `output`.
+
+        Returns the rank of the result: 4, or 2 flattened.
+        """
+        raise NotImplementedError
+
+    def exact_in_float32(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> bool:
+        """Whether it is proved that float32 computes what `write_qdq` writes exactly, in any order of summation."""
+        return self.accumulator(tensors, bounds).magnitude <= FLOAT32_EXACT
+
+    def write_wide(self, nodes: WideNodes, inputs: list[str], output: str) -> bool:
+        """Append what computes its operator in float64, where ONNX Runtime's own does not; False where it does.
+
+        inputs, output: of the operator that has the layer's name.
+        """
+        return False
 
 
 class Bounded(Layer):
@@ -140,6 +162,13 @@ class Bounded(Layer):
     def ends(self, fmt: QFormat) -> tuple[int, int]:
         """As `Layer.ends`: its clip."""
         return self.clip
+
+    def ending_in(self, output: str, clip: tuple[int, int]) -> Self | None:
+        """As `Layer.ending_in`: unless it moves, for then something else rounds."""
+        if self.moves:
+            return None
+        low, high = (min(max(bound, clip[0]), clip[1]) for bound in self.clip)
+        return _replaced(self, output=output, clip=(low, high))
 
 
 class FloatLayer(AnyLayer):

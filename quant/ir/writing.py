@@ -1,7 +1,7 @@
 """What a layer writes itself into: ONNX graphs that grow, in the forms that this project gives a network.
 
-A kind appends its own operators (`write_float`, `write_exact`); what is the same for all kinds, how tensors stand in
-the graph, their names, their rounding, is the writer's.
+A kind appends its own operators (`write_float`, `write_exact`, `write_qdq`); what all kinds have alike, how tensors
+stand in the graph, their names, their rounding, is the writer's.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from quant.ir.tensor import Bound, Tensor
+from quant.ir.tensor import Bound, Shape, Tensor
+from quant.ir.window import Window
 
 
 class FloatNodes(Protocol):
@@ -60,3 +61,54 @@ class ExactNodes(Protocol):
 
     def finish_wide(self, source: str, clip: tuple[int, int], tensor: str) -> None:
         """As `finish`, from float64."""
+
+
+class QdqNodes(Protocol):
+    """The quantized file that grows (`quant.qdq.write`): float operators between DequantizeLinear and QuantizeLinear.
+
+    tensors: of the network.  A tensor stands in the file as a map of rank 4, or flattened in rank 2.
+    """
+
+    tensors: Mapping[str, Tensor]
+
+    def constant(self, name: str, array: Any) -> str:
+        """A constant of the array's own type; returns its name."""
+
+    def node(self, op: str, inputs: list[str], output: str, name: str, **attributes: Any) -> str:
+        """Append a node; returns its output."""
+
+    def rank(self, tensor: str) -> int:
+        """The rank in which a tensor stands in the file."""
+
+    def read(self, tensor: str, rank: int) -> str:
+        """The dequantized tensor in that rank."""
+
+    def stored(self, tensor: str) -> str:
+        """The integers of a tensor."""
+
+    def state_weight_bits(self, layer: str, bits: int) -> None:
+        """Note the width of a layer's weights beside their type."""
+
+
+class WideNodes(Protocol):
+    """A quantized file of which some layers run in float64 (`quant.qdq.wide`).  tensors: of the network."""
+
+    tensors: Mapping[str, Tensor]
+
+    def constant(self, name: str, array: Any) -> str:
+        """A constant of the array's own type; returns its name."""
+
+    def node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Append a node; returns its output."""
+
+    def double(self, name: str) -> str:
+        """A float tensor of the file as float64."""
+
+    def shaped(self, name: str, output: str, *shape: int) -> str:
+        """A tensor in another shape."""
+
+    def bias(self, name: str, output: str) -> str:
+        """A bias as float64, from its integers."""
+
+    def windows(self, name: str, output: str, shape: Shape, window: Window) -> str:
+        """The windows over a map of that shape as float64 (N, C, KH * KW, OH * OW), zeros in the padding."""

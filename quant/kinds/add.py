@@ -11,7 +11,7 @@ import numpy as np
 from quant.ir.fixedpoint import clip_bounds, requantize
 from quant.ir.layer import Bounded, Clip, Clipped, ReadsMany, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
-from quant.ir.writing import ExactNodes, FloatNodes
+from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes
 
 
 class OfOneShape(ReadsMany):
@@ -64,6 +64,11 @@ class Add(OfOneShape, Bounded):
         frac = nodes.tensors[self.output].fmt.frac
         terms = [nodes.real(name, frac - nodes.tensors[name].fmt.frac) for name in self.inputs]
         nodes.finish(nodes.node("Add", terms, f"{self.output}/sum"), self.clip, self.output)
+
+    def write_qdq(self, nodes: QdqNodes, output: str) -> int:
+        """As `Layer.write_qdq`."""
+        nodes.node("Add", [nodes.read(name, 4) for name in self.inputs], output, self.name)
+        return 4
 
 
 @dataclass(frozen=True, eq=False)

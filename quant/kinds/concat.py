@@ -10,7 +10,7 @@ import numpy as np
 
 from quant.ir.layer import Clip, FloatLayer, Layer, ReadsMany, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
-from quant.ir.writing import ExactNodes, FloatNodes
+from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +62,11 @@ class Concat(ReadsMany, Layer, FloatLayer):
     def write_exact(self, nodes: ExactNodes) -> None:
         """As `Layer.write_exact`."""
         nodes.node("Concat", [nodes.plain(name) for name in self.inputs], self.output, axis=1)
+
+    def write_qdq(self, nodes: QdqNodes, output: str) -> int:
+        """As `Layer.write_qdq`."""
+        nodes.node("Concat", [nodes.read(name, 4) for name in self.inputs], output, self.name, axis=1)
+        return 4
 
     def write_float(self, nodes: FloatNodes) -> str:
         """As `FloatLayer.write_float`."""

@@ -8,11 +8,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from quant.ir.fixedpoint import FLOAT64_EXACT, clip_bounds
+from quant.ir.fixedpoint import FLOAT32_EXACT, FLOAT64_EXACT, clip_bounds
 from quant.ir.layer import OPSET, Bounded, Clip, Clipped, ReadsOne, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
 from quant.ir.window import Window
-from quant.ir.writing import ExactNodes, FloatNodes
+from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes, WideNodes
 from quant.kinds.kernels import averages, maxima
 
 SUM_EXACT = 1 << 20
@@ -88,7 +88,7 @@ class Pool(Pooling, Bounded):
         """As `Layer.is_exact`.
 
         Of an average: ONNX Runtime's mean times the number of elements rounds to the sum, which is then divided once,
-        in float64 and correctly rounded; by the proof in `quant.qdq.beyond_float32` (with 53 bits for 24) such a
+        in float64 and correctly rounded; by the proof in `exact_in_float32` (with 53 bits for 24) such a
         quotient stays on its side of every tie.
         """
         if self.moves:
@@ -104,6 +104,47 @@ class Pool(Pooling, Bounded):
             self._write_maximum(nodes)
         else:
             self._write_average(nodes)
+
+    def write_qdq(self, nodes: QdqNodes, output: str) -> int:
+        """As `Layer.write_qdq`."""
+        attributes = self.window.attributes
+        if not self.moves:
+            attributes["count_include_pad"] = int(self.count_include_pad)
+        op = "MaxPool" if self.moves else "AveragePool"
+        nodes.node(op, [nodes.read(self.input, 4)], output, self.name, **attributes)
+        return 4
+
+    def exact_in_float32(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> bool:
+        """As `Layer.exact_in_float32`.
+
+        An average also divides, once, correctly rounded: let the sum S be an integer and n the count, and let the
+        output's unit be 2**k of the input's.  A tie of the output's rounding is an odd multiple of 2**(k - 1), which
+        float32 represents; S / n is a tie or at least 2**min(k, 0) / (2 n) from it, and division moves it by at most
+        |S / n| / 2**24.  So with |S| * 2**max(-k, 0) < 2**23 the quotient stays on its side of every tie and only a
+        tie becomes one.  Sums whose average saturates need no more than that the order of quotients is kept.
+        """
+        if self.moves or not super().exact_in_float32(tensors, bounds):
+            return super().exact_in_float32(tensors, bounds)
+        reach, fmt = self.accumulator(tensors, bounds).magnitude, tensors[self.output].fmt
+        k = tensors[self.input].fmt.frac - fmt.frac
+        count = self.window.kernel[0] * self.window.kernel[1]
+        saturated = (max(-fmt.low, fmt.high) + 1) * count << max(k, 0)
+        return min(reach << max(-k, 0), saturated) < FLOAT32_EXACT // 2
+
+    def write_wide(self, nodes: WideNodes, inputs: list[str], output: str) -> bool:
+        """As `Layer.write_wide`: the sum of each window over its number of elements."""
+        if self.moves:
+            return False
+        source = nodes.tensors[self.input].shape
+        counts = self.window.counts(*source[1:], include_pad=self.count_include_pad).reshape(-1)
+        windows = nodes.windows(inputs[0], output, source, self.window)
+        axes = nodes.constant(f"{output}_axes", np.array([2], np.int64))
+        total = nodes.node("ReduceSum", [windows, axes], f"{output}_sum", keepdims=0)
+        mean = nodes.node(
+            "Div", [total, nodes.constant(f"{output}_counts", counts.astype(np.float64))], f"{output}_mean"
+        )
+        nodes.shaped(mean, output, 0, *nodes.tensors[self.output].shape)
+        return True
 
     def _write_maximum(self, nodes: ExactNodes) -> None:
         """A maximum, clipped only where that can change it."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
-from quant.ir.writing import ExactNodes, FloatNodes
+from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes
 
 COPIES = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 """Attributes of an ONNX Resize that copies every element, by whole factors."""
@@ -79,6 +79,12 @@ class Resize(ReadsOne, Layer, FloatLayer):
         """As `Layer.write_exact`."""
         scales = nodes.constant(f"{self.output}/scales", [1, 1, *self.factors])
         nodes.node("Resize", [nodes.plain(self.input), "", scales], self.output, **COPIES)
+
+    def write_qdq(self, nodes: QdqNodes, output: str) -> int:
+        """As `Layer.write_qdq`."""
+        scales = nodes.constant(f"{self.name}_factors", np.array([1, 1, *self.factors], np.float32))
+        nodes.node("Resize", [nodes.read(self.input, 4), "", scales], output, self.name, **COPIES)
+        return 4
 
     def write_float(self, nodes: FloatNodes) -> str:
         """As `FloatLayer.write_float`."""

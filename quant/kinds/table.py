@@ -14,7 +14,7 @@ from onnx import TensorProto
 from quant.ir.functions import Function, clipped, table
 from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
-from quant.ir.writing import ExactNodes, FloatNodes
+from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes
 
 
 class KeepsShape(ReadsOne):
@@ -75,6 +75,20 @@ class Table(KeepsShape, Layer):
             places = nodes.node("Sub", [places, nodes.constant(f"integer{offset}", offset, np.int32)], f"{name}/places")
         zero, dtype = nodes.standing(name)
         nodes.node("Gather", [nodes.constant(f"{name}/entries", self.entries + zero, dtype), places], name)
+
+    def write_qdq(self, nodes: QdqNodes, output: str) -> int:
+        """As `Layer.write_qdq`.
+
+        The entries as real numbers, gathered by the stored integers; a negative index counts from the end.
+        """
+        entries = np.roll(self.entries, nodes.tensors[self.input].fmt.low).astype(np.float64)
+        real = np.ldexp(entries, -nodes.tensors[self.output].fmt.frac).astype(np.float32)
+        table = nodes.constant(f"{self.name}_table", real)
+        index = nodes.node(
+            "Cast", [nodes.stored(self.input)], f"{self.output}_index", f"{self.name}/index", to=TensorProto.INT32
+        )
+        nodes.node("Gather", [table, index], output, self.name, axis=0, doc_string=self.function)
+        return nodes.rank(self.input)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import onnx
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.network import Network
 from quant.ir.scales import SCALES, tensor_scales, with_scales
-from quant.qdq.view import View, label
+from quant.onnx_file.view import View, label
 
 
 @dataclass(frozen=True, eq=False)

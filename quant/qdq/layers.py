@@ -16,10 +16,10 @@ from quant.kinds.conv import Conv, conv_sums
 from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
 from quant.kinds.table import Table
+from quant.onnx_file import form
 from quant.onnx_file.nodes import attributes
+from quant.onnx_file.view import View, label
 from quant.onnx_file.windows import padding, reach_beyond
-from quant.qdq import form
-from quant.qdq.view import View, label
 
 SUMS = ("Conv", "Gemm", "MatMul")
 AVERAGES = ("AveragePool", "GlobalAveragePool", "ReduceMean")

@@ -27,13 +27,13 @@ from quant.kinds.add import Add
 from quant.kinds.concat import Concat
 from quant.kinds.conv import Conv
 from quant.kinds.pool import Pool
+from quant.onnx_file import form
 from quant.onnx_file.nodes import attributes
 from quant.onnx_file.quantized import other_form
 from quant.onnx_file.read import read_model, the_input
-from quant.qdq import form
+from quant.onnx_file.view import View, label
 from quant.qdq.front import read_front
 from quant.qdq.layers import AVERAGES, MAXIMA, SUMS, LayerReader, safe_frac
-from quant.qdq.view import View, label
 
 RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
 CLIPPING = ("Relu", "Clip")

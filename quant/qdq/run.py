@@ -11,8 +11,8 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from quant.base.errors import BadInput, first_line
+from quant.onnx_file import form
 from quant.onnx_file.read import read_model, the_input
-from quant.qdq import form
 from quant.qdq.wide import widen
 
 

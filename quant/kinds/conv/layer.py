@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from quant.ir.layer import AnyLayer
 from quant.kinds.conv.exact import ConvExact
+from quant.kinds.conv.qdq import ConvQdq
 from quant.kinds.conv.reference import ConvReference
 
 
 @dataclass(frozen=True, eq=False)
-class Conv(ConvReference, ConvExact):
+class Conv(ConvReference, ConvExact, ConvQdq):
     """A convolution or fully connected layer in integers; its fields are those of `ConvForm`."""
 
 

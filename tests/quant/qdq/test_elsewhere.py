@@ -18,10 +18,10 @@ from quant.ir.fixedpoint import QFormat
 from quant.ir.network import Network
 from quant.kinds.conv import Conv
 from quant.kinds.pool import Pool
-from quant.qdq import form
+from quant.onnx_file import form
+from quant.onnx_file.view import View
 from quant.qdq.read import NOTES
 from quant.qdq.run import plain_session
-from quant.qdq.view import View
 from quant.run.execute import execute, quantize_input
 from tests.quant.integer_nets import assert_same
 

@@ -10,8 +10,8 @@ from onnx import TensorProto, numpy_helper
 
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.fixedpoint import QFormat
+from quant.onnx_file import form
 from quant.onnx_file.nodes import attributes
-from quant.qdq import form
 
 PASSING = ("Identity", "Dropout")
 """Operators whose first output is their input."""
