@@ -8,6 +8,7 @@ from typing import Literal
 
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, PAGE_BYTES
 from hw.contract.isa import Unit
+from hw.contract.widths import bytes_of
 
 IDENTIFICATION = 0x53504831
 """'SPH1': what the ID register reads as."""
@@ -162,7 +163,7 @@ def _table() -> tuple[Register, ...]:
                 doc = f"cycles in which the {unit.name.lower()} unit could have started but waited for {what}"
                 rows.append((f"STALL_{unit.name}_{cause.upper()}", "ro", doc, ()))
     return tuple(
-        Register(name, REGISTER_BITS // 8 * i, access, doc, fields)  # type: ignore[arg-type]
+        Register(name, bytes_of(REGISTER_BITS) * i, access, doc, fields)  # type: ignore[arg-type]
         for i, (name, access, doc, fields) in enumerate(rows)
     )
 

@@ -22,6 +22,8 @@ AVERAGE_LATENCY = 14
 """The same for an average, on top of one cycle a lane."""
 STORE_READ_LATENCY = 3
 """From issuing a beat's read to the cycle in which the write channel can offer it."""
+STORE_AHEAD = 8
+"""Beats that STORE reads before they are transferred, at most: so many the write port's queue holds."""
 
 
 def pass_cycles(config: AcceleratorConfig, weights: WeightFormat, pixels: int, wide: bool = False) -> int:

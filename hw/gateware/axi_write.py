@@ -8,6 +8,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.timing import STORE_AHEAD
 from hw.gateware.interfaces import (
     ADDRESS_BITS,
     BURST_INCR,
@@ -19,7 +20,7 @@ from hw.gateware.interfaces import (
     size_of,
 )
 
-WRITE_BEATS = 8
+WRITE_BEATS = STORE_AHEAD
 """Beats that wait for the W channel at most, those being read from a buffer included."""
 
 

@@ -9,9 +9,6 @@ from hw.contract.config import PAGE_BYTES, AcceleratorConfig
 from hw.contract.isa import LoadInstruction, StoreInstruction
 from sim.memory import NEVER, Memory
 
-STORE_WINDOW = 8
-"""Beats that STORE reads ahead of their transfer."""
-
 
 @lru_cache(maxsize=1 << 16)
 def _row(first: int, beats: int, page: int, max_burst: int) -> tuple[int, ...]:
@@ -77,13 +74,13 @@ class WritePort:
         self.memory = memory
         self._responses = [NEVER] * config.write_outstanding
         self._next = 0
-        self._transfers = [NEVER] * STORE_WINDOW  # of the latest beats, oldest first
+        self._transfers = [NEVER] * timing.STORE_AHEAD  # of the latest beats, oldest first
 
     def send(self, offered: int, beats: int) -> tuple[int, int]:
         """A burst whose address is offered from a cycle on: the cycles of its last read and of its response.
 
         Within a burst nothing but the memory holds beats up after the first: transfer i is at first + i * B.
-        Reads run ahead of transfers by at most STORE_WINDOW beats, the last one of a burst included.
+        Reads run ahead of transfers by at most timing.STORE_AHEAD beats, the last one of a burst included.
         """
         taken = max(offered, self._responses[self._next] + 1)
         before = self._transfers
@@ -91,12 +88,12 @@ class WritePort:
         first = self.memory.write_beat(first_read + timing.STORE_READ_LATENCY, before[-1])
         every = self.memory.beat_every
         last = first + (beats - 1) * every
-        if beats < STORE_WINDOW:
+        if beats < timing.STORE_AHEAD:
             self._transfers = before[beats:] + [first + i * every for i in range(beats)]
             oldest = before[beats - 1]
         else:
-            self._transfers = [last - i * every for i in range(STORE_WINDOW - 1, -1, -1)]
-            oldest = last - STORE_WINDOW * every if beats > STORE_WINDOW else before[-1]
+            self._transfers = [last - i * every for i in range(timing.STORE_AHEAD - 1, -1, -1)]
+            oldest = last - timing.STORE_AHEAD * every if beats > timing.STORE_AHEAD else before[-1]
         last_read = max(first_read + beats - 1, oldest + 1)
         response = self.memory.write_response(last)
         self._responses[self._next] = response

@@ -282,7 +282,7 @@ class Naive:
 
     def _store(self) -> None:
         if self.store_reading:
-            if len(self.beats) < 8:
+            if len(self.beats) < timing.STORE_AHEAD:
                 left = self.store_left - 1
                 last, final = left == 0, not self.store_bursts
                 entry = (self.t, last, final)
