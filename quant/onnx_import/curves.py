@@ -9,6 +9,7 @@ from __future__ import annotations
 from quant.ir.functions import MISH, SILU, Function, X, apply, constant, gelu
 from quant.kinds.table import FloatTable
 from quant.onnx_file.nodes import NotSupportedError
+from quant.onnx_import.advice import TWO_DATA
 from quant.onnx_import.ancestry import common
 from quant.onnx_import.elementwise import operands, with_constant
 from quant.onnx_import.node import Node
@@ -80,4 +81,4 @@ def multiply(node: Node) -> None:
             source, one, other = found
             root = Value(source, left.own, source, left.places)
             return emit_table(node, root, apply(node.op, one, other))
-    raise NotSupportedError("of two data tensors")
+    raise NotSupportedError(TWO_DATA)

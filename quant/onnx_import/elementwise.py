@@ -13,6 +13,7 @@ from quant.ir.window import Window
 from quant.kinds.add import FloatAdd
 from quant.kinds.conv import FloatConv
 from quant.onnx_file.nodes import NotSupportedError
+from quant.onnx_import.advice import TWO_DATA, UNKNOWN
 from quant.onnx_import.ancestry import common
 from quant.onnx_import.node import Node
 from quant.onnx_import.shaping import NO_BOUND
@@ -73,7 +74,7 @@ def constant_operand(node: Node) -> tuple[Value, np.ndarray, int]:
     """Of a node with two inputs: the one that is data, the constant by its channels, and that one's index."""
     place = 1 if node.is_constant(1) else 0
     if not node.is_constant(place) or len(node.inputs) != 2:
-        raise NotSupportedError("of two data tensors")
+        raise NotSupportedError(TWO_DATA)
     value = node.elements(1 - place)
     return value, by_channel(node, value, node.array(place)), place
 
@@ -147,6 +148,18 @@ def with_constant(node: Node) -> None:
     if place == 0 or not constant.all():
         raise NotSupportedError("division by a data tensor or by zero")
     emit_affine(node, value, 1 / constant, 0 * one)
+
+
+def where(node: Node) -> None:
+    """Data where a constant condition holds and a constant elsewhere, or the other way: a factor and a shift."""
+    if not node.is_constant(0):
+        raise NotSupportedError(UNKNOWN)
+    place = 1 if node.is_constant(2) else 2
+    if not node.is_constant(3 - place):
+        raise NotSupportedError(TWO_DATA)
+    value, chosen = node.elements(place), node.array(0).astype(bool)
+    kept = by_channel(node, value, chosen if place == 1 else ~chosen)
+    emit_affine(node, value, kept, (1 - kept) * by_channel(node, value, node.array(3 - place)))
 
 
 def negate(node: Node) -> None:

@@ -13,6 +13,7 @@ from quant.base.errors import BadInput, UnsupportedNetwork, first_line
 from quant.onnx_file.known import check_attributes
 from quant.onnx_file.nodes import NotSupportedError, attributes, kind_of
 from quant.onnx_file.quantized import other_form
+from quant.onnx_import.advice import UNKNOWN
 from quant.onnx_import.lowering import Lowering, Record
 from quant.onnx_import.node import Handler, Node
 from quant.run.session import session
@@ -80,7 +81,7 @@ def lower_node(lowering: Lowering, node: onnx.NodeProto, handlers: Mapping[str, 
             record.fate = "constant"
             return
         if kind not in handlers:
-            raise NotSupportedError("operator not supported")
+            raise NotSupportedError(UNKNOWN)
         check_attributes(node)
         if any(lowering.values.get(tensor, True) is None for tensor in node.input):
             record.fate = "unreached"  # a consequence of a node reported already

@@ -58,5 +58,6 @@ HANDLERS: dict[str, Handler] = {
     "Transpose": shaping.transpose,
     "Unsqueeze": shaping.reshape,
     "Upsample": shaping.resize,
+    "Where": elementwise.where,
 }
 HANDLERS.update({op: curves.curve for op in curves.DEFAULTS})

@@ -25,9 +25,14 @@ def start(*shape: int) -> tuple[Net, str]:
     return net, net.conv("x", 4, 3, name="conv")
 
 
-def test_a_constant_mask_is_no_gate() -> None:
+@pytest.mark.parametrize("op", ["Mul", "Where"])
+def test_a_constant_mask_is_no_gate(op: str) -> None:
     net, y = start()
-    y = net.node("Mul", y, net.constant(net.random.random((1, 1, 8, 8)) > 0.5), name="mask")
+    mask = net.random.random((1, 1, 8, 8)) > 0.5
+    if op == "Mul":
+        y = net.node("Mul", y, net.constant(mask), name="mask")
+    else:
+        y = net.node("Where", net.constant(mask, bool), y, net.constant(0.0), name="mask")
     assert judged(net.model(net.node("Relu", y))) == {
         "mask": (
             "its constant differs from place to place within a channel",

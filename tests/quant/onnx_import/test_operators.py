@@ -216,6 +216,16 @@ def test_every_layer_of_a_network_of_all_of_them_is_compared() -> None:
     assert sum(isinstance(layer, FloatConv) for layer in graph.layers) == len(graph.layers) - 2
 
 
+@pytest.mark.parametrize("data_first", [True, False])
+def test_where_by_a_constant_condition(data_first: bool) -> None:
+    net = Net(3, 5, 6)
+    y = net.conv("x", 4, 3, name="conv")
+    condition = net.constant([[[True]], [[False]], [[True]], [[False]]], bool)
+    other = net.constant([[[1.0]], [[2.0]], [[3.0]], [[4.0]]])
+    y = net.node("Where", condition, *((y, other) if data_first else (other, y)))
+    assert kinds(checked(net.model(net.node("Relu", y)))) == "c"
+
+
 def test_a_reduction_over_no_axes_may_do_nothing() -> None:
     net = Net(3, 5, 6, opset=18)
     y = net.node("ReduceMean", net.conv("x", 4, 3), noop_with_empty_axes=1)
