@@ -6,19 +6,20 @@ import dataclasses
 from collections.abc import Sequence
 
 from host.compiler.cost import cost
-from host.compiler.emit import Operation, emit
+from host.compiler.emit import emit
 from host.compiler.engine_layer import Lowered
 from host.compiler.entries import entries
 from host.compiler.errors import CannotCompile
 from host.compiler.folding import fold_inputs
 from host.compiler.lower import lower
 from host.compiler.memory import ALIGNMENT, MemoryMap, aligned, place
+from host.compiler.operation import Base
 from host.compiler.problem import problem
 from host.compiler.steps import Plan, add_layer
 from host.compiler.tiling import ways
 from host.compiler.tokens import schedule
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
-from hw.contract.isa import HEADER, INSTRUCTIONS
+from hw.contract.isa import HEADER
 from hw.contract.layout import Placement
 from hw.contract.program import LayerEntry, Program
 from hw.contract.weights import WeightFormat, gateware_format
@@ -47,8 +48,8 @@ def compile_network(
     schedule([operation.task for operation in operations])
     weights_base = aligned(len(operations) * INSTRUCTION_BYTES, FETCH_BURST * INSTRUCTION_BYTES)
     tensors_base = aligned(weights_base + len(plan.weights), ALIGNMENT)
-    bases = {"weights": weights_base, "tensors": tensors_base, "": 0}
-    code = b"".join(_encode(operation, bases) for operation in operations)
+    bases: dict[Base, int] = {"weights": weights_base, "tensors": tensors_base}
+    code = b"".join(operation.finished(bases).encode() for operation in operations)
     image = code.ljust(weights_base, b"\0") + bytes(plan.weights)
     placements = _placements(lowered, memory, tensors_base)
     return Program(
@@ -89,15 +90,6 @@ def _check_indexes(layers: list[LayerEntry]) -> None:
     bits = next(field.bits for field in HEADER if field.name == "layer")
     if len(layers) > 1 << bits:
         raise CannotCompile(layers[1 << bits].name, f"layer {len(layers)} of the program, {1 << bits} fit")
-
-
-def _encode(operation: Operation, bases: dict[str, int]) -> bytes:
-    values = dict(operation.values)
-    if operation.base:
-        values["address"] += bases[operation.base]
-    task = operation.task
-    kind = INSTRUCTIONS[operation.opcode]
-    return kind(wait=task.wait, signal=task.signal, layer=operation.layer, **values).encode()
 
 
 def _placements(lowered: Lowered, memory: MemoryMap, base: int) -> dict[str, Placement]:

@@ -48,7 +48,7 @@ def _compute(problem: Problem, tiling: Tiling) -> int:
         one = pass_cycles(config, weights, _pixels(strip, band))
         gaps = [max(0, SWAP_DELAY + 1 + compute_prepare(config, weights, first) - one) for first in (True, False)]
         total += passes * one + len(counts) * gaps[0] + (sum(counts) - len(counts)) * gaps[1]
-        if problem.layer.result.fmt.bits == 16:
+        if problem.wide(problem.layer.result):
             total += len(counts) * one
     return total
 
@@ -113,10 +113,10 @@ def _written(problem: Problem, tiling: Tiling) -> int:
     total, pooling = 0, problem.layer.pooling
     for strip, band in _tiles(tiling):
         if problem.layer.keep:
-            total += _beats(problem, _pixels(strip, band)) * problem.layer.result.fmt.bits // 8
+            total += _beats(problem, _pixels(strip, band)) * problem.layer.result.fmt.bits // problem.config.data_bits
         if pooling is not None:
             words = (strip.pooled[1] - strip.pooled[0]) * (band.pooled[1] - band.pooled[0])
-            total += _beats(problem, words) * pooling.result.fmt.bits // 8
+            total += _beats(problem, words) * pooling.result.fmt.bits // problem.config.data_bits
     return total * problem.stored_planes
 
 
@@ -125,7 +125,7 @@ def _pooling(problem: Problem, tiling: Tiling) -> int:
     if pooling is None:
         return 0
     taps = pooling.window.kernel[0] * pooling.window.kernel[1]
-    each = pool_pixel_cycles(problem.config, taps, pooling.kind == "average", pooling.result.fmt.bits == 16)
+    each = pool_pixel_cycles(problem.config, taps, pooling.kind == "average", problem.wide(pooling.result))
     return problem.outputs.count * each * pooling.result.shape[1] * pooling.result.shape[2]
 
 

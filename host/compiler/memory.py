@@ -51,7 +51,7 @@ def place(lowered: Lowered, config: AcceleratorConfig) -> MemoryMap:
         home = homes[name]
         if home.root != name:
             plane = plane_bytes(config, *tensor.shape[1:])
-            offset = home.plane * plane * (tensor.fmt.bits // 8)
+            offset = home.plane * plane * (tensor.fmt.bits // config.data_bits)
             placements[name] = _placement(lowered, name, placements[home.root].address + offset, lanes[name])
     return MemoryMap({name: placements[name] for name in lowered.tensors}, homes, address)
 

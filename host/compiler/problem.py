@@ -10,6 +10,7 @@ from host.compiler.geometry import Geometry
 from host.compiler.weights import OutputGroups
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Placement
+from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 
 Span = tuple[int, int]
@@ -64,6 +65,10 @@ class Problem:
     def stored_planes(self) -> int:
         """Planes of results, of all output groups."""
         return sum(self.outputs.planes(group) for group in range(self.outputs.count))
+
+    def wide(self, result: Tensor) -> bool:
+        """Whether results take two words a pixel."""
+        return result.fmt.bits == self.config.derived.wide_bits
 
     def results(self, axis: int) -> int:
         """Rows (axis 0) or columns (axis 1) of results that are computed: those that somebody needs.

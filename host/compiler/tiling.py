@@ -206,7 +206,7 @@ def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band,
     full = layer.result.shape[2]
     needs = []
     if layer.keep:
-        needs.append((problem.ring_words(pixels, full, layer.result.fmt.bits == 16), config.output_depth))
+        needs.append((problem.ring_words(pixels, full, problem.wide(layer.result)), config.output_depth))
     if layer.residual is not None:
         needs.append((problem.ring_words(pixels, full, False), config.residual_depth))
     double = all(2 * need <= have for need, have in needs)
@@ -216,7 +216,7 @@ def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band,
         needs += [(live, config.pool_depth), (held, config.pool_depth)]
         columns = max(strip.pooled[1] - strip.pooled[0] for strip in strips)
         count = max(band.pooled[1] - band.pooled[0] for band in bands) * columns
-        out = problem.ring_words(count, pooling.result.shape[2], pooling.result.fmt.bits == 16)
+        out = problem.ring_words(count, pooling.result.shape[2], problem.wide(pooling.result))
         needs.append((out, config.pooled_depth))
         double = double and live + pixels <= config.pool_depth and 2 * out <= config.pooled_depth
     return double if all(need <= have for need, have in needs) else None

@@ -1,0 +1,267 @@
+"""A step as instructions: the values of their fields, and what each reads and writes.
+
+Where things lie in the rings comes from `room`; nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from host.compiler.engine_layer import Pooling
+from host.compiler.memory import MemoryMap
+from host.compiler.operation import Operation, operation
+from host.compiler.problem import Span, needed
+from host.compiler.room import Room
+from host.compiler.steps import Fill, Step
+from host.compiler.tokens import Access
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import (
+    Buffer,
+    ConvInstruction,
+    LoadInstruction,
+    PoolInstruction,
+    PoolKind,
+    SetupInstruction,
+    Source,
+    StoreInstruction,
+)
+
+MEMORY = "memory"
+POOL = "pool"
+
+
+class Encoder:
+    """Makes the operations of one program.
+
+    pool_layers: for layers whose pooling is a layer of its own in the manifest, that one's index.
+    """
+
+    def __init__(
+        self, memory: MemoryMap, config: AcceleratorConfig, room: Room, pool_layers: Mapping[int, int]
+    ) -> None:
+        self.memory, self.config, self.room, self.pool_layers = memory, config, room, pool_layers
+        d = config.derived
+        self.words = d.words_per_beat
+        self.beat_depths = {
+            Buffer.ACTIVATION: d.activation_beats,
+            Buffer.WEIGHT: config.weight_depth,
+            Buffer.RESIDUAL: d.residual_beats,
+        }
+        self.grain_beats = {Buffer.ACTIVATION: d.beats_per_word, Buffer.WEIGHT: 1, Buffer.RESIDUAL: d.beats_per_word}
+
+    # loads
+
+    def loads(self, fill: Fill) -> list[Operation]:
+        """The LOADs of a fill whose piece has room."""
+        buffer = fill.piece.buffer
+        reads = self._memory_reads(fill)
+        depth, start = self.beat_depths[buffer], self.room.start(fill.piece) * self.grain_beats[buffer]
+        found = []
+        for rows in fill.loads:
+            destination, pitch = start + rows.offset, rows.destination_pitch
+            instruction = LoadInstruction(
+                layer=fill.layer,
+                target=int(buffer),
+                destination=destination % depth,
+                destination_pitch=pitch % depth,
+                address=rows.address,
+                beats=rows.beats,
+                rows=rows.rows,
+                pitch=rows.pitch,
+            )
+            packed = buffer is Buffer.RESIDUAL or rows.rows == 1  # the rows of a residual go to planes of their own
+            if not packed and pitch == rows.beats:
+                writes = [Access(buffer.name, destination, rows.beats * rows.rows, depth)]
+            else:
+                count = 1 if packed else rows.rows
+                writes = [Access(buffer.name, destination + r * pitch, rows.beats, depth) for r in range(count)]
+            found.append(operation(instruction, reads, writes, "weights" if fill.tensor is None else "tensors"))
+        return found
+
+    def _memory_reads(self, fill: Fill) -> list[Access]:
+        """Bytes of tensors that a fill depends on; nothing writes weights, nor the network's input."""
+        if fill.tensor is None:
+            return []
+        placement = self.memory.placements[fill.tensor]
+        pitch, word = placement.plane_bytes(self.config), self.config.derived.word_bytes
+        first, last = (edge * word for edge in fill.words)
+        return [
+            Access(MEMORY, placement.address + plane * pitch + first, last - first) for plane in range(*fill.planes)
+        ]
+
+    # convolutions
+
+    def setup(self, step: Step) -> SetupInstruction:
+        """What changes from layer to layer, and from strip to strip."""
+        problem, layer, window = step.problem, step.problem.layer, step.problem.window
+        tensors, depth = self.memory.placements, self.config.activation_depth
+        return SetupInstruction(
+            layer=step.layer,
+            kernel_rows=window.kernel[0],
+            kernel_columns=window.kernel[1],
+            stride_rows=window.stride[0],
+            stride_columns=window.stride[1],
+            dilation_rows=window.dilation[0],
+            dilation_columns=window.dilation[1],
+            row_step=window.stride[0] * step.shown.pitch % depth,
+            tap_row_step=window.dilation[0] * step.shown.pitch % depth,
+            in_columns=step.strip.inputs[1] - step.strip.inputs[0],
+            input_signed=int(tensors[layer.source].fmt.signed),
+            residual_signed=int(layer.residual is not None and tensors[layer.residual].fmt.signed),
+            wide=int(problem.wide(layer.result)),
+            weight_format=layer.weights.number,
+            low=layer.clip[0],
+            high=layer.clip[1],
+        )
+
+    def conv(self, step: Step) -> list[Operation]:
+        """CONV, and behind the last chunk what its results need."""
+        layer, window, shown = step.problem.layer, step.problem.window, step.shown
+        rows, pixels = step.band.rows, step.strip.width * (step.band.rows[1] - step.band.rows[0])
+        row = rows[0] * window.stride[0] - window.pads[0] - shown.rows[0]
+        column = step.strip.columns[0] * window.stride[1] - window.pads[1] - step.strip.inputs[0]
+        origin = self.room.start(step.activation) * self.words + shown.origin
+        writes: list[Access] = []
+        behind: list[Operation] = []
+        to_output, to_pool = step.last and layer.keep, step.last and layer.pooling is not None
+        residual_base = output_base = pool_base = 0
+        if step.residual is not None:
+            start = self.room.start(step.residual) * self.words + step.residual_origin
+            residual_base = start % self.config.residual_depth
+        if to_output:
+            word = rows[0] * layer.result.shape[2] + step.strip.columns[0]
+            output_base, access, behind = self._stores(step, Source.OUTPUT, layer.result.name, word, pixels, step.layer)
+            writes.append(access)
+        if to_pool:
+            start = self.room.pool_words(pixels, rows[1])
+            pool_base = start % self.config.pool_depth
+            writes.append(Access(POOL, start, pixels, self.config.pool_depth))
+            behind += self._poolings(step, layer.pooling)
+        instruction = ConvInstruction(
+            layer=step.layer,
+            activation_base=(origin + row * shown.pitch + column) % self.config.activation_depth,
+            group_step=shown.group_step % self.config.activation_depth,
+            in_rows=shown.rows[1] - shown.rows[0],
+            row_offset=row,
+            column_offset=column,
+            out_rows=rows[1] - rows[0],
+            out_columns=step.strip.width,
+            input_groups=step.chunk[1] - step.chunk[0],
+            weight_base=self.room.start(step.weights) % self.config.weight_depth,
+            residual_base=residual_base,
+            output_base=output_base,
+            pool_base=pool_base,
+            first=int(step.first),
+            last=int(step.last),
+            residual=int(step.residual is not None),
+            to_output=int(to_output),
+            to_pool=int(to_pool),
+        )
+        return [operation(instruction, self._operands(step), writes), *behind]
+
+    def _operands(self, step: Step) -> list[Access]:
+        """What a CONV reads on the chip."""
+        shown, config, d = step.shown, self.config, self.config.derived
+        groups = step.chunk[1] - step.chunk[0]
+        blocks = groups * step.problem.block_beats + (d.parameter_beats if step.first else 0)
+        reads = [Access(Buffer.WEIGHT.name, self.room.start(step.weights), blocks, config.weight_depth)]
+        first = self.room.start(step.activation) * self.words + shown.origin
+        columns = step.strip.inputs[1] - step.strip.inputs[0]
+        words = (shown.rows[1] - shown.rows[0] - 1) * shown.pitch + columns
+        if words + 2 * (self.words - 1) >= shown.group_step:  # rows of one group reach to those of the next
+            spans = [(first, (groups - 1) * shown.group_step + words)]
+        else:
+            spans = [(first + group * shown.group_step, words) for group in range(groups)]
+        for start, length in spans:
+            begin = start // self.words * d.beats_per_word
+            end = -(-(start + length) // self.words) * d.beats_per_word
+            reads.append(Access(Buffer.ACTIVATION.name, begin, end - begin, d.activation_beats))
+        if step.residual is not None:
+            begin, beats = self.room.start(step.residual) * d.beats_per_word, step.residual.size * d.beats_per_word
+            reads.append(Access(Buffer.RESIDUAL.name, begin, beats, d.residual_beats))
+        return reads
+
+    # results
+
+    def _stores(
+        self, step: Step, source: Source, tensor: str, word: int, pixels: int, layer: int
+    ) -> tuple[int, Access, list[Operation]]:
+        """Room for results and their way to memory: word of pixel 0 in the buffer, what is written, STOREs.
+
+        word: of pixel 0 in a plane of the tensor.  The buffer's word agrees with it modulo the beat, since a STORE
+        moves whole beats but for its ends.
+        """
+        placement, d = self.memory.placements[tensor], self.config.derived
+        parts, phase = placement.parts(self.config), word % self.words
+        high = -(-pixels // self.words) * self.words  # from a part's words to those of the next
+        region = self.room.results(source, -(-(phase + pixels + (parts - 1) * high) // self.words))
+        grains = self.room.results_depth(source)
+        access = Access(source.name, region.start, region.size, grains)
+        base = region.start * self.words + phase
+        plane, planes = placement.plane_bytes(self.config), step.problem.outputs.planes(step.group)
+        pitch = plane * parts
+        stores = []
+        for part in range(parts):
+            address = placement.address + step.group * d.planes * pitch + part * plane + word * d.word_bytes
+            instruction = StoreInstruction(
+                layer=layer,
+                source=int(source),
+                base=(base + part * high) % (grains * self.words),
+                address=address,
+                words=pixels,
+                rows=1,
+                planes=planes,
+                plane_pitch=pitch if planes > 1 else 0,
+            )
+            writes = [Access(MEMORY, address + p * pitch, pixels * d.word_bytes) for p in range(planes)]
+            stores.append(operation(instruction, [access], writes, "tensors"))
+        return base % (grains * self.words), access, stores
+
+    def _poolings(self, step: Step, pooling: Pooling | None) -> list[Operation]:
+        """POOL over the rows that are complete, and its STOREs; in a strip, a row at a time."""
+        if pooling is None or step.band.pooled == (0, 0):
+            return []
+        first, last = step.band.pooled
+        whole = step.strip.width == step.problem.results(1)
+        spans = [(first, last)] if whole else [(row, row + 1) for row in range(first, last)]
+        return [operation for rows in spans for operation in self._pool_rows(step, pooling, rows)]
+
+    def _pool_rows(self, step: Step, pooling: Pooling, pooled: Span) -> list[Operation]:
+        """POOL and STOREs of some rows of pooled results."""
+        layer, strip, depth = step.problem.layer, step.strip, self.config.pool_depth
+        window, out, divisor = pooling.window, pooling.result, pooling.divisor
+        rows, columns = (span[1] - span[0] for span in (pooled, strip.pooled))
+        need = needed(window, 0, pooled, layer.result.shape[1])
+        index = self.pool_layers.get(step.layer, step.layer)
+        word = pooled[0] * out.shape[2] + strip.pooled[0]
+        base, access, stores = self._stores(step, Source.POOLED, out.name, word, rows * columns, index)
+        first = self.room.pool_word(need[0], strip.width)
+        row = pooled[0] * window.stride[0] - window.pads[0] - need[0]
+        column = strip.pooled[0] * window.stride[1] - window.pads[1] - strip.columns[0]
+        instruction = PoolInstruction(
+            layer=index,
+            base=(first + row * strip.width + column) % depth,
+            row_step=window.stride[0] * strip.width % depth,
+            tap_row_step=strip.width % depth,
+            in_rows=need[1] - need[0],
+            in_columns=strip.width,
+            row_offset=row,
+            column_offset=column,
+            out_rows=rows,
+            out_columns=columns,
+            kernel_rows=window.kernel[0],
+            kernel_columns=window.kernel[1],
+            stride_rows=window.stride[0],
+            stride_columns=window.stride[1],
+            kind=int(PoolKind.MAX if pooling.kind == "max" else PoolKind.AVERAGE),
+            input_signed=int(layer.result.fmt.signed),
+            wide=int(step.problem.wide(out)),
+            output_base=base,
+            multiplier=0 if divisor is None else divisor.multiplier,
+            shift=0 if divisor is None else divisor.shift,
+            sum_bits=0 if divisor is None else divisor.sum_bits,
+            low=pooling.clip[0],
+            high=pooling.clip[1],
+        )
+        read = Access(POOL, first, (need[1] - need[0]) * strip.width, depth)
+        return [operation(instruction, [read], [access]), *stores]

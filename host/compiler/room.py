@@ -1,0 +1,86 @@
+"""Who has room in which ring, and until when.
+
+Everything here happens in the order of the stream, which is the order of dispatch: a stretch is free again once the
+last instruction that uses it is emitted, though it may not have run by then.  That is enough, for whoever writes the
+stretch next is emitted later and waits for that instruction by a token (`tokens`).  So no instruction ever waits for
+room that only a later one gives, and the rings may be as full as they hold.
+"""
+
+from __future__ import annotations
+
+from host.compiler.buffers import Region, Ring
+from host.compiler.steps import Piece, Step
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Buffer, Source
+
+
+class Room:
+    """The rings of the engine.  The grain of a ring is a beat or a word, whichever is larger."""
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        words = config.derived.words_per_beat
+        self.config = config
+        self._loaded = {
+            Buffer.ACTIVATION: Ring(config.activation_depth // words),
+            Buffer.WEIGHT: Ring(config.weight_depth),
+            Buffer.RESIDUAL: Ring(config.residual_depth // words),
+        }
+        self._results = {
+            Source.OUTPUT: Ring(config.output_depth // words),
+            Source.POOLED: Ring(config.pooled_depth // words),
+        }
+        self._pool_head = 0
+        self._pool_row = 0
+        """Word in the pool buffer, and number of the row of results, that come next."""
+
+    # what is loaded: from its first load to the last step that reads it
+
+    def fits(self, piece: Piece) -> bool:
+        """Whether a piece has room, or could have."""
+        return piece.region is not None or self._loaded[piece.buffer].fits(piece.size)
+
+    def take(self, piece: Piece) -> None:
+        """Give a piece room, unless it has some: a piece can be filled bit by bit."""
+        if piece.region is None:
+            piece.region = self._loaded[piece.buffer].take(piece.size)
+
+    def start(self, piece: Piece) -> int:
+        """A piece's first grain, counted on over every turn of the ring."""
+        if piece.region is None:
+            raise AssertionError("a piece is used before it is loaded")
+        return piece.region.start
+
+    def release(self, step: Step, index: int) -> None:
+        """Give back what no step after this one reads."""
+        for piece in step.pieces:
+            if piece.last == index and piece.region is not None:
+                self._loaded[piece.buffer].release(piece.region)
+
+    # results: until their STOREs, which are emitted right behind who writes them
+
+    def results(self, source: Source, grains: int) -> Region:
+        """Room for results that are stored at once: so it is given back at once, and only their number is bounded."""
+        region = self._results[source].take(grains)
+        self._results[source].release(region)
+        return region
+
+    def results_depth(self, source: Source) -> int:
+        """Grains of a buffer of results."""
+        return self._results[source].depth
+
+    # the pool buffer: rows of results, one behind the other
+
+    def pool_words(self, pixels: int, last_row: int) -> int:
+        """Room for the results of a step, behind those before: their first word.
+
+        last_row: the row after them.  Nothing is given back: the tiling sees to it that rows which a pooling still
+        needs are no more than the buffer holds (`tiling`).
+        """
+        start = self._pool_head
+        self._pool_head += pixels
+        self._pool_row = last_row
+        return start
+
+    def pool_word(self, row: int, width: int) -> int:
+        """The first word of a row of results that is in the pool buffer, rows being `width` words."""
+        return self._pool_head - (self._pool_row - row) * width
