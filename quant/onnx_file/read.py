@@ -17,7 +17,7 @@ OLDEST_OPSET = 7
 def read_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
     """The checked model, and the name to use for it in messages.
 
-    Outputs may come without type or shape, as ONNX Runtime takes them.
+    Outputs may come without type or shape, as ONNX Runtime takes them; inputs that nothing reads are left out.
     Raises BadInput for a missing file, one that is not ONNX or truncated, weights that lie outside it and cannot be
     read, and an invalid model.
     """
@@ -33,7 +33,28 @@ def read_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.M
     check(model, label)
     if opset(model) < OLDEST_OPSET:
         raise UnsupportedNetwork(f"{label}: opset {opset(model)} is too old; {OLDEST_OPSET} is the oldest supported")
-    return inliner.inline_local_functions(model) if model.functions else model, label
+    model = inliner.inline_local_functions(model) if model.functions else model
+    drop_unread_inputs(model.graph)
+    return model, label
+
+
+def drop_unread_inputs(graph: onnx.GraphProto) -> None:
+    """Remove the inputs that no node reads, where there are others."""
+    read = set(names_read(graph)) | {value.name for value in graph.output}
+    kept = [value for value in graph.input if value.name in read]
+    if kept and len(kept) < len(graph.input):
+        del graph.input[:]
+        graph.input.extend(kept)
+
+
+def names_read(graph: onnx.GraphProto) -> Iterator[str]:
+    """The tensors that the nodes of a graph read, those within their branches and bodies too."""
+    for node in graph.node:
+        yield from node.input
+        for attribute in node.attribute:
+            for inner in [attribute.g, *attribute.graphs]:
+                yield from names_read(inner)
+                yield from (value.name for value in inner.output)
 
 
 def read_file(path: Path) -> onnx.ModelProto:

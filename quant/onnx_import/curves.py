@@ -11,7 +11,8 @@ from quant.kinds.table import FloatTable
 from quant.onnx_file.nodes import NotSupportedError
 from quant.onnx_import.advice import TWO_DATA
 from quant.onnx_import.ancestry import common
-from quant.onnx_import.elementwise import operands, with_constant
+from quant.onnx_import.combining import operands
+from quant.onnx_import.elementwise import with_constant
 from quant.onnx_import.node import Node
 from quant.onnx_import.views import Value
 

@@ -1,6 +1,6 @@
-"""The ONNX operators that work on each element alone, as in `quant.onnx_import.operators`.
+"""The ONNX operators that work on each element of one tensor alone, as in `quant.onnx_import.operators`.
 
-They are scalings by channel, clips and additions, and what can be made of these exactly.
+They are scalings by channel and clips, and what can be made of these exactly.
 """
 
 from __future__ import annotations
@@ -10,17 +10,13 @@ import numpy as np
 from quant.ir.functions import X, apply
 from quant.ir.layer import Clip
 from quant.ir.window import Window
-from quant.kinds.add import FloatAdd
 from quant.kinds.conv import FloatConv
 from quant.onnx_file.nodes import NotSupportedError
 from quant.onnx_import.advice import TWO_DATA, UNKNOWN
-from quant.onnx_import.ancestry import common
 from quant.onnx_import.node import Node
 from quant.onnx_import.shaping import NO_BOUND
 from quant.onnx_import.steps import Activation, Affine, depthwise
-from quant.onnx_import.views import Value, every_element
-
-ONE_A_CHANNEL = "use one number for each channel; what differs within one can be done to the images, on the host"
+from quant.onnx_import.views import Value
 
 
 def batch_normalization(node: Node) -> None:
@@ -35,8 +31,8 @@ def batch_normalization(node: Node) -> None:
     if not divisor.all():
         raise NotSupportedError("its variance is not positive")
     column = (-1, *[1] * (len(value.own) - 1))
-    scales = by_channel(node, value, (scale / divisor).reshape(column))
-    shifts = by_channel(node, value, (offset - mean * scale / divisor).reshape(column))
+    scales = node.by_channel(value, (scale / divisor).reshape(column))
+    shifts = node.by_channel(value, (offset - mean * scale / divisor).reshape(column))
     emit_affine(node, value, scales, shifts)
 
 
@@ -52,95 +48,19 @@ def inner_affine(node: Node, value: Value, suffix: str, scale: np.ndarray, shift
     return Value(output, value.own, output, value.places)
 
 
-def by_channel(node: Node, value: Value, array: np.ndarray) -> np.ndarray:
-    """An array that broadcasts to the value, as float64 (C,) of the value's tensor.
-
-    Raises NotSupportedError where it is not one number for each channel.
-    """
-    array, shape = array.astype(np.float64), node.shape(value)
-    try:
-        given = np.broadcast_to(array, (1, *value.own))[0]
-    except ValueError:
-        raise NotSupportedError(f"its constant has the shape {array.shape}") from None
-    whole = np.empty(int(np.prod(shape)))
-    whole[value.where().reshape(-1)] = given.reshape(-1)
-    whole = whole.reshape(shape)
-    if (whole != whole[:, :1, :1]).any():
-        raise NotSupportedError("its constant differs from place to place within a channel", ONE_A_CHANNEL)
-    return whole[:, 0, 0].copy()
-
-
 def constant_operand(node: Node) -> tuple[Value, np.ndarray, int]:
     """Of a node with two inputs: the one that is data, the constant by its channels, and that one's index."""
     place = 1 if node.is_constant(1) else 0
     if not node.is_constant(place) or len(node.inputs) != 2:
         raise NotSupportedError(TWO_DATA)
     value = node.elements(1 - place)
-    return value, by_channel(node, value, node.array(place)), place
-
-
-def add(node: Node) -> None:
-    """Add, Sum, Mean: a FloatAdd for each operand but one, or an Affine step where one of two is constant."""
-    if len(node.inputs) == 2 and (node.is_constant(0) or node.is_constant(1)) and node.op != "Mean":
-        return with_constant(node)
-    total = node.data(0)
-    if len(node.inputs) == 1:
-        return node.rebind(total)
-    for index in range(1, len(node.inputs)):
-        total = added(node, total, node.data(index), node.op != "Mean" and index == len(node.inputs) - 1)
-    if node.op == "Mean":
-        channels = node.shape(total)[0]
-        emit_affine(node, total, np.full(channels, 1 / len(node.inputs)), np.zeros(channels))
-
-
-def operands(node: Node, one: Value, other: Value) -> tuple[Value, Value]:
-    """Two values that lie in the same order in tensors of one shape."""
-    if one.own != other.own:
-        raise NotSupportedError(f"its inputs differ in shape: {one.own} and {other.own}")
-    alike = node.shape(one) == node.shape(other)
-    if alike and one.places is None and other.places is None:
-        return one, other
-    alike = alike and np.array_equal(one.where(), other.where()) and every_element(one.places, node.shape(one))
-    if not alike:
-        one, other = node.lowering.arrange(one), node.lowering.arrange(other)
-    return one, other
-
-
-def added(node: Node, one: Value, other: Value, last: bool) -> Value:
-    """The sum of two values; `last`: it is the node's output."""
-    one, other = operands(node, one, other)
-    found = common(node.lowering.functions, one.tensor, other.tensor)
-    name, output = (node.name, node.result(one)) if last else node.names("sum", one)
-    layer = FloatAdd(name, (one.tensor, other.tensor), output)
-    if last:
-        node.emit_like(layer, one)
-    else:
-        node.inner(layer, node.shape(one))
-    if found is not None:  # stays a sum, unless it turns out to be a part of a function that is none
-        source, left, right = found
-        node.lowering.functions[output] = (source, apply("Add", left, right))
-    return one if last else Value(output, one.own, output, one.places)
-
-
-def subtract(node: Node) -> None:
-    """a - b = a + (-1) b, or an Affine step where one operand is constant."""
-    if node.is_constant(0) or node.is_constant(1):
-        return with_constant(node)
-    added(node, node.data(0), negative(node, node.elements(1)), True)
-
-
-def negative(node: Node, value: Value) -> Value:
-    """(-1) x, between the steps of a node."""
-    ones = np.ones(node.shape(value)[0])
-    return inner_affine(node, value, "negative", -ones, 0 * ones)
+    return value, node.by_channel(value, node.array(place)), place
 
 
 def with_constant(node: Node) -> None:
-    """Add, Sub, Mul or Div of a data tensor and a constant that has one value for each channel."""
+    """Sub, Mul or Div of a data tensor and a constant that has one value for each channel."""
     value, constant, place = constant_operand(node)
     one = np.ones_like(constant)
-    if node.op in ("Add", "Sum"):
-        return emit_affine(node, value, one, constant)
     if node.op == "Sub":
         return emit_affine(node, value, one if place else -one, -constant if place else constant)
     if node.op == "Mul":
@@ -158,8 +78,8 @@ def where(node: Node) -> None:
     if not node.is_constant(3 - place):
         raise NotSupportedError(TWO_DATA)
     value, chosen = node.elements(place), node.array(0).astype(bool)
-    kept = by_channel(node, value, chosen if place == 1 else ~chosen)
-    emit_affine(node, value, kept, (1 - kept) * by_channel(node, value, node.array(3 - place)))
+    kept = node.by_channel(value, chosen if place == 1 else ~chosen)
+    emit_affine(node, value, kept, (1 - kept) * node.by_channel(value, node.array(3 - place)))
 
 
 def negate(node: Node) -> None:
@@ -167,30 +87,6 @@ def negate(node: Node) -> None:
     value = node.elements()
     ones = np.ones(node.shape(value)[0])
     emit_affine(node, value, -ones, 0 * ones)
-
-
-def extreme(node: Node) -> None:
-    """Max and Min: a clip where one operand is a constant number, else max(a, b) = a + max(b - a, 0).
-
-    A constant for each channel is taken off before the clip and added behind it.  min(a, b) is a + min(b - a, 0).
-    """
-    largest = node.op == "Max"
-    if len(node.inputs) == 1:
-        return node.rebind(node.data())
-    if len(node.inputs) != 2:
-        raise NotSupportedError(f"of {len(node.inputs)} tensors, 2 are supported", "take them two by two")
-    if node.is_constant(0) or node.is_constant(1):
-        value, constant, _ = constant_operand(node)
-        if (constant == constant[0]).all():
-            bound = float(constant[0])
-            return emit_activation(node, value, (bound, None) if largest else (None, bound))
-        ones = np.ones_like(constant)
-        lowered = inner_affine(node, value, "lowered", ones, -constant)
-        clipped = inner_activation(node, lowered, (0.0, None) if largest else (None, 0.0))
-        return emit_affine(node, clipped, ones, constant)
-    one, other = operands(node, node.data(0), node.data(1))
-    difference = added(node, other, negative(node, one), False)
-    added(node, one, inner_activation(node, difference, (0.0, None) if largest else (None, 0.0)), True)
 
 
 def relu(node: Node) -> None:
@@ -246,7 +142,7 @@ def leaky_relu(node: Node) -> None:
     if node.op == "PRelu":
         if not node.is_constant(1):
             raise NotSupportedError("its slope is not constant")
-        slope = by_channel(node, value, node.array(1))
+        slope = node.by_channel(value, node.array(1))
     else:
         slope = np.full(channels, -1.0 if node.op == "Abs" else float(node.attributes.get("alpha", 0.01)))
     if (slope == 0).all():

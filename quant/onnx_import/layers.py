@@ -14,7 +14,7 @@ from quant.onnx_file.nodes import NotSupportedError
 from quant.onnx_file.windows import read_average, read_window
 from quant.onnx_import.elementwise import emit_affine
 from quant.onnx_import.node import Node
-from quant.onnx_import.views import Value
+from quant.onnx_import.views import Shape, Value, in_order
 
 
 def conv(node: Node) -> None:
@@ -158,12 +158,15 @@ def reduce(node: Node) -> None:
 
 
 def reduce_axes(node: Node, value: Value, axes: list[int], keep: bool) -> None:
-    """The pool over these axes, counted with the batch."""
+    """The pool over these axes, counted with the batch; over channels a convolution that adds them up."""
     own = tuple(1 if axis in axes else size for axis, size in enumerate(value.own, 1) if keep or axis not in axes)
     shape = node.shape(value)
     rest = [axis for axis in range(1, len(value.own) + 1) if axis not in axes]
     window, result = Window(shape[1:]), (shape[0], 1, 1)
     if 0 in axes or len(rest) == 0 or not whole_channels(value, [axis - 1 for axis in rest], shape):
+        channel = channel_axis(value, axes, shape)
+        if channel is not None and "Max" not in node.op:
+            return add_channels(node, value, channel, axes, own)
         refusal = NotSupportedError(f"over the axes {axes} of {node.own_text(value)}; rows and columns are supported")
         if len(value.own) != 3 or 1 in axes or 0 in axes:
             raise refusal
@@ -181,6 +184,27 @@ def reduce_axes(node: Node, value: Value, axes: list[int], keep: bool) -> None:
     node.inner(pool(name, value, mean, kind, window), result)
     count = window.kernel[0] * window.kernel[1]
     emit_affine(node, Value(mean, own, mean), count * np.ones(result[0]), np.zeros(result[0]))
+
+
+def channel_axis(value: Value, axes: list[int], shape: Shape) -> int | None:
+    """Which of these axes, counted with the batch, runs over the channels of the value's tensor; None if none does."""
+    if 0 in axes or len(value.own) > 3:
+        return None
+    full = [axis for axis in axes if value.own[axis - 1] == shape[0]]
+    return next((axis for axis in full if in_order(np.moveaxis(value.where(), axis - 1, 0), shape)), None)
+
+
+def add_channels(node: Node, value: Value, channel: int, axes: list[int], own: tuple[int, ...]) -> None:
+    """Sum or mean over the axis of the channels, and over rows and columns where `axes` has these: weights alike."""
+    channels, *size = node.shape(value)
+    reduced = [axis in axes for axis in range(1, len(value.own) + 1) if axis != channel]
+    reduced = [*[False] * (2 - len(reduced)), *reduced]
+    kernel = tuple(full if over else 1 for full, over in zip(size, reduced, strict=True))
+    count = channels * kernel[0] * kernel[1] if node.op == "ReduceMean" else 1
+    weight = np.full((1, channels, *kernel), 1 / count, np.float32)
+    window = Window((kernel[0], kernel[1]))
+    step = FloatConv(node.name, value.tensor, node.output, weight, np.zeros(1, np.float32), window, 1)
+    node.emit(step, own, (1, *window.output_size(size[0], size[1])))
 
 
 def whole_channels(value: Value, rest: list[int], shape: tuple[int, int, int]) -> bool:

@@ -219,9 +219,8 @@ class Lowering:
         name = (self.records[value.maker].layer if value.maker >= 0 else value.alias) + suffix
         free = not suffix and value.alias not in self.draft.shapes
         output = value.alias if free else self.draft.fresh(f"{value.alias}{suffix}")
-        if suffix or any(step.name == name for step in self.draft.steps):
-            name = self.unique(name)
-        return name, output
+        reserved = value.maker >= 0 and not suffix and all(step.name != name for step in self.draft.steps)
+        return name if reserved else self.unique(name), output
 
     def add_move(self, step: FloatLayer, shape: Shape, value: Value, whole: bool) -> None:
         """Append a step that moves data; `whole`: its result is the value's ONNX tensor."""

@@ -13,6 +13,8 @@ from quant.onnx_file.nodes import NotSupportedError, attributes
 from quant.onnx_import.lowering import Lowering
 from quant.onnx_import.views import OUT_OF_ORDER, REORDER, Shape, Value, every_element, in_order
 
+ONE_A_CHANNEL = "use one number for each channel; what differs within one can be done to the images, on the host"
+
 
 class Node:
     """One ONNX node: its inputs as values and constants, and what it is lowered to."""
@@ -67,7 +69,10 @@ class Node:
 
     def elements(self, index: int = 0) -> Value:
         """As `data`, with every element of the tensor once, in any order: for what works on each alone."""
-        value = self.data(index)
+        return self.every_element(self.data(index))
+
+    def every_element(self, value: Value) -> Value:
+        """The value with every element of its tensor once, arranged if it is not so yet."""
         return value if every_element(value.places, self.shape(value)) else self.lowering.arrange(value)
 
     def own_text(self, value: Value) -> str:
@@ -90,6 +95,23 @@ class Node:
         if finite and array.dtype.kind == "f" and not np.isfinite(array).all():
             raise BadInput(f"tensor {name}, read by {self.name}, has NaN or infinite values")
         return array
+
+    def by_channel(self, value: Value, array: np.ndarray) -> np.ndarray:
+        """An array that broadcasts to the value, as float64 (C,) of the value's tensor.
+
+        Raises NotSupportedError where it is not one number for each channel.
+        """
+        array, shape = array.astype(np.float64), self.shape(value)
+        try:
+            given = np.broadcast_to(array, (1, *value.own))[0]
+        except ValueError:
+            raise NotSupportedError(f"its constant has the shape {array.shape}") from None
+        whole = np.empty(int(np.prod(shape)))
+        whole[value.where().reshape(-1)] = given.reshape(-1)
+        whole = whole.reshape(shape)
+        if (whole != whole[:, :1, :1]).any():
+            raise NotSupportedError("its constant differs from place to place within a channel", ONE_A_CHANNEL)
+        return whole[:, 0, 0].copy()
 
     def integers(self, index: int) -> list[int]:
         """The constant at an input, flattened."""
@@ -134,8 +156,10 @@ class Node:
 
     def arrange_inner(self, value: Value) -> Value:
         """As `Lowering.arrange`, of a value that no tensor of the file equals."""
-        known = set(self.lowering.draft.shapes)
+        known, count = set(self.lowering.draft.shapes), len(self.lowering.draft.steps)
         arranged = self.lowering.arrange(value)
+        if value.maker < 0:
+            self.lowering.records[self.record].steps += [step.name for step in self.lowering.draft.steps[count:]]
         if arranged.tensor not in known:
             self.lowering.draft.made_up.add(arranged.tensor)
             self.lowering.source.pop(arranged.tensor, None)

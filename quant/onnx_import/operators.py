@@ -5,12 +5,12 @@ docs/operators.md says for the reader what each becomes.
 
 from __future__ import annotations
 
-from quant.onnx_import import curves, elementwise, layers, shaping
+from quant.onnx_import import combining, curves, elementwise, layers, shaping
 from quant.onnx_import.node import Handler
 
 HANDLERS: dict[str, Handler] = {
     "Abs": elementwise.leaky_relu,
-    "Add": elementwise.add,
+    "Add": combining.add,
     "AveragePool": layers.average_pool,
     "BatchNormalization": elementwise.batch_normalization,
     "Cast": shaping.identity,
@@ -30,10 +30,10 @@ HANDLERS: dict[str, Handler] = {
     "Identity": shaping.identity,
     "LeakyRelu": elementwise.leaky_relu,
     "MatMul": layers.matmul,
-    "Max": elementwise.extreme,
+    "Max": combining.extreme,
     "MaxPool": layers.max_pool,
-    "Mean": elementwise.add,
-    "Min": elementwise.extreme,
+    "Mean": combining.add,
+    "Min": combining.extreme,
     "Mish": curves.composed,
     "Mul": curves.multiply,
     "Neg": elementwise.negate,
@@ -51,8 +51,8 @@ HANDLERS: dict[str, Handler] = {
     "SpaceToDepth": shaping.space_to_depth,
     "Split": shaping.split,
     "Squeeze": shaping.reshape,
-    "Sub": elementwise.subtract,
-    "Sum": elementwise.add,
+    "Sub": combining.subtract,
+    "Sum": combining.add,
     "Swish": curves.composed,
     "Tile": shaping.tile,
     "Transpose": shaping.transpose,

@@ -10,7 +10,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from quant.base.errors import first_line
+from quant.ir.window import Window
 from quant.kinds.concat import Concat
+from quant.kinds.conv import FloatConv
 from quant.onnx_file.nodes import NotSupportedError, attributes
 from quant.onnx_import.advice import CUT
 from quant.onnx_import.node import Node
@@ -26,19 +28,26 @@ NO_BOUND = 3e38
 
 def concat(node: Node) -> None:
     """Along channels, wherever the file has them; flattened maps of one size too."""
-    values = [node.data(index) for index in range(len(node.inputs))]
-    rank = len(values[0].own) + 1
+    indices = range(len(node.inputs))
+    data = {index: node.data(index) for index in indices if not node.is_constant(index)}
+    first = next(iter(data.values()))
+    rank = len(first.own) + 1
     axis = int(node.attributes["axis"]) % rank
     if axis == 0:
         raise NotSupportedError("along axis 0, the batch")
-    if len(values) == 1:
-        return node.rebind(values[0])
+    if len(indices) == 1:
+        return node.rebind(first)
+    fronts = data if rank == 2 else {index: front(node, value, axis) for index, value in data.items()}
+    beside = next(iter(fronts.values()))
+    parts = [
+        fronts[index] if index in fronts else constant_channels(node, node.array(index), beside, axis)
+        for index in indices
+    ]
     if rank == 2:
-        return concat_flat(node, values)
-    parts = [front(node, value, axis) for value in values]
-    if any(part.own[1:] != parts[0].own[1:] for part in parts):
-        raise NotSupportedError(f"its inputs differ in size: {', '.join(str(value.own) for value in values)}")
-    whole = (sum(part.own[0] for part in parts), *parts[0].own[1:])
+        return concat_flat(node, parts)
+    if any(part.own[1:] != beside.own[1:] for part in parts):
+        raise NotSupportedError(f"its inputs differ in size: {', '.join(str(value.own) for value in data.values())}")
+    whole = (sum(part.own[0] for part in parts), *beside.own[1:])
     own = [*whole[1:]]
     own.insert(axis - 1, whole[0])
     places = None
@@ -47,6 +56,29 @@ def concat(node: Node) -> None:
     name = node.output if places is None else node.mapped
     step = Concat(node.name, tuple(part.tensor for part in parts), name)
     node.emit(step, tuple(own), map_shape(whole), places)
+
+
+def constant_channels(node: Node, array: np.ndarray, beside: Value, axis: int) -> Value:
+    """A constant that is joined with data: the result of a convolution of these whose weights are zero.
+
+    array: with its batch.  beside: a part that is data, with `axis` of the file as its channels.
+    Raises NotSupportedError where it differs within a channel.
+    """
+    if array.ndim != len(beside.own) + 1 or array.shape[0] != node.batch or (array != array[:1]).any():
+        raise NotSupportedError(f"joins data with a constant of the shape {array.shape}")
+    numbers = np.moveaxis(array[0], axis - 1, 0)
+    if numbers.shape[1:] != beside.own[1:]:
+        raise NotSupportedError(f"its inputs differ in size: {beside.own} and {numbers.shape}")
+    numbers = numbers.reshape(len(numbers), -1)
+    if (numbers != numbers[:, :1]).any():
+        raise NotSupportedError("joins data with a constant that differs from place to place within a channel")
+    channels, height, width = node.shape(beside)
+    window = Window((1, 1) if len(beside.own) > 1 else (height, width))
+    weight = np.zeros((len(numbers), channels, *window.kernel), np.float32)
+    name, output = node.names("constant", beside)
+    step = FloatConv(name, beside.tensor, output, weight, numbers[:, 0].astype(np.float32), window, 1)
+    node.inner(step, (len(numbers), *window.output_size(height, width)))
+    return Value(output, (len(numbers), *beside.own[1:]), output)
 
 
 def front(node: Node, value: Value, axis: int) -> Value:

@@ -65,3 +65,11 @@ def test_an_open_size_of_one_dimension_convolved() -> None:
     model = net.model(net.conv1d("x", 4, 3, 3))
     graph = checked(model, input_shape=(3, 12))
     assert graph.output_shapes == {"conv0": (4, 10)}
+
+
+def test_inputs_that_nothing_reads_are_left_out() -> None:
+    net = Net(2, 4, 4)
+    model = net.model(net.node("Relu", "x"), inputs=("nobody", "x"))
+    assert checked(model).input == "x"
+    net = Net(2, 4, 4)
+    assert message(net.model(net.node("Relu", net.constant([1.0])), inputs=("x", "y"))).endswith("has 2: x, y")
