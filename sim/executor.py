@@ -30,7 +30,7 @@ from hw.contract.widths import as_signed
 from quant.base.errors import BadInput, VerificationError
 from quant.ir.fixedpoint import Reciprocal
 from sim import datapath, hazards
-from sim.rasters import Raster, conv_raster, gather, pool_raster
+from sim.taps import TapGrid, conv_grid, gather, pool_grid
 
 
 class ExecutionError(VerificationError):
@@ -181,12 +181,12 @@ class _Machine:
         setup = self.setup
         if setup is None:
             raise _Fault("no SETUP came before")
-        raster = conv_raster(setup, i)
+        grid = conv_grid(setup, i)
         limit = self.config.partial_sum_depth
-        _require(0 < raster.pixels <= limit, f"a tile of {raster.pixels} pixels, and the engine takes 1 to {limit}")
+        _require(0 < grid.pixels <= limit, f"a tile of {grid.pixels} pixels, and the engine takes 1 to {limit}")
         _require(i.input_groups > 0, "has no input group")
-        weights = self._weights(i, raster.taps, raster.pixels, setup)
-        inputs = self._inputs(setup, i, raster)
+        weights = self._weights(i, grid.taps, grid.pixels, setup)
+        inputs = self._inputs(setup, i, grid)
         self.sums = datapath.accumulate(self.sums, inputs, weights, self.config.acc_bits)
         if i.last:
             _require(not (i.to_pool and setup.wide), "wide results do not go to the pool buffer")
@@ -220,27 +220,27 @@ class _Machine:
     def _weight_beats(self, base: int, beats: int) -> np.ndarray:
         return self.weight[(base + np.arange(beats)) % len(self.weight)].reshape(-1)
 
-    def _inputs(self, setup: SetupInstruction, i: ConvInstruction, raster: Raster) -> np.ndarray:
+    def _inputs(self, setup: SetupInstruction, i: ConvInstruction, grid: TapGrid) -> np.ndarray:
         """What the array's rows see: integers (pixels, passes, N)."""
         c = self.config
-        words, inside = gather(raster)
+        words, inside = gather(grid)
         groups = i.activation_base + np.arange(i.input_groups) * i.group_step
         index = (groups[:, None] + words[:, None, :]) & (c.activation_depth - 1)
         ring = self.activation.view(np.dtype((np.void, c.derived.word_bytes))).reshape(-1)
         data = ring[index].view(self.activation.dtype)
-        data = data.reshape(raster.pixels, i.input_groups, raster.taps, c.ic_lanes)
+        data = data.reshape(grid.pixels, i.input_groups, grid.taps, c.ic_lanes)
         values = datapath.lanes(data, bool(setup.input_signed))
         if inside is not None:
             pad = pad_lane(self.config, setup.pad_value)
             if not np.can_cast(np.min_scalar_type(pad), values.dtype):  # one bit wider, for both signs
                 values = values.astype(datapath.lane_type(c.derived.lane_bits, signed=True))
             values = np.where(inside[:, None, :, None], values, values.dtype.type(pad))
-        return values.reshape(raster.pixels, -1, c.ic_lanes)
+        return values.reshape(grid.pixels, -1, c.ic_lanes)
 
     def _pool(self, i: PoolInstruction) -> None:
-        raster = pool_raster(i)
-        _require(raster.pixels > 0 and raster.taps > 0, "pools nothing")
-        words, inside = gather(raster)
+        grid = pool_grid(i)
+        _require(grid.pixels > 0 and grid.taps > 0, "pools nothing")
+        words, inside = gather(grid)
         data = datapath.lanes(self.pool[(i.base + words) & (len(self.pool) - 1)], bool(i.input_signed))
         divide = Reciprocal(i.multiplier, i.shift, i.sum_bits)
         results = datapath.pool(data, inside, i.kind, divide, i.low, i.high)

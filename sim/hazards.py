@@ -31,7 +31,7 @@ from hw.contract.isa import (
 from hw.contract.program import Program
 from hw.contract.weights import weight_format
 from quant.base.errors import VerificationError
-from sim.rasters import conv_raster, pool_raster, touched
+from sim.taps import conv_grid, pool_grid, touched
 
 
 @dataclass(frozen=True)
@@ -184,9 +184,9 @@ def touches(config: AcceleratorConfig, instruction: Instruction, setup: SetupIns
     elif isinstance(instruction, ConvInstruction) and setup is not None:
         yield from _conv(config, instruction, setup)
     elif isinstance(instruction, PoolInstruction):
-        raster = pool_raster(instruction)
-        yield Touch("pool", (instruction.base + touched(raster)) % config.pool_depth, False)
-        words = _results(config, instruction.output_base, raster.pixels, bool(instruction.wide))
+        grid = pool_grid(instruction)
+        yield Touch("pool", (instruction.base + touched(grid)) % config.pool_depth, False)
+        words = _results(config, instruction.output_base, grid.pixels, bool(instruction.wide))
         yield Touch("pooled", words % config.pooled_depth, True)
     elif isinstance(instruction, StoreInstruction):
         yield from _store(config, instruction)
@@ -221,19 +221,19 @@ def _results(config: AcceleratorConfig, base: int, pixels: int, wide: bool) -> n
 
 def _conv(config: AcceleratorConfig, i: ConvInstruction, setup: SetupInstruction) -> Iterator[Touch]:
     d, piece = config.derived, _piece(config)
-    raster = conv_raster(setup, i)
+    grid = conv_grid(setup, i)
     groups = i.activation_base + np.arange(i.input_groups) * i.group_step
-    words = np.add.outer(groups, touched(raster)).reshape(-1) % config.activation_depth
+    words = np.add.outer(groups, touched(grid)).reshape(-1) % config.activation_depth
     yield Touch("activation", _expand(words, d.word_bytes // piece), False)
     block = weight_format(setup.weight_format).block_beats(config)
-    beats = i.input_groups * raster.taps * block + (d.parameter_beats if i.first else 0)
+    beats = i.input_groups * grid.taps * block + (d.parameter_beats if i.first else 0)
     yield Touch("weight", (i.weight_base + np.arange(beats)) % config.weight_depth, False)
-    pixels = np.arange(raster.pixels)
+    pixels = np.arange(grid.pixels)
     if i.first and i.residual:
         words = (i.residual_base + pixels) % config.residual_depth
         yield Touch("residual", _expand(words, d.word_bytes // piece), False)
     if i.last and i.to_output:
-        words = _results(config, i.output_base, raster.pixels, bool(setup.wide))
+        words = _results(config, i.output_base, grid.pixels, bool(setup.wide))
         yield Touch("output", words % config.output_depth, True)
     if i.last and i.to_pool:
         yield Touch("pool", (i.pool_base + pixels) % config.pool_depth, True)

@@ -42,8 +42,8 @@ def store_bursts(config: AcceleratorConfig, store: StoreInstruction) -> list[int
     return [n for at in starts for r in range(store.rows) for n in row_bursts(config, at + r * row_pitch, size)]
 
 
-class ReadPort:
-    """The read port: bursts are taken in order, one a cycle, a limited number at a time."""
+class ReadTimes:
+    """The times of the read port: bursts are taken in order, one a cycle, a limited number at a time."""
 
     def __init__(self, config: AcceleratorConfig, memory: Memory) -> None:
         self.memory = memory
@@ -67,8 +67,8 @@ class ReadPort:
         return last
 
 
-class WritePort:
-    """The write port, with the reading of the words that it sends."""
+class WriteTimes:
+    """The times of the write port, with the reading of the words that it sends."""
 
     def __init__(self, config: AcceleratorConfig, memory: Memory) -> None:
         self.memory = memory

@@ -18,9 +18,9 @@ from hw.contract.isa import Instruction, LoadInstruction, StoreInstruction, Unit
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
 from quant.base.errors import VerificationError
-from sim.cycles.bursts import ReadPort, WritePort
+from sim.cycles.bursts import ReadTimes, WriteTimes
 from sim.cycles.timeline import Timeline, layer_count, split
-from sim.cycles.units import Compute, Load, Pool, Recurrence, Store
+from sim.cycles.units import ComputeTimes, LoadTimes, PoolTimes, Recurrence, StoreTimes
 from sim.memory import Memory
 
 _UNITS = tuple(Unit)
@@ -57,10 +57,10 @@ class _Run:
     def __init__(self, program: Program, memory: Memory) -> None:
         self.program, self.config, self.memory = program, program.config, memory
         self.instructions: list[Instruction] = list(program.decode())
-        self.reads = ReadPort(self.config, memory)
-        self.load = Load(self.config)
-        store = Store(self.config, WritePort(self.config, memory))
-        units: tuple[Recurrence, ...] = (self.load, Compute(self.config), Pool(self.config), store)
+        self.reads = ReadTimes(self.config, memory)
+        self.load = LoadTimes(self.config)
+        store = StoreTimes(self.config, WriteTimes(self.config, memory))
+        units: tuple[Recurrence, ...] = (self.load, ComputeTimes(self.config), PoolTimes(self.config), store)
         self.queues = [_Queue(unit, recurrence) for unit, recurrence in zip(_UNITS, units, strict=True)]
         self.awake: list[_Queue] = []  # those whose head may be able to start, now that something is known
         self.arrived: list[int] = []

@@ -16,7 +16,7 @@ from hw.contract.isa import (
     StoreInstruction,
 )
 from hw.contract.weights import gateware_format, weight_format
-from sim.cycles.bursts import ReadPort, WritePort, load_bursts, store_bursts
+from sim.cycles.bursts import ReadTimes, WriteTimes, load_bursts, store_bursts
 from sim.memory import NEVER
 
 J = TypeVar("J", bound=Instruction, contravariant=True)
@@ -34,8 +34,8 @@ class Recurrence(Protocol[J]):
         """Start an instruction in a cycle; returns the cycle in which it is done, None while that is not known."""
 
 
-class Load:
-    """LOAD.  Its bursts compete with the fetch for the read port, so that the scheduler issues them."""
+class LoadTimes:
+    """The times of LOAD.  Its bursts compete with the fetch for the read port, so that the scheduler issues them."""
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
@@ -53,7 +53,7 @@ class Load:
         self.offered, self.ready = start + 1, None
         return None
 
-    def issue(self, port: ReadPort, before: int | None) -> int | None:
+    def issue(self, port: ReadTimes, before: int | None) -> int | None:
         """Have bursts taken, until the fetch takes the port: it has a request from cycle `before` on, None for no
         request.  Returns the cycle in which the instruction is done, None where bursts are left."""
         for number in range(self.issued, len(self.bursts)):
@@ -68,8 +68,8 @@ class Load:
         return last + 1
 
 
-class Compute:
-    """SETUP and CONV."""
+class ComputeTimes:
+    """The times of SETUP and CONV."""
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
@@ -102,8 +102,8 @@ class Compute:
         return first + before + timing.SWAP_DELAY + 1, self._passes_end + timing.COMPUTE_LATENCY
 
 
-class Pool:
-    """POOL."""
+class PoolTimes:
+    """The times of POOL."""
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
@@ -118,10 +118,10 @@ class Pool:
         return done
 
 
-class Store:
-    """STORE, with the write port, which it has to itself."""
+class StoreTimes:
+    """The times of STORE, with those of the write port, which it has to itself."""
 
-    def __init__(self, config: AcceleratorConfig, port: WritePort) -> None:
+    def __init__(self, config: AcceleratorConfig, port: WriteTimes) -> None:
         self.config, self.port = config, port
         self.ready: int | None = 0
 

@@ -8,7 +8,7 @@ import pytest
 
 from hw.contract.config import preset
 from hw.contract.isa import LoadInstruction, StoreInstruction
-from sim.cycles.bursts import ReadPort, WritePort, load_bursts, row_bursts, store_bursts
+from sim.cycles.bursts import ReadTimes, WriteTimes, load_bursts, row_bursts, store_bursts
 from sim.memory import Memory
 
 SMALL = preset("small")  # beats of 8 bytes, bursts of 128
@@ -36,13 +36,13 @@ def test_instructions() -> None:
 
 
 def test_reads_wait_for_a_place() -> None:
-    port = ReadPort(dataclasses.replace(SMALL, read_outstanding=2), Memory(latency=10))
+    port = ReadTimes(dataclasses.replace(SMALL, read_outstanding=2), Memory(latency=10))
     assert [port.take(0, 4), port.take(port.free, 4)] == [0 + 1 + 10 + 3, 18]
     assert port.free == 15, "the cycle after the last beat of the burst before the last one"
 
 
 def test_writes_run_ahead_by_a_window() -> None:
-    port = WritePort(SMALL, Memory(latency=10, beat_every=2))
+    port = WriteTimes(SMALL, Memory(latency=10, beat_every=2))
     last_read, response = port.send(offered=5, beats=20)
     first = 5 + 1 + 3  # accepted in 5, first read in 6, three cycles later on the channel
     assert response == first + 19 * 2 + 10

@@ -13,8 +13,8 @@ from hw.contract.isa import (
     StoreInstruction,
 )
 from hw.contract.weights import gateware_format
-from sim.cycles.bursts import ReadPort, WritePort
-from sim.cycles.units import Compute, Load, Pool, Store
+from sim.cycles.bursts import ReadTimes, WriteTimes
+from sim.cycles.units import ComputeTimes, LoadTimes, PoolTimes, StoreTimes
 from sim.memory import Memory
 
 CONFIG = preset("small")
@@ -22,7 +22,7 @@ BLOCK = gateware_format(CONFIG).block_beats(CONFIG)
 
 
 def test_load_waits_for_the_fetch() -> None:
-    load, port = Load(CONFIG), ReadPort(CONFIG, Memory(latency=10))
+    load, port = LoadTimes(CONFIG), ReadTimes(CONFIG, Memory(latency=10))
     assert load.begin(LoadInstruction(beats=200, rows=1), 5) is None and load.ready is None
     assert load.issue(port, before=6) is None, "the fetch asks in the same cycle: it has priority"
     port.take(6, 4)
@@ -31,7 +31,7 @@ def test_load_waits_for_the_fetch() -> None:
 
 
 def test_passes_follow_without_gaps() -> None:
-    compute = Compute(CONFIG)
+    compute = ComputeTimes(CONFIG)
     assert compute.begin(SetupInstruction(kernel_rows=3, kernel_columns=3), 0) == 1
     conv = ConvInstruction(input_groups=2, out_rows=4, out_columns=5, first=1, last=1)
     end = 1 + timing.compute_prepare(CONFIG, gateware_format(CONFIG), True) + 18 * 20
@@ -42,7 +42,7 @@ def test_passes_follow_without_gaps() -> None:
 
 
 def test_short_passes_wait_for_their_weights() -> None:
-    compute = Compute(CONFIG)
+    compute = ComputeTimes(CONFIG)
     compute.begin(SetupInstruction(kernel_rows=1, kernel_columns=1), 0)
     conv = ConvInstruction(input_groups=5, out_rows=1, out_columns=1)
     start = 1 + BLOCK + 2
@@ -50,7 +50,7 @@ def test_short_passes_wait_for_their_weights() -> None:
 
 
 def test_pool() -> None:
-    pool = Pool(CONFIG)
+    pool = PoolTimes(CONFIG)
     fields = {"kernel_rows": 2, "kernel_columns": 2, "out_rows": 3, "out_columns": 3}
     assert pool.begin(PoolInstruction(**fields), 7) == 7 + 1 + 9 * 4 + timing.POOL_LATENCY
     average = PoolInstruction(kind=PoolKind.AVERAGE, **fields)
@@ -60,7 +60,7 @@ def test_pool() -> None:
 
 
 def test_store() -> None:
-    store = Store(CONFIG, WritePort(CONFIG, Memory(latency=10)))
+    store = StoreTimes(CONFIG, WriteTimes(CONFIG, Memory(latency=10)))
     done = store.begin(StoreInstruction(words=4, rows=1, planes=1), 5)
     assert done == (6 + 1 + timing.STORE_READ_LATENCY + 3) + 10 + 1
     assert store.ready == 6 + 1 + 3 + 1, "the cycle after the last beat was read"

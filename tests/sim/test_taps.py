@@ -1,4 +1,4 @@
-"""Rasters against loops over outputs and taps."""
+"""Taps against loops over outputs and taps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hw.contract.isa import ConvInstruction, PoolInstruction, SetupInstruction
-from sim.rasters import Axis, Raster, conv_raster, gather, pool_raster, touched
+from sim.taps import Axis, TapGrid, conv_grid, gather, pool_grid, touched
 
 AXES = [
     Axis(count=4, taps=3, stride=1, dilation=1, step=10, tap_step=10, offset=-1, size=4),
@@ -19,9 +19,9 @@ AXES = [
 
 @pytest.mark.parametrize(("rows", "columns"), list(itertools.product(AXES, AXES)))
 def test_words_and_what_is_inside(rows: Axis, columns: Axis) -> None:
-    raster = Raster(rows, columns)
-    words, inside = gather(raster)
-    assert words.shape == (raster.pixels, raster.taps)
+    grid = TapGrid(rows, columns)
+    words, inside = gather(grid)
+    assert words.shape == (grid.pixels, grid.taps)
     seen = set()
     for pixel, (y, x) in enumerate(itertools.product(range(rows.count), range(columns.count))):
         for tap, (i, j) in enumerate(itertools.product(range(rows.taps), range(columns.taps))):
@@ -33,10 +33,10 @@ def test_words_and_what_is_inside(rows: Axis, columns: Axis) -> None:
             assert there == (inside is None or bool(inside[pixel, tap]))
             if there:
                 seen.add(word)
-    assert touched(raster).tolist() == sorted(seen)
+    assert touched(grid).tolist() == sorted(seen)
 
 
-def test_raster_of_a_convolution() -> None:
+def test_grid_of_a_convolution() -> None:
     setup = SetupInstruction(
         kernel_rows=3,
         kernel_columns=2,
@@ -49,14 +49,14 @@ def test_raster_of_a_convolution() -> None:
         in_columns=10,
     )
     conv = ConvInstruction(in_rows=7, row_offset=-1, column_offset=-2, out_rows=3, out_columns=8)
-    raster = conv_raster(setup, conv)
-    assert (raster.pixels, raster.taps) == (24, 6)
-    words, inside = gather(raster)
+    grid = conv_grid(setup, conv)
+    assert (grid.pixels, grid.taps) == (24, 6)
+    words, inside = gather(grid)
     assert words[8].tolist() == [20, 22, 30, 32, 40, 42], "the first pixel of the second row"
     assert inside is not None and inside[0].tolist() == [False, False, False, True, False, True]
 
 
-def test_raster_of_a_pooling() -> None:
+def test_grid_of_a_pooling() -> None:
     pool = PoolInstruction(
         kernel_rows=2,
         kernel_columns=2,
@@ -69,13 +69,13 @@ def test_raster_of_a_pooling() -> None:
         out_rows=2,
         out_columns=4,
     )
-    words, inside = gather(pool_raster(pool))
+    words, inside = gather(pool_grid(pool))
     assert words[5].tolist() == [18, 19, 26, 27]
     assert inside is None
 
 
 def test_nothing_inside() -> None:
     outside = Axis(count=2, taps=2, stride=1, dilation=1, step=1, tap_step=1, offset=5, size=3)
-    assert touched(Raster(outside, AXES[0])).size == 0
-    _, inside = gather(Raster(outside, AXES[0]))
+    assert touched(TapGrid(outside, AXES[0])).size == 0
+    _, inside = gather(TapGrid(outside, AXES[0]))
     assert inside is not None and not np.any(inside)

@@ -16,7 +16,7 @@ from hw.contract.isa import ConvInstruction, PoolInstruction, SetupInstruction
 
 @dataclass(frozen=True)
 class Axis:
-    """One direction of a raster: rows or columns.
+    """One direction of a grid: rows or columns.
 
     count, taps: outputs and taps.  stride, dilation: input positions from output to output, tap to tap.
     step, tap_step: words from output to output, tap to tap.  offset: input position of output 0, tap 0.
@@ -44,7 +44,7 @@ class Axis:
 
 
 @dataclass(frozen=True)
-class Raster:
+class TapGrid:
     """The taps of a window at every place where it stands; pixels and taps are counted row by row."""
 
     rows: Axis
@@ -62,30 +62,30 @@ class Raster:
 
 
 @lru_cache(maxsize=64)
-def touched(raster: Raster) -> np.ndarray:
-    """Offsets in words from the base of everything a raster reads, each once: int64, sorted; shared."""
-    rows = np.unique(raster.rows.words()[raster.rows.inside()])
-    columns = np.unique(raster.columns.words()[raster.columns.inside()])
+def touched(grid: TapGrid) -> np.ndarray:
+    """Offsets in words from the base of everything a grid reads, each once: int64, sorted; shared."""
+    rows = np.unique(grid.rows.words()[grid.rows.inside()])
+    columns = np.unique(grid.columns.words()[grid.columns.inside()])
     return np.unique(np.add.outer(rows, columns))
 
 
 @lru_cache(maxsize=64)
-def gather(raster: Raster) -> tuple[np.ndarray, np.ndarray | None]:
+def gather(grid: TapGrid) -> tuple[np.ndarray, np.ndarray | None]:
     """What every tap of every pixel reads.
 
     Returns offsets in words from the base, int64 (pixels, taps), and whether the tap is inside, bool of the
     same shape, or None where all are.  The arrays are shared: not to be written to.
     """
-    shape = (raster.pixels, raster.taps)
-    rows, columns = raster.rows, raster.columns
+    shape = (grid.pixels, grid.taps)
+    rows, columns = grid.rows, grid.columns
     words = rows.words()[:, None, :, None] + columns.words()[None, :, None, :]
     inside = rows.inside()[:, None, :, None] & columns.inside()[None, :, None, :]
     return words.reshape(shape), None if inside.all() else inside.reshape(shape)
 
 
-def conv_raster(setup: SetupInstruction, conv: ConvInstruction) -> Raster:
-    """The raster of a CONV under its SETUP; its base is `activation_base` + group * `group_step`."""
-    return Raster(
+def conv_grid(setup: SetupInstruction, conv: ConvInstruction) -> TapGrid:
+    """The grid of a CONV under its SETUP; its base is `activation_base` + group * `group_step`."""
+    return TapGrid(
         Axis(
             conv.out_rows, setup.kernel_rows, setup.stride_rows, setup.dilation_rows,
             setup.row_step, setup.tap_row_step, conv.row_offset, conv.in_rows,
@@ -97,9 +97,9 @@ def conv_raster(setup: SetupInstruction, conv: ConvInstruction) -> Raster:
     )  # fmt: skip
 
 
-def pool_raster(pool: PoolInstruction) -> Raster:
-    """The raster of a POOL; its base is `base`."""
-    return Raster(
+def pool_grid(pool: PoolInstruction) -> TapGrid:
+    """The grid of a POOL; its base is `base`."""
+    return TapGrid(
         Axis(
             pool.out_rows, pool.kernel_rows, pool.stride_rows, 1,
             pool.row_step, pool.tap_row_step, pool.row_offset, pool.in_rows,
