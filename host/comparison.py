@@ -13,7 +13,6 @@ import typer
 from host.artefacts import make_folder, write_json
 from host.options import Complete, InputShape, Quantized
 from host.report.comparison import write_plots
-from host.report.drawing import short
 from host.stages import changed
 from host.terminal import Reporter
 from quant import onnx_import, qdq
@@ -145,14 +144,14 @@ def _compare(
 
 
 def _tables(value: Result) -> Result:
-    """The most sensitive layers first; without errors alone, the tensors in order.  At most 120 columns wide."""
+    """The most sensitive layers first; without errors alone, the tensors in order."""
     tensors = {tensor["tensor"]: tensor for tensor in value["tensors"]}
     ranked = value["sensitivity"]["layers"]
     alone = {entry["tensor"]: entry for entry in ranked}
     rows = []
     for name in [*alone, *(name for name in tensors if name not in alone)]:
         tensor, entry = tensors[name], alone.get(name, {})
-        row = {"layer": short(tensor["layer"] or f"(input) {name}", 26), "format": tensor["format"]}
+        row = {"layer": tensor["layer"] or f"(input) {name}", "format": tensor["format"]}
         if ranked:
             row |= {"alone": _tenth(entry.get("sqnr_db"))}
         row |= {"all": _tenth(tensor["sqnr_db"])}
@@ -168,7 +167,7 @@ def _tables(value: Result) -> Result:
         rows.append(row)
     explained = [
         {
-            "layer": short(entry["layer"] or "(input)", 26),
+            "layer": entry["layer"] or "(input)",
             "reason": entry["reason"],
             "cheapest repair": _repair(entry["repair"]),
         }

@@ -7,28 +7,32 @@ codes, and styles are given beside a text, never in it.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from host.names import common, printable
+
 WIDTH = 160
 """Columns of tables that go to a file or a pipe, unless $COLUMNS says otherwise."""
-LONG = 40
-"""Characters beyond which a column of text is folded where there is no room."""
+LEAST_TEXT = 24
+"""Characters that a column of longer texts gets at least; they are folded where there is no room."""
+NAMES = (("layer", "fused into"), ("tensor",))
+"""Columns of names that have one beginning in common."""
 
 
 def plain(value: object, style: str = "") -> Text:
-    """A text as it is, in one style; what cannot be printed (line ends, control codes, lone surrogates) is escaped."""
-    text = str(value)
-    if not text.isprintable():
-        text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return Text(text, style=style)
+    """A text as it is, in one style."""
+    return Text(printable(str(value)), style=style)
 
 
 def _console(*, stderr: bool = False, width: int | None = None) -> Console:
@@ -107,11 +111,6 @@ def _format(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def _is_number(text: Any) -> bool:
-    """Whether a text is a number that was formatted already."""
-    return isinstance(text, str) and text.replace(".", "", 1).replace("-", "", 1).isdecimal()
-
-
 def output() -> Console:
     """Standard output; wide enough for every table where it is no terminal."""
     console = _console()
@@ -124,18 +123,11 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
         if title == "files" or value is None:
             continue
         if isinstance(value, list) and value and isinstance(value[0], Mapping):
-            table = Table(title=title, title_justify="left", header_style="bold")
-            for column, cell in value[0].items():
-                right = isinstance(cell, int | float) or _is_number(cell)
-                long = any(len(str(row[column])) > LONG for row in value)
-                table.add_column(column, justify="right" if right else "left", no_wrap=not long, overflow="fold")
-            for row in value:
-                table.add_row(*(plain(_format(cell)) for cell in row.values()))
-            console.print(table)
+            _rows(console, title, value)
         elif isinstance(value, Mapping):
-            table = Table(title=title, title_justify="left", show_header=False)
-            table.add_column(no_wrap=True)
-            table.add_column(justify="right")
+            table = Table(title=plain(title), title_justify="left", show_header=False)
+            table.add_column(overflow="fold")
+            table.add_column(justify="right", overflow="fold")
             for name, cell in value.items():
                 table.add_row(plain(name), plain(_format(cell)))
             console.print(table)
@@ -143,3 +135,50 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
             console.print(plain(f"{title}: {_format(value)}"), soft_wrap=True)
     for name in result.get("files", ()):
         console.print(plain(f"  wrote {name}"), soft_wrap=True)
+
+
+@dataclass
+class _Column:
+    """Cells of a column as they are shown.  least: characters that it needs; a number is never broken."""
+
+    title: str
+    cells: list[str]
+
+    def __post_init__(self) -> None:
+        self.number = all(re.fullmatch(r"[-+<]?[0-9][0-9.,e+-]*|", cell) for cell in self.cells)
+        natural = max(map(cell_len, (self.title, *self.cells)))
+        self.least = natural if self.number else min(natural, LEAST_TEXT)
+
+
+def _rows(console: Console, title: str, rows: list[Mapping[str, Any]]) -> None:
+    """A table, or several with the same first column where its columns do not stand side by side.
+
+    What all names of a column begin with is said in the title.
+    """
+    columns = [_Column(name, [printable(_format(row[name])) for row in rows]) for name in rows[0]]
+    for group in NAMES:
+        named = [column for column in columns if column.title in group]
+        start = common(cell for column in named for cell in column.cells)
+        if start:
+            title += f"; {group[0]} names without {start}"
+            for column in named:
+                column.cells = [cell.removeprefix(start) for cell in column.cells]
+                column.__post_init__()
+    first, rest = columns[0], columns[1:]
+    while True:
+        room, shown = console.width - first.least - 4, 0
+        while shown < len(rest) and (room := room - rest[shown].least - 3) >= 0:
+            shown += 1
+        shown = max(shown, 1)
+        table = Table(title=plain(title), title_justify="left", header_style="bold")
+        for column in (first, *rest[:shown]):
+            table.add_column(
+                plain(column.title), justify="right" if column.number else "left", overflow="fold",
+                min_width=column.least,
+            )  # fmt: skip
+        for cells in zip(*(column.cells for column in (first, *rest[:shown])), strict=True):
+            table.add_row(*map(Text, cells))
+        console.print(table)
+        rest = rest[shown:]
+        if not rest:
+            return

@@ -10,7 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from host.report.drawing import BLUE, GREEN, GREY, INK, NAME, ORANGE, RED, STYLE, name_rows, png, rows, short, svg
+from host.names import common
+from host.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, STYLE, label, png, rows, svg
 from quant.base.files import write_atomic
 
 Values = Mapping[str, Any]
@@ -20,6 +21,8 @@ RANKED = 30
 """Layers that the picture of sensitivity shows."""
 PAGE = (4, 3)
 """Histograms of a page: rows and columns."""
+TITLE = 44
+"""Characters of a line of a histogram's title."""
 CAUSES = {"weights": (BLUE, "weights"), "rounding": (ORANGE, "rounding"), "saturation": (RED, "saturation")}
 
 
@@ -28,7 +31,7 @@ def sqnr(layers: Sequence[tuple[str, float, float | None]]) -> str:
 
     layers: name, ratio in dB with all layers quantized, and with this one alone or None.
     """
-    figure, (axes,) = rows(len(layers))
+    figure, (axes,) = rows([name for name, _, _ in layers])
     for i, (_, accumulated, alone) in enumerate(layers):
         axes.barh(i, accumulated, color=RED if accumulated < POOR else BLUE, height=0.62)
         axes.text(
@@ -37,7 +40,6 @@ def sqnr(layers: Sequence[tuple[str, float, float | None]]) -> str:
         if alone is not None:
             axes.plot([accumulated, alone], [i, i], color=GREY, linewidth=1.2, zorder=0)
             axes.plot(alone, i, "o", color=INK, markersize=3.5)
-    name_rows(axes, [name for name, _, _ in layers])
     axes.set_xlabel("SQNR in dB (each bit is worth 6); bar: all layers quantized; dot: this layer alone")
     return svg(figure)
 
@@ -45,7 +47,7 @@ def sqnr(layers: Sequence[tuple[str, float, float | None]]) -> str:
 def sensitivity(layers: Sequence[Values]) -> str:
     """What each layer costs by itself, the most sensitive first: its share of the noise, and answers."""
     shown = [layer for layer in layers if layer["output_noise"] > 0][:RANKED]
-    figure, (noise, answers) = rows(len(shown), 2, width_ratios=(3, 2))
+    figure, (noise, answers) = rows([layer["layer"] or "(input)" for layer in shown], 2, width_ratios=(3, 2))
     for i, layer in enumerate(shown):
         left = 0.0
         for cause, (colour, _) in CAUSES.items():
@@ -55,9 +57,8 @@ def sensitivity(layers: Sequence[Values]) -> str:
         noise.text(left + 0.2, i, f"{layer['output_sqnr_db']:.1f} dB", va="center", fontsize=7.5)
         answers.barh(i, 100 * layer["agreement_lost"], color=GREY, height=0.7)
         answers.barh(i, 100 * layer["agreement_risk"], color=INK, height=0.3)
-    name_rows(noise, [layer["layer"] or "(input)" for layer in shown])
-    for colour, label in CAUSES.values():
-        noise.barh(0, 0, color=colour, label=label)
+    for colour, word in CAUSES.values():
+        noise.barh(0, 0, color=colour, label=word)
     noise.legend(loc="lower right", frameon=False, fontsize=8)
     noise.margins(x=0.14)
     answers.set_xlim(0, max(0.5, 105 * max(max(r["agreement_lost"], r["agreement_risk"]) for r in shown)))
@@ -66,8 +67,8 @@ def sensitivity(layers: Sequence[Values]) -> str:
     return svg(figure)
 
 
-def histogram(axes: Axes, tensor: Values) -> None:
-    """What a tensor held, beside what its format can represent."""
+def histogram(axes: Axes, tensor: Values, start: str) -> None:
+    """What a tensor held, beside what its format can represent.  start: what its name is shown without."""
     spread = tensor["spread"]
     counts = np.array(spread["histogram"], float)
     edges = spread["histogram_low"] + spread["histogram_step"] * np.arange(len(counts) + 1)
@@ -89,7 +90,7 @@ def histogram(axes: Axes, tensor: Values) -> None:
     cut = f", {100 * tensor['saturated']:.2g} % cut off" if tensor["saturated"] else ""
     bits = tensor["unused_bits"]
     free = f", {bits} top bit{'s' if bits > 1 else ''} free" if bits else ""
-    name = short(tensor["layer"] or f"(input) {tensor['tensor']}", NAME)
+    name = label((tensor["layer"] or f"(input) {tensor['tensor']}").removeprefix(start), TITLE)
     axes.set_title(f"{name}\n{tensor['format']}{ratio}{cut}{free}", fontsize=7)
 
 
@@ -109,15 +110,16 @@ def write_plots(value: Values, folder: Path) -> list[Path]:
             pages.append(("sensitivity.svg", sensitivity(value["sensitivity"]["layers"]).encode()))
     with plt.rc_context({**STYLE, "figure.constrained_layout.use": False}):  # a fixed grid needs no solver
         size = PAGE[0] * PAGE[1]
+        start = common(tensor["layer"] for tensor in value["tensors"])
         for first in range(0, len(value["tensors"]), size):
-            page = _histograms(value["tensors"][first : first + size])
+            page = _histograms(value["tensors"][first : first + size], start)
             pages.append((f"histograms_{first // size + 1:02}.png", page))
     for name, content in pages:
         write_atomic(folder / name, content)
     return [folder / name for name, _ in pages]
 
 
-def _histograms(tensors: Sequence[Values]) -> bytes:
+def _histograms(tensors: Sequence[Values], start: str) -> bytes:
     count = -(-len(tensors) // PAGE[1])
     height = 2.3 * count + 0.8  # inches: the rows, and what stands around them
     figure, grid = plt.subplots(count, PAGE[1], figsize=(9.6, height), squeeze=False)
@@ -125,7 +127,10 @@ def _histograms(tensors: Sequence[Values]) -> bytes:
     for axes in grid.flat[len(tensors) :]:
         axes.axis("off")
     for axes, tensor in zip(grid.flat, tensors, strict=False):
-        histogram(axes, tensor)
-    figure.supxlabel("value, times its channel's scale; green: what the format holds; red: cut off", fontsize=8)
+        histogram(axes, tensor, start)
+    without = f"; layers: without {label(start, 120)}" if start else ""
+    figure.supxlabel(
+        f"value, times its channel's scale; green: what the format holds; red: cut off{without}", fontsize=8
+    )
     figure.supylabel("samples", fontsize=8)
     return png(figure)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib
@@ -13,6 +15,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from host.names import common, fold, printable
+
 INK, BLUE, ORANGE, GREEN, GREY, RED = "#1f2937", "#2563eb", "#ea8a1a", "#16a34a", "#cbd5e1", "#dc2626"
 STYLE: Any = {
     "font.family": "sans-serif", "font.size": 9, "axes.edgecolor": "#94a3b8", "axes.labelcolor": INK,
@@ -21,13 +25,15 @@ STYLE: Any = {
     "figure.constrained_layout.use": True,
 }  # fmt: skip
 NAME = 34
-"""Characters of a layer's name that a picture has room for."""
+"""Characters of a layer's name that a line of a picture has room for."""
 
 
 def svg(figure: Figure) -> str:
     """The figure as an SVG element; closes it.  The same figure gives the same text."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # text stays text: the reader's fonts have what this one lacks
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
     plt.close(figure)
     text = buffer.getvalue()
     return text[text.index("<svg") :]
@@ -41,26 +47,23 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def short(name: str, length: int = NAME) -> str:
-    """A name with its middle left out where it is longer: both ends tell layers apart."""
-    if len(name) <= length:
-        return name
-    tail = (length - 1) * 2 // 3
-    return f"{name[: length - 1 - tail]}…{name[-tail:]}"
+def label(name: str, length: int = NAME) -> str:
+    """A name as a picture's text: over lines of some characters, and never a formula, whatever it holds."""
+    return fold(printable(name), length).replace("$", r"\$")
 
 
-def rows(count: int, columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` horizontal rows, the first on top, in some columns that share them."""
-    figure, grid = plt.subplots(
-        1, columns, figsize=(8.6, 0.9 + 0.24 * count), sharey=True, squeeze=False, **options
-    )  # fmt: skip
+def rows(names: Sequence[str], columns: int = 1, **options: Any) -> tuple[Figure, list[Axes]]:
+    """A figure of horizontal rows, the first on top, named at the left, in some columns that share them."""
+    start = common(names)
+    labels = [label(name.removeprefix(start)) for name in names]
+    lines = max((text.count("\n") + 1 for text in labels), default=1)
+    height = 0.9 + max(0.24, 0.13 * lines) * len(labels)
+    figure, grid = plt.subplots(1, columns, figsize=(8.6, height), sharey=True, squeeze=False, **options)
     axes = list(grid[0])
     for one in axes:
         one.tick_params(axis="y", length=0)
-    axes[0].set_ylim(count - 0.4, -0.6)
+    axes[0].set_ylim(len(labels) - 0.4, -0.6)
+    axes[0].set_yticks(range(len(labels)), labels, fontsize=9 if lines == 1 else 7.5)
+    if start:
+        figure.suptitle(f"layers: without {label(start, 120)}", x=0.01, ha="left", fontsize=8)
     return figure, axes
-
-
-def name_rows(axes: Axes, names: list[str]) -> None:
-    """Write the rows' names at the left."""
-    axes.set_yticks(range(len(names)), [short(name) for name in names])

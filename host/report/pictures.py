@@ -11,7 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from host.report import comparison
-from host.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, STYLE, name_rows, rows, svg
+from host.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, STYLE, label, rows, svg
 
 Report = dict[str, Any]
 _BOUND_COLOURS = {"compute": BLUE, "read": ORANGE, "write": GREEN, "none": GREY}
@@ -37,7 +37,7 @@ def sensitivity(report: Report) -> str:
 def ranges(report: Report) -> str:
     """What each tensor's format can represent, and the magnitudes that occurred."""
     layers = [layer for layer in report["layers"] if layer["scaled_range"] is not None]
-    figure, (axes,) = rows(len(layers))
+    figure, (axes,) = rows([layer["name"] for layer in layers])
     for i, layer in enumerate(layers):
         step = -layer["output_frac"]
         top = layer["output_bits"] - layer["output_signed"] + step
@@ -48,7 +48,6 @@ def ranges(report: Report) -> str:
             axes.plot([over, over], [i - 0.36, i + 0.36], color=RED if over > top else BLUE, linewidth=2.5)
         name = f"{'s' if layer['output_signed'] else 'u'}{layer['output_bits']}, {layer['output_frac']}"
         axes.text(step + 0.15, i, name, va="center", fontsize=7.5)
-    name_rows(axes, [layer["name"] for layer in layers])
     axes.set_xlabel("log2 of the value; bar: one unit to full scale (bits, fractional length); line: largest value")
     return svg(figure)
 
@@ -56,7 +55,7 @@ def ranges(report: Report) -> str:
 def utilization(report: Report) -> str:
     """How many of the multipliers' cycles were used, beside what the roofline allows."""
     layers = [layer for layer in _rows(report) if layer["roofline_cycles"]]
-    figure, (axes,) = rows(len(layers))
+    figure, (axes,) = rows([layer["name"] for layer in layers])
     multipliers = report["config"]["multipliers"]
     for i, layer in enumerate(layers):
         limit = layer["macs"] / (multipliers * layer["roofline_cycles"])
@@ -64,7 +63,6 @@ def utilization(report: Report) -> str:
         axes.barh(i, layer["utilization"], color=_BOUND_COLOURS[layer["bound"]], height=0.42)
         ratio = layer["roofline_cycles"] / layer["cycles"]
         axes.text(limit + 0.01, i, f"{ratio:.2f} of its roofline", va="center", fontsize=8)
-    name_rows(axes, [layer["name"] for layer in layers])
     axes.set_xlim(0, 1.25)
     axes.set_xlabel("MACs / (multipliers x cycles); grey: the roofline; blue compute, orange read, green write bound")
     return svg(figure)
@@ -73,13 +71,12 @@ def utilization(report: Report) -> str:
 def traffic(report: Report) -> str:
     """Bytes that each layer moved, and how many of them were compulsory."""
     layers = _rows(report)
-    figure, (axes,) = rows(len(layers))
+    figure, (axes,) = rows([layer["name"] for layer in layers])
     for i, layer in enumerate(layers):
         axes.barh(i - 0.18, layer["bytes_read"] / 1024, color=ORANGE, height=0.34)
         axes.barh(i + 0.18, layer["bytes_written"] / 1024, color=GREEN, height=0.34)
         axes.plot([layer["compulsory_read"] / 1024] * 2, [i - 0.38, i], color=INK, linewidth=1.5)
         axes.plot([layer["compulsory_written"] / 1024] * 2, [i, i + 0.38], color=INK, linewidth=1.5)
-    name_rows(axes, [layer["name"] for layer in layers])
     axes.set_xlabel("KiB; orange: read, green: written, black: compulsory (everything once)")
     return svg(figure)
 
@@ -99,7 +96,8 @@ def timeline(report: Report) -> str:
     axes.set_yticks(range(len(_UNITS)), _UNITS)
     axes.set_ylim(len(_UNITS) - 0.4, -0.6)
     axes.set_xlim(0, report["totals"]["cycles"])
-    axes.set_xlabel(f"cycle; one colour a layer ({len(names)} layers, {names[0]} to {names[-1]})")
+    between = label(f"{names[0]} to {names[-1]}", 100)
+    axes.set_xlabel(f"cycle; one colour a layer ({len(names)} layers):\n{between}")
     return svg(figure)
 
 

@@ -13,7 +13,6 @@ import onnx
 import pytest
 
 from host.cli import main
-from host.report.drawing import short
 from tests.host.onnx_networks import images, small_cnn
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -188,8 +187,3 @@ def test_the_page_explains(arguments: list[str], tmp_path: Path) -> None:
     assert all(layer["sqnr_alone_db"] > layer["sqnr_db"] for layer in (conv, pool))
     page = (build / "report.html").read_text()
     assert 'id="sensitivity"' in page and "cheapest repair" in page and len(page) < 1 << 20
-
-
-def test_names_are_shortened_in_the_middle() -> None:
-    assert short("conv1", 10) == "conv1"
-    assert short("features/block_7/expand/Conv", 16) == "featu…xpand/Conv" and len(short("x" * 99, 16)) == 16

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from host.terminal import Reporter, output, plain, tables
+from host.terminal import Reporter, output, tables
 
 ODD = ("Conv2d[extras]", "[/out]", "[red]x[/]", ":smile:", "a\\[b]")
 """Names that a reader of markup or of emoji codes takes for something else."""
@@ -36,12 +36,6 @@ def test_progress_on_a_terminal(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert f"layer {name}" in screen.getvalue() and "done" in screen.getvalue()
 
 
-def test_what_cannot_be_printed_is_escaped() -> None:
-    assert plain("two\nlines\x1b[31m").plain == "two\\nlines\\x1b[31m"
-    assert plain("é, 層").plain == "é, 層"
-    assert plain("\udcff").plain == "\\udcff"
-
-
 def test_a_quiet_reporter_keeps_warnings_for_json(capsys: pytest.CaptureFixture[str]) -> None:
     reporter = Reporter(quiet=True)
     with reporter.stage("work"):
@@ -57,3 +51,44 @@ def test_numbers(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     shown = [line.split("│")[2].strip() for line in lines if line.startswith("│")]
     assert shown == ["1,234,567", "0.1235", "12,346", "yes", ""]
+
+
+LONG = [f"/features/features.{f}/conv/conv.{c}/conv.{c}.0/Conv" for f in range(1, 4) for c in range(2)]
+
+
+def shown(rows: list[dict[str, object]], width: int) -> list[list[list[str]]]:
+    """The tables on a terminal of some width, as rows of cells whose lines are joined."""
+    screen = io.StringIO()
+    tables(Console(file=screen, width=width, markup=False, emoji=False), {"layers": rows})
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    found: list[list[list[str]]] = []
+    for line in lines:
+        cells = [cell.strip() for cell in line.strip("┃│").split("┃" if "┃" in line else "│")]
+        if line.startswith("┃"):
+            found.append([cells])
+        elif line.startswith("│") and any(cells[1:]):
+            found[-1].append(cells)
+        elif line.startswith("│"):
+            found[-1][-1][0] += cells[0]
+    return found
+
+
+@pytest.mark.parametrize("width", [50, 80, 120, 240])
+def test_tables_at_any_width_hold_every_name_and_number(width: int) -> None:
+    rows = [
+        {"layer": name, "cause": f"rounding {i}%", **{f"figure {k}": f"{1000.5 + i + k:,.1f}" for k in range(6)}}
+        for i, name in enumerate([*LONG, "gemm_35"])
+    ]
+    found = shown(rows, width)
+    assert all([cells[0] for cells in table[1:]] == [*LONG, "gemm_35"] for table in found)
+    cells = {cell for table in found for row in table for cell in row}
+    assert {str(value) for row in rows for value in row.values()} <= cells
+    assert len(found) == 1 or width < 120
+
+
+def test_what_all_names_begin_with_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    tables(output(), {"layers": [{"layer": name, "fused into": LONG[0], "cycles": 1} for name in LONG]})
+    told = capsys.readouterr().out
+    assert told.splitlines()[0].rstrip() == "layers; layer names without /features/" and told.count("/features/") == 1
+    assert all(f" {name.removeprefix('/features/')} " in told for name in LONG)
