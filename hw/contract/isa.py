@@ -21,6 +21,7 @@ from enum import IntEnum
 from typing import Any, ClassVar
 
 from hw.contract.config import INSTRUCTION_BYTES
+from hw.contract.widths import BYTE_BITS
 from quant.base.errors import BadInput
 
 
@@ -182,12 +183,14 @@ class SetupInstruction(Instruction):
     pad_value: int = _unsigned(16, "what padding reads as, a lane value")
     input_signed: int = _unsigned(1, "activations are two's complement")
     residual_signed: int = _unsigned(1, "residuals are two's complement")
-    wide: int = _unsigned(1, "results are 16 bits: two words a pixel, low bytes, then high bytes; see CONV.output_base")
+    wide: int = _unsigned(
+        1, "results are twice as wide as data: two words a pixel, low half, then high half; see CONV.output_base"
+    )
     low: int = _signed(18, "results below it become it")
     high: int = _signed(18, "results above it become it")
     mode: int = _unsigned(4, "0: dense; others are reserved")
     weight_format: int = _unsigned(4, "how the weights are stored: a weight format's number")
-    data_format: int = _unsigned(4, "0: 8 bits; others are reserved")
+    data_format: int = _unsigned(4, "0: data_bits of the configuration; others are reserved")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +211,7 @@ class ConvInstruction(Instruction):
     weight_base: int = _unsigned(16, "beat address of the parameter block (if first) and the weight blocks after it")
     residual_base: int = _unsigned(16, "residual word of pixel 0; pixel p is at residual_base + p")
     output_base: int = _unsigned(
-        16, "output word of pixel 0; pixel p at + p; high bytes roundup(pixels, words_per_beat) further"
+        16, "output word of pixel 0; pixel p at + p; high halves roundup(pixels, words_per_beat) further"
     )
     pool_base: int = _unsigned(16, "pool buffer word of pixel 0; pixel p at + p")
     first: int = _unsigned(1, "start from the bias (load parameters, then weights); else from the partial sums kept")
@@ -239,8 +242,8 @@ class PoolInstruction(Instruction):
     stride_columns: int = _unsigned(4, "input columns from output column to output column")
     kind: int = _unsigned(1, "0: maximum, 1: average")
     input_signed: int = _unsigned(1, "pool buffer words are two's complement")
-    wide: int = _unsigned(1, "results are 16 bits, as in SETUP")
-    output_base: int = _unsigned(16, "pooled word of pixel 0; pixel p at + p; high bytes as in CONV.output_base")
+    wide: int = _unsigned(1, "results are twice as wide as data, as in SETUP")
+    output_base: int = _unsigned(16, "pooled word of pixel 0; pixel p at + p; high halves as in CONV.output_base")
     multiplier: int = _unsigned(32, "average: reciprocal (quant.ir.fixedpoint.Reciprocal)")
     shift: int = _unsigned(6, "average: right shift of |sum| * multiplier")
     sum_bits: int = _unsigned(5, "average: width of |sum|, which sets the band that counts as a tie")
@@ -287,7 +290,7 @@ def layout(opcode: Opcode) -> dict[str, tuple[Field, int]]:
     for field in HEADER + FIELDS[opcode]:
         result[field.name] = (field, offset)
         offset += field.bits
-    if offset > 8 * INSTRUCTION_BYTES:
+    if offset > BYTE_BITS * INSTRUCTION_BYTES:
         raise AssertionError(f"{opcode.name} takes {offset} bits")
     return result
 
