@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,6 +27,7 @@ from hw.contract.config import PRESETS
 from quant import qdq
 from quant.base.errors import BadInput, VerificationError
 from quant.base.files import write_atomic
+from quant.onnx_file.read import in_one_piece
 from quant.run.images import load_images
 from sim.memory import Memory
 
@@ -65,14 +67,17 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
         work()
         folder.mark_good(name, key(made_from), outputs)
 
+    content = in_one_piece(o.network)
+
     def do_quantize() -> None:
         make_folder(folder.float)
-        write_atomic(original, o.network.read_bytes())
+        write_atomic(original, content)
         quantize(replace(o, network=original), folder.quantized, reporter)
 
     # Without a budget of cycles only the limits of the engine count: one with the same needs no other network.
     asked = o if o.cycle_budget is not None else replace(o, config=PRESETS["small"], memory=MemoryOptions())
-    stage("quantize", [key(asked, QuantizeOptions), o.target.numbers], [original, folder.quantized], do_quantize)
+    sources = [key(asked, QuantizeOptions), sha256(content).hexdigest(), o.target.numbers]
+    stage("quantize", sources, [original, folder.quantized], do_quantize)
     compared = CompareOptions(
         network=original, quantized=folder.quantized, images=evaluation, input_shape=o.input_shape
     )  # fmt: skip

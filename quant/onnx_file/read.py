@@ -77,6 +77,13 @@ def read_file(path: Path) -> onnx.ModelProto:
     return model
 
 
+def in_one_piece(path: Path) -> bytes:
+    """A file's content, with the weights that it keeps in other files.  Raises BadInput as `read_file` does."""
+    whole = read_file(path)
+    elsewhere = any(outside(onnx.load(path, load_external_data=False)))
+    return whole.SerializeToString() if elsewhere else path.read_bytes()
+
+
 def outside(model: onnx.ModelProto) -> Iterator[TensorProto]:
     """The weights of which the data have not been read from another file."""
     constants = (attribute.t for node in model.graph.node for attribute in node.attribute if attribute.HasField("t"))

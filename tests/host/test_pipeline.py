@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from host.chain import Taken
@@ -15,7 +16,7 @@ from host.legs import ProgramBytes
 from quant import qdq
 from quant.ir.scales import tensor_scales
 from quant.run.execute import execute, quantize_input
-from tests.host.onnx_networks import forked_cnn, images, small_cnn
+from tests.host.onnx_networks import forked_cnn, images, load, small_cnn
 
 
 @pytest.fixture
@@ -73,6 +74,16 @@ def test_a_second_run_keeps_every_stage(
     told = capsys.readouterr().err
     for stage in ("quantize", "compare", "compile", "verilog", "images", "onnxruntime", "integer", "program"):
         assert f"kept {stage}" in told
+
+
+def test_weights_in_another_file(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network, data = Path(arguments[1]), tmp_path / "weights.data"
+    onnx.save_model(load(network), network, save_as_external_data=True, location=data.name, size_threshold=0)
+    assert main(arguments) == 0
+    capsys.readouterr()
+    data.write_bytes((2 * np.frombuffer(data.read_bytes(), np.float32)).tobytes())
+    assert main(arguments) == 0
+    assert "kept quantize" not in capsys.readouterr().err
 
 
 def test_an_interrupted_run_continues(

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
+from quant.onnx_file.read import in_one_piece
 from tests.quant.onnx_nets import Net, checked, message
 
 
@@ -27,6 +28,16 @@ def test_weights_in_another_file_that_is_cut_or_missing(tmp_path: Path) -> None:
     )
     data.unlink()
     assert message(path).startswith(f"{path}: weights in weights.data cannot be read: Data of TensorProto")
+
+
+def test_a_network_in_one_piece(tmp_path: Path) -> None:
+    path = beside(tmp_path)
+    whole = tmp_path / "whole.onnx"
+    whole.write_bytes(in_one_piece(path))
+    assert whole.stat().st_size > path.stat().st_size
+    assert in_one_piece(whole) == whole.read_bytes()
+    (tmp_path / "weights.data").unlink()
+    checked(onnx.load(whole))
 
 
 @pytest.mark.parametrize("typed", [True, False])
