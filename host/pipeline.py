@@ -150,7 +150,7 @@ def summary(value: Result, folder: BuildFolder) -> Result:
 
 def _equal(digests: dict[str, str | None]) -> str:
     present = [d for d in digests.values() if d is not None]
-    return f"{len(present)} of {len(digests)}" if len(set(present)) == 1 else "NO"
+    return f"all {len(present)}" if len(set(present)) == 1 else "NO"
 
 
 def _raise_on_break(value: Result) -> None:

@@ -6,10 +6,11 @@ codes, and styles are given beside a text, never in it.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -111,6 +112,16 @@ def _format(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def _column(values: Sequence[Any]) -> list[str]:
+    """The cells of a column; where it has fractions, all have the decimals that give the largest four digits."""
+    fractions = [abs(value) for value in values if isinstance(value, float) and math.isfinite(value)]
+    if not fractions:
+        return [printable(_format(value)) for value in values]
+    largest = max(*fractions, 1e-3)
+    decimals = max(0, 3 - math.floor(math.log10(largest)))
+    return [f"{v:,.{decimals}f}" if isinstance(v, float) else printable(_format(v)) for v in values]
+
+
 def output() -> Console:
     """Standard output; wide enough for every table where it is no terminal."""
     console = _console()
@@ -155,7 +166,7 @@ def _rows(console: Console, title: str, rows: list[Mapping[str, Any]]) -> None:
 
     What all names of a column begin with is said in the title.
     """
-    columns = [_Column(name, [printable(_format(row[name])) for row in rows]) for name in rows[0]]
+    columns = [_Column(name, _column([row[name] for row in rows])) for name in rows[0]]
     for group in NAMES:
         named = [column for column in columns if column.title in group]
         start = common(cell for column in named for cell in column.cells)

@@ -15,8 +15,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.program import LayerEntry, Program
 from quant.ir.layer import Layer
 from quant.ir.network import Network
-from quant.kinds.conv import Conv
-from quant.kinds.pool import Pool
+from quant.kinds.conv import convolution
 
 SCHEMA = 1
 """Version of report.json's form."""
@@ -90,15 +89,13 @@ def _describe(
     """What a layer is, and how far it is from float."""
     source, target = network.tensors[layer.inputs[0]].fmt, network.tensors[layer.output].fmt
     error = errors.get(layer.output)
-    op = layer.op if isinstance(layer, Conv) else type(layer).__name__
-    if isinstance(layer, Pool):
-        op = "MaxPool" if layer.kind == "max" else "AveragePool"
+    conv = convolution(layer)
     return {
         "name": layer.name,
-        "op": op,
+        "op": layer.operator,
         "input_bits": source.bits, "input_signed": source.signed, "input_frac": source.frac,
-        "weight_bits": layer.weight_bits if isinstance(layer, Conv) else None,
-        "weight_frac": [int(f) for f in layer.weight_frac] if isinstance(layer, Conv) else None,
+        "weight_bits": conv and conv.weight_bits,
+        "weight_frac": conv and [int(f) for f in conv.weight_frac],
         "output_bits": target.bits, "output_signed": target.signed, "output_frac": target.frac,
         "sqnr_db": error and error["sqnr_db"],
         "sqnr_alone_db": alone.get(layer.output),
@@ -106,16 +103,8 @@ def _describe(
         "saturated": error and error["saturated"],
         "float_range": error and [error["float_low"], error["float_high"]],
         "scaled_range": error and [error["spread"]["low"], error["spread"]["high"]],
-        "macs": layer_macs(network, layer),
+        "macs": layer.macs(network.tensors[layer.output].shape),
     }  # fmt: skip
-
-
-def layer_macs(network: Network, layer: Layer) -> int:
-    """Multiplications of a convolution for one image, padding counted; 0 of other layers."""
-    if not isinstance(layer, Conv):
-        return 0
-    _, height, width = network.tensors[layer.output].shape
-    return int(layer.weight.size) * height * width
 
 
 def _cost(config: AcceleratorConfig, entry: LayerEntry, simulated: Values) -> Values:

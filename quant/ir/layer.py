@@ -47,6 +47,15 @@ class AnyLayer:
         return self.inputs[0] == tensor and tensor not in self.inputs[1:]
 
     @property
+    def operator(self) -> str:
+        """What it computes, by the name that ONNX has for it."""
+        return type(self).__name__
+
+    def macs(self, shape: Shape) -> int:
+        """Multiplications for one image, padding counted.  shape: (C, H, W) of its result."""
+        return 0
+
+    @property
     def moves(self) -> bool:
         """Whether it computes nothing: its result is elements of its inputs, so all of them have one format."""
         return False
@@ -213,10 +222,6 @@ class FloatLayer(AnyLayer):
     def summands(self) -> tuple[str, str] | None:
         """The two tensors of which its result is the sum, clipped; None where it computes anything else."""
         return None
-
-    def macs(self, shape: tuple[int, int, int]) -> int:
-        """Multiplications for one image.  shape: (C, H, W) of its result."""
-        return 0
 
     def with_clip(self, clip: Clip) -> Self:
         """The layer with another clip.  Raises ValueError for a kind that has none."""

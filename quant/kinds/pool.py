@@ -26,6 +26,11 @@ class Pooling(ReadsOne):
     window: Window
 
     @property
+    def operator(self) -> str:
+        """As `AnyLayer.operator`."""
+        return "MaxPool" if self.kind == "max" else "AveragePool"
+
+    @property
     def moves(self) -> bool:
         """As `AnyLayer.moves`: a maximum is one of the elements that it sees."""
         return self.kind == "max"

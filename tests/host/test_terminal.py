@@ -92,3 +92,10 @@ def test_what_all_names_begin_with_is_said_once(capsys: pytest.CaptureFixture[st
     told = capsys.readouterr().out
     assert told.splitlines()[0].rstrip() == "layers; layer names without /features/" and told.count("/features/") == 1
     assert all(f" {name.removeprefix('/features/')} " in told for name in LONG)
+
+
+def test_fractions_of_a_column_have_the_same_decimals() -> None:
+    rows: list[dict[str, object]] = [{"layer": n, "dB": v} for n, v in (("a", 37.0), ("b", 38.888), ("c", None))]
+    assert [row[1] for row in shown(rows, 80)[0][1:]] == ["37.00", "38.89"]
+    rows = [{"layer": n, "share": v} for n, v in (("a", 0.04376), ("b", 1.017), ("c", 12.0))]
+    assert [row[1] for row in shown(rows, 80)[0][1:]] == ["0.04", "1.02", "12.00"]

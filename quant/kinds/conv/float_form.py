@@ -58,10 +58,6 @@ class FloatConv(Convolving, Clipped):
         """As `FloatLayer.finite`."""
         return bool(np.isfinite(self.weight).all() and np.isfinite(self.bias).all())
 
-    def macs(self, shape: tuple[int, int, int]) -> int:
-        """As `FloatLayer.macs`."""
-        return self.weight.size * shape[1] * shape[2]
-
     def scaled(self, scale: np.ndarray, shift: np.ndarray) -> FloatConv | None:
         """As `FloatLayer.scaled`, computed in float64; not behind a residual or a clip."""
         if self.residual is not None or self.clip != (None, None):

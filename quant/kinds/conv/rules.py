@@ -21,6 +21,15 @@ class Convolving(ReadsResidual):
     groups: int
     op: Literal["Conv", "Gemm"]
 
+    @property
+    def operator(self) -> str:
+        """As `AnyLayer.operator`."""
+        return self.op
+
+    def macs(self, shape: Shape) -> int:
+        """As `AnyLayer.macs`."""
+        return self.weight.size * shape[1] * shape[2]
+
     def output_shape(self, shapes: Mapping[str, Shape]) -> Shape:
         """As `AnyLayer.output_shape`."""
         channels, height, width = shapes[self.input]
