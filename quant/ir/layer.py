@@ -144,6 +144,13 @@ class Layer(AnyLayer):
         """Whether it is proved that float32 computes what `write_qdq` writes exactly, in any order of summation."""
         return self.accumulator(tensors, bounds).magnitude <= FLOAT32_EXACT
 
+    def finest(self, tensors: Mapping[str, Tensor], bits: int) -> tuple[int, int] | None:
+        """The finest fractional length in which its result cannot leave so many bits, and that of its sums.
+
+        None for a kind whose result a quantized file never leaves in float.
+        """
+        return None
+
     def write_wide(self, nodes: WideNodes, inputs: list[str], output: str) -> bool:
         """Append what computes its operator in float64, where ONNX Runtime's own does not; False where it does.
 

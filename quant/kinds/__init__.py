@@ -2,3 +2,9 @@
 
 What every kind must answer is `quant.ir.layer`; nothing outside this room asks a layer which kind it is.
 """
+
+from quant.kinds import concat, pool, resize, sums, table
+from quant.kinds.reading import Reader
+
+QDQ_READERS: dict[str, Reader] = sums.READERS | pool.READERS | concat.READERS | resize.READERS | table.READERS
+"""What reads the layers of a quantized file, by ONNX operator."""

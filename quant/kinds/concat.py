@@ -8,9 +8,13 @@ from itertools import accumulate
 
 import numpy as np
 
+from quant.base.errors import UnsupportedNetwork
 from quant.ir.layer import Clip, FloatLayer, Layer, ReadsMany, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
 from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes
+from quant.kinds.reading import Own, Reader, Reading
+from quant.onnx_file.nodes import attributes
+from quant.onnx_file.view import label
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,3 +75,19 @@ class Concat(ReadsMany, Layer, FloatLayer):
     def write_float(self, nodes: FloatNodes) -> str:
         """As `FloatLayer.write_float`."""
         return nodes.node("Concat", list(self.inputs), axis=1)
+
+
+def read(reading: Reading) -> tuple[Concat, Own]:
+    """As `Reader.read`."""
+    node = reading.node
+    found = [reading.moved(name, clipped=True) for name in node.input]
+    own = found[0][1]
+    if attributes(node)["axis"] % (1 + len(own)) != 1 or any(len(other) != len(own) for _, other in found):
+        raise UnsupportedNetwork(f"{label(node)} joins along another axis than the channels")
+    if len(own) == 1 and any(tensor.shape[1:] != (1, 1) for tensor, _ in found):
+        raise UnsupportedNetwork(f"{label(node)} joins flattened maps")
+    layer = Concat(reading.name, tuple(tensor.name for tensor, _ in found), reading.output)
+    return layer, (sum(tensor.shape[0] for tensor, _ in found), *own[1:])
+
+
+READERS = {"Concat": Reader(read, moves=True)}

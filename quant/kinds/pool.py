@@ -7,13 +7,19 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 import numpy as np
+import onnx
 
-from quant.ir.fixedpoint import FLOAT32_EXACT, FLOAT64_EXACT, clip_bounds
+from quant.base.errors import UnsupportedNetwork
+from quant.ir.fixedpoint import FLOAT32_EXACT, FLOAT64_EXACT, QFormat, clip_bounds
 from quant.ir.layer import OPSET, Bounded, Clip, Clipped, ReadsOne, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
 from quant.ir.window import Window
 from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes, WideNodes
 from quant.kinds.kernels import averages, maxima
+from quant.kinds.reading import Own, Reader, Reading
+from quant.onnx_file.nodes import attributes
+from quant.onnx_file.view import View, label
+from quant.onnx_file.windows import read_average, read_window
 
 SUM_EXACT = 1 << 20
 """A mean of so large a sum, wrong by two units in the last place, still rounds back to the sum when multiplied."""
@@ -234,3 +240,60 @@ class FloatPool(Pooling, Clipped):
         whole = any(size >= window.span[side % 2] for side, size in enumerate(window.pads))
         takes = fill < 0 or never_negative if self.moves else fill == 0 and self.count_include_pad
         return replace(self, window=window) if takes and not whole else None
+
+
+def conversion(name: str, source: Tensor, output: str, fmt: QFormat, clip: tuple[int, int]) -> Pool:
+    """The layer that gives a tensor another format or clip and does nothing else: a pool over one element."""
+    kind: Literal["max", "average"] = "max" if source.fmt == fmt else "average"
+    return Pool(name, source.name, output, kind, Window(), clip)
+
+
+def read_maximum(reading: Reading) -> tuple[Pool, Own]:
+    """As `Reader.read`: the clip stays behind it."""
+    node = reading.node
+    source, _ = reading.moved(node.input[0], clipped=False)
+    if len(node.output) > 1 and (node.output[1] in reading.view.readers or node.output[1] in reading.view.outputs):
+        raise UnsupportedNetwork(f"the indices of {label(node)} are used")
+    window = Window(source.shape[1:])
+    if node.op_type == "MaxPool":
+        window, _ = read_window(attributes(node), source.shape, read_kernel(node))
+    layer = Pool(reading.name, source.name, reading.output, "max", window, reading.clip)
+    return layer, layer.output_shape({source.name: source.shape})
+
+
+def read_mean(reading: Reading) -> tuple[Pool, Own]:
+    """As `Reader.read`."""
+    node, values = reading.node, attributes(reading.node)
+    source, _ = reading.exact(node.input[0])
+    window, include = Window(source.shape[1:]), True
+    if node.op_type == "AveragePool" and reading.view.foreign:
+        window, include = read_average(values, source.shape, read_kernel(node))
+    elif node.op_type == "AveragePool":  # as it was written, be its padding idle or not
+        window, _ = read_window(values, source.shape, read_kernel(node))
+        include = bool(values.get("count_include_pad", 0))
+    elif node.op_type == "ReduceMean":
+        check_whole_map(reading.view, node)
+    layer = Pool(reading.name, source.name, reading.output, "average", window, reading.clip, include)
+    shape = layer.output_shape({source.name: source.shape})
+    flat = node.op_type == "ReduceMean" and not values.get("keepdims", 1)
+    return layer, shape[:1] if flat else shape
+
+
+def read_kernel(node: onnx.NodeProto) -> tuple[int, int]:
+    """(vertical, horizontal) of a pool's kernel."""
+    kernel = attributes(node)["kernel_shape"]
+    if len(kernel) != 2:
+        raise UnsupportedNetwork(f"{label(node)} has a kernel of {len(kernel)} dimensions, not 2")
+    return kernel[0], kernel[1]
+
+
+def check_whole_map(view: View, node: onnx.NodeProto) -> None:
+    """Raises UnsupportedNetwork for a ReduceMean that is not over rows and columns."""
+    axes = view.array(node.input[1], "its axes") if view.has(node, 1) else attributes(node).get("axes", ())
+    if sorted(int(axis) % 4 for axis in np.asarray(axes).reshape(-1)) != [2, 3]:
+        raise UnsupportedNetwork(f"{label(node)} is over other axes than rows and columns")
+
+
+READERS = {op: Reader(read_maximum, moves=True) for op in ("MaxPool", "GlobalMaxPool")} | {
+    op: Reader(read_mean) for op in ("AveragePool", "GlobalAveragePool", "ReduceMean")
+}

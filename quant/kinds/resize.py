@@ -7,9 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quant.base.errors import UnsupportedNetwork
 from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
 from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes
+from quant.kinds.reading import Own, Reader, Reading
+from quant.onnx_file.nodes import attributes
+from quant.onnx_file.view import label
 
 COPIES = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
 """Attributes of an ONNX Resize that copies every element, by whole factors."""
@@ -89,3 +93,27 @@ class Resize(ReadsOne, Layer, FloatLayer):
     def write_float(self, nodes: FloatNodes) -> str:
         """As `FloatLayer.write_float`."""
         return nodes.node("Resize", [self.input, "", nodes.constant("scales", [1, 1, *self.factors])], **COPIES)
+
+
+def read(reading: Reading) -> tuple[Resize, Own]:
+    """As `Reader.read`: an enlargement by whole factors, in which every element is copied."""
+    node, view, values = reading.node, reading.view, attributes(reading.node)
+    source, _ = reading.moved(node.input[0], clipped=True)
+    how = [values.get(key, b"").decode() for key in ("coordinate_transformation_mode", "nearest_mode")]
+    half_pixel = how[0] in ("", "half_pixel") and how[1] in ("", "round_prefer_floor", "round_prefer_ceil")
+    copied = half_pixel or tuple(how) == ("asymmetric", "floor")
+    if values.get("mode", b"nearest") != b"nearest" or not copied:
+        raise UnsupportedNetwork(f"{label(node)} does not just copy (mode nearest, from asymmetric floor)")
+    factors = np.zeros(0)
+    if view.has(node, 2):
+        factors = view.array(node.input[2], f"the scales of {label(node)}").astype(np.float64)
+    if view.has(node, 3) and not factors.size:
+        sizes = view.array(node.input[3], f"the sizes of {label(node)}")
+        factors = sizes / (1, *source.shape) if sizes.shape == (4,) else np.zeros(0)
+    if factors.shape != (4,) or (factors[:2] != 1).any() or (factors != np.rint(factors)).any() or factors.min() < 1:
+        raise UnsupportedNetwork(f"{label(node)} resizes by {factors.tolist()}, not rows and columns by whole factors")
+    layer = Resize(reading.name, source.name, reading.output, (int(factors[2]), int(factors[3])))
+    return layer, layer.output_shape({source.name: source.shape})
+
+
+READERS = {"Resize": Reader(read, moves=True)}

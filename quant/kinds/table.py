@@ -11,10 +11,15 @@ from typing import ClassVar
 import numpy as np
 from onnx import TensorProto
 
+from quant.base.errors import BadInput, UnsupportedNetwork
+from quant.ir.fixedpoint import quantize
 from quant.ir.functions import Function, clipped, table
 from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
 from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes
+from quant.kinds.reading import Own, Reader, Reading
+from quant.onnx_file.nodes import attributes
+from quant.onnx_file.view import kind, label
 
 
 class KeepsShape(ReadsOne):
@@ -140,3 +145,23 @@ class FloatTable(KeepsShape, FloatLayer):
     def clipped(self, clip: Clip) -> FloatTable:
         """As `FloatLayer.clipped`: a part of its function."""
         return replace(self, function=clipped(*clip).of(self.function))
+
+
+def read(reading: Reading) -> tuple[Table, Own]:
+    """As `Reader.read`: a Gather from constants by a tensor's stored integers, rounded into a format and clipped."""
+    node, view = reading.node, reading.view
+    cast = view.take(node.input[1])
+    found = reading.stored(cast.input[0]) if cast is not None and kind(cast) == "Cast" else None
+    if found is None:
+        raise UnsupportedNetwork(f"{label(node)} looks up by something else than a tensor's stored integers")
+    source, own = found
+    entries = view.array(node.input[0], f"the entries of {label(node)}").astype(np.float64)
+    if attributes(node).get("axis", 0) != 0 or entries.shape != (1 << source.fmt.bits,):
+        raise UnsupportedNetwork(f"{label(node)} is no table with an entry for each integer of {source.name}")
+    if not np.isfinite(entries).all():
+        raise BadInput(f"the entries of {label(node)} are not all finite")
+    integers = np.clip(quantize(np.roll(entries, -source.fmt.low), reading.fmt), *reading.clip)
+    return Table(reading.name, source.name, reading.output, integers, node.doc_string or "a function"), own
+
+
+READERS = {"Gather": Reader(read)}

@@ -11,7 +11,8 @@ from onnx import TensorProto, numpy_helper
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.fixedpoint import QFormat
 from quant.onnx_file import form
-from quant.onnx_file.nodes import attributes
+from quant.onnx_file.nodes import attributes, kind_of
+from quant.onnx_file.read import opset
 
 PASSING = ("Identity", "Dropout")
 """Operators whose first output is their input."""
@@ -36,27 +37,42 @@ class Scheme:
         return stored.astype(np.int64) - self.zero
 
 
+def kind(node: onnx.NodeProto) -> str:
+    """As `kind_of`; ONNX Runtime's own QuantizeLinear and DequantizeLinear, of more types, are those of ONNX."""
+    same = node.domain == "com.microsoft" and node.op_type in ("QuantizeLinear", "DequantizeLinear")
+    return node.op_type if same else kind_of(node)
+
+
 def label(node: onnx.NodeProto) -> str:
     """A node in messages."""
-    return f"{node.name or node.output[0]} ({node.op_type})"
+    return f"{node.name or node.output[0]} ({kind(node)})"
 
 
 class View:
-    """The graph of a model.
+    """The graph of a model, and how its numbers are taken.
 
     constants: initializers and Constant nodes.  unread: nodes that no layer has claimed, by first output.
+    tensor_bits, weight_bits: widths that the file states beside its types, by tensor and by layer.  foreign: whether
+    another tool wrote the file; then 8-bit weights of which none needs more than 4 bits count as 4-bit ones, since it
+    may have no other type for them.  complete: whether what is no integer of this project may be
+    rounded; notes: one line for each that was.
     """
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    def __init__(self, model: onnx.ModelProto, complete: bool = False) -> None:
         self.graph = model.graph
+        self.metadata = {entry.key: entry.value for entry in model.metadata_props}
+        self.tensor_bits, self.weight_bits = form.read_widths(self.metadata.pop(form.WIDTHS, "{}"))
+        self.foreign = model.producer_name != form.PRODUCER
+        self.opset = opset(model)
+        self.complete, self.notes = complete, list[str]()
         self.constants = {tensor.name: tensor for tensor in model.graph.initializer}
         self.producers = {output: node for node in self.graph.node for output in node.output if output}
-        self.same = {node.output[0]: node.input[0] for node in self.graph.node if node.op_type in PASSING}
+        self.same = {node.output[0]: node.input[0] for node in self.graph.node if kind(node) in PASSING}
         self.nodes: list[onnx.NodeProto] = []
         for node in self.graph.node:
-            if node.op_type == "Constant":
+            if kind(node) == "Constant":
                 self.constants[node.output[0]] = as_tensor(node)
-            elif node.op_type not in PASSING:
+            elif kind(node) not in PASSING:
                 self.nodes.append(node)
         self.unread = {node.output[0]: node for node in self.nodes}
         self.readers: dict[str, list[onnx.NodeProto]] = {}
@@ -100,7 +116,7 @@ class View:
     def narrowed(self, integers: str) -> onnx.NodeProto | None:
         """The Clip through which all readers of a QuantizeLinear's integers see them: a type used in part."""
         readers = self.readers.get(integers, [])
-        return readers[0] if len(readers) == 1 and readers[0].op_type == "Clip" else None
+        return readers[0] if len(readers) == 1 and kind(readers[0]) == "Clip" else None
 
     def scheme(self, node: onnx.NodeProto, what: str) -> Scheme:
         """What a QuantizeLinear or DequantizeLinear says.  Raises BadInput for numbers that no format expresses."""

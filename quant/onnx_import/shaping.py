@@ -14,6 +14,7 @@ from quant.ir.window import Window
 from quant.kinds.concat import Concat
 from quant.kinds.conv import FloatConv
 from quant.onnx_file.nodes import NotSupportedError, attributes
+from quant.onnx_file.reshapes import new_shape
 from quant.onnx_import.advice import CUT
 from quant.onnx_import.node import Node
 from quant.onnx_import.steps import Affine, ZeroPad
@@ -144,40 +145,9 @@ def identity(node: Node) -> None:
 def reshape(node: Node) -> None:
     """Flatten, Reshape, Squeeze, Unsqueeze."""
     value = node.data()
-    full = new_shape(node, (node.batch, *value.own))
-    if full[0] != node.batch or not full[1:] or int(np.prod(full)) != node.batch * int(np.prod(value.own)):
-        raise NotSupportedError(f"mixes the batch with data: its result has the shape {full}")
+    given = node.integers(1) if node.has(1) else None
+    full = new_shape(node.op, node.attributes, (node.batch, *value.own), given, node.lowering.open_batch)
     node.rebind(value, full[1:])
-
-
-def new_shape(node: Node, old: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape, with its batch, that a reshaping node gives."""
-    if node.op == "Flatten":
-        axis = int(node.attributes.get("axis", 1))
-        axis += len(old) if axis < 0 else 0
-        if axis == 0 and node.lowering.open_batch:
-            raise NotSupportedError("puts all images into one row", "set axis = 1")
-        return (int(np.prod(old[:axis])), int(np.prod(old[axis:])))
-    if node.op == "Reshape":
-        return reshaped(node, old)
-    if node.op == "Unsqueeze":
-        given = node.integers(1) if node.has(1) else [int(axis) for axis in node.attributes.get("axes", [])]
-        rank = len(old) + len(given)
-        places, rest = {axis % rank for axis in given}, iter(old)
-        return tuple(1 if axis in places else next(rest) for axis in range(rank))
-    places = set(node.axes(1, len(old)) or (axis for axis, size in enumerate(old) if size == 1))
-    if 0 in places:
-        raise NotSupportedError("squeezes the batch", "name the axes to squeeze")
-    return tuple(size for axis, size in enumerate(old) if axis not in places)
-
-
-def reshaped(node: Node, old: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape, with its batch, that a Reshape gives: 0 keeps a size, -1 takes what is left."""
-    target = node.integers(1)
-    if not node.attributes.get("allowzero", 0):
-        target = [old[axis] if size == 0 else size for axis, size in enumerate(target)]
-    known = int(np.prod([size for size in target if size != -1]))
-    return tuple(int(np.prod(old)) // known if size == -1 else size for size in target)
 
 
 def transpose(node: Node) -> None:

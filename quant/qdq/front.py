@@ -10,7 +10,7 @@ import onnx
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.network import Network
 from quant.ir.scales import SCALES, tensor_scales, with_scales
-from quant.onnx_file.view import View, label
+from quant.onnx_file.view import View, kind, label
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ def read_front(view: View, source: onnx.ValueInfoProto) -> Front:
     if len(own) not in (1, 3) or min(own) < 1:
         raise BadInput(f"input {source.name} has no fixed shape (N, C, H, W) or (N, C)")
     readers = view.readers.get(source.name, [])
-    if len(readers) != 1 or readers[0].op_type != "Mul":
+    if len(readers) != 1 or kind(readers[0]) != "Mul":
         return Front(source.name, own, source.name, np.ones(own[0]))
     node = readers[0]
     others = [name for name in node.input if view.origin(name) != source.name]

@@ -12,6 +12,8 @@ out, or add some; whatever lies between two roundings is read where the integers
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -22,28 +24,25 @@ from quant.ir.fixedpoint import QFormat
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.ir.tensor import Tensor
-from quant.ir.window import Window
-from quant.kinds.add import Add
-from quant.kinds.concat import Concat
-from quant.kinds.conv import Conv
-from quant.kinds.pool import Pool
+from quant.ir.well_formed import Malformed, well_formed
+from quant.kinds import QDQ_READERS
+from quant.kinds.pool import conversion
+from quant.kinds.reading import Own, Reading
 from quant.onnx_file import form
-from quant.onnx_file.nodes import attributes
+from quant.onnx_file.clips import CLIPPING, exact_limits, integer_limits, rounded_limits
+from quant.onnx_file.known import check_attributes
+from quant.onnx_file.nodes import NotSupportedError, attributes
 from quant.onnx_file.quantized import other_form
 from quant.onnx_file.read import read_model, the_input
-from quant.onnx_file.view import View, label
+from quant.onnx_file.reshapes import RESHAPING, new_shape
+from quant.onnx_file.view import View, kind, label
 from quant.qdq.front import read_front
-from quant.qdq.layers import AVERAGES, MAXIMA, SUMS, LayerReader, safe_frac
 
-RESHAPING = ("Flatten", "Reshape", "Squeeze", "Unsqueeze")
-CLIPPING = ("Relu", "Clip")
 NOTES = "qdq.notes"
 """Metadata key: one line for each number that `complete` changed."""
 
 OUTPUT_BITS = 16
 """Width of an output that a file leaves in float."""
-
-Shape = tuple[int, ...]
 
 
 def load(source: str | os.PathLike[str] | onnx.ModelProto, complete: bool = False) -> Network:
@@ -60,15 +59,19 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, complete: bool = Fals
     other = other_form(model.graph)
     if other is not None:
         raise UnsupportedNetwork(f"{name}: {other[0]}: {other[1]}")
-    operators = {node.op_type for node in model.graph.node}
+    operators = {kind(node) for node in model.graph.node}
     if "QuantizeLinear" not in operators:
         weights = "; only its weights are (DequantizeLinear): `quantize` takes it as a float network"
         text = weights if "DequantizeLinear" in operators else ""
         raise BadInput(f"{name}: not a quantized network: it has no QuantizeLinear nodes{text}")
     try:
-        return _Reader(model, the_input(model, name), complete).network()
+        return _Reader(View(model, complete), the_input(model, name)).network()
     except (BadInput, UnsupportedNetwork) as error:
         raise type(error)(f"{name}: {error}") from error
+    except Malformed as error:
+        raise UnsupportedNetwork(f"{name}: {error}") from error
+    except RecursionError as error:
+        raise UnsupportedNetwork(f"{name}: too many nodes between two roundings") from error
 
 
 class _Reader:
@@ -79,27 +82,28 @@ class _Reader:
     clip.  exact: the tensors that hold a real tensor as it is.
     """
 
-    def __init__(self, model: onnx.ModelProto, source: onnx.ValueInfoProto, complete: bool) -> None:
-        self.graph = model.graph
-        self.metadata = {entry.key: entry.value for entry in model.metadata_props}
-        self.tensor_bits, weight_bits = form.read_widths(self.metadata.pop(form.WIDTHS, "{}"))
-        self.view = View(model)
+    def __init__(self, view: View, source: onnx.ValueInfoProto) -> None:
+        self.view, self.graph = view, view.graph
+        for node in self.view.nodes:
+            with refusing(node):
+                check_attributes(node)
         self.front = read_front(self.view, source)
-        self.parts = LayerReader(self.view, weight_bits, model.producer_name != form.PRODUCER, complete)
+        batch = source.type.tensor_type.shape.dim[0].dim_value
+        self.batch, self.open_batch = batch or 1, not batch
         self.tensors: dict[str, Tensor] = {}
         self.layers: list[Layer] = []
-        self.names: dict[str, tuple[str, Shape]] = {}
-        self.rounded: dict[tuple[str, QFormat, tuple[int, int]], tuple[str, Shape]] = {}
-        self.exact: dict[str, tuple[str, Shape]] = {}
+        self.names: dict[str, tuple[str, Own]] = {}
+        self.rounded: dict[tuple[str, QFormat, tuple[int, int]], tuple[str, Own]] = {}
+        self.exact: dict[str, tuple[str, Own]] = {}
 
     def network(self) -> Network:
         for node in self.view.nodes:
-            if node.op_type == "QuantizeLinear" and not self.view.is_constant(node.input[0]):
+            if kind(node) == "QuantizeLinear" and not self.view.is_constant(node.input[0]):
                 self.read_quantize(node)
         outputs = [self.read_output(value.name) for value in self.graph.output]
         for node in list(self.view.unread.values()):
             known = node.input[0] in self.names or self.view.is_constant(node.input[0])
-            if node.op_type == "DequantizeLinear" and known:
+            if kind(node) == "DequantizeLinear" and known:
                 self.view.take(node.output[0])  # of a tensor that nothing reads
         if self.view.unread:
             nodes = ", ".join(label(node) for node in self.view.unread.values())
@@ -112,14 +116,18 @@ class _Reader:
             outputs=tuple(name for name, _, _ in outputs),
             softmax=frozenset(name for name, _, softmax in outputs if softmax),
             output_shapes={name: own for name, own, _ in outputs},
-            metadata=self.metadata | ({NOTES: "\n".join(self.parts.notes)} if self.parts.notes else {}),
+            metadata=self.view.metadata | ({NOTES: "\n".join(self.view.notes)} if self.view.notes else {}),
         )
-        return self.front.stated(network)
+        return well_formed(self.front.stated(network))
 
-    def append(self, layer: Layer, shape: tuple[int, int, int], fmt: QFormat) -> None:
+    def append(self, layer: Layer, fmt: QFormat) -> None:
         """A new layer and its tensor, each under a name of its own."""
         if layer.output in self.tensors or any(layer.name == other.name for other in self.layers):
             raise UnsupportedNetwork(f"layer {layer.name} or its output {layer.output} is quantized in two ways")
+        try:
+            shape = layer.output_shape({name: self.tensors[name].shape for name in layer.inputs})
+        except ValueError as error:
+            raise UnsupportedNetwork(f"layer {layer.name}: {error}") from error
         self.layers.append(layer)
         self.tensors[layer.output] = Tensor(layer.output, shape, fmt)
 
@@ -130,175 +138,74 @@ class _Reader:
         own_form = integers.endswith(form.QUANTIZED)
         name = self.front.source if real == self.front.real else integers.removesuffix(form.QUANTIZED)
         name = name if own_form else real
-        fmt = self.view.tensor_format(node, f"tensor {name}", self.tensor_bits.get(name))
+        fmt = self.view.tensor_format(node, f"tensor {name}", self.view.tensor_bits.get(name))
         after = self.view.narrowed(integers)
         if after is None:
             self.names[integers] = self.round(real, fmt, (fmt.low, fmt.high), name)
             return
         self.view.take(after.output[0])
         zero = self.view.scheme(node, f"tensor {name}").zero
-        clip = self.parts.integer_limits(after, zero, fmt)
+        clip = integer_limits(self.view, after, zero, fmt)
         self.names[after.output[0]] = self.round(real, fmt, clip, name)
 
-    def round(self, real: str, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Shape]:
+    def round(self, real: str, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Own]:
         """The tensor that holds a real one clipped and rounded; a new one is called `name`."""
         key = (self.view.origin(real), fmt, clip)
         if key not in self.rounded:
             self.rounded[key] = self.read(key[0], fmt, clip, name)
         return self.rounded[key]
 
-    def read(self, real: str, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Shape]:
+    def read(self, real: str, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Own]:
         """As `round`, of what has not been read."""
         if real == self.front.real:
             return self.read_input(fmt, clip, name)
         node = self.view.producer(real)
         if node is None:
             raise UnsupportedNetwork(f"tensor {name} is quantized from {real}, which no node computes")
-        if node.op_type in CLIPPING:
+        if kind(node) in CLIPPING:
             self.view.take(real)
-            low, high = (min(max(bound, clip[0]), clip[1]) for bound in self.parts.clip(node, fmt))
+            low, high = (min(max(bound, clip[0]), clip[1]) for bound in rounded_limits(self.view, node, fmt))
             return self.round(node.input[0], fmt, (low, high), name)
-        if node.op_type == "DequantizeLinear":
+        if kind(node) == "DequantizeLinear":
             tensor, own = self.tensor(f"tensor {name}", real)
             return self.converted(tensor, fmt, clip, name), own
-        if node.op_type in RESHAPING:
+        if kind(node) in RESHAPING:
             self.view.take(real)
             tensor, own = self.round(node.input[0], fmt, clip, self.view.origin(node.input[0]))
-            return tensor, self.parts.reshaped(node, own)
-        if node.op_type in MAXIMA:
-            self.view.take(real)
-            tensor, _ = self.round(node.input[0], fmt, (fmt.low, fmt.high), self.view.origin(node.input[0]))
-            return self.read_pool(node, tensor, name, clip, fmt)
-        if node.op_type in AVERAGES:
-            self.view.take(real)
-            tensor, _ = self.tensor(label(node), node.input[0])
-            return self.read_pool(node, tensor, name, clip, fmt)
-        if node.op_type == "Resize":
-            self.view.take(real)
-            tensor, _ = self.round(node.input[0], fmt, clip, self.view.origin(node.input[0]))
-            return self.read_resize(node, tensor, name, fmt)
-        if node.op_type == "Gather":
-            return self.read_table(real, name, fmt, clip)
-        if node.op_type == "Concat":
-            self.view.take(real)
-            found = [self.round(part, fmt, clip, self.view.origin(part)) for part in node.input]
-            return self.read_concat(node, found, name, fmt)
-        if node.op_type in SUMS or node.op_type == "Add":
-            layer, shape, own = self.read_sum(real, name, clip)
-            self.append(layer, shape, fmt)
-            return name, own
-        raise UnsupportedNetwork(f"node {label(node)} is no operator of a quantized layer")
+            return tensor, self.reshaped(node, own)
+        if kind(node) not in QDQ_READERS:
+            raise UnsupportedNetwork(f"node {label(node)} is no operator of a quantized layer")
+        self.view.take(real)
+        return self.read_layer(_Node(self, node, name, fmt, clip))
 
-    def read_input(self, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Shape]:
+    def read_layer(self, reading: _Node) -> tuple[str, Own]:
+        """The layer of a node by its kind, appended."""
+        with refusing(reading.node):
+            layer, own = QDQ_READERS[kind(reading.node)].read(reading)
+        self.append(layer, reading.fmt)
+        return layer.output, own
+
+    def read_input(self, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Own]:
         source, own = self.front.source, self.front.own
         if self.tensors.setdefault(source, Tensor(source, self.front.shape, fmt)).fmt != fmt:
             raise UnsupportedNetwork(f"input {source} is quantized in two formats")
         new = f"{name}_clipped" if name == source else name
         return self.converted(source, fmt, clip, new), own
 
-    def read_sum(self, real: str, output: str, clip: tuple[int, int]) -> tuple[Layer, tuple[int, int, int], Shape]:
-        """A convolution or fully connected layer with what is added to it, or an addition of two tensors."""
-        last = self.view.producer(real)
-        assert last is not None
-        cores, constants, others = self.terms(real)
-        if not cores and len(others) == 2 and not constants:
-            (one, own), (other, _) = others
-            if self.tensors[one].shape != self.tensors[other].shape:
-                raise UnsupportedNetwork(f"{label(last)} adds tensors of two shapes")
-            return Add(last.name or last.output[0], (one, other), output, clip), self.tensors[one].shape, own
-        if len(cores) != 1 or len(others) > 1:
-            raise UnsupportedNetwork(f"{label(last)} adds more than a layer and one quantized tensor")
-        node, residual = cores[0], others[0][0] if others else None
-        source = self.tensors[self.tensor(label(node), node.input[0])[0]]
-        layer, shape = self.parts.conv(node, source, output, clip, residual, constants)
-        if residual is not None:
-            added = self.tensors[residual]
-            if added.shape != shape:
-                raise UnsupportedNetwork(f"{label(last)} adds tensors of two shapes")
-            if source.fmt.frac + int(layer.weight_frac.min()) < added.fmt.frac:
-                raise UnsupportedNetwork(f"{label(last)} adds {residual}, which is finer than what it is added to")
-        return layer, shape, shape if node.op_type == "Conv" else shape[:1]
-
-    def terms(self, real: str) -> tuple[list[onnx.NodeProto], list[str], list[tuple[str, Shape]]]:
-        """What is added up without being rounded: convolutions, constants, and quantized tensors."""
-        node = self.view.take(real)
-        assert node is not None
-        if node.op_type in SUMS:
-            return [node], [], []
-        cores: list[onnx.NodeProto] = []
-        constants: list[str] = []
-        others: list[tuple[str, Shape]] = []
-        for name in node.input:
-            before = self.view.producer(name)
-            held = (
-                before is not None and before.op_type == "DequantizeLinear" and self.view.is_constant(before.input[0])
-            )
-            if held or self.view.is_constant(name):
-                constants.append(name)
-            elif before is not None and (before.op_type in SUMS or before.op_type == "Add"):
-                inner = self.terms(name)
-                cores += inner[0]
-                constants += inner[1]
-                others += inner[2]
-            else:
-                others.append(self.tensor(label(node), name))
-        return cores, constants, others
-
-    def read_pool(
-        self, node: onnx.NodeProto, tensor: str, name: str, clip: tuple[int, int], fmt: QFormat
-    ) -> tuple[str, Shape]:
-        layer, shape = self.parts.pool(node, self.tensors[tensor], name, clip)
-        self.append(layer, shape, fmt)
-        flat = node.op_type == "ReduceMean" and not attributes(node).get("keepdims", 1)
-        return name, shape[:1] if flat else shape
-
-    def read_resize(self, node: onnx.NodeProto, tensor: str, name: str, fmt: QFormat) -> tuple[str, Shape]:
-        layer, shape = self.parts.resize(node, self.tensors[tensor], name)
-        self.append(layer, shape, fmt)
-        return name, shape
-
-    def read_table(self, real: str, name: str, fmt: QFormat, clip: tuple[int, int]) -> tuple[str, Shape]:
-        """A look-up by the stored integers of a tensor."""
-        node = self.view.take(real)
-        assert node is not None
-        cast = self.view.take(node.input[1])
-        if cast is None or cast.op_type != "Cast" or cast.input[0] not in self.names:
-            raise UnsupportedNetwork(f"{label(node)} looks up by something else than a tensor's stored integers")
-        tensor, own = self.names[cast.input[0]]
-        self.append(self.parts.table(node, self.tensors[tensor], name, fmt, clip), self.tensors[tensor].shape, fmt)
-        return name, own
-
-    def read_concat(
-        self, node: onnx.NodeProto, found: list[tuple[str, Shape]], name: str, fmt: QFormat
-    ) -> tuple[str, Shape]:
-        own = found[0][1]
-        if attributes(node)["axis"] % (1 + len(own)) != 1 or any(len(other) != len(own) for _, other in found):
-            raise UnsupportedNetwork(f"{label(node)} joins along another axis than the channels")
-        shapes = [self.tensors[tensor].shape for tensor, _ in found]
-        if len(own) == 1 and any(shape[1:] != (1, 1) for shape in shapes):
-            raise UnsupportedNetwork(f"{label(node)} joins flattened maps")
-        channels = sum(shape[0] for shape in shapes)
-        layer = Concat(node.name or node.output[0], tuple(tensor for tensor, _ in found), name)
-        self.append(layer, (channels, *shapes[0][1:]), fmt)
-        return name, (channels, *own[1:])
-
     def converted(self, tensor: str, fmt: QFormat, clip: tuple[int, int], name: str) -> str:
         """A tensor rounded again into a format, and clipped: itself, its layer with another end, or a layer more."""
         old = self.tensors[tensor]
         if old.fmt.frac == fmt.frac and clip[0] <= old.fmt.low and old.fmt.high <= clip[1]:
             return tensor
-        place = self.only_use(tensor)
-        if place is not None and old.fmt.frac == fmt.frac:
-            layer = self.layers[place]
-            assert isinstance(layer, Conv | Pool | Add)
-            low, high = (min(max(bound, clip[0]), clip[1]) for bound in layer.clip)
-            self.layers[place] = replace(layer, output=name, clip=(low, high))
+        place = self.only_use(tensor) if old.fmt.frac == fmt.frac else None
+        layer = None if place is None else self.layers[place].ending_in(name, clip)
+        if place is not None and layer is not None:
+            self.layers[place] = layer
             self.tensors[name] = replace(self.tensors.pop(tensor), name=name, fmt=fmt)
             self.names = {key: value for key, value in self.names.items() if value[0] != tensor}
             self.rounded = {key: value for key, value in self.rounded.items() if value[0] != tensor}
             return name
-        kind = "max" if old.fmt == fmt else "average"
-        self.append(Pool(f"{name}/requantize", tensor, name, kind, Window(), clip), old.shape, fmt)  # type: ignore[arg-type]
+        self.append(conversion(f"{name}/requantize", old, name, fmt, clip), fmt)
         return name
 
     def only_use(self, tensor: str) -> int | None:
@@ -311,90 +218,160 @@ class _Reader:
             return None
         if dequantize[0].output[0] in self.view.outputs:
             return None
-        for place, layer in enumerate(self.layers):
-            rounds = isinstance(layer, Conv | Add) or (isinstance(layer, Pool) and layer.kind == "average")
-            if layer.output == tensor and rounds:
-                return place
-        return None
+        return next((place for place, layer in enumerate(self.layers) if layer.output == tensor), None)
 
-    def tensor(self, reader: str, real: str) -> tuple[str, Shape]:
+    def tensor(self, reader: str, real: str) -> tuple[str, Own]:
         """The tensor that holds a real one as it is, and the file's shape of it.  reader: who asks, in messages."""
         real = self.view.origin(real)
         if real not in self.exact:
             found, own = self.read_exact(reader, real)
-            shape = self.tensors[found].shape
-            if own not in (shape, (int(np.prod(shape)),)):
-                raise UnsupportedNetwork(f"{reader} reads tensor {found} in the shape {own}")
+            self.check_order(reader, found, own)
             self.exact[real] = found, own
         return self.exact[real]
 
-    def read_exact(self, reader: str, real: str) -> tuple[str, Shape]:
+    def check_order(self, reader: str, tensor: str, own: Own) -> None:
+        """Refuses a tensor in a shape that is neither that of its map nor flat: its channels are others there."""
+        shape = self.tensors[tensor].shape
+        if own not in (shape, (int(np.prod(shape)),)):
+            raise UnsupportedNetwork(f"{reader} reads tensor {tensor} in the shape {own}")
+
+    def read_exact(self, reader: str, real: str) -> tuple[str, Own]:
         """As `tensor`, in any shape, of what has not been read."""
         node = self.view.take(real)
-        if node is not None and node.op_type == "DequantizeLinear" and node.input[0] in self.names:
+        if node is not None and kind(node) == "DequantizeLinear" and node.input[0] in self.names:
             tensor, own = self.names[node.input[0]]
             fmt = self.tensors[tensor].fmt
             if self.view.tensor_format(node, f"tensor {tensor}", fmt.bits) != fmt:
                 raise BadInput(f"tensor {tensor} is dequantized with another scale than it was quantized with")
             return tensor, own
-        if node is not None and node.op_type == "Resize":
+        if node is not None and kind(node) in RESHAPING:
             tensor, own = self.read_exact(label(node), self.view.origin(node.input[0]))
-            return self.read_resize(node, tensor, real, self.tensors[tensor].fmt)
-        if node is not None and node.op_type in (*RESHAPING, *CLIPPING, *MAXIMA):
+            return tensor, self.reshaped(node, own)
+        if node is not None and kind(node) in CLIPPING:
             tensor, own = self.read_exact(label(node), self.view.origin(node.input[0]))
             fmt = self.tensors[tensor].fmt
-            if node.op_type in RESHAPING:
-                return tensor, self.parts.reshaped(node, own)
-            if node.op_type in MAXIMA:
-                return self.read_pool(node, tensor, real, (fmt.low, fmt.high), fmt)
-            return self.converted(tensor, fmt, self.parts.exact_clip(node, fmt), real), own
-        if node is not None and node.op_type == "Concat":
-            found = [self.tensor(label(node), part) for part in node.input]
-            formats = {self.tensors[tensor].fmt for tensor, _ in found}
-            if len(formats) > 1:
-                raise UnsupportedNetwork(f"{label(node)} joins tensors of {len(formats)} formats and is not quantized")
-            return self.read_concat(node, found, real, formats.pop())
+            return self.converted(tensor, fmt, exact_limits(self.view, node, fmt), real), own
+        if node is not None and kind(node) in QDQ_READERS and QDQ_READERS[kind(node)].moves:
+            return self.read_layer(_Node(self, node, real))
         raise BadInput(f"{reader} reads {real}, which is not quantized (no QuantizeLinear and DequantizeLinear)")
 
-    def read_output(self, name: str) -> tuple[str, Shape, bool]:
+    def read_output(self, name: str) -> tuple[str, Own, bool]:
         """Tensor, shape without the batch, and whether a softmax follows, of one output of the file."""
         real = self.view.origin(name)
         node = self.view.producer(real)
-        softmax = node is not None and node.op_type == "Softmax"
-        if node is not None and softmax:
+        softmax = node if node is not None and kind(node) == "Softmax" else None
+        if node is not None and softmax is not None:
             self.view.take(real)
             real = self.view.origin(node.input[0])
         reshaping: list[onnx.NodeProto] = []
         node = self.view.producer(real)
-        while node is not None and node.op_type in RESHAPING:
+        while node is not None and kind(node) in RESHAPING:
             reshaping.append(node)
             real = self.view.origin(node.input[0])
             node = self.view.producer(real)
-        if node is not None and node.op_type in (*SUMS, "Add"):
-            tensor, own = self.open_output(real)
+        if node is not None and kind(node) in QDQ_READERS and QDQ_READERS[kind(node)].sums:
+            tensor, own = self.open_output(node, real)
         else:
             tensor, own = self.exact.get(real) or self.read_exact(f"output {name}", real)
         for step in reversed(reshaping):
             self.view.take(step.output[0])
-            own = self.parts.reshaped(step, own)
-        return tensor, own, softmax
+            own = self.reshaped(step, own)
+        if softmax is not None:
+            self.check_softmax(softmax, own)
+        return tensor, own, softmax is not None
 
-    def open_output(self, real: str) -> tuple[str, Shape]:
+    def check_softmax(self, node: onnx.NodeProto, own: Own) -> None:
+        """Refuses a softmax over anything but the channels: before opset 13 it is over all axes from one on."""
+        old = self.view.opset < 13
+        axis = attributes(node).get("axis", 1 if old else -1) % (1 + len(own))
+        if axis != 1 or (old and any(size != 1 for size in own[1:])):
+            raise UnsupportedNetwork(f"{label(node)} is over another axis than the channels")
+
+    def open_output(self, node: onnx.NodeProto, real: str) -> tuple[str, Own]:
         """A layer whose result the file leaves in float: 16 bits that its accumulator cannot leave."""
-        layer, shape, own = self.read_sum(real, real, (0, 0))
-        if not isinstance(layer, Conv):
+        self.view.take(real)
+        whole = QFormat(OUTPUT_BITS, 0)
+        reading = _Node(self, node, real, whole, (whole.low, whole.high))
+        with refusing(node):
+            layer, own = QDQ_READERS[kind(node)].read(reading)
+        lengths = layer.finest(self.tensors, OUTPUT_BITS)
+        if lengths is None:
             raise BadInput(f"output {real} is not quantized (no QuantizeLinear and DequantizeLinear)")
-        residual = None if layer.residual is None else self.tensors[layer.residual].fmt
-        frac, finest = safe_frac(layer, self.tensors[layer.input].fmt, residual, OUTPUT_BITS)
+        frac, finest = lengths
         if frac < finest:
-            if not self.parts.complete:
+            if not self.view.complete:
                 raise BadInput(
                     f"output {real} is not quantized (no QuantizeLinear and DequantizeLinear); int16 with the scale "
                     f"2**{-frac} cannot saturate: `complete` gives it that"
                 )
-            self.parts.notes.append(
-                f"output {real} is left in float; it is rounded to 16 bits, multiples of 2**{-frac}"
-            )
-        fmt = QFormat(OUTPUT_BITS, frac)
-        self.append(replace(layer, clip=(fmt.low, fmt.high)), shape, fmt)
+            self.view.notes.append(f"output {real} is left in float; it is rounded to 16 bits, multiples of 2**{-frac}")
+        self.append(layer, replace(whole, frac=frac))
         return real, own
+
+    def reshaped(self, node: onnx.NodeProto, own: Own) -> Own:
+        """What a Flatten, Reshape, Squeeze or Unsqueeze makes of the shape `own`, both without the batch."""
+        given = None
+        if self.view.has(node, 1):
+            what = f"the {'shape' if kind(node) == 'Reshape' else 'axes'} of {label(node)}"
+            given = [int(size) for size in self.view.array(node.input[1], what).reshape(-1)]
+        with refusing(node):
+            return new_shape(kind(node), attributes(node), (self.batch, *own), given, self.open_batch)[1:]
+
+
+class _Node(Reading):
+    """A node as its kind sees it.
+
+    fmt, clip: of its result where that is rounded; None where it is not, and has those of what it moves.
+    """
+
+    def __init__(
+        self,
+        reader: _Reader,
+        node: onnx.NodeProto,
+        output: str,
+        fmt: QFormat | None = None,
+        clip: tuple[int, int] | None = None,
+    ) -> None:
+        self.reader, self.view, self.node = reader, reader.view, node
+        self.name, self.output = node.name or node.output[0], output
+        self._fmt, self._clip = fmt, clip
+
+    @property
+    def fmt(self) -> QFormat:
+        assert self._fmt is not None  # what moves data asks for them first
+        return self._fmt
+
+    @property
+    def clip(self) -> tuple[int, int]:
+        return self._clip or (self.fmt.low, self.fmt.high)
+
+    def exact(self, name: str) -> tuple[Tensor, Own]:
+        tensor, own = self.reader.tensor(label(self.node), name)
+        return self.reader.tensors[tensor], own
+
+    def moved(self, name: str, clipped: bool) -> tuple[Tensor, Own]:
+        if self._clip is None:
+            tensor, own = self.exact(name)
+            self._fmt = self._fmt or tensor.fmt
+            if tensor.fmt != self._fmt:
+                raise UnsupportedNetwork(f"{label(self.node)} joins tensors of two formats and is not quantized")
+            return tensor, own
+        clip = self._clip if clipped else (self.fmt.low, self.fmt.high)
+        found, own = self.reader.round(name, self.fmt, clip, self.view.origin(name))
+        self.reader.check_order(label(self.node), found, own)
+        return self.reader.tensors[found], own
+
+    def stored(self, name: str) -> tuple[Tensor, Own] | None:
+        if name not in self.reader.names:
+            return None
+        tensor, own = self.reader.names[name]
+        return self.reader.tensors[tensor], own
+
+
+@contextmanager
+def refusing(node: onnx.NodeProto) -> Iterator[None]:
+    """The reason for which a node is refused becomes a message that names it."""
+    try:
+        yield
+    except NotSupportedError as error:
+        raise UnsupportedNetwork(f"{label(node)}: {error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -68,6 +69,23 @@ class ConvForm(Convolving, Bounded):
         if left.min() < 0:
             raise ValueError(f"residual {self.residual} has more fractional bits than the accumulator")
         return right, left
+
+    def finest(self, tensors: Mapping[str, Tensor], bits: int) -> tuple[int, int]:
+        """As `Layer.finest`, for any integers of the formats of what it reads."""
+        source = tensors[self.input].fmt
+        acc = source.frac + self.weight_frac
+        residual = left = None
+        if self.residual is not None:
+            fmt = tensors[self.residual].fmt
+            residual, left = Bound(fmt.low, fmt.high), acc - fmt.frac
+        low, high = conv_sums(self.weight, self.bias, Bound(source.low, source.high), residual, left)
+        reach = float(np.ldexp(np.maximum(-low, high).astype(np.float64), -acc).max())
+        if not math.isfinite(reach):
+            raise ValueError("its sums leave the numbers of float64")
+        frac = bits - 1 - math.frexp(reach)[1]  # reach * 2**frac is below 2**(bits - 1), if barely
+        frac -= math.ldexp(reach, frac) > (1 << bits - 1) - 1
+        finest = int(acc.max())
+        return (min(frac, finest) if reach else finest), finest
 
     def accumulator(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.accumulator`: partial sums of weight * input, bias and shifted residual."""

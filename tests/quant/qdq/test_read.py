@@ -15,7 +15,7 @@ from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.window import Window
 from quant.kinds.conv import Conv
 from quant.run.execute import execute, quantize_input
-from tests.quant.integer_nets import S8, U8, Net, images
+from tests.quant.integer_nets import S8, U8, Net, assert_same, images
 
 
 def written() -> onnx.ModelProto:
@@ -164,3 +164,80 @@ def test_images_that_do_not_fit() -> None:
         qdq.run_layers(model, np.zeros((1, 2, 4, 5)))
     with pytest.raises(BadInput, match=r"^net: the images have NaN or infinite values$"):
         qdq.run_layers(model, np.full((1, 2, 4, 4), np.nan))
+
+
+@pytest.mark.parametrize(("name", "op"), [("conv_t0", "Conv"), ("conv_t0/clip", "Clip"), ("pool_t1", "MaxPool")])
+def test_operators_of_another_domain(name: str, op: str) -> None:
+    model = written()
+    node(model, name).domain = "my.custom"
+    model.opset_import.append(helper.make_opsetid("my.custom", 1))
+    text = message(model)
+    assert f"{name} (my.custom.{op})" in text
+
+
+def test_quantizers_of_onnx_runtimes_own_domain_are_those_of_onnx() -> None:
+    model = written()
+    for one in model.graph.node:
+        if one.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            one.domain = "com.microsoft"
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    assert_same(qdq.load(model), qdq.load(written()))
+
+
+def test_attributes_that_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quant.qdq.read.read_model", lambda model: (model, "net"))  # onnx.checker knows no later opset
+    model = written()
+    node(model, "pool_t1").attribute.append(helper.make_attribute("norm", "L2"))
+    assert message(model).startswith("net: pool_t1 (MaxPool): its attribute norm is L2; opset 25")
+
+
+def test_other_forms_of_quantized_files() -> None:
+    model = written()
+    model.graph.node.append(helper.make_node("QLinearAdd", ["t2"], ["more"], "extra", domain="com.microsoft"))
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    assert message(model).startswith("net: QLinearAdd extra takes integers itself: export it with QuantizeLinear and")
+
+
+def head(*nodes: onnx.NodeProto, shape: list[int] | None = None) -> onnx.ModelProto:
+    """The network (2, 4, 4) with nodes behind its quantized output, of which the last writes the output `out`."""
+    model = written()
+    model.graph.node.extend(nodes)
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("out", TensorProto.FLOAT, shape))
+    return model
+
+
+@pytest.mark.parametrize(("axis", "refused"), [(1, False), (-3, False), (2, True), (-1, True), (None, True)])
+def test_a_softmax_is_over_the_channels(axis: int | None, refused: bool) -> None:
+    model = head(helper.make_node("Softmax", ["t2"], ["out"], "softmax", **({} if axis is None else {"axis": axis})))
+    if refused:
+        assert message(model) == "net: softmax (Softmax) is over another axis than the channels"
+    else:
+        assert qdq.load(model).softmax == {"t2"}
+
+
+def test_maps_in_another_shape_are_not_taken_for_their_own() -> None:
+    """A pool of what was reshaped sees other windows than one of the tensor as it is."""
+    model = written()
+    target = numpy_helper.from_array(np.array([0, 2, 2, 8]), "target")
+    model.graph.initializer.append(target)
+    at = next(k for k, one in enumerate(model.graph.node) if one.name == "pool_t1")
+    turned = helper.make_node("Reshape", [node(model, "pool_t1").input[0], "target"], ["turned"], "turn")
+    model.graph.node.insert(at, turned)
+    node(model, "pool_t1").input[0] = "turned"
+    assert message(model) == "net: pool_t1 (MaxPool) reads tensor t0 in the shape (2, 2, 8)"
+
+
+def test_maps_of_different_sizes_are_not_joined() -> None:
+    model = head(helper.make_node("Concat", ["t2", "t0_dequantized"], ["out"], "join", axis=1))
+    before = node(model, "t0/dequantize").output[0]
+    node(model, "join").input[1] = before
+    scale, zero = node(model, "t2/quantize").input[1:3]
+    model.graph.node.extend(
+        [
+            helper.make_node("QuantizeLinear", ["out", scale, zero], ["stored"], "last/quantize"),
+            helper.make_node("DequantizeLinear", ["stored", scale, zero], ["last"], "last/dequantize"),
+        ]
+    )
+    model.graph.output[0].name = "last"
+    assert "joins maps of different sizes" in message(model)
