@@ -13,12 +13,15 @@ import pytest
 
 from host.compiler import CannotCompile, compile_network
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from quant.base.errors import UnsupportedNetwork
 from quant.run.execute import execute
 from sim.bench import toolchain
 from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
 from sim.cycles import simulate
 from sim.executor import run
 from sim.memory import Memory
+from tests.host.extremes import extreme_network
+from tests.host.networks import image
 from tests.sim.equal import assert_counters, assert_tensors
 from tests.sim.handmade import CASES, build
 from tests.sim.networks import random_images, random_network
@@ -34,7 +37,9 @@ ODD = [
     replace(preset("tiny"), name="fast_port", ic_lanes=2, oc_lanes=8, axi_bits=128, fetch_depth=32),
 ]  # fmt: skip
 NETWORKS = 12
+EXTREMES = 10
 VERIFIED_NETWORKS = 150
+VERIFIED_EXTREMES = 100
 
 Jobs = dict[str, tuple[RtlJob, dict[str, np.ndarray]]]
 """Jobs by name, each with the tensors (N, C, H, W) that must come out."""
@@ -66,6 +71,24 @@ def network_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         base = 4096 * int(rng.integers(1 << 18))
         jobs[f"network {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory, base), expected)
     return jobs
+
+
+def extreme_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
+    """Networks at the ends of what the compiler accepts, among many that it does not."""
+    jobs: Jobs = {}
+    for number in range(100 * count):
+        if len(jobs) == count:
+            return jobs
+        rng = np.random.default_rng([seed, number])
+        network = extreme_network(rng)
+        try:
+            program = compile_network(network, config)
+        except (CannotCompile, UnsupportedNetwork):
+            continue
+        images = image(network, rng)[None]
+        expected = execute(network, images, [p.tensor for p in program.tensors])
+        jobs[f"extreme network {number} of seed {seed}"] = (RtlJob(program, images), expected)
+    raise AssertionError("hardly any extreme network is accepted")
 
 
 def check(job: RtlJob, result: RtlResult, expected: dict[str, np.ndarray], name: str) -> None:
@@ -104,6 +127,10 @@ def test_compiled_networks(seed: int) -> None:
     check_all(network_jobs(preset("tiny"), seed, NETWORKS))
 
 
+def test_networks_at_the_ends_of_what_is_accepted(seed: int) -> None:
+    check_all(extreme_jobs(preset("tiny"), seed, EXTREMES))
+
+
 @pytest.mark.verify
 def test_waveform(tmp_path: Path) -> None:
     made = build(preset("tiny"), CASES["pointwise"])
@@ -117,3 +144,4 @@ def test_waveform(tmp_path: Path) -> None:
 def test_engines(config: AcceleratorConfig, seed: int) -> None:
     check_all(handmade_jobs(config, POINTS))
     check_all(network_jobs(config, seed, VERIFIED_NETWORKS))
+    check_all(extreme_jobs(config, seed, VERIFIED_EXTREMES))
