@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -14,10 +15,12 @@ from hw.contract.config import PRESETS, AcceleratorConfig
 from hw.contract.program import from_bytes
 from quant.base.errors import UnsupportedNetwork
 from quant.ir.network import Network
+from quant.ir.window import Window
 from sim.cycles import simulate
 from sim.executor import run
+from tests.host.compiling import one_conv, refused
 from tests.host.extremes import extreme_network
-from tests.host.networks import expected, image
+from tests.host.networks import Builder, expected, image
 
 
 def verdict(network: Network, config: AcceleratorConfig, rng: np.random.Generator) -> str:
@@ -57,3 +60,22 @@ def test_both_verdicts_are_common() -> None:
         rng = np.random.default_rng(number)
         found[verdict(extreme_network(rng), PRESETS["tiny"], rng)] += 1
     assert min(found.values()) >= 10 and set(found) == {"accepted", "refused"}
+
+
+def test_16_bit_tensors_inside() -> None:
+    b = Builder(np.random.default_rng(1), (8, 6, 6))
+    b.conv(b.conv("x", 8, bits=16), 8)
+    assert refused(b.network()) == "layer layer1: input t0 has 16 bits, and the engine reads 8"
+
+
+def test_large_maps() -> None:
+    network = one_conv(Window(), (1, 1, 4096))
+    assert refused(network) == (
+        "layer layer0: 4096 rows or columns of x, at most 4095 fit: "
+        "cut the input into parts, or make it smaller before the network"
+    )
+
+
+def test_an_output_that_is_the_input() -> None:
+    network = dataclasses.replace(one_conv(), outputs=("x",))
+    assert refused(network) == "layer x: the network's output is its input"

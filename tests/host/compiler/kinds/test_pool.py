@@ -1,0 +1,79 @@
+"""Poolings on the engine."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hw.contract.config import AcceleratorConfig, preset
+from quant.ir.window import Window
+from tests.host.compiling import ALL, changed, check, one_pool, refused
+from tests.host.networks import SAME, Builder
+
+
+@ALL
+@pytest.mark.parametrize("kind", ["max", "average"])
+@pytest.mark.parametrize(
+    "window",
+    [
+        Window((2, 2), (2, 2)),
+        Window((3, 3), (2, 2), (1, 1, 1, 1)),
+        Window((3, 2), (1, 3), (0, 1, 2, 0)),
+        Window((13, 12)),
+    ],
+    ids=["halves", "overlapping", "uneven", "global"],
+)
+def test_pooling(config: AcceleratorConfig, kind: str, window: Window, rng: np.random.Generator) -> None:
+    b = Builder(rng, (12, 13, 12))
+    whole = b.conv("x", 20)
+    b.pool(whole, kind, window)
+    b.pool(b.conv("x", 10, Window()), kind, window)
+    b.pool("x", kind, window)
+    b.pool(b.add("x", "x"), kind, window)
+    b.conv(whole, 3)
+    program = check(b.network(), config, rng)
+    kept = {placement.tensor for placement in program.tensors}
+    assert "t0" in kept and "t2" not in kept and "t5" not in kept, "a map that only a pooling reads stays on the chip"
+
+
+def test_a_pooling_runs_behind_its_convolution(rng: np.random.Generator) -> None:
+    b = Builder(rng, (3, 16, 16))
+    b.pool(b.conv("x", 16), "max", Window((2, 2), (2, 2)))
+    program = check(b.network(), preset("small"), rng)
+    (entry,) = program.layers
+    assert (entry.name, entry.op, entry.fused, entry.output) == ("layer0", "Conv", ("layer1",), "t1")
+    assert entry.macs == 16 * 16 * 16 * 27
+    assert entry.read_bytes == 3 * 16 * 16 + 16 * 27
+    assert entry.written_bytes == 16 * 8 * 8
+
+
+def test_dilated_pooling() -> None:
+    assert refused(one_pool("max", Window((2, 2), (1, 1), (0, 0, 0, 0), (2, 2)))) == (
+        "layer layer0: dilated pooling: pool without dilation, by a larger kernel or in two layers"
+    )
+
+
+def test_average_that_excludes_padding() -> None:
+    network = changed(one_pool("average", SAME), count_include_pad=False)
+    assert refused(network) == (
+        "layer layer0: an average that does not count its padding: set count_include_pad = 1, or do not pad"
+    )
+
+
+def test_average_that_ceil_mode_lets_reach_beyond_the_map() -> None:
+    network = changed(one_pool("average", Window((3, 3), (1, 1), (0, 0, 1, 1))), count_include_pad=False)
+    assert refused(network) == (
+        "layer layer0: an average that does not count its padding: set ceil_mode = 0, or count_include_pad = 1 where "
+        "it pads itself"
+    )
+
+
+def test_average_without_padding_may_exclude_it(rng: np.random.Generator) -> None:
+    check(changed(one_pool("average", Window((3, 3), (3, 3))), count_include_pad=False), preset("small"), rng)
+
+
+def test_averages_of_too_many_elements() -> None:
+    network = one_pool("average", Window((100, 100)), (1, 100, 100))
+    assert refused(network) == (
+        "layer layer0: sums of 10000 elements have 21 bits, 20 fit: average in two layers, one behind the other"
+    )
