@@ -6,12 +6,15 @@ import onnx
 
 QDQ = "QuantizeLinear and DequantizeLinear around float layers"
 
+INTEGER = ("ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "QGemm", "QAttention")
+"""Operators on integers beside those whose names begin with QLinear."""
+
 
 def other_form(graph: onnx.GraphProto) -> tuple[str, str] | None:
     """The node that shows another form, and how to get a file that can be read; None for floats and for QDQ."""
     for node in graph.node:
         name = f"{node.op_type} {node.name or node.output[0]}"
-        if node.op_type.startswith("QLinear") or node.op_type in ("ConvInteger", "MatMulInteger"):
+        if node.op_type.startswith("QLinear") or node.op_type in INTEGER:
             how = f"export it with {QDQ} (in ONNX Runtime's quantize_static: quant_format=QuantFormat.QDQ)"
             return f"{name} takes integers itself", how
         if node.domain.split(".")[0] in ("qonnx", "finn") or node.domain == "onnx.brevitas":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -190,6 +191,12 @@ class Node:
         before = value.against if value.against is not None and str(value.against) != OUT_OF_ORDER else None
         against = before or NotSupportedError(why, edit, self.record)
         self.lowering.values[name] = Value(value.tensor, places.shape, name, moved, self.record, against=against)
+
+    def doubt(self, against: NotSupportedError) -> None:
+        """What to say where it turns out that no layer can bring the node's output into its own order."""
+        value = self.lowering.values[self.output]
+        assert value is not None
+        self.lowering.values[self.output] = replace(value, against=against)
 
     def rebind(self, value: Value, own: tuple[int, ...] | None = None, softmax: bool = False) -> None:
         """The node's output is its input, in another shape perhaps, or its softmax."""

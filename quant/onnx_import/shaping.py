@@ -57,6 +57,8 @@ def concat(node: Node) -> None:
     name = node.output if places is None else node.mapped
     step = Concat(node.name, tuple(part.tensor for part in parts), name)
     node.emit(step, tuple(own), map_shape(whole), places)
+    if name_of_axis(node, first, axis) != "channels":  # of maps of one channel, whose rows can be taken for channels
+        node.doubt(along_axis(node, first, axis))
 
 
 def constant_channels(node: Node, array: np.ndarray, beside: Value, axis: int) -> Value:
@@ -87,12 +89,15 @@ def front(node: Node, value: Value, axis: int) -> Value:
     try:
         return to_front(node, value, axis)
     except NotSupportedError as error:
-        name = name_of_axis(node, value, axis)
-        if name == "channels":
+        if name_of_axis(node, value, axis) == "channels":
             raise
-        raise NotSupportedError(
-            f"along axis {axis}, the {name}; only channels are supported", "join channels, or join on the host"
-        ) from error
+        raise along_axis(node, value, axis) from error
+
+
+def along_axis(node: Node, value: Value, axis: int) -> NotSupportedError:
+    """The refusal to join rows or columns."""
+    reason = f"along axis {axis}, the {name_of_axis(node, value, axis)}; only channels are supported"
+    return NotSupportedError(reason, "join channels, or join on the host", node.record)
 
 
 def name_of_axis(node: Node, value: Value, axis: int) -> str:

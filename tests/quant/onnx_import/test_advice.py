@@ -81,6 +81,12 @@ def test_rows_joined(last: bool, axis: int, name: str) -> None:
     }
 
 
+def test_rows_of_one_channel_joined() -> None:
+    net = Net(1, 8, 8)
+    y = net.node("Concat", net.conv("x", 1, 1), net.conv("x", 1, 1), axis=2, name="join")
+    assert [*judged(net.model(net.conv(y, 2, 1, name="behind")))] == ["join"]
+
+
 def layer_norm(net: Net, y: str) -> str:
     """LayerNormalization over channels last, and back: as ConvNeXt exports it."""
     ones = net.constant(np.ones(4))
