@@ -33,9 +33,9 @@ def shape(text: str) -> tuple[int, ...]:
     except ValueError:
         sizes = ()
     if not 1 <= len(sizes) <= 3:
-        raise typer.BadParameter(f"--input-shape takes C,H,W or C,W or C, not {text!r}")
+        raise typer.BadParameter(f"expected C,H,W or C,W or C, not {text!r}")
     if min(sizes) < 1:
-        raise typer.BadParameter(f"--input-shape: sizes must be at least 1, not {text!r}")
+        raise typer.BadParameter(f"sizes must be at least 1, not {text!r}")
     return sizes
 
 

@@ -227,7 +227,9 @@ def test_no_compiler(cli: Cli, net: Path, calibration: Path, monkeypatch: pytest
 def test_usage(cli: Cli, net: Path, calibration: Path) -> None:
     assert cli.refused("run", net, "--out", cli.folder / "o").startswith("Missing option '--calibration'")
     assert cli.refused("frobnicate").startswith("No such command 'frobnicate'")
-    assert "--input-shape takes C,H,W or C,W or C, not 'a,b'" in quantize(cli, net, calibration, "--input-shape", "a,b")
+    assert "'--input-shape': expected C,H,W or C,W or C, not 'a,b'" in quantize(
+        cli, net, calibration, "--input-shape", "a,b"
+    )
     assert quantize(cli, net, calibration, "--data-bits", 12) == "data can have 8 or 16 bits, not 12"
     assert quantize(cli, net, calibration, "--weight-bits", 3) == "weights can have 4, 8 or 16 bits, not 3"
 
