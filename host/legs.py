@@ -40,7 +40,7 @@ class Subject:
 
     @cached_property
     def x(self) -> np.ndarray:
-        """The images as the network's integers, int64 (N, C, H, W)."""
+        """The images as the integers of the network's input format, (N, C, H, W)."""
         return quantize_input(self.network, self.images)
 
     @cached_property

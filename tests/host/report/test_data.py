@@ -1,0 +1,62 @@
+"""report.json: what stands in it of layers, costs and samples."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from host.artefacts import BuildFolder
+from host.pipeline import kept_images, subject_of
+from host.report.data import build_report
+from sim.memory import Memory
+
+
+@pytest.fixture
+def parts(finished: Path) -> list[Any]:
+    """What a report is made of."""
+    folder = BuildFolder(finished)
+    subject = subject_of(folder, Memory())
+    taken = {path.stem: json.loads(path.read_text()) for path in folder.legs.iterdir()}
+    images, shown = kept_images(folder)
+    return [subject.network, subject.program, json.loads(folder.compare.read_text()), taken, len(images), shown]
+
+
+def test_it_is_what_run_wrote(parts: list[Any], finished: Path) -> None:
+    assert json.loads(json.dumps(build_report(*parts))) == json.loads((finished / "report.json").read_text())
+
+
+def test_layers(parts: list[Any]) -> None:
+    conv, pool, fc = build_report(*parts)["layers"]
+    assert [layer["op"] for layer in (conv, pool, fc)] == ["Conv", "AveragePool", "Gemm"]
+    assert [layer["macs"] for layer in (conv, pool, fc)] == [4 * 2 * 9 * 64, 0, 12]
+    assert conv["weight_bits"] == 8 and len(conv["weight_frac"]) == 4
+    assert pool["weight_bits"] is None and pool["weight_frac"] is None
+    assert pool["fused_into"] == "conv" and pool["cycles"] is None and conv["output_tensor"] == "g"
+    assert 0 < conv["utilization"] <= 1.5 and conv["bound"] == "compute"
+
+
+def test_legs(parts: list[Any]) -> None:
+    report = build_report(*parts)
+    assert report["proof"] == {"images": 1, "legs": ["onnxruntime", "integer", "program"]} and report["rtl"] is None
+    assert all(layer["digest"]["rtl"] is None for layer in report["layers"])
+    rtl = dict.fromkeys(("images", "tensors_compared", "elements_compared", "mismatches", "cycles"), 1)
+    rtl |= {"simulator": "V", "first_mismatch": None, "digests": {"g": "abc"}}
+    parts[3]["rtl"] = rtl
+    report = build_report(*parts)
+    assert report["proof"]["legs"][-1] == "rtl" and report["layers"][0]["digest"]["rtl"] == "abc"
+    assert report["rtl"]["model_cycles"] == report["totals"]["cycles"] and "digests" not in report["rtl"]
+
+
+@pytest.mark.parametrize(("planes", "size", "kept"), [(3, 8, True), (1, 200, True), (2, 8, False), (3, 4, False)])
+def test_samples_are_pictures_where_images_are(parts: list[Any], planes: int, size: int, kept: bool) -> None:
+    parts[5] = np.random.default_rng(0).normal(0, 3, (2, planes, size, size)).astype(np.float32)
+    samples = build_report(*parts)["samples"]
+    assert len(samples) == (2 if kept else 0)
+    for sample in samples:
+        pixels = np.frombuffer(base64.b64decode(sample["pixels"]), np.uint8).reshape(sample["shape"])
+        assert max(pixels.shape[1:]) <= 192 and int(pixels.max()) - int(pixels.min()) > 128

@@ -1,0 +1,37 @@
+"""The report's pictures: those whose data there are, each an SVG."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from host.report.pictures import PICTURES, draw
+
+
+@pytest.fixture
+def report(finished: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((finished / "report.json").read_text())
+    return found
+
+
+def test_every_picture_names_its_layers(report: dict[str, Any]) -> None:
+    pictures = {name: svg for name, _, svg in draw(report)}
+    assert list(pictures) == [name for name in PICTURES if name != "samples"]  # two planes are no picture
+    for name in ("sqnr", "sensitivity", "ranges", "utilization", "traffic"):
+        assert pictures[name].startswith("<svg") and ">conv</text>" in pictures[name], name
+
+
+@pytest.mark.parametrize(
+    ("picture", "key", "value"),
+    [("timeline", "timeline", []), ("sensitivity", "sensitivity", []), ("sqnr", "sqnr_db", None),
+     ("ranges", "scaled_range", None), ("utilization", "roofline_cycles", 0)],
+)  # fmt: skip
+def test_without_data_there_is_no_picture(report: dict[str, Any], picture: str, key: str, value: Any) -> None:
+    if key in report:
+        report[key] = value
+    for layer in report["layers"]:
+        layer[key] = value
+    assert picture not in [name for name, _, _ in draw(report)]

@@ -1,0 +1,29 @@
+"""What a layer must cost."""
+
+from __future__ import annotations
+
+import pytest
+
+from host.report.roofline import roofline
+from hw.contract.config import preset
+from hw.contract.program import LayerEntry
+
+
+@pytest.mark.parametrize(
+    ("macs", "read", "written", "cycles", "bound"),
+    [
+        (6400, 80, 80, 100.0, "compute"),
+        (640, 8000, 80, 1000.0, "read"),
+        (640, 80, 1601, 200.125, "write"),
+        (640, 80, 80, 10.0, "compute"),
+    ],
+)
+def test_the_slowest_part_sets_the_cycles(macs: int, read: int, written: int, cycles: float, bound: str) -> None:
+    for op in ("Conv", "Gemm"):
+        found = roofline(preset("small"), LayerEntry("layer", op, (), "out", macs, read, written))
+        assert (found.cycles, found.bound) == (cycles, bound)
+
+
+def test_other_operators_count_nothing() -> None:
+    found = roofline(preset("small"), LayerEntry("layer", "Add", (), "out", 0, 8000, 8000))
+    assert (found.cycles, found.bound) == (0.0, "none")

@@ -1,0 +1,89 @@
+"""Running a program: what the models say of it, and how a simulation that fails reaches the user."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from host.simulation import layers_of, simulate_model, simulate_rtl, spans_of
+from host.terminal import Reporter
+from hw.contract import program as programs
+from hw.contract.program import Program
+from hw.contract.registers import STALL_CAUSES
+from quant.base.errors import BadInput, VerificationError
+from sim.bench import engine_bench, toolchain
+from sim.bench.builds import BuildFailure
+from sim.bench.runner import BenchFailure
+from sim.cycles import simulate
+from sim.memory import Memory
+
+QUIET = Reporter(quiet=True)
+
+
+@pytest.fixture
+def program(finished_once: Path) -> Program:
+    return programs.load(finished_once / "network.program")
+
+
+@pytest.fixture
+def x(program: Program, rng: np.random.Generator) -> np.ndarray:
+    return rng.integers(-128, 128, (2, *program.input_shape))
+
+
+def test_the_models(program: Program, x: np.ndarray) -> None:
+    memory = Memory(latency=20, beat_every=2)
+    taken = simulate_model(program, x, memory, QUIET)
+    facts = taken.facts
+    assert facts["memory"] == {"latency": 20, "beat_every": 2}
+    assert facts["cycles"] == facts["counters"]["CYCLES"] == simulate(program, memory).cycles
+    assert all(len(tensor) == 2 for tensor in taken.tensors.values())
+    assert taken.to_json()["digests"] == taken.digests
+
+
+def test_layers_add_up_to_the_run(program: Program) -> None:
+    timeline = simulate(program, Memory())
+    layers = layers_of(timeline)
+    assert len(layers) == len(program.layers)
+    assert sum(layer["cycles"] for layer in layers) == timeline.cycles
+    assert sum(layer["bytes_written"] for layer in layers) == timeline.counters["BYTES_WRITTEN"]
+    assert all(list(layer["stalls"]) == list(STALL_CAUSES) for layer in layers)
+
+
+def test_spans_are_in_order_and_whole(program: Program) -> None:
+    spans = spans_of(simulate(program, Memory()))
+    assert {span["unit"] for span in spans} >= {"load", "compute", "store"}
+    for unit in {span["unit"] for span in spans}:
+        mine = [span for span in spans if span["unit"] == unit]
+        assert all(span["start"] < span["end"] for span in mine)
+        assert [span["start"] for span in mine] == sorted(span["start"] for span in mine)
+    assert len(spans_of(simulate(program, Memory()), most=1)) <= len(spans)
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "message"),
+    [
+        (
+            BuildFailure("building bench failed:\n  %Error: no\n  more\nthe whole log: b.log", Path("b.log")),
+            BadInput,
+            "building bench failed: %Error: no; the whole log: b.log",
+        ),
+        (
+            BenchFailure("1 of 1 bench tests failed: m.t\n  m.t: stopped\nseed 1", ("m.t",), Path("s.log"), None),
+            VerificationError,
+            "1 of 1 bench tests failed: m.t: m.t: stopped; the whole log: s.log",
+        ),
+    ],
+)
+def test_a_simulation_that_fails_is_one_line(
+    program: Program, x: np.ndarray, monkeypatch: pytest.MonkeyPatch, failure: Exception, kind: type, message: str
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(engine_bench, "run_rtl", fails)
+    monkeypatch.setattr(toolchain, "require", lambda *_: None)
+    with pytest.raises(kind) as caught:
+        simulate_rtl(program, x, Memory(), QUIET)
+    assert str(caught.value) == message
