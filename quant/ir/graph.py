@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from quant.ir.host import Results
 from quant.ir.layer import FloatLayer
 
 
@@ -28,7 +29,7 @@ class FloatGraph:
     shapes: dict[str, tuple[int, int, int]]
     input: str
     outputs: tuple[str, ...]
-    softmax: frozenset[str] = frozenset()
+    results: Results = ()
     output_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)

@@ -53,7 +53,7 @@ def matched(network: Network, graph: FloatGraph) -> FloatGraph:
         shapes={new(name): shape for name, shape in graph.shapes.items()},
         input=new(graph.input),
         outputs=tuple(map(new, graph.outputs)),
-        softmax=frozenset(map(new, graph.softmax)),
+        results=tuple((new(name), operation) for name, operation in graph.results),
         output_shapes={new(name): shape for name, shape in graph.output_shapes.items()},
         source={new(name): tensor for name, tensor in graph.source.items()},
         places={new(name): places for name, places in graph.places.items()},

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from quant.ir.host import Results
 from quant.ir.layer import Layer
 from quant.ir.tensor import Tensor
 
@@ -17,9 +18,10 @@ class Network:
     """An integer network.
 
     input: name of the only input; its integers are quantize(x, tensors[input].fmt).
-    outputs: names, in the order of the float network's outputs.  softmax: those outputs on which the
-    host applies a softmax afterwards.  output_shapes: the float network's own output shapes without
-    the batch (a fully connected (C, 1, 1) was (C,)).  metadata: metadata_props carried over
+    outputs: names, in the order of the float network's outputs.  results: what the
+    float network returns, in its order, where the host makes that of the outputs; empty: the outputs as they are.
+    output_shapes: the shapes without the batch that outputs have in the float network (a fully connected
+    (C, 1, 1) was (C,)).  metadata: metadata_props carried over
     (preprocess.*, source, ...).
     """
 
@@ -28,7 +30,7 @@ class Network:
     layers: tuple[Layer, ...]
     input: str
     outputs: tuple[str, ...]
-    softmax: frozenset[str] = frozenset()
+    results: Results = ()
     output_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
 

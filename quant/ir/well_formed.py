@@ -104,8 +104,12 @@ def _check_outputs(network: Network | FloatGraph, shapes: Mapping[str, Shape]) -
     for name in network.outputs:
         if name not in shapes:
             raise Malformed(f"output {name} is no tensor of the network")
-    for name in sorted(network.softmax - set(network.outputs)):
-        raise Malformed(f"a softmax follows {name}, which is no output")
+    for name, operation in network.results:
+        if name not in network.outputs:
+            what = operation.op if operation else "a result"
+            raise Malformed(f"{what} is made of {name}, which is no output")
+    if network.results and {name for name, _ in network.results} != set(network.outputs):
+        raise Malformed("an output belongs to no result")
     for name, own in network.output_shapes.items():
         if name not in network.outputs:
             raise Malformed(f"output_shapes names {name}, which is no output")

@@ -44,7 +44,7 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[in
         raise BadInput(f"{label}: {error}") from error
     values = output_values(lowering, label)
     refuse(lowering, label)
-    lowering.draft.outputs = tuple(value.tensor for value in values)
+    lowering.draft.outputs = tuple(dict.fromkeys(value.tensor for value in values))
     fuse(lowering.draft)
     return graph_of(source, label, model, values, lowering)
 
@@ -83,13 +83,15 @@ def output_values(lowering: Lowering, label: str) -> list[Value]:
             continue  # what cannot be reached is no mistake of its own
         if value is not None and value.places is not None:
             try:
-                value = replace(lowering.arrange(value), softmax=value.softmax)
+                value = replace(lowering.arrange(value), host=value.host)
             except NotSupportedError as error:
                 lowering.note(error, value.maker)
                 continue
         if value is None or value.tensor not in {step.output for step in lowering.draft.steps}:
             raise UnsupportedNetwork(f"{label}: output {output.name} is not computed from the input by any layer")
-        if value.tensor in [other.tensor for other in values]:
+        op = value.host and value.host.op
+        same = [other for other in values if other.tensor == value.tensor]
+        if any(other.own != value.own or (other.host and other.host.op) == op for other in same):
             raise UnsupportedNetwork(f"{label}: output {output.name} is another output once more")
         values.append(value)
     return values
@@ -98,7 +100,8 @@ def output_values(lowering: Lowering, label: str) -> list[Value]:
 def build(name: str, lowering: Lowering, values: list[Value], metadata: dict[str, str]) -> FloatGraph:
     """The graph of a fused draft; output tensors get the names of the file's outputs."""
     draft, elsewhere = lowering.draft, lowering.source
-    names = {value.tensor: value.alias for value in values}
+    kept = sorted(values, key=lambda value: value.host is None)
+    names = {value.tensor: value.alias for value in kept}  # that of an output as it is, where there is one
 
     def new(tensor: str) -> str:
         return names.get(tensor, tensor)
@@ -112,9 +115,9 @@ def build(name: str, lowering: Lowering, values: list[Value], metadata: dict[str
         layers=tuple(step.renamed(names) for step in draft.steps),
         shapes={new(tensor): draft.shapes[tensor] for tensor in tensors},
         input=lowering.input,
-        outputs=tuple(value.alias for value in values),
-        softmax=frozenset(value.alias for value in values if value.softmax),
-        output_shapes={value.alias: value.own for value in values},
+        outputs=tuple(dict.fromkeys(new(value.tensor) for value in values)),
+        results=tuple((new(value.tensor), value.host) for value in values) if any(v.host for v in values) else (),
+        output_shapes={new(value.tensor): value.own for value in values},
         metadata=metadata,
         source={new(tensor): name_in_file(tensor) for tensor in tensors if tensor not in draft.made_up},
         places={new(tensor): elsewhere[tensor][1] for tensor in tensors if tensor in elsewhere},

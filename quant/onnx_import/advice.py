@@ -9,6 +9,7 @@ CUT = "end the network before it: let the network return what it reads, and do t
 NORM = "retrain with BatchNormalization in its place, which is constant at inference"
 STATISTICS = "its mean and variance are taken of every image, and nothing here divides by data"
 LOOP = ("a loop over time", "run it on the host, or retrain with Conv in one dimension over time (a TCN)")
+NO_DIVISION = "end the network before it; inside a network nothing here divides by data"
 CHOICE = ("depends on data in a way that no layer does", CUT)
 FLOW = ("control flow", "export with fixed shapes, for inference, so that it folds away")
 UPSAMPLE = "retrain with Resize (nearest) and Conv in its place, which the quantizer runs, though not the engine yet"
@@ -51,8 +52,8 @@ ADVICE: dict[str, tuple[str, str]] = {
     "ScatterND": CHOICE,
     "GridSample": CHOICE,
     "RoiAlign": CHOICE,
-    "LogSoftmax": ("only Softmax is left to the host", "put Softmax in its place, or end the network before it"),
-    "Softmax": ("", "end the network before it; inside a network nothing here divides by data"),
+    "LogSoftmax": ("", NO_DIVISION),
+    "Softmax": ("", NO_DIVISION),
     "If": FLOW,
     "Loop": FLOW,
     "Scan": FLOW,

@@ -145,7 +145,7 @@ class Judge:
             return Verdict(record.name, record.op, "unknown", "comes behind an unsupported node")
         if record.fate == "constant":
             return Verdict(record.name, record.op, "folded", CONSTANT)
-        if record.fate == "softmax":
+        if record.fate == "host":
             return Verdict(record.name, record.op, "host", "the host applies it to the output")
         own = tuple(name for name in record.steps if name in self.layers)
         if own:

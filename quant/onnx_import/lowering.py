@@ -37,7 +37,7 @@ class Record:
     """What became of one node.
 
     fate: evaluated (a constant), lowered to `steps` (their names), moved (data are only seen in another
-    order, or made by `steps`), softmax (left to the host), refused with a `reason`, or unreached: its input
+    order, or made by `steps`), host (left to it), refused with a `reason`, or unreached: its input
     comes from a refused node and its shape is unknown.  edit: what would make a refused one supported.
     layer: the name reserved for its step.
     """
@@ -46,7 +46,7 @@ class Record:
     op: str
     outputs: tuple[str, ...]
     layer: str = ""
-    fate: Literal["constant", "lowered", "moved", "softmax", "refused", "unreached"] = "lowered"
+    fate: Literal["constant", "lowered", "moved", "host", "refused", "unreached"] = "lowered"
     steps: list[str] = field(default_factory=list)
     reason: str = ""
     edit: str = ""

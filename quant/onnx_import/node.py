@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from quant.base.errors import BadInput
+from quant.ir.host import HostOperation
 from quant.ir.layer import FloatLayer
 from quant.onnx_file.nodes import NotSupportedError, attributes
 from quant.onnx_import.lowering import Lowering
@@ -43,22 +44,20 @@ class Node:
         """Whether a node or the network's outputs read the node's output of this index."""
         if index >= len(self.outputs) or not self.outputs[index]:
             return False
-        return bool(self.readers(index)) or any(
-            self.outputs[index] == value.name for value in self.lowering.graph.output
-        )
+        return bool(self.readers(index)) or self.is_output(index)
 
     def readers(self, index: int = 0) -> list[onnx.NodeProto]:
         """The nodes that read one of its outputs."""
         return [node for node in self.lowering.graph.node if self.outputs[index] in node.input]
 
     def data(self, index: int = 0) -> Value:
-        """The data tensor at an input.  Raises NotSupportedError for a constant and for a softmax."""
+        """The data tensor at an input.  Raises NotSupportedError for a constant and for what the host makes."""
         name = self.inputs[index]
         value = self.lowering.values.get(name)
         if value is None:
             raise NotSupportedError(f"input {name} is a constant" if self.is_constant(index) else f"no {name}")
-        if value.softmax:
-            raise NotSupportedError("reads a softmax, which is supported at an output only")
+        if value.host:
+            raise NotSupportedError(f"reads a {value.host.op}, which is supported at an output only")
         return value
 
     def map(self, index: int = 0) -> Value:
@@ -198,16 +197,27 @@ class Node:
         assert value is not None
         self.lowering.values[self.output] = replace(value, against=against)
 
-    def rebind(self, value: Value, own: tuple[int, ...] | None = None, softmax: bool = False) -> None:
-        """The node's output is its input, in another shape perhaps, or its softmax."""
-        self.lowering.records[self.record].fate = "softmax" if softmax else "moved"
+    def rebind(self, value: Value, own: tuple[int, ...] | None = None) -> None:
+        """The node's output is its input, in another shape perhaps."""
+        self.lowering.records[self.record].fate = "moved"
         own = value.own if own is None else own
         places = None if value.places is None else value.places.reshape(own)
-        if softmax:
-            moved = Value(value.tensor, own, value.alias, places, value.maker, True, value.against)
-        else:
-            moved = Value(value.tensor, own, self.output, places, self.record, against=value.against)
+        moved = Value(value.tensor, own, self.output, places, self.record, against=value.against)
         self.lowering.values[self.output] = moved
+
+    def leave(self, value: Value, operation: HostOperation) -> None:
+        """The node's output, one of the network's, is what the host makes of its input."""
+        self.lowering.records[self.record].fate = "host"
+        self.lowering.values[self.output] = replace(value, host=operation)
+
+    @property
+    def ends(self) -> bool:
+        """Whether its output is one of the network's, and nothing reads it."""
+        return self.is_output(0) and not self.readers()
+
+    def is_output(self, index: int) -> bool:
+        """Whether its output of this index is one of the network's."""
+        return any(self.outputs[index] == value.name for value in self.lowering.graph.output)
 
 
 Handler = Callable[[Node], None]

@@ -5,12 +5,13 @@ docs/operators.md says for the reader what each becomes.
 
 from __future__ import annotations
 
-from quant.onnx_import import combining, curves, elementwise, layers, shaping
+from quant.onnx_import import combining, curves, elementwise, layers, shaping, tails
 from quant.onnx_import.node import Handler
 
 HANDLERS: dict[str, Handler] = {
     "Abs": elementwise.leaky_relu,
     "Add": combining.add,
+    "ArgMax": tails.leave,
     "AveragePool": layers.average_pool,
     "BatchNormalization": elementwise.batch_normalization,
     "Cast": shaping.identity,
@@ -29,6 +30,7 @@ HANDLERS: dict[str, Handler] = {
     "HardSigmoid": elementwise.hard_sigmoid,
     "Identity": shaping.identity,
     "LeakyRelu": elementwise.leaky_relu,
+    "LogSoftmax": tails.leave,
     "MatMul": layers.matmul,
     "Max": combining.extreme,
     "MaxPool": layers.max_pool,
@@ -47,7 +49,8 @@ HANDLERS: dict[str, Handler] = {
     "Reshape": shaping.reshape,
     "Resize": shaping.resize,
     "Slice": shaping.slice_,
-    "Softmax": shaping.softmax,
+    "Sigmoid": tails.sigmoid,
+    "Softmax": tails.leave,
     "SpaceToDepth": shaping.space_to_depth,
     "Split": shaping.split,
     "Squeeze": shaping.reshape,
@@ -60,4 +63,4 @@ HANDLERS: dict[str, Handler] = {
     "Upsample": shaping.resize,
     "Where": elementwise.where,
 }
-HANDLERS.update({op: curves.curve for op in curves.DEFAULTS})
+HANDLERS |= {op: curves.curve for op in curves.DEFAULTS if op not in HANDLERS}

@@ -173,17 +173,6 @@ def space_to_depth(node: Node) -> None:
     node.move(value, places.reshape(channels * block * block, height // block, width // block))
 
 
-def softmax(node: Node) -> None:
-    """Noted on the output that it makes; the host applies it."""
-    value = node.data()
-    axis = int(node.attributes.get("axis", -1 if node.opset >= 13 else 1)) % (len(value.own) + 1)
-    if axis != 1 or (node.opset < 13 and np.prod(value.own[1:]) != 1):
-        raise NotSupportedError(f"along axis {axis}, only the channels (1) are supported")
-    if not any(node.output == output.name for output in node.lowering.graph.output):
-        raise NotSupportedError("supported at an output only")
-    node.rebind(value, softmax=True)
-
-
 def pad(node: Node) -> None:
     """Constants around rows, columns and channels; negative padding crops.
 

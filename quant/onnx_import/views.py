@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from quant.ir.host import HostOperation
 from quant.onnx_file.nodes import NotSupportedError
 
 OUT_OF_ORDER = "moves data in a way that no layer can: channels, rows or columns change places with one another"
@@ -28,7 +29,8 @@ class Value:
 
     places: int64 of shape `own`, for each element its index in the flattened (C, H, W) tensor, or ZERO; None
     where they are all elements in order.  alias: the name of the ONNX tensor that this is.  maker: which node
-    moved the data last, as an index into `Lowering.records`.  softmax: it is the softmax of that.
+    moved the data last, as an index into `Lowering.records`.  host: it is what
+    the host makes of that.
     against: what to say, and of which node, where no layer can move the data so.
     """
 
@@ -37,7 +39,7 @@ class Value:
     alias: str
     places: np.ndarray | None = None
     maker: int = -1
-    softmax: bool = False
+    host: HostOperation | None = None
     against: NotSupportedError | None = None
 
     def where(self) -> np.ndarray:

@@ -21,6 +21,7 @@ import onnx
 
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.fixedpoint import QFormat
+from quant.ir.host import ATTRIBUTES, HostOperation
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.ir.tensor import Tensor
@@ -35,6 +36,7 @@ from quant.onnx_file.nodes import NotSupportedError, attributes
 from quant.onnx_file.quantized import other_form
 from quant.onnx_file.read import read_model, the_input
 from quant.onnx_file.reshapes import RESHAPING, new_shape
+from quant.onnx_file.tails import host_operation
 from quant.onnx_file.view import View, kind, label
 from quant.qdq.front import read_front
 
@@ -113,8 +115,8 @@ class _Reader:
             tensors=self.tensors,
             layers=tuple(self.layers),
             input=self.front.source,
-            outputs=tuple(name for name, _, _ in outputs),
-            softmax=frozenset(name for name, _, softmax in outputs if softmax),
+            outputs=tuple(dict.fromkeys(name for name, _, _ in outputs)),
+            results=tuple((name, host) for name, _, host in outputs) if any(host for _, _, host in outputs) else (),
             output_shapes={name: own for name, own, _ in outputs},
             metadata=self.view.metadata | ({NOTES: "\n".join(self.view.notes)} if self.view.notes else {}),
         )
@@ -255,14 +257,14 @@ class _Reader:
             return self.read_layer(_Node(self, node, real))
         raise BadInput(f"{reader} reads {real}, which is not quantized (no QuantizeLinear and DequantizeLinear)")
 
-    def read_output(self, name: str) -> tuple[str, Own, bool]:
-        """Tensor, shape without the batch, and whether a softmax follows, of one output of the file."""
+    def read_output(self, name: str) -> tuple[str, Own, HostOperation | None]:
+        """Tensor, shape without the batch, and what the host makes of it, of one output of the file."""
         real = self.view.origin(name)
-        node = self.view.producer(real)
-        softmax = node if node is not None and kind(node) == "Softmax" else None
-        if node is not None and softmax is not None:
+        tail = self.view.producer(real)
+        tail = tail if tail is not None and kind(tail) in ATTRIBUTES else None
+        if tail is not None:
             self.view.take(real)
-            real = self.view.origin(node.input[0])
+            real = self.view.origin(tail.input[0])
         reshaping: list[onnx.NodeProto] = []
         node = self.view.producer(real)
         while node is not None and kind(node) in RESHAPING:
@@ -276,16 +278,10 @@ class _Reader:
         for step in reversed(reshaping):
             self.view.take(step.output[0])
             own = self.reshaped(step, own)
-        if softmax is not None:
-            self.check_softmax(softmax, own)
-        return tensor, own, softmax is not None
-
-    def check_softmax(self, node: onnx.NodeProto, own: Own) -> None:
-        """Refuses a softmax over anything but the channels: before opset 13 it is over all axes from one on."""
-        old = self.view.opset < 13
-        axis = attributes(node).get("axis", 1 if old else -1) % (1 + len(own))
-        if axis != 1 or (old and any(size != 1 for size in own[1:])):
-            raise UnsupportedNetwork(f"{label(node)} is over another axis than the channels")
+        if tail is None:
+            return tensor, own, None
+        with refusing(tail):
+            return tensor, own, host_operation(kind(tail), attributes(tail), own, self.view.opset)
 
     def open_output(self, node: onnx.NodeProto, real: str) -> tuple[str, Own]:
         """A layer whose result the file leaves in float: 16 bits that its accumulator cannot leave."""

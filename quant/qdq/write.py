@@ -22,6 +22,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from quant.base.files import write_atomic
+from quant.ir.host import HostOperation
 from quant.ir.input_shape import own_shape
 from quant.ir.layer import Layer
 from quant.ir.network import Network
@@ -46,7 +47,7 @@ def to_model(network: Network) -> onnx.ModelProto:
     writer.write_input()
     for layer in network.layers:
         writer.write_layer(layer)
-    outputs = [writer.write_output(name) for name in network.outputs]
+    outputs = [writer.write_result(*result) for result in network.results or ((name, None) for name in network.outputs)]
     source = helper.make_tensor_value_info(network.input, TensorProto.FLOAT, ["N", *writer.input_shape])
     graph = helper.make_graph(writer.nodes, network.name, [source], outputs, list(writer.constants.values()))
     model = helper.make_model(
@@ -70,13 +71,18 @@ def input_shape(network: Network) -> tuple[int, ...]:
 
 
 class _Writer(QdqNodes):
-    """The growing graph.  ranks: of each tensor in the file.  real: its dequantized ONNX tensor, by rank."""
+    """The growing graph.
+
+    ranks: of each tensor in the file.  real: its dequantized ONNX tensor, by rank.  reshaped: outputs in the shape
+    of the float network.
+    """
 
     def __init__(self, network: Network) -> None:
         self.network, self.tensors = network, network.tensors
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
         self.real: dict[tuple[str, int], str] = {}
+        self.reshaped: dict[str, str] = {}
         self.ranks: dict[str, int] = {}
         self.widths: dict[str, dict[str, int]] = {"tensors": {}, "weights": {}}
         self.input_shape = input_shape(network)
@@ -126,8 +132,8 @@ class _Writer(QdqNodes):
         dtype = form.STORED[kind][2]
         zero = self.constant(f"zero_{dtype.name}", np.zeros((), dtype))
         quantized = self.node("QuantizeLinear", [real, scale, zero], f"{tensor}{form.QUANTIZED}", f"{tensor}/quantize")
-        plain_output = tensor in self.network.outputs and self.output_shape(tensor) is None
-        name = tensor if plain_output and tensor not in self.network.softmax else f"{tensor}_dequantized"
+        plain = self.returned(tensor) and self.output_shape(tensor) is None
+        name = tensor if plain else f"{tensor}_dequantized"
         self.real[tensor, rank] = self.node("DequantizeLinear", [quantized, scale, zero], name, f"{tensor}/dequantize")
 
     def output_shape(self, tensor: str) -> tuple[int, ...] | None:
@@ -137,17 +143,33 @@ class _Writer(QdqNodes):
         flat = layer is not None and self.ranks[tensor] == 2
         return None if own == (self.shape(tensor)[:1] if flat else self.shape(tensor)) else own
 
-    def write_output(self, tensor: str) -> onnx.ValueInfoProto:
-        real, own = self.real[tensor, self.ranks[tensor]], self.output_shape(tensor)
-        softmax = tensor in self.network.softmax
-        if own is not None:
-            name = f"{tensor}_reshaped" if softmax else tensor
-            target = None if len(own) == 1 else self.constant(f"{tensor}_shape", np.array([0, *own], np.int64))
-            real = self.reshape(tensor, real, target, name, "output")
-        if softmax:
-            real = self.node("Softmax", [real], f"{tensor}_softmax", f"{tensor}/softmax", axis=1)
+    def returned(self, tensor: str) -> bool:
+        """Whether a tensor is an output as it is."""
+        return tensor in self.network.outputs if not self.network.results else (tensor, None) in self.network.results
+
+    def write_result(self, tensor: str, operation: HostOperation | None) -> onnx.ValueInfoProto:
+        """One output of the file: an output of the network, or what the host makes of one."""
         own = self.network.output_shapes.get(tensor, self.shape(tensor))
-        return helper.make_tensor_value_info(real, TensorProto.FLOAT, ["N", *own])
+        real = self.output(tensor)
+        if operation is None:
+            return helper.make_tensor_value_info(real, TensorProto.FLOAT, ["N", *own])
+        attributes = dict(operation.attributes)
+        name = f"{tensor}/{operation.op.lower()}"
+        real = self.node(operation.op, [real], f"{tensor}{operation.suffix}", name, **attributes)
+        kind = TensorProto.INT64 if operation.op == "ArgMax" else TensorProto.FLOAT
+        return helper.make_tensor_value_info(real, kind, ["N", *operation.shape(own)])
+
+    def output(self, tensor: str) -> str:
+        """An output of the network in its shape."""
+        own = self.output_shape(tensor)
+        if own is None:
+            return self.real[tensor, self.ranks[tensor]]
+        name = tensor if self.returned(tensor) else f"{tensor}_reshaped"
+        if tensor not in self.reshaped:
+            target = None if len(own) == 1 else self.constant(f"{tensor}_shape", np.array([0, *own], np.int64))
+            real = self.real[tensor, self.ranks[tensor]]
+            self.reshaped[tensor] = self.reshape(tensor, real, target, name, "output")
+        return self.reshaped[tensor]
 
     def read(self, tensor: str, rank: int) -> str:
         """The dequantized tensor, with the rank that a layer needs."""

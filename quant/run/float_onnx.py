@@ -18,7 +18,8 @@ def float_model(graph: FloatGraph) -> onnx.ModelProto:
     """The graph as an ONNX model of opset 17 (19 where an average pool is dilated).
 
     Its input is float32 (N, C, H, W); its outputs are the tensors of all layers, in execution order, under
-    their own names as float32 (N, C, H, W).  Fully connected layers are convolutions; no softmax is applied.
+    their own names as float32 (N, C, H, W).  Fully connected layers are convolutions; what the host makes of outputs
+    is left out.
     """
     return layers_model(graph, graph.layers, [graph.input], [layer.output for layer in graph.layers])
 

@@ -11,6 +11,7 @@ import pytest
 
 from quant.base.errors import BadInput
 from quant.compare import accumulate, compare_layers, dump_tensors, sensitivities
+from quant.ir.host import HostOperation
 from quant.ir.matching import matched
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales, with_scales
@@ -115,11 +116,13 @@ def test_a_name_that_stands_for_another_tensor_is_not_compared():
 
 
 def test_everything_that_names_a_tensor_follows():
-    graph = branches(softmax=frozenset({"fc.y"}), output_shapes={"fc.y": (10,)}, source={"fc.y": "file"})
+    sigmoid = HostOperation("Sigmoid")
+    graph = branches(results=(("fc.y", sigmoid),), output_shapes={"fc.y": (10,)}, source={"fc.y": "file"})
     graph = replace(graph, places={"fc.y": np.arange(10)})
     network = renamed_network(quantize_network(graph, images(4), effort="fast"), {"fc.y": "d"})
     aligned = matched(network, graph)
-    assert aligned.softmax == {"d"} and aligned.output_shapes == {"d": (10,)} and aligned.source == {"d": "file"}
+    assert aligned.results == (("d", sigmoid),) and aligned.output_shapes == {"d": (10,)}
+    assert aligned.source == {"d": "file"}
     assert list(aligned.places) == ["d"] and aligned.layers[-1].output == "d"
     for layer in graph.layers:
         names = {name: f"new {name}" for name in graph.shapes}

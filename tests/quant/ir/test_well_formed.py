@@ -9,6 +9,7 @@ import pytest
 
 from quant.ir.fixedpoint import QFormat
 from quant.ir.graph import FloatGraph
+from quant.ir.host import HostOperation
 from quant.ir.network import Network
 from quant.ir.tensor import Tensor
 from quant.ir.well_formed import Malformed, well_formed
@@ -83,7 +84,7 @@ MALFORMED = {
     "input": (replace(net(), input="q"), "the input q is no tensor"),
     "empty map": (retyped("x", shape=(4, 0, 6)), r"tensor x has the shape \(4, 0, 6\)"),
     "output": (replace(net(), outputs=("q",), output_shapes={}), "output q is no tensor"),
-    "softmax": (replace(net(), softmax=frozenset("a")), "a softmax follows a, which is no output"),
+    "results": (replace(net(), results=(("a", HostOperation("Sigmoid")),)), "Sigmoid is made of a, which is no output"),
     "shape of no output": (replace(net(), output_shapes={"a": (4, 6, 6)}), "output_shapes names a"),
     "shape of an output": (replace(net(), output_shapes={"g": (7, 6, 6)}), r"cannot have the shape \(7, 6, 6\)"),
     "shape": (retyped("g", shape=(8, 6, 5)), r"layer concat: gives g the shape \(8, 6, 6\), the network \(8, 6, 5\)"),

@@ -15,6 +15,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from quant import qdq
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.fixedpoint import QFormat
+from quant.ir.host import HostOperation
 from quant.ir.network import Network
 from quant.kinds.conv import Conv
 from quant.kinds.pool import Pool
@@ -392,7 +393,8 @@ def test_biases_and_outputs_that_need_completing() -> None:
     )
     network = qdq.load(model, complete=True)
     assert network.metadata[NOTES].splitlines()[0] == "the bias of layer conv.node is rounded to its accumulator's unit"
-    assert network.softmax == {"logits"} and network.tensors["logits"].fmt.bits == 16
+    assert network.results == (("logits", HostOperation("Softmax", (("axis", 1),))),)
+    assert network.tensors["logits"].fmt.bits == 16
     assert network.layers[0].bias.tolist() == [614, -1434, 2253, 0]  # type: ignore[union-attr]
     assert_same(qdq.load(qdq.to_model(network)), network)
 

@@ -12,11 +12,15 @@ from onnx import TensorProto
 
 from quant import qdq
 from quant.ir.fixedpoint import QFormat
+from quant.ir.host import HostOperation
 from quant.ir.input_shape import INPUT_SHAPE
 from quant.ir.window import Window
 from tests.quant.integer_nets import S8, U8, Net, assert_same, check, operators
 
 # each kind of layer
+
+
+SOFTMAX = HostOperation("Softmax", (("axis", 1),))
 
 
 def test_convolution_with_everything(tmp_path: Path) -> None:
@@ -74,7 +78,7 @@ def test_fully_connected_layers_keep_the_shapes_of_the_float_network() -> None:
     hidden = net.gemm("x", 5, U8, clip=(0, 255))
     y = net.gemm(hidden, 5, S8, residual=hidden)
     logits = net.gemm(y, 3, QFormat(16, 6))
-    model = check(net.network(logits, softmax=frozenset({logits})))
+    model = check(net.network(logits, results=((logits, SOFTMAX),)))
     assert operators(model) == ["Flatten", "Gemm", "Relu", "Gemm", "Add", "Gemm", "Softmax"]
     assert [d.dim_value for d in model.graph.output[0].type.tensor_type.shape.dim] == [0, 3]
 
@@ -101,7 +105,7 @@ def test_flat_tensors_where_maps_are_needed() -> None:
 def test_output_shapes(own: tuple[int, ...], flat: bool, softmax: bool) -> None:
     net = Net((2, 3, 4), S8)
     y = net.gemm("x", 5, S8) if flat else net.conv("x", 5, S8, window=Window((3, 4)))
-    network = net.network(y, output_shapes={y: own}, softmax=frozenset({y} if softmax else ()))
+    network = net.network(y, output_shapes={y: own}, results=((y, SOFTMAX),) if softmax else ())
     model = check(network)
     assert model.graph.output[0].name == (f"{y}_softmax" if softmax else y)
     assert [d.dim_value for d in model.graph.output[0].type.tensor_type.shape.dim] == [0, *own]

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quant import qdq
 from quant.base.errors import BadInput, UnsupportedNetwork
+from quant.ir.host import HostOperation
 from quant.ir.window import Window
 from quant.kinds.conv import Conv
 from quant.run.execute import execute, quantize_input
@@ -207,13 +208,15 @@ def head(*nodes: onnx.NodeProto, shape: list[int] | None = None) -> onnx.ModelPr
     return model
 
 
-@pytest.mark.parametrize(("axis", "refused"), [(1, False), (-3, False), (2, True), (-1, True), (None, True)])
-def test_a_softmax_is_over_the_channels(axis: int | None, refused: bool) -> None:
+@pytest.mark.parametrize(("axis", "counted"), [(1, 1), (-3, 1), (2, 2), (-1, 3), (None, 3)])
+def test_a_softmax_is_over_the_axis_that_it_names(axis: int | None, counted: int) -> None:
     model = head(helper.make_node("Softmax", ["t2"], ["out"], "softmax", **({} if axis is None else {"axis": axis})))
-    if refused:
-        assert message(model) == "net: softmax (Softmax) is over another axis than the channels"
-    else:
-        assert qdq.load(model).softmax == {"t2"}
+    assert qdq.load(model).results == (("t2", HostOperation("Softmax", (("axis", counted),))),)
+
+
+def test_a_softmax_over_images_is_refused() -> None:
+    model = head(helper.make_node("Softmax", ["t2"], ["out"], "softmax", axis=0))
+    assert message(model) == "net: softmax (Softmax): along axis 0, the batch"
 
 
 def test_maps_in_another_shape_are_not_taken_for_their_own() -> None:

@@ -10,6 +10,7 @@ import pytest
 from quant.compare import compare_layers
 from quant.ir.fixedpoint import QFormat, clip_bounds, dequantize
 from quant.ir.graph import FloatGraph
+from quant.ir.host import HostOperation
 from quant.ir.network import Network
 from quant.ir.target import Target
 from quant.ir.window import Window
@@ -194,10 +195,13 @@ def test_the_same_input_gives_the_same_network():
 
 def test_what_is_not_a_number_format_is_carried_over():
     graph = branches(
-        softmax=frozenset({"fc.y"}), output_shapes={"fc.y": (10,)}, metadata={"source": "here"}, name="named"
+        results=(("fc.y", HostOperation("Sigmoid")),),
+        output_shapes={"fc.y": (10,)},
+        metadata={"source": "here"},
+        name="named",
     )
     network = quantize_network(graph, images(3))
-    assert network.name == "named" and network.outputs == ("fc.y",) and network.softmax == {"fc.y"}
+    assert network.name == "named" and network.outputs == ("fc.y",) and network.results == graph.results
     assert network.output_shapes == {"fc.y": (10,)} and network.metadata["source"] == "here"
     assert network.metadata["quantization.images"] == "3"
     assert [layer.name for layer in network.layers] == [layer.name for layer in graph.layers]
