@@ -9,14 +9,14 @@ import onnx
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from quant.base.errors import BadInput, UnsupportedNetwork, first_line
+from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.onnx_file.known import check_attributes
 from quant.onnx_file.nodes import NotSupportedError, attributes, kind_of
 from quant.onnx_file.quantized import other_form
 from quant.onnx_import.advice import UNKNOWN
 from quant.onnx_import.lowering import Lowering, Record
 from quant.onnx_import.node import Handler, Node
-from quant.run.session import session
+from quant.run.session import Session
 
 RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
 QUANTIZED = {"QuantizeLinear", "DynamicQuantizeLinear"}
@@ -134,6 +134,6 @@ def evaluate(
         return list(map(np.asarray, ReferenceEvaluator(model).run(None, dict(feeds))))
     except Exception:  # the evaluator raises whatever NumPy raises
         try:
-            return list(map(np.asarray, session(model, "constant").run(None, dict(feeds))))
-        except Exception as error:  # ONNX Runtime's own exception classes share no base but this
-            raise NotSupportedError(f"constant that cannot be evaluated: {first_line(error)}") from error
+            return list(map(np.asarray, Session(model, node.op_type).run(None, dict(feeds))))
+        except BadInput as error:
+            raise NotSupportedError(f"constant that cannot be evaluated: {error}") from error

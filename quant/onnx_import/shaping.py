@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from quant.base.errors import first_line
+from quant.base.errors import BadInput
 from quant.ir.window import Window
 from quant.kinds.concat import Concat
 from quant.kinds.conv import FloatConv
@@ -19,7 +19,7 @@ from quant.onnx_import.advice import CUT
 from quant.onnx_import.node import Node
 from quant.onnx_import.steps import Affine, ZeroPad
 from quant.onnx_import.views import OUT_OF_ORDER, ZERO, Value, in_order, map_shape
-from quant.run.session import session
+from quant.run.session import Session
 
 WHOLE = "resize by nearest and whole factors, nearest_mode floor and coordinate_transformation_mode asymmetric"
 MODES = ("nearest_mode", "coordinate_transformation_mode")
@@ -338,9 +338,9 @@ def resize(node: Node) -> None:
     model = helper.make_model(graph, opset_imports=node.lowering.imports, ir_version=8)
     order = np.arange(int(np.prod(value.own)), dtype=np.float32).reshape(1, *value.own)
     try:
-        [found] = session(model, node.name).run(None, {"x": np.broadcast_to(order, (node.batch, *value.own))})
-    except Exception as error:  # ONNX Runtime's own exception classes share no base but this
-        raise NotSupportedError(f"ONNX Runtime cannot run it: {first_line(error)}") from error
+        [found] = Session(model, node.name).run(None, {"x": np.broadcast_to(order, (node.batch, *value.own))})
+    except BadInput as error:
+        raise NotSupportedError(str(error).removeprefix(f"{node.name}: ")) from error
     if found.shape[0] != node.batch:
         raise NotSupportedError("resizes the batch")
     source = found[0].astype(np.int64)

@@ -16,7 +16,7 @@ from quant.onnx_file.read import fix_shapes, read_model, the_input
 from quant.onnx_file.windows import state_padding
 from quant.run.float_onnx import float_model
 from quant.run.images import Preprocess
-from quant.run.session import session
+from quant.run.session import Session
 
 TOLERANCE = 1e-3
 """Largest difference taken for float noise, relative to the largest magnitude of the tensor.
@@ -40,20 +40,21 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
     if images.ndim != 4 or images.shape[1:] != expected or not len(images):
         channels, height, width = expected
         raise BadInput(f"{graph.name}: takes images (N, {channels}, {height}, {width}), not {images.shape}")
+    names = [layer.output for layer in graph.layers]
     compared = [layer for layer in graph.layers if layer.output in graph.source]
-    ours = session(float_model(graph), graph.name)
+    ours = Session(float_model(graph), graph.name)
     model, label = read_model(source)
     batch = the_input(model, label).type.tensor_type.shape.dim[0].dim_value or 1
     own = own_shape(graph.metadata, expected)
     state_dilated_padding(model, label, own)
     wanted = [graph.source[layer.output] for layer in compared if graph.source[layer.output] != graph.input]
-    theirs = session(with_outputs(model, wanted), label)
+    theirs = Session(with_outputs(model, wanted), label)
     folded = Preprocess.folded(graph.metadata)
     images = images[np.arange(-(-len(images) // batch) * batch) % len(images)]  # a file of a fixed batch: whole ones
     worst = np.zeros(len(compared))
     for first in range(0, len(images), batch):
         part = images[first : first + batch]
-        mine = dict(zip([o.name for o in ours.get_outputs()], ours.run(None, {graph.input: part}), strict=True))
+        mine = dict(zip(names, ours.run(names, {graph.input: part}), strict=True))
         given = folded.apply(part) if folded else part
         feed = {graph.input: in_file_order(graph, graph.input, given, own)}
         reference = dict(zip(wanted, theirs.run(wanted, feed), strict=True)) | feed

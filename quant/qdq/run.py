@@ -7,13 +7,13 @@ from collections.abc import Collection
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper
 
-from quant.base.errors import BadInput, first_line
+from quant.base.errors import BadInput
 from quant.onnx_file import form
 from quant.onnx_file.read import read_model, the_input
 from quant.qdq.wide import widen
+from quant.run.session import Session
 
 
 def run_layers(
@@ -57,9 +57,7 @@ def as_map(array: np.ndarray) -> np.ndarray:
     return array.astype(np.int64).reshape(array.shape if array.ndim == 4 else (*array.shape, 1, 1))
 
 
-def open_session(
-    model: onnx.ModelProto, source: str, label: str
-) -> tuple[onnxruntime.InferenceSession, dict[str, str]]:
+def open_session(model: onnx.ModelProto, source: str, label: str) -> tuple[Session, dict[str, str]]:
     """A session that returns every QuantizeLinear's output, and the tensor that each returned name holds.
 
     NumPy takes no 4-bit integers from ONNX Runtime, so those pass through a Cast.
@@ -86,12 +84,6 @@ def open_session(
     return plain_session(model, label), tensors
 
 
-def plain_session(model: onnx.ModelProto, label: str) -> onnxruntime.InferenceSession:
+def plain_session(model: onnx.ModelProto, label: str) -> Session:
     """The model in ONNX Runtime, executed node by node as it stands.  Raises BadInput where that refuses it."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own exception classes share no base but this
-        raise BadInput(f"{label}: ONNX Runtime cannot run it: {first_line(error)}") from error
+    return Session(model, label, optimized=False)

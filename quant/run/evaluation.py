@@ -14,7 +14,7 @@ from quant.run.calibration import Progress
 from quant.run.fast_execute import FastExecutor, quantize_images
 from quant.run.float_onnx import float_model
 from quant.run.images import Images
-from quant.run.session import session
+from quant.run.session import Session
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def float_outputs(graph: FloatGraph, images: Images, output: str, batch: int) ->
     wanted = [value for value in model.graph.output if value.name == output]
     del model.graph.output[:]
     model.graph.output.extend(wanted)
-    runtime = session(model, graph.name)
+    runtime = Session(model, graph.name)
     for start in range(0, len(images), batch):
         part = slice(start, min(start + batch, len(images)))
         feed = np.ascontiguousarray(images[part], np.float32)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import onnxruntime
 
 from quant.ir.bounds import tensor_bounds
 from quant.ir.fixedpoint import QFormat, quantize
@@ -18,6 +17,7 @@ from quant.run.execute import Executor, check_input, quantize_input
 from quant.run.fast_bytes import fast_model, fits_bytes, zero_point
 from quant.run.fast_kernels import bytes_are_exact, open_session
 from quant.run.fast_onnx import is_exact
+from quant.run.session import Session
 
 BATCH_BYTES = 128 << 20
 """Images are taken in batches whose largest layer needs about this much memory to work in."""
@@ -33,7 +33,7 @@ class _Part:
     layers: tuple[Layer, ...]
     sources: tuple[str, ...]
     outputs: tuple[str, ...]
-    session: onnxruntime.InferenceSession | None
+    session: Session | None
 
 
 def quantize_images(network: Network, images: np.ndarray) -> np.ndarray:
@@ -191,6 +191,8 @@ class FastExecutor:
             outputs = tuple(layer.output for layer in run if layer.output in kept or layer.output in read)
             session = None
             if run[0].name not in self.slow:
-                session = open_session(fast_model(self.network, run, sources, outputs, self.in_bytes), self.threads)
+                session = open_session(
+                    fast_model(self.network, run, sources, outputs, self.in_bytes), self.network.name, self.threads
+                )
             parts.append(_Part(tuple(run), sources, outputs, session))
         return parts

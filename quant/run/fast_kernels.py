@@ -6,20 +6,17 @@ from functools import cache
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from quant.run.session import Session
 
-def open_session(model: onnx.ModelProto, threads: int = 0) -> onnxruntime.InferenceSession:
+
+def open_session(model: onnx.ModelProto, label: str, threads: int = 0) -> Session:
     """A model in ONNX Runtime with its default optimizations, but those that fuse Quantize- and DequantizeLinear.
 
     threads: 0 for one on each core.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return Session(model, label, threads=threads, fused=False)
 
 
 @cache
@@ -54,5 +51,5 @@ def _sums_exactly(inputs: int, outputs: int, kernel: int, groups: int, size: int
         [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()],
     )  # fmt: skip
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
-    found = open_session(model, 1).run(None, {"x": np.full((1, inputs, size, size), 255, np.uint8)})[0]
+    found = open_session(model, "probe", 1).run(None, {"x": np.full((1, inputs, size, size), 255, np.uint8)})[0]
     return bool((found == 128 + round(total / 2**shift)).all())

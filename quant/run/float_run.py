@@ -9,7 +9,7 @@ import numpy as np
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import FloatLayer
 from quant.run.float_onnx import float_model, layers_model
-from quant.run.session import session
+from quant.run.session import Session
 
 BATCH_BYTES = 128 << 20
 """Images are taken in batches whose tensors together need about this much memory."""
@@ -23,7 +23,7 @@ class FloatRunner:
 
     def __init__(self, graph: FloatGraph) -> None:
         self.graph = graph
-        self._session = session(float_model(graph), graph.name)
+        self._session = Session(float_model(graph), graph.name)
         elements = sum(int(np.prod(shape)) for shape in graph.shapes.values())
         self.batch = max(1, BATCH_BYTES // (4 * elements))
 
@@ -55,7 +55,7 @@ class LayerRunner:
         self.inputs = layer.inputs
         self._shape = graph.shapes[layer.output]
         read = tuple(dict.fromkeys(layer.inputs))
-        self._session = session(layers_model(graph, [layer], read, [layer.output]), layer.name)
+        self._session = Session(layers_model(graph, [layer], read, [layer.output]), layer.name)
         sizes = [int(np.prod(graph.shapes[name])) for name in (*read, layer.output)]
         self.batch = max(1, LAYER_BYTES // (4 * sum(sizes)))
 
@@ -83,7 +83,7 @@ class RestRunner:
         self.inputs = tuple(read)
         self.outputs = tuple(name for name in graph.outputs if name in written)
         model = layers_model(graph, layers, self.inputs, self.outputs)
-        self._session = session(model, graph.name) if self.outputs else None
+        self._session = Session(model, graph.name) if self.outputs else None
 
     def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """`self.outputs` by name, all images at once: float32 (N, C, H, W).

@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 import onnx
 import onnxruntime
 
 from quant.base.errors import BadInput, first_line
 
 
-def session(model: onnx.ModelProto, label: str) -> onnxruntime.InferenceSession:
-    """The model in ONNX Runtime.  Raises BadInput where it refuses."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime's own exception classes share no base but this
-        raise BadInput(f"{label}: ONNX Runtime cannot run it: {first_line(error)}") from error
+class Session:
+    """A model in ONNX Runtime.
+
+    label: how messages call it.  threads: how many it uses, 0 for one on each core.  optimized: whether its graph is,
+    or runs node by node as it stands; fused: whether optimizing may join QuantizeLinear and DequantizeLinear to what
+    stands between them.
+    Raises BadInput where ONNX Runtime refuses the model, here or when it runs.
+    """
+
+    def __init__(
+        self, model: onnx.ModelProto, label: str, *, threads: int = 0, optimized: bool = True, fused: bool = True
+    ) -> None:
+        self.label = label
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads
+        if not optimized:
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        if not fused:
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's own exception classes share no base but this
+            raise self._refusal(error) from error
+
+    def run(self, names: Sequence[str] | None, feed: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs of these names, all when None, from the inputs by name."""
+        try:
+            return self._session.run(None if names is None else list(names), dict(feed))
+        except Exception as error:  # as above
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: Exception) -> BadInput:
+        return BadInput(f"{self.label}: ONNX Runtime cannot run it: {first_line(error)}")

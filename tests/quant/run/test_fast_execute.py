@@ -220,7 +220,7 @@ def test_the_probe_sees_sums_that_saturate(weight: int, monkeypatch) -> None:
             pair = np.clip(2 * 255 * weight, -(1 << 15), (1 << 15) - 1)
             return [np.full((1, 1, 1, 1), 128 + round(pair * 32 / 2**15), np.uint8)]
 
-    monkeypatch.setattr(fast_kernels, "open_session", lambda model, threads: Saturating())
+    monkeypatch.setattr(fast_kernels, "open_session", lambda model, label, threads: Saturating())
     assert not fast_kernels._sums_exactly(64, 32, 1, 1, 9, weight)
 
 
