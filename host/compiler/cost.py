@@ -5,9 +5,10 @@ An estimate for ranking only; `sim.cycles` says how long a program takes.
 
 from __future__ import annotations
 
+from host.compiler.cuts import Band, Strip
 from host.compiler.geometry import Footprint
 from host.compiler.problem import Problem, needed
-from host.compiler.tiling import Band, Strip, Tiling
+from host.compiler.tiling import Tiling
 from hw.contract.timing import SWAP_DELAY, compute_prepare, pass_cycles, pool_pixel_cycles
 
 LATENCY = 64

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Placement
@@ -86,60 +86,95 @@ class Geometry:
         """Grains that hold words first to last (exclusive) of a plane."""
         return -(-last // self.grain_words) - first // self.grain_words
 
-    def _rows(self, offset: int, word: int, grains: int, rows: int, pitch: int, destination: int) -> Rows:
-        """A LOAD from `word` of the tensor, rounded down to a beat; offset, grains, destination in grains."""
+    def _rows(
+        self, *, offset: int, word: int, grains: int, rows: int = 1, pitch: int = 0, destination: int = 0
+    ) -> Rows:
+        """A LOAD from `word` of the tensor, rounded down to a beat.
+
+        offset: grains from the start of the piece.  grains: of a row.  pitch: words from row to row in memory,
+        destination: grains from row to row in the buffer; rows that follow each other in both become one.
+        """
         d, unit = self.config.derived, self.grain_beats
-        start = word // self.grain_words * unit * d.beat_bytes
-        if rows > 1 and pitch == grains * unit * d.beat_bytes and destination == grains:
-            grains, rows, pitch, destination = grains * rows, 1, 0, 0
+        bytes_pitch = pitch * d.word_bytes
+        if rows > 1 and bytes_pitch == grains * unit * d.beat_bytes and destination == grains:
+            grains, rows = grains * rows, 1
         return Rows(
-            offset * unit, self.placement.address + start, grains * unit, rows, pitch if rows > 1 else 0,
-            destination * unit if rows > 1 else 0,
-        )  # fmt: skip
+            offset=offset * unit,
+            address=self.placement.address + word // self.grain_words * unit * d.beat_bytes,
+            beats=grains * unit,
+            rows=rows,
+            pitch=bytes_pitch if rows > 1 else 0,
+            destination_pitch=destination * unit if rows > 1 else 0,
+        )
 
     def whole(self) -> Footprint:
         """All planes, as in memory.  Its loads are those of `slab`."""
         step = 1 if self.flat else self.plane_words
-        size = -(-self.groups * step // self.grain_words)
-        return Footprint(size, (), 0, self.width, step, (0, self.placement.groups(self.config)), (0, self.plane_words))
+        return Footprint(
+            size=-(-self.groups * step // self.grain_words),
+            loads=(),
+            origin=0,
+            pitch=self.width,
+            group_step=step,
+            planes=(0, self.placement.groups(self.config)),
+            words=(0, self.plane_words),
+        )
 
     def slab(self, groups: tuple[int, int], words: tuple[int, int]) -> Footprint:
         """A part of `whole`: some words of the planes of some groups, where they lie in it."""
         whole = self.whole()
         if self.flat:
             load = self._flat(groups, groups[0] // self.grain_words)
-            return Footprint(whole.size, (load,), 0, 1, 1, self._flat_planes(groups), (0, self.plane_words))
+            return replace(whole, loads=(load,), planes=self._flat_planes(groups))
         first, last = words
-        grains = self.grains(first, last)
         plane = self.plane_words // self.grain_words
         load = self._rows(
-            groups[0] * plane + first // self.grain_words, groups[0] * self.plane_words + first, grains,
-            groups[1] - groups[0], self.plane_words * self.config.derived.word_bytes, plane,
-        )  # fmt: skip
-        return Footprint(whole.size, (load,), 0, self.width, self.plane_words, groups, (first, last))
+            offset=groups[0] * plane + first // self.grain_words,
+            word=groups[0] * self.plane_words + first,
+            grains=self.grains(first, last),
+            rows=groups[1] - groups[0],
+            pitch=self.plane_words,
+            destination=plane,
+        )
+        return replace(whole, loads=(load,), planes=groups, words=words)
 
     def band(self, groups: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> Footprint:
         """Some rows and columns of some groups, packed."""
         count = groups[1] - groups[0]
         if self.flat:
-            size = self.grains(*groups)
-            origin = groups[0] % self.grain_words
             return Footprint(
-                size, (self._flat(groups, 0),), origin, 1, 1, self._flat_planes(groups), (0, self.plane_words)
+                size=self.grains(*groups),
+                loads=(self._flat(groups, 0),),
+                origin=groups[0] % self.grain_words,
+                pitch=1,
+                group_step=1,
+                planes=self._flat_planes(groups),
+                words=(0, self.plane_words),
             )
         if columns != (0, self.width):
             return self._cut(groups, rows, columns)
         first, last = rows[0] * self.width, rows[1] * self.width
         grains = self.grains(first, last)
         load = self._rows(
-            0, groups[0] * self.plane_words + first, grains, count,
-            self.plane_words * self.config.derived.word_bytes, grains,
-        )  # fmt: skip
-        origin = first % self.grain_words
-        return Footprint(count * grains, (load,), origin, self.width, grains * self.grain_words, groups, (first, last))
+            offset=0,
+            word=groups[0] * self.plane_words + first,
+            grains=grains,
+            rows=count,
+            pitch=self.plane_words,
+            destination=grains,
+        )
+        return Footprint(
+            size=count * grains,
+            loads=(load,),
+            origin=first % self.grain_words,
+            pitch=self.width,
+            group_step=grains * self.grain_words,
+            planes=groups,
+            words=(first, last),
+        )
 
     def _flat(self, groups: tuple[int, int], offset: int) -> Rows:
-        return self._rows(offset, groups[0], self.grains(*groups), 1, 0, 0)
+        return self._rows(offset=offset, word=groups[0], grains=self.grains(*groups))
 
     def _flat_planes(self, groups: tuple[int, int]) -> tuple[int, int]:
         return groups[0] // self.plane_words, -(-groups[1] // self.plane_words)
@@ -147,11 +182,11 @@ class Geometry:
     def _cut(self, groups: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> Footprint:
         """A band of some columns: a LOAD a row, for a row's start is not aligned to a beat in every row.
 
-        The pitch agrees with that of memory modulo the beat, so that every row lies where its beats put it.
+        The pitch agrees with that of memory modulo the beat, so that every row lies where its beats put it; and it
+        leaves room for the words that the first and the last beat of a row bring along.
         """
         unit = self.grain_words
-        first = rows[0] * self.width + columns[0]
-        span = columns[1] - columns[0]
+        count, first, span = groups[1] - groups[0], rows[0] * self.width + columns[0], columns[1] - columns[0]
         pitch = span + 2 * (unit - 1)
         pitch += (self.width - pitch) % unit
         origin = first % unit
@@ -159,12 +194,21 @@ class Geometry:
         loads = []
         for row in range(rows[0], rows[1]):
             word = row * self.width + columns[0]
-            slot = origin + (row - rows[0]) * pitch
-            loads.append(
-                self._rows(
-                    slot // unit, groups[0] * self.plane_words + word, self.grains(word, word + span),
-                    groups[1] - groups[0], self.plane_words * self.config.derived.word_bytes, grains,
-                )
-            )  # fmt: skip
-        words = (first, (rows[1] - 1) * self.width + columns[1])
-        return Footprint((groups[1] - groups[0]) * grains, tuple(loads), origin, pitch, grains * unit, groups, words)
+            load = self._rows(
+                offset=(origin + (row - rows[0]) * pitch) // unit,
+                word=groups[0] * self.plane_words + word,
+                grains=self.grains(word, word + span),
+                rows=count,
+                pitch=self.plane_words,
+                destination=grains,
+            )
+            loads.append(load)
+        return Footprint(
+            size=count * grains,
+            loads=tuple(loads),
+            origin=origin,
+            pitch=pitch,
+            group_step=grains * unit,
+            planes=groups,
+            words=(first, (rows[1] - 1) * self.width + columns[1]),
+        )

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from host.compiler.buffers import Region
+from host.compiler.cuts import Band, Strip
 from host.compiler.geometry import Rows
 from host.compiler.problem import Problem, Span, needed
-from host.compiler.tiling import Band, Strip, Tiling
+from host.compiler.tiling import Tiling
 from hw.contract.isa import Buffer
 from hw.contract.layout import Placement
 
@@ -130,19 +131,19 @@ class _Builder:
         if first and self.residual is not None:
             residual, origin = self._residual(self.residual, strip, band, group)
         step = Step(
-            self.problem,
-            self.layer,
-            strip,
-            band,
-            group,
-            chunk,
-            first,
-            last,
-            activation,
-            shown,
-            weights,
-            residual,
-            origin,
+            problem=self.problem,
+            layer=self.layer,
+            strip=strip,
+            band=band,
+            group=group,
+            chunk=chunk,
+            first=first,
+            last=last,
+            activation=activation,
+            shown=shown,
+            weights=weights,
+            residual=residual,
+            residual_origin=origin,
         )
         for piece in step.pieces:
             piece.last = index

@@ -1,6 +1,11 @@
-"""How a layer is cut: strips of columns, bands of rows, chunks of input groups, and the order of the loops.
+"""How a layer is run: tiles (`cuts`), chunks of input groups, the order of the loops, and what is read how often.
 
-All ways that fit the buffers are tried; the one with the fewest cycles, as `cost` estimates them, wins.
+All ways that fit the buffers are tried; the one with the fewest cycles, as `cost` estimates them, wins.  No rule picks
+one beforehand, because each of them is best somewhere: early layers have large maps and few weights (all of these
+stay on the chip), late ones the reverse (the map stays, weights pass by), and fully connected ones have no map at all.
+
+The partial sums of a tile stay in the accumulator's memory from its first input group to its last, whatever the order,
+so that no partial sum ever moves.
 """
 
 from __future__ import annotations
@@ -9,33 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from host.compiler.cuts import Band, Strip, bands_of, strips_of
 from host.compiler.errors import CannotCompile
 from host.compiler.memory import aligned
-from host.compiler.problem import Problem, Span, needed
-
-
-@dataclass(frozen=True)
-class Band:
-    """Rows of a tile.  rows: of the convolution's results.  pooled: the pooling's rows that are complete with
-    it.  pool_rows: rows of results that those need.  The latter two are empty where nothing is."""
-
-    rows: Span
-    pooled: Span = (0, 0)
-    pool_rows: Span = (0, 0)
-
-
-@dataclass(frozen=True)
-class Strip:
-    """Columns of the convolution's results, of the pooling's, and of the input that they need."""
-
-    columns: Span
-    pooled: Span
-    inputs: Span
-
-    @property
-    def width(self) -> int:
-        """Columns of the convolution's results."""
-        return self.columns[1] - self.columns[0]
+from host.compiler.problem import Problem, needed
 
 
 @dataclass(frozen=True)
@@ -44,7 +26,8 @@ class Tiling:
 
     chunk: input groups of one CONV.  order: which loop is outside, over tiles or over output groups.
     reading: the input is read once as a whole, or band by band, or a chunk of a band at a time.
-    double: every buffer holds two tiles, so that one is loaded or stored while the other is computed.
+    double: every buffer holds two tiles, so that one is loaded or stored while the other is computed.  Those that
+    hold but one are ways, too: for a layer whose tile fills a buffer they are the only ones.
     """
 
     strips: tuple[Strip, ...]
@@ -72,7 +55,7 @@ class Tiling:
 
 
 def ways(problem: Problem) -> Iterator[Tiling]:
-    """Every tiling that fits, with as few strips as possible.
+    """Every tiling that fits, with as few strips as possible: more of them only read and compute more twice.
 
     Raises CannotCompile, naming buffer and missing amount, where not even the smallest tile fits.
     """
@@ -81,20 +64,13 @@ def ways(problem: Problem) -> Iterator[Tiling]:
     width = problem.results(1) if pooling is None else pooling.result.shape[2]
     found = False
     for count in range(1, width + 1):
-        strips = _strips(problem, _pieces(width, -(-width // count)))
+        strips = strips_of(problem, width, -(-width // count))
         for tiling in _fitting(problem, strips):
             found = True
             yield tiling
         if found:
             return
-    raise CannotCompile(problem.layer.name, "no tile fits the buffers")
-
-
-def _pieces(size: int, step: int) -> list[Span]:
-    """0..size in equal pieces of at most `step`."""
-    count = -(-size // step)
-    step = -(-size // count)
-    return [(start, min(start + step, size)) for start in range(0, size, step)]
+    raise CannotCompile(problem.layer.name, "no tile fits the buffers", "take a configuration with larger buffers")
 
 
 def _check_smallest(problem: Problem) -> None:
@@ -112,35 +88,15 @@ def _check_smallest(problem: Problem) -> None:
         needs.append(("pool buffer", "words", kernel[0] * kernel[1], config.pool_depth))
     for buffer, unit, need, have in needs:
         if need > have:
-            raise CannotCompile(
-                problem.layer.name,
-                f"its smallest tile needs {need} {unit} of the {buffer}, {need - have} more than it has",
-            )
-
-
-def _strips(problem: Problem, columns: list[Span]) -> tuple[Strip, ...]:
-    """Strips over columns of pooled results, or of the convolution's where these are not pooled.
-
-    Pooled strips overlap in what they compute; where results are kept too, some are stored twice.
-    """
-    pooling, width, full = problem.layer.pooling, problem.results(1), problem.layer.result.shape[2]
-    if len(columns) == 1:
-        pooled = (0, 0) if pooling is None else (0, pooling.result.shape[2])
-        return (Strip((0, width), pooled, (0, problem.geometry.width)),)
-    strips = list[Strip]()
-    for index, span in enumerate(columns):
-        pooled = (0, 0)
-        if pooling is not None:
-            pooled, span = span, needed(pooling.window, 1, span, full)
-            if problem.layer.keep:
-                start = min(span[0], strips[-1].columns[1] if strips else 0)
-                span = start, full if index + 1 == len(columns) else max(span[1], start + 1)
-        strips.append(Strip(span, pooled, needed(problem.window, 1, span, problem.geometry.width)))
-    return tuple(strips)
+            reason = f"its smallest tile needs {need} {unit} of the {buffer}, {need - have} more than it has"
+            raise CannotCompile(problem.layer.name, reason, f"take a configuration with a larger {buffer}")
 
 
 def _fitting(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:
-    """Every tiling into these strips that fits."""
+    """Every tiling into these strips that fits: for each height of a band its readings.
+
+    Heights are those of equal bands: any other gives as many bands as one of these, less equal ones.
+    """
     width = max(strip.width for strip in strips)
     most = min(problem.results(0), problem.config.partial_sum_depth // width)
     if len(strips) > 1 and (problem.layer.keep or problem.layer.residual is not None):
@@ -151,53 +107,18 @@ def _fitting(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:
         if rows > most or rows in tried:
             continue
         tried.add(rows)
-        bands = _bands(problem, rows)
+        bands = bands_of(problem, rows)
         double = _results_fit(problem, strips, bands)
         if double is not None:
             yield from _readings(problem, strips, bands, double)
 
 
-def _bands(problem: Problem, rows: int) -> tuple[Band, ...]:
-    """Bands of at most `rows` rows; with pooling, cut where a row of pooled results is complete."""
-    pooling, height = problem.layer.pooling, problem.results(0)
-    if pooling is None:
-        return tuple(Band(span) for span in _pieces(height, rows))
-    bands, start = [], 0
-    full = problem.layer.result.shape[1]
-    for pooled in _pool_pieces(problem, rows):
-        need = needed(pooling.window, 0, pooled, full)
-        end = height if pooled[1] == pooling.result.shape[1] else max(need[1], start)
-        cuts = [(start + a, start + b) for a, b in _pieces(end - start, rows)] if end > start else []
-        bands += [Band(span) for span in cuts[:-1]]
-        if cuts:
-            bands.append(Band(cuts[-1], pooled, need))
-        else:  # these rows were needed for the row before already
-            last = bands.pop()
-            bands.append(Band(last.rows, (last.pooled[0], pooled[1]), (last.pool_rows[0], need[1])))
-        start = end
-    return tuple(bands)
-
-
-def _pool_pieces(problem: Problem, rows: int) -> list[Span]:
-    """Rows of pooled results, in pieces whose new rows of results are no more than `rows` where possible."""
-    pooling = problem.layer.pooling
-    if pooling is None:
-        return []
-    total, full = pooling.result.shape[1], problem.layer.result.shape[1]
-    pieces: list[Span] = []
-    first = start = 0
-    while first < total:
-        last = first + 1
-        while last < total and needed(pooling.window, 0, (first, last + 1), full)[1] - start <= rows:
-            last += 1
-        pieces.append((first, last))
-        start = needed(pooling.window, 0, (first, last), full)[1]
-        first = last
-    return pieces
-
-
 def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...]) -> bool | None:
-    """Whether two tiles fit all buffers behind the array, or one does (False); None where not even that."""
+    """Whether two tiles fit all buffers behind the array, or one does (False); None where not even that.
+
+    The pool buffer must hold two things, at different times: all rows that the largest pooling reads (`live`), and
+    when a band is written, the rows that wait for a later pooling besides (`held`).
+    """
     config, layer, pooling = problem.config, problem.layer, problem.layer.pooling
     width = max(strip.width for strip in strips)
     pixels = max(band.rows[1] - band.rows[0] for band in bands) * width
@@ -230,7 +151,13 @@ def _held(bands: tuple[Band, ...]) -> Iterator[int]:
 
 
 def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...], double: bool) -> Iterator[Tiling]:
-    """Ways to read the input and the weights of one cut."""
+    """Ways to read the input and the weights of one cut.
+
+    As a whole, where the input fits: every element is read once, and its loads follow the bands that need them, so
+    that the first tile does not wait for the last row.  By bands: rows that two bands share are read twice, and
+    every band anew for each output group unless the loop over tiles is outside.  By chunks, where not even one band
+    of all input groups fits: then everything is read again for each output group.
+    """
     config, geometry = problem.config, problem.geometry
     room = config.activation_depth // config.derived.words_per_beat
     inputs = [needed(problem.window, 0, band.rows, geometry.height) for band in _extremes(bands)]
@@ -257,6 +184,11 @@ def _extremes(bands: tuple[Band, ...]) -> tuple[Band, ...]:
 
 
 def _orders(bands: tuple[Band, ...]) -> Iterator[Literal["tiles", "groups"]]:
+    """Orders of the loops: tiles of a group one after another, or with tiles outside the groups of a tile.
+
+    The latter only where each band pools its own rows alone: rows that wait in the pool buffer for the next band
+    would have to wait there for every output group at once.
+    """
     yield "groups"
     if all(band.pool_rows[0] >= band.rows[0] for band in bands if band.pooled != (0, 0)) and all(
         band.pooled != (0, 0) for band in bands if bands[-1].pooled != (0, 0)
@@ -265,7 +197,13 @@ def _orders(bands: tuple[Band, ...]) -> Iterator[Literal["tiles", "groups"]]:
 
 
 def _chunks(problem: Problem) -> Iterator[int]:
-    """Numbers of input groups of one CONV: the fewest chunks whose weights fit half the buffer, and a few more."""
+    """Numbers of input groups of one CONV: the fewest chunks whose weights fit half the buffer, and a few more.
+
+    Half, so that the weights of the next chunk are read while one is computed; more, if the blocks of a single group
+    are more than half, or if all weights fit at once.  Smaller chunks start earlier, since a CONV waits for all of
+    its weights, and leave less of a ring unused, but each is an instruction of its own: twice and four times the
+    fewest, and a chunk a group, are tried.
+    """
     config, total = problem.config, problem.range_groups
     depth, parameters = config.weight_depth, config.derived.parameter_beats
     most = (depth // 2 - parameters) // problem.block_beats

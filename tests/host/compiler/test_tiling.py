@@ -17,12 +17,14 @@ def test_weights_that_exceed_their_buffer() -> None:
     b = Builder(np.random.default_rng(1), (8, 12, 12))
     b.conv(b.conv("x", 8, Window()), 8)
     assert refused(b.network(), config) == (
-        "layer layer1: its smallest tile needs 80 beats of the weight buffer, 16 more than it has"
+        "layer layer1: its smallest tile needs 80 beats of the weight buffer, 16 more than it has: "
+        "take a configuration with a larger weight buffer"
     )
 
 
 def test_windows_that_exceed_the_pool_buffer() -> None:
     network = one_pool("average", Window((48, 48)), (8, 48, 48))
     assert refused(network) == (
-        "layer layer0: its smallest tile needs 2304 words of the pool buffer, 256 more than it has"
+        "layer layer0: its smallest tile needs 2304 words of the pool buffer, 256 more than it has: "
+        "take a configuration with a larger pool buffer"
     )

@@ -1,0 +1,114 @@
+"""Cutting a layer's map: strips of columns, bands of rows.
+
+A tile is a band of a strip.  Bands alone suffice unless a single row is too wide for the buffers, and they are
+cheaper: consecutive rows of a whole width lie one behind the other in memory, in one burst.  Strips break rows apart,
+so a strip's rows take a LOAD or STORE each, and two strips read the columns between them twice.
+
+With a pooling behind the convolution, bands end where a row of pooled results is complete, so that no POOL waits for
+rows of the next band.  Rows that two pooling windows share stay in the pool buffer from band to band and are computed
+once; columns that two strips share are computed twice, since a strip's rows are gone before the next strip begins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from host.compiler.problem import Problem, Span, needed
+
+
+@dataclass(frozen=True)
+class Band:
+    """Rows of a tile.  rows: of the convolution's results.  pooled: the pooling's rows that are complete with
+    it.  pool_rows: rows of results that those need.  The latter two are empty where nothing is."""
+
+    rows: Span
+    pooled: Span = (0, 0)
+    pool_rows: Span = (0, 0)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Columns of the convolution's results, of the pooling's, and of the input that they need."""
+
+    columns: Span
+    pooled: Span
+    inputs: Span
+
+    @property
+    def width(self) -> int:
+        """Columns of the convolution's results."""
+        return self.columns[1] - self.columns[0]
+
+
+def strips_of(problem: Problem, width: int, step: int) -> tuple[Strip, ...]:
+    """Strips of at most `step` of `width` columns: of pooled results, of the convolution's where nothing is pooled.
+
+    Pooled strips overlap in what they compute.  Where results are kept too, each column must be in some strip: one
+    that no pooling window needs goes to the strip behind it, the last ones to the last strip; and those that two
+    strips compute are stored twice, with the same values.
+    """
+    columns = _pieces(width, step)
+    pooling, full = problem.layer.pooling, problem.layer.result.shape[2]
+    if len(columns) == 1:
+        pooled = (0, 0) if pooling is None else (0, pooling.result.shape[2])
+        return (Strip((0, problem.results(1)), pooled, (0, problem.geometry.width)),)
+    strips = list[Strip]()
+    for index, span in enumerate(columns):
+        pooled = (0, 0)
+        if pooling is not None:
+            pooled, span = span, needed(pooling.window, 1, span, full)
+            if problem.layer.keep:
+                start = min(span[0], strips[-1].columns[1] if strips else 0)
+                span = start, full if index + 1 == len(columns) else max(span[1], start + 1)
+        strips.append(Strip(span, pooled, needed(problem.window, 1, span, problem.geometry.width)))
+    return tuple(strips)
+
+
+def bands_of(problem: Problem, rows: int) -> tuple[Band, ...]:
+    """Bands of at most `rows` rows; with pooling, cut where a row of pooled results is complete."""
+    pooling, height = problem.layer.pooling, problem.results(0)
+    if pooling is None:
+        return tuple(Band(span) for span in _pieces(height, rows))
+    bands, start = [], 0
+    full = problem.layer.result.shape[1]
+    for pooled in _pool_pieces(problem, rows):
+        need = needed(pooling.window, 0, pooled, full)
+        end = height if pooled[1] == pooling.result.shape[1] else max(need[1], start)
+        cuts = [(start + a, start + b) for a, b in _pieces(end - start, rows)] if end > start else []
+        bands += [Band(span) for span in cuts[:-1]]
+        if cuts:
+            bands.append(Band(cuts[-1], pooled, need))
+        else:  # these rows were needed for the row before already
+            last = bands.pop()
+            bands.append(Band(last.rows, (last.pooled[0], pooled[1]), (last.pool_rows[0], need[1])))
+        start = end
+    return tuple(bands)
+
+
+def _pool_pieces(problem: Problem, rows: int) -> list[Span]:
+    """Rows of pooled results, in pieces whose new rows of results are no more than `rows` where possible.
+
+    Where one pooled row alone needs more (a tall kernel), its rows come in several bands, and only the last one pools.
+    """
+    pooling = problem.layer.pooling
+    if pooling is None:
+        return []
+    total, full = pooling.result.shape[1], problem.layer.result.shape[1]
+    pieces: list[Span] = []
+    first = start = 0
+    while first < total:
+        last = first + 1
+        while last < total and needed(pooling.window, 0, (first, last + 1), full)[1] - start <= rows:
+            last += 1
+        pieces.append((first, last))
+        start = needed(pooling.window, 0, (first, last), full)[1]
+        first = last
+    return pieces
+
+
+def _pieces(size: int, step: int) -> list[Span]:
+    """0..size in pieces of at most `step`, as equal as they can be: the largest decides what fits the buffers, and a
+    small one at the end would hide nothing."""
+    count = -(-size // step)
+    step = -(-size // count)
+    return [(start, min(start + step, size)) for start in range(0, size, step)]
