@@ -33,7 +33,7 @@ def run_layers(
     model, label = read_model(source)
     dims = [dim.dim_value for dim in the_input(model, label).type.tensor_type.shape.dim][1:]
     images = np.asarray(images, np.float32)
-    expected = tuple(dims) if len(dims) == 3 else (dims[0], 1, 1)
+    expected = {1: (*dims, 1, 1), 2: (dims[0], 1, dims[-1])}.get(len(dims), tuple(dims))
     if images.ndim != 4 or images.shape[1:] != expected or not len(images):
         raise BadInput(f"{label}: takes images (N, {', '.join(map(str, expected))}), not {images.shape}")
     if not np.isfinite(images).all():
@@ -64,7 +64,9 @@ def open_session(model: onnx.ModelProto, source: str, label: str) -> tuple[Sessi
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     before = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Clip"}
-    before |= {node.output[0]: source for node in model.graph.node if node.op_type == "Mul" and source in node.input}
+    rows = {node.output[0] for node in model.graph.node if node.op_type == "Unsqueeze" and source in node.input}
+    scaled = [node for node in model.graph.node if node.op_type == "Mul" and {source, *rows} & {*node.input}]
+    before |= dict.fromkeys([*rows, *(node.output[0] for node in scaled)], source)
     reshaped = {node.output[0] for node in model.graph.node if node.op_type in ("Flatten", "Reshape")}
     tensors: dict[str, str] = {}
     for node in [node for node in model.graph.node if node.op_type == "QuantizeLinear"]:

@@ -65,9 +65,11 @@ def to_model(network: Network) -> onnx.ModelProto:
 
 
 def input_shape(network: Network) -> tuple[int, ...]:
-    """The float network's own input shape without the batch: (C, H, W), or (C,) where its metadata say so."""
+    """The input shape of the file without the batch: (C, H, W), or the float network's own (C,) or (C, W)."""
     shape = network.tensors[network.input].shape
-    return shape[:1] if own_shape(network.metadata, shape) == shape[:1] and shape[1:] == (1, 1) else shape
+    own = own_shape(network.metadata, shape)
+    channels, height, width = shape
+    return own if own in ((channels,), (channels, width)) and height == 1 else shape
 
 
 class _Writer(QdqNodes):
@@ -110,16 +112,20 @@ class _Writer(QdqNodes):
     def write_input(self) -> None:
         name = self.network.input
         fmt = self.tensors[name].fmt
-        real = self.write_clip(name, name, self.write_scales(name), (fmt.low, fmt.high))
-        self.write_tensor(name, real, 1 + len(self.input_shape))
+        rank, real = 1 + len(self.input_shape), name
+        if rank == 3:
+            rows = self.constant(f"{name}_rows", np.array([2], np.int64))
+            rank, real = 4, self.node("Unsqueeze", [name, rows], f"{name}_map", f"{name}/map")
+        real = self.write_clip(name, name, self.write_scales(name, real, rank), (fmt.low, fmt.high))
+        self.write_tensor(name, real, rank)
 
-    def write_scales(self, source: str) -> str:
-        """The input times its scales."""
+    def write_scales(self, source: str, real: str, rank: int) -> str:
+        """The input, in the file `real` of some rank, times its scales."""
         scales = tensor_scales(self.network)[source].astype(np.float32)
         if (scales == 1).all():
-            return source
-        factors = self.constant(f"{source}_scales", scales.reshape(-1, *(1 for _ in self.input_shape[1:])))
-        return self.node("Mul", [source, factors], f"{source}_scaled", f"{source}/scale")
+            return real
+        factors = self.constant(f"{source}_scales", scales.reshape(-1, *[1] * (rank - 2)))
+        return self.node("Mul", [real, factors], f"{source}_scaled", f"{source}/scale")
 
     def write_tensor(self, tensor: str, real: str, rank: int) -> None:
         """Round the float tensor `real` to the integers of `tensor`, and make floats of them again."""

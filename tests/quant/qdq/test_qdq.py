@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 
 from quant import qdq
+from quant.base.errors import UnsupportedNetwork
 from quant.ir.fixedpoint import QFormat
 from quant.ir.host import HostOperation
 from quant.ir.input_shape import INPUT_SHAPE
+from quant.ir.scales import tensor_scales, with_scales
 from quant.ir.window import Window
 from tests.quant.integer_nets import S8, U8, Net, assert_same, check, operators
 
@@ -88,6 +90,27 @@ def test_flat_input() -> None:
     model = check(net.network(net.gemm("x", 2, S8), metadata={INPUT_SHAPE: "6"}))
     assert operators(model) == ["Gemm"]
     assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [0, 6]
+
+
+@pytest.mark.parametrize("scales", [None, [1.0, 2.0, 0.5]])
+def test_an_input_of_one_dimension(scales: list[float] | None) -> None:
+    """It has the float network's shape, and becomes a map of one row."""
+    net = Net((3, 1, 9), S8)
+    network = net.network(net.conv("x", 2, S8, window=Window((1, 3))), metadata={INPUT_SHAPE: "3,9"})
+    if scales:
+        network = with_scales(network, tensor_scales(network) | {"x": np.array(scales)})
+    model = check(network)
+    assert operators(model) == ["Unsqueeze", *(["Mul"] if scales else []), "Conv"]
+    assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [0, 3, 9]
+
+
+def test_an_input_of_one_dimension_that_stays_one_is_refused() -> None:
+    net = Net((3, 1, 9), S8)
+    model = qdq.to_model(net.network(net.conv("x", 2, S8, window=Window((1, 3))), metadata={INPUT_SHAPE: "3,9"}))
+    model.graph.node[0].op_type = "Identity"
+    del model.graph.node[0].input[1:]
+    with pytest.raises(UnsupportedNetwork, match="input x of one dimension is not reshaped to a map of one row"):
+        qdq.load(model)
 
 
 def test_flat_tensors_where_maps_are_needed() -> None:
