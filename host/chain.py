@@ -75,9 +75,19 @@ def first_break(
             image, channel, row, column = (int(i) for i in np.argwhere(different)[0])
             at = image, channel, row, column
             return Break(
-                layer, tensor, image, channel, row, column, int(a[at]), int(b[at]), expected_by, got_by,
-                int(different.sum()), a.size,
-            )  # fmt: skip
+                layer,
+                tensor,
+                image,
+                channel,
+                row,
+                column,
+                int(a[at]),
+                int(b[at]),
+                expected_by,
+                got_by,
+                int(different.sum()),
+                a.size,
+            )
     return None
 
 

@@ -104,9 +104,13 @@ def _load(options: CompareOptions) -> tuple[FloatGraph, Network, Images, np.ndar
 
 
 def _compare(
-    options: CompareOptions, graph: FloatGraph, integers: Network, images: Images, labels: np.ndarray | None,
+    options: CompareOptions,
+    graph: FloatGraph,
+    integers: Network,
+    images: Images,
+    labels: np.ndarray | None,
     reporter: Reporter,
-) -> Result:  # fmt: skip
+) -> Result:
     with reporter.stage(f"compare fixed with float on {len(images)} images"):
         some, few = images[: options.layer_images], images[: options.alone_images]
         classes = int(np.prod(integers.tensors[integers.outputs[0]].shape))
@@ -125,8 +129,12 @@ def _compare(
         "sensitivity": {
             "images": len(few),
             "layers": [
-                {**asdict(one.alone), "reason": one.reason, "repair": one.repair and asdict(one.repair),
-                 "tried": [asdict(repair) for repair in one.tried]}
+                {
+                    **asdict(one.alone),
+                    "reason": one.reason,
+                    "repair": one.repair and asdict(one.repair),
+                    "tried": [asdict(repair) for repair in one.tried],
+                }
                 for one in ranked
             ],
         },
@@ -140,7 +148,7 @@ def _compare(
             "float": list(result.float_answers[:SHOWN_IMAGES]),
             "fixed": list(result.fixed_answers[:SHOWN_IMAGES]),
         },
-    }  # fmt: skip
+    }
 
 
 def _tables(value: Result) -> Result:

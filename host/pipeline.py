@@ -52,11 +52,11 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
     for path in (o.network, o.calibration, o.evaluation):
         if path is not None and not path.is_file():
             raise BadInput(f"{path}: no such file")
-    make_folder(folder.root)
     every = legs(o.build_dir)
     taken = [leg for leg in every if o.rtl_images or leg.name != Verilog.name]
     for leg in taken:
         leg.require()
+    make_folder(folder.root)
     original, evaluation = folder.float / o.network.name, o.evaluation or o.calibration
 
     def stage(name: str, made_from: Any, outputs: list[Path], work: Callable[[], Any]) -> None:
@@ -80,12 +80,14 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
     stage("quantize", sources, [original, folder.quantized], do_quantize)
     compared = CompareOptions(
         network=original, quantized=folder.quantized, images=evaluation, input_shape=o.input_shape
-    )  # fmt: skip
+    )
     stage("compare", compared, [folder.compare], lambda: write_json(folder.compare, compare_files(compared, reporter)))
     stage(
-        "compile", [folder.quantized, o.config], [folder.program],
+        "compile",
+        [folder.quantized, o.config],
+        [folder.program],
         lambda: compile_program(folder.quantized, o.config, folder.program),
-    )  # fmt: skip
+    )
     stage("verilog", o.config, [folder.verilog], lambda: verilog([o.config], folder.verilog, reporter))
     count = max(o.rtl_images, 1)
     stage(
@@ -134,13 +136,18 @@ def summary(value: Result, folder: BuildFolder) -> Result:
     """The tables that end a run."""
     layers = [
         {
-            "layer": layer["name"], "op": layer["op"], "fused into": layer["fused_into"] or "",
+            "layer": layer["name"],
+            "op": layer["op"],
+            "fused into": layer["fused_into"] or "",
             "output": f"{'s' if layer['output_signed'] else 'u'}{layer['output_bits']}.{layer['output_frac']}",
-            "SQNR dB": layer["sqnr_db"], "cycles": layer["cycles"], "utilization": layer["utilization"],
-            "bound": layer["bound"], "equal digests": _equal(layer["digest"]),
+            "SQNR dB": layer["sqnr_db"],
+            "cycles": layer["cycles"],
+            "utilization": layer["utilization"],
+            "bound": layer["bound"],
+            "equal digests": _equal(layer["digest"]),
         }
         for layer in value["layers"]
-    ]  # fmt: skip
+    ]
     files = [folder.verilog, folder.quantized, folder.program, folder.report, folder.page]
     result = {"layers": layers, "accuracy": value["accuracy"], "totals": value["totals"]}
     if value["rtl"] is not None:

@@ -43,9 +43,13 @@ def simulate_model(program: Program, x: np.ndarray, memory: Memory, reporter: Re
 
 
 def simulate_rtl(
-    program: Program, x: np.ndarray, memory: Memory, reporter: Reporter, waves: Path | None = None,
+    program: Program,
+    x: np.ndarray,
+    memory: Memory,
+    reporter: Reporter,
+    waves: Path | None = None,
     build_dir: Path | None = None,
-) -> Taken:  # fmt: skip
+) -> Taken:
     """The Verilog under Verilator.  x: integers (N, C, H, W).  `cycles` and counters are of the first image.
 
     waves: waveform to write.  build_dir: as `sim.bench.toolchain.build_root`.
@@ -58,9 +62,7 @@ def simulate_rtl(
     toolchain.require(build_dir)
     with reporter.stage(f"simulate the Verilog of {program.config.name} on {len(x)} images"):
         try:
-            result = engine_bench.run_rtl(
-                program, x, memory, waves=waves, build_dir=build_dir, progress=reporter.step
-            )  # fmt: skip
+            result = engine_bench.run_rtl(program, x, memory, waves=waves, build_dir=build_dir, progress=reporter.step)
         except BuildFailure as failure:
             raise toolchain.ToolchainError(f"{_head(failure)}; the whole log: {failure.log}") from failure
         except BenchFailure as failure:

@@ -184,9 +184,11 @@ def _rows(console: Console, title: str, rows: list[Mapping[str, Any]]) -> None:
         table = Table(title=plain(title), title_justify="left", header_style="bold")
         for column in (first, *rest[:shown]):
             table.add_column(
-                plain(column.title), justify="right" if column.number else "left", overflow="fold",
+                plain(column.title),
+                justify="right" if column.number else "left",
+                overflow="fold",
                 min_width=column.least,
-            )  # fmt: skip
+            )
         for cells in zip(*(column.cells for column in (first, *rest[:shown])), strict=True):
             table.add_row(*map(Text, cells))
         console.print(table)

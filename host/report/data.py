@@ -42,11 +42,18 @@ def build_report(
         index, entry = engine.get(layer.name, (None, None))
         cost = {} if entry is None or layer.name != entry.name else _cost(program.config, entry, model["layers"][index])
         leaves = layer.output if entry is None else entry.output
-        layers.append({**_describe(network, layer, errors, alone), **_NO_COST, **cost,
-                       "fused_into": entry.name if entry is not None and entry.name != layer.name else None,
-                       "output_tensor": leaves,
-                       "digest": {leg.name: taken[leg.name]["digests"].get(leaves) if leg.name in taken else None
-                                  for leg in legs()}})  # fmt: skip
+        layers.append(
+            {
+                **_describe(network, layer, errors, alone),
+                **_NO_COST,
+                **cost,
+                "fused_into": entry.name if entry is not None and entry.name != layer.name else None,
+                "output_tensor": leaves,
+                "digest": {
+                    leg.name: taken[leg.name]["digests"].get(leaves) if leg.name in taken else None for leg in legs()
+                },
+            }
+        )
     return {
         "schema": SCHEMA,
         "version": version("shiftpoint"),
@@ -65,22 +72,49 @@ def build_report(
     }
 
 
-_SENSITIVITY = ("layer", "tensor", "sqnr_db", "output_sqnr_db", "output_noise", "noise_share", "agreement_lost",
-                "agreement_risk", "causes", "reason", "repair")  # fmt: skip
+_SENSITIVITY = (
+    "layer",
+    "tensor",
+    "sqnr_db",
+    "output_sqnr_db",
+    "output_noise",
+    "noise_share",
+    "agreement_lost",
+    "agreement_risk",
+    "causes",
+    "reason",
+    "repair",
+)
 
 _NO_COST = dict.fromkeys(
-    ("cycles", "roofline_cycles", "utilization", "bytes_read", "bytes_written", "compulsory_read",
-     "compulsory_written", "bound", "stalls")
-)  # fmt: skip
+    (
+        "cycles",
+        "roofline_cycles",
+        "utilization",
+        "bytes_read",
+        "bytes_written",
+        "compulsory_read",
+        "compulsory_written",
+        "bound",
+        "stalls",
+    )
+)
 
 
 def _config(config: AcceleratorConfig) -> Values:
     return {
-        "name": config.name, "ic_lanes": config.ic_lanes, "oc_lanes": config.oc_lanes, "data_bits": config.data_bits,
-        "weight_bits": config.weight_bits, "acc_bits": config.acc_bits, "axi_bits": config.axi_bits,
-        "multipliers": config.derived.multipliers, "clock_mhz": config.clock_mhz, "clock_source": "assumed",
+        "name": config.name,
+        "ic_lanes": config.ic_lanes,
+        "oc_lanes": config.oc_lanes,
+        "data_bits": config.data_bits,
+        "weight_bits": config.weight_bits,
+        "acc_bits": config.acc_bits,
+        "axi_bits": config.axi_bits,
+        "multipliers": config.derived.multipliers,
+        "clock_mhz": config.clock_mhz,
+        "clock_source": "assumed",
         "hash": config.hash,
-    }  # fmt: skip
+    }
 
 
 def _describe(
@@ -93,10 +127,14 @@ def _describe(
     return {
         "name": layer.name,
         "op": layer.operator,
-        "input_bits": source.bits, "input_signed": source.signed, "input_frac": source.frac,
+        "input_bits": source.bits,
+        "input_signed": source.signed,
+        "input_frac": source.frac,
         "weight_bits": conv and conv.weight_bits,
         "weight_frac": conv and [int(f) for f in conv.weight_frac],
-        "output_bits": target.bits, "output_signed": target.signed, "output_frac": target.frac,
+        "output_bits": target.bits,
+        "output_signed": target.signed,
+        "output_frac": target.frac,
         "sqnr_db": error and error["sqnr_db"],
         "sqnr_alone_db": alone.get(layer.output),
         "max_abs_error": error and error["max_abs_error"],
@@ -104,7 +142,7 @@ def _describe(
         "float_range": error and [error["float_low"], error["float_high"]],
         "scaled_range": error and [error["spread"]["low"], error["spread"]["high"]],
         "macs": layer.macs(network.tensors[layer.output].shape),
-    }  # fmt: skip
+    }
 
 
 def _cost(config: AcceleratorConfig, entry: LayerEntry, simulated: Values) -> Values:
@@ -115,11 +153,13 @@ def _cost(config: AcceleratorConfig, entry: LayerEntry, simulated: Values) -> Va
         "cycles": cycles,
         "roofline_cycles": limit.cycles,
         "utilization": entry.macs / (config.derived.multipliers * cycles) if cycles else 0.0,
-        "bytes_read": simulated["bytes_read"], "bytes_written": simulated["bytes_written"],
-        "compulsory_read": entry.read_bytes, "compulsory_written": entry.written_bytes,
+        "bytes_read": simulated["bytes_read"],
+        "bytes_written": simulated["bytes_written"],
+        "compulsory_read": entry.read_bytes,
+        "compulsory_written": entry.written_bytes,
         "bound": limit.bound,
         "stalls": simulated["stalls"],
-    }  # fmt: skip
+    }
 
 
 def _rtl(rtl: Values, model_cycles: int) -> Values:
@@ -152,6 +192,12 @@ def _samples(shown: np.ndarray, answers: Mapping[str, list[int]]) -> list[Values
         pixels = np.rint((image - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
         step = max(1, max(pixels.shape[1:]) // 96)  # large images are thinned: a page of pictures stays small
         pixels = np.ascontiguousarray(pixels[:, ::step, ::step])
-        result.append({"shape": list(pixels.shape), "pixels": base64.b64encode(pixels.tobytes()).decode(),
-                       "float": by_float, "fixed": by_fixed})  # fmt: skip
+        result.append(
+            {
+                "shape": list(pixels.shape),
+                "pixels": base64.b64encode(pixels.tobytes()).decode(),
+                "float": by_float,
+                "fixed": by_fixed,
+            }
+        )
     return result

@@ -19,11 +19,19 @@ from host.names import common, fold, printable
 
 INK, BLUE, ORANGE, GREEN, GREY, RED = "#1f2937", "#2563eb", "#ea8a1a", "#16a34a", "#cbd5e1", "#dc2626"
 STYLE: Any = {
-    "font.family": "sans-serif", "font.size": 9, "axes.edgecolor": "#94a3b8", "axes.labelcolor": INK,
-    "text.color": INK, "xtick.color": INK, "ytick.color": INK, "axes.spines.top": False,
-    "axes.spines.right": False, "svg.fonttype": "none", "svg.hashsalt": "shiftpoint",
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "axes.edgecolor": "#94a3b8",
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "shiftpoint",
     "figure.constrained_layout.use": True,
-}  # fmt: skip
+}
 NAME = 34
 """Characters of a layer's name that a line of a picture has room for."""
 

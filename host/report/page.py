@@ -15,10 +15,13 @@ from hw.contract.registers import STALL_CAUSES
 def render(report: dict[str, Any]) -> str:
     """The page of a report; deterministic."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     causes = [cause for cause in STALL_CAUSES if cause != "compute"]
     return environment.get_template("page.html.j2").render(
         r=report, pictures=draw(report), stall_causes=causes, legs=legs()
-    )  # fmt: skip
+    )

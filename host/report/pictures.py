@@ -90,9 +90,10 @@ def timeline(report: Report) -> str:
         spans = [e for e in report["timeline"] if e["unit"] == unit]
         if spans:
             axes.broken_barh(
-                [(e["start"], max(e["end"] - e["start"], 1)) for e in spans], (row - 0.38, 0.76),
+                [(e["start"], max(e["end"] - e["start"], 1)) for e in spans],
+                (row - 0.38, 0.76),
                 facecolors=[colours(e["layer"] % 20) for e in spans],
-            )  # fmt: skip
+            )
     axes.set_yticks(range(len(_UNITS)), _UNITS)
     axes.set_ylim(len(_UNITS) - 0.4, -0.6)
     axes.set_xlim(0, report["totals"]["cycles"])
@@ -131,10 +132,13 @@ PICTURES: dict[str, tuple[str, Callable[[Report], str]]] = {
 
 def draw(report: Report) -> list[tuple[str, str, str]]:
     """(name, title, SVG) of every picture whose data the report holds."""
-    needs = {"samples": report["samples"], "timeline": report["timeline"],
-             "sqnr": any(layer["sqnr_db"] is not None for layer in report["layers"]),
-             "sensitivity": any(entry["output_noise"] > 0 for entry in report["sensitivity"]),
-             "ranges": any(layer["scaled_range"] is not None for layer in report["layers"]),
-             "utilization": any(layer["roofline_cycles"] for layer in report["layers"])}  # fmt: skip
+    needs = {
+        "samples": report["samples"],
+        "timeline": report["timeline"],
+        "sqnr": any(layer["sqnr_db"] is not None for layer in report["layers"]),
+        "sensitivity": any(entry["output_noise"] > 0 for entry in report["sensitivity"]),
+        "ranges": any(layer["scaled_range"] is not None for layer in report["layers"]),
+        "utilization": any(layer["roofline_cycles"] for layer in report["layers"]),
+    }
     with plt.rc_context(STYLE):
         return [(name, title, f(report)) for name, (title, f) in PICTURES.items() if needs.get(name, True)]

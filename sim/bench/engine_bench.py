@@ -65,9 +65,14 @@ class RtlResult:
 
 
 def run_rtl(
-    program: Program, images: np.ndarray, memory: Memory | None = None, *, waves: Path | None = None,
-    build_dir: Path | None = None, progress: Progress | None = None,
-) -> RtlResult:  # fmt: skip
+    program: Program,
+    images: np.ndarray,
+    memory: Memory | None = None,
+    *,
+    waves: Path | None = None,
+    build_dir: Path | None = None,
+    progress: Progress | None = None,
+) -> RtlResult:
     """Run a program on the Verilog of its configuration.
 
     images: integers (N, C, H, W) of the network's input.  memory: latency 64 and a beat every cycle when None.
@@ -80,9 +85,12 @@ def run_rtl(
 
 
 def run_jobs(
-    jobs: Sequence[RtlJob], *, waves: Path | None = None, build_dir: Path | None = None,
+    jobs: Sequence[RtlJob],
+    *,
+    waves: Path | None = None,
+    build_dir: Path | None = None,
     progress: Progress | None = None,
-) -> list[RtlResult]:  # fmt: skip
+) -> list[RtlResult]:
     """Run jobs of one configuration in one simulator process, one after the other.
 
     build_dir: folder of built simulators, as `sim.bench.toolchain.build_root`.
@@ -99,18 +107,29 @@ def run_jobs(
         size = max(job.program.memory_bytes for job in jobs)
         with _watch(work / "progress", sum(len(job.images) for job in jobs), progress):
             ran = run_bench(
-                config, "sim.bench.cocotb_engine", work / "memory", size, env={"SHIFTPOINT_JOBS": folder},
-                waves=waves is not None, build_dir=build_dir,
-            )  # fmt: skip
+                config,
+                "sim.bench.cocotb_engine",
+                work / "memory",
+                size,
+                env={"SHIFTPOINT_JOBS": folder},
+                waves=waves is not None,
+                build_dir=build_dir,
+            )
         if waves is not None and ran.waves is not None:
             shutil.copyfile(ran.waves, waves)
         return [_result(job, work / f"job_{k:04}.npz", waves) for k, job in enumerate(jobs)]
 
 
 def run_bench(
-    config: AcceleratorConfig, test_module: str, memory: Path, memory_bytes: int, *,
-    env: Mapping[str, str] | None = None, waves: bool = False, build_dir: Path | None = None,
-) -> BenchRun:  # fmt: skip
+    config: AcceleratorConfig,
+    test_module: str,
+    memory: Path,
+    memory_bytes: int,
+    *,
+    env: Mapping[str, str] | None = None,
+    waves: bool = False,
+    build_dir: Path | None = None,
+) -> BenchRun:
     """Run a module of cocotb tests on `bench.sv` with the engine of a configuration.
 
     memory: the file behind the memory, made anew with `memory_bytes` zeros; tests find it as SHIFTPOINT_MEMORY.
@@ -156,9 +175,13 @@ def _write(jobs: Sequence[RtlJob], work: Path) -> None:
         job.program.save(program)
         np.save(images, job.images)
         facts = {
-            "program": str(program), "images": str(images), "base": job.base, "latency": job.memory.latency,
-            "beat_every": job.memory.beat_every, "patience": 2 * simulate(job.program, job.memory).cycles + 1000,
-        }  # fmt: skip
+            "program": str(program),
+            "images": str(images),
+            "base": job.base,
+            "latency": job.memory.latency,
+            "beat_every": job.memory.beat_every,
+            "patience": 2 * simulate(job.program, job.memory).cycles + 1000,
+        }
         stem.with_suffix(".json").write_text(json.dumps(facts))
 
 

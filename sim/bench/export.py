@@ -87,9 +87,12 @@ def export_bench(program: Program, images: np.ndarray, memory: Memory, folder: P
     np.savez_compressed(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
     (folder / "bench.json").write_text(json.dumps(_facts(program, len(images), memory), indent=1) + "\n")
     facts = {
-        "name": program.name, "config": config.name, "images": len(images), "latency": memory.latency,
+        "name": program.name,
+        "config": config.name,
+        "images": len(images),
+        "latency": memory.latency,
         "beat_every": memory.beat_every,
-    }  # fmt: skip
+    }
     (folder / "README.md").write_text(README.format(**facts))
     waivers = " ".join([*(f"-Wno-{rule}" for rule in verilog.LINT_WAIVERS), *LINT])
     makefile = MAKEFILE.format(bits=config.axi_bits, memory_bytes=program.memory_bytes, waivers=waivers)
