@@ -163,9 +163,12 @@ class Derived:
         self.instruction_beats = INSTRUCTION_BYTES // self.beat_bytes
         block_bytes = bytes_of(c.ic_lanes * c.oc_lanes * c.weight_bits)
         parameter_bytes = c.oc_lanes * PARAMETER_BYTES
-        for what, size in (("a weight block", block_bytes), ("a parameter block", parameter_bytes)):
-            whole = size % self.beat_bytes == 0
-            _require(whole, f"{what} of {size} bytes is no whole number of {self.beat_bytes}-byte beats")
+        for what, size in (("weights", block_bytes), ("parameters", parameter_bytes)):
+            _require(
+                size % self.beat_bytes == 0,
+                f"ic_lanes {c.ic_lanes}, oc_lanes {c.oc_lanes}: a block of {what} has {size} bytes, no whole number of "
+                f"beats of {self.beat_bytes} bytes (axi_bits {c.axi_bits})",
+            )
         self.weight_block_beats = block_bytes // self.beat_bytes
         self.parameter_beats = parameter_bytes // self.beat_bytes
         self.lane_bits = c.data_bits + 1
@@ -175,8 +178,9 @@ class Derived:
         """Beats of each of the `planes` residual memories."""
         # Instructions give addresses 16 bits: of beats for what is loaded, of words for what is read and written.
         addressed = {name: getattr(c, name) for name in ("activation_depth", "weight_depth", "residual_depth")}
-        addressed |= {"activation_beats": self.activation_beats, "residual_beats": self.residual_beats}
-        addressed |= {"output_depth": c.output_depth}
+        addressed["activation_depth in beats"] = self.activation_beats
+        addressed["residual_depth in beats"] = self.residual_beats
+        addressed["output_depth"] = c.output_depth
         for name, value in addressed.items():
             _require(1 <= value <= 1 << 16, f"{name} must be 1 to 65536, not {value}")
 

@@ -69,7 +69,7 @@ def test_values_of_another_type(field: str, value: Any) -> None:
 @pytest.mark.parametrize("value", [0, -8, 1 << 40])
 def test_values_beyond_any_engine(field: str, value: int) -> None:
     message = refusal(**{field: value})
-    assert (field.removesuffix("_depth") in message and str(value) in message) or "_beats must be" in message, message
+    assert field in message and (str(value) in message or "in beats" in message), message
 
 
 @pytest.mark.parametrize(
@@ -84,13 +84,18 @@ def test_values_beyond_any_engine(field: str, value: int) -> None:
         ({"acc_bits": 40}, "acc_bits must be 32 or 48, not 40"),
         ({"clock_mhz": "fast"}, 'clock_mhz must be a number, not "fast"'),
         ({"name": "../mine"}, 'name must be up to 64 letters, digits, _ . -, not "../mine"'),
-        ({"axi_bits": 256}, "a weight block of 16 bytes is no whole number of 32-byte beats"),
+        (
+            {"axi_bits": 256},
+            "ic_lanes 4, oc_lanes 4: a block of weights has 16 bytes, no whole number of beats of 32 bytes "
+            "(axi_bits 256)",
+        ),
         (
             {"ic_lanes": 1, "axi_bits": 256, "oc_lanes": 1},
-            "a weight block of 1 bytes is no whole number of 32-byte beats",
+            "ic_lanes 1, oc_lanes 1: a block of weights has 1 bytes, no whole number of beats of 32 bytes "
+            "(axi_bits 256)",
         ),
         ({"activation_depth": 1 << 17}, "activation_depth must be 1 to 65536, not 131072"),
-        ({"ic_lanes": 1, "activation_depth": 2}, "activation_beats must be 1 to 65536, not 0"),
+        ({"ic_lanes": 1, "activation_depth": 2}, "activation_depth in beats must be 1 to 65536, not 0"),
         ({"lanes": 8}, "unknown configuration field 'lanes'"),
     ],
 )
