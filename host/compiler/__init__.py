@@ -24,6 +24,7 @@ from hw.contract.layout import Placement
 from hw.contract.program import LayerEntry, Program
 from hw.contract.weights import WeightFormat, gateware_format
 from quant.ir.network import Network
+from quant.ir.well_formed import well_formed
 
 __all__ = ["CannotCompile", "compile_network"]
 
@@ -40,7 +41,7 @@ def compile_network(
     Raises CannotCompile, naming layer and reason, for what the engine cannot run; UnsupportedNetwork where a
     layer can overflow the accumulator; ConfigError for a configuration that cannot be built.
     """
-    lowered = lower(network, config, (gateware_format(config),) if formats is None else formats)
+    lowered = lower(well_formed(network), config, (gateware_format(config),) if formats is None else formats)
     fold_inputs(lowered, config)
     memory = place(lowered, config)
     plan, layers, pool_layers = _plan(lowered, memory, config)

@@ -17,6 +17,7 @@ import numpy as np
 from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import FloatLayer
+from quant.ir.well_formed import well_formed
 from quant.ir.window import Window
 from quant.kinds.conv import FloatConv
 from quant.run.images import RAW, Preprocess
@@ -59,9 +60,9 @@ def take_pixels(graph: FloatGraph) -> FloatGraph:
     for layer in readers:
         found = reordered(layer, turned, planes).of_scaled(scale, shift) if dense else None
         if found is None:
-            return normalized(graph, scale, shift, turned, dense)
+            return well_formed(normalized(graph, scale, shift, turned, dense))
         folded[layer.name] = found
-    return replace(graph, layers=tuple(folded.get(layer.name, layer) for layer in graph.layers))
+    return well_formed(replace(graph, layers=tuple(folded.get(layer.name, layer) for layer in graph.layers)))
 
 
 def like(graph: FloatGraph, metadata: Mapping[str, str]) -> FloatGraph:

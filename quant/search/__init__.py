@@ -12,6 +12,7 @@ from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.scales import with_scales
 from quant.ir.target import Target
+from quant.ir.well_formed import well_formed
 from quant.kinds.conv import float_convolution, float_convolutions
 from quant.run.calibration import Progress, calibrate
 from quant.run.images import prepare
@@ -73,7 +74,7 @@ def quantize_network(
     metadata = options.described() | {"quantization.effort": effort, "quantization.images": str(len(images))}
     if notes + more:
         metadata[NOTES] = "\n".join(notes + more)
-    return replace(network, metadata=network.metadata | metadata)
+    return well_formed(replace(network, metadata=network.metadata | metadata))
 
 
 def _quantize(

@@ -11,7 +11,7 @@ import pytest
 from quant import qdq
 from quant.ir.host import HostOperation
 from quant.onnx_import import load
-from quant.run.session import session
+from quant.run.session import Session
 from quant.search import quantize_network
 from tests.quant.onnx_nets import Net, checked, kinds, message
 
@@ -30,7 +30,7 @@ def quantized(model: onnx.ModelProto) -> tuple[onnx.ModelProto, np.ndarray]:
 def same_results(model: onnx.ModelProto, tolerance: float = 0.1) -> onnx.ModelProto:
     """The quantized file, whose outputs are those of the network: as many, of its shapes and types, near its values."""
     made, images = quantized(model)
-    wanted, found = (session(one, "net").run(None, {"x": images}) for one in (model, made))
+    wanted, found = (Session(one, "net").run(None, {"x": images}) for one in (model, made))
     for left, right in zip(wanted, found, strict=True):
         assert (left.shape, left.dtype) == (right.shape, right.dtype)
         difference = (left != right).mean() if left.dtype == np.int64 else np.abs(left - right).max()

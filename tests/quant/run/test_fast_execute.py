@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
 
-from quant.ir.bounds import tensor_bounds
 from quant.ir.fixedpoint import QFormat
 from quant.ir.network import Network
-from quant.ir.tensor import Bound, Tensor
+from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 from quant.kinds.add import Add
 from quant.kinds.conv import Conv
-from quant.kinds.conv.split import Split, find_split
 from quant.kinds.pool import Pool
 from quant.onnx_import import load
 from quant.run import fast_execute, fast_kernels
@@ -23,33 +20,10 @@ from quant.run.execute import Executor, quantize_input
 from quant.run.fast_execute import FastExecutor, quantize_images
 from quant.run.fast_kernels import bytes_are_exact
 from quant.search import quantize_network
-from tests.quant.run.test_tables import FORMATS
-from tests.quant.run.test_tables import network as tables
+from tests.quant.fast_checks import FORMS, assert_equal, extremes
+from tests.quant.kinds.test_table import FORMATS
+from tests.quant.kinds.test_table import network as tables
 from tests.sim.networks import random_images, random_network
-
-
-def extremes(network: Network) -> np.ndarray:
-    """Images of the largest, of the smallest integers, of zeros, and of both ends at random."""
-    fmt, shape = network.tensors[network.input].fmt, network.input_shape
-    ends = np.random.default_rng(0).choice([fmt.low, fmt.high], (2, *shape))
-    return np.concatenate([np.full((1, *shape), fmt.high), np.full((1, *shape), fmt.low), np.zeros((1, *shape)), ends]
-                          ).astype(fmt.dtype)  # fmt: skip
-
-
-FORMS = (False, True) if bytes_are_exact() else (False,)
-"""Data as float32, and as bytes where the processor allows that."""
-
-
-def assert_equal(network: Network, images: np.ndarray, slow: frozenset[str] = frozenset()) -> None:
-    every = list(network.tensors)
-    for in_bytes, keep in itertools.product(FORMS, (None, every)):  # with every tensor an output, nothing is fused
-        executor = FastExecutor(network, threads=2, in_bytes=in_bytes)
-        assert executor.slow == slow
-        wanted, found = Executor(network).run(images, keep), executor.run(images, keep)
-        assert list(found) == list(wanted)
-        for name, integers in wanted.items():
-            assert found[name].dtype == integers.dtype
-            np.testing.assert_array_equal(found[name], integers, name)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -59,93 +33,6 @@ def test_random_networks(seed: int) -> None:
     slow = FastExecutor(network).slow
     assert len(slow) < len(network.layers)
     assert_equal(network, images, slow)
-
-
-def one_layer(weight: np.ndarray, source: QFormat, out: QFormat, frac: int | np.ndarray, **options) -> Network:
-    """A convolution of a map of 6 x 5 pixels."""
-    outputs, inputs = weight.shape[:2]
-    window = options.pop("window", Window(weight.shape[2:]))
-    bias = options.pop("bias", np.zeros(outputs, np.int64))
-    shape = (outputs, *window.output_size(6, 5))
-    residual = options.pop("residual", None)
-    bits = options.pop("weight_bits", 8)
-    tensors = {"x": Tensor("x", (inputs, 6, 5), source), "y": Tensor("y", shape, out)}
-    layer = Conv("conv", "x", "y", weight, np.broadcast_to(frac, outputs).astype(np.int64), bits, bias, window, 1,
-                 (out.low, out.high), residual, **options)  # fmt: skip
-    return Network("one", tensors, (layer,), "x", ("y",))
-
-
-@pytest.mark.parametrize("bits", (4, 8))
-@pytest.mark.parametrize("shift", (-9, -1, 0, 1, 4, 12, 24, 40, 120))
-def test_shifts_of_either_sign(bits: int, shift: int) -> None:
-    random = np.random.default_rng(shift + 9)
-    weight = random.integers(-(1 << bits - 1), 1 << bits - 1, (5, 7, 3, 3))
-    bias = random.integers(-(1 << 10), 1 << 10, 5)
-    network = one_layer(weight, QFormat(8, 3), QFormat(8, 0), shift - 3 + np.arange(5) % 2, bias=bias)
-    assert_equal(network, np.concatenate([random_images(network, 4, 1), extremes(network)]))
-
-
-def test_ties_round_to_even() -> None:
-    """Every accumulator of 8 bits, halved and quartered: a half of all quotients are ties."""
-    weight = np.array([1, 2, 3, -1]).reshape(4, 1, 1, 1)
-    network = one_layer(weight, QFormat(8, 0), QFormat(16, 0), np.array([1, 2, 1, 1]))
-    images = np.arange(-128, 127, dtype=np.int8)[: 8 * 30].reshape(8, 1, 6, 5)
-    assert_equal(network, images)
-
-
-def test_sums_up_to_what_float32_counts_and_beyond() -> None:
-    """At the bound all is exact in float32; one more, and it is computed in digits."""
-    data, out = QFormat(8, 0, signed=False), QFormat(16, 0)
-    for taps in (518, 519):
-        weight = np.full((2, taps, 1, 1), 127)
-        weight[1] = -127
-        network = one_layer(weight, data, out, 9, bias=np.array([0, 0]))
-        x = extremes(network)
-        x[0, 0] -= 1
-        whole = network.layers[0].in_float32(network.tensors, tensor_bounds(network))  # type: ignore[attr-defined]
-        assert whole == (taps == 518)
-        assert_equal(network, x)
-
-
-@pytest.mark.parametrize(("data", "weights"), ((8, 16), (16, 4), (16, 8), (16, 16)))
-@pytest.mark.parametrize("signed", (False, True))
-@pytest.mark.parametrize("shape", ((6, 5, 3, 3), (4, 300, 1, 1)))
-def test_wide_data_and_weights_in_digits(data: int, weights: int, signed: bool, shape: tuple[int, ...]) -> None:
-    random = np.random.default_rng(data + weights)
-    half = 1 << weights - 1
-    weight = random.integers(-half, half, shape)
-    weight[0], weight[1] = half - 1, -half
-    bias = random.integers(-(1 << 30), 1 << 30, shape[0])
-    fmt = QFormat(data, 3, signed)
-    shift = data + weights - 3 + int(np.log2(np.prod(shape[1:]))) // 2 - 16
-    network = one_layer(weight, fmt, QFormat(16, 0), shift + np.arange(shape[0]) % 2,
-                        bias=bias >> 30 - data - weights, weight_bits=weights)  # fmt: skip
-    images = np.concatenate([random_images(network, 4, 1), extremes(network)])
-    assert_equal(network, images)
-    assert len(np.unique(Executor(network).run(images)["y"])) > 100
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_digits_add_up(seed: int) -> None:
-    random = np.random.default_rng(seed)
-    weight = random.integers(-(1 << 15), 1 << 15, (3, 7, 1, 1))
-    weight[0, :2, 0, 0] = -(1 << 15), (1 << 15) - 1
-    for weights, bits in ((1, 16), (2, 8), (3, 6), (4, 4)):
-        split = Split(1, 16, weights, bits)
-        digits = split.weight_digits(weight)
-        assert len(digits) == weights
-        assert all((abs(2 * digit + 1) <= 1 << bits).all() for digit in digits[:-1])
-        np.testing.assert_array_equal(sum(digit << bits * place for place, digit in enumerate(digits)), weight)
-
-
-def test_what_no_digits_hold_is_left_to_the_reference() -> None:
-    weight = np.full((1, 300_000, 1, 1), (1 << 15) - 1)
-    zeros = np.zeros(1, np.int64)
-    long = Conv("conv", "x", "y", weight, zeros, 16, zeros, Window(), 1, (0, 1))
-    short = dataclasses.replace(long, weight=weight[:, :300])
-    assert find_split(long.weight, Bound(0, (1 << 16) - 1)) is None
-    assert find_split(short.weight, Bound(0, (1 << 16) - 1)) is not None
-    assert find_split(short.weight, Bound(0, (1 << 30) - 1)) is None
 
 
 @pytest.mark.parametrize("data_bits", (8, 16))

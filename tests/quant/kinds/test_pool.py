@@ -1,4 +1,4 @@
-"""Average pools in quantized files: ONNX Runtime rounds every mean as the integers do."""
+"""Pools: against loops over Python's integers, and means that ONNX Runtime rounds as the integers do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,30 @@ from onnx import TensorProto, helper
 from quant import qdq
 from quant.ir.fixedpoint import QFormat, average
 from quant.ir.window import Window
-from tests.quant.integer_nets import S8, Net, check, operators
+from quant.kinds.pool import Pool
+from tests.quant.integer_nets import Net, check, operators
+from tests.quant.reference import S8, U8, WINDOWS, agrees, images, one_layer
+
+
+@pytest.mark.parametrize("window", [w for w in WINDOWS if w.pads != (1, 1, 1, 1) or w.kernel != (1, 1)])
+@pytest.mark.parametrize("fmt", [U8, S8, QFormat(16, 9)])
+def test_max_pooling(seed, window, fmt):
+    rng = np.random.default_rng(seed)
+    layer = Pool("pool", "x", "y", "max", window, (max(fmt.low, -100), min(fmt.high, 200)))
+    network = one_layer(layer, (3, 9, 7), (3, *window.output_size(9, 7)), fmt, fmt)
+    agrees(network, images(rng, network))
+
+
+@pytest.mark.parametrize("window", [w for w in WINDOWS if w.pads != (1, 1, 1, 1) or w.kernel != (1, 1)])
+@pytest.mark.parametrize("include_pad", [True, False])
+@pytest.mark.parametrize(
+    ("fmt", "out"), [(U8, U8), (S8, QFormat(8, 6)), (U8, QFormat(16, 11, signed=False)), (S8, QFormat(8, 2))]
+)
+def test_average_pooling(seed, window, include_pad, fmt, out):
+    rng = np.random.default_rng(seed)
+    layer = Pool("pool", "x", "y", "average", window, (out.low, out.high), include_pad)
+    network = one_layer(layer, (3, 9, 7), (3, *window.output_size(9, 7)), fmt, out)
+    agrees(network, images(rng, network))
 
 
 @pytest.mark.parametrize("include", [True, False])

@@ -1,0 +1,34 @@
+"""Sums of two tensors against Python's fractions, and their bound."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from quant.ir.bounds import accumulator_bits, accumulator_bound
+from quant.ir.fixedpoint import QFormat
+from quant.ir.network import Network
+from quant.ir.tensor import Bound, Tensor
+from quant.ir.window import Window
+from quant.kinds.add import Add
+from tests.quant.reference import agrees, conv, images
+
+
+@pytest.mark.parametrize(("first", "second", "out"), [(4, 4, 4), (4, 7, 3), (-2, 3, 5), (5, 1, -1)])
+def test_add_aligns_and_rounds_once(seed, first, second, out):
+    rng = np.random.default_rng(seed)
+    stem = dataclasses.replace(conv(rng, (4, 3, 3), 4, Window(), clip=(-128, 127)), name="stem", output="a")
+    layer = Add("add", ("x", "a"), "y", (-100, 127))
+    shape = (4, 3, 3)
+    tensors = {n: Tensor(n, shape, QFormat(8, f)) for n, f in (("x", first), ("a", second), ("y", out))}
+    network = Network("net", tensors, (stem, layer), "x", ("y",))
+    agrees(network, images(rng, network))
+
+
+def test_bound_of_an_add():
+    tensors = {n: Tensor(n, (1, 1, 1), QFormat(8, f)) for n, f in (("x", 4), ("y", 0))}
+    layer = Add("add", ("x", "x"), "y", (-128, 127))
+    network = Network("net", tensors, (layer,), "x", ("y",))
+    assert accumulator_bound(network, layer) == Bound(-256, 254) and accumulator_bits(network, layer) == 9
