@@ -1,0 +1,70 @@
+"""Which load comes next."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from host.compiler.cost import cost
+from host.compiler.prefetch import Prefetch
+from host.compiler.room import Room
+from host.compiler.steps import Fill, Plan, add_layer
+from host.compiler.tiling import ways
+from hw.contract.config import AcceleratorConfig, preset
+from hw.contract.isa import Buffer
+from tests.host.compiler.problems import problems
+from tests.host.networks import Builder
+
+
+def emitted(config: AcceleratorConfig) -> tuple[Plan, list[tuple[int, Fill]]]:
+    """The plan of two layers, the second of which reads the first, and its fills, each with the step it precedes."""
+    b = Builder(np.random.default_rng(1), (16, 16, 16))
+    b.conv(b.conv("x", 16), 16)
+    found, memory = problems(b.network(), config)
+    plan = Plan()
+    for number, posed in enumerate(found):
+        add_layer(plan, posed, min(ways(posed), key=lambda way: cost(posed, way)), number, None)
+    room = Room(config)
+    prefetch = Prefetch(plan, memory, config, room)
+    fills = []
+    for index, step in enumerate(plan.steps):
+        fills += [(index, fill) for fill in prefetch.before(index)]
+        prefetch.passed(index)
+        room.release(step, index)
+    return plan, fills
+
+
+CONFIGS = [preset("tiny"), preset("medium"), dataclasses.replace(preset("tiny"), name="short", queue_depth=1)]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_every_fill_comes_before_its_step_and_behind_what_it_reads(config: AcceleratorConfig) -> None:
+    plan, fills = emitted(config)
+    assert len(fills) == len(plan.fills) and all(index <= fill.step for index, fill in fills)
+    first = next(k for k, step in enumerate(plan.steps) if step.layer == 1)
+    own = [(index, fill) for index, fill in fills if fill.layer == 1 and fill.tensor is not None]
+    rows = {k: step.band.rows for k, step in enumerate(plan.steps) if step.layer == 0 and step.last}
+    for index, fill in own:
+        needed = max(k for k, (start, end) in rows.items() if start * 16 < fill.words[1] and end * 16 > fill.words[0])
+        assert index > needed, "the rows that it reads are written by then"
+    assert min(index for index, fill in fills if fill.layer == 1) < first, "weights at least come ahead of the layer"
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_no_more_than_half_a_queue_runs_ahead(config: AcceleratorConfig) -> None:
+    _, fills = emitted(config)
+    for buffer in Buffer:
+        ahead: list[int] = []
+        for index, fill in (pair for pair in fills if pair[1].piece.buffer is buffer):
+            ahead = [step for step in ahead if step >= index]
+            assert fill.step <= index or len(ahead) < max(1, config.queue_depth // 2)
+            ahead.append(fill.step)
+
+
+def test_fills_of_one_buffer_keep_their_order() -> None:
+    plan, fills = emitted(preset("tiny"))
+    for buffer in Buffer:
+        own = [fill for _, fill in fills if fill.piece.buffer is buffer]
+        assert own == [fill for fill in plan.fills if fill.piece.buffer is buffer]
