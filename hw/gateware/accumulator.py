@@ -10,27 +10,29 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.parameters import PARAMETER_BYTES
+from hw.contract.parameters import PARAMETER_BYTES, PARAMETERS
+from hw.contract.shifts import SHIFTS, residual_shifts
+from hw.contract.widths import BYTE_BITS
 from hw.gateware.array import sum_bits
-from hw.gateware.memory import DualPort
+from hw.gateware.memory import DualPort, extended
 
 ACCUMULATOR_LATENCY = 5
 """From a pixel to its total, which is in the partial sums in the cycle after."""
 SUMS_DELAY = 4
 """From a pixel to the cycle in which its sum of products is added."""
-SHIFT_BITS = 7
-"""Bits kept of a requantization shift."""
 
 
 def lane_parameters(config: AcceleratorConfig) -> data.StructLayout:
-    """Parameters of one output channel, as far as they are kept: the accumulator wraps around.  `shift` is signed."""
+    """Parameters of one output channel, as far as they are kept: the accumulator wraps around, and shifts have no
+    more bits than their ranges need."""
     return data.StructLayout(
-        {
-            "bias": config.acc_bits,
-            "shift": SHIFT_BITS,
-            "residual_shift": range(config.acc_bits),
-        }
+        {"bias": config.acc_bits, "shift": SHIFTS, "residual_shift": residual_shifts(config.acc_bits)}
     )
+
+
+def parameter_sets(config: AcceleratorConfig) -> data.ArrayLayout:
+    """The two sets of parameters that are kept, by lanes."""
+    return data.ArrayLayout(data.ArrayLayout(lane_parameters(config), config.oc_lanes), 2)
 
 
 class Parameters(wiring.Component):
@@ -47,15 +49,13 @@ class Parameters(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
-        d = config.derived
-        lanes = data.ArrayLayout(lane_parameters(config), config.oc_lanes)
         super().__init__(
             {
                 "write": In(1),
                 "set": In(1),
-                "index": In(range(d.parameter_beats + 1)),
-                "beat": In(8 * d.beat_bytes),
-                "sets": Out(data.ArrayLayout(lanes, 2)),
+                "index": In(range(config.derived.parameter_beats + 1)),
+                "beat": In(config.axi_bits),
+                "sets": Out(parameter_sets(config)),
             }
         )
 
@@ -63,14 +63,15 @@ class Parameters(wiring.Component):
         m = Module()
         beat_bits = len(self.beat)
         for lane in range(self.config.oc_lanes):
-            # Byte ranges of the block, and where they go: the highest bits of a bias are dropped.
-            start = 8 * PARAMETER_BYTES * lane
-            for name, offset in (("bias", 0), ("shift", 48), ("residual_shift", 56)):
+            # Bits of the block, and where they go: the highest ones of a bias are dropped.  In parts of 32, the
+            # narrowest beat, so that no part lies in two beats.
+            start = lane * PARAMETER_BYTES * BYTE_BITS
+            for name, parameter in PARAMETERS.items():
                 for which in range(2):
                     target = self.sets[which][lane][name]
                     for low in range(0, len(target), 32):
                         part = target[low : low + 32]
-                        index, bit = divmod(start + offset + low, beat_bits)
+                        index, bit = divmod(start + parameter.bit + low, beat_bits)
                         with m.If(self.write & (self.set == which) & (self.index == index)):
                             m.d.sync += part.eq(self.beat[bit : bit + len(part)])
         return m
@@ -101,10 +102,10 @@ class Accumulator(wiring.Component):
                 "keep": In(1),
                 "set": In(1),
                 "residual_signed": In(1),
-                "residual": In(8 * lanes),
+                "residual": In(lanes * config.data_bits),
                 "sums": In(data.ArrayLayout(signed(sum_bits(config)), lanes)),
                 "totals": Out(data.ArrayLayout(signed(config.acc_bits), lanes)),
-                "parameters": In(data.ArrayLayout(data.ArrayLayout(lane_parameters(config), lanes), 2)),
+                "parameters": In(parameter_sets(config)),
             }
         )
 
@@ -134,11 +135,10 @@ class Accumulator(wiring.Component):
             later.eq(Mux(stages[1].set, self.parameters[1], self.parameters[0])),
         ]
         for i in range(lanes):
-            byte = self.residual.word_select(i, 8)
-            residual = Signal(signed(9), name=f"residual_{i}")
+            residual = Signal(signed(config.derived.lane_bits), name=f"residual_{i}")
             shifted, start, base = (Signal(signed(bits), name=f"{n}_{i}") for n in ("shifted", "start", "base"))
             m.d.sync += [
-                residual.eq(Cat(byte, byte[7] & self.residual_signed)),
+                residual.eq(extended(self.residual.word_select(i, config.data_bits), self.residual_signed)),
                 shifted.eq(residual << now[i].residual_shift),
                 start.eq(later[i].bias + shifted),
                 base.eq(Mux(stages[3].first, start, kept[i])),

@@ -56,7 +56,7 @@ class Column(wiring.Component):
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         d = config.derived
-        part = 8 * min(d.word_bytes, d.beat_bytes)
+        part = min(config.ic_lanes * config.weight_bits, config.axi_bits)
         super().__init__(
             {
                 "activations": In(data.ArrayLayout(signed(d.lane_bits), config.ic_lanes)),
@@ -107,7 +107,7 @@ class Array(wiring.Component):
         super().__init__(
             {
                 "activations": In(data.ArrayLayout(signed(d.lane_bits), config.ic_lanes)),
-                "weights": In(8 * d.beat_bytes),
+                "weights": In(config.axi_bits),
                 "shift": In(1),
                 "swap": In(1),
                 "sums": Out(data.ArrayLayout(signed(sum_bits(config)), config.oc_lanes)),

@@ -26,8 +26,7 @@ WRITE_BEATS = STORE_AHEAD
 
 def write_beat(config: AcceleratorConfig) -> data.StructLayout:
     """A beat of the W channel."""
-    beat = config.derived.beat_bytes
-    return data.StructLayout({"data": 8 * beat, "strobe": beat, "last": 1})
+    return data.StructLayout({"data": config.axi_bits, "strobe": config.derived.beat_bytes, "last": 1})
 
 
 class WritePort(wiring.Component):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.registers import ErrorCause
+from hw.contract.registers import BY_NAME, ErrorCause
 from hw.gateware.interfaces import ADDRESS_BITS, FAULT
 
 FAULTS = (
@@ -16,6 +16,10 @@ FAULTS = (
     ErrorCause.OUTSIDE_WINDOW,
 )
 """Errors that stop the engine; of several in one cycle, the first of these is recorded."""
+
+
+INTERRUPTS = data.StructLayout({field.name: field.width for field in BY_NAME["INTERRUPT"].fields})
+"""The bits of INTERRUPT."""
 
 
 class RunControl(wiring.Component):
@@ -54,8 +58,8 @@ class RunControl(wiring.Component):
                 "error": Out(1),
                 "cause": Out(ErrorCause),
                 "address": Out(ADDRESS_BITS),
-                "interrupts": Out(2),
-                "acknowledge": In(2),
+                "interrupts": Out(INTERRUPTS),
+                "acknowledge": In(INTERRUPTS),
             }
         )
 
@@ -90,7 +94,9 @@ class RunControl(wiring.Component):
                 m.d.sync += [self.cause.eq(ErrorCause.START_WHILE_BUSY), self.address.eq(0)]
         with m.If(stop):
             m.d.sync += [self.busy.eq(0), self.error.eq(1), late.eq(0)]
-        m.d.sync += self.interrupts.eq((self.interrupts & ~self.acknowledge) | Cat(complete, stop | (complete & tardy)))
+        for name, happened in (("done", complete), ("error", stop | (complete & tardy))):
+            bit, acknowledged = self.interrupts[name], self.acknowledge[name]
+            m.d.sync += bit.eq((bit & ~acknowledged) | happened)
         with m.If(wipe):
             m.d.sync += [
                 self.busy.eq(0),

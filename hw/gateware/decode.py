@@ -9,8 +9,9 @@ from amaranth.lib import data
 
 from hw.contract.config import INSTRUCTION_BYTES
 from hw.contract.isa import LAYOUTS, Opcode
+from hw.contract.widths import BYTE_BITS
 
-INSTRUCTION_BITS = 8 * INSTRUCTION_BYTES
+INSTRUCTION_BITS = BYTE_BITS * INSTRUCTION_BYTES
 """Width of an instruction on wires."""
 
 

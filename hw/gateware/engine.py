@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 from amaranth import Cat, Module, ResetInserter, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from hw.contract import registers as contract
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
+from hw.contract.registers import ADDRESS_BITS, ErrorCause
 from hw.gateware.axi_read import ReadPort
 from hw.gateware.axi_write import WritePort
 from hw.gateware.compute import Compute
-from hw.gateware.control import RunControl
+from hw.gateware.control import FAULTS, INTERRUPTS, RunControl
 from hw.gateware.counters import COUNTERS, Counters
-from hw.gateware.fetch import BLOCK_BITS, Dispatch, Fetch
-from hw.gateware.interfaces import PAGE_BITS, axi4, axi_lite
+from hw.gateware.fetch import Dispatch, Fetch
+from hw.gateware.interfaces import axi4, axi_lite
 from hw.gateware.load import Load, load_tag
 from hw.gateware.pool import Pool
 from hw.gateware.queue import Queue
 from hw.gateware.registers import Registers
-from hw.gateware.store import STORE_TAG, Store
+from hw.gateware.store import Store
+from hw.gateware.store_walk import STORE_TAG
 from hw.gateware.tokens import Semaphores
 
 READ_CHANNELS, WRITE_CHANNELS = ("ar", "r"), ("aw", "w", "b")
+
+
+class _Parts:
+    """The engine's blocks."""
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.registers = Registers(config)
+        self.control = RunControl()
+        self.fetch = Fetch(config)
+        self.dispatch = Dispatch()
+        self.semaphores = Semaphores()
+        self.read_port = ReadPort(config, load_tag(config))
+        self.write_port = WritePort(config, STORE_TAG)
+        self.counters = Counters(config)
+        self.load = Load(config)
+        self.compute = Compute(config)
+        self.pool = Pool(config)
+        self.store = Store(config)
+        self.queues = [Queue(config) for _ in Unit]
+        self.fronts = [getattr(self, unit.name.lower()).front for unit in Unit]
+
+    def cleared(self) -> Iterator[tuple[str, wiring.Component]]:
+        """Names and blocks, but for registers and run control."""
+        for name in ("fetch", "dispatch", "semaphores", "read_port", "write_port", "counters"):
+            yield name, getattr(self, name)
+        for unit in Unit:
+            yield f"{unit.name.lower()}_queue", self.queues[unit]
+        for unit in Unit:
+            yield f"{unit.name.lower()}_unit", getattr(self, unit.name.lower())
 
 
 class Engine(wiring.Component):
@@ -45,96 +75,86 @@ class Engine(wiring.Component):
         super().__init__(
             {
                 "m_axi": Out(axi4(config.axi_bits)),
-                "s_axil": In(axi_lite(contract.ADDRESS_BITS)),
+                "s_axil": In(axi_lite(ADDRESS_BITS)),
                 "interrupt": Out(1),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self.config
-        m.submodules.registers = registers = Registers(config)
-        m.submodules.control = control = RunControl()
-        # What the start of a run and a reset clear.
-        clear = {"sync": control.clear}
-        fetch, dispatch, semaphores = Fetch(config), Dispatch(), Semaphores()
-        read_port, write_port = ReadPort(config, load_tag(config)), WritePort(config, STORE_TAG)
-        load, compute, pool, store = Load(config), Compute(config), Pool(config), Store(config)
-        units: tuple[Any, ...] = (load, compute, pool, store)
-        queues = [Queue(config) for _ in Unit]
-        counters = Counters(config)
-        for name, block in (
-            ("fetch", fetch),
-            ("dispatch", dispatch),
-            ("semaphores", semaphores),
-            ("read_port", read_port),
-            ("write_port", write_port),
-            ("counters", counters),
-            *((f"{unit.name.lower()}_queue", queues[unit]) for unit in Unit),
-            *((f"{unit.name.lower()}_unit", units[unit]) for unit in Unit),
-        ):
+        parts = _Parts(self.config)
+        m.submodules.registers = parts.registers
+        m.submodules.control = parts.control
+        # What the start of a run and a reset clear: all but the registers and the run control itself.
+        clear = {"sync": parts.control.clear}
+        for name, block in parts.cleared():
             m.submodules[name] = ResetInserter(clear)(block)
+        self._ports(m, parts)
+        self._instructions(m, parts)
+        self._data(m, parts)
+        self._run(m, parts)
+        self._registers(m, parts)
+        return m
 
-        # Ports.
-        connect(m, flipped(self.s_axil), registers.bus)
+    def _ports(self, m: Module, parts: _Parts) -> None:
+        """The engine's ports; both halves of the memory port see the same window."""
+        connect(m, flipped(self.s_axil), parts.registers.bus)
         for member in self.m_axi.signature.members:
-            port = read_port if member.startswith(READ_CHANNELS) else write_port
+            port = parts.read_port if member.startswith(READ_CHANNELS) else parts.write_port
             inside, outside = getattr(port.axi, member), getattr(self.m_axi, member)
             if self.m_axi.signature.members[member].flow == Out:
                 m.d.comb += outside.eq(inside)
             else:
                 m.d.comb += inside.eq(outside)
-        for port in (read_port, write_port):
+        for port in (parts.read_port, parts.write_port):
             m.d.comb += [
-                port.window_base.eq(registers.settings.window_base[PAGE_BITS:]),
-                port.window_pages.eq(registers.settings.window_limit[PAGE_BITS:]),
-                port.halt.eq(control.halt),
+                port.window_base.eq(parts.registers.settings.window_base.bytes),
+                port.window_pages.eq(parts.registers.settings.window_limit.bytes),
+                port.halt.eq(parts.control.halt),
             ]
 
-        # Instructions.
-        connect(m, fetch.request, read_port.fetch)
+    def _instructions(self, m: Module, parts: _Parts) -> None:
+        """The way of instructions: fetch, dispatch, queues, units; and of tokens, from unit to queue."""
+        fetch, dispatch, semaphores, counters = parts.fetch, parts.dispatch, parts.semaphores, parts.counters
+        connect(m, fetch.request, parts.read_port.fetch)
         connect(m, fetch.instructions, dispatch.instructions)
         m.d.comb += [
-            fetch.run.eq(control.busy),
-            fetch.block.eq(registers.settings.program_base[BLOCK_BITS:]),
-            fetch.length.eq(registers.settings.program_length),
-            fetch.beat.eq(read_port.fetch_beat),
-            fetch.data.eq(read_port.data),
-            dispatch.halt.eq(control.halt),
+            fetch.run.eq(parts.control.busy),
+            fetch.block.eq(parts.registers.settings.program_base.bytes),
+            fetch.length.eq(parts.registers.settings.program_length),
+            fetch.beat.eq(parts.read_port.fetch_beat),
+            fetch.data.eq(parts.read_port.data),
+            dispatch.halt.eq(parts.control.halt),
         ]
-        taken = Signal.like(queues[0].index)  # place of the illegal instruction
-        illegal = Signal()
-        for unit, block, queue in zip(Unit, units, queues, strict=True):
+        for unit in Unit:
+            queue, front = parts.queues[unit], parts.fronts[unit]
             connect(m, dispatch.queues[unit], queue.push)
-            last_taken = Signal(32, name=f"{unit.name.lower()}_taken")
             m.d.comb += [
-                queue.halt.eq(control.halt),
-                queue.ready.eq(block.ready),
+                queue.halt.eq(parts.control.halt),
+                queue.ready.eq(front.ready),
                 queue.available.eq(semaphores.available[unit]),
                 semaphores.take[unit].eq(queue.take),
-                semaphores.done[unit].eq(block.done),
-                semaphores.signal[unit].eq(block.signal),
-                block.instruction.eq(queue.instruction),
-                block.valid.eq(queue.valid),
-                counters.active[unit].eq(block.in_flight != 0),
-                counters.waiting[unit].eq(block.ready),
+                semaphores.done[unit].eq(front.done),
+                semaphores.signal[unit].eq(front.signal),
+                front.instruction.eq(queue.instruction),
+                front.valid.eq(queue.valid),
+                counters.active[unit].eq(front.in_flight != 0),
+                counters.waiting[unit].eq(front.ready),
                 counters.empty[unit].eq(queue.empty),
                 counters.missing[unit].eq(queue.missing),
             ]
-            with m.If(queue.valid & queue.ready):
-                m.d.sync += last_taken.eq(queue.index)
-            with m.If(block.illegal):
-                m.d.comb += [illegal.eq(1), taken.eq(last_taken)]
 
-        # Data.
+    def _data(self, m: Module, parts: _Parts) -> None:
+        """The way of data: read port, load, buffers, compute, pool, store, write port."""
+        read_port, write_port, load, store = parts.read_port, parts.write_port, parts.load, parts.store
         connect(m, load.request, read_port.load)
         connect(m, store.request, write_port.request)
-        connect(m, load.activation_write, compute.activation_write)
-        connect(m, load.weight_write, compute.weight_write)
-        connect(m, load.residual_write, compute.residual_write)
-        connect(m, compute.output_write, store.output_write)
-        connect(m, compute.pool_write, pool.pool_write)
-        connect(m, pool.pooled_write, store.pooled_write)
+        connect(m, load.activation_write, parts.compute.activation_write)
+        connect(m, load.weight_write, parts.compute.weight_write)
+        connect(m, load.residual_write, parts.compute.residual_write)
+        connect(m, parts.compute.output_write, store.output_write)
+        connect(m, parts.compute.pool_write, parts.pool.pool_write)
+        connect(m, parts.pool.pooled_write, store.pooled_write)
         m.d.comb += [
             load.beat.eq(read_port.load_beat),
             load.last.eq(read_port.last),
@@ -147,41 +167,61 @@ class Engine(wiring.Component):
             store.tag.eq(write_port.tag),
         ]
 
-        # Start, stop, errors.
-        read_bus, write_bus, illegal_instruction, outside_window = control.faults
+    def _run(self, m: Module, parts: _Parts) -> None:
+        """When a run starts and ends, and what goes wrong in it.
+
+        A unit says `illegal` up to three cycles after it took the instruction; it has taken no other since, so a
+        register of the place of the last one names it.
+        """
+        control, commands = parts.control, parts.registers.commands
+        faults = dict(zip(FAULTS, control.faults, strict=True))
         m.d.comb += [
-            control.start.eq(registers.commands.control[0]),
-            control.reset.eq(registers.commands.control[1]),
-            control.quiet.eq((read_port.outstanding == 0) & (write_port.outstanding == 0)),
+            control.start.eq(commands.control.start),
+            control.reset.eq(commands.control.reset),
+            control.quiet.eq((parts.read_port.outstanding == 0) & (parts.write_port.outstanding == 0)),
             control.finished.eq(
-                fetch.drained
-                & Cat(queue.empty for queue in queues).all()
-                & Cat(block.in_flight == 0 for block in units).all()
+                parts.fetch.drained
+                & Cat(queue.empty for queue in parts.queues).all()
+                & Cat(front.in_flight == 0 for front in parts.fronts).all()
                 & control.quiet
             ),
-            read_bus.eq(read_port.bus),
-            write_bus.eq(write_port.bus),
-            illegal_instruction.eq(dispatch.illegal),
-            outside_window.eq(read_port.outside),
+            faults[ErrorCause.READ_BUS].eq(parts.read_port.bus),
+            faults[ErrorCause.WRITE_BUS].eq(parts.write_port.bus),
+            faults[ErrorCause.ILLEGAL_INSTRUCTION].eq(parts.dispatch.illegal),
+            faults[ErrorCause.OUTSIDE_WINDOW].eq(parts.read_port.outside),
         ]
-        with m.If(illegal):
-            m.d.comb += [illegal_instruction.valid.eq(1), illegal_instruction.address.eq(taken)]
-        with m.If(write_port.outside.valid):
-            m.d.comb += outside_window.eq(write_port.outside)
+        illegal = faults[ErrorCause.ILLEGAL_INSTRUCTION]
+        for unit, queue, front in zip(Unit, parts.queues, parts.fronts, strict=True):
+            taken = Signal.like(queue.index, name=f"{unit.name.lower()}_taken")
+            with m.If(queue.valid & queue.ready):
+                m.d.sync += taken.eq(queue.index)
+            with m.If(front.illegal):
+                m.d.comb += [illegal.valid.eq(1), illegal.address.eq(taken)]
+        with m.If(parts.write_port.outside.valid):
+            m.d.comb += faults[ErrorCause.OUTSIDE_WINDOW].eq(parts.write_port.outside)
 
-        # What the registers show.
+    def _registers(self, m: Module, parts: _Parts) -> None:
+        """What the registers show, and the interrupt."""
+        registers, control, counters = parts.registers, parts.control, parts.counters
+        values = registers.values
         m.d.comb += [
-            registers.values.status.eq(Cat(control.busy, control.done, control.error)),
-            registers.values.interrupt.eq(control.interrupts),
-            registers.values.error_cause.eq(control.cause),
-            registers.values.error_address.eq(control.address),
-            control.acknowledge.eq(registers.commands.interrupt),
-            self.interrupt.eq((control.interrupts & registers.settings.interrupt_enable) != 0),
+            values.status.busy.eq(control.busy),
+            values.status.done.eq(control.done),
+            values.status.error.eq(control.error),
+            values.error_cause.cause.eq(control.cause),
+            values.error_address.eq(control.address),
             counters.busy.eq(control.busy),
             counters.halted.eq(control.halt),
-            counters.read.eq(read_port.fetch_beat | read_port.load_beat),
-            counters.strobed.eq(store.strobed),
+            counters.read.eq(parts.read_port.fetch_beat | parts.read_port.load_beat),
+            counters.strobed.eq(parts.store.strobed),
         ]
+        raised = []
+        for name in INTERRUPTS.members:
+            raised.append(control.interrupts[name] & registers.settings.interrupt_enable[name])
+            m.d.comb += [
+                values.interrupt[name].eq(control.interrupts[name]),
+                control.acknowledge[name].eq(registers.commands.interrupt[name]),
+            ]
+        m.d.comb += self.interrupt.eq(Cat(raised).any())
         for name in COUNTERS:
-            m.d.comb += registers.values[name.lower()].eq(counters.values[name.lower()])
-        return m
+            m.d.comb += values[name.lower()].eq(counters.values[name.lower()])

@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import LAYOUTS, Opcode
+from hw.gateware.decode import INSTRUCTION_BITS
 from hw.gateware.interfaces import ADDRESS_BITS, FAULT, NO_TAG, NUMBERED, UNITS, burst_request
 
 BLOCK_BITS = (FETCH_BURST * INSTRUCTION_BYTES).bit_length() - 1
@@ -58,7 +59,7 @@ class Fetch(wiring.Component):
         count = Signal(range(FETCH_BURST + 1))
 
         accepted, arrived, left = Signal(), Signal(), Signal()
-        m.submodules.buffer = buffer = SyncFIFO(width=8 * INSTRUCTION_BYTES, depth=depth)
+        m.submodules.buffer = buffer = SyncFIFO(width=INSTRUCTION_BITS, depth=depth)
         m.d.comb += [
             count.eq(Mux(to_request < FETCH_BURST, to_request, FETCH_BURST)),
             self.request.valid.eq((to_request != 0) & (space >= count)),

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
-from hw.contract.config import AcceleratorConfig
+from hw.contract.config import PAGE_BYTES, AcceleratorConfig
 from hw.contract.isa import Unit
+from hw.contract.widths import bytes_of
 from hw.gateware.decode import INSTRUCTION_BITS
 
 ADDRESS_BITS = 32
 """Bits of a byte address on the memory port."""
-PAGE_BITS = 12
-"""Bits of a byte address within 4 KiB, which no burst crosses; the memory window consists of such pages."""
+PAGE_BITS = exact_log2(PAGE_BYTES)
+"""Bits of a byte address within a page."""
 BEATS_BITS = 9
 """Holds the length of a burst, 1 to 256 beats."""
 UNITS = len(Unit)
@@ -21,6 +23,31 @@ UNITS = len(Unit)
 BURST_INCR = 1
 CACHE = 0b0011
 """AxCACHE of every burst: normal memory, not cached, bufferable."""
+
+
+def unit_front(most: int) -> wiring.Signature:
+    """Where instructions enter a unit and leave it again, seen from the queue.
+
+    instruction, valid (out), ready (in): the head of the unit's queue.  `valid`: it is there, and so is every token
+        that it waits for.  In the cycle with `valid & ready` it leaves the queue and its tokens are taken.  `ready`
+        does not depend on `valid`.
+    done (in): a pulse, an instruction has ended.  signal (in): the units that it then gives a token to.
+        Instructions end in the order in which they were taken.
+    in_flight (in): instructions that were taken and are not done, at most `most`; a register.
+    illegal (in): a pulse, the unit was given an instruction that it cannot run: in the cycle before, unless the
+        unit's own text says otherwise.  Such an instruction has no effect and is never done.
+    """
+    return wiring.Signature(
+        {
+            "instruction": Out(INSTRUCTION_BITS),
+            "valid": Out(1),
+            "ready": In(1),
+            "done": In(1),
+            "signal": In(UNITS),
+            "in_flight": In(range(most + 1)),
+            "illegal": In(1),
+        }
+    )
 
 
 def _address_channel(prefix: str) -> dict[str, wiring.Member]:
@@ -55,7 +82,7 @@ def _write_channels(bits: int) -> dict[str, wiring.Member]:
     return {
         **_address_channel("aw"),
         "wdata": Out(bits),
-        "wstrb": Out(bits // 8),
+        "wstrb": Out(bytes_of(bits)),
         "wlast": Out(1),
         "wvalid": Out(1),
         "wready": In(1),
@@ -110,7 +137,7 @@ def axi_lite(address_bits: int) -> wiring.Signature:
 
 def size_of(config: AcceleratorConfig) -> int:
     """AxSIZE of every burst: log2 of the bytes of a beat."""
-    return config.derived.beat_bytes.bit_length() - 1
+    return exact_log2(config.derived.beat_bytes)
 
 
 def burst_request(tag: data.Layout) -> data.StructLayout:

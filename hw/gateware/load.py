@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import LAYOUTS, Buffer, Opcode
 from hw.gateware.burst import BurstSplitter
-from hw.gateware.decode import INSTRUCTION_BITS, fields
-from hw.gateware.interfaces import UNITS, burst_request, size_of
+from hw.gateware.decode import fields
+from hw.gateware.interfaces import UNITS, burst_request, size_of, unit_front
 from hw.gateware.memory import write_port
 
 _LOAD = fields(Opcode.LOAD)
@@ -30,11 +30,7 @@ class Load(wiring.Component):
 
     Parameters: config.
     Members:
-        instruction, valid (in), ready (out): the unit front; LOAD.
-        done, signal (out): an instruction has ended, and the units it signals.
-        in_flight (out): instructions that left the queue and are not done; a register.
-        illegal (out): a pulse in the cycle after an instruction was taken that cannot run: an unknown target,
-            no rows, or no beats.  It has no effect and is not in flight.
+        front (in): see `unit_front`; LOAD.  Illegal: an unknown target, no rows, or no beats.
         request (out): stream of burst requests.
         beat, last, data, tag (in): a beat of such a burst, see `ReadPort`.
         activation_write, weight_write, residual_write (out): a beat, by beat address.
@@ -46,16 +42,10 @@ class Load(wiring.Component):
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         d = config.derived
-        beat, tag = 8 * d.beat_bytes, load_tag(config)
+        beat, tag = config.axi_bits, load_tag(config)
         super().__init__(
             {
-                "instruction": In(INSTRUCTION_BITS),
-                "valid": In(1),
-                "ready": Out(1),
-                "done": Out(1),
-                "signal": Out(UNITS),
-                "in_flight": Out(range(config.read_outstanding + 2)),
-                "illegal": Out(1),
+                "front": In(unit_front(config.read_outstanding + 1)),
                 "request": Out(stream.Signature(burst_request(tag))),
                 "beat": In(1),
                 "last": In(1),
@@ -70,7 +60,7 @@ class Load(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         start = Signal()
-        m.d.sync += self.in_flight.eq(self.in_flight + start - self.done)
+        m.d.sync += self.front.in_flight.eq(self.front.in_flight + start - self.front.done)
         self._front(m, start)
         self._back(m)
         return m
@@ -78,7 +68,7 @@ class Load(wiring.Component):
     def _front(self, m: Module, start: Signal) -> None:
         """Rows and bursts of the present instruction."""
         size, planes = size_of(self.config), self.config.derived.planes
-        i = data.View(_LOAD, self.instruction)
+        front, i = self.front, data.View(_LOAD, self.front.instruction)
         m.submodules.splitter = splitter = BurstSplitter(self.config, _ROW_BITS)
         busy = Signal()
         target, signal = Signal.like(i.target), Signal(UNITS)
@@ -90,9 +80,9 @@ class Load(wiring.Component):
         legal, accepted, next_row, ends = Signal(), Signal(), Signal(), Signal()
         request = self.request.payload
         m.d.comb += [
-            self.ready.eq(~busy & ~self.illegal),
+            front.ready.eq(~busy & ~front.illegal),
             legal.eq((i.target <= max(Buffer)) & (i.rows != 0) & (i.beats != 0)),
-            start.eq(self.valid & self.ready & legal),
+            start.eq(front.valid & front.ready & legal),
             self.request.valid.eq(busy),
             accepted.eq(self.request.valid & self.request.ready),
             ends.eq(splitter.last & (rows_left == 0)),
@@ -110,7 +100,7 @@ class Load(wiring.Component):
             request.tag.signal.eq(signal),
         ]
 
-        m.d.sync += self.illegal.eq(self.valid & self.ready & ~legal)
+        m.d.sync += front.illegal.eq(front.valid & front.ready & ~legal)
         with m.If(start):
             step = Mux(i.target == Buffer.RESIDUAL, 0, i.destination_pitch)
             m.d.sync += [
@@ -154,8 +144,8 @@ class Load(wiring.Component):
             address.eq(self.tag.address + offset),
             target.eq(self.tag.target),
             plane.eq(self.tag.plane),
-            self.done.eq(self.beat & self.last & self.tag.final),
-            self.signal.eq(self.tag.signal),
+            self.front.done.eq(self.beat & self.last & self.tag.final),
+            self.front.signal.eq(self.tag.signal),
         ]
         for buffer, write in (
             (Buffer.ACTIVATION, self.activation_write),

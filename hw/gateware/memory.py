@@ -8,7 +8,7 @@ place gives no usable data (the attribute no_rw_check tells synthesis that nobod
 from __future__ import annotations
 
 from amaranth import Cat, Const, Module, Signal
-from amaranth.hdl import Value
+from amaranth.hdl import Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -29,6 +29,11 @@ def write_port(depth: int, width: int, planes: int = 1) -> wiring.Signature:
 def round_up(value: Value, unit: int) -> Value:
     """The next multiple of `unit`, a power of two."""
     return ((value + unit - 1) >> exact_log2(unit)) << exact_log2(unit)
+
+
+def extended(value: Value, is_signed: ValueLike) -> Value:
+    """A value as it stands in a buffer, to the width of a lane, which holds signed and unsigned ones alike."""
+    return Cat(value, value[-1] & is_signed).as_signed()
 
 
 def _kept(m: Module, value: Value) -> Value:
@@ -93,9 +98,9 @@ class BeatToWord(wiring.Component):
         d = config.derived
         super().__init__(
             {
-                "write": In(write_port(words * d.beats_per_word // d.words_per_beat, 8 * d.beat_bytes)),
+                "write": In(write_port(words * d.beats_per_word // d.words_per_beat, config.axi_bits)),
                 "read_address": In(exact_log2(words)),
-                "read_data": Out(8 * d.word_bytes),
+                "read_data": Out(config.ic_lanes * config.data_bits),
             }
         )
 
@@ -105,7 +110,7 @@ class BeatToWord(wiring.Component):
         split_read, split_write = exact_log2(d.words_per_beat), exact_log2(d.beats_per_word)
         banks = []
         for i in range(max(d.words_per_beat, d.beats_per_word)):
-            bank = DualPort(8 * min(d.word_bytes, d.beat_bytes), self.words // d.words_per_beat)
+            bank = DualPort(min(len(self.read_data), len(self.write.data)), self.words // d.words_per_beat)
             m.submodules[f"bank_{i}"] = bank
             banks.append(bank)
             m.d.comb += [
@@ -116,7 +121,7 @@ class BeatToWord(wiring.Component):
             ]
         everything = Cat(bank.read_data for bank in banks)
         m.d.comb += self.read_data.eq(
-            everything.word_select(_kept(m, self.read_address[:split_read]), 8 * d.word_bytes)
+            everything.word_select(_kept(m, self.read_address[:split_read]), len(self.read_data))
         )
         return m
 
@@ -138,9 +143,9 @@ class WordToBeat(wiring.Component):
         self.config, self.words = config, words
         d = config.derived
         members = {
-            "write": In(write_port(words, 8 * config.oc_lanes)),
+            "write": In(write_port(words, config.oc_lanes * config.data_bits)),
             "read_address": In(exact_log2(words * d.beats_per_word // d.words_per_beat)),
-            "read_data": Out(8 * d.beat_bytes),
+            "read_data": Out(config.axi_bits),
         }
         if d.planes > 1:
             members["read_plane"] = In(range(d.planes))
@@ -152,15 +157,16 @@ class WordToBeat(wiring.Component):
         split_write, split_read = exact_log2(d.words_per_beat), exact_log2(d.beats_per_word)
         plane = self.read_plane if d.planes > 1 else Const(0, 0)
         part = _kept(m, Cat(self.read_address[:split_read], plane))
+        part_bits = min(self.config.ic_lanes * self.config.data_bits, self.config.axi_bits)
         parts: list[Value] = []
         for i in range(d.words_per_beat):
-            m.submodules[f"bank_{i}"] = bank = DualPort(8 * self.config.oc_lanes, self.words // d.words_per_beat)
+            m.submodules[f"bank_{i}"] = bank = DualPort(len(self.write.data), self.words // d.words_per_beat)
             m.d.comb += [
                 bank.write.enable.eq(self.write.enable & (self.write.address[:split_write] == i)),
                 bank.write.address.eq(self.write.address[split_write:]),
                 bank.write.data.eq(self.write.data),
                 bank.read_address.eq(self.read_address[split_read:]),
             ]
-            parts.append(bank.read_data.word_select(part, 8 * min(d.word_bytes, d.beat_bytes)))
+            parts.append(bank.read_data.word_select(part, part_bits))
         m.d.comb += self.read_data.eq(Cat(parts))
         return m

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Signal
+from amaranth.hdl import Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.registers import ADDRESS_BITS, IDENTIFICATION, REGISTERS
+from hw.contract.registers import ADDRESS_BITS, BY_NAME, IDENTIFICATION, REGISTER_BITS, REGISTERS, Register
+from hw.contract.widths import BYTE_BITS, bytes_of
 from hw.gateware.interfaces import axi_lite
 
+_BYTE_ADDRESS = exact_log2(bytes_of(REGISTER_BITS))
+"""Address bits within a register; ignored."""
 CONSTANTS = ("ID", "CONFIG_HASH")
-MASKS = {
-    "PROGRAM_BASE": 0xFFFFFF00,
-    "WINDOW_BASE": 0xFFFFF000,
-    "WINDOW_LIMIT": 0xFFFFF000,
-    "INTERRUPT_ENABLE": 0b11,
-}
-"""Bits that exist of a register that can be set; the others read as 0."""
-
 SETTINGS = tuple(r.name for r in REGISTERS if r.access == "rw")
 """Registers that hold what was written."""
 COMMANDS = tuple(r.name for r in REGISTERS if r.access in ("wo", "w1c"))
@@ -27,8 +24,14 @@ VALUES = tuple(r.name for r in REGISTERS if r.access in ("ro", "w1c") and r.name
 """Registers that show what the engine has."""
 
 
+def fields(register: Register) -> data.FlexibleLayout | int:
+    """A register as its fields, or, if it has none, as a number."""
+    members = {f.name: data.Field(f.width, f.bit) for f in register.fields}
+    return data.FlexibleLayout(REGISTER_BITS, members) if members else REGISTER_BITS
+
+
 def _layout(names: tuple[str, ...]) -> data.StructLayout:
-    return data.StructLayout({name.lower(): 32 for name in names})
+    return data.StructLayout({name.lower(): fields(BY_NAME[name]) for name in names})
 
 
 class Registers(wiring.Component):
@@ -36,7 +39,7 @@ class Registers(wiring.Component):
 
     Every access is answered OKAY: an address without a register reads as 0, writes to it or to a register
     that cannot be written do nothing, and a write-only register reads as 0.  Bytes without strobe keep
-    their value, or, in COMMANDS, write zeros.  The lowest two address bits are ignored.
+    their value, or, in COMMANDS, write zeros.  The address within a register is ignored.
 
     Parameters: config.
     Members:
@@ -67,40 +70,39 @@ class Registers(wiring.Component):
 
         # Writes.
         address_held, data_held, write = Signal(), Signal(), Signal()
-        address = Signal(ADDRESS_BITS - 2)
-        word, strobe = Signal(32), Signal(4)
+        address = Signal(ADDRESS_BITS - _BYTE_ADDRESS)
+        word, strobe = Signal.like(bus.wdata), Signal.like(bus.wstrb)
         m.d.comb += [
             bus.awready.eq(~address_held),
             bus.wready.eq(~data_held),
             write.eq(address_held & data_held & ~bus.bvalid),
         ]
         with m.If(bus.awvalid & bus.awready):
-            m.d.sync += [address_held.eq(1), address.eq(bus.awaddr[2:])]
+            m.d.sync += [address_held.eq(1), address.eq(bus.awaddr[_BYTE_ADDRESS:])]
         with m.If(bus.wvalid & bus.wready):
             m.d.sync += [data_held.eq(1), word.eq(bus.wdata), strobe.eq(bus.wstrb)]
         with m.If(bus.bready):
             m.d.sync += bus.bvalid.eq(0)
         with m.If(write):
             m.d.sync += [address_held.eq(0), data_held.eq(0), bus.bvalid.eq(1)]
-        mask = Signal(32)
-        m.d.comb += mask.eq(Cat(bit.replicate(8) for bit in strobe))
+        mask = Signal(REGISTER_BITS)
+        m.d.comb += mask.eq(Cat(bit.replicate(BYTE_BITS) for bit in strobe))
         with m.If(write), m.Switch(address):
             for register in REGISTERS:
                 name = register.name.lower()
-                with m.Case(register.offset // 4):
+                with m.Case(register.offset >> _BYTE_ADDRESS):
                     if register.name in SETTINGS:
-                        setting = self.settings[name]
-                        exist = MASKS.get(register.name, 0xFFFFFFFF)
-                        m.d.sync += setting.eq(((setting & ~mask) | (word & mask)) & exist)
+                        setting = Value.cast(self.settings[name])
+                        m.d.sync += setting.eq(((setting & ~mask) | (word & mask)) & register.exist)
                     elif register.name in COMMANDS:
                         m.d.comb += self.commands[name].eq(word & mask)
 
         # Reads.
         asked, read = Signal(), Signal()
-        read_address, shown = Signal(ADDRESS_BITS - 2), Signal(32)
+        read_address, shown = Signal(ADDRESS_BITS - _BYTE_ADDRESS), Signal(REGISTER_BITS)
         m.d.comb += [bus.arready.eq(~asked), read.eq(asked & ~bus.rvalid)]
         with m.If(bus.arvalid & bus.arready):
-            m.d.sync += [asked.eq(1), read_address.eq(bus.araddr[2:])]
+            m.d.sync += [asked.eq(1), read_address.eq(bus.araddr[_BYTE_ADDRESS:])]
         with m.If(bus.rready):
             m.d.sync += bus.rvalid.eq(0)
         with m.If(read):
@@ -108,7 +110,7 @@ class Registers(wiring.Component):
         with m.Switch(read_address):
             for register in REGISTERS:
                 name = register.name.lower()
-                with m.Case(register.offset // 4):
+                with m.Case(register.offset >> _BYTE_ADDRESS):
                     if register.name in CONSTANTS:
                         m.d.comb += shown.eq(constants[register.name])
                     elif register.name in SETTINGS:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from hw.contract.isa import LAYOUTS, Opcode
+from hw.contract.shifts import SHIFTS
 
 REQUANTIZE_LATENCY = 5
 """From an accumulator to its result."""
-LARGEST_LEFT_SHIFT = 15
-"""Shifts reach from its negative."""
-BOUND_BITS = 18
+LARGEST_LEFT_SHIFT = -min(SHIFTS)
+BOUND_BITS = LAYOUTS[Opcode.SETUP]["low"][0].bits
 """Width of the bounds and of the result."""
-_AMOUNT_BITS = 6
+_AMOUNT_BITS = ceil_log2(len(SHIFTS))
+_FINE_BITS = _AMOUNT_BITS // 2
+"""The shifter has two steps of about as many cases: one by multiples of 2**_FINE_BITS, then one by the rest."""
 
 
 class Requantize(wiring.Component):
@@ -23,7 +28,7 @@ class Requantize(wiring.Component):
     Parameters: width, of the value.  left: the largest left shift, 0 or LARGEST_LEFT_SHIFT.
     Members:
         value (in): signed.
-        shift (in): -left to 63 - left, signed where left > 0; for the value of the next cycle.
+        shift (in): one of SHIFTS, or, where `left` is 0, of as many from 0 on; for the value of the next cycle.
         low, high (in): signed bounds, applied to the value of REQUANTIZE_LATENCY - 1 cycles before.
         result (out): signed.
     Protocol: none.
@@ -35,7 +40,7 @@ class Requantize(wiring.Component):
         super().__init__(
             {
                 "value": In(signed(width)),
-                "shift": In(signed(_AMOUNT_BITS + 1) if left else _AMOUNT_BITS),
+                "shift": In(SHIFTS if left else range(len(SHIFTS))),
                 "low": In(signed(BOUND_BITS)),
                 "high": In(signed(BOUND_BITS)),
                 "result": Out(signed(BOUND_BITS)),
@@ -46,21 +51,22 @@ class Requantize(wiring.Component):
         m = Module()
         width = self.width + self.left
 
-        # Steps of eight, then the rest.  Bit 0 has the weight one half.
+        # Bit 0 has the weight one half.
         amount = Signal(_AMOUNT_BITS)
         scaled = Signal(signed(width + 1))
         m.d.sync += amount.eq(self.shift + self.left)
         m.d.comb += scaled.eq(Cat(0, self.value << self.left).as_signed())
-        fine = Signal(3)
+        fine = Signal(_FINE_BITS)
         coarse_value, value = Signal.like(scaled), Signal.like(scaled)
         coarse_below, below = Signal(), Signal()
-        m.d.sync += fine.eq(amount[:3])
-        with m.Switch(amount[3:]):
-            for i in range(8):
+        m.d.sync += fine.eq(amount[:_FINE_BITS])
+        with m.Switch(amount[_FINE_BITS:]):
+            for i in range(1 << _AMOUNT_BITS - _FINE_BITS):
+                step = i << _FINE_BITS
                 with m.Case(i):
-                    m.d.sync += [coarse_value.eq(scaled >> 8 * i), coarse_below.eq(scaled[: 8 * i].any())]
+                    m.d.sync += [coarse_value.eq(scaled >> step), coarse_below.eq(scaled[:step].any())]
         with m.Switch(fine):
-            for i in range(8):
+            for i in range(1 << _FINE_BITS):
                 with m.Case(i):
                     m.d.sync += [value.eq(coarse_value >> i), below.eq(coarse_below | coarse_value[:i].any())]
 

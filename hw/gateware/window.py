@@ -7,7 +7,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 COORDINATE_BITS = 18
-"""Holds every input row or column that an instruction's fields can name, padding included."""
+"""Holds every input row or column that an instruction's fields can name, padding included: at most 4094 strides of 31
+and 254 dilations of 63 from the map's edge.  One above or left of the map, below 0, wraps around to a number that is
+larger than all of those; so one comparison with the map's size finds both sides of the padding."""
 
 POINT = data.StructLayout({"address": 16, "row": COORDINATE_BITS, "column": COORDINATE_BITS})
 """A place: its word address in a buffer and its row and column in the input; all wrap around."""
@@ -54,11 +56,18 @@ class Raster(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        steps, point, following = Signal(STEPS), self.point, self.following
-        first_column = Signal(COORDINATE_BITS)
-        next_row = Signal(16)  # address of the next row's first point
-        columns_left, rows_left = Signal(12), Signal(12)  # after this point, after this row
-        last_column, last_row = Signal(), Signal()  # none are
+        point, following = self.point, self.following
+        steps = Signal(STEPS)
+        first_column = Signal.like(point.column)
+        # The address of the next row's first point is kept ready.  Found from the present point it would take a
+        # multiplication by the columns, or a second register to go back to.
+        next_row = Signal.like(point.address)
+        columns_left = Signal.like(steps.columns)  # after this point
+        rows_left = Signal.like(steps.rows)  # after this row
+        # Whether none are left is known when the point comes: the choice of the next address stands before a buffer's
+        # address, and a comparison before the choice would be too much in one cycle.
+        last_column = Signal()
+        last_row = Signal()
 
         m.d.comb += [
             self.last.eq(last_column & last_row),
@@ -121,8 +130,10 @@ class Taps(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.raster = raster = Raster()
-        group, next_group = Signal(POINT), Signal(POINT)
-        groups_left = Signal(12)
+        # A group's taps are those of the group before, `group_step` words further: the raster starts over from there.
+        group = Signal(POINT)
+        next_group = Signal(POINT)
+        groups_left = Signal.like(self.groups)
         m.d.comb += [
             next_group.eq(group),
             next_group.address.eq(group.address + self.group_step),
@@ -177,9 +188,13 @@ class Slots(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.raster = raster = Raster()
+        # A slot ends when its points are walked *and* its minimum is over, whichever comes later: the two count side by
+        # side, so that neither adds a cycle to the other.
         pending = Signal()  # points are left
-        slow, second = Signal(), Signal()  # two cycles a point; this is the second one
-        step, walked = Signal(), Signal()
+        slow = Signal()  # two cycles a point
+        second = Signal()  # and this is the second one
+        step = Signal()
+        walked = Signal()  # with this cycle no point is left
         left = Signal.like(self.minimum)  # cycles that the slot has to last after this one
 
         m.d.comb += [

@@ -9,7 +9,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.gateware.axi_read import ReadPort
 from hw.gateware.axi_write import WRITE_BEATS, WritePort, write_beat
 from hw.gateware.interfaces import NO_TAG, burst_request
-from hw.gateware.store import StoreReader, read_burst
+from hw.gateware.store_reader import StoreReader, read_burst
 from tests.formal.prove import check
 
 CONFIG = AcceleratorConfig(

@@ -9,8 +9,9 @@ import numpy as np
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.parameters import parameter_block
+from hw.contract.shifts import SHIFTS
 from hw.contract.timing import ACCUMULATE_LATENCY
-from hw.gateware.accumulator import ACCUMULATOR_LATENCY, SHIFT_BITS, SUMS_DELAY
+from hw.gateware.accumulator import ACCUMULATOR_LATENCY, SUMS_DELAY
 from hw.gateware.array import sum_bits
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
@@ -26,12 +27,12 @@ def some_parameters(rng: random.Random, config: AcceleratorConfig) -> list[tuple
     """Bias, shift and residual shift of each lane."""
     half = 1 << config.acc_bits - 1
     biases = [0, -1, half - 1, -half, rng.randrange(-half, half)]
-    return [(rng.choice(biases), rng.randint(-15, 48), rng.randrange(config.acc_bits)) for _ in range(config.oc_lanes)]
+    return [(rng.choice(biases), rng.choice(SHIFTS), rng.randrange(config.acc_bits)) for _ in range(config.oc_lanes)]
 
 
 def set_bits(config: AcceleratorConfig, lanes: list[tuple[int, int, int]]) -> int:
     """A set of parameters as `Parameters.sets` packs it."""
-    widths = config.acc_bits, SHIFT_BITS, (config.acc_bits - 1).bit_length()
+    widths = config.acc_bits, 1 + max(SHIFTS).bit_length(), (config.acc_bits - 1).bit_length()
     places = 0, widths[0], widths[0] + widths[1]
     fields = [
         sum(packed([value], width) << place for value, width, place in zip(lane, widths, places, strict=True))

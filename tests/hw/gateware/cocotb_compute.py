@@ -253,7 +253,7 @@ async def fill(bench: Cycles, buffers: Buffers) -> None:
 
 async def prepare(dut, buffers: Buffers) -> Cycles:
     bench = Cycles(dut)
-    bench.set(valid=0, instruction=0)
+    bench.set(front__valid=0, front__instruction=0)
     await bench.reset()
     await fill(bench, buffers)
     bench.now = 0
@@ -267,22 +267,24 @@ async def compare(bench: Cycles, program: list[Instruction], offered: list[int],
     head = 0
     for cycle in range(max(expected.ends) + 4):
         offer = head < len(program) and cycle >= offered[head]
-        bench.set(valid=offer, instruction=int.from_bytes(program[head].encode(), "little") if offer else 0)
+        word = int.from_bytes(program[head].encode(), "little") if offer else 0
+        bench.set(front__valid=offer, front__instruction=word)
         await bench.settle()
         flight = expected.in_flight(cycle)
-        bench.expect("in_flight", flight, bench.get("in_flight"))
-        bench.expect("ready", int(flight < 2 and not any(a < cycle < b for a, b in occupied)), bench.get("ready"))
-        done = bench.get("done")
+        bench.expect("in_flight", flight, bench.get("front__in_flight"))
+        ready = flight < 2 and not any(a < cycle < b for a, b in occupied)
+        bench.expect("ready", int(ready), bench.get("front__ready"))
+        done = bench.get("front__done")
         bench.expect("done", int(cycle in expected.done), done)
         if done:
-            bench.expect("signal", expected.done[cycle], bench.get("signal"))
+            bench.expect("signal", expected.done[cycle], bench.get("front__signal"))
         for name, writes in (("output_write", expected.outputs), ("pool_write", expected.pools)):
             actual = None
             if bench.get(f"{name}__enable"):
                 actual = (bench.get(f"{name}__address"), bench.get(f"{name}__data"))
             bench.expect(f"{name} (address, data)", writes.get(cycle), actual)
-        bench.expect("illegal", 0, bench.get("illegal"))
-        if offer and bench.get("ready"):
+        bench.expect("illegal", 0, bench.get("front__illegal"))
+        if offer and bench.get("front__ready"):
             bench.expect(f"start of instruction {head}, {program[head]}", expected.starts[head], cycle)
             head += 1
         await bench.clock()
@@ -344,20 +346,20 @@ async def illegal_instructions(dut):
         words = [int.from_bytes(head.encode(), "little") for head in program] + [bad]
         head, taken, pulses = 0, None, []
         for cycle in range(max(expected.ends) + 40):
-            bench.set(valid=1, instruction=words[min(head, len(words) - 1)])
+            bench.set(front__valid=1, front__instruction=words[min(head, len(words) - 1)])
             await bench.settle()
-            if bench.get("illegal"):
+            if bench.get("front__illegal"):
                 pulses.append(cycle)
-            bench.expect(f"{what}: done", int(cycle in expected.done), bench.get("done"))
+            bench.expect(f"{what}: done", int(cycle in expected.done), bench.get("front__done"))
             for name, writes in (("output_write", expected.outputs), ("pool_write", expected.pools)):
                 bench.expect(f"{what}: {name}", int(cycle in writes), bench.get(f"{name}__enable"))
-            if bench.get("ready"):
+            if bench.get("front__ready"):
                 bench.expect(f"{what}: nothing is taken after it", None, taken)
                 taken = cycle if head == len(program) else None
                 head += 1
             await bench.clock()
         bench.expect(f"{what}: pulses after it was taken", True, len(pulses) == 1 and 1 <= pulses[0] - taken <= 3)
-        bench.expect(f"{what}: in_flight", 0, bench.get("in_flight"))
+        bench.expect(f"{what}: in_flight", 0, bench.get("front__in_flight"))
 
 
 @cocotb.test()
@@ -365,10 +367,10 @@ async def a_conv_needs_a_setup(dut):
     bench = Cycles(dut)
     await bench.reset()
     conv = ConvInstruction(out_rows=1, out_columns=1, input_groups=1, first=1, last=1, to_output=1)
-    bench.set(valid=1, instruction=int.from_bytes(conv.encode(), "little"))
+    bench.set(front__valid=1, front__instruction=int.from_bytes(conv.encode(), "little"))
     for cycle in range(40):
         await bench.settle()
-        names = ("ready", "illegal", "in_flight", "output_write__enable")
+        names = ("front__ready", "front__illegal", "front__in_flight", "output_write__enable")
         actual = tuple(bench.get(name) for name in names)
         bench.expect(f"{names}", (int(cycle == 0), int(cycle == 1), 0, 0), actual)
         await bench.clock()
@@ -381,9 +383,9 @@ async def wide_results_do_not_go_to_the_pool(dut):
     setup = SetupInstruction(kernel_rows=1, kernel_columns=1, wide=1)
     conv = ConvInstruction(out_rows=1, out_columns=1, input_groups=1, first=1, last=1, to_pool=1)
     for head, illegal in ((setup, 0), (conv, 1)):
-        bench.set(valid=1, instruction=int.from_bytes(head.encode(), "little"))
+        bench.set(front__valid=1, front__instruction=int.from_bytes(head.encode(), "little"))
         await bench.step()
-        bench.set(valid=0)
+        bench.set(front__valid=0)
         await bench.settle()
-        bench.expect(f"illegal after {head}", illegal, bench.get("illegal"))
+        bench.expect(f"illegal after {head}", illegal, bench.get("front__illegal"))
         await bench.clock()

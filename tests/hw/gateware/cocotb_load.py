@@ -84,7 +84,7 @@ def written(c: Cycles) -> tuple[int, int, int, int] | None:
 
 def idle(c: Cycles) -> None:
     c.set(
-        instruction=0, valid=0, fetch__valid=0, fetch__payload=0, window_base=0, window_pages=0, halt=0,
+        front__instruction=0, front__valid=0, fetch__valid=0, fetch__payload=0, window_base=0, window_pages=0, halt=0,
         axi__arready=0, axi__rid=0, axi__rdata=0, axi__rresp=0, axi__rlast=0, axi__rvalid=0,
     )  # fmt: skip
 
@@ -125,8 +125,8 @@ async def every_cycle(dut):
         if answering and rng.random() < answer_rate:
             beat = rng.getrandbits(8 * BEAT)
         c.set(
-            valid=offered is not None,
-            instruction=int.from_bytes(offered.encode(), "little") if offered else rng.getrandbits(256),
+            front__valid=offered is not None,
+            front__instruction=int.from_bytes(offered.encode(), "little") if offered else rng.getrandbits(256),
             fetch__valid=fetch is not None,
             fetch__payload=(fetch or 0) | (256 // BEAT) << 32,
             axi__arready=arready,
@@ -138,8 +138,8 @@ async def every_cycle(dut):
 
         # Outputs of this cycle.
         free = (register is None or arready) and len(underway) < CONFIG.read_outstanding
-        c.expect("ready", not front, c.get("ready"))
-        c.expect("in_flight", in_flight, c.get("in_flight"))
+        c.expect("ready", not front, c.get("front__ready"))
+        c.expect("in_flight", in_flight, c.get("front__in_flight"))
         c.expect("outstanding", len(underway), c.get("outstanding"))
         c.expect("arvalid", register is not None, c.get("axi__arvalid"))
         if register:
@@ -148,11 +148,11 @@ async def every_cycle(dut):
             c.expect("fetch ready", free, c.get("fetch__ready"))
         c.expect("rready", 1, c.get("axi__rready"))
         c.expect("write", expected_write, written(c))
-        c.expect("done", expected_done, c.get("done"))
+        c.expect("done", expected_done, c.get("front__done"))
         if expected_done:
-            c.expect("signal", expected_signal, c.get("signal"))
+            c.expect("signal", expected_signal, c.get("front__signal"))
         c.expect("fetch beat", beat is not None and underway[0] is None, c.get("fetch_beat"))
-        c.expect("faults", (0, 0, 0), (c.get("outside") & 1, c.get("bus") & 1, c.get("illegal")))
+        c.expect("faults", (0, 0, 0), (c.get("outside") & 1, c.get("bus") & 1, c.get("front__illegal")))
         await c.clock()
 
         # What the edge changes.
@@ -197,11 +197,11 @@ async def errors(dut):
 
     async def issue(**values: int) -> None:
         load = LoadInstruction(**{"beats": 1, "rows": 1, **values})
-        c.set(valid=1, instruction=int.from_bytes(load.encode(), "little"))
+        c.set(front__valid=1, front__instruction=int.from_bytes(load.encode(), "little"))
         await c.settle()
-        c.expect("ready", 1, c.get("ready"))
+        c.expect("ready", 1, c.get("front__ready"))
         await c.clock()
-        c.set(valid=0)
+        c.set(front__valid=0)
         await c.settle()
 
     # The window's last beat is inside, the next one is not.
@@ -226,10 +226,11 @@ async def errors(dut):
 
     for values in ({"target": 3}, {"rows": 0}, {"beats": 0}):
         await issue(**values)
-        c.expect("illegal", 1, c.get("illegal"))
+        c.expect("illegal", 1, c.get("front__illegal"))
         await c.step()
         await c.settle()
-        c.expect("illegal, ready, in_flight", (0, 1, 0), (c.get("illegal"), c.get("ready"), c.get("in_flight")))
+        names = ("illegal", "ready", "in_flight")
+        c.expect(f"{names}", (0, 1, 0), tuple(c.get(f"front__{name}") for name in names))
 
     c.set(halt=1)
     await issue(address=0)
@@ -272,19 +273,19 @@ async def independent_memory(dut):
 
     done, offered, most = 0, 0, 0
     for _ in range(50_000):
-        c.set(valid=offered < len(loads))
+        c.set(front__valid=offered < len(loads))
         if offered < len(loads):
-            c.set(instruction=int.from_bytes(loads[offered].encode(), "little"))
+            c.set(front__instruction=int.from_bytes(loads[offered].encode(), "little"))
         await RisingEdge(dut.clk)
         # Values before this edge.
         c.now += 1
         most = max(most, c.get("outstanding"))
         if (found := written(c)) is not None:
             c.expect("write", expected.popleft(), found)
-        if c.get("valid") and c.get("ready"):
+        if c.get("front__valid") and c.get("front__ready"):
             offered += 1
-        if c.get("done"):
-            c.expect("signal", loads[done].signal, c.get("signal"))
+        if c.get("front__done"):
+            c.expect("signal", loads[done].signal, c.get("front__signal"))
             done += 1
         if done == len(loads):
             break

@@ -103,7 +103,7 @@ def end(pool: Instruction, start: int) -> int:
 
 async def prepare(dut, buffer: np.ndarray) -> Cycles:
     bench = Cycles(dut)
-    bench.set(valid=0, instruction=0)
+    bench.set(front__valid=0, front__instruction=0)
     await bench.reset()
     for address, word in enumerate(buffer):
         value = int.from_bytes(word.tobytes(), "little")
@@ -130,27 +130,27 @@ async def random_instructions(dut):
     for _ in range(settings()["instructions"]):
         pool, divisor, shift = some_pool(rng)
         for _ in range(rng.choice([0, 0, 3])):
-            bench.set(valid=0)
+            bench.set(front__valid=0)
             await bench.settle()
-            bench.expect("idle: ready, in_flight", (1, 0), (bench.get("ready"), bench.get("in_flight")))
+            bench.expect("idle: ready, in_flight", (1, 0), (bench.get("front__ready"), bench.get("front__in_flight")))
             await bench.clock()
         start = bench.now
         writes = expected_writes(pool, results(pool, divisor, shift, buffer), start)
-        bench.set(valid=1, instruction=number(pool))
+        bench.set(front__valid=1, front__instruction=number(pool))
         for cycle in range(start, end(pool, start) + 1):
             await bench.settle()
-            bench.expect(f"ready of {pool}", int(cycle == start), bench.get("ready"))
-            bench.expect(f"in_flight of {pool}", int(cycle > start), bench.get("in_flight"))
-            bench.expect(f"done of {pool}", int(cycle == end(pool, start)), bench.get("done"))
+            bench.expect(f"ready of {pool}", int(cycle == start), bench.get("front__ready"))
+            bench.expect(f"in_flight of {pool}", int(cycle > start), bench.get("front__in_flight"))
+            bench.expect(f"done of {pool}", int(cycle == end(pool, start)), bench.get("front__done"))
             actual = None
             if bench.get("pooled_write__enable"):
                 actual = (bench.get("pooled_write__address"), bench.get("pooled_write__data"))
             bench.expect(f"pooled_write (address, data) of {pool}", writes.pop(cycle, None), actual)
             if cycle == end(pool, start):
-                bench.expect("signal", pool.signal, bench.get("signal"))
+                bench.expect("signal", pool.signal, bench.get("front__signal"))
             await bench.clock()
-            bench.set(instruction=rng.getrandbits(256))  # nothing of the queue matters any more
-            bench.set(valid=0)
+            bench.set(front__instruction=rng.getrandbits(256))  # nothing of the queue matters any more
+            bench.set(front__valid=0)
         bench.expect("writes that did not come", {}, writes)
 
 
@@ -165,11 +165,11 @@ async def illegal_instructions(dut):
     for word in bad:
         bench = Cycles(dut)
         await bench.reset()
-        bench.set(valid=1, instruction=word)
+        bench.set(front__valid=1, front__instruction=word)
         for cycle in range(30):
             await bench.settle()
-            names = ("ready", "illegal", "in_flight", "done", "pooled_write__enable")
+            names = ("front__ready", "front__illegal", "front__in_flight", "front__done", "pooled_write__enable")
             actual = tuple(bench.get(name) for name in names)
             bench.expect(f"{names} for {word:#x}", (int(cycle == 0), int(cycle == 1), 0, 0, 0), actual)
             await bench.clock()
-            bench.set(instruction=number(good))
+            bench.set(front__instruction=number(good))

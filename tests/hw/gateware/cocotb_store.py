@@ -86,8 +86,8 @@ def bursts_of(store: Instruction, contents: Contents) -> list[Burst]:
 
 def idle(c: Cycles) -> None:
     c.set(
-        instruction=0, valid=0, window_base=0, window_pages=0, halt=0, axi__awready=0, axi__wready=0, axi__bid=0,
-        axi__bresp=0, axi__bvalid=0, output_write__enable=0, output_write__address=0, output_write__data=0,
+        front__instruction=0, front__valid=0, window_base=0, window_pages=0, halt=0, axi__awready=0, axi__wready=0,
+        axi__bid=0, axi__bresp=0, axi__bvalid=0, output_write__enable=0, output_write__address=0, output_write__data=0,
         pooled_write__enable=0, pooled_write__address=0, pooled_write__data=0,
     )  # fmt: skip
 
@@ -153,8 +153,8 @@ async def every_cycle(dut):
         awready, wready = rng.random() < aw_rate, rng.random() < w_rate
         bvalid = min(addressed, sent) > answered and rng.random() < b_rate
         c.set(
-            valid=offered is not None,
-            instruction=int.from_bytes(offered.encode(), "little") if offered else rng.getrandbits(256),
+            front__valid=offered is not None,
+            front__instruction=int.from_bytes(offered.encode(), "little") if offered else rng.getrandbits(256),
             axi__awready=awready,
             axi__wready=wready,
             axi__bvalid=bvalid,
@@ -162,8 +162,8 @@ async def every_cycle(dut):
         await c.settle()
 
         wvalid = bool(queue) and queue[0][0] <= c.now
-        c.expect("ready", not occupied, c.get("ready"))
-        c.expect("in_flight", in_flight, c.get("in_flight"))
+        c.expect("ready", not occupied, c.get("front__ready"))
+        c.expect("in_flight", in_flight, c.get("front__in_flight"))
         c.expect("outstanding", len(underway), c.get("outstanding"))
         c.expect("awvalid", register is not None, c.get("axi__awvalid"))
         if register:
@@ -172,10 +172,10 @@ async def every_cycle(dut):
         if wvalid:
             c.expect("w", queue[0][1], seen_beat(c))
         c.expect("bready", 1, c.get("axi__bready"))
-        c.expect("done", expected_done, c.get("done"))
+        c.expect("done", expected_done, c.get("front__done"))
         if expected_done:
-            c.expect("signal", expected_signal, c.get("signal"))
-        c.expect("faults", (0, 0, 0), (c.get("outside") & 1, c.get("bus") & 1, c.get("illegal")))
+            c.expect("signal", expected_signal, c.get("front__signal"))
+        c.expect("faults", (0, 0, 0), (c.get("outside") & 1, c.get("bus") & 1, c.get("front__illegal")))
         bytes_strobed += c.get("strobed")
         await c.clock()
 
@@ -229,11 +229,11 @@ async def errors(dut):
 
     async def issue(**values: int) -> None:
         store = StoreInstruction(**{"words": 1, "rows": 1, "planes": 1, **values})
-        c.set(valid=1, instruction=int.from_bytes(store.encode(), "little"))
+        c.set(front__valid=1, front__instruction=int.from_bytes(store.encode(), "little"))
         await c.settle()
-        c.expect("ready", 1, c.get("ready"))
+        c.expect("ready", 1, c.get("front__ready"))
         await c.clock()
-        c.set(valid=0)
+        c.set(front__valid=0)
         await c.settle()
 
     unit = max(BEAT, WORD)
@@ -246,7 +246,7 @@ async def errors(dut):
     await c.clock()
     c.set(axi__bvalid=0, axi__bresp=0)
     await c.settle()
-    c.expect("done, signal", (1, 5), (c.get("done"), c.get("signal")))
+    c.expect("done, signal", (1, 5), (c.get("front__done"), c.get("front__signal")))
     await c.clock()
     await issue(address=2 * 4096)
     for _ in range(3):
@@ -258,10 +258,11 @@ async def errors(dut):
 
     for values in ({"words": 0}, {"rows": 0}, {"planes": 0}, {"planes": SIZES.planes + 1}):
         await issue(**values)
-        c.expect("illegal", 1, c.get("illegal"))
+        c.expect("illegal", 1, c.get("front__illegal"))
         await c.step()
         await c.settle()
-        c.expect("illegal, ready, in_flight", (0, 1, 0), (c.get("illegal"), c.get("ready"), c.get("in_flight")))
+        names = ("illegal", "ready", "in_flight")
+        c.expect(f"{names}", (0, 1, 0), tuple(c.get(f"front__{name}") for name in names))
 
     # A halt lets the burst that was accepted go on and stops the next one.
     await issue(address=0, words=4 * SIZES.words_per_beat, rows=2)
@@ -307,16 +308,16 @@ async def independent_memory(dut):
 
     done = offered = 0
     for _ in range(50_000):
-        c.set(valid=offered < len(stores))
+        c.set(front__valid=offered < len(stores))
         if offered < len(stores):
-            c.set(instruction=int.from_bytes(stores[offered].encode(), "little"))
+            c.set(front__instruction=int.from_bytes(stores[offered].encode(), "little"))
         await RisingEdge(dut.clk)
         # Values before this edge.
         c.now += 1
-        if c.get("valid") and c.get("ready"):
+        if c.get("front__valid") and c.get("front__ready"):
             offered += 1
-        if c.get("done"):
-            c.expect("signal", stores[done].signal, c.get("signal"))
+        if c.get("front__done"):
+            c.expect("signal", stores[done].signal, c.get("front__signal"))
             done += 1
         if done == len(stores):
             break

@@ -7,8 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.contract.config import AcceleratorConfig
 from hw.gateware.axi_read import ReadPort
-from hw.gateware.decode import INSTRUCTION_BITS
-from hw.gateware.interfaces import FAULT, NO_TAG, axi4_read, burst_request
+from hw.gateware.interfaces import FAULT, NO_TAG, axi4_read, burst_request, unit_front
 from hw.gateware.load import Load, load_tag
 from hw.gateware.memory import write_port
 from tests.hw.gateware.helpers.build import run
@@ -31,13 +30,7 @@ class LoadSide(wiring.Component):
         super().__init__(
             {
                 "axi": Out(axi4_read(beat)),
-                "instruction": In(INSTRUCTION_BITS),
-                "valid": In(1),
-                "ready": Out(1),
-                "done": Out(1),
-                "signal": Out(4),
-                "in_flight": Out(8),
-                "illegal": Out(1),
+                "front": In(unit_front(config.read_outstanding + 1)),
                 "fetch": In(stream.Signature(burst_request(NO_TAG))),
                 "fetch_beat": Out(1),
                 "window_base": In(20),
@@ -58,12 +51,11 @@ class LoadSide(wiring.Component):
         m.submodules.port = port = ReadPort(self.config, load_tag(self.config))
         connect(m, port.axi, flipped(self.axi))
         connect(m, flipped(self.fetch), port.fetch)
+        connect(m, flipped(self.front), load.front)
         connect(m, load.request, port.load)
         for name in ("activation_write", "weight_write", "residual_write"):
             connect(m, getattr(load, name), flipped(getattr(self, name)))
         m.d.comb += [
-            load.instruction.eq(self.instruction),
-            load.valid.eq(self.valid),
             load.beat.eq(port.load_beat),
             load.last.eq(port.last),
             load.data.eq(port.data),
@@ -72,8 +64,6 @@ class LoadSide(wiring.Component):
             port.window_pages.eq(self.window_pages),
             port.halt.eq(self.halt),
         ]
-        for name in ("ready", "done", "signal", "in_flight", "illegal"):
-            m.d.comb += getattr(self, name).eq(getattr(load, name))
         for name in ("fetch_beat", "outstanding", "outside", "bus"):
             m.d.comb += getattr(self, name).eq(getattr(port, name))
         return m

@@ -7,10 +7,10 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.contract.config import AcceleratorConfig
 from hw.gateware.axi_write import WritePort
-from hw.gateware.decode import INSTRUCTION_BITS
-from hw.gateware.interfaces import FAULT, axi4_write
+from hw.gateware.interfaces import FAULT, axi4_write, unit_front
 from hw.gateware.memory import write_port
-from hw.gateware.store import STORE_TAG, Store
+from hw.gateware.store import Store
+from hw.gateware.store_walk import STORE_TAG
 from tests.hw.gateware.helpers.build import run
 
 SHALLOW = {"output_depth": 128, "pooled_depth": 64}
@@ -27,17 +27,11 @@ class StoreSide(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
-        word = 8 * config.oc_lanes
+        word = config.oc_lanes * config.data_bits
         super().__init__(
             {
                 "axi": Out(axi4_write(config.axi_bits)),
-                "instruction": In(INSTRUCTION_BITS),
-                "valid": In(1),
-                "ready": Out(1),
-                "done": Out(1),
-                "signal": Out(4),
-                "in_flight": Out(8),
-                "illegal": Out(1),
+                "front": In(unit_front(config.write_outstanding + 1)),
                 "window_base": In(20),
                 "window_pages": In(20),
                 "halt": In(1),
@@ -55,12 +49,11 @@ class StoreSide(wiring.Component):
         m.submodules.store = store = Store(self.config)
         m.submodules.port = port = WritePort(self.config, STORE_TAG)
         connect(m, port.axi, flipped(self.axi))
+        connect(m, flipped(self.front), store.front)
         connect(m, store.request, port.request)
         connect(m, flipped(self.output_write), store.output_write)
         connect(m, flipped(self.pooled_write), store.pooled_write)
         m.d.comb += [
-            store.instruction.eq(self.instruction),
-            store.valid.eq(self.valid),
             port.push.eq(store.push),
             port.beat.eq(store.beat),
             store.sent.eq(port.sent),
@@ -70,8 +63,7 @@ class StoreSide(wiring.Component):
             port.window_pages.eq(self.window_pages),
             port.halt.eq(self.halt),
         ]
-        for name in ("ready", "done", "signal", "in_flight", "illegal", "strobed"):
-            m.d.comb += getattr(self, name).eq(getattr(store, name))
+        m.d.comb += self.strobed.eq(store.strobed)
         for name in ("outstanding", "outside", "bus"):
             m.d.comb += getattr(self, name).eq(getattr(port, name))
         return m

@@ -1,4 +1,4 @@
-"""What test_engine_errors.py runs: programs that go wrong, on a memory of cocotbext-axi."""
+"""What test_engine.py runs: programs that go wrong, on a memory of cocotbext-axi."""
 
 from __future__ import annotations
 

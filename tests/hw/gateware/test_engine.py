@@ -12,4 +12,4 @@ CONFIG = AcceleratorConfig(
 
 
 def test_errors():
-    run(Engine(CONFIG), "engine_errors", "cocotb_engine_errors", config=CONFIG)
+    run(Engine(CONFIG), "engine_errors", "cocotb_engine", config=CONFIG)

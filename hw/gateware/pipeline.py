@@ -1,0 +1,205 @@
+"""The pipeline of the compute unit: from a pixel's address to its result."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.hdl import Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Opcode
+from hw.contract.timing import COMPUTE_LATENCY, SWAP_DELAY
+from hw.gateware.accumulator import ACCUMULATOR_LATENCY, SUMS_DELAY, Accumulator, parameter_sets
+from hw.gateware.array import ARRAY_LATENCY, Array
+from hw.gateware.decode import fields
+from hw.gateware.interfaces import UNITS
+from hw.gateware.memory import BeatToWord, extended, round_up, write_port
+from hw.gateware.requantize import REQUANTIZE_LATENCY, Requantize
+from hw.gateware.window import POINT
+
+# Cycles of a pixel, counted from the one that issues its address.
+_WORD = 1  # the buffer's data
+_ACTIVATIONS = 2  # padded and extended, at the array
+_SUMS = _ACTIVATIONS + ARRAY_LATENCY
+_RESIDUAL_ADDRESS = 1
+_RESIDUAL = _RESIDUAL_ADDRESS + 1  # at the accumulator: as late as the sums allow, see SUMS_DELAY
+_TOTALS = _RESIDUAL + ACCUMULATOR_LATENCY
+_RESULT = _TOTALS + REQUANTIZE_LATENCY
+_END = _RESULT + 1
+_JOB_STAGES = {_WORD, _RESIDUAL, _TOTALS - 1, _RESULT - 1, _RESULT, _END}  # and 0: they need their job
+if (_RESULT, _ACTIVATIONS, _SUMS) != (COMPUTE_LATENCY, SWAP_DELAY + 1, _RESIDUAL + SUMS_DELAY):
+    raise AssertionError("the pipeline is not the one of hw/contract/timing.py")
+
+
+def job_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """What passes, and pixels on their way, know of their CONV: its settings, parameter set, and size."""
+    return data.StructLayout(
+        {
+            "setup": fields(Opcode.SETUP),
+            "conv": fields(Opcode.CONV),
+            "set": 1,
+            "pixels": range(config.partial_sum_depth + 1),
+        }
+    )
+
+
+def pixel_layout(config: AcceleratorConfig) -> data.StructLayout:
+    """A pixel on its way.
+
+    valid: there is one.  job: of which job.  index: which one of the tile.  first: its partial sum starts anew.
+    result: it leaves as a result.  end: this is the last cycle of the job's passes (then there need not be a pixel).
+    """
+    members = {"valid": 1, "job": 1, "index": exact_log2(config.partial_sum_depth), "first": 1, "result": 1, "end": 1}
+    return data.StructLayout(members)
+
+
+class Pipeline(wiring.Component):
+    """The way of a pixel: activations, products, partial sum, output stage.
+
+    Parameters: config.
+    Members:
+        pixel, point (in): a pixel of a pass and where its activations lie.  jobs (in): what its CONV asks for;
+            stable while a pixel refers to it.
+        weights, shift, swap (in): for the array.  parameters (in): the sets of `Parameters`.
+        activation_write, residual_write (in), output_write, pool_write (out): as in `Compute`.
+        end, signal (out): the job whose `pixel.end` it was is done, and what it signals.
+    Protocol: none; takes every cycle's pixel.
+    Latency: COMPUTE_LATENCY (hw/contract/timing.py) from a pixel to its result (the high word of a wide one
+        a cycle later, and no pixel may come in between), one more to `end`.  A pixel a cycle.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        d = config.derived
+        beat, word = config.axi_bits, config.oc_lanes * config.data_bits
+        super().__init__(
+            {
+                "pixel": In(pixel_layout(config)),
+                "point": In(POINT),
+                "jobs": In(data.ArrayLayout(job_layout(config), 2)),
+                "weights": In(beat),
+                "shift": In(1),
+                "swap": In(1),
+                "parameters": In(parameter_sets(config)),
+                "activation_write": In(write_port(d.activation_beats, beat)),
+                "residual_write": In(write_port(d.residual_beats, beat, d.planes)),
+                "output_write": Out(write_port(config.output_depth, word)),
+                "pool_write": Out(write_port(config.pool_depth, word)),
+                "end": Out(1),
+                "signal": Out(UNITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        stages = [Signal(pixel_layout(self.config), name=f"pixel_{i}") for i in range(_END + 1)]
+        m.d.comb += stages[0].eq(self.pixel)
+        for before, after in pairwise(stages):
+            m.d.sync += after.eq(before)
+        # A stage that needs its job has it in a register: choosing between the two, hundreds of bits wide, is done
+        # in the cycle before.  Two jobs are enough, since no more CONVs are in flight.
+        jobs = {at: Signal(job_layout(self.config), name=f"job_{at}") for at in {0} | _JOB_STAGES}
+        m.d.comb += jobs[0].eq(Mux(self.pixel.job, self.jobs[1], self.jobs[0]))
+        for at in _JOB_STAGES:
+            m.d.sync += jobs[at].eq(Mux(stages[at - 1].job, self.jobs[1], self.jobs[0]))
+        m.d.comb += [self.end.eq(stages[_END].end), self.signal.eq(jobs[_END].conv.signal)]
+
+        m.submodules.array = array = Array(self.config)
+        m.d.comb += [array.weights.eq(self.weights), array.shift.eq(self.shift), array.swap.eq(self.swap)]
+        self._read_activations(m, jobs, array)
+        totals = self._accumulate(m, stages, jobs, array)
+        low_word, high_word = self._output_stage(m, jobs, totals)
+        self._write_results(m, stages, jobs, low_word, high_word)
+        return m
+
+    def _read_activations(self, m: Module, jobs: dict, array: Array) -> None:
+        """From a pixel's address to the array: padding, extension to lanes."""
+        m.submodules.activation_buffer = buffer = BeatToWord(self.config, self.config.activation_depth)
+        wiring.connect(m, wiring.flipped(self.activation_write), buffer.write)
+        # Rows and columns wrap around: one above or left of the map, below 0, is a large number here, and outside.
+        inside = Signal()
+        row_inside = self.point.row < jobs[0].conv.in_rows
+        m.d.comb += buffer.read_address.eq(self.point.address)
+        m.d.sync += inside.eq(row_inside & (self.point.column < jobs[0].setup.in_columns))
+        setup = jobs[_WORD].setup
+        for lane in range(self.config.ic_lanes):
+            value = extended(buffer.read_data.word_select(lane, self.config.data_bits), setup.input_signed)
+            m.d.sync += array.activations[lane].eq(Mux(inside, value, setup.pad_value))
+
+    def _accumulate(self, m: Module, stages: list, jobs: dict, array: Array) -> data.View:
+        """Residual and products into the partial sums; returns the totals."""
+        d = self.config.derived
+        words = []
+        soon = _RESIDUAL_ADDRESS - 1
+        for plane in range(d.planes):
+            m.submodules[f"residual_buffer_{plane}"] = buffer = BeatToWord(self.config, self.config.residual_depth)
+            chosen = self.residual_write.plane == plane if d.planes > 1 else 1
+            m.d.comb += [
+                buffer.write.enable.eq(self.residual_write.enable & chosen),
+                buffer.write.address.eq(self.residual_write.address),
+                buffer.write.data.eq(self.residual_write.data),
+            ]
+            address = Signal.like(buffer.read_address, name=f"residual_address_{plane}")
+            m.d.sync += address.eq(jobs[soon].conv.residual_base + stages[soon].index)
+            m.d.comb += buffer.read_address.eq(address)
+            words.append(buffer.read_data)
+
+        m.submodules.accumulator = accumulator = Accumulator(self.config)
+        pixel, job = stages[_RESIDUAL], jobs[_RESIDUAL]
+        m.d.comb += [
+            accumulator.pixel.eq(pixel.index),
+            accumulator.first.eq(pixel.first),
+            accumulator.keep.eq(pixel.valid & ~pixel.result),
+            accumulator.set.eq(job.set),
+            accumulator.residual_signed.eq(job.setup.residual_signed),
+            accumulator.residual.eq(Mux(job.conv.residual, Cat(words), 0)),
+            accumulator.sums.eq(array.sums),
+            accumulator.parameters.eq(self.parameters),
+        ]
+        return accumulator.totals
+
+    def _output_stage(self, m: Module, jobs: dict, totals: data.View) -> tuple[Value, Value]:
+        """Totals to results; returns the word of their low bits and, one cycle later, of their high bits."""
+        bits, wide_bits = self.config.data_bits, self.config.derived.wide_bits
+        shifts = Signal(self.parameters[0].shape())
+        m.d.comb += shifts.eq(Mux(jobs[_TOTALS - 1].set, self.parameters[1], self.parameters[0]))
+        bounds = jobs[_RESULT - 1].setup
+        results = []
+        for lane in range(self.config.oc_lanes):
+            m.submodules[f"requantize_{lane}"] = requantize = Requantize(self.config.acc_bits)
+            m.d.comb += [
+                requantize.value.eq(totals[lane]),
+                requantize.shift.eq(shifts[lane].shift),
+                requantize.low.eq(bounds.low),
+                requantize.high.eq(bounds.high),
+            ]
+            results.append(requantize.result)
+        high_word = Signal(self.config.oc_lanes * bits)
+        m.d.sync += high_word.eq(Cat(result[bits:wide_bits] for result in results))
+        return Cat(result[:bits] for result in results), high_word
+
+    def _write_results(self, m: Module, stages: list, jobs: dict, low_word: Value, high_word: Value) -> None:
+        """A word each, and of a wide result the high one in the cycle after, in which there is no other result:
+        a wide last pass issues a pixel every two cycles."""
+        soon, soon_job, now, now_job = stages[_RESULT - 1], jobs[_RESULT - 1], stages[_RESULT], jobs[_RESULT]
+        high_part = Signal()
+        low_words = round_up(now_job.pixels, self.config.derived.words_per_beat)
+        m.d.sync += high_part.eq(0)
+        for port, chosen, base in (
+            (self.output_write, "to_output", soon_job.conv.output_base),
+            (self.pool_write, "to_pool", soon_job.conv.pool_base),
+        ):
+            m.d.comb += port.data.eq(Mux(high_part, high_word, low_word))
+            m.d.sync += port.enable.eq(0)
+            with m.If(soon.valid & soon.result):
+                m.d.sync += [port.enable.eq(soon_job.conv[chosen]), port.address.eq(base + soon.index)]
+            with m.Elif(now.valid & now.result & now_job.setup.wide):
+                m.d.sync += [
+                    port.enable.eq(now_job.conv[chosen]),
+                    port.address.eq(port.address + low_words),
+                    high_part.eq(1),
+                ]

@@ -1,0 +1,152 @@
+"""The reading side of the store unit: bursts to beats."""
+
+from __future__ import annotations
+
+from amaranth import Cat, Module, Mux, Signal
+from amaranth.hdl import Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Opcode, Source
+from hw.contract.timing import STORE_READ_LATENCY
+from hw.gateware.axi_write import WRITE_BEATS, write_beat
+from hw.gateware.decode import fields
+from hw.gateware.interfaces import BEATS_BITS
+from hw.gateware.memory import WordToBeat, write_port
+
+if STORE_READ_LATENCY != 3:
+    raise AssertionError("a beat takes three cycles: the buffer's read, a register, the write port's queue")
+
+
+def read_burst(config: AcceleratorConfig) -> data.StructLayout:
+    """A burst to be read from a buffer.
+
+    source, plane: what to read.  row (with `row_begins`): the row's first beat in the buffer.  first:
+    the first lane of the row's first beat.  end: the lanes used of its last beat.  beats: how many.
+    row_begins, row_ends: the burst is the row's first, last one.  final: the instruction's last one.
+    """
+    lanes = config.derived.words_per_beat
+    return data.StructLayout(
+        {
+            "source": 1,
+            "plane": range(config.derived.planes),
+            "row": fields(Opcode.STORE)["base"].shape.width + exact_log2(config.derived.beats_per_word),
+            "first": range(lanes),
+            "end": range(lanes + 1),
+            "beats": BEATS_BITS,
+            "row_begins": 1,
+            "row_ends": 1,
+            "final": 1,
+        }
+    )
+
+
+class StoreReader(wiring.Component):
+    """Reads the beats of bursts from the output and pooled buffers, which it contains.
+
+    Parameters: config.
+    Members:
+        output_write, pooled_write (in): a word of M channels, by word address.
+        begin, burst (in): read this burst from the next cycle on; only while none is read.
+        busy (out): a burst is being read; a register.  ends (out): its last beat is read in this cycle.
+        push, beat (out), sent (in): the beats, see `WritePort`.
+        credit (out): WRITE_BEATS less the beats read and not `sent`; a register.
+        strobed (out): bytes that the beat read in this cycle will write.
+    Protocol: reads only while there is credit.
+    Latency: a beat read in one cycle is pushed two cycles later (STORE_READ_LATENCY less the port's one); a
+        beat a cycle.
+    """
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.config = config
+        word = config.oc_lanes * config.data_bits
+        super().__init__(
+            {
+                "output_write": In(write_port(config.output_depth, word)),
+                "pooled_write": In(write_port(config.pooled_depth, word)),
+                "begin": In(1),
+                "burst": In(read_burst(config)),
+                "busy": Out(1),
+                "ends": Out(1),
+                "push": Out(1),
+                "beat": Out(write_beat(config)),
+                "sent": In(1),
+                "credit": Out(range(WRITE_BEATS + 1), init=WRITE_BEATS),
+                "strobed": Out(range(config.derived.beat_bytes + 1)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.output_buffer = output = WordToBeat(self.config, self.config.output_depth)
+        m.submodules.pooled_buffer = pooled = WordToBeat(self.config, self.config.pooled_depth)
+        wiring.connect(m, wiring.flipped(self.output_write), output.write)
+        wiring.connect(m, wiring.flipped(self.pooled_write), pooled.write)
+
+        burst = Signal.like(self.burst)  # the one being read; of it, row_begins only up to its first read
+        address = Signal.like(self.burst.row)
+        left = Signal.like(self.burst.beats)  # beats of the burst after this one
+        read = Signal()  # a beat is read in this cycle
+        self._count(m, burst, address, left, read)
+        strobe = self._strobe(m, burst, left, read)
+        for memory in (output, pooled):
+            m.d.comb += memory.read_address.eq(address)
+            if self.config.derived.planes > 1:
+                m.d.comb += memory.read_plane.eq(burst.plane)
+        pooled_chosen = Signal()
+        m.d.sync += pooled_chosen.eq(burst.source == Source.POOLED)
+        self._push(m, read, left == 0, strobe, Mux(pooled_chosen, pooled.read_data, output.read_data))
+        return m
+
+    def _count(self, m: Module, burst: data.View, address: Signal, left: Signal, read: Signal) -> None:
+        """One beat a cycle while there is credit.
+
+        The write port's queue cannot refuse what was read.  So a read takes a credit and the beat's transfer gives
+        it back: beats on their way from the buffer count as if they stood in the queue already.  A row's bursts
+        follow one another in the buffer, so the address is set at a row's beginning only.
+        """
+        m.d.comb += [read.eq(self.busy & (self.credit != 0)), self.ends.eq(read & (left == 0))]
+        m.d.sync += self.credit.eq(self.credit - read + self.sent)
+        with m.If(read):
+            m.d.sync += [address.eq(address + 1), left.eq(left - 1), burst.row_begins.eq(0)]
+        with m.If(self.ends):
+            m.d.sync += self.busy.eq(0)
+        with m.If(self.begin):
+            m.d.sync += [self.busy.eq(1), burst.eq(self.burst), left.eq(self.burst.beats - 1)]
+            with m.If(self.burst.row_begins):
+                m.d.sync += address.eq(self.burst.row)
+
+    def _strobe(self, m: Module, burst: data.View, left: Signal, read: Signal) -> Signal:
+        """Which lanes of the beat that is read belong to the row: all but those before its first word and behind
+        its last one."""
+        lanes = self.config.derived.words_per_beat
+        word_bytes = self.config.derived.beat_bytes // lanes
+        begins, ends = Signal(range(lanes)), Signal(range(lanes + 1))
+        strobe = Signal(lanes)
+        m.d.comb += [
+            begins.eq(Mux(burst.row_begins, burst.first, 0)),
+            ends.eq(Mux(burst.row_ends & (left == 0), burst.end, lanes)),
+            strobe.eq(Cat(lane < ends for lane in range(lanes)) & ((1 << lanes) - 1 << begins)),
+            self.strobed.eq(Mux(read, (ends - begins) * word_bytes, 0)),
+        ]
+        return strobe
+
+    def _push(self, m: Module, read: Value, last: Value, strobe: Value, found: Value) -> None:
+        """Beats to the write port.
+
+        The next cycle has the buffers' data, `found`, the one after it the beat: choosing buffer, plane and part is
+        too much to do on the way into the write port's queue.
+        """
+        passing = Signal()
+        arriving = Signal.like(self.beat)
+        word_bytes = self.config.derived.beat_bytes // len(strobe)
+        m.d.sync += [
+            passing.eq(read),
+            arriving.last.eq(last),
+            arriving.strobe.eq(Cat(bit.replicate(word_bytes) for bit in strobe)),
+            self.push.eq(passing),
+            self.beat.eq(arriving),
+            self.beat.data.eq(found),
+        ]
