@@ -112,3 +112,30 @@ def test_constants_that_cannot_be_joined() -> None:
     net = Net(2, 4, 4)
     y = net.node("Concat", "x", net.constant(np.arange(16).reshape(1, 1, 4, 4)), axis=1, name="y")
     assert "joins data with a constant that differs from place to place within a channel" in message(net.model(y))
+
+
+@pytest.mark.parametrize("op", ["Max", "Min"])
+def test_extremes_of_two_tensors(op: str) -> None:
+    net = Net(3, 5, 5)
+    parts = net.node("Split", net.conv("x", 8, 3), axis=1, outputs=2)
+    graph = checked(net.model(net.conv(net.node(op, parts, f"{parts}_1"), 2, 4)))
+    assert "|" not in kinds(graph)
+    net = Net(3, 5, 5)
+    checked(net.model(net.node(op, "x", net.conv("x", 3, 3))))
+
+
+def test_differences_negations_sums_and_means() -> None:
+    net = Net(3, 5, 5)
+    one, other, third = (net.conv("x", 3, 3) for _ in range(3))
+    graph = checked(net.model(net.node("Sub", one, other)))
+    assert kinds(graph) == "cc"
+    y = net.node("Mean", one, net.node("Neg", other), third)
+    y = net.node("Sum", y, one, "x", third)
+    checked(net.model(net.node("Sub", net.constant(1.0), y)))
+
+
+def test_extremes_with_constants_are_clips() -> None:
+    net = Net(3, 5, 5)
+    y = net.node("Min", net.node("Max", net.conv("x", 3, 3), net.constant(0.0)), net.constant([[[6.0]]]))
+    graph = checked(net.model(net.node("Max", net.conv(y, 3, 3), net.constant([[[0.1]], [[-0.2]], [[0.3]]]))))
+    assert (kinds(graph), conv_at(graph, 0).clip) == ("ccc", (0, 6))

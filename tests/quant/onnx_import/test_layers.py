@@ -209,3 +209,62 @@ def test_addition_that_no_convolution_takes() -> None:
     y = net.node("Add", y, read_twice)
     graph = checked(net.model(net.node("Sum", y, read_twice)))
     assert kinds(graph) == "cm++c++"
+
+
+def test_convolutions_and_pools_in_one_dimension() -> None:
+    net = Net(4, 32)
+    y = net.conv1d("x", 6, 4, 5, strides=[2], pads=[2, 1], dilations=[2])
+    y = net.node("Relu", net.norm(y, 6))
+    y = net.node("MaxPool", y, kernel_shape=[3], strides=[2], ceil_mode=1)
+    y = net.conv1d(y, 6, 1, 3, group=6, auto_pad=b"SAME_UPPER")
+    y = net.node("AveragePool", y, kernel_shape=[2], pads=[1, 0])
+    y = net.node("Pad", y, net.ints(0, 0, 1, 0, 0, 2))
+    y = net.node("Add", net.conv1d(y, 6, 6, 1), y)
+    mean = net.node("Flatten", net.node("GlobalAveragePool", y))
+    y = net.node("Gemm", mean, net.constant(net.random.normal(size=(6, 3))))
+    graph = checked(net.model(y, net.node("ReduceMax", net.conv1d("x", 2, 4, 3), axes=[-1], keepdims=0)))
+    assert graph.shapes["x"] == (4, 1, 32)
+    assert graph.metadata == {INPUT_SHAPE: "4,32"}
+    assert conv_at(graph, 0).window == Window((1, 5), (1, 2), (0, 2, 0, 1), (1, 2))
+
+
+def test_a_map_made_of_a_row_and_back() -> None:
+    net = Net(4, 16)
+    y = net.conv(net.node("Unsqueeze", "x", net.ints(2)), 3, 4, (1, 3))
+    graph = checked(net.model(net.conv1d(net.node("Squeeze", y, net.ints(2)), 2, 3, 3)))
+    assert (kinds(graph), graph.output_shapes) == ("cc", {graph.outputs[0]: (2, 12)})
+
+
+@pytest.mark.parametrize("op", ["ReduceMean", "ReduceMax", "ReduceSum"])
+@pytest.mark.parametrize(
+    ("axes", "keep", "own"),
+    [([2, 3], 1, (3, 1, 1)), ([-1, -2], 0, (3,)), ([3], 1, (3, 4, 1)), ([2], 0, (3, 6)), ([-1], 0, (3, 4))],
+)
+def test_reductions_over_space(op: str, axes: list[int], keep: int, own: tuple[int, ...]) -> None:
+    net = Net(3, 4, 6, opset=13)
+    inputs = [net.ints(*axes)] if op == "ReduceSum" else []
+    attributes: dict[str, Any] = {} if inputs else {"axes": axes}
+    graph = checked(net.model(net.node(op, "x", *inputs, keepdims=keep, name="y", **attributes)))
+    assert (graph.output_shapes["y"], kinds(graph)[0]) == (own, "m" if op == "ReduceMax" else "a")
+
+
+def test_mean_of_a_flattened_map() -> None:
+    net = Net(3, 4, 6)
+    y = net.node("Reshape", net.conv("x", 3, 3), net.ints(0, 3, -1))
+    graph = checked(net.model(net.node("ReduceMean", y, axes=[2], keepdims=0)))
+    assert (kinds(graph), graph.output_shapes) == ("ca", {graph.outputs[0]: (3,)})
+
+
+def test_ceil_mode_asymmetric_padding_and_dilation_together() -> None:
+    net = Net(3, 9, 8)
+    y = net.node("MaxPool", net.conv("x", 3, 3), kernel_shape=[3, 2], strides=[2, 3], pads=[0, 1, 1, 0], ceil_mode=1)
+    y = net.conv(y, 4, 3, (2, 2), pads=[1, 0, 0, 2], dilations=[2, 1])
+    checked(net.model(net.node("GlobalMaxPool", y)))
+
+
+def test_a_reduction_over_no_axes_may_do_nothing() -> None:
+    net = Net(3, 5, 6, opset=18)
+    y = net.node("ReduceMean", net.conv("x", 4, 3), noop_with_empty_axes=1)
+    assert kinds(checked(net.model(net.node("Relu", y)))) == "c"
+    with pytest.raises(UnsupportedNetwork, match="reduces all axes, the batch too"):
+        load(net.model(net.node("ReduceMean", "x")))

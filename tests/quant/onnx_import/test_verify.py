@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from quant.base.errors import VerificationError
+from quant.kinds.conv import FloatConv
 from quant.onnx_import import load, verify
 from tests.quant.onnx_nets import Net, checked
 
@@ -45,3 +46,14 @@ def test_shapes_are_compared_too() -> None:
     wrong = replace(graph, output_shapes={"y": (4, 8)})
     with pytest.raises(VerificationError, match=r"^net: output y is \(1, 32\), not \(1, 4, 8\)$"):
         verify(wrong, model, images)
+
+
+def test_every_layer_of_a_network_of_all_of_them_is_compared() -> None:
+    net = Net(3, 12, 12)
+    y = net.node("LeakyRelu", net.norm(net.conv("x", 8, 3, (3, 3)), 8), alpha=0.1, name="a")
+    y = net.node("HardSigmoid", net.norm(net.conv(y, 8, 8), 8), name="b")
+    y = net.node("Sub", y, net.norm(net.node("MaxPool", y, kernel_shape=[1, 1]), 8), name="c")
+    y = net.node("PRelu", y, net.constant(net.random.normal(size=(8, 1, 1))), name="d")
+    graph = checked(net.model(net.node("ReduceMean", y, axes=[2, 3], name="e")))
+    assert {"a", "b", "c", "d", "e"} <= set(graph.source)
+    assert sum(isinstance(layer, FloatConv) for layer in graph.layers) == len(graph.layers) - 2

@@ -98,3 +98,11 @@ def test_reshape_by_a_shape_that_the_graph_computes() -> None:
     flat = net.node("Reshape", "x", target)
     graph = checked(net.model(net.node("Gemm", flat, net.constant(net.random.normal(size=(48, 2))))))
     assert kinds(graph) == "g"
+
+
+@pytest.mark.parametrize("fill", [0.5, -1e38 * 3.4, -np.inf])
+def test_padding_with_other_numbers(fill: float) -> None:
+    net = Net(3, 6, 6)
+    padded = net.node("Pad", net.conv("x", 3, 3), net.ints(0, 0, 1, 1, 0, 0, 0, 1), net.constant(fill))
+    graph = checked(net.model(net.node("MaxPool", padded, kernel_shape=[3, 3], strides=[2, 2])))
+    assert kinds(graph) == ("ccm" if fill == 0.5 else "cm")
