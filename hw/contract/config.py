@@ -169,7 +169,6 @@ class Derived:
                 f"ic_lanes {c.ic_lanes}, oc_lanes {c.oc_lanes}: a block of {what} has {size} bytes, no whole number of "
                 f"beats of {self.beat_bytes} bytes (axi_bits {c.axi_bits})",
             )
-        self.weight_block_beats = block_bytes // self.beat_bytes
         self.parameter_beats = parameter_bytes // self.beat_bytes
         self.lane_bits = c.data_bits + 1
         """Width inside the datapath: signed and unsigned data alike."""
