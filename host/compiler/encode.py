@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from host.compiler.engine_layer import Pooling
+from host.compiler.engine_layer import OutputPooling
 from host.compiler.memory import MemoryMap
 from host.compiler.operation import Operation, operation
 from host.compiler.problem import Span, needed
 from host.compiler.room import Room
-from host.compiler.steps import Fill, Step
+from host.compiler.steps import ConvStep, Fill
 from host.compiler.tokens import Access
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import (
@@ -91,7 +91,7 @@ class Encoder:
 
     # convolutions
 
-    def setup(self, step: Step) -> SetupInstruction:
+    def setup(self, step: ConvStep) -> SetupInstruction:
         """What changes from layer to layer, and from strip to strip."""
         problem, layer, window = step.problem, step.problem.layer, step.problem.window
         tensors, depth = self.memory.placements, self.config.activation_depth
@@ -114,7 +114,7 @@ class Encoder:
             high=layer.clip[1],
         )
 
-    def conv(self, step: Step) -> list[Operation]:
+    def conv(self, step: ConvStep) -> list[Operation]:
         """CONV, and behind the last chunk what its results need."""
         layer, window, shown = step.problem.layer, step.problem.window, step.shown
         rows, pixels = step.band.rows, step.strip.width * (step.band.rows[1] - step.band.rows[0])
@@ -159,7 +159,7 @@ class Encoder:
         )
         return [operation(instruction, self._operands(step), writes), *behind]
 
-    def _operands(self, step: Step) -> list[Access]:
+    def _operands(self, step: ConvStep) -> list[Access]:
         """What a CONV reads on the chip."""
         shown, config, d = step.shown, self.config, self.config.derived
         groups = step.chunk[1] - step.chunk[0]
@@ -184,7 +184,7 @@ class Encoder:
     # results
 
     def _stores(
-        self, step: Step, source: Source, tensor: str, word: int, pixels: int, layer: int
+        self, step: ConvStep, source: Source, tensor: str, word: int, pixels: int, layer: int
     ) -> tuple[int, Access, list[Operation]]:
         """Room for results and their way to memory: word of pixel 0 in the buffer, what is written, STOREs.
 
@@ -217,7 +217,7 @@ class Encoder:
             stores.append(operation(instruction, [access], writes, "tensors"))
         return base % (grains * self.words), access, stores
 
-    def _poolings(self, step: Step, pooling: Pooling | None) -> list[Operation]:
+    def _poolings(self, step: ConvStep, pooling: OutputPooling | None) -> list[Operation]:
         """POOL over the rows that are complete, and its STOREs; in a strip, a row at a time."""
         if pooling is None or step.band.pooled == (0, 0):
             return []
@@ -226,7 +226,7 @@ class Encoder:
         spans = [(first, last)] if whole else [(row, row + 1) for row in range(first, last)]
         return [operation for rows in spans for operation in self._pool_rows(step, pooling, rows)]
 
-    def _pool_rows(self, step: Step, pooling: Pooling, pooled: Span) -> list[Operation]:
+    def _pool_rows(self, step: ConvStep, pooling: OutputPooling, pooled: Span) -> list[Operation]:
         """POOL and STOREs of some rows of pooled results."""
         layer, strip, depth = step.problem.layer, step.strip, self.config.pool_depth
         window, out, divisor = pooling.window, pooling.result, pooling.divisor

@@ -19,8 +19,8 @@ HIDDEN = "\0"
 
 
 @dataclass(frozen=True)
-class Pooling:
-    """Pooling of a layer's results on their way out.  divisor: of an average."""
+class OutputPooling:
+    """OutputPooling of a layer's results on their way out.  divisor: of an average."""
 
     name: str
     result: Tensor
@@ -59,7 +59,7 @@ class EngineLayer:
     clip: tuple[int, int]
     result: Tensor
     residual: str | None = None
-    pooling: Pooling | None = None
+    pooling: OutputPooling | None = None
     keep: bool = True
     macs: int = 0
     input_elements: int = 0

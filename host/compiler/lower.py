@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from host.compiler.engine_layer import Lowered, Pooling
+from host.compiler.engine_builder import EngineBuilder
+from host.compiler.engine_layer import Lowered, OutputPooling
 from host.compiler.kinds import on_engine
-from host.compiler.lowering import Lowering
 from host.compiler.pooled_joins import pool_parts
 from host.compiler.refusals import check_layer, check_tensors
 from hw.contract.config import AcceleratorConfig
@@ -29,16 +29,16 @@ def lower(network: Network, config: AcceleratorConfig, formats: Sequence[WeightF
         check_layer(network, layer, config)
     prove(network, config.acc_bits)
     network = pool_parts(network)
-    lowering = Lowering(network, config, _poolings(network), formats)
+    builder = EngineBuilder(network, config, _poolings(network), formats)
     for layer in network.layers:
-        if layer.output not in lowering.fused:
-            on_engine(layer).lower(layer, lowering)
-    return lowering.lowered
+        if layer.output not in builder.fused:
+            on_engine(layer).lower(layer, builder)
+    return builder.lowered
 
 
-def _poolings(network: Network) -> dict[str, Pooling]:
+def _poolings(network: Network) -> dict[str, OutputPooling]:
     """For each tensor that poolings read the first of them."""
-    found: dict[str, Pooling] = {}
+    found: dict[str, OutputPooling] = {}
     for layer in network.layers:
         pooling = on_engine(layer).pooling(network, layer)
         if pooling is not None:

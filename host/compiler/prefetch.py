@@ -23,7 +23,7 @@ import numpy as np
 from host.compiler.memory import MemoryMap
 from host.compiler.problem import Span
 from host.compiler.room import Room
-from host.compiler.steps import Fill, Plan, Step
+from host.compiler.steps import ConvStep, Fill, Plan
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer
 from hw.contract.layout import Placement
@@ -109,7 +109,7 @@ def _sources(plan: Plan, memory: MemoryMap, config: AcceleratorConfig) -> Iterat
             written.setdefault(home.root, _Written()).rows.append((plane, plane + count, *words, index))
 
 
-def _results(step: Step, memory: MemoryMap) -> Iterator[tuple[Placement, Span]]:
+def _results(step: ConvStep, memory: MemoryMap) -> Iterator[tuple[Placement, Span]]:
     """What a step's results become in memory: placement, and words of each plane."""
     layer = step.problem.layer
     if not step.last:

@@ -9,7 +9,7 @@ room that only a later one gives, and the rings may be as full as they hold.
 from __future__ import annotations
 
 from host.compiler.buffers import Region, Ring
-from host.compiler.steps import Piece, Step
+from host.compiler.steps import ConvStep, Piece
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer, Source
 
@@ -50,7 +50,7 @@ class Room:
             raise AssertionError("a piece is used before it is loaded")
         return piece.region.start
 
-    def release(self, step: Step, index: int) -> None:
+    def release(self, step: ConvStep, index: int) -> None:
         """Give back what no step after this one reads."""
         for piece in step.pieces:
             if piece.last == index and piece.region is not None:

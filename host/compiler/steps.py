@@ -52,7 +52,7 @@ class Shown:
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class ConvStep:
     """One CONV: a tile, an output group, a chunk of input groups.
 
     layer: index in the manifest.  residual_origin: word of pixel 0 in the residual piece.
@@ -83,7 +83,7 @@ class Step:
 class Plan:
     """All steps of a program, what must be loaded for them in the order of need, and the bytes of the weights."""
 
-    steps: list[Step] = field(default_factory=list)
+    steps: list[ConvStep] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
     weights: bytearray = field(default_factory=bytearray)
 
@@ -130,7 +130,7 @@ class _Builder:
         residual, origin = None, 0
         if first and self.residual is not None:
             residual, origin = self._residual(self.residual, strip, band, group)
-        step = Step(
+        step = ConvStep(
             problem=self.problem,
             layer=self.layer,
             strip=strip,

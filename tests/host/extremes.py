@@ -12,7 +12,7 @@ from quant.ir.window import Window
 from tests.host.networks import Builder, random_window
 
 SHIFTS = (-60, -17, -16, -15, -14, -1, 0, 7, 24, 33, 47, 48, 49, 60, 130)
-RESIDUAL_SHIFTS = (-1, 0, 1, 15, 23, 24, 31, 32, 47, 60)
+RESIDUAL_SHIFTS = (0, 1, 15, 23, 24, 31, 32, 47, 60)
 BITS = (8,) * 40 + (16, 4, 12)
 
 

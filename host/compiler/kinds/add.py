@@ -6,10 +6,10 @@ import dataclasses
 
 import numpy as np
 
+from host.compiler.engine_builder import EngineBuilder
 from host.compiler.engine_layer import unchanged
 from host.compiler.kinds.kind import EngineKind
 from host.compiler.limits import check_shifts
-from host.compiler.lowering import Lowering
 from hw.contract.config import AcceleratorConfig
 from quant.ir.network import Network
 from quant.kinds.add import Add
@@ -24,17 +24,17 @@ class AddOnEngine(EngineKind[Add]):
         """As `EngineKind.check`."""
         check_shifts(layer, *_shifts(network, layer), config)
 
-    def lower(self, layer: Add, lowering: Lowering) -> None:
+    def lower(self, layer: Add, builder: EngineBuilder) -> None:
         """As `EngineKind.lower`."""
-        fine, coarse = _operands(lowering.network, layer)
-        right, left = _shifts(lowering.network, layer)
-        out = lowering.network.tensors[layer.output]
-        lowering.append_pooled(
+        fine, coarse = _operands(builder.network, layer)
+        right, left = _shifts(builder.network, layer)
+        out = builder.network.tensors[layer.output]
+        builder.append_pooled(
             dataclasses.replace(
-                unchanged(layer.name, "Add", lowering.source(fine), out, lowering.weights(layer.name)),
+                unchanged(layer.name, "Add", builder.source(fine), out, builder.weights(layer.name)),
                 shift=np.broadcast_to(right, out.shape[0]),
                 clip=layer.clip,
-                residual=lowering.source(coarse),
+                residual=builder.source(coarse),
                 residual_shift=np.broadcast_to(left, out.shape[0]),
             )
         )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+from host.compiler.engine_builder import EngineBuilder
 from host.compiler.engine_layer import HIDDEN, unchanged
 from host.compiler.errors import CannotCompile
 from host.compiler.kinds.kind import EngineKind
-from host.compiler.lowering import Lowering
 from hw.contract.config import AcceleratorConfig
 from quant.ir.network import Network
 from quant.kinds.concat import Concat
@@ -25,25 +25,25 @@ class ConcatOnEngine(EngineKind[Concat]):
     def check(self, network: Network, layer: Concat, config: AcceleratorConfig) -> None:
         """As `EngineKind.check`: nothing, beyond the size of maps."""
 
-    def lower(self, layer: Concat, lowering: Lowering) -> None:
+    def lower(self, layer: Concat, builder: EngineBuilder) -> None:
         """As `EngineKind.lower`."""
         parts: list[str] = []
         for index, name in enumerate(layer.inputs):
             hidden = f"{layer.output}{HIDDEN}{index}"
-            if name == lowering.network.input:
-                parts.append(lowering.view(hidden))
-            elif name in parts or lowering.joined(name):
-                self._copy(layer, name, hidden, lowering)
+            if name == builder.network.input:
+                parts.append(builder.view(hidden))
+            elif name in parts or builder.joined(name):
+                self._copy(layer, name, hidden, builder)
                 parts.append(hidden)
             else:
                 parts.append(name)
-        lowering.join(layer.output, tuple(parts))
+        builder.join(layer.output, tuple(parts))
 
-    def _copy(self, layer: Concat, name: str, hidden: str, lowering: Lowering) -> None:
+    def _copy(self, layer: Concat, name: str, hidden: str, builder: EngineBuilder) -> None:
         """A copy of a tensor, as a layer of the engine."""
-        tensor = lowering.network.tensors[name]
-        if tensor.fmt.bits != lowering.config.data_bits:
+        tensor = builder.network.tensors[name]
+        if tensor.fmt.bits != builder.config.data_bits:
             raise CannotCompile(layer.name, f"joins {name}, which has {tensor.fmt.bits} bits, a second time")
         copy = dataclasses.replace(tensor, name=hidden)
-        weights = lowering.weights(layer.name)
-        lowering.append(unchanged(layer.name, "Concat", lowering.source(name), copy, weights))
+        weights = builder.weights(layer.name)
+        builder.append(unchanged(layer.name, "Concat", builder.source(name), copy, weights))

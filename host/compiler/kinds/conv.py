@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from host.compiler.engine_builder import EngineBuilder
 from host.compiler.engine_layer import EngineLayer, single_stride, visited
 from host.compiler.errors import CannotCompile
 from host.compiler.kinds.kind import EngineKind
 from host.compiler.limits import at_most, check_shifts, check_window
-from host.compiler.lowering import Lowering
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode
 from quant.ir.fixedpoint import QFormat
@@ -35,24 +35,20 @@ class ConvOnEngine(EngineKind[Conv]):
             check_window(layer, layer.window, kernel=Opcode.SETUP, offset=Opcode.CONV)
         for axis, name in enumerate(("dilation_rows", "dilation_columns")):
             at_most(layer, name.replace("_", " "), layer.window.dilation[axis], Opcode.SETUP, name)
-        try:
-            right, left = layer.shifts(network.tensors)
-        except ValueError as error:
-            raise CannotCompile(layer.name, str(error).removeprefix(f"layer {layer.name}: ")) from None
-        check_shifts(layer, right, left, config)
+        check_shifts(layer, *layer.shifts(network.tensors), config)
 
-    def lower(self, layer: Conv, lowering: Lowering) -> None:
+    def lower(self, layer: Conv, builder: EngineBuilder) -> None:
         """As `EngineKind.lower`."""
-        tensors = lowering.network.tensors
-        out, source = tensors[layer.output], lowering.source(layer.input)
+        tensors = builder.network.tensors
+        out, source = tensors[layer.output], builder.source(layer.input)
         right, left = layer.shifts(tensors)
-        lowering.append_pooled(
+        builder.append_pooled(
             EngineLayer(
                 name=layer.name,
                 op=layer.op,
                 source=source,
                 weight=layer.weight,
-                weights=lowering.weights(layer.name, layer.weight_bits),
+                weights=builder.weights(layer.name, layer.weight_bits),
                 groups=layer.groups,
                 bias=layer.bias,
                 shift=right,
@@ -60,7 +56,7 @@ class ConvOnEngine(EngineKind[Conv]):
                 window=single_stride(layer.window, out),
                 clip=layer.clip,
                 result=out,
-                residual=None if layer.residual is None else lowering.source(layer.residual),
+                residual=None if layer.residual is None else builder.source(layer.residual),
                 macs=int(out.shape[1] * out.shape[2] * layer.weight.size),
                 input_elements=visited(layer.window, tensors[layer.input], out),
                 weight_elements=int(layer.weight.size),

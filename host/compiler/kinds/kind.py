@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Generic, TypeVar
 
-from host.compiler.engine_layer import Pooling
+from host.compiler.engine_builder import EngineBuilder
+from host.compiler.engine_layer import OutputPooling
 from host.compiler.errors import CannotCompile
-from host.compiler.lowering import Lowering
 from hw.contract.config import AcceleratorConfig
 from quant.ir.layer import Layer
 from quant.ir.network import Network
@@ -19,7 +19,7 @@ class EngineKind(Generic[K]):
 
     This class is the answer for a kind that the engine does not have.
     joins: its output is its inputs, wherever they are: it reads and writes nothing itself.
-    before_pooling: its results pass the array, so that a pooling can run behind it (`Lowering.append_pooled`).
+    before_pooling: its results pass the array, so that a pooling can run behind it (`EngineBuilder.append_pooled`).
     """
 
     joins = False
@@ -29,12 +29,12 @@ class EngineKind(Generic[K]):
         """Raise CannotCompile for a layer beyond what the engine's instructions can say."""
         raise CannotCompile(layer.name, f"the engine has no {type(layer).__name__}", "end the network before it")
 
-    def pooling(self, network: Network, layer: K) -> Pooling | None:
+    def pooling(self, network: Network, layer: K) -> OutputPooling | None:
         """What it becomes behind the layer that writes its input; None for a kind that is no pooling."""
         return None
 
-    def lower(self, layer: K, lowering: Lowering) -> None:
-        """Add to a lowering what a layer becomes that `check` has passed."""
+    def lower(self, layer: K, builder: EngineBuilder) -> None:
+        """Add to a builder what a layer becomes that `check` has passed."""
         raise NotImplementedError
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from host.compiler.engine_layer import Pooling, single_stride, unchanged, visited
+from host.compiler.engine_builder import EngineBuilder
+from host.compiler.engine_layer import OutputPooling, single_stride, unchanged, visited
 from host.compiler.errors import CannotCompile
 from host.compiler.kinds.kind import EngineKind
 from host.compiler.limits import FORMAT_EDIT, check_window, highest
-from host.compiler.lowering import Lowering
 from hw.contract.config import AVERAGE_SUM_BITS, AcceleratorConfig
 from hw.contract.isa import Opcode
 from quant.ir.fixedpoint import Reciprocal, reciprocal
@@ -33,19 +33,19 @@ class PoolOnEngine(EngineKind[Pool]):
         if layer.kind == "average":
             _check_average(network, layer)
 
-    def pooling(self, network: Network, layer: Pool) -> Pooling:
+    def pooling(self, network: Network, layer: Pool) -> OutputPooling:
         """As `EngineKind.pooling`."""
         out = network.tensors[layer.output]
         divisor = _divisor(network, layer) if layer.kind == "average" else None
-        return Pooling(layer.name, out, layer.kind, single_stride(layer.window, out), layer.clip, divisor)
+        return OutputPooling(layer.name, out, layer.kind, single_stride(layer.window, out), layer.clip, divisor)
 
-    def lower(self, layer: Pool, lowering: Lowering) -> None:
+    def lower(self, layer: Pool, builder: EngineBuilder) -> None:
         """As `EngineKind.lower`, for one that stands alone: its input, unchanged, goes into the pool buffer."""
-        network = lowering.network
+        network = builder.network
         source, pooling = network.tensors[layer.input], self.pooling(network, layer)
-        lowering.append(
+        builder.append(
             dataclasses.replace(
-                unchanged(layer.name, pooling.op, lowering.source(layer.input), source, lowering.weights(layer.name)),
+                unchanged(layer.name, pooling.op, builder.source(layer.input), source, builder.weights(layer.name)),
                 pooling=pooling,
                 keep=False,
                 input_elements=visited(layer.window, source, pooling.result),

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from host.compiler.engine_layer import Pooling, single_stride, unchanged, visited
+from host.compiler.engine_layer import OutputPooling, single_stride, unchanged, visited
 from hw.contract.config import preset
 from hw.contract.weights import gateware_format
 from quant.ir.fixedpoint import QFormat
@@ -26,7 +26,9 @@ def test_an_unchanged_tensor_passes_with_weights_of_one() -> None:
 
 def test_outputs_are_what_it_leaves_in_memory() -> None:
     layer = unchanged("copy", "Concat", "x", TENSOR, gateware_format(preset("tiny")))
-    pooling = Pooling("pool", Tensor("p", (3, 3, 4), TENSOR.fmt), "max", Window((2, 2), (2, 2)), (-128, 127), None)
+    pooling = OutputPooling(
+        "pool", Tensor("p", (3, 3, 4), TENSOR.fmt), "max", Window((2, 2), (2, 2)), (-128, 127), None
+    )
     assert pooling.op == "MaxPool" and dataclasses.replace(pooling, kind="average").op == "AveragePool"
     assert dataclasses.replace(layer, pooling=pooling).outputs == ("t", "p")
     assert dataclasses.replace(layer, pooling=pooling, keep=False).outputs == ("p",)

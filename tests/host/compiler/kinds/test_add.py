@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 
 from hw.contract.config import AcceleratorConfig
-from quant.ir.fixedpoint import QFormat
 from quant.ir.window import Window
 from tests.host.compiling import ALL, check, refused
 from tests.host.networks import Builder
@@ -26,5 +25,5 @@ def test_residual_and_addition(config: AcceleratorConfig, rng: np.random.Generat
 def test_sums_that_are_shifted_too_far() -> None:
     b = Builder(np.random.default_rng(1), (8, 6, 6))
     total = b.add(b.conv("x", 8), "x")
-    b.tensors[total] = dataclasses.replace(b.tensors[total], fmt=QFormat(8, 40))
+    b.tensors[total] = dataclasses.replace(b.tensors[total], fmt=dataclasses.replace(b.tensors[total].fmt, frac=40))
     assert "layer layer1: a shift by -" in refused(b.network())

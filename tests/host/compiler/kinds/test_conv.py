@@ -9,6 +9,7 @@ from host.compiler import compile_network
 from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.isa import Opcode
 from quant.ir.fixedpoint import QFormat
+from quant.ir.well_formed import Malformed
 from quant.ir.window import Window
 from tests.host.compiling import ALL, changed, check, one_conv, refused
 from tests.host.networks import SAME, Builder
@@ -84,4 +85,5 @@ def test_residual_with_more_fractional_bits_than_the_accumulator() -> None:
     b = Builder(np.random.default_rng(1), (8, 6, 6))
     b.conv("x", 8, residual="x")
     network = changed(b.network(), weight_frac=np.full(8, -3))
-    assert refused(network) == "layer layer0: residual x has more fractional bits than the accumulator"
+    with pytest.raises(Malformed, match="^layer layer0: residual x has more fractional bits than the accumulator$"):
+        compile_network(network, preset("small"))

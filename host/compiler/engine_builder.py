@@ -1,11 +1,11 @@
-"""The state of one lowering: what a network has become so far, and how its layers add to it."""
+"""A network on its way to the engine: what it has become so far, and how its layers add to it."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from host.compiler.engine_layer import UNCHANGED_BITS, EngineLayer, Lowered, Pooling
+from host.compiler.engine_layer import UNCHANGED_BITS, EngineLayer, Lowered, OutputPooling
 from host.compiler.errors import CannotCompile
 from hw.contract.config import AcceleratorConfig
 from hw.contract.weights import WeightFormat, narrowest
@@ -13,7 +13,7 @@ from quant.ir.network import Network
 from quant.ir.tensor import Tensor
 
 
-class Lowering:
+class EngineBuilder:
     """Collects the engine's layers of a network.
 
     poolings: for tensors that a pooling reads, the first such, which may run behind the layer that writes it.
@@ -24,7 +24,7 @@ class Lowering:
         self,
         network: Network,
         config: AcceleratorConfig,
-        poolings: Mapping[str, Pooling],
+        poolings: Mapping[str, OutputPooling],
         formats: Sequence[WeightFormat],
     ) -> None:
         self.network, self.config, self.formats = network, config, formats
