@@ -121,6 +121,8 @@ class View:
     def scheme(self, node: onnx.NodeProto, what: str) -> Scheme:
         """What a QuantizeLinear or DequantizeLinear says.  Raises BadInput for numbers that no format expresses."""
         scale = self.array(node.input[1], f"the scale of {what}")
+        if not scale.size:
+            raise BadInput(f"the scale of {what} is no number")
         values = [form.exponent(float(value), what) for value in scale.reshape(-1)]
         fracs = np.array(values, np.int64).reshape(scale.shape if scale.size > 1 else ())
         kind = self.integer_type(node)

@@ -27,6 +27,9 @@ def read_window(
     auto = values.get("auto_pad", b"NOTSET").decode()
     explicit = [int(value) for value in values.get("pads", (0, 0, 0, 0))]
     stride, dilation = ([1, *values][-2:] for values in (stride, dilation))
+    sizes = {len(values.get(name, (1, 1))) for name in ("strides", "dilations")}
+    if len(explicit) not in (2, 4) or not sizes <= {1, 2} or min(*kernel, *stride, *dilation) < 1:
+        raise NotSupportedError(f"no window: kernel {kernel}, strides {stride}, dilations {dilation}, pads {explicit}")
     if len(explicit) == 2:
         explicit = [0, explicit[0], 0, explicit[1]]
     begin, end, overhang = [0, 0], [0, 0], [0, 0]

@@ -79,7 +79,8 @@ class ConvForm(Convolving, Bounded):
             fmt = tensors[self.residual].fmt
             residual, left = Bound(fmt.low, fmt.high), acc - fmt.frac
         low, high = conv_sums(self.weight, self.bias, Bound(source.low, source.high), residual, left)
-        reach = float(np.ldexp(np.maximum(-low, high).astype(np.float64), -acc).max())
+        with np.errstate(over="ignore"):
+            reach = float(np.ldexp(np.maximum(-low, high).astype(np.float64), -acc).max())
         if not math.isfinite(reach):
             raise ValueError("its sums leave the numbers of float64")
         frac = bits - 1 - math.frexp(reach)[1]  # reach * 2**frac is below 2**(bits - 1), if barely

@@ -80,6 +80,8 @@ def read_weight(view: View, node: onnx.NodeProto, what: str) -> tuple[np.ndarray
         raise BadInput(f"{what} is not quantized (no DequantizeLinear)")
     scheme = view.scheme(dequantize, what)
     integers = stored_integers(view, dequantize, what)
+    if integers.ndim < 2:
+        raise UnsupportedNetwork(f"{what} has the shape {integers.shape}")
     bits = scheme.bits
     if not scheme.signed and integers.max(initial=0) >= 1 << bits - 1:
         raise UnsupportedNetwork(f"{what} is of type uint{bits}")
@@ -119,6 +121,8 @@ def read_bias(view: View, tensor: str, layer: str, fracs: np.ndarray) -> np.ndar
         if view.has(dequantize, 2) and view.array(dequantize.input[2], f"the zero point of {what}").any():
             raise BadInput(f"the zero point of {what} is not 0")
         scales = view.array(dequantize.input[1], f"the scale of {what}").reshape(-1)
+        if scales.size not in (1, integers.size):
+            raise BadInput(f"{what} has {integers.size} values and {scales.size} scales")
         own = np.array([form.exponent(float(scale), what) for scale in scales], np.int64)
         real = np.ldexp(integers, -own)
         inexact = f"{what} has another scale than its products (that of the input times that of the weight)"

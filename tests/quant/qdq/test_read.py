@@ -244,3 +244,43 @@ def test_maps_of_different_sizes_are_not_joined() -> None:
     )
     model.graph.output[0].name = "last"
     assert "joins maps of different sizes" in message(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "expected"),
+    [
+        ("t0_scale", np.zeros(0, np.float32), "the scale of tensor t0 is no number"),
+        ("conv_t0.bias_scale", np.ones(3, np.float32), "the bias of layer conv_t0 has 2 values and 3 scales"),
+        ("conv_t0.weight_quantized", np.int8(3), "the weight of layer conv_t0 has the shape ()"),
+    ],
+)
+def test_constants_of_another_shape(name: str, values: np.ndarray, expected: str) -> None:
+    model = written()
+    constant(model, name).CopyFrom(numpy_helper.from_array(np.asarray(values), name))
+    assert message(model) == f"net: {expected}"
+
+
+@pytest.mark.parametrize(
+    ("key", "values"), [("strides", [0, 1]), ("strides", []), ("pads", [0, 0, 0]), ("strides", [1] * 3)]
+)
+def test_windows_that_are_none(key: str, values: list[int]) -> None:
+    model = written()
+    pool = node(model, "pool_t1")
+    kept = [one for one in pool.attribute if one.name != key]
+    del pool.attribute[:]
+    pool.attribute.extend([*kept, helper.make_attribute(key, values, attr_type=onnx.AttributeProto.INTS)])
+    assert message(model).startswith("net: pool_t1 (MaxPool): no window: ")
+
+
+def test_more_nodes_between_two_roundings_than_can_be_followed() -> None:
+    model = written()
+    last = node(model, "t2/quantize")
+    place = list(model.graph.node).index(last)
+    chain = [
+        helper.make_node("Relu", [f"r{k - 1}" if k else last.input[0]], [f"r{k}"], f"relu{k}") for k in range(3000)
+    ]
+    last.input[0] = "r2999"
+    rest = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*rest[:place], *chain, *rest[place:]])
+    assert message(model) == "net: too many nodes between two roundings"
