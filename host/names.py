@@ -38,11 +38,11 @@ def common(names: Iterable[str]) -> str:
 
 
 def fold(name: str, length: int) -> str:
-    """A name over lines of at most `length` characters, broken behind a separator where there is one."""
+    """A name over lines of at most `length` characters, broken behind a slash or other separator if there is one."""
     lines = []
     while len(name) > length:
-        at = 1 + max(name.rfind(separator, length // 2, length) for separator in "/._- ")
-        at = at or length
+        places = (1 + name.rfind(separator, length // 2, length) for separator in "/._- ")
+        at = next(filter(None, places), length)
         lines.append(name[:at])
         name = name[at:]
     return "\n".join([*lines, name])

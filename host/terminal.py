@@ -21,12 +21,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from host.names import common, printable
+from host.names import common, fold, printable
 
 WIDTH = 160
 """Columns of tables that go to a file or a pipe, unless $COLUMNS says otherwise."""
 LEAST_TEXT = 24
 """Characters that a column of longer texts gets at least; they are folded where there is no room."""
+FRAME = 3
+"""Characters between two columns."""
 NAMES = (("layer", "fused into"), ("tensor",))
 """Columns of names that have one beginning in common."""
 
@@ -150,15 +152,23 @@ def tables(console: Console, result: Mapping[str, Any]) -> None:
 
 @dataclass
 class _Column:
-    """Cells of a column as they are shown.  least: characters that it needs; a number is never broken."""
+    """Cells of a column as they are shown.  natural: characters that it takes, least: that it needs; a number is never
+    broken."""
 
     title: str
     cells: list[str]
 
-    def __post_init__(self) -> None:
-        self.number = all(re.fullmatch(r"[-+<]?[0-9][0-9.,e+-]*|", cell) for cell in self.cells)
-        natural = max(map(cell_len, (self.title, *self.cells)))
-        self.least = natural if self.number else min(natural, LEAST_TEXT)
+    @property
+    def number(self) -> bool:
+        return all(re.fullmatch(r"[-+<]?[0-9][0-9.,e+-]*|", cell) for cell in self.cells)
+
+    @property
+    def natural(self) -> int:
+        return max(map(cell_len, (self.title, *self.cells)))
+
+    @property
+    def least(self) -> int:
+        return self.natural if self.number else min(self.natural, LEAST_TEXT)
 
 
 def _rows(console: Console, title: str, rows: list[Mapping[str, Any]]) -> None:
@@ -174,24 +184,33 @@ def _rows(console: Console, title: str, rows: list[Mapping[str, Any]]) -> None:
             title += f"; {group[0]} names without {start}"
             for column in named:
                 column.cells = [cell.removeprefix(start) for cell in column.cells]
-                column.__post_init__()
     first, rest = columns[0], columns[1:]
     while True:
-        room, shown = console.width - first.least - 4, 0
-        while shown < len(rest) and (room := room - rest[shown].least - 3) >= 0:
-            shown += 1
-        shown = max(shown, 1)
+        room, count = console.width - first.least - FRAME - 1, 0
+        while count < len(rest) and (room := room - rest[count].least - FRAME) >= 0:
+            count += 1
+        shown, rest = [first, *rest[: max(count, 1)]], rest[max(count, 1) :]
         table = Table(title=plain(title), title_justify="left", header_style="bold")
-        for column in (first, *rest[:shown]):
-            table.add_column(
-                plain(column.title),
-                justify="right" if column.number else "left",
-                overflow="fold",
-                min_width=column.least,
-            )
-        for cells in zip(*(column.cells for column in (first, *rest[:shown])), strict=True):
-            table.add_row(*map(Text, cells))
+        widths = _widths(shown, console.width - 1 - FRAME * len(shown))
+        for column, width in zip(shown, widths, strict=True):
+            table.add_column(plain(column.title), justify="right" if column.number else "left", width=width)
+        for cells in zip(*(column.cells for column in shown), strict=True):
+            table.add_row(*map(_folded, cells, widths))
         console.print(table)
-        rest = rest[shown:]
         if not rest:
             return
+
+
+def _widths(columns: Sequence[_Column], room: int) -> list[int]:
+    """Characters of each column: what it takes, or where there is no room its share of what the narrower ones leave."""
+    widths: dict[int, int] = {}
+    narrow_first = sorted((c.natural > c.least, c.natural, i) for i, c in enumerate(columns))
+    for place, (_, _, i) in enumerate(narrow_first):
+        share = (room - sum(widths.values())) // (len(columns) - place)
+        widths[i] = max(columns[i].least, min(columns[i].natural, share))
+    return [widths[i] for i in range(len(columns))]
+
+
+def _folded(cell: str, width: int) -> Text:
+    """A cell: words are wrapped by the table, a name is broken behind its separators."""
+    return Text(cell if " " in cell or cell_len(cell) <= width else fold(cell, width), overflow="fold")

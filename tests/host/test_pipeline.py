@@ -13,6 +13,7 @@ import pytest
 from host.chain import Taken
 from host.cli import main
 from host.legs import ProgramBytes
+from hw.contract.config import preset
 from quant import qdq
 from quant.ir.scales import tensor_scales
 from quant.run.execute import execute, quantize_input
@@ -83,6 +84,22 @@ def test_weights_in_another_file(arguments: list[str], tmp_path: Path, capsys: p
     capsys.readouterr()
     data.write_bytes((2 * np.frombuffer(data.read_bytes(), np.float32)).tobytes())
     assert main(arguments) == 0
+    assert "kept quantize" not in capsys.readouterr().err
+
+
+def test_another_memory_or_engine_of_the_same_limits_needs_no_other_network(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--latency", "9"]) == 0
+    told = capsys.readouterr().err
+    assert "kept compile" in told and "kept integer" not in told and "kept program" not in told
+    (tmp_path / "mine.json").write_text(json.dumps(preset("tiny").to_json() | {"name": "mine", "max_burst": 16}))
+    assert main([*arguments, "--config", str(tmp_path / "mine.json")]) == 0
+    told = capsys.readouterr().err
+    assert "kept quantize" in told and "kept compare" in told and "kept compile" not in told
+    assert main([*arguments, "--layer-bits", "fc=4"]) == 0
     assert "kept quantize" not in capsys.readouterr().err
 
 
