@@ -159,14 +159,6 @@ def test_other_files_of_the_same_form_are_read() -> None:
         np.testing.assert_array_equal(integers, ours["conv_t0_clipped" if name == "integers" else name])
 
 
-def test_images_that_do_not_fit() -> None:
-    model = written()
-    with pytest.raises(BadInput, match=r"^net: takes images \(N, 2, 4, 4\), not \(1, 2, 4, 5\)$"):
-        qdq.run_layers(model, np.zeros((1, 2, 4, 5)))
-    with pytest.raises(BadInput, match=r"^net: the images have NaN or infinite values$"):
-        qdq.run_layers(model, np.full((1, 2, 4, 4), np.nan))
-
-
 @pytest.mark.parametrize(("name", "op"), [("conv_t0", "Conv"), ("conv_t0/clip", "Clip"), ("pool_t1", "MaxPool")])
 def test_operators_of_another_domain(name: str, op: str) -> None:
     model = written()
