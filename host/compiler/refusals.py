@@ -39,11 +39,12 @@ def check_tensors(network: Network, config: AcceleratorConfig) -> None:
         readers = [layer for layer in network.consumers(name) if not on_engine(layer).joins]
         bits = tensor.fmt.bits
         if readers and bits != narrow:
-            raise CannotCompile(readers[0].name, f"input {name} has {bits} bits, and the engine reads {narrow}")
+            reason = f"input {name} has {bits} bits, and the engine reads {narrow}"
+            raise CannotCompile(readers[0].name, reason, f"quantize with --data-bits {narrow}")
         producer = network.producer(name)
         if bits not in (narrow, wide) and producer is not None:
             reason = f"output {name} has {bits} bits, and the engine writes {narrow} or {wide}"
-            raise CannotCompile(producer.name, reason)
+            raise CannotCompile(producer.name, reason, f"quantize with --data-bits {narrow}")
     for name in network.outputs:
         if name == network.input:
             raise CannotCompile(name, "the network's output is its input")

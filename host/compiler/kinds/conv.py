@@ -26,7 +26,7 @@ class ConvOnEngine(EngineKind[Conv]):
         weights = QFormat(config.weight_bits, 0)
         if layer.weight_bits > weights.bits:
             reason = f"{layer.weight_bits}-bit weights, and the engine multiplies by {weights.bits} bits"
-            raise CannotCompile(layer.name, reason)
+            raise CannotCompile(layer.name, reason, f"quantize with --weight-bits {weights.bits}")
         if layer.weight.size and not weights.low <= int(layer.weight.min()) <= int(layer.weight.max()) <= weights.high:
             raise CannotCompile(layer.name, f"weights beyond {weights.bits} bits")
         if layer.op == "Gemm":  # read word by word, if its kernel is more than fits: there is no window then

@@ -65,7 +65,9 @@ def test_both_verdicts_are_common() -> None:
 def test_16_bit_tensors_inside() -> None:
     b = Builder(np.random.default_rng(1), (8, 6, 6))
     b.conv(b.conv("x", 8, bits=16), 8)
-    assert refused(b.network()) == "layer layer1: input t0 has 16 bits, and the engine reads 8"
+    assert refused(b.network()) == (
+        "layer layer1: input t0 has 16 bits, and the engine reads 8: quantize with --data-bits 8"
+    )
 
 
 def test_large_maps() -> None:

@@ -78,7 +78,9 @@ def test_wide_outputs(config: AcceleratorConfig, rng: np.random.Generator) -> No
 
 def test_16_bit_weights() -> None:
     network = changed(one_conv(), weight_bits=16)
-    assert refused(network) == "layer layer0: 16-bit weights, and the engine multiplies by 8 bits"
+    assert refused(network) == (
+        "layer layer0: 16-bit weights, and the engine multiplies by 8 bits: quantize with --weight-bits 8"
+    )
 
 
 def test_residual_with_more_fractional_bits_than_the_accumulator() -> None:
