@@ -3,8 +3,10 @@
 What every kind must answer is `quant.ir.layer`; nothing outside this room asks a layer which kind it is.
 """
 
-from quant.kinds import concat, pool, resize, sums, table
+from quant.kinds import concat, multiply, pool, resize, sums, table
 from quant.kinds.reading import Reader
 
-QDQ_READERS: dict[str, Reader] = sums.READERS | pool.READERS | concat.READERS | resize.READERS | table.READERS
+QDQ_READERS: dict[str, Reader] = {
+    op: reader for kind in (sums, multiply, pool, concat, resize, table) for op, reader in kind.READERS.items()
+}
 """What reads the layers of a quantized file, by ONNX operator."""

@@ -26,10 +26,6 @@ ADVICE: dict[str, tuple[str, str]] = {
     "RMSNormalization": (STATISTICS, NORM),
     "MeanVarianceNormalization": (STATISTICS, NORM),
     "LpNormalization": ("divides by the norm of data", CUT),
-    "Mul": (
-        "multiplies data by data",
-        "retrain without the gate: squeeze-and-excitation, for instance, can be left out",
-    ),
     "Div": ("divides by data", CUT),
     "MatMul": ("multiplies data by data", "attention does not run here: a network of convolutions does"),
     "Einsum": ("multiplies data by data", "write it as MatMul with a constant, or as a 1x1 Conv"),

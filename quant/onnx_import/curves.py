@@ -7,6 +7,7 @@ What is made of one tensor element by element, x * Sigmoid(x) for instance, is o
 from __future__ import annotations
 
 from quant.ir.functions import MISH, SILU, Function, X, apply, constant, gelu
+from quant.kinds.multiply import FloatMultiply
 from quant.kinds.table import FloatTable
 from quant.onnx_file.nodes import NotSupportedError
 from quant.onnx_import.advice import TWO_DATA
@@ -71,7 +72,7 @@ def emit_table(node: Node, value: Value, function: Function) -> None:
 
 
 def multiply(node: Node) -> None:
-    """Mul and Div: by a constant a scaling; of two functions of one tensor, a table."""
+    """Mul and Div: by a constant a scaling; of two functions of one tensor a table; of other tensors a product."""
     if node.is_constant(0) or node.is_constant(1) or len(node.inputs) != 2:
         return with_constant(node)
     left, right = node.data(0), node.data(1)
@@ -82,4 +83,24 @@ def multiply(node: Node) -> None:
             source, one, other = found
             root = Value(source, left.own, source, left.places)
             return emit_table(node, root, apply(node.op, one, other))
-    raise NotSupportedError(TWO_DATA)
+    if node.op == "Div":
+        raise NotSupportedError(TWO_DATA)
+    emit_product(node, left, right)
+
+
+def emit_product(node: Node, left: Value, right: Value) -> None:
+    """Append a product of two tensors of one shape, or of a map and one number for each channel, on either side.
+
+    What is broadcast otherwise is copied first, as in sums.
+    """
+    whole, gate = (right, left) if gates(left, right) and not gates(right, left) else (left, right)
+    if gates(gate, whole):
+        whole, gate = node.lowering.arrange(whole), node.lowering.arrange(gate)
+    else:
+        whole, gate = operands(node, whole, gate)
+    node.emit_like(FloatMultiply(node.name, (whole.tensor, gate.tensor), node.result(whole)), whole)
+
+
+def gates(value: Value, whole: Value) -> bool:
+    """Whether a value is one number for each channel of another."""
+    return value.own == (whole.own[0], *(1 for _ in whole.own[1:]))

@@ -31,7 +31,7 @@ def network_with_everything_wrong() -> onnx.ModelProto:
     y = net.node("LRN", y, size=5, name="norm")
     y = net.node("Relu", net.conv(y, 8, 8, (3, 3), pads=[1] * 4, name="body"), name="act2")
     gate = net.conv(net.node("GlobalAveragePool", y, name="squeeze"), 8, 8, name="excite")
-    y = net.node("Mul", y, net.node("HardSigmoid", gate, name="gate"), name="scale")
+    y = net.node("Div", y, net.node("HardSigmoid", gate, name="gate"), name="scale")
     y = net.node("Transpose", y, perm=[0, 2, 1, 3], name="turn")
     y = net.conv(y, 4, 8, name="behind")
     y = net.node("Thing", y, domain="mine", name="own")
@@ -56,7 +56,7 @@ def test_every_node_gets_a_verdict_whatever_came_before() -> None:
         assert verdict.text
     by_node = {verdict.node: verdict for verdict in found.verdicts}
     assert by_node["norm"].edit == "retrain without it, or with BatchNormalization in its place"
-    assert by_node["scale"].text == "multiplies data by data"
+    assert by_node["scale"].text == "divides by data"
     assert by_node["own"].edit.endswith("instead of those of mine")
 
 
