@@ -1,9 +1,15 @@
-"""docs/architecture.md names every file of the source, and none that is gone."""
+"""docs/architecture.md names every file of the source and none that is gone; a kind of layer is one place."""
 
 from __future__ import annotations
 
+import ast
+import importlib
+import pkgutil
 import re
 from pathlib import Path
+
+import quant.kinds
+from quant.ir.layer import AnyLayer
 
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("quant", "hw", "sim", "host")
@@ -32,3 +38,52 @@ def test_every_file_is_named() -> None:
 def test_no_file_is_named_that_is_gone() -> None:
     named = set(re.findall(r"`((?:quant|hw|sim|host)/[\w/]+(?:\.\w+)?)/?`", TEXT))
     assert named and not [name for name in sorted(named) if not (ROOT / name).exists()]
+
+
+def kinds() -> set[str]:
+    """The names of all classes of layers, integer and float."""
+    modules = [
+        importlib.import_module(info.name) for info in pkgutil.walk_packages(quant.kinds.__path__, "quant.kinds.")
+    ]
+    classes = [value for module in modules for value in vars(module).values() if isinstance(value, type)]
+    return {found.__name__ for found in classes if issubclass(found, AnyLayer) and "kinds" in found.__module__}
+
+
+def asks(path: Path, names: set[str]) -> list[str]:
+    """The places of a module that ask whether something is of one of these classes, by whatever name it has them."""
+    found, tree = [], ast.parse(path.read_text())
+    imported = [alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
+    names = names | {alias.asname for alias in imported if alias.name in names and alias.asname is not None}
+    for node in ast.walk(tree):
+        asked: list[ast.AST] = []
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("isinstance", "issubclass")
+        ):
+            asked = node.args[1:]
+        elif isinstance(node, ast.MatchClass):
+            asked = [node.cls]
+        elif isinstance(node, ast.Compare) and any(
+            isinstance(side, ast.Call) and isinstance(side.func, ast.Name) and side.func.id == "type"
+            for side in (node.left, *node.comparators)
+        ):
+            asked = [node.left, *node.comparators]
+        met = {part.id for ask in asked for part in ast.walk(ask) if isinstance(part, ast.Name)} & names
+        found += [f"{path.relative_to(ROOT)}:{node.lineno}: {', '.join(sorted(met))}"] if met else []
+    return found
+
+
+def test_no_one_asks_a_layer_which_kind_it_is() -> None:
+    """A kind answers for itself: a new one must not have to be entered anywhere but in its modules."""
+    names = kinds()
+    assert {"Conv", "FloatConv", "Pool", "Add", "Concat", "Multiply"} <= names
+    homes = [ROOT / "quant" / "kinds", ROOT / "host" / "compiler" / "kinds"]
+    found = [
+        place
+        for room in ROOMS
+        for path in sorted((ROOT / room).rglob("*.py"))
+        if not any(home in path.parents for home in homes)
+        for place in asks(path, names)
+    ]
+    assert not found
