@@ -11,7 +11,7 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
 from hw.contract.config import preset
 from hw.contract.registers import ADDRESS_BITS, BY_NAME, IDENTIFICATION, REGISTERS
-from hw.gateware.registers import COMMANDS, MASKS, SETTINGS, VALUES
+from hw.gateware.registers import COMMANDS, SETTINGS, VALUES
 
 OKAY = AxiResp.OKAY
 
@@ -96,7 +96,7 @@ async def settings_keep_what_is_written(dut):
         await port.write(BY_NAME[name].offset + first, data)
         mask = ((1 << 8 * len(data)) - 1) << 8 * first
         written = int.from_bytes(data, "little") << 8 * first
-        model[name] = (model[name] & ~mask | written) & MASKS.get(name, 0xFFFFFFFF)
+        model[name] = (model[name] & ~mask | written) & BY_NAME[name].exist
         for setting, value in model.items():
             assert port.setting(setting) == value, setting
         assert await port.read(BY_NAME[name].offset) == model[name]
