@@ -129,7 +129,8 @@ class Accumulator(wiring.Component):
             memory.write.data.eq(self.totals),
         ]
         kept = data.View(data.ArrayLayout(signed(bits), lanes), memory.read_data)
-        now, later = Signal(self.parameters[0].shape()), Signal(self.parameters[0].shape())
+        now = Signal(self.parameters[0].shape())
+        later = Signal(self.parameters[0].shape())
         m.d.sync += [
             now.eq(Mux(self.set, self.parameters[1], self.parameters[0])),
             later.eq(Mux(stages[1].set, self.parameters[1], self.parameters[0])),

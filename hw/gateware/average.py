@@ -56,7 +56,8 @@ class Average(wiring.Component):
         product, negative = self._multiply(m, self._one_by_one(m))
 
         # The bits of the product that mean nothing go before its sign comes.
-        ones, exact = Signal.like(product), Signal.like(product)
+        ones = Signal.like(product)
+        exact = Signal.like(product)
         value = Signal(signed(len(product) + 1))
         m.d.sync += ones.eq(((1 << len(ones)) - 1) << self.sum_bits)
         m.d.comb += exact.eq(product & ones)

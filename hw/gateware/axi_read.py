@@ -67,9 +67,12 @@ class ReadPort(wiring.Component):
         axi, fetch, load = self.axi, self.fetch, self.load
         entry = data.StructLayout({"fetch": 1, "address": ADDRESS_BITS, "tag": self.tag_layout})
         m.submodules.underway = underway = SyncFIFO(width=entry.size, depth=self.config.read_outstanding)
-        incoming, head = Signal(entry), data.View(entry, underway.r_data)
+        incoming = Signal(entry)
+        head = data.View(entry, underway.r_data)
 
-        free, inside, accept = Signal(), Signal(), Signal()
+        free = Signal()
+        inside = Signal()
+        accept = Signal()
         offset = Signal(ADDRESS_BITS)
         m.d.comb += [
             free.eq((~axi.arvalid | axi.arready) & underway.w_rdy & ~self.halt),

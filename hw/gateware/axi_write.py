@@ -78,10 +78,13 @@ class WritePort(wiring.Component):
         entry = data.StructLayout({"address": ADDRESS_BITS, "tag": self.tag_layout})
         m.submodules.underway = underway = SyncFIFO(width=entry.size, depth=self.config.write_outstanding)
         m.submodules.beats = beats = SyncFIFO(width=self.beat.shape().size, depth=WRITE_BEATS)
-        incoming, head = Signal(entry), data.View(entry, underway.r_data)
+        incoming = Signal(entry)
+        head = data.View(entry, underway.r_data)
         leaving = data.View(self.beat.shape(), beats.r_data)
 
-        free, inside, accept = Signal(), Signal(), Signal()
+        free = Signal()
+        inside = Signal()
+        accept = Signal()
         m.d.comb += [
             free.eq((~axi.awvalid | axi.awready) & underway.w_rdy & ~self.halt),
             inside.eq(request.offset[PAGE_BITS:] < self.window_pages),

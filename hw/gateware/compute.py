@@ -118,8 +118,10 @@ class Compute(wiring.Component):
         """
         front = self.front
         next_setup, next_conv = data.View(_SETUP, front.instruction), data.View(_CONV, front.instruction)
-        legal_setup, legal_conv = Signal(), Signal()
-        stopped, illegal = Signal(), Signal()
+        legal_setup = Signal()
+        legal_conv = Signal()
+        stopped = Signal()
+        illegal = Signal()
         m.d.comb += [
             legal_setup.eq(
                 (next_setup.opcode == Opcode.SETUP)
@@ -192,7 +194,8 @@ class Compute(wiring.Component):
         """
         waiting = Signal()  # for the first pass of the CONV in prepare
         prepared = Signal()  # and nothing more is missing
-        swap, vacate = Signal(SWAP_DELAY + 1), Signal(SWAP_DELAY + 1)  # from `begin` to the weights' place
+        swap = Signal(SWAP_DELAY + 1)  # from `begin` to the weights' place
+        vacate = Signal(SWAP_DELAY + 1)
         m.d.comb += [
             w.begin_first.eq(prepared & ~w.too_many & (~window.busy | (window.end & w.pass_last))),
             w.begin.eq(w.begin_first | (window.end & ~w.pass_last)),

@@ -68,7 +68,11 @@ class RunControl(wiring.Component):
         failed = Signal()  # an error has halted the run
         resetting = Signal()
         late = Signal()  # there was a start during the run
-        begin, complete, stop, wipe, fault = Signal(), Signal(), Signal(), Signal(), Signal()
+        begin = Signal()
+        complete = Signal()
+        stop = Signal()
+        wipe = Signal()
+        fault = Signal()
         tardy = late | (self.start & self.busy)
         m.d.comb += [
             fault.eq(Cat(f.valid for f in self.faults).any()),

@@ -53,12 +53,15 @@ class Fetch(wiring.Component):
         beats, depth = self.config.derived.instruction_beats, self.config.fetch_depth
         begun = Signal()
         block = Signal.like(self.block)
-        to_request, index = Signal(32), Signal(32)
+        to_request = Signal(32)
+        index = Signal(32)
         space = Signal(range(depth + 1), init=depth)  # places neither occupied nor awaited
         awaited = Signal(range(depth + 1))  # requested and not arrived
         count = Signal(range(FETCH_BURST + 1))
 
-        accepted, arrived, left = Signal(), Signal(), Signal()
+        accepted = Signal()
+        arrived = Signal()
+        left = Signal()
         m.submodules.buffer = buffer = SyncFIFO(width=INSTRUCTION_BITS, depth=depth)
         m.d.comb += [
             count.eq(Mux(to_request < FETCH_BURST, to_request, FETCH_BURST)),

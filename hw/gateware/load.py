@@ -71,13 +71,21 @@ class Load(wiring.Component):
         front, i = self.front, data.View(_LOAD, self.front.instruction)
         m.submodules.splitter = splitter = BurstSplitter(self.config, _ROW_BITS)
         busy = Signal()
-        target, signal = Signal.like(i.target), Signal(UNITS)
-        beats, rows_left = Signal.like(i.beats), Signal.like(i.rows)
-        position, pitch = Signal.like(splitter.row.position), Signal.like(splitter.row.position)  # of the next row
-        address, next_address, address_pitch = Signal(16), Signal(16), Signal(16)
+        target = Signal.like(i.target)
+        signal = Signal(UNITS)
+        beats = Signal.like(i.beats)
+        rows_left = Signal.like(i.rows)
+        position = Signal.like(splitter.row.position)  # of the next row
+        pitch = Signal.like(splitter.row.position)
+        address = Signal(16)
+        next_address = Signal(16)
+        address_pitch = Signal(16)
         plane = Signal(range(planes))
 
-        legal, accepted, next_row, ends = Signal(), Signal(), Signal(), Signal()
+        legal = Signal()
+        accepted = Signal()
+        next_row = Signal()
+        ends = Signal()
         request = self.request.payload
         m.d.comb += [
             front.ready.eq(~busy & ~front.illegal),
@@ -135,7 +143,8 @@ class Load(wiring.Component):
         target = Signal.like(self.tag.target)
         address = Signal(16)
         plane = Signal.like(self.tag.plane)
-        written, beat = Signal(), Signal.like(self.data)
+        written = Signal()
+        beat = Signal.like(self.data)
         with m.If(self.beat):
             m.d.sync += offset.eq(Mux(self.last, 0, offset + 1))
         m.d.sync += [

@@ -79,7 +79,9 @@ class Pool(wiring.Component):
         """One instruction at a time: the next one starts when this one is done, so nothing on the way needs to know
         which instruction it belongs to.  Returns whether one starts in this cycle."""
         front, head = self.front, data.View(_POOL, self.front.instruction)
-        start, stopped, legal = Signal(), Signal(), Signal()
+        start = Signal()
+        stopped = Signal()
+        legal = Signal()
         m.d.comb += [
             legal.eq(
                 (head.opcode == Opcode.POOL)

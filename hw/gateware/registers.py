@@ -69,9 +69,12 @@ class Registers(wiring.Component):
         constants = {"ID": IDENTIFICATION, "CONFIG_HASH": int(self.config.hash[:8], 16)}
 
         # Writes.
-        address_held, data_held, write = Signal(), Signal(), Signal()
+        address_held = Signal()
+        data_held = Signal()
+        write = Signal()
         address = Signal(ADDRESS_BITS - _BYTE_ADDRESS)
-        word, strobe = Signal.like(bus.wdata), Signal.like(bus.wstrb)
+        word = Signal.like(bus.wdata)
+        strobe = Signal.like(bus.wstrb)
         m.d.comb += [
             bus.awready.eq(~address_held),
             bus.wready.eq(~data_held),
@@ -98,8 +101,10 @@ class Registers(wiring.Component):
                         m.d.comb += self.commands[name].eq(word & mask)
 
         # Reads.
-        asked, read = Signal(), Signal()
-        read_address, shown = Signal(ADDRESS_BITS - _BYTE_ADDRESS), Signal(REGISTER_BITS)
+        asked = Signal()
+        read = Signal()
+        read_address = Signal(ADDRESS_BITS - _BYTE_ADDRESS)
+        shown = Signal(REGISTER_BITS)
         m.d.comb += [bus.arready.eq(~asked), read.eq(asked & ~bus.rvalid)]
         with m.If(bus.arvalid & bus.arready):
             m.d.sync += [asked.eq(1), read_address.eq(bus.araddr[_BYTE_ADDRESS:])]

@@ -57,8 +57,10 @@ class Requantize(wiring.Component):
         m.d.sync += amount.eq(self.shift + self.left)
         m.d.comb += scaled.eq(Cat(0, self.value << self.left).as_signed())
         fine = Signal(_FINE_BITS)
-        coarse_value, value = Signal.like(scaled), Signal.like(scaled)
-        coarse_below, below = Signal(), Signal()
+        coarse_value = Signal.like(scaled)
+        value = Signal.like(scaled)
+        coarse_below = Signal()
+        below = Signal()
         m.d.sync += fine.eq(amount[:_FINE_BITS])
         with m.Switch(amount[_FINE_BITS:]):
             for i in range(1 << _AMOUNT_BITS - _FINE_BITS):

@@ -123,7 +123,8 @@ class StoreReader(wiring.Component):
         its last one."""
         lanes = self.config.derived.words_per_beat
         word_bytes = self.config.derived.beat_bytes // lanes
-        begins, ends = Signal(range(lanes)), Signal(range(lanes + 1))
+        begins = Signal(range(lanes))
+        ends = Signal(range(lanes + 1))
         strobe = Signal(lanes)
         m.d.comb += [
             begins.eq(Mux(burst.row_begins, burst.first, 0)),

@@ -137,7 +137,8 @@ class StoreWalk(wiring.Component):
         config, lanes = self.config, self.config.derived.words_per_beat
         lane_bits, part_bits = exact_log2(lanes), exact_log2(config.derived.beats_per_word)
         size, i = size_of(config), data.View(_STORE, self.instruction)
-        base, words = Signal.like(i.base), Signal.like(i.words)
+        base = Signal.like(i.base)
+        words = Signal.like(i.words)
         from_beat = Signal(len(words) + 1 + lane_bits)  # lanes from the first beat's beginning to the row's end
         m.d.comb += [
             base.eq(Mux(self.busy, row.base, i.base)),
@@ -154,7 +155,8 @@ class StoreWalk(wiring.Component):
         else:
             m.d.comb += splitter.row.beats.eq(words << part_bits)
 
-        first, end = Signal.like(self.burst.first), Signal.like(self.burst.end)
+        first = Signal.like(self.burst.first)
+        end = Signal.like(self.burst.end)
         place = Signal.like(self.burst.row)
         with m.If(splitter.begin):
             m.d.sync += [

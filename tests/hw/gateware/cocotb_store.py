@@ -13,7 +13,7 @@ from cocotbext.axi import AxiRamWrite, AxiWriteBus
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Instruction, Source, StoreInstruction
-from hw.contract.timing import STORE_READ_LATENCY
+from hw.contract.timing import STORE_AHEAD, STORE_READ_LATENCY
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 from tests.hw.gateware.helpers.memory import bursts
@@ -23,7 +23,6 @@ SIZES = CONFIG.derived
 BEAT, WORD = SIZES.beat_bytes, SIZES.word_bytes
 WINDOW_PAGES = 16
 DEPTHS = {Source.OUTPUT: CONFIG.output_depth, Source.POOLED: CONFIG.pooled_depth}
-CREDIT = 8
 
 Contents = dict[Source, list[bytes]]
 
@@ -182,7 +181,7 @@ async def every_cycle(dut):
         now = c.now - 1
         free = (register is None or awready) and len(underway) < CONFIG.write_outstanding
         offer = bool(front) and reading is None and now >= offers_from
-        reads = reading is not None and len(queue) < CREDIT
+        reads = reading is not None and len(queue) < STORE_AHEAD
         in_flight -= expected_done
         expected_done = 0
         if wvalid and wready:
