@@ -27,7 +27,7 @@ class EngineKind(Generic[K]):
 
     def check(self, network: Network, layer: K, config: AcceleratorConfig) -> None:
         """Raise CannotCompile for a layer beyond what the engine's instructions can say."""
-        raise CannotCompile(layer.name, f"the engine has no {type(layer).__name__}", "end the network before it")
+        raise CannotCompile(layer.name, f"the engine has no {layer.operator}", "end the network before it")
 
     def pooling(self, network: Network, layer: K) -> OutputPooling | None:
         """What it becomes behind the layer that writes its input; None for a kind that is no pooling."""
