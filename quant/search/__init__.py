@@ -17,6 +17,7 @@ from quant.kinds.conv import float_convolution, float_convolutions
 from quant.run.calibration import Progress, calibrate
 from quant.run.images import prepare
 from quant.search.assemble import restrict_bias
+from quant.search.caution import cautious
 from quant.search.data import DataPhase, positive_tensors
 from quant.search.equalize import free_scales
 from quant.search.evidence import best_static_frac
@@ -50,6 +51,7 @@ def quantize_network(
     budget: what weights may cost; layers are lowered to 4 bits until they do, the least sensitive first.
     cost: widths of weights by layer to what they cost; bytes by default.
     target: what the hardware can do, by default what its presets can; widened where the options are.
+    Where images are few, the effort's steps that are fitted to them are taken only if images held back bear them out.
     The same graph and images give the same network.
     Raises BadInput for unusable images and options; UnsupportedNetwork where no format respects the target.
     """
@@ -63,13 +65,16 @@ def quantize_network(
         options = replace(options, layer_weight_bits=bits)
         lowered = sum(bits[name] < wide[name] for name in bits)
         notes.append(f"budget: {lowered} of {len(bits)} layers have {NARROW}-bit weights")
+
+    def quantize(part: np.ndarray, trial: Options) -> Network:
+        return _quantize(graph, part, trial, target, None)[0]
+
+    line = ""
     if options.select:
-
-        def quantize(part: np.ndarray, trial: Options) -> Network:
-            return _quantize(graph, part, trial, target, None)[0]
-
         options, line = select(graph, images, options, quantize, progress)
-        notes += [line] if line else []
+    if not line and not {"rounding", "equalization"}.intersection(changes):  # what is asked for by name is done
+        options, line = cautious(graph, images, options, quantize, progress)
+    notes += [line] if line else []
     network, more = _quantize(graph, images, options, target, progress)
     metadata = options.described() | {"quantization.effort": effort, "quantization.images": str(len(images))}
     if notes + more:

@@ -53,8 +53,7 @@ def free_scales(
     multiplies by them.
     """
     tops = {layer.output: layer.clip[1] for layer in graph.layers}
-    bent = [layer for layer in graph.layers if layer.tied(graph.shapes) is None]
-    fixed = {*graph.outputs, *(name for layer in bent for name in (*layer.inputs, layer.output))}
+    fixed = unscaled(graph)
     alpha = options.equalization or 0.0
     if RAW in graph.metadata or not options.input_scales:
         fixed.add(graph.input)
@@ -92,6 +91,12 @@ def free_scales(
     if options.weight_scales:
         return fit_to_weights(graph, ranges, scales, ties, frozenset(free), options.bits(graph))
     return scales
+
+
+def unscaled(graph: FloatGraph) -> set[str]:
+    """The network's outputs, and the tensors around what is not linear: with what is tied to them, of scale one."""
+    bent = [layer for layer in graph.layers if layer.tied(graph.shapes) is None]
+    return {*graph.outputs, *(name for layer in bent for name in (*layer.inputs, layer.output))}
 
 
 def _raise(found: TensorRange, alpha: float) -> np.ndarray:

@@ -9,6 +9,8 @@ import numpy as np
 
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import FloatLayer
+from quant.ir.network import Network
+from quant.run.fast_execute import FastExecutor, quantize_images
 from quant.run.float_run import FloatRunner, LayerRunner, RestRunner
 
 IMAGES = 32
@@ -27,16 +29,12 @@ class OutputJudge:
         self.graph = graph
         self.chosen = np.unique(np.linspace(0, len(images) - 1, IMAGES).astype(np.int64))
         self.images = np.ascontiguousarray(images[self.chosen], np.float32)
-        self.outputs = self._run(graph)
-
-    def _run(self, graph: FloatGraph) -> dict[str, np.ndarray]:
-        found = [tensors for _, tensors in FloatRunner(graph).run(self.images, graph.outputs)]
-        return {name: np.concatenate([tensors[name] for tensors in found]) for name in graph.outputs}
+        self.outputs = float_outputs(graph, self.images)
 
     def replaced(self, layer: FloatLayer) -> float:
         """Noise over signal at the outputs with another layer in the place of that of its name."""
         layers = tuple(layer if other.name == layer.name else other for other in self.graph.layers)
-        found = self._run(replace(self.graph, layers=layers))
+        found = float_outputs(replace(self.graph, layers=layers), self.images)
         return sum(relative(found[name], wanted) for name, wanted in self.outputs.items())
 
     def losses(
@@ -77,6 +75,19 @@ class OutputJudge:
                     noise += relative(array, self.outputs[name][part])
             found.append(noise)
         return found
+
+
+def float_outputs(graph: FloatGraph, images: np.ndarray) -> dict[str, np.ndarray]:
+    """The float network's outputs on images (N, C, H, W): float32 (N, C, H, W) by name."""
+    parts = [tensors for _, tensors in FloatRunner(graph).run(images, graph.outputs)]
+    return {name: np.concatenate([tensors[name] for tensors in parts]) for name in graph.outputs}
+
+
+def output_noise(network: Network, images: np.ndarray, wanted: Mapping[str, np.ndarray]) -> float:
+    """Noise over signal at a fixed-point network's outputs.  wanted: `float_outputs` on the same images."""
+    found = FastExecutor(network).run(quantize_images(network, images))
+    real = {name: array * network.tensors[name].fmt.step for name, array in found.items()}
+    return sum(relative(real[name], array) for name, array in wanted.items())
 
 
 def relative(found: np.ndarray, wanted: np.ndarray) -> float:

@@ -10,9 +10,7 @@ import numpy as np
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.run.calibration import Progress
-from quant.run.fast_execute import FastExecutor, quantize_images
-from quant.run.float_run import FloatRunner
-from quant.search.judge import relative
+from quant.search.judge import float_outputs, output_noise
 from quant.search.options import BiasCorrection, FormatChoice, Options
 
 HELD_BACK = 4
@@ -47,7 +45,7 @@ def select(
     if len(images) < FEWEST:
         return settled, ""
     held = np.arange(len(images)) % HELD_BACK == HELD_BACK - 1
-    wanted = _float_outputs(graph, images[held])
+    wanted = float_outputs(graph, images[held])
     losses: dict[tuple[float | None, BiasCorrection, FormatChoice], float] = {}
     trials = list(_trials(replace(settled, formats="tensor")))
     words = list(dict.fromkeys((settled.bias_correction, *CORRECTIONS)))
@@ -57,7 +55,7 @@ def select(
     def attempt(trial: Options) -> float:
         key = _key(trial)
         if key not in losses:
-            losses[key] = _loss(quantize(images[~held], trial), images[held], wanted)
+            losses[key] = output_noise(quantize(images[~held], trial), images[held], wanted)
             if progress:
                 progress("settings", min(len(losses), count), count)
         return losses[key]
@@ -93,15 +91,3 @@ def _trials(options: Options) -> Iterator[Options]:
         return
     for exponent in dict.fromkeys((options.equalization, *EXPONENTS, None)):
         yield replace(options, equalization=exponent)
-
-
-def _float_outputs(graph: FloatGraph, images: np.ndarray) -> dict[str, np.ndarray]:
-    parts = [tensors for _, tensors in FloatRunner(graph).run(images, graph.outputs)]
-    return {name: np.concatenate([tensors[name] for tensors in parts]) for name in graph.outputs}
-
-
-def _loss(network: Network, images: np.ndarray, wanted: dict[str, np.ndarray]) -> float:
-    """Noise over signal at the network's outputs."""
-    found = FastExecutor(network).run(quantize_images(network, images))
-    real = {name: array * network.tensors[name].fmt.step for name, array in found.items()}
-    return sum(relative(real[name], array) for name, array in wanted.items())

@@ -114,7 +114,7 @@ def test_too_few_images_leave_the_settings_as_given():
     start = STARTS[1]
     chosen, line, losses = searched(start, count=FEWEST - 1)
     assert chosen == replace(start, select=False) and line == "" and not losses
-    network = quantize_network(small(), images(FEWEST - 1, 2, 6), effort="best")
+    network = quantize_network(small(), images(FEWEST - 1, 2, 6), effort="best", rounding="output")
     assert NOTES not in network.metadata
     assert network.metadata["quantization.equalization"] == str(Options.of("best").equalization)
 
