@@ -68,7 +68,7 @@ def verilog(configs: list[AcceleratorConfig], out: Path, reporter: Reporter) -> 
     return {"files": files}
 
 
-class Engine(StrEnum):
+class Backend(StrEnum):
     """What simulates."""
 
     model = "model"
@@ -81,8 +81,8 @@ class SimulateOptions:
 
     program: Annotated[Path, typer.Argument(help="Program file that `compile` wrote.")]
     images: Annotated[Path, typer.Option(help=".npz with `images`.", show_default=False)]
-    engine: Annotated[Engine, typer.Option(help="Executor and cycle model, or the Verilog under Verilator.")] = (
-        Engine.model
+    engine: Annotated[Backend, typer.Option(help="Executor and cycle model, or the Verilog under Verilator.")] = (
+        Backend.model
     )
     count: Annotated[int, typer.Option(help="Images to simulate, from the first on.", min=1)] = 1
     config: MaybeConfiguration = None
@@ -100,11 +100,11 @@ def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
 
     Raises ConfigError where `config` is given and is not the program's.
     """
-    if o.engine is Engine.model and (o.export or o.waves):
+    if o.engine is Backend.model and (o.export or o.waves):
         raise BadInput("--export and --waves need --engine rtl")
     program = programs.load(o.program, o.config)
     x = program_images(program, o.images, o.count)
-    if o.engine is Engine.model:
+    if o.engine is Backend.model:
         taken = simulate_model(program, x, o.memory, reporter)
     else:
         taken = simulate_rtl(program, x, o.memory, reporter, o.waves, o.build_dir)

@@ -7,6 +7,8 @@ shiftpoint's quantizer chose for the float network.
 
 from __future__ import annotations
 
+from functools import singledispatch
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,7 +19,7 @@ from quant.ir.layer import Clip, FloatLayer
 from quant.ir.network import Network
 from quant.kinds.add import FloatAdd
 from quant.kinds.concat import Concat
-from quant.kinds.conv import Conv, FloatConv
+from quant.kinds.conv import Conv, FloatConv, convolution, float_convolution
 from quant.kinds.pool import FloatPool
 
 BIAS_LIMIT = (1 << 31) - 1
@@ -99,8 +101,8 @@ class FloatNet(nn.Module):
         self.graph = graph
         self.convolutions = nn.ModuleDict()
         for layer in graph.layers:
-            if isinstance(layer, FloatConv):
-                self.convolutions[key(layer)] = FloatConvolution(layer)
+            if conv := float_convolution(layer):
+                self.convolutions[key(conv)] = FloatConvolution(conv)
 
     def stored(self, x: Tensor, _: str) -> Tensor:
         """What is kept of `x` in the tensor of that name."""
@@ -116,15 +118,9 @@ class FloatNet(nn.Module):
 
     def computed(self, layer: FloatLayer, inputs: list[Tensor]) -> Tensor:
         """One layer's result before its clip and its rounding."""
-        if isinstance(layer, FloatConv):
-            return sum(inputs[1:], self.convolutions[key(layer)](inputs[0]))
-        if isinstance(layer, FloatPool):
-            return pooled(layer, inputs[0])
-        if isinstance(layer, FloatAdd):
-            return inputs[0] + inputs[1]
-        if isinstance(layer, Concat):
-            return torch.cat(inputs, 1)
-        raise ValueError(f"layer {layer.name}: a {type(layer).__name__} is not trained here")
+        if conv := float_convolution(layer):
+            return sum(inputs[1:], self.convolutions[key(conv)](inputs[0]))
+        return unweighted(layer, inputs)
 
 
 class QuantizedNet(FloatNet):
@@ -138,9 +134,9 @@ class QuantizedNet(FloatNet):
         super().__init__(graph)
         self.formats = {name: tensor.fmt for name, tensor in network.tensors.items()}
         for layer in network.layers:
-            if isinstance(layer, Conv):
-                own = self.convolutions[key(layer)].layer
-                self.convolutions[key(layer)] = QuantizedConv(own, layer, self.formats[layer.input].frac)
+            if conv := convolution(layer):
+                own = self.convolutions[key(conv)].layer
+                self.convolutions[key(conv)] = QuantizedConv(own, conv, self.formats[conv.input].frac)
 
     def stored(self, x: Tensor, name: str) -> Tensor:
         """`x` in the format of the tensor of that name."""
@@ -153,9 +149,28 @@ def key(layer: FloatConv | Conv) -> str:
     return layer.name.replace(".", "/")
 
 
-def pooled(layer: FloatPool, x: Tensor) -> Tensor:
+@singledispatch
+def unweighted(layer: FloatLayer, inputs: list[Tensor]) -> Tensor:
+    """The result of a layer without weights; each kind that is trained here registers its own."""
+    raise ValueError(f"layer {layer.name}: a {layer.operator} is not trained here")
+
+
+@unweighted.register
+def added(layer: FloatAdd, inputs: list[Tensor]) -> Tensor:
+    """The sum of two tensors."""
+    return inputs[0] + inputs[1]
+
+
+@unweighted.register
+def joined(layer: Concat, inputs: list[Tensor]) -> Tensor:
+    """Tensors one behind the other, by channels."""
+    return torch.cat(inputs, 1)
+
+
+@unweighted.register
+def pooled(layer: FloatPool, inputs: list[Tensor]) -> Tensor:
     """Max or average pooling."""
-    window = layer.window
+    x, window = inputs[0], layer.window
     if layer.kind == "max":
         return functional.max_pool2d(pad(x, window.pads, -torch.inf), window.kernel, window.stride, 0, window.dilation)
     if any(window.pads) and not layer.count_include_pad:

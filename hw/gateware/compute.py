@@ -1,6 +1,6 @@
 """The compute unit: runs SETUP and CONV.
 
-`Compute` takes instructions and issues pixels, `WeightReader` reads what the array needs beforehand, `Pipeline`
+`ComputeUnit` takes instructions and issues pixels, `WeightReader` reads what the array needs beforehand, `Pipeline`
 takes each pixel from its address to its result.
 
 It has two places.  *Prepare* holds the CONV whose passes begin next, or have begun and need more weights; *passes*
@@ -33,7 +33,7 @@ twice, and the place of the one before last is free when the next one starts."""
 
 
 class _Wires:
-    """What the parts of `Compute` say to one another."""
+    """What the parts of `ComputeUnit` say to one another."""
 
     def __init__(self) -> None:
         # Instructions.
@@ -54,7 +54,7 @@ class _Wires:
         self.pass_last = Signal()
 
 
-class Compute(wiring.Component):
+class ComputeUnit(wiring.Component):
     """The compute unit, its activation, weight and residual buffers included.
 
     Parameters: config.

@@ -13,16 +13,16 @@ from hw.contract.isa import Unit
 from hw.contract.registers import ADDRESS_BITS, ErrorCause
 from hw.gateware.axi_read import ReadPort
 from hw.gateware.axi_write import WritePort
-from hw.gateware.compute import Compute
+from hw.gateware.compute import ComputeUnit
 from hw.gateware.control import FAULTS, INTERRUPTS, RunControl
 from hw.gateware.counters import COUNTERS, Counters
 from hw.gateware.fetch import Dispatch, Fetch
 from hw.gateware.interfaces import axi4, axi_lite
-from hw.gateware.load import Load, load_tag
-from hw.gateware.pool import Pool
+from hw.gateware.load import LoadUnit, load_tag
+from hw.gateware.pool import PoolUnit
 from hw.gateware.queue import Queue
 from hw.gateware.registers import Registers
-from hw.gateware.store import Store
+from hw.gateware.store import StoreUnit
 from hw.gateware.store_walk import STORE_TAG
 from hw.gateware.tokens import Semaphores
 
@@ -41,10 +41,10 @@ class _Parts:
         self.read_port = ReadPort(config, load_tag(config))
         self.write_port = WritePort(config, STORE_TAG)
         self.counters = Counters(config)
-        self.load = Load(config)
-        self.compute = Compute(config)
-        self.pool = Pool(config)
-        self.store = Store(config)
+        self.load = LoadUnit(config)
+        self.compute = ComputeUnit(config)
+        self.pool = PoolUnit(config)
+        self.store = StoreUnit(config)
         self.queues = [Queue(config) for _ in Unit]
         self.fronts = [getattr(self, unit.name.lower()).front for unit in Unit]
 

@@ -25,7 +25,7 @@ def load_tag(config: AcceleratorConfig) -> data.StructLayout:
     )
 
 
-class Load(wiring.Component):
+class LoadUnit(wiring.Component):
     """Cuts rows into bursts and writes their beats to the activation, weight and residual buffers.
 
     Parameters: config.

@@ -65,7 +65,7 @@ class Pipeline(wiring.Component):
         pixel, point (in): a pixel of a pass and where its activations lie.  jobs (in): what its CONV asks for;
             stable while a pixel refers to it.
         weights, shift, swap (in): for the array.  parameters (in): the sets of `Parameters`.
-        activation_write, residual_write (in), output_write, pool_write (out): as in `Compute`.
+        activation_write, residual_write (in), output_write, pool_write (out): as in `ComputeUnit`.
         end, signal (out): the job whose `pixel.end` it was is done, and what it signals.
     Protocol: none; takes every cycle's pixel.
     Latency: COMPUTE_LATENCY (hw/contract/timing.py) from a pixel to its result (the high word of a wide one

@@ -28,7 +28,7 @@ if (_TOTAL + 1, _TOTAL + Average.LATENCY + 1) != (POOL_LATENCY, AVERAGE_LATENCY)
 _POOL = fields(Opcode.POOL)
 
 
-class Pool(wiring.Component):
+class PoolUnit(wiring.Component):
     """The pool unit, its pool buffer included.
 
     Parameters: config.

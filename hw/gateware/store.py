@@ -21,7 +21,7 @@ from hw.gateware.store_walk import STORE_TAG, StoreWalk
 _STORE = fields(Opcode.STORE)
 
 
-class Store(wiring.Component):
+class StoreUnit(wiring.Component):
     """Writes words of the output and pooled buffers, which it contains, to memory.
 
     Parameters: config.

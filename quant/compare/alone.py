@@ -15,7 +15,7 @@ import numpy as np
 from quant.compare.loss import OutputLoss
 from quant.compare.measure import Errors, ErrorSums
 from quant.compare.quantized import QuantizedLayer, Storage, quantized_layer
-from quant.compare.walk import Step, Walk, clipped, outputs_from
+from quant.compare.walk import Visit, Walk, clipped, outputs_from
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
@@ -93,25 +93,25 @@ def alone(
     found = []
     fmt = network.tensors[graph.input].fmt
     found.append(_input_alone(walk, Storage(fmt, (fmt.low, fmt.high), scales[graph.input])))
-    for step in walk.steps():
-        quantized = quantized_layer(network, scales, step.layer)
+    for visit in walk.visits():
+        quantized = quantized_layer(network, scales, visit.layer)
         if quantized is not None:
-            found.append(_layer_alone(walk, step, own_bias(walk, step, quantized, shifts)))
+            found.append(_layer_alone(walk, visit, own_bias(walk, visit, quantized, shifts)))
         if progress:
-            progress("each layer alone", step.index + 1, len(graph.layers))
+            progress("each layer alone", visit.index + 1, len(graph.layers))
     total = sum(entry.output_noise for entry in found)
     return tuple(replace(entry, noise_share=entry.output_noise / total if total else 0.0) for entry in found)
 
 
-def own_bias(walk: Walk, step: Step, quantized: QuantizedLayer, shifts: Mapping[str, np.ndarray]) -> QuantizedLayer:
+def own_bias(walk: Walk, visit: Visit, quantized: QuantizedLayer, shifts: Mapping[str, np.ndarray]) -> QuantizedLayer:
     """The layer without what its bias makes good for others: its channels' mean errors alone are those of `shifts`."""
     layer, storage = float_convolution(quantized.layer), quantized.storage
     if layer is None or layer.output not in shifts:
         return quantized
     part = slice(0, min(len(walk.images), MEAN_IMAGES))
-    values, _, beside = QuantizedRun(walk.graph, quantized).values(step, part)
+    values, _, beside = QuantizedRun(walk.graph, quantized).values(visit, part)
     inherited = shifts[layer.output].mean((1, 2))
-    reference = clipped(step.layer, step.values[part]).mean((0, 2, 3), dtype=np.float64)
+    reference = clipped(visit.layer, visit.values[part]).mean((0, 2, 3), dtype=np.float64)
 
     def mean_errors(bias: np.ndarray) -> np.ndarray:
         codes = quantized.codes(values + bias.astype(np.float32).reshape(-1, 1, 1), beside)
@@ -156,25 +156,25 @@ def _input_alone(walk: Walk, storage: Storage) -> LayerAlone:
     return _entry("", name, errors, loss, 0.0, cut / errors.noise if errors.noise else 0.0)
 
 
-def _layer_alone(walk: Walk, step: Step, quantized: QuantizedLayer) -> LayerAlone:
-    storage, layer = quantized.storage, step.layer
+def _layer_alone(walk: Walk, visit: Visit, quantized: QuantizedLayer) -> LayerAlone:
+    storage, layer = quantized.storage, visit.layer
     run = QuantizedRun(walk.graph, quantized)
-    rest = RestRunner(walk.graph, step.index + 1)
+    rest = RestRunner(walk.graph, visit.index + 1)
     errors, loss = ErrorSums(storage.fmt, storage.scales), OutputLoss(walk.outputs)
     unrounded = OutputLoss(walk.outputs)
     stored = cut = 0.0
     for part in walk.parts:
-        reference = clipped(layer, step.values[part])
-        values, exact, beside = run.values(step, part)
+        reference = clipped(layer, visit.values[part])
+        values, exact, beside = run.values(visit, part)
         codes = quantized.codes(values, beside)
         errors.add(reference, codes)
-        loss.add(outputs_from(rest, layer.output, storage.values(codes), step.tensors, part), part)
+        loss.add(outputs_from(rest, layer.output, storage.values(codes), visit.tensors, part), part)
         difference = storage.values(quantized.codes(exact, beside)) - reference  # of the formats alone
         stored += float(np.vdot(difference, difference))
         cut += _cut_off(storage, reference, difference)
         if values is not exact:
             sums = values if beside is None else values + beside
-            unrounded.add(outputs_from(rest, layer.output, clipped(layer, sums), step.tensors, part), part)
+            unrounded.add(outputs_from(rest, layer.output, clipped(layer, sums), visit.tensors, part), part)
     weights = min(unrounded.relative / loss.relative, 1.0) if loss.relative else 0.0
     return _entry(layer.name, layer.output, errors, loss, weights, cut / stored if stored else 0.0)
 
@@ -189,13 +189,13 @@ class QuantizedRun:
             self._runner = LayerRunner(graph, quantized.bare(layer).with_clip((None, None)))
             self._beside = None if quantized.between is None else layer.residual
 
-    def values(self, step: Step, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def values(self, visit: Visit, part: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """What `QuantizedLayer.codes` takes: with these weights, with the float ones, and the residual beside."""
-        beside = None if self._beside is None else step.tensors[self._beside][part]
-        exact = step.values[part] if beside is None else step.values[part] - beside
+        beside = None if self._beside is None else visit.tensors[self._beside][part]
+        exact = visit.values[part] if beside is None else visit.values[part] - beside
         if self._runner is None:
             return exact, exact, None
-        return self._runner.run([step.tensors[name][part] for name in self._runner.inputs]), exact, beside
+        return self._runner.run([visit.tensors[name][part] for name in self._runner.inputs]), exact, beside
 
 
 def _cut_off(storage: Storage, values: np.ndarray, errors: np.ndarray) -> float:

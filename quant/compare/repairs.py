@@ -12,7 +12,7 @@ from quant.compare.loss import OutputLoss
 from quant.compare.measure import decibels
 from quant.compare.quantized import QuantizedLayer, Storage, quantized_layer
 from quant.compare.storage import storage_changes
-from quant.compare.walk import Step, Walk, clipped, outputs_from
+from quant.compare.walk import Visit, Walk, clipped, outputs_from
 from quant.ir.fixedpoint import QFormat, dequantize, quantize
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
@@ -74,23 +74,23 @@ def repairs(
     found = {}
     if graph.input in chosen:
         found[graph.input] = _repair_input(network, walk, scales[graph.input])
-    for step in walk.steps():
-        quantized = quantized_layer(network, scales, step.layer)
-        if quantized is None or step.layer.output not in chosen:
+    for visit in walk.visits():
+        quantized = quantized_layer(network, scales, visit.layer)
+        if quantized is None or visit.layer.output not in chosen:
             continue
-        quantized = own_bias(walk, step, quantized, shifts)
-        rest = RestRunner(graph, step.index + 1)
-        before = _noise(walk, step, rest, quantized, corrects=False)
+        quantized = own_bias(walk, visit, quantized, shifts)
+        rest = RestRunner(graph, visit.index + 1)
+        before = _noise(walk, visit, rest, quantized, corrects=False)
         changes = [
             _Change(change.words, change.bytes, replace(quantized, storage=change.storage))
             for change in storage_changes(
-                network, step.layer.output, quantized.storage, *_ends(clipped(step.layer, step.values))
+                network, visit.layer.output, quantized.storage, *_ends(clipped(visit.layer, visit.values))
             )
         ]
-        if conv := float_convolution(step.layer):
+        if conv := float_convolution(visit.layer):
             changes += _weight_changes(conv, quantized)
-        found[step.layer.output] = _ranked(
-            (change.words, change.bytes, before, _noise(walk, step, rest, change.quantized, change.corrects))
+        found[visit.layer.output] = _ranked(
+            (change.words, change.bytes, before, _noise(walk, visit, rest, change.quantized, change.corrects))
             for change in changes
         )
         if progress:
@@ -149,23 +149,23 @@ def _worst(layers: tuple[LayerAlone, ...]) -> set[str]:
     return chosen
 
 
-def _noise(walk: Walk, step: Step, rest: RestRunner, quantized: QuantizedLayer, corrects: bool) -> float:
+def _noise(walk: Walk, visit: Visit, rest: RestRunner, quantized: QuantizedLayer, corrects: bool) -> float:
     """The noise at the network's outputs.  corrects: give the layer float's mean in each channel first."""
     if corrects and (conv := float_convolution(quantized.layer)):
-        quantized = _corrected(walk, step, quantized, conv)
+        quantized = _corrected(walk, visit, quantized, conv)
     run, loss = QuantizedRun(walk.graph, quantized), OutputLoss(walk.outputs)
     for part in walk.parts:
-        values, _, beside = run.values(step, part)
+        values, _, beside = run.values(visit, part)
         found = quantized.storage.values(quantized.codes(values, beside))
-        loss.add(outputs_from(rest, step.layer.output, found, step.tensors, part), part)
+        loss.add(outputs_from(rest, visit.layer.output, found, visit.tensors, part), part)
     return loss.relative
 
 
-def _corrected(walk: Walk, step: Step, quantized: QuantizedLayer, layer: FloatConv) -> QuantizedLayer:
+def _corrected(walk: Walk, visit: Visit, quantized: QuantizedLayer, layer: FloatConv) -> QuantizedLayer:
     run = QuantizedRun(walk.graph, quantized)
     missing = np.zeros(len(layer.bias))
     for part in walk.parts:
-        values, exact, _ = run.values(step, part)
+        values, exact, _ = run.values(visit, part)
         missing += (exact - values).mean((2, 3), dtype=np.float64).sum(0)
     bias = layer.bias + missing / len(walk.images)
     return replace(quantized, layer=replace(layer, bias=bias.astype(np.float32)))

@@ -13,7 +13,7 @@ from quant.run.float_run import FloatRunner, LayerRunner, RestRunner
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Visit:
     """One layer of a walk: which it is, and the float tensors (N, C, H, W) that it or a later layer reads.
 
     values: the layer's result before its clip.
@@ -40,7 +40,7 @@ class Walk:
             found.append(tensors)
         self.outputs = {name: np.concatenate([tensors[name] for tensors in found]) for name in graph.outputs}
 
-    def steps(self) -> Iterator[Step]:
+    def visits(self) -> Iterator[Visit]:
         """Every layer in execution order."""
         layers = self.graph.layers
         last = {name: place for place, layer in enumerate(layers) for name in layer.inputs}
@@ -49,7 +49,7 @@ class Walk:
             values = LayerRunner(self.graph, layer.with_clip((None, None))).run(
                 [tensors[name] for name in layer.inputs]
             )
-            yield Step(place, layer, tensors, values)
+            yield Visit(place, layer, tensors, values)
             clipped(layer, values, out=values)
             tensors[layer.output] = values
             tensors = {name: array for name, array in tensors.items() if last.get(name, -1) > place}

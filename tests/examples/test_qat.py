@@ -18,7 +18,7 @@ from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.kinds.conv import Conv
-from quant.qdq import form
+from quant.onnx_file import form
 from quant.qdq.run import plain_session
 from quant.run.evaluation import accuracy
 from quant.run.execute import execute, quantize_input

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host.stages import Engine, SimulateOptions, changed, compile_program, program_images, simulate, verilog
+from host.stages import Backend, SimulateOptions, changed, compile_program, program_images, simulate, verilog
 from host.terminal import Reporter
 from hw.contract import program as programs
 from hw.contract.config import preset
@@ -54,7 +54,7 @@ def test_simulate(finished: Path, tmp_path: Path) -> None:
 def test_waves_and_exports_are_of_the_verilog(finished: Path, tmp_path: Path, option: str) -> None:
     with pytest.raises(BadInput, match="^--export and --waves need --engine rtl$"):
         simulate(asked(finished, **{option: tmp_path / "x"}), QUIET)
-    assert Engine("rtl") is Engine.rtl
+    assert Backend("rtl") is Backend.rtl
 
 
 def test_a_program_of_another_configuration(finished: Path) -> None:

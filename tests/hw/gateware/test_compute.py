@@ -3,7 +3,7 @@
 import pytest
 
 from hw.contract.config import AcceleratorConfig
-from hw.gateware.compute import Compute
+from hw.gateware.compute import ComputeUnit
 from tests.hw.gateware.helpers.build import run
 
 # Shallow buffers, so that addresses wrap often.
@@ -25,4 +25,4 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.name)
 def test_compute(config):
-    run(Compute(config), f"compute_{config.name}", "cocotb_compute", config=config, tiles=25)
+    run(ComputeUnit(config), f"compute_{config.name}", "cocotb_compute", config=config, tiles=25)

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from hw.contract.config import AcceleratorConfig
 from hw.gateware.axi_read import ReadPort
 from hw.gateware.interfaces import FAULT, NO_TAG, axi4_read, burst_request, unit_front
-from hw.gateware.load import Load, load_tag
+from hw.gateware.load import LoadUnit, load_tag
 from hw.gateware.memory import write_port
 from tests.hw.gateware.helpers.build import run
 
@@ -47,7 +47,7 @@ class LoadSide(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.load = load = Load(self.config)
+        m.submodules.load = load = LoadUnit(self.config)
         m.submodules.port = port = ReadPort(self.config, load_tag(self.config))
         connect(m, port.axi, flipped(self.axi))
         connect(m, flipped(self.fetch), port.fetch)

@@ -3,7 +3,7 @@
 import pytest
 
 from hw.contract.config import AcceleratorConfig
-from hw.gateware.pool import Pool
+from hw.gateware.pool import PoolUnit
 from tests.hw.gateware.helpers.build import run
 
 # Shallow buffers, so that addresses wrap often.
@@ -15,4 +15,4 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.name)
 def test_pool(config):
-    run(Pool(config), f"pool_{config.name}", "cocotb_pool", config=config, instructions=120)
+    run(PoolUnit(config), f"pool_{config.name}", "cocotb_pool", config=config, instructions=120)

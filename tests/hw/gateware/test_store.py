@@ -9,7 +9,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.gateware.axi_write import WritePort
 from hw.gateware.interfaces import FAULT, axi4_write, unit_front
 from hw.gateware.memory import write_port
-from hw.gateware.store import Store
+from hw.gateware.store import StoreUnit
 from hw.gateware.store_walk import STORE_TAG
 from tests.hw.gateware.helpers.build import run
 
@@ -46,7 +46,7 @@ class StoreSide(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.store = store = Store(self.config)
+        m.submodules.store = store = StoreUnit(self.config)
         m.submodules.port = port = WritePort(self.config, STORE_TAG)
         connect(m, port.axi, flipped(self.axi))
         connect(m, flipped(self.front), store.front)
