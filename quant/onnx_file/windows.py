@@ -20,7 +20,8 @@ def read_window(
 
     That padding, (bottom, right), is part of the window's.  values: the node's attributes by name, in one dimension
     those along the row.  kernel: (vertical, horizontal).
-    Raises NotSupportedError for negative padding and a kernel that is larger than the padded map.
+    Raises NotSupportedError for negative padding and a kernel that is larger than the padded map (with ceil_mode,
+    by a stride or more: nearer than that, one window stands over the whole map).
     """
     stride = [int(value) for value in values.get("strides", (1, 1))]
     dilation = [int(value) for value in values.get("dilations", (1, 1))]
@@ -38,9 +39,11 @@ def read_window(
         begin[axis], end[axis] = padding(auto, size, span, stride[axis], (explicit[axis], explicit[axis + 2]))
         if min(begin[axis], end[axis]) < 0:
             raise NotSupportedError(f"negative padding {explicit}")
-        if size + begin[axis] + end[axis] < span:
-            raise NotSupportedError(f"its kernel spans {span}, its padded input only {size + begin[axis] + end[axis]}")
-        if values.get("ceil_mode", 0) and auto == "NOTSET":
+        ceil = bool(values.get("ceil_mode", 0)) and auto == "NOTSET"
+        padded = size + begin[axis] + end[axis]
+        if padded + (stride[axis] - 1 if ceil else 0) < span:
+            raise NotSupportedError(f"its kernel spans {span}, its padded input only {padded}")
+        if ceil:
             overhang[axis] = reach_beyond(size, span, stride[axis], begin[axis], end[axis])
     window = Window(
         kernel=kernel,

@@ -135,7 +135,8 @@ def prepare(images: np.ndarray, network: TakesImages, what: str = "images") -> n
     if last and images.ndim == 4 and images.shape[1:] == own:
         images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
     if images.ndim != 4 or images.shape[1:] != shape:
-        needed = f"(N, {', '.join(map(str, shape))})" + (f" or (N, {', '.join(map(str, own))})" if last else "")
+        taken = [shape, own] if last else [own]
+        needed = " or ".join(f"(N, {', '.join(map(str, sizes))})" for sizes in taken)
         raise BadInput(f"{what}: shape {images.shape}, but {network.name} takes {needed}")
     if images.dtype not in (np.float32, np.uint8):
         raise BadInput(f"{what}: type {images.dtype}, but float32 or uint8 is needed")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 OUTLIER = 1000.0
-"""An image whose largest magnitude is this many times that of the median image takes the formats for itself.
+"""An image whose largest magnitude is this many times that of the median of the others takes the formats for itself.
 
 Pictures of one set differ by less than ten times, recordings by about a hundred.
 """
@@ -30,7 +30,8 @@ def suspicious_images(images: np.ndarray, what: str) -> tuple[str, ...]:
     elif len(images) > 1 and (images == images[0]).all():
         found.append(f"{what}: all {len(images)} images are the same")
     peaks = np.maximum(-low, high).max(1)
-    largest, median = int(peaks.argmax()), float(np.median(peaks))
+    largest = int(peaks.argmax())
+    median = float(np.median(np.delete(peaks, largest))) if len(peaks) > 1 else 0.0  # of the others: there may be one
     if 0 < median * OUTLIER < peaks[largest]:
         times = peaks[largest] / median
         found.append(f"{what}: image {largest} reaches {peaks[largest]:.4g}, {times:.2g} times what the others reach")

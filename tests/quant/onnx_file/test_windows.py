@@ -39,6 +39,13 @@ def test_ceil_mode_reaches_beyond_the_padded_map() -> None:
     assert read_window(values, (1, 6, 6), (3, 3)) == (Window((3, 3), (2, 2), (1, 0, 0, 1)), (0, 1))
 
 
+def test_ceil_mode_starts_no_window_a_stride_before_it_fits() -> None:
+    values: dict[str, Any] = {"strides": [2, 2], "ceil_mode": 1}
+    assert read_window(values, (1, 6, 6), (7, 7)) == (Window((7, 7), (2, 2), (0, 0, 1, 1)), (1, 1))
+    with pytest.raises(NotSupportedError, match="^its kernel spans 8, its padded input only 6$"):
+        read_window(values, (1, 6, 6), (8, 8))
+
+
 def test_a_row_has_the_attributes_of_its_columns() -> None:
     values = {"strides": [2], "pads": [1, 2], "dilations": [3]}
     assert read_window(values, (1, 1, 9), (1, 3))[0] == Window((1, 3), (1, 2), (0, 1, 0, 2), (1, 3))
@@ -66,6 +73,8 @@ def test_windows_that_do_not_fit(pads: list[int], reason: str) -> None:
         ({"strides": [2, 2], "ceil_mode": 1}, 4, 3, (Window((3, 3), (2, 2), (0, 0, 1, 1)), False)),
         ({"strides": [8, 8], "ceil_mode": 1}, 4, 3, (Window((3, 3), (8, 8)), True)),
         ({"pads": [1, 1, 1, 1]}, 4, 3, (Window((3, 3), pads=(1, 1, 1, 1)), False)),
+        # ceil_mode makes one window of one that is larger than the map
+        ({"strides": [7, 7], "ceil_mode": 1}, 6, 7, (Window((6, 6), (7, 7)), True)),
         # what counts stays
         ({"pads": [0, 0, 1, 1], "count_include_pad": 1}, 6, 7, (Window((7, 7), pads=(0, 0, 1, 1)), True)),
         ({"count_include_pad": 1}, 6, 3, (Window((3, 3)), True)),

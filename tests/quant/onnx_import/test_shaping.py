@@ -106,3 +106,9 @@ def test_padding_with_other_numbers(fill: float) -> None:
     padded = net.node("Pad", net.conv("x", 3, 3), net.ints(0, 0, 1, 1, 0, 0, 0, 1), net.constant(fill))
     graph = checked(net.model(net.node("MaxPool", padded, kernel_shape=[3, 3], strides=[2, 2])))
     assert kinds(graph) == ("ccm" if fill == 0.5 else "cm")
+
+
+def test_an_open_batch_is_not_turned_round() -> None:
+    net = Net(2, 6, 6)
+    y = net.node("Slice", "x", net.ints(-1), net.ints(-(2**63)), net.ints(0), net.ints(-1))
+    assert "takes the batch in steps of -1" in message(net.model(y))

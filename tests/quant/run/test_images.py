@@ -61,6 +61,12 @@ def test_a_network_of_channels_last_takes_either_layout() -> None:
         prepare(x.transpose(0, 2, 3, 1), branches())
 
 
+def test_a_network_of_one_dimension_is_said_to_take_its_own_shape() -> None:
+    graph = replace(branches(), metadata={INPUT_SHAPE: "3,144"})
+    with pytest.raises(BadInput, match=r"shape \(4, 3, 9\), but .* takes \(N, 3, 144\)$"):
+        prepare(np.zeros((4, 3, 9), np.float32), graph)
+
+
 def test_accuracy_takes_either(graph: FloatGraph) -> None:
     x, labels = pixels(50), np.arange(50) % 10
     whole = prepare(x, graph)

@@ -48,3 +48,10 @@ def test_one_image_far_beyond_the_others() -> None:
 def test_labels_that_are_no_class(labels: list[int] | None, line: str | None) -> None:
     found = suspicious_labels(None if labels is None else np.array(labels), 5, "e.npz")
     assert found == (() if line is None else (f"e.npz: {line}",))
+
+
+def test_one_of_two_images_far_beyond_the_other() -> None:
+    image = np.random.default_rng(0).normal(0, 1, (1, 3, 4, 4)).astype(np.float32)
+    (warning,) = suspicious_images(np.concatenate([image, image * 1e6]), "few.npz")
+    assert warning.startswith("few.npz: image 1 reaches") and "1e+06 times" in warning
+    assert not suspicious_images(np.concatenate([image, image * 100]), "few.npz")
