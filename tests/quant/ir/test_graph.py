@@ -1,0 +1,11 @@
+"""The float graph: shapes without batch."""
+
+from __future__ import annotations
+
+from tests.quant.float_graphs import branches
+
+
+def test_the_shape_of_an_image_is_that_of_the_input() -> None:
+    graph = branches()
+    assert graph.input_shape == (3, 12, 12) == graph.shapes[graph.input]
+    assert set(graph.shapes) == {graph.input, *(layer.output for layer in graph.layers)}
