@@ -24,7 +24,7 @@ from tests.host.onnx_networks import forked_cnn, images, load, small_cnn
 def arguments(tmp_path: Path) -> list[str]:
     """A run on the small network without RTL."""
     network = small_cnn(tmp_path / "small net.onnx")
-    calibration = images(tmp_path / "calibration.npz")
+    calibration = images(tmp_path / "calibration.npz", (64, 2, 8, 8))  # enough for every step of the quantizer
     labelled = images(tmp_path / "labelled.npz", labels=np.arange(12) % 3)
     return [
         "run", str(network), "--calibration", str(calibration), "--evaluation", str(labelled), "--config", "tiny",

@@ -29,7 +29,7 @@ PIXELS = np.random.default_rng(5).integers(0, 256, (24, 3, 12, 12)).astype(np.ui
 
 
 def pyramid() -> onnx.ModelProto:
-    """SiLU, HardSwish, Sigmoid, an enlargement that meets another tensor in a concatenation."""
+    """SiLU, HardSwish, Softplus, an enlargement that meets another tensor in a concatenation."""
     net = Net(3, 12, 12)
     x = net.node("Mul", net.norm(net.conv("x", 8, 3, (3, 3), pads=[1] * 4), 8), net.constant(0.2))
     fine = net.node("Mul", x, net.node("Sigmoid", x))
@@ -38,7 +38,7 @@ def pyramid() -> onnx.ModelProto:
     up = net.node("Resize", coarse, "", net.constant([1, 1, 2, 2]), mode="nearest", name="up",
                   coordinate_transformation_mode="asymmetric", nearest_mode="floor")  # fmt: skip
     y = net.conv(net.node("Concat", fine, up, axis=1), 4, 14, (3, 3), pads=[1] * 4)
-    return net.model(net.node("Sigmoid", net.node("Mul", y, net.constant(0.05)), name="out"))
+    return net.model(net.node("Softplus", net.node("Mul", y, net.constant(0.05)), name="out"))
 
 
 def sqnr(network: Network, graph: FloatGraph, images: np.ndarray) -> float:
@@ -55,7 +55,7 @@ def test_tables_and_enlargements_are_quantized(effort: str) -> None:
     network = quantize_network(graph, images, effort=effort)  # type: ignore[arg-type]
     assert sqnr(network, graph, images) > 30
     tables = [layer for layer in network.layers if isinstance(layer, Table)]
-    assert [layer.function for layer in tables] == [str(SILU), "HardSwish(x)", "Sigmoid(x)"]
+    assert [layer.function for layer in tables] == [str(SILU), "HardSwish(x)", "Softplus(x)"]
     for layer in tables:
         source, target = network.tensors[layer.input].fmt, network.tensors[layer.output].fmt
         assert layer.entries.shape == (1 << source.bits,)
@@ -86,14 +86,14 @@ def test_which_tables_cannot_be_negative() -> None:
     net = Net(3, 4, 4)
     y = net.node("Relu", "x", name="positive")
     outputs = [
-        net.node("Sigmoid", "x", name="sigmoid"),
+        net.node("Softplus", "x", name="softplus"),
         net.node("Tanh", "x", name="tanh"),
         net.node("Tanh", y, name="tanh of positive"),
         net.node("Mul", "x", "x", name="square"),
         net.node("HardSwish", "x", name="swish"),
     ]
     graph = load(net.model(y, *outputs))
-    assert non_negative(graph, False) == {"positive", "sigmoid", "tanh of positive", "square"}
+    assert non_negative(graph, False) == {"positive", "softplus", "tanh of positive", "square"}
     assert apply("Exp", X).least(-1e9) == 0
     assert apply("Sub", X, constant(1)).least(0.0) == -1
     assert table(apply("Mul", X, X), QFormat(8, 0), QFormat(8, 0, False)).min() == 0
