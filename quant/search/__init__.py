@@ -18,10 +18,10 @@ from quant.run.calibration import Progress, calibrate
 from quant.run.images import prepare
 from quant.search.assemble import restrict_bias
 from quant.search.caution import cautious
-from quant.search.data import DataPhase, positive_tensors
+from quant.search.data import DataPhase
 from quant.search.equalize import free_scales
 from quant.search.evidence import best_static_frac
-from quant.search.groups import group_tensors
+from quant.search.groups import group_tensors, positive_tensors
 from quant.search.mixed import NARROW, Cost, mixed_bits
 from quant.search.options import Effort, Options, Precision
 from quant.search.select import select

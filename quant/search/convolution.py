@@ -1,4 +1,9 @@
-"""One convolution's integers: fractional lengths, weights and bias that fit each other and the engine."""
+"""One convolution's integers: fractional lengths, weights and bias that fit each other and the engine.
+
+In this order, since each needs the one before: the fractional length of each output channel (the paper's weight phase;
+with rounding against the output by the error there), made smaller where accumulator or shifts demand it; the weights,
+rounded in it; the bias, which takes up the mean error that these weights leave.
+"""
 
 from __future__ import annotations
 
@@ -90,6 +95,8 @@ class Solver:
         frac = before.frac if before is not None else self._frac(rounder)
         frac = self._uniform(fit_weight_frac(layer, bits, frac, placed.data, placed.residual, self.target, highest))
         weight = rounder.integers(frac, np.arange(len(frac)))
+        # A corrected bias can be one that the accumulator does not hold: what was fitted above was that of the float
+        # layer.  Only channels that overflow are rounded anew: an output channel's weights depend on no other's.
         for _ in range(STEPS):
             bias, found = self._bias(placed, rounder.restored(weight, frac))
             if not np.isfinite(bias).all():  # of no finite bias none would ever fit
@@ -157,11 +164,13 @@ class _Rounder:
         self.target = np.asarray(placed.layer.weight, np.float64).reshape(self.groups, outputs // self.groups, -1)
         self.matrix = None
         if against_output:
+            # centred: an error that is the same at every position is the bias's to take up
             centred = placed.patches - placed.patches.mean(1, keepdims=True)
             self.matrix = correlations(centred, inputs == 1)
             if not np.isfinite(self.matrix).all():
                 raise beyond_float32(placed.layer)
             if at_float and placed.float_patches is not None:
+                # the target W* for which W* X_q comes nearest to W X_f (docs/quantization.md)
                 lost = placed.float_patches - placed.float_patches.mean(1, keepdims=True) - centred
                 product = np.matmul(centred.swapaxes(1, 2), lost).astype(np.float64) / centred.shape[1]
                 moved = np.linalg.solve(self.matrix, np.matmul(product, self.target.swapaxes(1, 2)))
@@ -171,7 +180,8 @@ class _Rounder:
     def best_fracs(self, uniform: bool, tried: Sequence[int]) -> np.ndarray:
         """The fractional length of each output channel with the least error in the layer's output: int64 (O,).
 
-        tried: distances from the one that avoids overflow.
+        tried: distances from the one that avoids overflow.  Weights are rounded to the nearest here: rounding them
+        against the output for each of these would cost as many times the whole.
         """
         assert self.matrix is not None
         rows = self.target.reshape(-1, self.target.shape[2])

@@ -1,14 +1,18 @@
 """Data phase of Qiu et al. 2016: layer by layer from the input, the format with the least total error.
 
-The fixed-point network runs with the formats chosen so far; each candidate format is judged by how far its
-values lie from the float network's, on the same calibration images.
+The fixed-point network runs with the formats chosen so far, the float network beside it on the same calibration images;
+each candidate format (`quant.search.formats`) is judged by how far its values lie from the float network's.
+
+Where this departs from the paper, weights and data are one pass: a convolution's integers are found when its input is
+there as the engine will have it, so that its rounding and its bias can answer for what the layers before it left.  The
+invariant: when a layer's turn comes, all tensors that it reads have formats, values in both networks, and final scales;
+when it is done, the integer network so far is one that the executor runs, and its values are the executor's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 
@@ -26,27 +30,13 @@ from quant.kinds.conv import FloatConv, float_convolution
 from quant.run.calibration import Progress, TensorRange
 from quant.run.fast_execute import FastExecutor, quantize_floats
 from quant.run.float_run import LayerRunner
-from quant.run.images import RAW
 from quant.search.assemble import Operand, integer_conv
 from quant.search.convolution import Fixed, Placed, Solver
-from quant.search.equalize import sampled_scales
 from quant.search.evidence import Evidence, best_frac
-from quant.search.groups import WIDE, Group, group_tensors, non_negative
-from quant.search.judge import OutputJudge
+from quant.search.formats import After, Formats
 from quant.search.options import Options
-from quant.search.patches import JUDGED, MEANS, POSITIONS, Positions
+from quant.search.patches import MEANS, POSITIONS, Positions
 from quant.search.weights import overflow_free_frac
-
-HEADROOM = 1
-"""Bits left free above the calibration range where a tensor has 16: rounding does not need them, and what other
-images reach beyond that range would saturate."""
-
-ALIGNMENT = 20
-"""Fractional bits that an operand of an addition may have beyond those of the largest: what is finer adds nothing,
-and its alignment would need an accumulator of its own."""
-
-PIXELS = QFormat(8, 0, signed=False)
-"""The input of a network that takes raw pixels: nothing is lost."""
 
 
 class DataPhase:
@@ -68,19 +58,18 @@ class DataPhase:
         target: Target,
         static_frac: int | None = None,
     ) -> None:
-        self.graph, self.ranges, self.scales = graph, ranges, scales
+        self.graph, self.scales = graph, scales
         self.options, self.target, self.static_frac = options, target, static_frac
         self.solver = Solver(options, target, options.bits(graph), weight_frac)
-        self.groups, self.notes = group_tensors(graph, options.data_bits, positive_tensors(graph, ranges))
-        self.judge = OutputJudge(graph, images) if options.formats == "network" and static_frac is None else None
-        self.formats: dict[Group, QFormat] = {}
+        self.formats = Formats(graph, images, ranges, scales, options, static_frac)
+        self.notes = self.formats.notes
         self.tensors: dict[str, Tensor] = {}
         self.layers: list[Layer] = []
         self.reference = {graph.input: np.ascontiguousarray(images, np.float32)}
         """Of the float network, unscaled: float32 (N, C, H, W), the tensors that are still read."""
         self.values: dict[str, np.ndarray] = {}
         """Of the fixed-point network: integers (N, C, H, W), likewise."""
-        fmt = self._format(graph.input, [], -1, None)
+        fmt = self.formats.choose(graph.input)
         self._declare(graph.input, fmt)
         self.values[graph.input] = quantize_floats(scaled(self.reference[graph.input], scales[graph.input]), fmt)
 
@@ -117,13 +106,15 @@ class DataPhase:
     def _simple(self, index: int, layer: FloatLayer, result: np.ndarray, runner: LayerRunner) -> None:
         """A layer without weights: the format of its output is all there is to choose."""
         evidence = []
-        if not layer.moves and self._undecided(layer.output):
+        if not layer.moves and self.formats.undecided(layer.output):
             positions = Positions.of(result, result.shape[1])
             actual = positions.take(runner.run([self._real(name) for name in layer.inputs]))
-            evidence = [self._evidence(layer, positions.take(result), self._scaled(actual, layer.output), result)]
-        fmt = self._format(layer.output, evidence, index, None if layer.moves else runner)
+            evidence = [
+                self.formats.evidence(layer, positions.take(result), self._scaled(actual, layer.output), result)
+            ]
+        fmt = self.formats.choose(layer.output, evidence, None if layer.moves else self._after(index, runner))
         self._declare(layer.output, fmt)
-        self._append(layer.quantized(self.tensors, self._scaled_clip(layer)))
+        self._append(layer.quantized(self.tensors, self.formats.scaled_clip(layer)))
 
     def _conv(self, index: int, layer: FloatConv, result: np.ndarray) -> None:
         """result: of the float layer, (N, O, H, W), before its clip."""
@@ -131,17 +122,21 @@ class DataPhase:
         fixed = self.solver.solve(placed)
         if layer.residual is not None:
             finest = self.tensors[layer.residual].fmt.frac
-            if (placed.data.fmt.frac + fixed.frac).min() < finest:
+            if (placed.data.fmt.frac + fixed.frac).min() < finest:  # the engine shifts a residual to the left only
                 self._separate(index, layer, result)
                 return
         wanted = placed.wanted / self.scales[layer.output].astype(np.float32)
-        evidence = [self._evidence(layer, wanted, fixed.found, result)]
+        evidence = [self.formats.evidence(layer, wanted, fixed.found, result)]
         highest = int((placed.data.fmt.frac + fixed.frac).min()) - self.target.shifts[0]
-        fmt = self._format(layer.output, evidence, index, self._fixed_runner(layer, placed, fixed), highest)
-        self._finish(placed, fixed, layer.output, fmt, self._scaled_clip(layer))
+        after = self._after(index, self._fixed_runner(layer, placed, fixed)) if self.formats.judge else None
+        fmt = self.formats.choose(layer.output, evidence, after, highest)
+        self._finish(placed, fixed, layer.output, fmt, self.formats.scaled_clip(layer))
 
     def _place(self, layer: FloatConv, result: np.ndarray, residual: str | None) -> Placed:
-        """A convolution among what is known of its surroundings; weights and bias scaled."""
+        """A convolution among what is known of its surroundings; weights and bias scaled.
+
+        residual: the layer's, or None where that is added afterwards: then the sums alone are what is wanted.
+        """
         out_scale, in_scale = self.scales[layer.output], self.scales[layer.input]
         scaled = replace(
             layer, weight=layer.weight * self._factor(layer), bias=layer.bias * out_scale, residual=residual
@@ -167,7 +162,7 @@ class DataPhase:
         def operand(name: str) -> Operand:
             return Operand(self.tensors[name].fmt, bounds[name])
 
-        clip = self._scaled_clip(layer) if residual == layer.residual else (None, None)
+        clip = self.formats.scaled_clip(layer) if residual == layer.residual else (None, None)
         return Placed(
             scaled,
             operand(layer.input),
@@ -201,13 +196,17 @@ class DataPhase:
         positions = Positions.of(result, result.shape[1])
         actual = sum(positions.take(self._real(name, layer.output)) for name in added.inputs)
         assert isinstance(actual, np.ndarray)
-        evidence = self._evidence(layer, positions.take(result), self._scaled(actual, layer.output), result)
-        fmt = self._format(layer.output, [evidence], index, None)
+        evidence = self.formats.evidence(layer, positions.take(result), self._scaled(actual, layer.output), result)
+        fmt = self.formats.choose(layer.output, [evidence])
         self._declare(layer.output, fmt)
-        self._append(added.quantized(self.tensors, self._scaled_clip(layer)))
+        self._append(added.quantized(self.tensors, self.formats.scaled_clip(layer)))
         self.values.pop(output)
 
     def _finish(self, placed: Placed, fixed: Fixed, output: str, fmt: QFormat, clip: Clip) -> None:
+        """Append the convolution, its weights made coarser where the shift into the output would be too long.
+
+        That is known only now: the output's format was chosen by what the weights gave.
+        """
         layer, in_frac = placed.layer, placed.data.fmt.frac
         if int((in_frac + fixed.frac).min()) - fmt.frac < self.target.shifts[0]:
             raise UnsupportedNetwork(
@@ -238,121 +237,25 @@ class DataPhase:
         """Values (R, C) of a tensor in the float network's units, in scaled ones."""
         return values * self.scales[name].astype(np.float32)
 
-    def _scaled_clip(self, layer: FloatLayer) -> Clip:
-        """A layer's clip in scaled units.  Where it is more than a ReLU, all channels have one scale."""
-        low, high = layer.clip
-        scale = float(self.scales[layer.output][0])
-        return None if low is None else low * scale, None if high is None else high * scale
+    def _after(self, index: int, runner: LayerRunner) -> After:
+        """What stands once a layer is computed, on some images, for its format to be judged by the network's outputs.
 
-    def _evidence(self, layer: FloatLayer, reference: np.ndarray, actual: np.ndarray, result: np.ndarray) -> Evidence:
-        """reference: (R, C) of the float network, unscaled; actual: of the fixed-point network, scaled; neither is
-        clipped.  result: the whole tensor (N, C, H, W).
+        runner: the layer in float, from the fixed-point network's inputs with its weights, before the clip.
         """
-        step = max(1, reference.size // JUDGED)
-        reference, actual = reference[::step], actual[::step]
-        scales, clip = self.scales[layer.output].astype(np.float32), layer.clip
-        clipped = np.clip(reference, *clip) if clip != (None, None) else reference
-        power = 1 if self.options.objective == "absolute" else 2
-        share = np.float32(result.size / reference.size)
-        return Evidence(clipped * scales, actual, self._scaled_clip(layer), share / scales**power)
 
-    def _undecided(self, tensor: str) -> bool:
-        return self.static_frac is None and self.groups[tensor] not in self.formats
+        def tensors(part: np.ndarray) -> dict[str, np.ndarray]:
+            layer = self.graph.layers[index]
+            found = {name: self._real(name, part=part) for name in self.values if name in self.graph.shapes}
+            result = runner.run([found[name] for name in layer.inputs])
+            return found | {layer.output: np.clip(result, *layer.clip) if layer.clip != (None, None) else result}
 
-    def _format(
-        self, tensor: str, found: list[Evidence], index: int, runner: LayerRunner | None, highest: int | None = None
-    ) -> QFormat:
-        """The format of a tensor's group, chosen when the first of its members comes.
+        return After(index, tensors)
 
-        found: what is known of that member in the fixed-point network.  Members still to come, and the network's
-        input, are judged by their values in the float network.  index: of the layer that writes the tensor, -1 for
-        the input.  runner: that layer in float, from the fixed-point network's inputs with its weights, before the
-        clip; None where nothing new is computed.
-        """
-        group = self.groups[tensor]
-        if group in self.formats:
-            return self.formats[group]
-        starts = [
-            overflow_free_frac(
-                float((self.ranges[name].low * self.scales[name]).min()),
-                float((self.ranges[name].high * self.scales[name]).max()),
-                group.bits,
-                group.signed,
-            )
-            for name in group.sources
-        ]
-        start = min((start for start in starts if start is not None), default=None)
-        caps = [highest, *(self._alignment_cap(name) for name, other in self.groups.items() if other is group)]
-        highest = min((cap for cap in caps if cap is not None), default=None)
-        if tensor == self.graph.input and RAW in self.graph.metadata:
-            self.formats[group] = PIXELS
-            return PIXELS
-        if self.static_frac is not None:
-            frac = self.static_frac
-        elif start is None:
-            frac = min(0, highest) if highest is not None else 0
-        elif group.bits >= WIDE:
-            frac = start - HEADROOM if highest is None else min(start - HEADROOM, highest)
-        else:
-            frac = self._judged(tensor, group, found, start, highest)
-            if self.judge is not None and runner is not None:
-                frac = self._judged_by_network(group, frac, index, runner, highest)
-        self.formats[group] = QFormat(group.bits, frac, group.signed)
-        return self.formats[group]
-
-    def _judged(self, tensor: str, group: Group, found: list[Evidence], start: int, highest: int | None) -> int:
-        power = 1 if self.options.objective == "absolute" else 2
-        evidence = list(found)
-        for name in group.sources:
-            if name != tensor or not found:
-                samples, shape = self.ranges[name].samples, self.graph.shapes[name]
-                scales = sampled_scales(self.scales[name], samples, shape).astype(np.float32)
-                weight = np.float32(np.prod(shape) / samples.shape[1]) / scales**power
-                evidence.append(Evidence(samples * scales, samples * scales, (None, None), weight))
-        return best_frac(evidence, group.bits, group.signed, start, self.options.objective, highest)
-
-    def _judged_by_network(self, group: Group, frac: int, index: int, runner: LayerRunner, highest: int | None) -> int:
-        """Of the fractional length with the least error and those beside it, the one that moves the outputs least."""
-        judge, layer = self.judge, self.graph.layers[index]
-        assert judge is not None
-        tensors = {name: self._real(name, part=judge.chosen) for name in self.values if name in self.graph.shapes}
-        result = runner.run([tensors[name] for name in layer.inputs])
-        clip = layer.clip
-        tensors[layer.output] = np.clip(result, *clip) if clip != (None, None) else result
-
-        def store(fmt: QFormat, name: str, values: np.ndarray) -> np.ndarray:
-            unit = (self.scales[name] / fmt.step).astype(np.float32).reshape(-1, 1, 1)
-            codes = np.rint(values * unit)
-            return np.clip(codes, fmt.low, fmt.high, out=codes) / unit
-
-        tried = [n for n in (frac, frac + 1, frac - 1) if highest is None or n <= highest]
-        formats = [QFormat(group.bits, n, group.signed) for n in tried]
-        losses = judge.losses(index, tensors, group.sources, [partial(store, fmt) for fmt in formats])
-        return tried[int(np.argmin(losses))]
-
-    def _fixed_runner(self, layer: FloatConv, placed: Placed, fixed: Fixed) -> LayerRunner | None:
+    def _fixed_runner(self, layer: FloatConv, placed: Placed, fixed: Fixed) -> LayerRunner:
         """The layer with the weights that its integers stand for, unscaled, before the clip."""
-        if self.judge is None:
-            return None
         weight = dequantize(fixed.weight, fixed.frac.reshape(-1, 1, 1, 1)) / self._factor(layer)
         bias = dequantize(fixed.bias, placed.data.fmt.frac + fixed.frac) / self.scales[layer.output]
         return LayerRunner(self.graph, replace(layer, weight=weight, bias=bias, clip=(None, None)))
-
-    def _alignment_cap(self, tensor: str) -> int | None:
-        """The largest fractional length with which a tensor can enter the additions that read it."""
-        caps = []
-        for layer in self.graph.layers:
-            if tensor not in layer.added:
-                continue
-            # a convolution's own sums, to which it adds a residual, are no tensor: their result stands for them
-            beside = layer.added if len(layer.added) > 1 else (layer.output,)
-            ranges = [(self.ranges[name], self.scales[name]) for name in beside]
-            starts = [
-                overflow_free_frac(float((r.low * s).min()), float((r.high * s).max()), self.options.data_bits)
-                for r, s in ranges
-            ]
-            caps += [start + ALIGNMENT for start in starts if start is not None]
-        return min(caps, default=None)
 
     def _declare(self, tensor: str, fmt: QFormat, shape: tuple[int, int, int] | None = None) -> None:
         self.tensors[tensor] = Tensor(tensor, shape or self.graph.shapes[tensor], fmt)
@@ -362,8 +265,3 @@ class DataPhase:
         executor = FastExecutor(self.network())
         inputs = {name: self.values[name] for name in layer.inputs}
         self.values[layer.output] = executor.run_from(inputs, [layer.output])[layer.output]
-
-
-def positive_tensors(graph: FloatGraph, ranges: Mapping[str, TensorRange]) -> set[str]:
-    """The tensors that cannot be negative."""
-    return non_negative(graph, bool(ranges[graph.input].low.min() >= 0))

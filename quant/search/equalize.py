@@ -28,7 +28,7 @@ from quant.search.ties import Ties
 from quant.search.weights import neighbours, overflow_free_frac
 
 MOST = 8.0
-"""Largest factor by which a channel is raised against its tensor."""
+"""Largest factor by which a channel is raised against its tensor: three bits of its eight."""
 
 STEPS = 12
 """Factors tried within an octave."""
@@ -100,7 +100,11 @@ def unscaled(graph: FloatGraph) -> set[str]:
 
 
 def _raise(found: TensorRange, alpha: float) -> np.ndarray:
-    """The factor of each channel, 1 to MOST.  A channel that is always zero has no say: it gets the most."""
+    """The factor of each channel, 1 to MOST.  A channel that is always zero has no say: it gets the most.
+
+    (What is tied to it decides then, the least of all.)  With an exponent of 1 every channel would use its format
+    whole, and weak ones saturate on images whose ranges are a little larger than those seen.
+    """
     largest = np.maximum(-found.low, found.high).astype(np.float64)
     whole = largest.max()
     if whole <= 0 or not alpha:
@@ -126,6 +130,8 @@ def _best_factor(
 ) -> float:
     """The factor in [1, 2), of so many, with which all formats of these tensors together lose least, relative to
     their signals.  finest: how far above the fractional length that avoids overflow a format may be.
+
+    An octave is all there is to try: a factor of two is another fractional length of the same format.
     """
     losses = []
     for group in {groups[name]: None for name in tensors}:

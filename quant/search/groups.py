@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import non_negative_tensors
+from quant.run.calibration import TensorRange
 
 WIDE = 16
 """Width of the network's outputs, where at 8 bits classes would tie."""
@@ -27,6 +28,11 @@ class Group:
 def non_negative(graph: FloatGraph, input_non_negative: bool) -> set[str]:
     """The tensors that cannot be negative, by their clips and by what their layers compute, whatever the input."""
     return non_negative_tensors(graph.layers, {graph.input} if input_non_negative else ())
+
+
+def positive_tensors(graph: FloatGraph, ranges: Mapping[str, TensorRange]) -> set[str]:
+    """The tensors that cannot be negative, the network's input on the calibration images among them."""
+    return non_negative(graph, bool(ranges[graph.input].low.min() >= 0))
 
 
 def group_tensors(graph: FloatGraph, data_bits: int, positive: set[str]) -> tuple[Mapping[str, Group], list[str]]:

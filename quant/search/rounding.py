@@ -2,9 +2,13 @@
 
 The error that rounding leaves in a layer's output is e H e^T for each output channel, e the weights' error and
 H = X^T X / R of the layer's own quantized inputs (R sampled rows, columns centred: the mean goes into the bias).
-The weights are rounded one input at a time, the largest diagonal first, each error carried to the weights that
-are still free (Frantar et al. 2022, "Optimal Brain Compression", and 2023, "GPTQ"); coordinate descent follows,
-which lets every integer move again until none improves e H e^T.
+The weights are rounded one input at a time, each error carried to the weights that are still free (Frantar et al.
+2022, "Optimal Brain Compression", and 2023, "GPTQ"); the largest diagonal first, while there are most others to make
+its error good.  Coordinate descent follows, which lets every integer move again until none improves e H e^T.
+
+H is known from a sample.  Its diagonal is better known than what lies beside it, so H is drawn to its diagonal, the
+more the fewer rows there are: what the sample shows by chance would be fitted as well.  A power of two on the data
+changes no integer.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 BLOCK = 64
-"""Columns whose errors are carried on together."""
+"""Columns whose errors are carried on together: within a block one by one, to all behind it in one matrix product."""
 
 PASSES = 3
 """Passes of coordinate descent at most."""
@@ -72,6 +76,8 @@ def round_against(weight: np.ndarray, matrix: np.ndarray, low: int, high: int) -
 
 def _carry(weight: np.ndarray, matrix: np.ndarray, low: int, high: int) -> np.ndarray:
     """Column by column to the nearest integer, the error carried to the columns after."""
+    # Row k of the upper factor U of H^-1 = U^T U is what eliminating columns 0 to k - 1 leaves of H^-1 at column k,
+    # over the root of its diagonal (GPTQ's step 3): no inverse has to be brought up to date column by column.
     upper = np.linalg.cholesky(np.linalg.inv(matrix)).swapaxes(1, 2)
     free, rounded = weight.copy(), np.empty_like(weight)
     terms = weight.shape[2]
@@ -88,6 +94,7 @@ def _carry(weight: np.ndarray, matrix: np.ndarray, low: int, high: int) -> np.nd
 
 def _descend(weight: np.ndarray, rounded: np.ndarray, matrix: np.ndarray, low: int, high: int) -> None:
     """Coordinate descent on e H e^T, in place, over the integers `rounded`."""
+    # Invariant: gradient = (weight - rounded) H, at the start of each block for all columns, within it for the block's.
     diagonal = np.einsum("gkk->gk", matrix)
     gradient = np.matmul(weight - rounded, matrix)
     terms = weight.shape[2]

@@ -23,9 +23,8 @@ from quant.run.execute import execute, quantize_input
 from quant.run.fast_execute import quantize_images
 from quant.run.float_run import FloatRunner
 from quant.search import NOTES, quantize_network
-from quant.search.data import positive_tensors
 from quant.search.equalize import MOST, free_scales
-from quant.search.groups import group_tensors
+from quant.search.groups import group_tensors, positive_tensors
 from quant.search.options import Options
 from quant.search.ties import Ties
 from tests.quant.float_graphs import Builder, branches, images

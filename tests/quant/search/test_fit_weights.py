@@ -10,10 +10,9 @@ from quant.ir.scales import tensor_scales
 from quant.kinds.conv import FloatConv
 from quant.run.calibration import calibrate
 from quant.search import quantize_network
-from quant.search.data import positive_tensors
 from quant.search.equalize import free_scales
 from quant.search.fit_weights import FACTORS, mean_squares, row_losses
-from quant.search.groups import group_tensors
+from quant.search.groups import group_tensors, positive_tensors
 from quant.search.options import Options
 from tests.quant.float_graphs import Builder, images
 from tests.quant.search_checks import sqnr

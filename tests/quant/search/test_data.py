@@ -1,4 +1,4 @@
-"""The search within the limits of the hardware."""
+"""The data phase: every format within the limits of the hardware."""
 
 from __future__ import annotations
 
