@@ -1,6 +1,7 @@
 """The kinds of layer, a module each: everything that is particular to one stands there.
 
-What every kind must answer is `quant.ir.layer`; nothing outside this room asks a layer which kind it is.
+What every kind must answer is `quant.ir.layer`; nothing outside this room asks a layer which kind it is.  Whoever works
+on weights gets the one kind that has them from `quant.kinds.conv`.
 """
 
 from quant.kinds import concat, multiply, pool, resize, sums, table
