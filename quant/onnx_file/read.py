@@ -149,7 +149,8 @@ def fix_shapes(
     stated = list(known[1:]) if input_shape is None else list(input_shape)
     if len(stated) != len(known) - 1 or any(k not in (None, s) for k, s in zip(known[1:], stated, strict=True)):
         text = "x".join("?" if size is None else str(size) for size in known[1:])
-        raise BadInput(f"{label}: input {value.name} is {text}, not {'x'.join(map(str, stated))}")
+        without = ", without the batch" if len(stated) == len(known) else ""
+        raise BadInput(f"{label}: input {value.name} is {text}{without}, not {'x'.join(map(str, stated))}")
     if any(size is None or size < 1 for size in stated):
         names = [dim.dim_param or str(dim.dim_value or "?") for dim in list(dims)[1:]]
         option = ",".join(f"<{name}>" if size is None else name for name, size in zip(names, known[1:], strict=True))

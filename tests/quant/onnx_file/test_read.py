@@ -68,7 +68,10 @@ def test_sizes_left_open_can_be_stated(shape: tuple[int | str, ...], told: str, 
     assert message(model) == f"net: input x has no fixed size {told}"
     assert checked(model, input_shape=stated).output_shapes == {"relu0": stated}
     text = "x".join("?" if isinstance(size, str) else str(size) for size in shape)
-    assert message(model, input_shape=(1, 2, 3, 4)) == f"net: input x is {text}, not 1x2x3x4"
+    with_batch = "x".join(map(str, (1, *stated)))
+    assert message(model, input_shape=(1, *stated)) == f"net: input x is {text}, without the batch, not {with_batch}"
+    wrong = (*(size + 1 for size in stated), 2, 2)
+    assert message(model, input_shape=wrong) == f"net: input x is {text}, not {'x'.join(map(str, wrong))}"
 
 
 def test_an_open_size_of_one_dimension_convolved() -> None:
