@@ -267,8 +267,9 @@ def slice_(node: Node) -> None:
         kept = range(size)[slice(start, end if end > -(2**31) else None, step)]
         if not kept or (axis == 0 and len(kept) != size):
             raise NotSupportedError("takes a part of the batch, or nothing")
-        if axis == 0 and node.lowering.open_batch and step != 1:  # seen with one image, this changes nothing
-            raise NotSupportedError(f"takes the batch in steps of {step}")
+        many = range(1 << 20)  # an end of 1 may be computed from the batch: it stands for all
+        if axis == 0 and node.lowering.open_batch and many[slice(start, None if end == 1 else end, step)] != many:
+            raise NotSupportedError(f"takes a part of an open batch, or turns it round (from {start}, step {step})")
         if axis:
             places = places.take(list(kept), axis - 1)
             backwards = f"takes axis {axis} backwards (step {step})" if step < 0 and len(kept) > 1 else backwards

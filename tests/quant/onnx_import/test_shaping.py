@@ -108,7 +108,11 @@ def test_padding_with_other_numbers(fill: float) -> None:
     assert kinds(graph) == ("ccm" if fill == 0.5 else "cm")
 
 
-def test_an_open_batch_is_not_turned_round() -> None:
+def test_an_open_batch_is_taken_whole() -> None:
     net = Net(2, 6, 6)
-    y = net.node("Slice", "x", net.ints(-1), net.ints(-(2**63)), net.ints(0), net.ints(-1))
-    assert "takes the batch in steps of -1" in message(net.model(y))
+    for start, end, step in ((-1, -(2**63), -1), (-1, 2**63 - 1, 1), (0, 2**63 - 1, 2)):
+        y = net.node("Slice", "x", net.ints(start), net.ints(end), net.ints(0), net.ints(step))
+        refused = f"takes a part of an open batch, or turns it round (from {start}, step {step})"
+        assert refused in message(net.model(y))
+    y = net.node("Slice", "x", net.ints(-(2**63)), net.ints(2**31 - 1), net.ints(0), net.ints(1))
+    assert checked(net.model(net.node("Relu", y))).layers[0].inputs == ("x",)
