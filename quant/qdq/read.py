@@ -88,6 +88,8 @@ class _Reader:
         self.view, self.graph = view, view.graph
         for node in self.view.nodes:
             with refusing(node):
+                if kind(node) != node.op_type:
+                    raise NotSupportedError("an operator that is not ONNX's")
                 check_attributes(node)
         self.front = read_front(self.view, source)
         batch = source.type.tensor_type.shape.dim[0].dim_value

@@ -168,6 +168,16 @@ def test_operators_of_another_domain(name: str, op: str) -> None:
     assert f"{name} (my.custom.{op})" in text
 
 
+@pytest.mark.parametrize("op", ["Transpose", "Flatten", "DequantizeLinear"])
+def test_other_domains_beside_layers(op: str) -> None:
+    """A node that is read for what it does to shapes or weights, not as a layer."""
+    model = written()
+    where = next(one for one in model.graph.node if one.op_type == "DequantizeLinear")
+    model.graph.node.append(helper.make_node(op, [where.output[0]], ["more"], "beside", domain="my.custom"))
+    model.opset_import.append(helper.make_opsetid("my.custom", 1))
+    assert message(model).startswith(f"net: beside (my.custom.{op}): an operator that is not ONNX's")
+
+
 def test_quantizers_of_onnx_runtimes_own_domain_are_those_of_onnx() -> None:
     model = written()
     for one in model.graph.node:
