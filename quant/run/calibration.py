@@ -25,6 +25,9 @@ SAMPLES = 4096
 LARGEST = 1e18
 """Largest magnitude that a tensor may hold: the squares of more, by which errors are judged, leave float32."""
 
+SMALLEST = 1e-18
+"""Largest magnitude of an input or output, unless all of it is zero, below which it is refused: as `LARGEST`."""
+
 
 @dataclass(frozen=True, eq=False)
 class TensorRange:
@@ -68,7 +71,8 @@ def calibrate(graph: FloatGraph, images: np.ndarray, progress: Progress | None =
 
     images: as `quant.run.images.prepare` takes them.  Returns the range of every tensor, by name.
     Memory is bounded: beyond the images, SAMPLES floats for each tensor of each image, one image, and one batch.
-    Raises BadInput as `prepare` does, and for a tensor with values that are not finite or beyond `LARGEST`.
+    Raises BadInput as `prepare` does, and for a tensor with values that are not finite or beyond `LARGEST`,
+    or where input or outputs stay below `SMALLEST`.
     """
     images = prepare(images, graph, "calibration images")
     lows = {name: np.full(shape[0], np.inf, np.float32) for name, shape in graph.shapes.items()}
@@ -83,6 +87,7 @@ def calibrate(graph: FloatGraph, images: np.ndarray, progress: Progress | None =
         check_magnitude(graph, lows, highs)
         if progress:
             progress("calibrate", part.stop, len(images))
+    check_signal(graph, lows, highs)
     return {name: TensorRange(lows[name], highs[name], np.concatenate(kept[name])) for name in graph.shapes}
 
 
@@ -95,3 +100,20 @@ def check_magnitude(graph: FloatGraph, lows: Mapping[str, np.ndarray], highs: Ma
                 f"{graph.name}: tensor {name} reaches {reached:.2g} on the calibration images, at most {LARGEST:.0g} "
                 "can be quantized: train the network, or preprocess the images"
             )
+
+
+def check_signal(graph: FloatGraph, lows: Mapping[str, np.ndarray], highs: Mapping[str, np.ndarray]) -> None:
+    """Raise BadInput where an input or output stays below `SMALLEST`, naming the first tensor that does.
+
+    All of an output is zero, too, where numbers before it become too small for float32.
+
+    A layer inside that small, as training leaves in a branch it gave up, is as good as zero and may stay.
+    """
+    names = (graph.input, *(layer.output for layer in graph.layers))
+    reached = {name: float(np.maximum(-lows[name], highs[name]).max()) for name in names}
+    small = [name for name in names if 0 < reached[name] < SMALLEST]
+    if small and any(reached[name] < SMALLEST for name in (graph.input, *graph.outputs)):
+        raise BadInput(
+            f"{graph.name}: tensor {small[0]} reaches only {reached[small[0]]:.2g} on the calibration images, "
+            f"{SMALLEST:.0g} is the least that can be quantized: train the network, or preprocess the images"
+        )

@@ -31,10 +31,11 @@ def suspicious_images(images: np.ndarray, what: str) -> tuple[str, ...]:
         found.append(f"{what}: all {len(images)} images are the same")
     peaks = np.maximum(-low, high).max(1)
     largest = int(peaks.argmax())
+    peak = float(peaks[largest])  # in float32, a product near its end overflows
     median = float(np.median(np.delete(peaks, largest))) if len(peaks) > 1 else 0.0  # of the others: there may be one
-    if 0 < median * OUTLIER < peaks[largest]:
-        times = peaks[largest] / median
-        found.append(f"{what}: image {largest} reaches {peaks[largest]:.4g}, {times:.2g} times what the others reach")
+    if 0 < median * OUTLIER < peak:
+        times = peak / median
+        found.append(f"{what}: image {largest} reaches {peak:.4g}, {times:.2g} times what the others reach")
     return tuple(found)
 
 

@@ -56,15 +56,20 @@ def output_errors(errors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 def round_against(weight: np.ndarray, matrix: np.ndarray, low: int, high: int) -> np.ndarray:
     """Integers near `weight` with a small e H e^T, for no output above that of the nearest integers.
 
-    weight: float64 (G, O, K), in units of the weights' formats; matrix: float64 (G, K, K), positive definite;
+    weight: float64 (G, O, K), in units of the weights' formats; matrix: float64 (G, K, K), positive definite,
+    or else, as where inputs are so small that their products underflow, the nearest integers are the result;
     low, high: the smallest and largest integer.  Returns float64 (G, O, K), whole numbers.
     """
+    nearest = np.clip(np.rint(weight), low, high)
     order = np.argsort(-np.einsum("gkk->gk", matrix), axis=1, kind="stable")
     matrix = np.take_along_axis(np.take_along_axis(matrix, order[:, :, None], 1), order[:, None, :], 2)
     weight = np.take_along_axis(weight, order[:, None, :], 2)
-    rounded = _carry(weight, matrix, low, high)
+    try:
+        rounded = _carry(weight, matrix, low, high)
+    except np.linalg.LinAlgError:
+        return nearest
     _descend(weight, rounded, matrix, low, high)
-    nearest = np.clip(np.rint(weight), low, high)
+    nearest = np.take_along_axis(nearest, order[:, None, :], 2)
     worse = output_errors(weight - rounded, matrix) > output_errors(weight - nearest, matrix)
     if worse.any():  # another local optimum, which is seldom the better one
         rounded[worse] = nearest[worse]

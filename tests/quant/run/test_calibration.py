@@ -14,7 +14,7 @@ from quant.ir.window import Window
 from quant.kinds.conv import FloatConv
 from quant.kinds.pool import FloatPool
 from quant.run import calibration, float_run
-from quant.run.calibration import calibrate, positions, sample
+from quant.run.calibration import calibrate, check_signal, positions, sample
 from quant.run.images import Preprocess, load_images, prepare
 
 RGB = {
@@ -239,6 +239,19 @@ def test_the_first_tensor_that_overflows_is_named():
         match=f"tensor {first.output} reaches [0-9.]+e[+]26 on the calibration images",
     ):
         calibrate(network, floats(3))
+
+
+def test_the_first_tensor_that_vanishes_is_named():
+    network = graph()
+    first = network.layers[0]
+    with pytest.raises(BadInput, match=f"tensor {network.input} reaches only [0-9.]+e-30 on the calibration images"):
+        calibrate(network, floats(3) * np.float32(1e-30))
+    small = dataclasses.replace(first, weight=first.weight * np.float32(1e-25), bias=first.bias * np.float32(0))
+    small = dataclasses.replace(network, layers=(small, *network.layers[1:]), outputs=(first.output,))
+    with pytest.raises(BadInput, match=f"tensor {first.output} reaches only [0-9.]+e-2. on the calibration images"):
+        calibrate(small, floats(3))
+    highs = {name: np.float32([1e-25 if name == first.output else 1]) for name in network.shapes}
+    check_signal(network, {name: -high for name, high in highs.items()}, highs)  # a branch that training gave up
 
 
 def test_samples_of_a_large_tensor_differ_between_images_but_not_between_runs(monkeypatch):

@@ -36,6 +36,11 @@ def test_one_image_far_beyond_the_others() -> None:
     assert line.startswith("c.npz: image 23 reaches ") and line.endswith(" times what the others reach")
 
 
+@pytest.mark.filterwarnings("error")
+def test_images_near_the_end_of_float32() -> None:
+    assert suspicious_images(IMAGES * np.float32(1e37 / np.abs(IMAGES).max()), "c.npz") == ()
+
+
 @pytest.mark.parametrize(
     ("labels", "line"),
     [

@@ -23,6 +23,11 @@ def nearest(weight: np.ndarray, low: int, high: int) -> np.ndarray:
     return np.clip(np.rint(weight), low, high)
 
 
+def test_nearest_integers_where_products_of_inputs_underflow(rng):
+    weight = rng.normal(0, 20, (1, 4, 9))
+    np.testing.assert_array_equal(round_against(weight, np.zeros((1, 9, 9)), -128, 127), nearest(weight, -128, 127))
+
+
 @pytest.mark.parametrize("bits", [4, 8])
 @pytest.mark.parametrize("groups", [1, 3, 16])
 @pytest.mark.parametrize("terms", [1, 9, 70, 130])
