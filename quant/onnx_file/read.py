@@ -35,7 +35,16 @@ def read_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.M
         raise UnsupportedNetwork(f"{label}: opset {opset(model)} is too old; {OLDEST_OPSET} is the oldest supported")
     model = inliner.inline_local_functions(model) if model.functions else model
     drop_unread_inputs(model.graph)
+    open_batch(model.graph)
     return model, label
+
+
+def open_batch(graph: onnx.GraphProto) -> None:
+    """Leave a batch open that inputs and outputs give as 0, by which some exporters mean just that."""
+    for value in [*graph.input, *graph.output]:
+        for batch in list(value.type.tensor_type.shape.dim)[:1]:
+            if batch.WhichOneof("value") == "dim_value" and not batch.dim_value:
+                batch.Clear()
 
 
 def drop_unread_inputs(graph: onnx.GraphProto) -> None:

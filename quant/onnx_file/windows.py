@@ -113,6 +113,8 @@ def padding(auto: str, size: int, span: int, stride: int, explicit: tuple[int, i
         return explicit
     if auto == "VALID":
         return 0, 0
+    if auto not in ("SAME_UPPER", "SAME_LOWER"):
+        raise NotSupportedError(f"auto_pad {auto!r}; ONNX has NOTSET, VALID, SAME_UPPER and SAME_LOWER")
     total = max((-(-size // stride) - 1) * stride + span - size, 0)
     small, large = total // 2, total - total // 2
     return (small, large) if auto == "SAME_UPPER" else (large, small)

@@ -87,3 +87,10 @@ def test_inputs_that_nothing_reads_are_left_out() -> None:
     assert checked(model).input == "x"
     net = Net(2, 4, 4)
     assert message(net.model(net.node("Relu", net.constant([1.0])), inputs=("x", "y"))).endswith("has 2: x, y")
+
+
+def test_a_batch_of_zero_is_an_open_one() -> None:
+    net = Net(2, 4, 4)
+    model = net.model(net.node("Relu", net.conv("x", 3, 2)), batch=0)
+    assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_value == 0
+    assert checked(model).input_shape[0] == 2

@@ -88,3 +88,8 @@ def test_averages_of_ceil_mode_with_padding_that_counts() -> None:
     values = {"strides": [2, 2], "pads": [1, 1, 1, 1], "ceil_mode": 1, "count_include_pad": 1}
     with pytest.raises(NotSupportedError, match=r"^ceil_mode with padding that counts \(count_include_pad = 1\)$"):
         read_average(values, (1, 4, 4), (3, 3))
+
+
+def test_automatic_padding_of_another_name() -> None:
+    with pytest.raises(NotSupportedError, match="auto_pad 'SAME'; ONNX has NOTSET, VALID, SAME_UPPER and SAME_LOWER"):
+        read_window({"auto_pad": b"SAME"}, (1, 12, 11), (3, 3))
