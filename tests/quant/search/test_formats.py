@@ -1,0 +1,85 @@
+"""Data formats: against exhaustive search, and what narrows the choice."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from quant.ir.fixedpoint import QFormat, clip_bounds, dequantize
+from quant.ir.graph import FloatGraph
+from quant.ir.network import Network
+from quant.ir.window import Window
+from quant.run.calibration import calibrate
+from quant.run.execute import execute, quantize_input
+from quant.search import NOTES, quantize_network
+from tests.quant.float_graphs import Builder, branches, images
+from tests.quant.search_checks import convolutions
+
+
+@pytest.mark.parametrize("objective", ["square", "absolute"])
+def test_every_format_is_the_best_at_its_turn(objective):
+    """Each tensor's format against every other, the layers before it as they were chosen, scales of one."""
+    net = Builder(3)
+    one = net.conv("one", "x", 6)
+    two = net.conv("two", one, 6, clip=(None, None))
+    three = net.pool("three", two, "average", Window((3, 3), (3, 3)))
+    four = net.add("four", three, three, clip=(0, 2))
+    graph = net.graph(net.conv("five", four, 5, Window((4, 4)), clip=(None, None)))
+    x = images(6)
+    network = quantize_network(graph, x, objective=objective, equalization=None, rounding="nearest")
+    found = calibrate(graph, x)
+    power = 2 if objective == "square" else 1
+    for name in ("x", one, two, three, four):
+        shape, chosen = graph.shapes[name], network.tensors[name].fmt
+        reference = found[name].samples.reshape(6, *shape)  # all elements: these tensors are small
+        errors = {}
+        for frac in range(chosen.frac - 4, chosen.frac + 5):
+            fmt = dataclasses.replace(chosen, frac=frac)
+            part = reformat(network, graph, name, fmt)
+            integers = execute(part, quantize_input(part, x), [name])[name]
+            errors[frac] = float((np.abs(dequantize(integers, frac) - reference) ** power).sum())
+        assert errors[chosen.frac] == min(errors.values()), name
+
+
+def reformat(network: Network, graph: FloatGraph, tensor: str, fmt: QFormat) -> Network:
+    """The network up to one tensor, that stored in another format."""
+    tensors = network.tensors | {tensor: dataclasses.replace(network.tensors[tensor], fmt=fmt)}
+    layers = []
+    for layer in () if tensor == network.input else network.layers:
+        if layer.output == tensor:
+            clip = next(float_layer.clip for float_layer in graph.layers if float_layer.output == tensor)
+            layers.append(dataclasses.replace(layer, clip=clip_bounds(fmt, *clip)))
+            break
+        layers.append(layer)
+    return dataclasses.replace(network, tensors=tensors, layers=tuple(layers), outputs=())
+
+
+def test_relu6_without_free_scales_is_bounded_in_its_own_format():
+    network = quantize_network(branches(), images(8), equalization=None)
+    layer = next(conv for conv in convolutions(network) if conv.name == "left")
+    fmt = network.tensors["left.y"].fmt
+    assert layer.clip == clip_bounds(fmt, 0, 6)
+    assert layer.clip[1] == min(fmt.high, 6 * 2**fmt.frac)
+
+
+def test_outputs_have_16_bits_and_room_above():
+    graph = branches()
+    x = images(8)
+    network = quantize_network(graph, x, rounding="output")
+    assert network.tensors["fc.y"].fmt.bits == 16 and NOTES not in network.metadata
+    reach = calibrate(graph, x)["fc.y"].abs_max * 2.0 ** network.tensors["fc.y"].fmt.frac
+    assert 2**13 <= reach < 2**14
+
+
+def test_an_output_that_layers_read_keeps_8_bits_and_says_so():
+    net = Builder(1)
+    one = net.conv("one", "x", 4)
+    two = net.conv("two", one, 4)
+    network = quantize_network(net.graph(one, two), images(4), rounding="output")
+    assert network.tensors[one].fmt.bits == 8 and network.tensors[two].fmt.bits == 16
+    assert network.metadata[NOTES] == "output one.y has 8 bits: it shares the format of what layers read"
+    pooled = net.pool("pool", two, "max", Window((2, 2), (2, 2)))
+    network = quantize_network(net.graph(one, pooled), images(4), rounding="output")
+    assert network.tensors[pooled].fmt.bits == 8 and len(network.metadata[NOTES].splitlines()) == 2
