@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
-from hw.contract.weights import FORMATS, WeightFormat, gateware_format, narrowest, weight_format
-from quant.base.errors import BadInput
+from hw.contract.weights import FORMATS, WeightFormat
 
 ALL = pytest.mark.parametrize("weights", FORMATS, ids=lambda weights: weights.name)
 
@@ -38,22 +37,3 @@ def test_what_does_not_fit(weights: WeightFormat) -> None:
     too_large = np.full((1, config.oc_lanes, config.ic_lanes), weights.integers.high + 1)
     with pytest.raises(ValueError, match=rf"^weights from 0 to {too_large.max()} do not fit {weights.name}$"):
         weights.encode(too_large, config)
-
-
-@ALL
-def test_the_narrowest_that_holds_them(weights: WeightFormat) -> None:
-    assert narrowest(FORMATS, weights.bits) is weights
-    assert narrowest((weights,), 1) is weights
-    assert narrowest(FORMATS, 33) is None
-
-
-def test_numbers_mean_formats() -> None:
-    assert [weight_format(weights.number) for weights in FORMATS] == list(FORMATS)
-    assert len({weights.name for weights in FORMATS}) == len(FORMATS)
-    with pytest.raises(BadInput, match="^no weight format has the number 15$"):
-        weight_format(15)
-
-
-@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
-def test_the_gateware_multiplies_what_its_format_holds(config: AcceleratorConfig) -> None:
-    assert gateware_format(config).bits == config.weight_bits
