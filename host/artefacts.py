@@ -63,6 +63,15 @@ def read_json(path: Path) -> Any:
         raise BadInput(f"{path}: truncated or not JSON") from None
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Around the taking apart of what a file holds: entries that lack or are of another type raise BadInput."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise BadInput(f"{path}: damaged; make it again with `run`") from error
+
+
 def make_folder(path: Path) -> Path:
     """Make a folder that can be written to.  Raises BadInput."""
     try:
@@ -76,15 +85,30 @@ def make_folder(path: Path) -> Path:
 
 @contextmanager
 def folder_in_one_piece(path: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `path` at the end, and vanishes on an error."""
+    """A temporary folder that takes the place of `path` at the end, and vanishes on an error.
+
+    The old folder is moved aside before and deleted after, so that a kill at any moment leaves one of them whole.
+    Raises BadInput where `path` is something else than a folder.
+    """
+    if path.exists() and not path.is_dir():
+        raise BadInput(f"{path}: is no folder, and is not replaced by one")
+    path = path.resolve()  # behind a link, the folder that it names is replaced
     make_folder(path.parent)
     temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         yield temporary
-        if path.exists():
-            shutil.rmtree(path)
         temporary.chmod(0o755)
-        os.replace(temporary, path)
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+            os.replace(path, old)
+            try:
+                os.replace(temporary, path)
+            except OSError:
+                os.replace(old, path)
+                raise
+            shutil.rmtree(old)
+        else:
+            os.replace(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -116,15 +140,14 @@ class BuildFolder:
     def is_good(self, stage: str, key: Any) -> bool:
         """Whether a stage's outputs are there, whole, and were made from `key`, a JSON value."""
         try:
-            record = json.loads(self._record(stage).read_text())
-        except (OSError, ValueError):
-            return False
-        if record["key"] != self._key(key):
-            return False
-        return all(
-            (self.root / name).exists() and file_digest(self.root / name) == digest
-            for name, digest in record["outputs"].items()
-        )
+            with reading(self._record(stage)):
+                record = read_json(self._record(stage))
+                return record["key"] == self._key(key) and all(
+                    (self.root / name).exists() and file_digest(self.root / name) == digest
+                    for name, digest in record["outputs"].items()
+                )
+        except (BadInput, OSError):
+            return False  # a record that cannot be read is none: the stage is done again
 
     def mark_good(self, stage: str, key: Any, outputs: list[Path]) -> None:
         """Record that a stage is done."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from host import chain
-from host.artefacts import BuildFolder, read_json
+from host.artefacts import BuildFolder, read_json, reading
 from host.legs import legs
 from host.pipeline import subject_of
 from host.terminal import Reporter
@@ -24,14 +25,14 @@ def check(root: Path, reporter: Reporter, build_dir: Path | None = None) -> Resu
     got; of the program's tokens, naming two instructions; of the report's digests; of the cycles.
     """
     folder = BuildFolder(root)
-    recorded = read_json(folder.report)
-    again = [leg for leg in legs(build_dir) if leg.name in recorded["proof"]["legs"]]
+    recorded = _Recorded.read(folder.report)
+    again = [leg for leg in legs(build_dir) if leg.name in recorded.legs]
     for leg in again:
         leg.require()
-    subject = subject_of(folder, Memory(**recorded["memory"]))
+    subject = subject_of(folder, recorded.memory)
     with reporter.stage("tokens of the program"):
         hazards.check(subject.program)
-    cycles: dict[str, int] = {"report": recorded["totals"]["cycles"]}
+    cycles: dict[str, int] = {"report": recorded.cycles}
     before: tuple[str, chain.Tensors] | None = None
     for leg in again:
         taken = leg.take(subject, reporter)
@@ -49,11 +50,34 @@ def check(root: Path, reporter: Reporter, build_dir: Path | None = None) -> Resu
     return {"check": {**counts, "legs": ", ".join(leg.name for leg in again), "breaks": 0, **cycles}}
 
 
-def _against_report(recorded: Result, leg: str, taken: chain.Taken) -> None:
-    for layer in recorded["layers"]:
-        found = taken.digests.get(layer["output_tensor"])
-        if found is not None and layer["digest"][leg] != found:
+@dataclass(frozen=True)
+class _Recorded:
+    """What a report claims, as far as it is held against the legs."""
+
+    legs: list[str]
+    memory: Memory
+    cycles: int
+    layers: list[tuple[str, str, dict[str, str | None]]]
+    """Of each layer its name, the name of its output and the digests of that by leg."""
+
+    @classmethod
+    def read(cls, path: Path) -> _Recorded:
+        """Raises BadInput where the file lacks any of it."""
+        value = read_json(path)
+        with reading(path):
+            return cls(
+                legs=list(value["proof"]["legs"]),
+                memory=Memory(**value["memory"]),
+                cycles=int(value["totals"]["cycles"]),
+                layers=[(layer["name"], layer["output_tensor"], dict(layer["digest"])) for layer in value["layers"]],
+            )
+
+
+def _against_report(recorded: _Recorded, leg: str, taken: chain.Taken) -> None:
+    for name, tensor, digests in recorded.layers:
+        found = taken.digests.get(tensor)
+        if found is not None and digests.get(leg) != found:
             raise VerificationError(
-                f"chain broken at layer {layer['name']} (tensor {layer['output_tensor']}): the report holds "
-                f"{str(layer['digest'][leg])[:12]} for {leg}, recomputed is {found[:12]}"
+                f"chain broken at layer {name} (tensor {tensor}): the report holds "
+                f"{str(digests.get(leg))[:12]} for {leg}, recomputed is {found[:12]}"
             )

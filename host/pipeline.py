@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from host.artefacts import BuildFolder, make_folder, read_json, write_json
+from host.artefacts import BuildFolder, make_folder, read_json, reading, write_json
 from host.comparison import SHOWN_IMAGES, CompareOptions, compare_files
 from host.legs import Leg, Subject, Verilog, legs
 from host.options import BuildDir, Configuration, MemoryOptions, key
@@ -60,12 +60,16 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
     original, evaluation = folder.float / o.network.name, o.evaluation or o.calibration
 
     def stage(name: str, made_from: Any, outputs: list[Path], work: Callable[[], Any]) -> None:
-        """A stage is kept where its outputs were made from the same: options, files, values."""
-        if folder.is_good(name, key(made_from)):
+        """A stage is kept where its outputs were made from the same: options, files, values.
+
+        The key is taken before the work: a file that changes meanwhile is not what the outputs were made from.
+        """
+        made = key(made_from)
+        if folder.is_good(name, made):
             reporter.note(f"kept {name}")
             return
         work()
-        folder.mark_good(name, key(made_from), outputs)
+        folder.mark_good(name, made, outputs)
 
     content = in_one_piece(o.network)
 
@@ -125,7 +129,9 @@ def report(root: Path, reporter: Reporter) -> Result:
         network, program = qdq.load(folder.quantized), programs.load(folder.program)
         images, shown = kept_images(folder)
         taken = {leg.name: read_json(path) for leg in legs() if (path := folder.leg(leg.name)).exists()}
-        value = build_report(network, program, read_json(folder.compare), taken, len(images), shown)
+        compared = read_json(folder.compare)
+        with reading(folder.root):
+            value = build_report(network, program, compared, taken, len(images), shown)
         write_json(folder.report, value)
         write_atomic(folder.page, render(value).encode())
     _raise_on_break(value)
@@ -183,5 +189,5 @@ def _keep_images(folder: BuildFolder, source: Path, count: int) -> None:
 def kept_images(folder: BuildFolder) -> tuple[np.ndarray, np.ndarray]:
     """The images of a build folder, float32 (N, C, H, W): those simulated, those shown."""
     images, _ = load_images(folder.images, qdq.load(folder.quantized))
-    with np.load(folder.images) as file:
+    with np.load(folder.images) as file, reading(folder.images):
         return images, file["shown"]

@@ -43,8 +43,10 @@ def test_a_stage_of_other_source_is_not_good(folder: BuildFolder, monkeypatch: p
     assert not folder.is_good("stage", ["key", 1])
 
 
-def test_a_record_that_is_no_record_is_none(folder: BuildFolder) -> None:
-    (folder.root / ".stages" / "stage.json").write_text("{")
+@pytest.mark.parametrize("record", ["{", "{}", "[]", "null", '{"key": 1}', '{"key": "KEY", "outputs": ["a"]}'])
+def test_a_record_that_is_no_record_is_none(folder: BuildFolder, record: str) -> None:
+    path = folder.root / ".stages" / "stage.json"
+    path.write_text(record.replace("KEY", json.loads(path.read_text())["key"]))
     assert not folder.is_good("stage", ["key", 1])
 
 
@@ -85,3 +87,36 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BadInput, match="^cannot write to .*file/below: Not a directory$"):
         make_folder(tmp_path / "file" / "below")
+
+
+def test_a_file_or_a_link_where_a_folder_is_to_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(BadInput, match="file: is no folder"), folder_in_one_piece(tmp_path / "file"):
+        pass
+    assert (tmp_path / "file").read_text() == "mine"
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    with folder_in_one_piece(tmp_path / "link") as temporary:
+        (temporary / "new").touch()
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "there" / "new").exists()
+
+
+def test_the_old_folder_is_whole_until_the_new_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").touch()
+
+    def killed(path: Path, **_: object) -> None:
+        if path.name.startswith(".out.") and (path / "old").exists():
+            assert (target / "new").exists()
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(artefacts.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt), folder_in_one_piece(target) as temporary:
+        (temporary / "new").touch()
+    assert [path.name for path in target.iterdir()] == ["new"]
+
+
+def test_reading_what_is_damaged() -> None:
+    with pytest.raises(BadInput, match="^report.json: damaged"), artefacts.reading(Path("report.json")):
+        {}["proof"]

@@ -57,3 +57,11 @@ def test_cycles_are_those_of_the_recorded_memory(finished: Path) -> None:
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="report.json: No such file"):
         check(tmp_path, QUIET)
+
+
+@pytest.mark.parametrize(
+    "damage", [dict.clear, lambda r: r.update(memory={"speed": 1}), lambda r: r.update(layers=[1])]
+)
+def test_a_damaged_report_is_one_line(finished: Path, damage: Callable[[dict[str, Any]], None]) -> None:
+    with pytest.raises(BadInput, match="report.json: damaged"):
+        check(altered(finished, damage), QUIET)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
+from host import pipeline
 from host.chain import Taken
 from host.cli import main
 from host.legs import ProgramBytes
+from host.terminal import Reporter
 from hw.contract.config import preset
 from quant import qdq
+from quant.base.errors import BadInput
 from quant.ir.scales import tensor_scales
 from quant.run.execute import execute, quantize_input
 from tests.host.onnx_networks import forked_cnn, images, load, small_cnn
@@ -184,3 +188,30 @@ def test_the_report_of_a_network_with_a_concatenation(tmp_path: Path) -> None:
     assert layers["both"]["cycles"] is None and layers["last"]["cycles"] > 0
     page = (tmp_path / "build" / "report.html").read_text()
     assert page.count("<svg") >= 5
+
+
+def test_a_file_that_changes_during_a_stage_is_not_its_maker(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labelled, keep = tmp_path / "labelled.npz", pipeline.compare_files
+
+    def meanwhile(*given: Any) -> Any:
+        found = keep(*given)
+        images(labelled, labels=np.arange(12) % 2)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "compare_files", meanwhile)
+        assert main(arguments) == 0
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert "kept compare" not in capsys.readouterr().err
+
+
+def test_a_damaged_comparison_is_one_line(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    (tmp_path / "build" / "compare.json").write_text("{}")
+    with pytest.raises(BadInput, match="build: damaged"):
+        pipeline.report(tmp_path / "build", Reporter(quiet=True))
