@@ -2,7 +2,7 @@
 
 It reads what the engine reads, in the order of the program, and keeps the engine's buffers as rings of
 words, so that every address, wrap, padding and partial beat of the program is exercised.  Time is not its
-matter (`sim/cycles.py`), nor what else the tokens would allow (`sim/hazards.py`).
+matter (`sim/cycles`), nor what else the tokens would allow (`sim/hazards.py`).
 """
 
 from __future__ import annotations

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+EXACT_BITS = 62
+"""Integers of so many bits can be added in int64, with a bit for the carry: what is wider would wrap in silence."""
+
 FLOAT32_EXACT = 1 << 24
 """Integers of at most this magnitude are exact in float32, sums and products of them too while they stay there."""
 
@@ -76,6 +79,12 @@ def quantize(values: np.ndarray, fmt: QFormat) -> np.ndarray:
 def dequantize(integers: np.ndarray, frac: int | np.ndarray) -> np.ndarray:
     """Integers to the real values they stand for: float64, same shape.  `frac` broadcasts."""
     return np.ldexp(np.asarray(integers, np.float64), -np.asarray(frac))
+
+
+def check_left(bits: int, shift: int, what: str) -> None:
+    """Raises ValueError where integers of so many bits, shifted left, leave what int64 adds up without wrapping."""
+    if bits + max(shift, 0) > EXACT_BITS:
+        raise ValueError(f"{what} of {bits} bits is shifted left by {shift}, beyond {EXACT_BITS} bits")
 
 
 def shift_round(acc: np.ndarray, shift: int | np.ndarray) -> np.ndarray:

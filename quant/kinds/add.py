@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from quant.ir.fixedpoint import clip_bounds, requantize
+from quant.ir.fixedpoint import check_left, clip_bounds, requantize
 from quant.ir.layer import Bounded, Clip, Clipped, ReadsMany, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
 from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes
@@ -38,6 +38,16 @@ class Add(OfOneShape, Bounded):
     def added(self) -> tuple[str, ...]:
         """As `AnyLayer.added`."""
         return self.inputs
+
+    def check(self, tensors: Mapping[str, Tensor]) -> None:
+        """As `Layer.check`."""
+        super().check(tensors)
+        fmts = [tensors[name].fmt for name in self.inputs]
+        top = max(fmt.frac for fmt in fmts)
+        for name, fmt in zip(self.inputs, fmts, strict=True):
+            check_left(fmt.bits, top - fmt.frac, f"operand {name}")
+        widest = max(fmt.bits + top - fmt.frac for fmt in fmts) + 1
+        check_left(widest, tensors[self.output].fmt.frac - top, "the sum")
 
     def accumulator(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.accumulator`: the aligned operands and their sum."""

@@ -82,7 +82,7 @@ def read(reading: Reading) -> tuple[Concat, Own]:
     node = reading.node
     found = [reading.moved(name, clipped=True) for name in node.input]
     own = found[0][1]
-    if attributes(node)["axis"] % (1 + len(own)) != 1 or any(len(other) != len(own) for _, other in found):
+    if attributes(node)["axis"] not in (1, -len(own)) or any(len(other) != len(own) for _, other in found):
         raise UnsupportedNetwork(f"{label(node)} joins along another axis than the channels")
     if len(own) == 1 and any(tensor.shape[1:] != (1, 1) for tensor, _ in found):
         raise UnsupportedNetwork(f"{label(node)} joins flattened maps")

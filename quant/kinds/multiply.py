@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from quant.base.errors import UnsupportedNetwork
-from quant.ir.fixedpoint import clip_bounds, requantize
+from quant.ir.fixedpoint import check_left, clip_bounds, requantize
 from quant.ir.layer import Bounded, Clip, Clipped, ReadsMany, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
 from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes
@@ -41,6 +41,13 @@ class Multiply(OfMapAndGate, Bounded):
     inputs: tuple[str, str]
     output: str
     clip: tuple[int, int]
+
+    def check(self, tensors: Mapping[str, Tensor]) -> None:
+        """As `Layer.check`."""
+        super().check(tensors)
+        fmts = [tensors[name].fmt for name in self.inputs]
+        shift = tensors[self.output].fmt.frac - sum(fmt.frac for fmt in fmts)
+        check_left(sum(fmt.bits for fmt in fmts), shift, "the product")
 
     def accumulator(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.accumulator`: the products, whose extremes are those of the operands' extremes."""

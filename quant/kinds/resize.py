@@ -110,7 +110,8 @@ def read(reading: Reading) -> tuple[Resize, Own]:
     if view.has(node, 3) and not factors.size:
         sizes = view.array(node.input[3], f"the sizes of {label(node)}")
         factors = sizes / (1, *source.shape) if sizes.shape == (4,) else np.zeros(0)
-    if factors.shape != (4,) or (factors[:2] != 1).any() or (factors != np.rint(factors)).any() or factors.min() < 1:
+    whole = factors.shape == (4,) and bool(np.isfinite(factors).all() and (factors == np.rint(factors)).all())
+    if not whole or (factors[:2] != 1).any() or factors.min() < 1:
         raise UnsupportedNetwork(f"{label(node)} resizes by {factors.tolist()}, not rows and columns by whole factors")
     layer = Resize(reading.name, source.name, reading.output, (int(factors[2]), int(factors[3])))
     return layer, layer.output_shape({source.name: source.shape})

@@ -50,6 +50,8 @@ def _reshaped(values: Mapping[str, Any], old: tuple[int, ...], target: Sequence[
 def _unsqueezed(old: tuple[int, ...], axes: Sequence[int]) -> tuple[int, ...]:
     rank = len(old) + len(axes)
     places, rest = {axis % rank for axis in axes}, iter(old)
+    if len(places) != len(axes):
+        raise NotSupportedError(f"names an axis twice: {list(axes)}")
     return tuple(1 if axis in places else next(rest) for axis in range(rank))
 
 

@@ -125,17 +125,17 @@ class View:
             raise BadInput(f"the scale of {what} is no number")
         values = [form.exponent(float(value), what) for value in scale.reshape(-1)]
         fracs = np.array(values, np.int64).reshape(scale.shape if scale.size > 1 else ())
-        kind = self.integer_type(node)
-        if kind not in form.STORED:
-            raise UnsupportedNetwork(f"{what} is of type {TensorProto.DataType.Name(kind).lower()}")
-        bits, signed, _ = form.STORED[kind]
+        stored = self.integer_type(node)
+        if stored not in form.STORED:
+            raise UnsupportedNetwork(f"{what} is of type {TensorProto.DataType.Name(stored).lower()}")
+        bits, signed, _ = form.STORED[stored]
         zero = 0
         if self.has(node, 2):
             zeros = self.array(node.input[2], f"the zero point of {what}").astype(np.int64).reshape(-1)
             zero, middle = int(zeros[np.abs(zeros).argmax()]) if zeros.size else 0, 1 << bits - 1
             moved = -middle if signed else middle
             if zero not in (0, moved) or (zeros != zero).any():
-                name = TensorProto.DataType.Name(kind).lower()
+                name = TensorProto.DataType.Name(stored).lower()
                 raise BadInput(f"the zero point of {what} is {zero}; in {name}, only 0 and {moved} are supported")
             signed ^= zero != 0
         return Scheme(fracs, bits, signed, zero, int(attributes(node).get("axis", 1)))
@@ -161,8 +161,11 @@ class View:
 
 def as_tensor(node: onnx.NodeProto) -> onnx.TensorProto:
     """What a Constant node holds."""
-    value = next(iter(attributes(node).values()))
+    value = next(iter(attributes(node).values()), None)
     if isinstance(value, onnx.TensorProto):
         return value
+    numbers = np.asarray(value)
+    if numbers.dtype.kind not in "if" or not numbers.size:
+        raise UnsupportedNetwork(f"{label(node)} holds no numbers in a dense tensor")
     dtype = np.int64 if isinstance(np.asarray(value).flat[0], int | np.integer) else np.float32
     return numpy_helper.from_array(np.asarray(value, dtype), node.output[0])

@@ -15,7 +15,7 @@ import onnx
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.graph import FloatGraph
 from quant.ir.input_shape import INPUT_SHAPE
-from quant.ir.well_formed import well_formed
+from quant.ir.well_formed import Malformed, well_formed
 from quant.onnx_file.nodes import NotSupportedError
 from quant.onnx_file.read import fix_shapes, read_model, the_input
 from quant.onnx_import.fuse import fuse
@@ -47,7 +47,10 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[in
     refuse(lowering, label)
     lowering.draft.outputs = tuple(dict.fromkeys(value.tensor for value in values))
     fuse(lowering.draft)
-    return well_formed(graph_of(source, label, model, values, lowering))
+    try:
+        return well_formed(graph_of(source, label, model, values, lowering))
+    except Malformed as error:  # what ONNX's own checker lets through, such as sizes of 0
+        raise UnsupportedNetwork(f"{label}: {error}") from error
 
 
 def graph_of(

@@ -16,12 +16,16 @@ from quant.onnx_import.elementwise import emit_affine
 from quant.onnx_import.node import Node
 from quant.onnx_import.views import Shape, Value, in_order
 
+EMPTY = "its weights are none"
+
 
 def conv(node: Node) -> None:
     """A FloatConv; without bias it gets one of zeros."""
     value = node.map()
     shape = node.shape(value)
     weight = node.array(1).astype(np.float32)
+    if not weight.size:
+        raise NotSupportedError(EMPTY)
     rank = len(value.own) - 1
     if weight.ndim - 2 != rank:
         raise NotSupportedError(f"its kernel has {weight.ndim - 2} dimensions, its input {rank}")
@@ -66,6 +70,8 @@ def matmul(node: Node) -> None:
     value = node.data()
     if len(value.own) == 1:
         return fully_connected(node, matrix.T, np.zeros(matrix.shape[1]))
+    if not matrix.size:
+        raise NotSupportedError(EMPTY)
     inputs, outputs = matrix.shape
     places = np.moveaxis(value.where(), -1, 0).reshape(inputs, -1)
     shape = node.shape(value)
@@ -84,6 +90,8 @@ def fully_connected(node: Node, matrix: np.ndarray, bias: np.ndarray) -> None:
     if len(value.own) != 1:
         raise NotSupportedError("its input is not flattened", "put a Flatten before it")
     shape = node.shape(value)
+    if not matrix.size:
+        raise NotSupportedError(EMPTY)
     if matrix.shape[1] != value.own[0]:
         raise NotSupportedError(f"weights for {matrix.shape[1]} inputs do not fit its input of {value.own[0]}")
     if value.places is not None:

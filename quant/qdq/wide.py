@@ -37,7 +37,7 @@ def beyond_float32(network: Network) -> tuple[str, ...]:
 def widen(model: onnx.ModelProto, layers: Collection[str]) -> None:
     """Make a quantized model compute the named layers in float64, up to their rounding.
 
-    Raises ValueError for a name that is none of a convolution, fully connected layer, addition or average.
+    Raises ValueError for a name that is none of a convolution, fully connected layer, addition, product or average.
     """
     network = load(model)
     known = {node.name for node in model.graph.node if node.op_type in SUMS}

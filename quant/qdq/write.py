@@ -3,8 +3,8 @@
 Every tensor is a QuantizeLinear and a DequantizeLinear with a power-of-two scale and zero point 0; between
 them stand the float operators of one layer, so that there is one rounding for each layer's output:
 
-    DequantizeLinear -> Conv | Gemm | MaxPool | AveragePool | Add | Concat | Resize -> [Add residual] -> [Relu | Clip]
-    -> QuantizeLinear
+    DequantizeLinear -> Conv | Gemm | MaxPool | AveragePool | Add | Mul | Concat | Resize -> [Add residual]
+    -> [Relu | Clip] -> QuantizeLinear
 
 The input's scales (`quant.ir.scales`), where it has any, are a Mul before its QuantizeLinear.
 A table is a Gather from its entries by the stored integers, cast to int32, and a QuantizeLinear that rounds nothing.

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 
+from quant.ir.fixedpoint import check_left
 from quant.ir.layer import Bounded
 from quant.ir.tensor import Bound, Tensor
 from quant.ir.window import Window
@@ -53,7 +54,9 @@ class ConvForm(Convolving, Bounded):
     def check(self, tensors: Mapping[str, Tensor]) -> None:
         """As `Layer.check`."""
         super().check(tensors)
-        self.shifts(tensors)
+        _, left = self.shifts(tensors)
+        if self.residual is not None and left is not None:
+            check_left(tensors[self.residual].fmt.bits, int(left.max()), f"residual {self.residual}")
 
     def shifts(self, tensors: Mapping[str, Tensor]) -> tuple[np.ndarray, np.ndarray | None]:
         """Its shifts, one per output channel: of the accumulator to the right, of the residual to the left.

@@ -106,6 +106,10 @@ def stored_integers(view: View, dequantize: onnx.NodeProto, what: str) -> np.nda
     real, theirs = view.array(made.input[0], what), view.scheme(made, what)
     if theirs.fracs.shape != scheme.fracs.shape or (theirs.fracs != scheme.fracs).any():
         raise BadInput(f"{what} is dequantized with another scale than it was quantized with")
+    if not np.isfinite(real).all():
+        raise BadInput(f"{what} has NaN or infinite values")
+    if scheme.fracs.size not in (1, real.shape[theirs.axis] if -real.ndim <= theirs.axis < real.ndim else 0):
+        raise BadInput(f"{what} has {scheme.fracs.size} scales along axis {theirs.axis} of its shape {real.shape}")
     scaled = np.ldexp(real.astype(np.float64), along(scheme.fracs, theirs.axis, real.ndim))
     whole = QFormat(scheme.bits, 0, scheme.signed)
     integers = quantize(scaled, whole)

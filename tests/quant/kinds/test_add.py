@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from quant.ir.bounds import accumulator_bits, accumulator_bound
-from quant.ir.fixedpoint import QFormat
+from quant.ir.fixedpoint import EXACT_BITS, QFormat
 from quant.ir.network import Network
 from quant.ir.tensor import Bound, Tensor
+from quant.ir.well_formed import Malformed, well_formed
 from quant.ir.window import Window
 from quant.kinds.add import Add
+from tests.quant.integer_nets import S8, Net
 from tests.quant.reference import agrees, conv, images
 
 
@@ -32,3 +34,16 @@ def test_bound_of_an_add():
     layer = Add("add", ("x", "x"), "y", (-128, 127))
     network = Network("net", tensors, (layer,), "x", ("y",))
     assert accumulator_bound(network, layer) == Bound(-256, 254) and accumulator_bits(network, layer) == 9
+
+
+@pytest.mark.parametrize("frac", [-50, -60, -70, -200])
+def test_operands_too_far_apart_are_refused_and_never_wrap(frac: int) -> None:
+    """A shift that int64 cannot hold would wrap in silence, and prove what is not so."""
+    net = Net((2, 3, 3), S8)
+    coarse = net.pool("x", "average", Window(), QFormat(8, frac))
+    network = net.network(net.add("x", coarse, S8))
+    if S8.bits + S8.frac - frac <= EXACT_BITS:
+        assert accumulator_bound(network, network.layers[-1]).magnitude == (128 << S8.frac - frac) + 128
+    else:
+        with pytest.raises(Malformed, match=r"operand t0 of 8 bits is shifted left by"):
+            well_formed(network)

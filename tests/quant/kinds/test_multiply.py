@@ -208,3 +208,16 @@ def test_loading_needs_no_images() -> None:
     assert (
         load(net.model(net.node("Mul", net.conv("x", 2, 3), net.conv("x", 2, 3)))).layers[-1].description == "product"
     )
+
+
+@pytest.mark.parametrize("frac", [20, 54, 55, 90])
+def test_a_left_shift_that_int64_cannot_hold_is_refused(frac: int) -> None:
+    net = Net((2, 3, 3), QFormat(8, 0))
+    y = net.put(lambda name: Multiply("gate", ("x", "x"), name, (-128, 127)), (2, 3, 3), QFormat(8, frac))
+    network = net.network(y)
+    if 16 + frac <= 62:
+        x = np.arange(-9, 9).reshape(1, 2, 3, 3)
+        assert np.array_equal(execute(network, x)[y], np.where(x == 0, 0, 127))
+    else:
+        with pytest.raises(Malformed, match="the product of 16 bits is shifted left"):
+            well_formed(network)

@@ -49,6 +49,7 @@ def test_shapes(op: str, values: dict[str, Any], old: tuple[int, ...], given: li
         ("Reshape", {}, (1, 12), [0, 0, 0], r"keeps a size that \(1, 12\) has not"),
         ("Squeeze", {}, (1, 3, 1, 1), None, "squeezes the batch"),
         ("Unsqueeze", {}, (3, 4), [0], "mixes the batch"),
+        ("Unsqueeze", {}, (3, 4), [2, 2], r"names an axis twice: \[2, 2\]"),
     ],
 )
 def test_what_does_not_keep_the_batch(

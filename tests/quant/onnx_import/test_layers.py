@@ -12,7 +12,7 @@ from quant.ir.input_shape import INPUT_SHAPE
 from quant.ir.window import Window
 from quant.kinds.concat import Concat
 from quant.onnx_import import load, verify
-from tests.quant.onnx_nets import Net, checked, conv_at, kinds
+from tests.quant.onnx_nets import Net, checked, conv_at, kinds, message
 
 # convolutions and fully connected layers
 
@@ -268,3 +268,12 @@ def test_a_reduction_over_no_axes_may_do_nothing() -> None:
     assert kinds(checked(net.model(net.node("Relu", y)))) == "c"
     with pytest.raises(UnsupportedNetwork, match="reduces all axes, the batch too"):
         load(net.model(net.node("ReduceMean", "x")))
+
+
+@pytest.mark.parametrize("op", ["Conv", "Gemm", "MatMul"])
+def test_a_layer_of_no_channels_is_refused(op: str) -> None:
+    net = Net(3, 4, 4)
+    x = "x" if op == "Conv" else net.node("Flatten", "x")
+    shape = {"Conv": (0, 3, 1, 1), "Gemm": (48, 0), "MatMul": (48, 0)}[op]
+    model = net.model(net.node(op, x, net.constant(np.zeros(shape)), name="none"))
+    assert message(model).endswith("its weights are none)") or "do not fit" in message(model)

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from quant.ir.fixedpoint import QFormat
+from quant.ir.fixedpoint import EXACT_BITS, QFormat
 from quant.ir.tensor import Bound, Tensor
 from quant.ir.window import Window
 from quant.kinds.conv import Conv, conv_sums, convolution
@@ -56,3 +56,15 @@ def test_a_result_clipped_again_is_the_same_layer_with_another_end() -> None:
     ended = dataclasses.replace(layer(1), clip=(-100, 50)).ending_in("z", (-20, 90))
     assert ended is not None and (ended.output, ended.clip) == ("z", (-20, 50))
     assert POOL.ending_in("z", (0, 1)) is None  # something before it rounds
+
+
+@pytest.mark.parametrize("coarser", [40, 54, 55, 66, 200])
+def test_a_residual_that_int64_cannot_hold_is_refused(coarser: int) -> None:
+    conv = dataclasses.replace(layer(1), residual="r")
+    given = tensors(0) | {"r": Tensor("r", (1, 1, 1), QFormat(8, -coarser))}
+    if 8 + coarser <= EXACT_BITS:
+        conv.check(given | {"y": Tensor("y", (1, 1, 1), QFormat(8, 0))})
+        assert conv.accumulator(given, {"x": Bound(-1, 1), "r": Bound(-128, 127)}).low == (-128 << coarser) - 1
+    else:
+        with pytest.raises(ValueError, match=f"residual r of 8 bits is shifted left by {coarser}"):
+            conv.check(given | {"y": Tensor("y", (1, 1, 1), QFormat(8, 0))})

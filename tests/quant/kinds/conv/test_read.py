@@ -108,3 +108,27 @@ def test_biases_and_outputs_that_need_completing() -> None:
     assert network.tensors["logits"].fmt.bits == 16
     assert network.layers[0].bias.tolist() == [614, -1434, 2253, 0]  # type: ignore[union-attr]
     assert_same(qdq.load(qdq.to_model(network)), network)
+
+
+def broken_weight(real: np.ndarray, scales: int) -> Graph:
+    """A weight that the file rounds itself."""
+    g = Graph()
+    numbers = [g.constant("ws", np.full(scales, 0.25)), g.constant("wz", np.zeros(scales), np.int8)]
+    weight = g.node("QuantizeLinear", g.constant("real", real), *numbers, axis=0)
+    x = g.quantized("x", 3)
+    g.quantized(g.node("Conv", x, g.node("DequantizeLinear", weight, *numbers, axis=0)), 3)
+    return g
+
+
+@pytest.mark.parametrize(
+    ("value", "scales", "message"),
+    [
+        (1.0, 5, r"5 scales along axis 0 of its shape \(4, 3, 1, 1\)"),
+        (np.nan, 4, "NaN"),
+        (np.inf, 4, "NaN or infinite"),
+    ],
+)
+def test_weights_that_cannot_be_rounded(value: float, scales: int, message: str) -> None:
+    g = broken_weight(np.full((4, 3, 1, 1), value), scales)
+    with pytest.raises(BadInput, match=message):
+        qdq.load(g.model(g.nodes[-1].output[0]))
