@@ -8,7 +8,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.shifts import SHIFTS, residual_shifts
 from quant.ir.layer import Layer
 from quant.ir.network import Network
-from quant.ir.target import Refusal, Target
+from quant.ir.target import ACCUMULATORS, Refusal, Target
 from sim.cycles import simulate
 from sim.memory import Memory
 
@@ -28,6 +28,7 @@ def engine_target(config: AcceleratorConfig, memory: Memory | None = None) -> Ta
         acc_bits=config.acc_bits,
         shifts=SHIFTS,
         residual_shifts=residual_shifts(config.acc_bits),
+        bias_reach=ACCUMULATORS[config.acc_bits],
         refusal=refused,
         cycles=cycles,
     )

@@ -17,6 +17,7 @@ from hw.contract.parameters import PARAMETER_BYTES
 from hw.contract.version import CONTRACT_VERSION
 from hw.contract.widths import bytes_of
 from quant.base.errors import BadInput
+from quant.ir.target import ACCUMULATORS
 
 
 class ConfigError(BadInput):
@@ -142,7 +143,8 @@ class Derived:
             _require(low <= value <= high, f"{name} must be {low} to {high}, not {value}")
         for name in ("data_bits", "weight_bits"):
             _require(getattr(c, name) == 8, f"{name} must be 8, not {getattr(c, name)}")
-        _require(c.acc_bits in (32, 48), f"acc_bits must be 32 or 48, not {c.acc_bits}")
+        widths = " or ".join(map(str, ACCUMULATORS))
+        _require(c.acc_bits in ACCUMULATORS, f"acc_bits must be {widths}, not {c.acc_bits}")
         _require(c.axi_bits in (32, 64, 128, 256), f"axi_bits must be 32, 64, 128 or 256, not {c.axi_bits}")
         _require(c.oc_lanes >= c.ic_lanes, f"oc_lanes ({c.oc_lanes}) must be at least ic_lanes ({c.ic_lanes})")
         _require(1 <= c.max_burst <= 256, f"max_burst must be 1 to 256 beats, not {c.max_burst}")

@@ -8,6 +8,11 @@ from dataclasses import dataclass, replace
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 
+ACCUMULATORS = {32: 1 << 23, 48: 1 << 47}
+"""The widths of accumulators, in bits, with the `bias_reach` of each: in 32 bits the usual products stay what float32
+counts, in 48 they leave it anyway, and are computed in float64."""
+USUAL, WIDE = ACCUMULATORS
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -44,10 +49,10 @@ class Target:
 
     data_bits: int = 8
     weight_bits: int = 8
-    acc_bits: int = 32
+    acc_bits: int = USUAL
     shifts: range = range(-15, 49)
     residual_shifts: range = range(32)
-    bias_reach: int = 1 << 23
+    bias_reach: int = ACCUMULATORS[USUAL]
     refusal: Callable[[Network, Layer], Refusal | None] = _runs
     cycles: Callable[[Network], float] | None = None
 
@@ -73,6 +78,6 @@ class Target:
             self,
             data_bits=max(data_bits, self.data_bits),
             weight_bits=max(weight_bits, self.weight_bits),
-            acc_bits=48,
-            bias_reach=1 << 47,
+            acc_bits=WIDE,
+            bias_reach=ACCUMULATORS[WIDE],
         )

@@ -26,6 +26,7 @@ def test_whoever_quantizes_without_a_host_keeps_to_the_presets(config: Accelerat
 def test_an_accumulator_of_ones_own() -> None:
     target = engine_target(dataclasses.replace(preset("small"), acc_bits=48))
     assert target.acc_bits == 48 and target.residual_shifts == range(48)
+    assert target.bias_reach == Target().widened(16, 8).bias_reach == 1 << 47
 
 
 def test_cycles_are_those_of_the_program(rng: np.random.Generator) -> None:
