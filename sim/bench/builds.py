@@ -91,6 +91,8 @@ class Design:
     waves: bool
     internals: bool
     optimize: str
+    root: Path | None = None
+    """Where objects are kept, as `build_root` takes it; what is built does not depend on it."""
 
     def arguments(self) -> list[str]:
         """Arguments of Verilator beyond those of cocotb's runner, without the file of visible signals."""
@@ -125,7 +127,7 @@ class Design:
             arguments.append(str(visible))
         runner.MAX_PARALLEL_BUILD_JOBS = jobs
         try:
-            with process_environment(environment(self.optimize)):
+            with process_environment(environment(self.optimize, self.root)):
                 runner.get_runner("verilator").build(
                     sources=list(self.sources),
                     hdl_toplevel=self.top,

