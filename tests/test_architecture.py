@@ -68,6 +68,17 @@ def test_no_file_is_named_that_is_gone() -> None:
     assert named and not [name for name in sorted(named) if not (ROOT / name).exists()]
 
 
+def test_no_document_names_a_file_that_is_gone() -> None:
+    roots = "|".join((*ROOMS, "tests", "benchmarks", "examples", "docs"))
+    documents = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    named = {
+        (path.name, name)
+        for path in documents
+        for name in re.findall(rf"(?<![\w/.])((?:{roots})/[\w/]+\.(?:py|sv|cpp|md|j2))\b", path.read_text())
+    }
+    assert len(named) > 20 and not [place for place in sorted(named) if not (ROOT / place[1]).exists()]
+
+
 def kinds() -> set[str]:
     """The names of all classes of layers, integer and float."""
     modules = [

@@ -8,7 +8,6 @@ import numpy as np
 
 from hw.contract.isa import Unit
 from hw.contract.program import Program
-from hw.contract.registers import STALL_CAUSES
 from sim.memory import Memory
 
 
@@ -66,12 +65,6 @@ def split(end: np.ndarray, layer: np.ndarray, layers: int, cycles: int) -> np.nd
     if layers:
         complete[-1] = cycles
     return np.diff(complete, prepend=0)
-
-
-def counter_names() -> list[str]:
-    """The names of the engine's counters, in the order of its registers."""
-    names = ["CYCLES", "BYTES_READ", "BYTES_WRITTEN", *(f"BUSY_{unit.name}" for unit in Unit)]
-    return names + [f"STALL_{u.name}_{c.upper()}" for u in Unit for c in STALL_CAUSES if c != u.name.lower()]
 
 
 def layer_count(program: Program, layer: np.ndarray) -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.isa import Opcode, Unit
 from hw.contract.program import Program
-from hw.contract.registers import STALL_CAUSES
+from hw.contract.registers import REGISTERS, STALL_CAUSES
 from quant.base.errors import VerificationError
 from sim.cycles import Timeline, simulate
 from sim.memory import Memory
@@ -33,6 +33,12 @@ def assert_equal(program: Program, memory: Memory) -> Timeline:
 @pytest.mark.parametrize("name", CASES)
 def test_equals_cycle_by_cycle(name: str) -> None:
     assert_equal(build(preset("small"), CASES[name]).program, Memory(64, 2 if name in ("tiles", "wide") else 1))
+
+
+def test_counters_are_the_registers_behind_the_settings() -> None:
+    names = [r.name for r in REGISTERS]
+    counters = simulate(build(preset("small"), CASES["pointwise"]).program, Memory(64)).counters
+    assert set(counters) == set(names[names.index("CYCLES") :])
 
 
 configs = st.builds(

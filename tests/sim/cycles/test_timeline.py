@@ -1,11 +1,10 @@
-"""How the cycles of a run are divided among its layers, and the names of its counters."""
+"""How the cycles of a run are divided among its layers."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from hw.contract.registers import REGISTERS
-from sim.cycles.timeline import counter_names, split
+from sim.cycles.timeline import split
 
 
 def test_layers_share_all_cycles() -> None:
@@ -21,8 +20,3 @@ def test_a_layer_is_complete_when_those_before_it_are() -> None:
 def test_layers_without_instructions() -> None:
     assert split(np.array([10]), np.array([1]), 3, 20).tolist() == [0, 11, 9]
     assert split(np.array([], np.int64), np.array([], np.int64), 0, 2).tolist() == []
-
-
-def test_counters_are_the_registers_behind_the_settings() -> None:
-    names = [r.name for r in REGISTERS]
-    assert counter_names() == names[names.index("CYCLES") :]
