@@ -75,18 +75,18 @@ def first_break(
             image, channel, row, column = (int(i) for i in np.argwhere(different)[0])
             at = image, channel, row, column
             return Break(
-                layer,
-                tensor,
-                image,
-                channel,
-                row,
-                column,
-                int(a[at]),
-                int(b[at]),
-                expected_by,
-                got_by,
-                int(different.sum()),
-                a.size,
+                layer=layer,
+                tensor=tensor,
+                image=image,
+                channel=channel,
+                row=row,
+                column=column,
+                expected=int(a[at]),
+                got=int(b[at]),
+                expected_by=expected_by,
+                got_by=got_by,
+                differing=int(different.sum()),
+                elements=a.size,
             )
     return None
 

@@ -87,25 +87,49 @@ def conv_grid(setup: SetupInstruction, conv: ConvInstruction) -> TapGrid:
     """The grid of a CONV under its SETUP; its base is `activation_base` + group * `group_step`."""
     return TapGrid(
         Axis(
-            conv.out_rows, setup.kernel_rows, setup.stride_rows, setup.dilation_rows,
-            setup.row_step, setup.tap_row_step, conv.row_offset, conv.in_rows,
+            count=conv.out_rows,
+            taps=setup.kernel_rows,
+            stride=setup.stride_rows,
+            dilation=setup.dilation_rows,
+            step=setup.row_step,
+            tap_step=setup.tap_row_step,
+            offset=conv.row_offset,
+            size=conv.in_rows,
         ),
         Axis(
-            conv.out_columns, setup.kernel_columns, setup.stride_columns, setup.dilation_columns,
-            setup.stride_columns, setup.dilation_columns, conv.column_offset, setup.in_columns,
+            count=conv.out_columns,
+            taps=setup.kernel_columns,
+            stride=setup.stride_columns,
+            dilation=setup.dilation_columns,
+            step=setup.stride_columns,
+            tap_step=setup.dilation_columns,
+            offset=conv.column_offset,
+            size=setup.in_columns,
         ),
-    )  # fmt: skip
+    )
 
 
 def pool_grid(pool: PoolInstruction) -> TapGrid:
     """The grid of a POOL; its base is `base`."""
     return TapGrid(
         Axis(
-            pool.out_rows, pool.kernel_rows, pool.stride_rows, 1,
-            pool.row_step, pool.tap_row_step, pool.row_offset, pool.in_rows,
+            count=pool.out_rows,
+            taps=pool.kernel_rows,
+            stride=pool.stride_rows,
+            dilation=1,
+            step=pool.row_step,
+            tap_step=pool.tap_row_step,
+            offset=pool.row_offset,
+            size=pool.in_rows,
         ),
         Axis(
-            pool.out_columns, pool.kernel_columns, pool.stride_columns, 1,
-            pool.stride_columns, 1, pool.column_offset, pool.in_columns,
+            count=pool.out_columns,
+            taps=pool.kernel_columns,
+            stride=pool.stride_columns,
+            dilation=1,
+            step=pool.stride_columns,
+            tap_step=1,
+            offset=pool.column_offset,
+            size=pool.in_columns,
         ),
-    )  # fmt: skip
+    )

@@ -199,14 +199,27 @@ PRESETS = {
     config.name: config
     for config in (
         AcceleratorConfig(
-            "tiny", 4, 4, 32, max_burst=64, partial_sum_depth=256, activation_depth=4096, weight_depth=1024,
-            residual_depth=512, output_depth=512, pool_depth=1024, pooled_depth=256, queue_depth=4,
+            name="tiny",
+            ic_lanes=4,
+            oc_lanes=4,
+            axi_bits=32,
+            max_burst=64,
+            partial_sum_depth=256,
+            activation_depth=4096,
+            weight_depth=1024,
+            residual_depth=512,
+            output_depth=512,
+            pool_depth=1024,
+            pooled_depth=256,
+            queue_depth=4,
         ),
-        AcceleratorConfig("small", 8, 8, 64, max_burst=128),
-        AcceleratorConfig("medium", 8, 16, 128, max_burst=256),
-        AcceleratorConfig("large", 32, 32, 128, max_burst=256, weight_depth=8192, clock_mhz=150.0),
+        AcceleratorConfig(name="small", ic_lanes=8, oc_lanes=8, axi_bits=64, max_burst=128),
+        AcceleratorConfig(name="medium", ic_lanes=8, oc_lanes=16, axi_bits=128, max_burst=256),
+        AcceleratorConfig(
+            name="large", ic_lanes=32, oc_lanes=32, axi_bits=128, max_burst=256, weight_depth=8192, clock_mhz=150.0
+        ),
     )
-}  # fmt: skip
+}
 
 
 def preset(name: str) -> AcceleratorConfig:

@@ -152,14 +152,19 @@ def from_bytes(data: bytes, name: str = "program", config: AcceleratorConfig | N
             f"not for {config.name!r} ({config.hash[:8]})"
         )
     return Program(
-        made_for, m["network"], tuple(m["input_shape"]), body[length:],
-        m["program_base"], m["instructions"], m["memory_bytes"],
-        tuple(Placement.from_json(p) for p in m["inputs"]),
-        tuple(Placement.from_json(p) for p in m["tensors"]),
-        tuple(m["outputs"]),
-        tuple(LayerEntry(**{**e, "fused": tuple(e["fused"])}) for e in m["layers"]),
-        m["metadata"],
-    )  # fmt: skip
+        config=made_for,
+        name=m["network"],
+        input_shape=tuple(m["input_shape"]),
+        image=body[length:],
+        program_base=m["program_base"],
+        instructions=m["instructions"],
+        memory_bytes=m["memory_bytes"],
+        inputs=tuple(Placement.from_json(p) for p in m["inputs"]),
+        tensors=tuple(Placement.from_json(p) for p in m["tensors"]),
+        outputs=tuple(m["outputs"]),
+        layers=tuple(LayerEntry(**{**e, "fused": tuple(e["fused"])}) for e in m["layers"]),
+        metadata=m["metadata"],
+    )
 
 
 def load(path: Path, config: AcceleratorConfig | None = None) -> Program:

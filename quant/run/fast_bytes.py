@@ -52,9 +52,12 @@ def fast_model(
     for layer in layers:
         layer.write_exact(writer)
     graph = helper.make_graph(
-        writer.nodes, network.name or "network", [value(s) for s in sources], [value(o) for o in outputs],
-        list(writer.constants.values()),
-    )  # fmt: skip
+        nodes=writer.nodes,
+        name=network.name or "network",
+        inputs=[value(s) for s in sources],
+        outputs=[value(o) for o in outputs],
+        initializer=list(writer.constants.values()),
+    )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
 
 
@@ -69,10 +72,11 @@ class ByteWriter(FloatWriter):
         """As in float32, of a tensor as it stands."""
         zero = zero_point(self.fmt(name))
         return [
-            self.constant(f"byte{bound + zero}", bound + zero, np.uint8) if fits_bytes(self.fmt(name)) else
-            self.constant(f"real{bound}", bound)
+            self.constant(f"byte{bound + zero}", bound + zero, np.uint8)
+            if fits_bytes(self.fmt(name))
+            else self.constant(f"real{bound}", bound)
             for bound in clip
-        ]  # fmt: skip
+        ]
 
     def real(self, tensor: str, shift: int = 0) -> str:
         """As in float32; bytes are converted."""

@@ -39,17 +39,23 @@ def _sums_exactly(inputs: int, outputs: int, kernel: int, groups: int, size: int
     total = 255 * weight * (inputs // groups) * kernel * kernel
     shift = int(np.ceil(np.log2(abs(total) / 120)))
     arrays = {
-        "one": np.float32(1), "zero": np.uint8(0), "middle": np.uint8(128), "scale": np.float32(2.0**-shift),
-        "weight": np.full((outputs, inputs // groups, kernel, kernel), weight, np.int8), "none": np.int8(0),
-    }  # fmt: skip
-    node = helper.make_node("QLinearConv", ["x", "one", "zero", "weight", "scale", "none", "one", "middle"], ["y"],
-                            group=groups)  # fmt: skip
+        "one": np.float32(1),
+        "zero": np.uint8(0),
+        "middle": np.uint8(128),
+        "scale": np.float32(2.0**-shift),
+        "weight": np.full((outputs, inputs // groups, kernel, kernel), weight, np.int8),
+        "none": np.int8(0),
+    }
+    node = helper.make_node(
+        "QLinearConv", ["x", "one", "zero", "weight", "scale", "none", "one", "middle"], ["y"], group=groups
+    )
     graph = helper.make_graph(
-        [node], "probe",
-        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, inputs, size, size])],
-        [helper.make_tensor_value_info("y", TensorProto.UINT8, None)],
-        [numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()],
-    )  # fmt: skip
+        nodes=[node],
+        name="probe",
+        inputs=[helper.make_tensor_value_info("x", TensorProto.UINT8, [1, inputs, size, size])],
+        outputs=[helper.make_tensor_value_info("y", TensorProto.UINT8, None)],
+        initializer=[numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()],
+    )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
     found = open_session(model, "probe", 1).run(None, {"x": np.full((1, inputs, size, size), 255, np.uint8)})[0]
     return bool((found == 128 + round(total / 2**shift)).all())

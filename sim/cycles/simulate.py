@@ -201,11 +201,20 @@ class _Run:
             counters |= {f"STALL_{q.unit.name}_{c.upper()}": n for c, n in q.stalls.items() if c != q.unit.name.lower()}
         end = np.array(self.end, np.int64)
         return Timeline(
-            self.memory, cycles, counters, unit, layer, np.array(self.dispatched, np.int64),
-            np.array(self.ready, np.int64), np.array(self.start, np.int64), end,
-            np.array(self.stalls, np.int64).reshape(-1, len(STALL_CAUSES)), split(end, layer, layers, cycles),
-            np.bincount(layer, read, layers).astype(np.int64), np.bincount(layer, written, layers).astype(np.int64),
-        )  # fmt: skip
+            memory=self.memory,
+            cycles=cycles,
+            counters=counters,
+            unit=unit,
+            layer=layer,
+            dispatched=np.array(self.dispatched, np.int64),
+            ready=np.array(self.ready, np.int64),
+            start=np.array(self.start, np.int64),
+            end=end,
+            stalls=np.array(self.stalls, np.int64).reshape(-1, len(STALL_CAUSES)),
+            layer_cycles=split(end, layer, layers, cycles),
+            layer_read=np.bincount(layer, read, layers).astype(np.int64),
+            layer_written=np.bincount(layer, written, layers).astype(np.int64),
+        )
 
     def _bytes(self) -> tuple[np.ndarray, np.ndarray]:
         """Bytes read and written by each instruction, its own fetch included: int64 (instructions,) twice."""
