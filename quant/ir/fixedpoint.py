@@ -108,10 +108,13 @@ def shift_round(acc: np.ndarray, shift: int | np.ndarray) -> np.ndarray:
 def requantize(acc: np.ndarray, shift: int | np.ndarray, low: int | np.ndarray, high: int | np.ndarray) -> np.ndarray:
     """Accumulator to output integers: shift_round, then clip to [low, high].  int64 in, int64 out.
 
+    It never wraps: what a left shift takes out of 61 bits lies beyond any bound, and saturates.
     The bounds are those of the output format or tighter: ReLU is low = 0, ReLU6 a high of
     round(6 * 2**frac) where that is below the format's own.
     """
-    return np.clip(shift_round(acc, shift), low, high)
+    shift = np.maximum(np.asarray(shift, np.int64), 1 - EXACT_BITS)  # so far left, 1 already saturates
+    most = np.int64(2**EXACT_BITS - 1) >> np.maximum(-shift, 0)
+    return np.clip(shift_round(np.clip(acc, -most, most), shift), low, high)
 
 
 def clip_bounds(fmt: QFormat, low: float | None, high: float | None) -> tuple[int, int]:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from quant.base.errors import UnsupportedNetwork
-from quant.ir.fixedpoint import FLOAT32_EXACT, FLOAT64_EXACT, QFormat, clip_bounds
+from quant.ir.fixedpoint import FLOAT32_EXACT, FLOAT64_EXACT, QFormat, check_left, clip_bounds
 from quant.ir.layer import OPSET, Bounded, Clip, Clipped, ReadsOne, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
 from quant.ir.window import Window
@@ -66,6 +66,16 @@ class Pool(Pooling, Bounded):
     window: Window
     clip: tuple[int, int]
     count_include_pad: bool = True
+
+    def check(self, tensors: Mapping[str, Tensor]) -> None:
+        """As `Layer.check`: neither the sum nor the number of elements, aligned to divide, leaves int64."""
+        super().check(tensors)
+        if self.moves:
+            return
+        source, count = tensors[self.input].fmt, self.window.kernel[0] * self.window.kernel[1]
+        shift = source.frac - tensors[self.output].fmt.frac
+        check_left(Bound(count * source.low, count * source.high).bits, -shift, "the sum")
+        check_left(1 + count.bit_length(), shift, "the number of elements")
 
     def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
         """As `Layer.bound`."""

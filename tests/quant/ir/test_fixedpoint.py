@@ -170,6 +170,15 @@ def test_requantize_is_rounding_then_clipping(shift):
         assert (requantize(PRODUCTS, shift, low, high) == np.clip(shift_round(PRODUCTS, shift), low, high)).all()
 
 
+@pytest.mark.parametrize("shift", [-300, -64, -62, -61, -60, -40, -1, 0, 1, 62, 63, 300])
+def test_requantize_saturates_and_never_wraps(shift: int) -> None:
+    acc = np.array([*(s * (2**p - 1) for s in (-1, 1) for p in (1, 2, 21, 22, 23, 40, 61, 62)), 0], np.int64)
+    for low, high in ((-128, 127), (0, 65535), (-(2**31), 2**31 - 1)):
+        found = requantize(acc, shift, low, high)
+        assert found.tolist() == [min(max(exact(int(value), shift), low), high) for value in acc]
+    assert requantize(acc[:, None], np.array([shift, 0]), -128, 127).shape == (len(acc), 2)
+
+
 # clip bounds
 
 

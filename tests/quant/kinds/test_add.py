@@ -45,5 +45,7 @@ def test_operands_too_far_apart_are_refused_and_never_wrap(frac: int) -> None:
     if S8.bits + S8.frac - frac <= EXACT_BITS:
         assert accumulator_bound(network, network.layers[-1]).magnitude == (128 << S8.frac - frac) + 128
     else:
-        with pytest.raises(Malformed, match=r"operand t0 of 8 bits is shifted left by"):
+        with pytest.raises(ValueError, match=r"^operand t0 of 8 bits is shifted left by"):
+            network.layers[-1].check(network.tensors)
+        with pytest.raises(Malformed):
             well_formed(network)

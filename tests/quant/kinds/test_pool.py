@@ -7,7 +7,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from quant import qdq
-from quant.ir.fixedpoint import QFormat, average
+from quant.ir.fixedpoint import EXACT_BITS, QFormat, average
+from quant.ir.well_formed import Malformed, well_formed
 from quant.ir.window import Window
 from quant.kinds.pool import Pool
 from tests.quant.integer_nets import Net, check, operators
@@ -45,6 +46,23 @@ def test_average_pools(window: Window, include: bool, frac: int) -> None:
     net = Net((3, 9, 8), S8)
     y = net.pool("x", "average", window, QFormat(8, frac), include)
     assert operators(check(net.network(y))) == ["AveragePool"]
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (2, 2), (3, 2)])
+@pytest.mark.parametrize("shift", [*range(-70, -40), *range(40, 70), -126, 126])
+def test_averages_of_far_formats_are_exact_or_refused(seed: int, kernel: tuple[int, int], shift: int) -> None:
+    """A shift that int64 cannot hold would wrap in silence: to other numbers than those of the file."""
+    rng = np.random.default_rng(seed)
+    layer = Pool("pool", "x", "y", "average", Window(kernel), (-128, 127))
+    network = one_layer(layer, (2, 6, 6), (2, 7 - kernel[0], 7 - kernel[1]), QFormat(8, shift), QFormat(8, 0))
+    count = kernel[0] * kernel[1]
+    if 8 + (count - 1).bit_length() + max(-shift, 0) <= EXACT_BITS and (
+        1 + count.bit_length() + max(shift, 0) <= EXACT_BITS
+    ):
+        agrees(well_formed(network), images(rng, network))
+    else:
+        with pytest.raises(Malformed, match=r"^layer pool: the (sum|number of elements) of \d+ bits is shifted"):
+            well_formed(network)
 
 
 @pytest.mark.parametrize("kernel", [(1, 2), (3, 1), (2, 2), (5, 1), (3, 3), (7, 7), (8, 8), (25, 5), (13, 13)])
