@@ -30,11 +30,6 @@ def accumulator_bound(network: Network, layer: Layer, bounds: Mapping[str, Bound
     return layer.accumulator(network.tensors, bounds or tensor_bounds(network))
 
 
-def accumulator_bits(network: Network, layer: Layer) -> int:
-    """The smallest two's complement accumulator in which a layer cannot overflow, whatever its input."""
-    return accumulator_bound(network, layer).bits
-
-
 def prove(network: Network, acc_bits: int) -> None:
     """Prove that no layer can overflow accumulators of acc_bits bits.
 

@@ -290,17 +290,21 @@ def read_mean(reading: Reading) -> tuple[Pool, Own]:
 
 
 def read_kernel(node: onnx.NodeProto) -> tuple[int, int]:
-    """(vertical, horizontal) of a pool's kernel."""
-    kernel = attributes(node)["kernel_shape"]
+    """(vertical, horizontal) of a pool's kernel, which ONNX wants larger than the padding: a window sees the map."""
+    values = attributes(node)
+    kernel, pads = values["kernel_shape"], values.get("pads", ())
     if len(kernel) != 2:
         raise UnsupportedNetwork(f"{label(node)} has a kernel of {len(kernel)} dimensions, not 2")
+    spans = [(size - 1) * step + 1 for size, step in zip(kernel, values.get("dilations", (1, 1)), strict=False)]
+    if any(pad >= span for pad, span in zip(pads, spans * 2, strict=False)):  # other lengths: `read_window` refuses
+        raise UnsupportedNetwork(f"{label(node)}: its padding {list(pads)} is as large as its kernel")
     return kernel[0], kernel[1]
 
 
 def check_whole_map(view: View, node: onnx.NodeProto) -> None:
     """Raises UnsupportedNetwork for a ReduceMean that is not over rows and columns."""
     axes = view.array(node.input[1], "its axes") if view.has(node, 1) else attributes(node).get("axes", ())
-    if sorted(int(axis) % 4 for axis in np.asarray(axes).reshape(-1)) != [2, 3]:
+    if sorted(int(axis) % 4 for axis in np.asarray(axes).reshape(-1) if -4 <= axis < 4) != [2, 3]:
         raise UnsupportedNetwork(f"{label(node)} is over other axes than rows and columns")
 
 

@@ -49,15 +49,21 @@ def _reshaped(values: Mapping[str, Any], old: tuple[int, ...], target: Sequence[
 
 def _unsqueezed(old: tuple[int, ...], axes: Sequence[int]) -> tuple[int, ...]:
     rank = len(old) + len(axes)
-    places, rest = {axis % rank for axis in axes}, iter(old)
+    places, rest = _places(axes, rank), iter(old)
     if len(places) != len(axes):
         raise NotSupportedError(f"names an axis twice: {list(axes)}")
     return tuple(1 if axis in places else next(rest) for axis in range(rank))
 
 
 def _squeezed(old: tuple[int, ...], axes: Sequence[int] | None) -> tuple[int, ...]:
-    given = {axis % len(old) for axis in axes or ()}
-    places = given or {axis for axis, size in enumerate(old) if size == 1}
+    places = _places(axes or (), len(old)) or {axis for axis, size in enumerate(old) if size == 1}
     if 0 in places:
         raise NotSupportedError("squeezes the batch", "name the axes to squeeze")
     return tuple(size for axis, size in enumerate(old) if axis not in places)
+
+
+def _places(axes: Sequence[int], rank: int) -> set[int]:
+    """Axes counted from the front."""
+    if not all(-rank <= axis < rank for axis in axes):
+        raise NotSupportedError(f"names an axis that its {rank} dimensions have not: {list(axes)}")
+    return {axis % rank for axis in axes}

@@ -113,6 +113,13 @@ class View:
         """Whether an optional input is there."""
         return len(node.input) > index and bool(node.input[index])
 
+    def reshaping(self, node: onnx.NodeProto) -> list[int] | None:
+        """The second input of a reshaping node, a shape or axes; None without one.  Raises BadInput as `array`."""
+        if not self.has(node, 1):
+            return None
+        what = f"the {'shape' if kind(node) == 'Reshape' else 'axes'} of {label(node)}"
+        return [int(size) for size in self.array(node.input[1], what).reshape(-1)]
+
     def narrowed(self, integers: str) -> onnx.NodeProto | None:
         """The Clip through which all readers of a QuantizeLinear's integers see them: a type used in part."""
         readers = self.readers.get(integers, [])

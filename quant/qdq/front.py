@@ -79,11 +79,8 @@ def read_row(view: View, source: str, own: tuple[int, ...]) -> tuple[tuple[int, 
     readers = view.readers.get(source, [])
     if len(readers) == 1 and kind(readers[0]) in RESHAPING:
         node = readers[0]
-        given = None
-        if view.has(node, 1):
-            given = [int(size) for size in view.array(node.input[1], f"the shape of {label(node)}").reshape(-1)]
         try:
-            shape = new_shape(kind(node), attributes(node), (1, *own), given, True)
+            shape = new_shape(kind(node), attributes(node), (1, *own), view.reshaping(node), True)
         except NotSupportedError as error:
             raise UnsupportedNetwork(f"{label(node)}: {error}") from error
         if shape == (1, own[0], 1, own[1]):

@@ -308,12 +308,9 @@ class _Reader:
 
     def reshaped(self, node: onnx.NodeProto, own: Own) -> Own:
         """What a Flatten, Reshape, Squeeze or Unsqueeze makes of the shape `own`, both without the batch."""
-        given = None
-        if self.view.has(node, 1):
-            what = f"the {'shape' if kind(node) == 'Reshape' else 'axes'} of {label(node)}"
-            given = [int(size) for size in self.view.array(node.input[1], what).reshape(-1)]
+        given, old = self.view.reshaping(node), (self.batch, *own)
         with refusing(node):
-            return new_shape(kind(node), attributes(node), (self.batch, *own), given, self.open_batch)[1:]
+            return new_shape(kind(node), attributes(node), old, given, self.open_batch)[1:]
 
 
 class _Node(Reading):

@@ -41,11 +41,6 @@ class TensorRange:
     high: np.ndarray
     samples: np.ndarray
 
-    @property
-    def abs_max(self) -> float:
-        """Largest magnitude."""
-        return float(max(-self.low.min(), self.high.max()))
-
 
 def positions(size: int, image: int) -> np.ndarray:
     """Which elements of a tensor of `size` elements are kept of the image of this number: int64 (min(size, SAMPLES),).

@@ -13,7 +13,7 @@ import numpy as np
 from quant.ir.fixedpoint import FLOAT32_EXACT, FLOAT64_EXACT
 from quant.ir.tensor import Bound, Tensor
 from quant.ir.writing import ExactNodes
-from quant.kinds.conv.form import ConvForm
+from quant.kinds.conv.form import ConvForm, float_scale
 from quant.kinds.conv.split import find_split
 
 
@@ -104,8 +104,3 @@ class ConvExact(ConvForm):
         for place, term in enumerate([terms[0], *terms[2:]]):
             total = nodes.node("Add", [total, term], f"{name}/total{place}")
         return total
-
-
-def float_scale(right: np.ndarray) -> np.ndarray:
-    """2**-right.  Beyond these limits a shift leaves nothing, or saturates anything but 0."""
-    return np.ldexp(1.0, -np.clip(right, -64, 100))

@@ -98,6 +98,11 @@ class ConvForm(Convolving, Bounded):
         return Bound(int(low.min()), int(high.max()))
 
 
+def float_scale(right: np.ndarray) -> np.ndarray:
+    """2**-right.  Beyond these limits a shift leaves nothing, or saturates anything but 0."""
+    return np.ldexp(1.0, -np.clip(right, -64, 100))
+
+
 def conv_sums(
     weight: np.ndarray, bias: np.ndarray, data: Bound, residual: Bound | None = None, left: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

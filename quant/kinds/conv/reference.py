@@ -8,7 +8,7 @@ import numpy as np
 
 from quant.ir.fixedpoint import FLOAT32_EXACT, FLOAT64_EXACT, requantize
 from quant.ir.tensor import Bound, Tensor
-from quant.kinds.conv.form import ConvForm
+from quant.kinds.conv.form import ConvForm, float_scale
 from quant.kinds.kernels import convolve, images_at_once
 
 
@@ -37,8 +37,7 @@ class Convolution:
         self.weight = layer.weight.astype(self.dtype)
         self.bias = self._column(layer.bias)
         self.right = right.reshape(-1, 1, 1, 1)
-        # beyond these limits a shift leaves nothing, or saturates anything but 0
-        self.scale = self._column(np.ldexp(1.0, -np.clip(right, -64, 100))) if self.dtype.kind == "f" else None
+        self.scale = self._column(float_scale(right)) if self.dtype.kind == "f" else None
         self.residual_scale = None if left is None else self._column(np.int64(1) << left)
         self.images = images_at_once(tensors, layer)
 

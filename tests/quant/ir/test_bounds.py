@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from quant.base.errors import UnsupportedNetwork
-from quant.ir.bounds import accumulator_bits, accumulator_bound, prove, tensor_bounds
+from quant.ir.bounds import accumulator_bound, prove, tensor_bounds
 from quant.ir.fixedpoint import QFormat
 from quant.ir.network import Network
 from quant.ir.tensor import Bound, Tensor
@@ -43,7 +43,7 @@ def test_the_bound_uses_the_clip_of_the_layer_before():
     assert tensor_bounds(network)["c"] == Bound(0, 24)
     assert tensor_bounds(network)["d"] == tensor_bounds(network)["e"] == Bound(0, 255)
     pool = network.layers[5]
-    assert accumulator_bound(network, pool) == Bound(0, 4 * 255) and accumulator_bits(network, pool) == 11
+    assert accumulator_bound(network, pool) == Bound(0, 4 * 255) and accumulator_bound(network, pool).bits == 11
 
 
 def test_no_accumulator_leaves_its_bound(seed):
@@ -61,7 +61,7 @@ def test_no_accumulator_leaves_its_bound(seed):
 def test_prove_names_layer_bound_and_width():
     network = branches(np.random.default_rng(0))
     prove(network, 32)
-    needed = [accumulator_bits(network, layer) for layer in network.layers]
+    needed = [accumulator_bound(network, layer).bits for layer in network.layers]
     worst = network.layers[int(np.argmax(needed))]
     prove(network, max(needed))
     magnitude = accumulator_bound(network, worst).magnitude

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from quant.ir.bounds import accumulator_bits, accumulator_bound
+from quant.ir.bounds import accumulator_bound
 from quant.ir.fixedpoint import EXACT_BITS, QFormat
 from quant.ir.network import Network
 from quant.ir.tensor import Bound, Tensor
@@ -33,7 +33,7 @@ def test_bound_of_an_add():
     tensors = {n: Tensor(n, (1, 1, 1), QFormat(8, f)) for n, f in (("x", 4), ("y", 0))}
     layer = Add("add", ("x", "x"), "y", (-128, 127))
     network = Network("net", tensors, (layer,), "x", ("y",))
-    assert accumulator_bound(network, layer) == Bound(-256, 254) and accumulator_bits(network, layer) == 9
+    assert accumulator_bound(network, layer) == Bound(-256, 254) and accumulator_bound(network, layer).bits == 9
 
 
 @pytest.mark.parametrize("frac", [-50, -60, -70, -200])

@@ -7,10 +7,12 @@ import pytest
 from onnx import TensorProto, helper
 
 from quant import qdq
+from quant.base.errors import UnsupportedNetwork
 from quant.ir.fixedpoint import EXACT_BITS, QFormat, average
 from quant.ir.well_formed import Malformed, well_formed
 from quant.ir.window import Window
-from quant.kinds.pool import Pool
+from quant.kinds.pool import Pool, check_whole_map
+from quant.onnx_file.view import View
 from tests.quant.integer_nets import Net, check, operators
 from tests.quant.reference import S8, U8, WINDOWS, agrees, images, one_layer
 
@@ -96,3 +98,31 @@ def test_average_ties_and_their_neighbours_at_the_largest_sums(kernel: tuple[int
     mean = qdq.run.plain_session(model, "g").run(None, {"x": x.reshape(1, -1, *kernel).astype(np.float32)})[0]
     rounded = np.rint(np.ldexp(mean.reshape(-1).astype(np.float64), frac)).astype(np.int64)
     np.testing.assert_array_equal(rounded, average(totals, count, -frac))
+
+
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("pad", range(5))
+def test_padding_is_smaller_than_the_kernel(pad: int, dilation: int) -> None:
+    """ONNX has no window that sees padding only."""
+    net = Net((2, 9, 9), S8)
+    model = qdq.to_model(net.network(net.pool("x", "max", Window((2, 2), (1, 1), (0, 0, 0, 0), (dilation, dilation)))))
+    (pool,) = (node for node in model.graph.node if node.op_type == "MaxPool")
+    kept = [attribute for attribute in pool.attribute if attribute.name != "pads"]
+    del pool.attribute[:]
+    pool.attribute.extend([*kept, helper.make_attribute("pads", [0, pad, pad, 0])])
+    if pad <= dilation:
+        assert qdq.load(model).layers[0].window.pads == (0, pad, pad, 0)  # type: ignore[union-attr]
+    else:
+        with pytest.raises(UnsupportedNetwork, match=rf"its padding \[0, {pad}, {pad}, 0\] is as large as its kernel$"):
+            qdq.load(model)
+
+
+@pytest.mark.parametrize(("axes", "taken"), [([2, 3], True), ([-1, -2], True), ([6, 3], False), ([2, -5], False)])
+def test_a_mean_is_over_axes_that_are_there(axes: list[int], taken: bool) -> None:
+    node = helper.make_node("ReduceMean", ["x"], ["y"], axes=axes)
+    view = View(helper.make_model(helper.make_graph([node], "g", [], [])))
+    if taken:
+        check_whole_map(view, node)
+    else:
+        with pytest.raises(UnsupportedNetwork, match="is over other axes than rows and columns$"):
+            check_whole_map(view, node)

@@ -10,7 +10,7 @@ import pytest
 
 from quant import qdq
 from quant.base.errors import BadInput, UnsupportedNetwork
-from quant.ir.bounds import accumulator_bits, tensor_bounds
+from quant.ir.bounds import accumulator_bound, tensor_bounds
 from quant.ir.digest import digest
 from quant.ir.fixedpoint import QFormat
 from quant.ir.functions import SILU, X, apply, table
@@ -77,7 +77,7 @@ def test_bounds_are_those_of_the_entries_that_can_be_met(rng: np.random.Generato
     found = tensor_bounds(replace(net, layers=(net.layers[0], clipped, *net.layers[2:])))["c"]
     expected = table(GATE, IN, OUT)[128 - 10 : 128 + 21]
     assert (found.low, found.high) == (expected.min(), expected.max())
-    assert accumulator_bits(net, net.layers[2]) <= 8
+    assert accumulator_bound(net, net.layers[2]).bits <= 8
 
 
 @pytest.mark.parametrize("formats", FORMATS, ids=str)

@@ -50,6 +50,8 @@ def test_shapes(op: str, values: dict[str, Any], old: tuple[int, ...], given: li
         ("Squeeze", {}, (1, 3, 1, 1), None, "squeezes the batch"),
         ("Unsqueeze", {}, (3, 4), [0], "mixes the batch"),
         ("Unsqueeze", {}, (3, 4), [2, 2], r"names an axis twice: \[2, 2\]"),
+        ("Unsqueeze", {}, (3, 4), [7], r"names an axis that its 3 dimensions have not: \[7\]"),
+        ("Squeeze", {}, (3, 1, 4), [-5], r"names an axis that its 3 dimensions have not: \[-5\]"),
     ],
 )
 def test_what_does_not_keep_the_batch(

@@ -207,7 +207,6 @@ def test_ranges_are_those_of_each_channel():
     found = calibrate(network, images)
     for name, values in all_tensors(network, images).items():
         assert (found[name].low == values.min((0, 2, 3))).all() and (found[name].high == values.max((0, 2, 3))).all()
-        assert found[name].abs_max == np.abs(values).max()
         assert (found[name].samples == values.reshape(5, -1)).all()  # a small tensor is kept whole
 
 

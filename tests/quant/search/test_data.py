@@ -10,7 +10,7 @@ import pytest
 
 from quant.base.errors import UnsupportedNetwork
 from quant.compare import compare_layers
-from quant.ir.bounds import accumulator_bits, prove, tensor_bounds
+from quant.ir.bounds import accumulator_bound, prove, tensor_bounds
 from quant.ir.graph import FloatGraph
 from quant.ir.target import Target
 from quant.run.execute import execute, quantize_input
@@ -72,7 +72,7 @@ def test_extreme_channels_stay_within_the_limits(gains, biases, granularity):
 
 def test_dead_channels_do_not_leave_the_exact_integers_of_float32():
     network = quantize_network(weird([1, 0, 1e-4, 1e-12], [0.1, 0.5, 0.5, 0.5]), images(4))
-    assert all(accumulator_bits(network, layer) <= 25 for layer in network.layers)
+    assert all(accumulator_bound(network, layer).bits <= 25 for layer in network.layers)
 
 
 def test_narrow_accumulators_make_weights_coarser():
