@@ -12,6 +12,12 @@ from host.cli import main
 from tests.host.onnx_networks import images, small_cnn
 
 
+@pytest.fixture(autouse=True)
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Output is as wide as into a file, also where whoever runs the tests states a width (as pytest-xdist does)."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture(scope="session")
 def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A build folder with everything but RTL, as `run` leaves it; nobody changes it."""

@@ -15,6 +15,7 @@ from hw.contract.config import PRESETS, AcceleratorConfig
 from hw.contract.program import from_bytes
 from quant.base.errors import UnsupportedNetwork
 from quant.ir.network import Network
+from quant.ir.well_formed import Malformed
 from quant.ir.window import Window
 from sim.cycles import simulate
 from sim.executor import run
@@ -27,7 +28,7 @@ def verdict(network: Network, config: AcceleratorConfig, rng: np.random.Generato
     """Compile; what is accepted must run equally everywhere, what is refused say so in one line."""
     try:
         program = compile_network(network, config)
-    except (CannotCompile, UnsupportedNetwork) as error:
+    except (CannotCompile, UnsupportedNetwork, Malformed) as error:  # the last: no reader leaves such a network
         assert "\n" not in str(error) and str(error).startswith("layer ")
         return "refused"
     program = from_bytes(program.to_bytes(), "program", config)

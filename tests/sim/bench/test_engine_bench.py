@@ -14,6 +14,7 @@ import pytest
 from host.compiler import CannotCompile, compile_network
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from quant.base.errors import UnsupportedNetwork
+from quant.ir.well_formed import Malformed
 from quant.run.execute import execute
 from sim.bench import toolchain
 from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
@@ -83,7 +84,7 @@ def extreme_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         network = extreme_network(rng)
         try:
             program = compile_network(network, config)
-        except (CannotCompile, UnsupportedNetwork):
+        except (CannotCompile, UnsupportedNetwork, Malformed):
             continue
         images = image(network, rng)[None]
         expected = execute(network, images, [p.tensor for p in program.tensors])
