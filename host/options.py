@@ -18,12 +18,16 @@ import typer
 from host.artefacts import file_digest
 from host.configuration import configuration
 from hw.contract.config import PRESETS, AcceleratorConfig
-from sim.memory import Memory
+from sim.memory import MOST, Memory
 
 R = TypeVar("R")
 
 ENGINES = "; ".join(f"{c.name}: {c.ic_lanes}x{c.oc_lanes} multipliers, {c.axi_bits}-bit AXI" for c in PRESETS.values())
 """The presets in words."""
+
+
+MOST_SIZE = 1 << 24
+"""The largest channel count, height or width that can be asked for."""
 
 
 def shape(text: str) -> tuple[int, ...]:
@@ -36,6 +40,8 @@ def shape(text: str) -> tuple[int, ...]:
         raise typer.BadParameter(f"expected C,H,W or C,W or C, not {text!r}")
     if min(sizes) < 1:
         raise typer.BadParameter(f"sizes must be at least 1, not {text!r}")
+    if max(sizes) > MOST_SIZE:
+        raise typer.BadParameter(f"sizes can be {MOST_SIZE} at most, not {text!r}")
     return sizes
 
 
@@ -91,8 +97,12 @@ Complete = Annotated[
 class MemoryOptions(Memory):
     """A memory of cycle model and simulation, as options."""
 
-    latency: Annotated[int, typer.Option(help="Memory: cycles from address to first beat.", min=1)] = 64
-    beat_every: Annotated[int, typer.Option(help="Memory: a beat every so many cycles, each way.", min=1)] = 1
+    latency: Annotated[
+        int, typer.Option(help="Memory: cycles from address to first beat.", min=1, max=MOST["latency"])
+    ] = 64
+    beat_every: Annotated[
+        int, typer.Option(help="Memory: a beat every so many cycles, each way.", min=1, max=MOST["beat_every"])
+    ] = 1
 
 
 def key(value: Any, kind: type | None = None) -> Any:

@@ -12,6 +12,8 @@ from quant.base.errors import BadInput
 
 NEVER = -(1 << 40)
 """A cycle before every cycle: the last beat transferred, before there was one."""
+MOST = {"latency": 1 << 16, "beat_every": 1 << 10}
+"""The highest value of each parameter: slower than any memory, and fast enough to be simulated."""
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,17 @@ class Memory:
 
     latency: cycles from a read's address to its first beat, and from a write's last beat to its response.
     beat_every: cycles from beat to beat, of each direction.
-    Raises BadInput for values below 1.
+    Raises BadInput for values below 1 or above `MOST`.
     """
 
     latency: int = 64
     beat_every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("latency", "beat_every"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"a memory's {name} must be at least 1 cycle, not {getattr(self, name)}")
+        for name, most in MOST.items():
+            value = getattr(self, name)
+            if not 1 <= value <= most:
+                raise BadInput(f"a memory's {name} must be 1 to {most} cycles, not {value}")
 
     def last_read_beat(self, address: int, beats: int, previous: int) -> int:
         """The cycle of the last beat of a burst of `beats` whose address was taken in cycle `address`, after a

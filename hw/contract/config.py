@@ -83,10 +83,13 @@ class AcceleratorConfig:
         """
         known = {f.name: f for f in dataclasses.fields(AcceleratorConfig)}
         for name, value in values.items():
-            _require(name in known, f"unknown configuration field {name!r}")
+            _require(name in known, f"unknown configuration field {name!r:.80}")
             types, words = _TYPES[str(known[name].type)]
             fits = isinstance(value, types) and not isinstance(value, bool)
-            _require(fits, f"{name} must be {words}, not {json.dumps(value)}")
+            _require(fits, f"{name} must be {words}, not {_shown(value)}")
+            _require(
+                not isinstance(value, int) or abs(value) < _FAR, f"{name} must be nearer to 0, not {_shown(value)}"
+            )
         for name, field in known.items():
             _require(
                 name in values or field.default is not dataclasses.MISSING, f"configuration field {name} is missing"
@@ -100,6 +103,8 @@ _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
     "float": ((int, float), "a number"),
 }
 """By the annotation of a field: what JSON may give for it, and in words."""
+_FAR = 1 << 63
+"""No number of a configuration comes near it; messages show what is."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """Names become names of folders."""
 _RANGES = {
@@ -116,6 +121,14 @@ _RANGES = {
 """Lowest and highest value of what no other rule bounds."""
 
 
+def _shown(value: object) -> str:
+    """A JSON value that is refused; of a long one the beginning."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ConfigError(message)
@@ -128,7 +141,7 @@ class Derived:
         c = config
         _require(
             _NAME.fullmatch(c.name) is not None,
-            f"name must be up to 64 letters, digits, _ . -, not {json.dumps(c.name)}",
+            f"name must be up to 64 letters, digits, _ . -, not {_shown(c.name)}",
         )
         _require(0 < c.clock_mhz < 1e5, f"clock_mhz must be above 0 and below 100000, not {c.clock_mhz}")
         for field in dataclasses.fields(c):

@@ -19,7 +19,7 @@ class VerificationError(ShiftpointError):
     """Two computations that must agree do not; the message names the first place where they differ."""
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of a foreign error's message that says something."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -1,84 +1,115 @@
-"""The command line: names and folders of any kind, exit codes, and what the help says."""
+"""The entry point: whatever becomes of a command is an exit code and one line."""
 
 from __future__ import annotations
 
-import json
+import errno
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
-import onnx
 import pytest
+import typer
 
-from host import cli
-from host.cli import app, main
-from tests.host.onnx_networks import images, small_cnn
+from host import inspection
+from host.cli import main
+from quant.base.errors import BadInput, VerificationError
 
-ODD = "net [final] [red] :smile: é #1"
-"""A name of files and folders that means something to readers of markup, to make and to shells."""
+Fails = Callable[[BaseException], tuple[int, str]]
 
 
 @pytest.fixture
-def odd(tmp_path: Path) -> Path:
-    """A folder with an odd name, a network with odd names of nodes and tensors in it, and images."""
-    folder = tmp_path / ODD
-    folder.mkdir()
-    model = onnx.load(small_cnn(folder / f"{ODD}.onnx"))
-    for node in model.graph.node:
-        node.name = f"Net/Sequential[features]/{node.name}[/{node.name}]"
-        node.input[:] = [name if name in ("input", "logits") else f"[t]{name}" for name in node.input]
-        node.output[:] = [name if name in ("input", "logits") else f"[t]{name}" for name in node.output]
-    for tensor in model.graph.initializer:
-        tensor.name = f"[t]{tensor.name}"
-    onnx.save(model, folder / f"{ODD}.onnx")
-    images(folder / f"{ODD}.npz")
-    return folder
+def fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Fails:
+    """Code and line of a command in which something is raised.  Logs are kept in the test's folder."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def run(error: BaseException) -> tuple[int, str]:
+        def raises(*_: object) -> None:
+            raise error
+
+        monkeypatch.setattr(inspection, "inspection", raises)
+        code = main(["inspect", "net.onnx"])
+        told = capsys.readouterr()
+        assert told.out == "" and told.err.count("\n") == 1
+        return code, told.err.rstrip("\n")
+
+    return run
 
 
-def test_names_and_folders_of_any_kind(odd: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    network, pixels, build = odd / f"{ODD}.onnx", odd / f"{ODD}.npz", odd / "build [x]"
-    run = ["run", network, "--calibration", pixels, "--config", "tiny", "--rtl-images", 0, "--out", build]
-    simulate = ["simulate", build / "network.program", "--images", pixels, "-o", odd / "s.json"]
-    compare = ["compare", network, build / "quantized.onnx", "--images", pixels, "--plots", odd / "plots"]
-    for command in (["inspect", network], run, ["report", build], ["report", "--check", build], simulate, compare):
-        assert main([str(word) for word in command]) == 0, command
-        told = capsys.readouterr().out
-        if command[1] != "--check":
-            assert "conv[/conv]" in "".join(told.split()).replace("│", ""), told
-    page = (build / "report.html").read_text()
-    assert "Net/Sequential[features]/conv[/conv]" in page
-    assert json.loads((build / "report.json").read_text())["network"] == ODD
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (VerificationError("they differ"), 1, "they differ"),
+        (BadInput("x: no"), 2, "x: no"),
+        (BadInput("two\nlines, \udcff and \x1b[31m"), 2, r"two\nlines, \udcff and \x1b[31m"),
+        (typer.BadParameter("no\nshape"), 2, r"Invalid value: no\nshape (shiftpoint --help)"),
+        (MemoryError(), 2, "out of memory"),
+        (MemoryError("44 GiB for an array"), 2, "out of memory: 44 GiB for an array"),
+        (OSError(errno.ENOSPC, "No space left on device", "q.onnx"), 2, "q.onnx: No space left on device"),
+        (OSError(errno.EMFILE, "Too many open files"), 2, "Too many open files"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 2, "standard output: Broken pipe"),
+        (KeyboardInterrupt(), 130, "interrupted; the stages that were finished are kept"),
+        (typer.Abort(), 130, "interrupted; the stages that were finished are kept"),
+    ],
+)
+def test_what_is_no_fault_of_ours(fails: Fails, tmp_path: Path, error: BaseException, code: int, line: str) -> None:
+    assert fails(error) == (code, f"shiftpoint: {line}")
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", ["run", "simulate", "report"])
-def test_help_says_where_simulators_are_built(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command, "--help"]) == 0
-    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "--build-dir" in told and "$SHIFTPOINT_CACHE" in told and "~/.cache" in told
+@pytest.mark.parametrize(
+    "error", [KeyError("layers"), RecursionError("too deep"), FileNotFoundError(2, "No such file", "x"), SystemExit(3)]
+)
+def test_a_fault_of_ours(fails: Fails, tmp_path: Path, error: BaseException) -> None:
+    code, line = fails(error)
+    found = re.fullmatch(
+        rf"shiftpoint: internal error: {type(error).__name__}: .+ \(host/\w+\.py:\d+\); "
+        r"please report it with its traceback, which is in (.+\.log)",
+        line,
+    )
+    assert code == 1 and found
+    log = Path(found[1]).read_text()
+    assert "shiftpoint inspect net.onnx\n" in log and "Python 3" in log and "onnxruntime 1" in log
+    assert "Traceback" in log and log.rstrip().endswith(str(error))
+    assert Path(found[1]).parent == tmp_path
 
 
-def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    names = [command.name or command.callback.__name__ for command in app.registered_commands]
-    assert set(names) >= {"run", "quantize", "compare", "inspect", "compile", "config", "verilog", "simulate", "report"}
-    for name in names:
-        assert main([name, "--help"]) == 0
-        assert len(capsys.readouterr().out) > 300
+def test_a_fault_of_ours_where_nothing_can_be_written(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(**_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.mkstemp", full)
+    code, line = fails(KeyError("layers"))
+    assert code == 1 and line.endswith("; its traceback could not be written: No space left on device")
 
 
-def test_a_folder_that_cannot_be_built_in_is_told_before_anything_is_done(
-    odd: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    arguments = ["run", odd / f"{ODD}.onnx", "--calibration", odd / f"{ODD}.npz", "--out", odd / "build"]
-    assert main([str(word) for word in [*arguments, "--build-dir", odd / "simulators"]]) == 2
-    told = capsys.readouterr().err
-    assert told == f"shiftpoint: make cannot build in a path like this, name another, --build-dir: {odd}/simulators\n"
-    assert not (odd / "build").exists()
+def test_sizes_that_are_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, value in (("COLUMNS", "²"), ("LINES", "abc"), ("TERMINAL_WIDTH", "1e3")):
+        monkeypatch.setenv(name, value)
+    assert main(["config", "--help"]) == 0
+    assert "COLUMNS" not in os.environ and len(capsys.readouterr().out) > 300
 
 
-def test_warnings_stand_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    network, calibration = small_cnn(tmp_path / "net.onnx"), images(tmp_path / "images.npz")
-    quantize = ["quantize", str(network), "--calibration", str(calibration), "-o", str(tmp_path / "q.onnx"), "--json"]
-    assert main(quantize) == 0
-    assert "warnings" not in json.loads(capsys.readouterr().out)
-    reporter = cli.Reporter(quiet=True)
-    reporter.warn("image 0 is constant")
-    cli._finish({"files": []}, reporter, as_json=True)
-    assert json.loads(capsys.readouterr().out) == {"files": [], "warnings": ["image 0 is constant"]}
+def test_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    told = capsys.readouterr()
+    assert "Usage: shiftpoint" in told.out and told.err == "shiftpoint: a command is needed (shiftpoint --help)\n"
+    assert main(["frob\nnicate"]) == 2
+    assert capsys.readouterr().err == "shiftpoint: No such command 'frob\\nnicate'. (shiftpoint --help)\n"
+
+
+@pytest.mark.parametrize(
+    ("redirected", "line"),
+    [
+        (">/dev/full", "No space left on device"),
+        ("| true", "standard output: Broken pipe"),
+        (">&-", "standard output is closed; /dev/null does where nothing shall be shown"),
+    ],
+)
+def test_output_that_cannot_be_written(redirected: str, line: str) -> None:
+    """In a process of its own: Python must not complain at its end either."""
+    command = f"'{sys.executable}' -m host.cli config {redirected}"
+    ran = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (2, f"shiftpoint: {line}\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -51,16 +52,41 @@ def test_every_command_takes_a_file(mine: Path, tmp_path: Path, capsys: pytest.C
         (json.dumps({"name": "mine"}), "configuration field ic_lanes is missing"),
         ("[8, 8]", "not a configuration: an object with its fields is needed"),
         ("{", "truncated or not JSON"),
+        ("[" * 100_000, "nested too deeply for a configuration"),
+        ('{"name": "mine", "ic_lanes": 4, "name": "other"}', "field 'name' is there twice"),
+        ('{"config": {"name": "mine", "name": "mine"}}', "field 'name' is there twice"),
+        (json.dumps(MINE | {"ic_lanes": float("nan")}), "ic_lanes must be a whole number, not NaN"),
+        (json.dumps(MINE | {"clock_mhz": float("nan")}), "clock_mhz must be above 0 and below 100000, not nan"),
+        (json.dumps(MINE | {"clock_mhz": 10**400}), f"clock_mhz must be nearer to 0, not 1{'0' * 79}..."),
+        (json.dumps(MINE | {"ic_lanes": 10**400}), f"ic_lanes must be nearer to 0, not 1{'0' * 79}..."),
+        (json.dumps(MINE | {"ic_lanes": [[8]]}), "ic_lanes must be a whole number, not a list"),
+        (json.dumps(MINE | {"name": "a/../b"}), 'name must be up to 64 letters, digits, _ . -, not "a/../b"'),
+        (json.dumps(MINE | {"name": "a\n"}), 'name must be up to 64 letters, digits, _ . -, not "a\\n"'),
+        (json.dumps(MINE | {"\u0000": 1}), "unknown configuration field '\\x00'"),
+        ("\udcff", "not text in UTF-8"),
+        (" " * (1 << 20) + "{}", "too long for a configuration, 1048578 bytes"),
     ],
 )
 def test_a_file_that_is_none_is_one_line(
     text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "bad.json"
-    path.write_text(text)
+    path.write_bytes(text.encode(errors="surrogateescape"))
     for command in (["config", str(path)], ["verilog", "--config", str(path), "--out", str(tmp_path / "v")]):
         assert main(command) == 2
         assert capsys.readouterr() == ("", f"shiftpoint: {path}: {message}\n")
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo.json")
+    for name, message in (("fifo.json", "not a file"), ("none.json", "no such file")):
+        with pytest.raises(ConfigError, match=f"{name}: {message}$"):
+            configuration(str(tmp_path / name))
+
+
+def test_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "mine.json").write_text(json.dumps(MINE), "utf-8-sig")
+    assert configuration(str(tmp_path / "mine.json")).name == "mine"
 
 
 def test_a_name_that_is_none() -> None:

@@ -22,7 +22,8 @@ def test_writes() -> None:
 
 
 def test_memory_refuses_times_that_no_memory_has() -> None:
-    with pytest.raises(BadInput, match="latency must be at least 1 cycle, not 0"):
-        Memory(latency=0)
-    with pytest.raises(BadInput, match="beat_every must be at least 1 cycle, not -1"):
+    for value in (0, 1 << 17, 1 << 40):
+        with pytest.raises(BadInput, match=f"latency must be 1 to 65536 cycles, not {value}$"):
+            Memory(latency=value)
+    with pytest.raises(BadInput, match="beat_every must be 1 to 1024 cycles, not -1$"):
         Memory(beat_every=-1)

@@ -1,0 +1,162 @@
+"""The commands of `shiftpoint`: each stage one, and `run` for all of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from host import inspection, pipeline, stages
+from host.check import check as check_folder
+from host.comparison import CompareOptions, CompareOutputs
+from host.comparison import compare as compare_networks
+from host.configuration import configuration
+from host.options import BuildDir, Complete, Configuration, InputShape, MaybeConfiguration, Quantized, command
+from host.quantization import QuantizeOptions
+from host.quantization import quantize as run_quantize
+from host.terminal import Reporter, output, tables
+from hw.contract.config import PRESETS, AcceleratorConfig
+
+app = typer.Typer(
+    name="shiftpoint",
+    help="From a trained CNN in ONNX to a verified FPGA accelerator: quantize, compile, simulate, compare, report.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value instead of tables.")]
+
+
+def _finish(result: dict[str, Any], reporter: Reporter, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({**result, "warnings": reporter.warnings} if reporter.warnings else result))
+    else:
+        tables(output(), result)
+
+
+@app.command()
+@command
+def run(options: pipeline.RunOptions, as_json: AsJson = False) -> None:
+    """All stages: from a float network to Verilog, program, proof of equality and report.
+
+    An interrupted run continues after its last whole stage.
+    """
+    reporter = Reporter(quiet=as_json)
+    _finish(pipeline.run(options, reporter), reporter, as_json)
+
+
+@app.command()
+@command
+def quantize(
+    options: QuantizeOptions,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Quantized network to write.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Choose fractional lengths on calibration images; write the integer network as QDQ ONNX."""
+    reporter = Reporter(quiet=as_json)
+    _finish(run_quantize(options, output, reporter), reporter, as_json)
+
+
+@app.command()
+@command
+def compare(options: CompareOptions, outputs: CompareOutputs, as_json: AsJson = False) -> None:
+    """Fixed point against float, layer by layer: errors, what each layer costs alone, why, and what repairs it."""
+    reporter = Reporter(quiet=as_json)
+    everything, shown = compare_networks(options, outputs, reporter)
+    _finish(everything if as_json else shown, reporter, as_json)
+
+
+@app.command("inspect")
+@command
+def inspect_command(
+    network: Annotated[Path, typer.Argument(help="Trained float network, ONNX.", show_default=False)],
+    input_shape: InputShape = None,
+    as_json: AsJson = False,
+) -> None:
+    """Every node's verdict before anything runs: on the engine, fused, folded, on the host, or unsupported and why.
+
+    Exit code 1 where something is not supported.
+    """
+    result = inspection.inspection(network, input_shape)
+    if as_json:
+        print(json.dumps(result))
+    else:
+        inspection.show(output(), result)
+    raise typer.Exit(0 if result["supported"] else 1)
+
+
+@app.command("compile")
+@command
+def compile_command(
+    quantized: Quantized,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Program file to write.", show_default=False)],
+    config: Configuration = PRESETS["small"],
+    complete: Complete = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compile a quantized network to a program for one configuration."""
+    reporter = Reporter(quiet=as_json)
+    _finish(stages.compile_program(quantized, config, output, complete), reporter, as_json)
+
+
+@app.command("config")
+@command
+def config_command(
+    config: Annotated[
+        AcceleratorConfig,
+        typer.Argument(
+            parser=configuration,
+            metavar="NAME|FILE",
+            show_default=False,
+            help="Preset, small by default, or a .json file to check.",
+        ),
+    ] = PRESETS["small"],
+) -> None:
+    """Print a configuration as JSON: to change, and to give as --config FILE.json.  Fields left out have defaults."""
+    print(json.dumps(config.to_json(), indent=2))
+
+
+@app.command()
+@command
+def verilog(
+    out: Annotated[Path, typer.Option(help="Folder to write; a folder for each configuration if several.")] = Path(
+        "build/verilog"
+    ),
+    config: MaybeConfiguration = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the Verilog of the engine, with file list, JSON and C header: of one configuration, or of all presets."""
+    reporter = Reporter(quiet=as_json)
+    _finish(stages.verilog([config] if config else list(PRESETS.values()), out, reporter), reporter, as_json)
+
+
+@app.command()
+@command
+def simulate(options: stages.SimulateOptions, as_json: AsJson = False) -> None:
+    """Run a program on images: every layer's digest, and every cycle counted.
+
+    With --config, a program that was made for another configuration is refused.
+    """
+    reporter = Reporter(quiet=as_json)
+    _finish(stages.simulate(options, reporter), reporter, as_json)
+
+
+@app.command()
+@command
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder that `run` made.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Recompute every digest and compare; exit 1 on a break.")
+    ] = False,
+    build_dir: BuildDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write report.json and report.html again from a build folder, or check it."""
+    reporter = Reporter(quiet=as_json)
+    result = check_folder(folder, reporter, build_dir) if check else pipeline.report(folder, reporter)
+    _finish(result, reporter, as_json)

@@ -1,0 +1,84 @@
+"""The commands: names and folders of any kind, and what the help says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import onnx
+import pytest
+
+from host import commands
+from host.cli import main
+from tests.host.onnx_networks import images, small_cnn
+
+ODD = "net [final] [red] :smile: é #1"
+"""A name of files and folders that means something to readers of markup, to make and to shells."""
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """A folder with an odd name, a network with odd names of nodes and tensors in it, and images."""
+    folder = tmp_path / ODD
+    folder.mkdir()
+    model = onnx.load(small_cnn(folder / f"{ODD}.onnx"))
+    for node in model.graph.node:
+        node.name = f"Net/Sequential[features]/{node.name}[/{node.name}]"
+        node.input[:] = [name if name in ("input", "logits") else f"[t]{name}" for name in node.input]
+        node.output[:] = [name if name in ("input", "logits") else f"[t]{name}" for name in node.output]
+    for tensor in model.graph.initializer:
+        tensor.name = f"[t]{tensor.name}"
+    onnx.save(model, folder / f"{ODD}.onnx")
+    images(folder / f"{ODD}.npz")
+    return folder
+
+
+def test_names_and_folders_of_any_kind(odd: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network, pixels, build = odd / f"{ODD}.onnx", odd / f"{ODD}.npz", odd / "build [x]"
+    run = ["run", network, "--calibration", pixels, "--config", "tiny", "--rtl-images", 0, "--out", build]
+    simulate = ["simulate", build / "network.program", "--images", pixels, "-o", odd / "s.json"]
+    compare = ["compare", network, build / "quantized.onnx", "--images", pixels, "--plots", odd / "plots"]
+    for command in (["inspect", network], run, ["report", build], ["report", "--check", build], simulate, compare):
+        assert main([str(word) for word in command]) == 0, command
+        told = capsys.readouterr().out
+        if command[1] != "--check":
+            assert "conv[/conv]" in "".join(told.split()).replace("│", ""), told
+    page = (build / "report.html").read_text()
+    assert "Net/Sequential[features]/conv[/conv]" in page
+    assert json.loads((build / "report.json").read_text())["network"] == ODD
+
+
+@pytest.mark.parametrize("command", ["run", "simulate", "report"])
+def test_help_says_where_simulators_are_built(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    told = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "--build-dir" in told and "$SHIFTPOINT_CACHE" in told and "~/.cache" in told
+
+
+def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    names = [command.name or command.callback.__name__ for command in commands.app.registered_commands]
+    assert set(names) >= {"run", "quantize", "compare", "inspect", "compile", "config", "verilog", "simulate", "report"}
+    for name in names:
+        assert main([name, "--help"]) == 0
+        assert len(capsys.readouterr().out) > 300
+
+
+def test_a_folder_that_cannot_be_built_in_is_told_before_anything_is_done(
+    odd: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", odd / f"{ODD}.onnx", "--calibration", odd / f"{ODD}.npz", "--out", odd / "build"]
+    assert main([str(word) for word in [*arguments, "--build-dir", odd / "simulators"]]) == 2
+    told = capsys.readouterr().err
+    assert told == f"shiftpoint: make cannot build in a path like this, name another, --build-dir: {odd}/simulators\n"
+    assert not (odd / "build").exists()
+
+
+def test_warnings_stand_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network, calibration = small_cnn(tmp_path / "net.onnx"), images(tmp_path / "images.npz")
+    quantize = ["quantize", str(network), "--calibration", str(calibration), "-o", str(tmp_path / "q.onnx"), "--json"]
+    assert main(quantize) == 0
+    assert "warnings" not in json.loads(capsys.readouterr().out)
+    reporter = commands.Reporter(quiet=True)
+    reporter.warn("image 0 is constant")
+    commands._finish({"files": []}, reporter, as_json=True)
+    assert json.loads(capsys.readouterr().out) == {"files": [], "warnings": ["image 0 is constant"]}
