@@ -13,7 +13,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from amaranth.back import verilog
@@ -51,10 +54,12 @@ _ESCAPED = re.compile(r'"(?:[^"\\]|\\.)*"|\\(?P<name>\S+) ?')
 """Strings, and escaped identifiers with the space that ends them."""
 
 
-def write(config: AcceleratorConfig, folder: str | Path) -> tuple[Path, ...]:
-    """Write the four files into `folder`, which is made if missing; the paths, engine.v first.
+@cache
+def contents(config: AcceleratorConfig) -> Mapping[str, str]:
+    """The four files by name, engine.v first.
 
-    Raises ConfigError for a configuration that cannot be built, BadInput where `folder` cannot be written.
+    Kept, because elaboration takes seconds, and runs, checks and benches of one process ask again.
+    Raises ConfigError for a configuration that cannot be built.
     """
     ports = _ports(engine := Engine(config))
     text = verilog.convert(
@@ -65,17 +70,26 @@ def write(config: AcceleratorConfig, folder: str | Path) -> tuple[Path, ...]:
         strip_internal_attrs=True,
     )
     text = plain_names(_WIDTHLESS.sub("", text))
+    return MappingProxyType(
+        {
+            "engine.v": text,
+            "files.f": "engine.v\n",
+            "engine.json": json.dumps(_description(config, ports), indent=2) + "\n",
+            "shiftpoint_registers.h": header(),
+        }
+    )
+
+
+def write(config: AcceleratorConfig, folder: str | Path) -> tuple[Path, ...]:
+    """Write the `contents` into `folder`, which is made if missing; the paths, engine.v first.
+
+    Raises ConfigError as `contents`, BadInput where `folder` cannot be written.
+    """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    contents = {
-        "engine.v": text,
-        "files.f": "engine.v\n",
-        "engine.json": json.dumps(_description(config, ports), indent=2) + "\n",
-        "shiftpoint_registers.h": header(),
-    }
-    for name, content in contents.items():
+    for name, content in contents(config).items():
         write_atomic(target / name, content.encode())
-    return tuple(target / name for name in contents)
+    return tuple(target / name for name in contents(config))
 
 
 def plain_names(text: str) -> str:
