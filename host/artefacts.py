@@ -1,8 +1,8 @@
 """The build folder: what each stage leaves on disk, and which stages are still good.
 
 A stage is good when the record beside its outputs names the same key (inputs, options, source of this
-package) and the outputs still have the digests recorded.  The record is written last, so an interrupted
-stage leaves none.
+package) and the outputs still have the digests recorded.  That record is written last; before the work stands one
+that only claims the outputs, so that an interrupted stage is not good, and what it left is known to be of a run.
 """
 
 from __future__ import annotations
@@ -10,18 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+from host.lock import alone
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 
 _ROOMS = ("hw", "quant", "sim", "host")
+STAGES = ".stages"
+"""Folder in a build folder, with the stages' records; while a command is at work, its lock."""
 
 
 def file_digest(path: Path) -> str:
@@ -83,34 +86,10 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-@contextmanager
-def folder_in_one_piece(path: Path) -> Iterator[Path]:
-    """A temporary folder that takes the place of `path` at the end, and vanishes on an error.
-
-    The old folder is moved aside before and deleted after, so that a kill at any moment leaves one of them whole.
-    Raises BadInput where `path` is something else than a folder.
-    """
-    if path.exists() and not path.is_dir():
-        raise BadInput(f"{path}: is no folder, and is not replaced by one")
-    path = path.resolve()  # behind a link, the folder that it names is replaced
-    make_folder(path.parent)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield temporary
-        temporary.chmod(0o755)
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-            os.replace(path, old)
-            try:
-                os.replace(temporary, path)
-            except OSError:
-                os.replace(old, path)
-                raise
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+def _unused(path: Path) -> Path:
+    """A name beside a path that nothing has."""
+    names = (path.with_name(f"{path.name}.old-{number}") for number in count(1))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 class BuildFolder:
@@ -130,12 +109,69 @@ class BuildFolder:
         self.report = root / "report.json"
         self.page = root / "report.html"
 
+    def alone(self, reading: bool = False) -> AbstractContextManager[None]:
+        """Hold the folder against other commands, as `host.lock.alone`."""
+        return alone(self.root, STAGES, reading)
+
     def leg(self, name: str) -> Path:
         """What a leg of the proof gave."""
         return self.legs / f"{name}.json"
 
     def _record(self, stage: str) -> Path:
-        return self.root / ".stages" / f"{stage}.json"
+        return self.root / STAGES / f"{stage}.json"
+
+    def require_free(self, outputs: Iterable[Path]) -> None:
+        """Raise BadInput where a folder that no run made holds something where a run would write."""
+        for path in outputs:
+            inside = path.relative_to(self.root).parents
+            above = [self.root / part for part in inside if os.path.lexists(self.root / part)]
+            for folder in above:
+                if not folder.is_dir():
+                    raise BadInput(f"{folder}: is no folder, and is not replaced by one; name another --out")
+            if os.path.lexists(path) and not (self.root / STAGES).is_dir():
+                raise BadInput(f"{path}: is not of a run, and is not overwritten; move it away, or name another --out")
+
+    def claim(self, stage: str, outputs: Sequence[Path]) -> list[tuple[Path, Path]]:
+        """Record that a stage is about to write `outputs`.
+
+        What lies in their places and is not as a stage left it is set aside under another name: gives old and new.
+        """
+        recorded = self._recorded()
+        strange = [path for path in outputs if os.path.lexists(path) and not self._is_ours(path, recorded)]
+        moved = [(path, path.rename(_unused(path))) for path in strange]
+        make_folder(self._record(stage).parent)
+        write_json(
+            self._record(stage), {"key": None, "outputs": {str(p.relative_to(self.root)): None for p in outputs}}
+        )
+        return moved
+
+    def drop(self, stage: str, output: Path) -> list[tuple[Path, Path]]:
+        """Remove what a stage left that was not asked for this time.  As `claim`."""
+        moved = self.claim(stage, [output])
+        output.unlink(missing_ok=True)
+        self._record(stage).unlink()
+        return moved
+
+    def _recorded(self) -> dict[str, list[str | None]]:
+        """By name the digests that records state: None of what a stage that did not end may have written."""
+        found: dict[str, list[str | None]] = {}
+        for record in sorted((self.root / STAGES).glob("*.json")):
+            try:
+                with reading(record):
+                    for name, digest in read_json(record)["outputs"].items():
+                        found.setdefault(name, []).append(digest)
+            except BadInput:
+                continue  # a record that cannot be read is none
+        return found
+
+    def _is_ours(self, path: Path, recorded: dict[str, list[str | None]]) -> bool:
+        """Whether a file is as a record states it, by its own name or with a folder that it lies in."""
+        inside = path.relative_to(self.root)
+        return any(
+            digest is None or ((self.root / part).exists() and file_digest(self.root / part) == digest)
+            for part in (inside, *inside.parents)
+            for digest in recorded.get(str(part), [])
+        )
 
     def is_good(self, stage: str, key: Any) -> bool:
         """Whether a stage's outputs are there, whole, and were made from `key`, a JSON value."""

@@ -25,6 +25,11 @@ def check(root: Path, reporter: Reporter, build_dir: Path | None = None) -> Resu
     got; of the program's tokens, naming two instructions; of the report's digests; of the cycles.
     """
     folder = BuildFolder(root)
+    with folder.alone(reading=True):
+        return _check(folder, reporter, build_dir)
+
+
+def _check(folder: BuildFolder, reporter: Reporter, build_dir: Path | None) -> Result:
     recorded = _Recorded.read(folder.report)
     again = [leg for leg in legs(build_dir) if leg.name in recorded.legs]
     for leg in again:

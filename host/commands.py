@@ -14,6 +14,7 @@ from host.comparison import CompareOptions, CompareOutputs
 from host.comparison import compare as compare_networks
 from host.configuration import configuration
 from host.options import BuildDir, Complete, Configuration, InputShape, MaybeConfiguration, Quantized, command
+from host.outputs import Use
 from host.quantization import QuantizeOptions
 from host.quantization import quantize as run_quantize
 from host.terminal import Reporter, output, tables
@@ -54,7 +55,9 @@ def run(options: pipeline.RunOptions, as_json: AsJson = False) -> None:
 @command
 def quantize(
     options: QuantizeOptions,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Quantized network to write.", show_default=False)],
+    output: Annotated[
+        Path, Use.FILE, typer.Option("-o", "--output", help="Quantized network to write.", show_default=False)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Choose fractional lengths on calibration images; write the integer network as QDQ ONNX."""
@@ -74,7 +77,7 @@ def compare(options: CompareOptions, outputs: CompareOutputs, as_json: AsJson = 
 @app.command("inspect")
 @command
 def inspect_command(
-    network: Annotated[Path, typer.Argument(help="Trained float network, ONNX.", show_default=False)],
+    network: Annotated[Path, Use.READ, typer.Argument(help="Trained float network, ONNX.", show_default=False)],
     input_shape: InputShape = None,
     as_json: AsJson = False,
 ) -> None:
@@ -94,7 +97,9 @@ def inspect_command(
 @command
 def compile_command(
     quantized: Quantized,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Program file to write.", show_default=False)],
+    output: Annotated[
+        Path, Use.FILE, typer.Option("-o", "--output", help="Program file to write.", show_default=False)
+    ],
     config: Configuration = PRESETS["small"],
     complete: Complete = False,
     as_json: AsJson = False,
@@ -124,9 +129,11 @@ def config_command(
 @app.command()
 @command
 def verilog(
-    out: Annotated[Path, typer.Option(help="Folder to write; a folder for each configuration if several.")] = Path(
-        "build/verilog"
-    ),
+    out: Annotated[
+        Path,
+        Use.FOLDER,
+        typer.Option(help="Folder to write, for each configuration one in it if several; other files in it stay."),
+    ] = Path("build/verilog"),
     config: MaybeConfiguration = None,
     as_json: AsJson = False,
 ) -> None:
@@ -149,7 +156,7 @@ def simulate(options: stages.SimulateOptions, as_json: AsJson = False) -> None:
 @app.command()
 @command
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder that `run` made.")],
+    folder: Annotated[Path, Use.READ, typer.Argument(help="Folder that `run` made.")],
     check: Annotated[
         bool, typer.Option("--check", help="Recompute every digest and compare; exit 1 on a break.")
     ] = False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +12,10 @@ import numpy as np
 import typer
 
 from host.artefacts import make_folder, write_json
+from host.delivery import delivery
 from host.options import Complete, InputShape, Quantized
-from host.report.comparison import write_plots
+from host.outputs import Use, distinct
+from host.report.comparison import PLOTS, write_plots
 from host.stages import changed
 from host.terminal import Reporter
 from quant import onnx_import, qdq
@@ -42,9 +45,11 @@ EXPLAINED = 12
 class CompareOptions:
     """What is compared, on how many images.  complete: as `qdq.load`."""
 
-    network: Annotated[Path, typer.Argument(help="Trained float network, ONNX.", show_default=False)]
+    network: Annotated[Path, Use.READ, typer.Argument(help="Trained float network, ONNX.", show_default=False)]
     quantized: Quantized
-    images: Annotated[Path, typer.Option(help=".npz with `images`, and `labels` for accuracy.", show_default=False)]
+    images: Annotated[
+        Path, Use.READ, typer.Option(help=".npz with `images`, and `labels` for accuracy.", show_default=False)
+    ]
     layer_images: Annotated[int, typer.Option(help="Images for the errors of layers.", min=1)] = LAYER_IMAGES
     alone_images: Annotated[
         int, typer.Option(help="Images on which each layer is quantized alone; 0 for none.", min=0)
@@ -57,9 +62,9 @@ class CompareOptions:
 class CompareOutputs:
     """What a comparison leaves on disk."""
 
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write.")] = None
-    plots: Annotated[Path | None, typer.Option(help="Folder for pictures (SVG).")] = None
-    dump: Annotated[Path | None, typer.Option(help=".npz to write with tensors of both networks.")] = None
+    output: Annotated[Path | None, Use.FILE, typer.Option("-o", "--output", help="JSON file to write.")] = None
+    plots: Annotated[Path | None, Use.FOLDER, typer.Option(help="Folder for pictures; other files in it stay.")] = None
+    dump: Annotated[Path | None, Use.FILE, typer.Option(help=".npz to write with tensors of both networks.")] = None
     dump_layer: Annotated[
         tuple[str, ...],
         typer.Option(help="Dump this layer or tensor only; may be given again.", show_default=False),
@@ -69,26 +74,33 @@ class CompareOutputs:
 
 def compare(options: CompareOptions, outputs: CompareOutputs, reporter: Reporter) -> tuple[Result, Result]:
     """Fixed against float.  Returns everything found, for JSON, and what the terminal shows of it."""
-    graph, integers, images, labels = _load(options)
     files = []
-    if outputs.dump is not None:  # first: a wrong name is told before the long work
-        make_folder(outputs.dump.parent)
-        with reporter.stage(f"dump tensors of {min(outputs.dump_images, len(images))} images"):
-            arrays = dump_tensors(integers, graph, images[: outputs.dump_images], outputs.dump_layer)
-            buffer = io.BytesIO()
-            np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-            write_atomic(outputs.dump, buffer.getvalue())
-        files.append(str(outputs.dump))
-    value = _compare(options, graph, integers, images, labels, reporter)
-    if outputs.output is not None:
-        make_folder(outputs.output.parent)
-        write_json(outputs.output, value)
-        files.append(str(outputs.output))
-    if outputs.plots is not None:
-        make_folder(outputs.plots)
-        with reporter.stage("draw"):
-            files += [str(path) for path in write_plots(value, outputs.plots)]
+    with ExitStack() as stack:
+        plots = None if outputs.plots is None else stack.enter_context(_plots_folder(outputs, outputs.plots))
+        graph, integers, images, labels = _load(options)
+        if outputs.dump is not None:  # first: a wrong name is told before the long work
+            make_folder(outputs.dump.parent)
+            with reporter.stage(f"dump tensors of {min(outputs.dump_images, len(images))} images"):
+                arrays = dump_tensors(integers, graph, images[: outputs.dump_images], outputs.dump_layer)
+                buffer = io.BytesIO()
+                np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+                write_atomic(outputs.dump, buffer.getvalue())
+            files.append(str(outputs.dump))
+        value = _compare(options, graph, integers, images, labels, reporter)
+        if outputs.output is not None:
+            make_folder(outputs.output.parent)
+            write_json(outputs.output, value)
+            files.append(str(outputs.output))
+        if plots is not None and outputs.plots is not None:
+            with reporter.stage("draw"):
+                files += [str(outputs.plots / path.name) for path in write_plots(value, plots)]
     return {**changed(integers), **value, "files": files}, {**changed(integers), **_tables(value), "files": files}
+
+
+def _plots_folder(outputs: CompareOutputs, folder: Path) -> AbstractContextManager[Path]:
+    """As `delivery`, of the pictures."""
+    distinct([*(p for p in (outputs.output, outputs.dump) if p is not None), *(folder / name for name in PLOTS)])
+    return delivery(folder, PLOTS)
 
 
 def compare_files(options: CompareOptions, reporter: Reporter) -> Result:

@@ -13,6 +13,13 @@ MOST_BYTES = 1 << 20
 """Of a configuration's file; an engine.json has some thousands."""
 
 
+def file_of(value: str | AcceleratorConfig) -> Path | None:
+    """The file that names a configuration; None for a preset."""
+    if isinstance(value, AcceleratorConfig) or value in PRESETS or Path(value).suffix != ".json":
+        return None
+    return Path(value)
+
+
 def configuration(value: str | AcceleratorConfig) -> AcceleratorConfig:
     """The configuration that a user names; a default is one already.
 
@@ -22,10 +29,11 @@ def configuration(value: str | AcceleratorConfig) -> AcceleratorConfig:
     """
     if isinstance(value, AcceleratorConfig):
         return value
-    if value in PRESETS or Path(value).suffix != ".json":
+    file = file_of(value)
+    if file is None:
         return preset(value)
     try:
-        held = _read(Path(value))
+        held = _read(file)
         if isinstance(held, dict) and isinstance(held.get("config"), dict):
             held = held["config"]
         if not isinstance(held, dict):

@@ -7,7 +7,8 @@ kept; `key` is made of the same fields, so no option can be forgotten where arte
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from inspect import Parameter, Signature, signature
 from pathlib import Path
@@ -15,8 +16,10 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
+from host import outputs
 from host.artefacts import file_digest
-from host.configuration import configuration
+from host.configuration import configuration, file_of
+from host.outputs import Use
 from hw.contract.config import PRESETS, AcceleratorConfig
 from sim.memory import MOST, Memory
 
@@ -45,9 +48,10 @@ def shape(text: str) -> tuple[int, ...]:
     return sizes
 
 
-Quantized = Annotated[Path, typer.Argument(help="Quantized network: QDQ ONNX, power-of-two scales.")]
+Quantized = Annotated[Path, Use.READ, typer.Argument(help="Quantized network: QDQ ONNX, power-of-two scales.")]
 Configuration = Annotated[
     AcceleratorConfig,
+    Use.READ,
     typer.Option(
         "--config",
         parser=configuration,
@@ -58,6 +62,7 @@ Configuration = Annotated[
 ]
 MaybeConfiguration = Annotated[
     AcceleratorConfig | None,
+    Use.READ,
     typer.Option(
         "--config",
         parser=configuration,
@@ -77,6 +82,7 @@ InputShape = Annotated[
 ]
 BuildDir = Annotated[
     Path | None,
+    Use.CACHE,
     typer.Option(
         show_default=False,
         help="Folder of built simulators, 1 GB at most: what was used longest ago goes. By default $SHIFTPOINT_CACHE, "
@@ -122,7 +128,8 @@ def key(value: Any, kind: type | None = None) -> Any:
 def command(function: Callable[..., R]) -> Callable[..., R]:
     """The function with its parameters that are dataclasses of options replaced by their fields, as Typer reads them.
 
-    Options that must be given come first; else the order is that of the fields.
+    Options that must be given come first; else the order is that of the fields.  Before the function is called, what it
+    will read and write is checked (`host.outputs`).
     """
     groups = get_type_hints(function, include_extras=True)
     defaults = {name: parameter.default for name, parameter in signature(function).parameters.items()}
@@ -130,6 +137,8 @@ def command(function: Callable[..., R]) -> Callable[..., R]:
     flat.sort(key=lambda option: option.default is not Parameter.empty)
 
     def called(**values: Any) -> R:
+        outputs.check(_paths(flat, values))
+        values = {name: value.made if isinstance(value, _OfFile) else value for name, value in values.items()}
         return function(**{name: _made(name, groups[name], values) for name in defaults})
 
     called.__doc__, called.__name__ = function.__doc__, function.__name__
@@ -146,12 +155,41 @@ def _flat(name: str, kind: Any, default: Any) -> list[Parameter]:
     annotation, *about = get_args(kind) if get_origin(kind) is Annotated else (kind,)
     if any(getattr(option, "parser", None) for option in about):
         annotation = object  # the parser alone decides, and Typer does not know every type that one can make
+        about = [_remembering(option) for option in about] if Use.READ in about else about
     elif _is_list(annotation):
         (of, _), default = get_args(annotation), list(default)
         annotation = list[of]  # type: ignore[valid-type]
     default = Parameter.empty if default is MISSING else default
     annotation = Annotated[(annotation, *about)] if about else annotation
     return [Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)]
+
+
+@dataclass(frozen=True)
+class _OfFile:
+    """What an option's parser made of the file that it names, or of what names none."""
+
+    made: Any
+    file: Path | None
+
+
+def _remembering(option: Any) -> Any:
+    """An option whose parser reads files, so that the file is known beside what was made of it."""
+    parser = getattr(option, "parser", None)
+    if parser is None:
+        return option
+    option = copy(option)
+    option.parser = lambda value: _OfFile(parser(value), file_of(value))
+    return option
+
+
+def _paths(flat: list[Parameter], values: dict[str, Any]) -> Iterator[tuple[Use, Path]]:
+    """The paths among the values of all options, with what becomes of each."""
+    for option in flat:
+        use = next((about for about in get_args(option.annotation) if isinstance(about, Use)), None)
+        value = values[option.name]
+        path = value.file if isinstance(value, _OfFile) else value
+        if use is not None and path is not None:
+            yield use, path
 
 
 def _made(name: str, kind: Any, values: dict[str, Any]) -> Any:

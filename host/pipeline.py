@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -17,11 +17,13 @@ from host.artefacts import BuildFolder, make_folder, read_json, reading, write_j
 from host.comparison import SHOWN_IMAGES, CompareOptions, compare_files
 from host.legs import Leg, Subject, Verilog, legs
 from host.options import BuildDir, Configuration, MemoryOptions, key
+from host.outputs import Use, apart
 from host.quantization import QuantizeOptions, quantize
 from host.report.data import build_report
 from host.report.page import render
-from host.stages import Result, compile_program, verilog
+from host.stages import Result, compile_program
 from host.terminal import Reporter
+from hw import verilog as gateware
 from hw.contract import program as programs
 from hw.contract.config import PRESETS
 from quant import qdq
@@ -37,9 +39,13 @@ class RunOptions(QuantizeOptions):
     """What a run was asked for: what the quantizer was, for one engine, and what to do beyond it."""
 
     config: Configuration = PRESETS["small"]
-    out: Annotated[Path, typer.Option(help="Folder for everything that is made.", show_default=False)]
+    out: Annotated[
+        Path,
+        Use.FOLDER,
+        typer.Option(help="Folder for everything that is made; other files in it stay.", show_default=False),
+    ]
     evaluation: Annotated[
-        Path | None, typer.Option(help=".npz with `images` and `labels`, for accuracy.", show_default=False)
+        Path | None, Use.READ, typer.Option(help=".npz with `images` and `labels`, for accuracy.", show_default=False)
     ] = None
     rtl_images: Annotated[int, typer.Option(help="Images to run through the Verilog; 0 for none.", min=0)] = 1
     build_dir: BuildDir = None
@@ -56,7 +62,19 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
     taken = [leg for leg in every if o.rtl_images or leg.name != Verilog.name]
     for leg in taken:
         leg.require()
-    make_folder(folder.root)
+    verilog_files = [folder.verilog / name for name in gateware.FILES]
+    made = [folder.float / o.network.name, folder.quantized, folder.compare, folder.program, *verilog_files]
+    made += [folder.images, *(folder.leg(leg.name) for leg in every), folder.report, folder.page]
+    apart(made, [path for path in (o.network, o.calibration, o.evaluation) if path is not None])
+    folder.require_free(made)
+    with folder.alone():
+        _take_stages(o, folder, every, taken, reporter)
+        return _write_report(folder, reporter)
+
+
+def _take_stages(
+    o: RunOptions, folder: BuildFolder, every: Sequence[Leg], taken: Sequence[Leg], reporter: Reporter
+) -> None:
     original, evaluation = folder.float / o.network.name, o.evaluation or o.calibration
 
     def stage(name: str, made_from: Any, outputs: list[Path], work: Callable[[], Any]) -> None:
@@ -68,6 +86,7 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
         if folder.is_good(name, made):
             reporter.note(f"kept {name}")
             return
+        _say_moved(folder.claim(name, outputs), reporter)
         work()
         folder.mark_good(name, made, outputs)
 
@@ -77,6 +96,10 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
         make_folder(folder.float)
         write_atomic(original, content)
         quantize(replace(o, network=original), folder.quantized, reporter)
+
+    def do_verilog() -> None:
+        with reporter.stage(f"Verilog of {o.config.name}"):
+            gateware.write(o.config, folder.verilog)
 
     # Without a budget of cycles only the limits of the engine count: one with the same needs no other network.
     asked = o if o.cycle_budget is not None else replace(o, config=PRESETS["small"], memory=MemoryOptions())
@@ -92,7 +115,8 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
         [folder.program],
         lambda: compile_program(folder.quantized, o.config, folder.program),
     )
-    stage("verilog", o.config, [folder.verilog], lambda: verilog([o.config], folder.verilog, reporter))
+    verilog_files = [folder.verilog / name for name in gateware.FILES]
+    stage("verilog", o.config, verilog_files, do_verilog)
     count = max(o.rtl_images, 1)
     stage(
         "images",
@@ -108,8 +132,12 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
             made_from = [folder.quantized, folder.program, folder.images, o.memory]
             stage(leg.name, made_from, [path], partial(_take, leg, subject, path, reporter))
         else:
-            path.unlink(missing_ok=True)
-    return report(o.out, reporter)
+            _say_moved(folder.drop(leg.name, path), reporter)
+
+
+def _say_moved(moved: Sequence[tuple[Path, Path]], reporter: Reporter) -> None:
+    for path, aside in moved:
+        reporter.warn(f"{path}: was not as a stage left it, and is kept as {aside.name}")
 
 
 def _take(leg: Leg, subject: Subject, path: Path, reporter: Reporter) -> None:
@@ -125,6 +153,11 @@ def subject_of(folder: BuildFolder, memory: Memory) -> Subject:
 def report(root: Path, reporter: Reporter) -> Result:
     """report.json and report.html from what the other stages left in a build folder."""
     folder = BuildFolder(root)
+    with folder.alone(reading=True):
+        return _write_report(folder, reporter)
+
+
+def _write_report(folder: BuildFolder, reporter: Reporter) -> Result:
     with reporter.stage("write the report"):
         network, program = qdq.load(folder.quantized), programs.load(folder.program)
         images, shown = kept_images(folder)
@@ -132,8 +165,10 @@ def report(root: Path, reporter: Reporter) -> Result:
         compared = read_json(folder.compare)
         with reading(folder.root):
             value = build_report(network, program, compared, taken, len(images), shown)
+        _say_moved(folder.claim("report", [folder.report, folder.page]), reporter)
         write_json(folder.report, value)
         write_atomic(folder.page, render(value).encode())
+        folder.mark_good("report", None, [folder.report, folder.page])
     _raise_on_break(value)
     return summary(value, folder)
 

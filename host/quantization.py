@@ -10,6 +10,7 @@ import typer
 
 from host.artefacts import make_folder
 from host.options import InputShape, MaybeConfiguration, MemoryOptions
+from host.outputs import Use
 from host.target import engine_target
 from host.terminal import Reporter
 from quant import onnx_import, qdq
@@ -35,9 +36,10 @@ class QuantizeOptions:
     config: the engine whose limits are kept, the presets' if None.  config, memory: where `cycle_budget` counts.
     """
 
-    network: Annotated[Path, typer.Argument(help="Trained float network, ONNX.", show_default=False)]
+    network: Annotated[Path, Use.READ, typer.Argument(help="Trained float network, ONNX.", show_default=False)]
     calibration: Annotated[
         Path,
+        Use.READ,
         typer.Option(
             help=".npz with `images` (N, C, H, W): float32 as the network takes them, or uint8 pixels.",
             show_default=False,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from host.artefacts import folder_in_one_piece
+from host import outputs
 from host.chain import Taken
+from host.delivery import delivery
 from host.terminal import Reporter
 from hw.contract.isa import Unit
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
-from quant.base.errors import VerificationError
+from quant.base.errors import BadInput, VerificationError
 from sim import cycles as cycle_model
 from sim import executor
 from sim.cycles import Timeline
@@ -83,11 +86,29 @@ def _head(failure: Exception) -> str:
 
 
 def export_bench(program: Program, x: np.ndarray, memory: Memory, folder: Path, reporter: Reporter) -> None:
-    """Leave a bench that runs with cocotb and Verilator and without this project."""
+    """Leave a bench that runs with cocotb and Verilator and without this project in a folder that exists."""
     from sim.bench import export
 
-    with reporter.stage(f"export a bench of {program.name}"), folder_in_one_piece(folder) as temporary:
-        export.export_bench(program, x, memory, temporary)
+    with reporter.stage(f"export a bench of {program.name}"):
+        export.export_bench(program, x, memory, folder)
+
+
+def bench_folder(folder: Path, besides: Iterable[Path | None]) -> AbstractContextManager[Path]:
+    """As `delivery`, of an exported bench.  besides: other files that the command writes, which must be none of it."""
+    from sim.bench import export
+
+    outputs.distinct([*(path for path in besides if path is not None), *(folder / name for name in export.FILES)])
+    return delivery(folder, export.FILES)
+
+
+def check_waves(path: Path) -> None:
+    """Raise BadInput unless a waveform's name says in which form it is written here."""
+    from sim.bench import toolchain
+
+    suffix = ".fst" if toolchain.fst_available() else ".vcd"
+    if path.suffix.lower() != suffix:
+        only = "" if suffix == ".fst" else " (FST needs liblz4-dev and zlib1g-dev)"
+        raise BadInput(f"{path}: waveforms are {suffix[1:].upper()} here{only}: name it {path.stem}{suffix}")
 
 
 def layers_of(timeline: Timeline) -> list[Result]:

@@ -5,6 +5,7 @@ Every function returns what the command line shows: tables by title, and `files`
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from host.artefacts import folder_in_one_piece, make_folder, write_json
+from host.artefacts import make_folder, write_json
 from host.compiler import compile_network
+from host.delivery import delivery
 from host.options import BuildDir, MaybeConfiguration, MemoryOptions
-from host.simulation import export_bench, simulate_model, simulate_rtl
+from host.outputs import Use
+from host.simulation import bench_folder, check_waves, export_bench, simulate_model, simulate_rtl
 from host.terminal import Reporter
 from hw import verilog as gateware
 from hw.contract import program as programs
@@ -59,13 +62,13 @@ def changed(network: Network) -> Result:
 
 def verilog(configs: list[AcceleratorConfig], out: Path, reporter: Reporter) -> Result:
     """The engine's Verilog: into `out`, or a folder each in it when there are several."""
-    files = []
-    for config in configs:
-        target = out if len(configs) == 1 else out / config.name
-        with reporter.stage(f"Verilog of {config.name}"), folder_in_one_piece(target) as folder:
-            names = [path.name for path in gateware.write(config, folder)]
-        files += [str(target / name) for name in names]
-    return {"files": files}
+    targets = [out if len(configs) == 1 else out / config.name for config in configs]
+    with ExitStack() as all_or_none:
+        folders = [all_or_none.enter_context(delivery(target, gateware.FILES)) for target in targets]
+        for config, folder in zip(configs, folders, strict=True):
+            with reporter.stage(f"Verilog of {config.name}"):
+                gateware.write(config, folder)
+    return {"files": [str(target / name) for target in targets for name in gateware.FILES]}
 
 
 class Backend(StrEnum):
@@ -79,18 +82,28 @@ class Backend(StrEnum):
 class SimulateOptions:
     """A program, its images, and what runs it."""
 
-    program: Annotated[Path, typer.Argument(help="Program file that `compile` wrote.")]
-    images: Annotated[Path, typer.Option(help=".npz with `images`.", show_default=False)]
+    program: Annotated[Path, Use.READ, typer.Argument(help="Program file that `compile` wrote.")]
+    images: Annotated[Path, Use.READ, typer.Option(help=".npz with `images`.", show_default=False)]
     engine: Annotated[Backend, typer.Option(help="Executor and cycle model, or the Verilog under Verilator.")] = (
         Backend.model
     )
     count: Annotated[int, typer.Option(help="Images to simulate, from the first on.", min=1)] = 1
     config: MaybeConfiguration = None
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="JSON file to write.")] = None
+    output: Annotated[Path | None, Use.FILE, typer.Option("-o", "--output", help="JSON file to write.")] = None
     export: Annotated[
-        Path | None, typer.Option(help="With --engine rtl: leave a bench that runs without this project here.")
+        Path | None,
+        Use.FOLDER,
+        typer.Option(
+            help="With --engine rtl: folder for a bench that runs without this project; other files in it stay."
+        ),
     ] = None
-    waves: Annotated[Path | None, typer.Option(help="With --engine rtl: waveform file to write.")] = None
+    waves: Annotated[
+        Path | None,
+        Use.FILE,
+        typer.Option(
+            help="With --engine rtl: waveform file to write, .vcd, or .fst where liblz4-dev and zlib1g-dev are."
+        ),
+    ] = None
     memory: MemoryOptions = field(default_factory=MemoryOptions)
     build_dir: BuildDir = None
 
@@ -102,19 +115,23 @@ def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
     """
     if o.engine is Backend.model and (o.export or o.waves):
         raise BadInput("--export and --waves need --engine rtl")
+    if o.waves is not None:
+        check_waves(o.waves)
+        make_folder(o.waves.parent)
     program = programs.load(o.program, o.config)
     x = program_images(program, o.images, o.count)
-    if o.engine is Backend.model:
-        taken = simulate_model(program, x, o.memory, reporter)
-    else:
-        taken = simulate_rtl(program, x, o.memory, reporter, o.waves, o.build_dir)
-    if o.export is not None:
-        export_bench(program, x, o.memory, o.export, reporter)
-    files = [str(path) for path in (o.export, o.waves) if path is not None]
-    if o.output is not None:
-        make_folder(o.output.parent)
-        write_json(o.output, taken.to_json())
-        files.append(str(o.output))
+    with ExitStack() as stack:
+        bench = None if o.export is None else stack.enter_context(bench_folder(o.export, [o.output, o.waves]))
+        if o.engine is Backend.model:
+            taken = simulate_model(program, x, o.memory, reporter)
+        else:
+            taken = simulate_rtl(program, x, o.memory, reporter, o.waves, o.build_dir)
+        if o.output is not None:
+            make_folder(o.output.parent)
+            write_json(o.output, taken.to_json())
+        if bench is not None:
+            export_bench(program, x, o.memory, bench, reporter)
+    files = [str(path) for path in (o.export, o.waves, o.output) if path is not None]
     rows = [
         {"layer": layer.name, "tensor": layer.output, "sha256": taken.digests[layer.output]} for layer in program.layers
     ]

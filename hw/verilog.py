@@ -34,6 +34,9 @@ TOP = "shiftpoint_engine"
 CLOCK, RESET = "clk", "rst"
 """Names of the clock and of the synchronous reset, active high."""
 
+FILES = ("engine.v", "files.f", "engine.json", "shiftpoint_registers.h")
+"""Names of the files."""
+
 LINT_WAIVERS = {
     "CASEINCOMPLETE": "the value of the other cases is assigned before the case statement",
     "DECLFILENAME": "one file holds all modules",
@@ -70,14 +73,8 @@ def contents(config: AcceleratorConfig) -> Mapping[str, str]:
         strip_internal_attrs=True,
     )
     text = plain_names(_WIDTHLESS.sub("", text))
-    return MappingProxyType(
-        {
-            "engine.v": text,
-            "files.f": "engine.v\n",
-            "engine.json": json.dumps(_description(config, ports), indent=2) + "\n",
-            "shiftpoint_registers.h": header(),
-        }
-    )
+    description = json.dumps(_description(config, ports), indent=2) + "\n"
+    return MappingProxyType(dict(zip(FILES, (text, "engine.v\n", description, header()), strict=True)))
 
 
 def write(config: AcceleratorConfig, folder: str | Path) -> tuple[Path, ...]:
@@ -89,7 +86,7 @@ def write(config: AcceleratorConfig, folder: str | Path) -> tuple[Path, ...]:
     target.mkdir(parents=True, exist_ok=True)
     for name, content in contents(config).items():
         write_atomic(target / name, content.encode())
-    return tuple(target / name for name in contents(config))
+    return tuple(target / name for name in FILES)
 
 
 def plain_names(text: str) -> str:

@@ -94,6 +94,10 @@ def histogram(axes: Axes, tensor: Values, start: str) -> None:
     axes.set_title(f"{name}\n{tensor['format']}{ratio}{cut}{free}", fontsize=7)
 
 
+PLOTS = ("sqnr.svg", "sensitivity.svg", "histograms_01.png")
+"""Names of the pictures; more of the last follow where there are many tensors."""
+
+
 def write_plots(value: Values, folder: Path) -> list[Path]:
     """Draw what `compare` found into a folder: sqnr.svg, sensitivity.svg, and histograms, histograms_01.png and on."""
     pages: list[tuple[str, bytes]] = []

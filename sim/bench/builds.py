@@ -15,12 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from hw import verilog
 from sim.bench.toolchain import ToolchainError, compiler, environment, fst_available, tool_key
 
 MOST_BYTES = 1 << 30
 """What all builds of a folder may take."""
 MOST_OBJECTS = 64
 """Files of Verilator's runtime library that are kept (`objcache`): a few compilers and options, nine each."""
+
+CONTENT = frozenset({"lock", "verilated", "stamp", "build.log", "runs", *verilog.FILES})
+"""All that lies in the folder of a build; one with anything else is not removed."""
+OBJECT = re.compile(r"verilated\w*-[0-9a-f]{32}\.o")
+"""Names of kept objects."""
 
 # Warnings stay errors, but for those that generated Verilog raises by its nature and that say nothing about a design.
 LINT = (
@@ -220,15 +226,16 @@ def _lock(build_dir: Path) -> Iterator[IO[str]]:
 def bound(root: Path, most: int = MOST_BYTES) -> None:
     """Remove builds below `root`, those first whose last use is longest ago, until all take `most` bytes.
 
-    What another process builds or runs is locked and stays.
+    What another process builds or runs is locked and stays; so does what is no build, as `root` may be any folder.
     """
-    objects = sorted((root / "objects").glob("*.o"), key=lambda path: path.stat().st_mtime, reverse=True)
-    for path in objects[MOST_OBJECTS:]:
+    objects = [path for path in (root / "objects").glob("*.o") if OBJECT.fullmatch(path.name)]
+    for path in sorted(objects, key=lambda path: path.stat().st_mtime, reverse=True)[MOST_OBJECTS:]:
         path.unlink(missing_ok=True)
     used = []
     for lock in root.glob("*/lock"):
         with contextlib.suppress(OSError):
-            used.append((lock.stat().st_mtime, lock))
+            if CONTENT.issuperset(found := set(os.listdir(lock.parent))) and "verilated" in found:
+                used.append((lock.stat().st_mtime, lock))
     sizes = {lock: _size(lock.parent) for _, lock in used}
     total = sum(sizes.values())
     for _, lock in sorted(used):

@@ -22,6 +22,7 @@ from host.driver import COUNTERS
 from hw import verilog
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
+from quant.base.files import replacing
 from sim.bench.builds import bound
 from sim.bench.runner import BenchRun, build_and_run
 from sim.bench.toolchain import build_root
@@ -116,7 +117,8 @@ def run_jobs(
                 build_dir=build_dir,
             )
         if waves is not None and ran.waves is not None:
-            shutil.copyfile(ran.waves, waves)
+            with replacing(waves) as file, ran.waves.open("rb") as source:
+                shutil.copyfileobj(source, file)
         return [_result(job, work / f"job_{k:04}.npz", waves) for k, job in enumerate(jobs)]
 
 

@@ -32,6 +32,7 @@ COCOTB_TOPLEVEL = bench
 COCOTB_TEST_MODULES = test_engine
 COMPILE_ARGS += -GBITS={bits} {waivers} $(CURDIR)/memory.cpp
 export SHIFTPOINT_MEMORY = $(CURDIR)/memory.bin
+.PHONY: memory.bin
 
 PYTHON := $(shell cocotb-config --python-bin)
 ifeq ($(PYTHON),)
@@ -51,7 +52,7 @@ include $(shell cocotb-config --makefiles)/Makefile.sim
 
 $(COCOTB_RESULTS_FILE): memory.bin
 memory.bin:
-\ttruncate -s {memory_bytes} $@
+\trm -f $@ && truncate -s {memory_bytes} $@
 """
 
 README = """\
@@ -71,6 +72,14 @@ every tensor and every counter is compared.
 """
 
 
+FILES = (
+    *verilog.FILES,
+    *(COPIED := ("bench.sv", "memory.sv", "memory.cpp", "transport.py")),
+    *("test_engine.py", "program.bin", "arrays.npz", "bench.json", "README.md", "Makefile"),
+)
+"""Names of the files."""
+
+
 def export_bench(program: Program, images: np.ndarray, memory: Memory, folder: Path) -> None:
     """Write such a folder, which must exist.
 
@@ -79,7 +88,7 @@ def export_bench(program: Program, images: np.ndarray, memory: Memory, folder: P
     """
     config, arrays = program.config, _arrays(program, images)
     verilog.write(config, folder)
-    for name in ("bench.sv", "memory.sv", "memory.cpp", "transport.py"):
+    for name in COPIED:
         shutil.copyfile(HERE / name, folder / name)
     test = (HERE / "exported.py").read_text().replace("from sim.bench.transport import", "from transport import")
     (folder / "test_engine.py").write_text(test)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from host import artefacts
-from host.artefacts import BuildFolder, file_digest, folder_in_one_piece, make_folder, read_json, write_json
+from host.artefacts import BuildFolder, file_digest, make_folder, read_json, write_json
 from quant.base.errors import BadInput
 
 
@@ -60,18 +60,6 @@ def test_the_digest_of_a_folder_is_that_of_names_and_contents(tmp_path: Path) ->
     assert file_digest(tmp_path / "a") == first
 
 
-def test_a_folder_in_one_piece(tmp_path: Path) -> None:
-    target = tmp_path / "out"
-    with folder_in_one_piece(target) as temporary:
-        (temporary / "new").touch()
-        assert not target.exists()
-    assert [path.name for path in target.iterdir()] == ["new"]
-    with pytest.raises(RuntimeError), folder_in_one_piece(target) as temporary:
-        (temporary / "half").touch()
-        raise RuntimeError
-    assert [path.name for path in target.iterdir()] == ["new"] and len(list(tmp_path.iterdir())) == 1
-
-
 def test_json(tmp_path: Path) -> None:
     path = tmp_path / "value.json"
     write_json(path, {"a": [1, None]})
@@ -89,34 +77,47 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         make_folder(tmp_path / "file" / "below")
 
 
-def test_a_file_or_a_link_where_a_folder_is_to_be(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("mine")
-    with pytest.raises(BadInput, match="file: is no folder"), folder_in_one_piece(tmp_path / "file"):
-        pass
-    assert (tmp_path / "file").read_text() == "mine"
-    (tmp_path / "there").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "there")
-    with folder_in_one_piece(tmp_path / "link") as temporary:
-        (temporary / "new").touch()
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "there" / "new").exists()
-
-
-def test_the_old_folder_is_whole_until_the_new_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    target = tmp_path / "out"
-    target.mkdir()
-    (target / "old").touch()
-
-    def killed(path: Path, **_: object) -> None:
-        if path.name.startswith(".out.") and (path / "old").exists():
-            assert (target / "new").exists()
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(artefacts.shutil, "rmtree", killed)
-    with pytest.raises(KeyboardInterrupt), folder_in_one_piece(target) as temporary:
-        (temporary / "new").touch()
-    assert [path.name for path in target.iterdir()] == ["new"]
-
-
 def test_reading_what_is_damaged() -> None:
     with pytest.raises(BadInput, match="^report.json: damaged"), artefacts.reading(Path("report.json")):
         {}["proof"]
+
+
+def test_what_is_not_as_a_stage_left_it_is_set_aside(folder: BuildFolder) -> None:
+    folder.program.write_bytes(b"mine")
+    for number in (1, 2):
+        moved = folder.claim("stage", [folder.program])
+        aside = folder.root / f"network.program.old-{number}"
+        assert moved == [(folder.program, aside)] and aside.read_bytes() == b"mine"
+        folder.program.write_bytes(b"new")
+        folder.mark_good("stage", [], [folder.program])
+        folder.program.write_bytes(b"mine")
+    assert folder.claim("other", [folder.compare]) == [] and not folder.is_good("other", None)
+
+
+def test_what_stages_left_is_written_over(folder: BuildFolder) -> None:
+    assert folder.claim("stage", [folder.program, folder.verilog / "engine.v"]) == []  # recorded with its folder
+    folder.program.write_bytes(b"half")  # and then it was killed
+    assert not folder.is_good("stage", ["key", 1]) and folder.claim("stage", [folder.program]) == []
+
+
+def test_a_leg_that_is_not_taken_is_dropped(folder: BuildFolder) -> None:
+    path = folder.leg("rtl")
+    assert folder.drop("rtl", path) == []
+    make_folder(folder.legs)
+    path.write_text("mine")
+    assert folder.drop("rtl", path) == [(path, folder.legs / "rtl.json.old-1")] and not path.exists()
+    path.write_text("ours")
+    folder.mark_good("rtl", 1, [path])
+    assert folder.drop("rtl", path) == [] and not path.exists() and not (folder.root / ".stages" / "rtl.json").exists()
+
+
+def test_a_folder_that_no_run_made_is_not_written_over(folder: BuildFolder, tmp_path: Path) -> None:
+    folder.require_free([folder.program])
+    other = BuildFolder(tmp_path)
+    other.require_free([other.program, other.verilog / "engine.v"])
+    other.images.write_bytes(b"mine")
+    with pytest.raises(BadInput, match="images.npz: is not of a run, and is not overwritten"):
+        other.require_free([other.program, other.images])
+    other.verilog.touch()
+    with pytest.raises(BadInput, match="verilog: is no folder"):
+        other.require_free([other.verilog / "engine.v"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from quant.base.errors import BadInput
-from quant.base.files import write_atomic
+from quant.base.files import replacing, write_atomic
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -48,3 +48,41 @@ def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(BadInput, match=r"folder: cannot be written: Is a directory$"):
         write_atomic(tmp_path / "folder", b"")
+
+
+def test_mode_and_owner_stay(tmp_path: Path) -> None:
+    path = tmp_path / "result"
+    path.touch()
+    path.chmod(0o604)
+    if os.getuid() == 0:
+        os.chown(path, 12345, 23456)
+    before = path.stat()
+    write_atomic(path, b"new")
+    after = path.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+def test_links_are_written_through(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "link").symlink_to("below/file")
+    for content in (b"made", b"replaced"):
+        write_atomic(tmp_path / "link", content)
+        assert (tmp_path / "link").is_symlink() and (tmp_path / "below" / "file").read_bytes() == content
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(BadInput, match="loop: cannot be written: Too many levels"):
+        write_atomic(tmp_path / "loop", b"")
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in ("/dev/null", tmp_path / "fifo"):
+        with pytest.raises(BadInput, match="cannot be written: a device, FIFO or socket, no file"):
+            write_atomic(path, b"")
+        assert not Path(path).is_file()
+
+
+def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="result: cannot be written: No space"), replacing(tmp_path / "result") as file:
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+    assert os.listdir(tmp_path) == []

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sim.bench.builds import BuildFailure, bound, top_ports
+from sim.bench.builds import MOST_OBJECTS, BuildFailure, bound, top_ports
 from sim.bench.runner import build_and_run
 from sim.bench.toolchain import ToolchainError
 from tests.sim.bench.counter import design
@@ -116,3 +116,18 @@ def test_what_is_in_use_stays(tmp_path):
         assert (folder / "verilated" / "bench").exists()
     bound(tmp_path, most=0)
     assert not folder.exists()
+
+
+def test_what_is_no_build_stays(tmp_path):
+    build, project = entry(tmp_path, "a", 10), entry(tmp_path, "project", 20)
+    (project / "notes.txt").write_text("mine")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "lock").touch()
+    objects = tmp_path / "objects"
+    objects.mkdir()
+    for number in range(MOST_OBJECTS + 5):
+        (objects / f"mine-{number}.o").touch()
+        (objects / f"verilated-{number:032x}.o").touch()
+    bound(tmp_path, most=0)
+    assert not build.exists() and (project / "notes.txt").exists() and (tmp_path / "source" / "lock").exists()
+    assert len(list(objects.glob("mine-*"))) == MOST_OBJECTS + 5 and len(list(objects.glob("v*"))) == MOST_OBJECTS
