@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from host.transport import Transport
-from hw.contract.config import PAGE_BYTES, PRESETS, AcceleratorConfig
+from hw.contract.config import INSTRUCTION_BYTES, PAGE_BYTES, PRESETS, AcceleratorConfig
+from hw.contract.isa import IllegalInstruction, decode
 from hw.contract.layout import pack, unpack
 from hw.contract.program import Program
 from hw.contract.registers import (
@@ -20,6 +23,7 @@ from hw.contract.registers import (
     STATUS_BUSY,
     STATUS_DONE,
     STATUS_ERROR,
+    Cause,
     ErrorCause,
 )
 from quant.base.errors import BadInput, ShiftpointError
@@ -39,14 +43,47 @@ _WHERE = {
 
 
 class EngineError(ShiftpointError):
-    """The engine stopped.  cause: why.  address: byte address of the burst, or the instruction's index."""
+    """The engine stopped.  cause: why.  address: byte address of the burst, or the instruction's index.
 
-    def __init__(self, cause: ErrorCause, address: int) -> None:
+    program, window_base: what it ran, and where; they tell the layer.  log: of the simulation.
+    """
+
+    def __init__(
+        self,
+        cause: ErrorCause,
+        address: int,
+        program: Program | None = None,
+        window_base: int = 0,
+        log: Path | None = None,
+    ) -> None:
         self.cause, self.address = cause, address
         found = CAUSES[cause]
         text = "stopped without a cause" if cause == ErrorCause.NONE else found.meaning
         text += _WHERE[found.address].format(address=address)
-        super().__init__(f"engine: {text} ({cause.name})")
+        if program is not None:
+            text += _place(program, found, address, window_base)
+        super().__init__(f"engine: {text} ({cause.name})" + (f"; the whole log: {log}" if log else ""))
+
+
+def _place(program: Program, cause: Cause, address: int, window_base: int) -> str:
+    """Where in a program an error is: instruction and layer, or what lies at the address; empty where it is nowhere."""
+    if cause.address == "index of the instruction":
+        start = program.program_base + address * INSTRUCTION_BYTES
+        try:
+            instruction = decode(program.image[start : start + INSTRUCTION_BYTES])
+        except IllegalInstruction:
+            return ""
+        layers = [layer.name for layer in program.layers][instruction.layer :][:1]
+        return f", a {instruction.opcode.name}" + "".join(f" of layer {name}" for name in layers)
+    if cause.address == "byte address of the burst":
+        offset = address - window_base
+        if 0 <= offset < len(program.image):
+            first, last = program.program_base, program.program_base + program.instructions * INSTRUCTION_BYTES
+            return ", among the instructions" if first <= offset < last else ", among the weights"
+        for placement in (*program.inputs, *program.tensors):
+            if 0 <= offset - placement.address < placement.size(program.config):
+                return f", in tensor {placement.tensor}"
+    return ""
 
 
 def config_word(config: AcceleratorConfig) -> int:
@@ -142,7 +179,8 @@ class Driver:
         status = await self._read("STATUS")
         await self._write("INTERRUPT", INTERRUPT_DONE | INTERRUPT_ERROR)
         if status & STATUS_ERROR or not status & STATUS_DONE:
-            raise EngineError(ErrorCause(await self._read("ERROR_CAUSE")), await self._read("ERROR_ADDRESS"))
+            cause, address = ErrorCause(await self._read("ERROR_CAUSE")), await self._read("ERROR_ADDRESS")
+            raise EngineError(cause, address, program, self.window_base)
         return {name: await self._read(name) for name in COUNTERS}
 
     async def read_tensor(self, name: str) -> np.ndarray:

@@ -15,10 +15,12 @@ from typing import ClassVar
 import numpy as np
 
 from host.chain import Taken, Tensors, compared
+from host.driver import EngineError
 from host.simulation import simulate_model, simulate_rtl
 from host.terminal import Reporter
 from hw.contract.program import Program
 from quant import qdq
+from quant.base.errors import VerificationError
 from quant.ir.network import Network
 from quant.run.execute import execute, quantize_input
 from sim.memory import Memory
@@ -116,8 +118,14 @@ class Verilog(Leg):
         toolchain.require(self._build_dir)
 
     def take(self, subject: Subject, reporter: Reporter) -> Taken:
-        """The tensors that the program leaves in memory; as `simulate_rtl`, and how they compare with the integers."""
-        taken = simulate_rtl(subject.program, subject.x, subject.memory, reporter, build_dir=self._build_dir)
+        """The tensors that the program leaves in memory; as `simulate_rtl`, and how they compare with the integers.
+
+        Raises VerificationError where the engine stops.
+        """
+        try:
+            taken = simulate_rtl(subject.program, subject.x, subject.memory, reporter, build_dir=self._build_dir)
+        except EngineError as stop:
+            raise VerificationError(f"the program's bytes run to their end in the model, not in RTL: {stop}") from stop
         order = [(layer.name, layer.output) for layer in subject.program.layers]
         found = compared(order, subject.integers, taken.tensors, Integers.name, self.name)
         return Taken(taken.tensors, {**taken.facts, "images": len(subject.images), **found})

@@ -17,7 +17,7 @@ from host.terminal import Reporter
 from hw.contract.isa import Unit
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
-from quant.base.errors import BadInput, VerificationError
+from quant.base.errors import BadInput
 from sim import cycles as cycle_model
 from sim import executor
 from sim.cycles import Timeline
@@ -56,20 +56,14 @@ def simulate_rtl(
     """The Verilog under Verilator.  x: integers (N, C, H, W).  `cycles` and counters are of the first image.
 
     waves: waveform to write.  build_dir: as `sim.bench.toolchain.build_root`.
-    Raises ToolchainError where it cannot be built here, VerificationError where the engine stops or the bench fails.
+    Raises ToolchainError where it cannot be built here, EngineError where the engine stops, VerificationError where
+    the bench fails.
     """
     from sim.bench import engine_bench, toolchain  # cocotb and Verilator are for this alone
-    from sim.bench.builds import BuildFailure
-    from sim.bench.runner import BenchFailure
 
     toolchain.require(build_dir)
     with reporter.stage(f"simulate the Verilog of {program.config.name} on {len(x)} images"):
-        try:
-            result = engine_bench.run_rtl(program, x, memory, waves=waves, build_dir=build_dir, progress=reporter.step)
-        except BuildFailure as failure:
-            raise toolchain.ToolchainError(f"{_head(failure)}; the whole log: {failure.log}") from failure
-        except BenchFailure as failure:
-            raise VerificationError(f"{_head(failure)}; the whole log: {failure.log}") from failure
+        result = engine_bench.run_rtl(program, x, memory, waves=waves, build_dir=build_dir, progress=reporter.step)
     facts = {
         "memory": asdict(memory),
         "simulator": result.simulator,
@@ -78,11 +72,6 @@ def simulate_rtl(
         "counters": result.counters[0],
     }
     return Taken(result.tensors, facts)
-
-
-def _head(failure: Exception) -> str:
-    """The first two lines of a failure as one: what failed, and the first complaint."""
-    return ": ".join(line.strip().rstrip(":") for line in str(failure).splitlines()[:2])
 
 
 def export_bench(program: Program, x: np.ndarray, memory: Memory, folder: Path, reporter: Reporter) -> None:

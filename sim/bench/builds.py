@@ -46,15 +46,21 @@ SPLIT = ("--output-split", "5000", "--output-split-cfuncs", "500")
 HEADERS = ("*.h", "*.hpp", "*.vh", "*.svh")
 
 
-class BuildFailure(RuntimeError):
-    """Verilator or the compiler refused a design; the message holds their first complaints and the log's path.
+class BuildFailure(ToolchainError):
+    """Verilator or the compiler refused a design; the message holds their first complaint and the log's path, the
+    notes those that follow.
 
     log: what they said.
     """
 
-    def __init__(self, message: str, log: Path) -> None:
-        super().__init__(message)
+    def __init__(self, top: str, log: Path) -> None:
+        lines = lines_of(log)
+        telling = [line for line in lines if re.search(r"%(Error|Warning)|\berror:|undefined reference|No space", line)]
+        first, *more = (telling or lines[-10:] or ["nothing was said"])[:10]
+        super().__init__(f"building {top} failed: {first.strip()}; the whole log: {log}")
         self.log = log
+        for line in more:
+            self.add_note(line)
 
 
 def top_ports(sources: Sequence[Path], top: str) -> list[str]:
@@ -146,18 +152,10 @@ class Design:
                     log_file=log,
                 )
         except (RuntimeError, SystemExit) as error:
-            raise BuildFailure(_complaints(self.top, log), log) from error
+            raise BuildFailure(self.top, log) from error
         for path in folder.iterdir():  # sources, objects, precompiled headers: of 150 MB the program alone is needed
             if path.name != self.top:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _complaints(top: str, log: Path) -> str:
-    """The first lines of a build's log that say what is wrong."""
-    lines = lines_of(log)
-    telling = [line for line in lines if re.search(r"%(Error|Warning)|\berror:|undefined reference|No space", line)]
-    shown = "\n  ".join((telling or lines[-10:])[:10])
-    return f"building {top} failed:\n  {shown}\nthe whole log: {log}"
 
 
 def lines_of(log: Path) -> list[str]:

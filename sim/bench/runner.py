@@ -15,22 +15,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+from quant.base.errors import VerificationError
 from sim.bench.builds import Design, built, lines_of, process_environment
 from sim.bench.toolchain import ToolchainError, environment, fst_available, require, works_in_make
 
 _runs = itertools.count()
 
 
-class BenchFailure(AssertionError):
-    """A bench ran and failed.
+class BenchFailure(VerificationError):
+    """A bench ran and failed; the message says what and where the log is, the notes what else was said and how to see
+    it again.
 
     failed: names of the failed tests as `module.test`; empty when the simulation ended before any could fail.
     log: the simulation's output.
     waves: the waveform, or None.
     """
 
-    def __init__(self, message: str, failed: tuple[str, ...], log: Path, waves: Path | None) -> None:
-        super().__init__(message)
+    def __init__(self, said: Sequence[str], failed: tuple[str, ...], log: Path, waves: Path | None) -> None:
+        super().__init__(f"{said[0]}; the whole log: {log}")
+        for line in said[1:]:
+            self.add_note(line)
         self.failed = failed
         self.log = log
         self.waves = waves
@@ -172,19 +176,18 @@ def _run(
     ran, failures = _read_results(results)
     if not (broken or failures or not ran):
         return BenchRun(ran, seed, log, results, waves, rebuilt)
+    fatal = [line.strip() for line in lines_of(log) if re.search(r"%(Error|Fatal)", line)][:10]
     if failures:
-        head = [f"{len(failures)} of {len(ran)} bench tests failed: {', '.join(failures)}"]
-        head += [f"  {name}: {message}" for name, message in failures.items()]
-        head += [f"  {line}" for line in lines_of(log) if re.search(r"%(Error|Fatal)", line)][:10]
+        messages = [line for name, message in failures.items() for line in f"{name}: {message}".splitlines()]
+        said = [f"{len(failures)} of {len(ran)} bench tests failed: {messages[0]}", *messages[1:], *fatal]
     elif not ran and results.exists():
-        head = [f"no test ran: {test_module} has none" + (f" named {testcase}" if testcase else "")]
+        said = [f"no test ran: {test_module} has none" + (f" named {testcase}" if testcase else "")]
     else:
-        head = [
-            f"the simulation of {design.top} with {test_module} broke off",
-            *(f"  {line}" for line in lines_of(log)[-20:]),
-        ]
+        last = [line for line in lines_of(log)[-20:] if line.strip()]
+        reason = "".join(f": {line.strip()}" for line in (fatal or last[-1:])[:1])
+        said = [f"the simulation of {design.top} with {test_module} broke off{reason}", *last]
     where = f"seed {seed}; log {log}; waveform {waves or 'none (WAVES=1 records one)'}"
-    raise BenchFailure("\n".join([*head, where, f"again: {_again(seed)}"]), tuple(failures), log, waves)
+    raise BenchFailure([*said, where, f"again: {_again(seed)}"], tuple(failures), log, waves)
 
 
 def _read_results(results: Path) -> tuple[tuple[str, ...], dict[str, str]]:

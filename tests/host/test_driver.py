@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from host.compiler import compile_network
 from host.driver import COUNTERS, Driver, EngineError, config_word
 from host.transport import run_sync
-from hw.contract.config import AcceleratorConfig, preset
+from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig, preset
 from hw.contract.program import Program
 from hw.contract.registers import (
     BY_NAME,
@@ -178,22 +179,45 @@ def test_a_tensor_that_is_not_there(program: Program) -> None:
 @pytest.mark.parametrize(
     ("cause", "message"),
     [
-        (ErrorCause.READ_BUS, "engine: read bus error at address 0x12340 (READ_BUS)"),
-        (ErrorCause.WRITE_BUS, "engine: write bus error at address 0x12340 (WRITE_BUS)"),
+        (ErrorCause.READ_BUS, "engine: read bus error at address 0x12340, in tensor x (READ_BUS)"),
+        (ErrorCause.WRITE_BUS, "engine: write bus error at address 0x12340, in tensor x (WRITE_BUS)"),
         (ErrorCause.ILLEGAL_INSTRUCTION, "engine: illegal instruction 74560 (ILLEGAL_INSTRUCTION)"),
-        (ErrorCause.OUTSIDE_WINDOW, "engine: access outside the memory window at address 0x12340 (OUTSIDE_WINDOW)"),
+        (ErrorCause.OUTSIDE_WINDOW, "engine: access outside the memory window at address 0x7f12340 (OUTSIDE_WINDOW)"),
     ],
 )
 def test_errors(program: Program, rng: np.random.Generator, cause: ErrorCause, message: str) -> None:
     driver, engine = loaded(program)
     x = rng.integers(-128, 128, (3, 10, 10))
-    engine.failure = cause, 0x12340
+    address = 0x7F12340 if cause == ErrorCause.OUTSIDE_WINDOW else 0x12340
+    engine.failure = cause, address
     with pytest.raises(EngineError) as caught:
         run_sync(driver.run(x))
     assert str(caught.value) == message
-    assert (caught.value.cause, caught.value.address) == (cause, 0x12340)
+    assert (caught.value.cause, caught.value.address) == (cause, address)
     engine.failure = None
     assert run_sync(driver.run(x))["CYCLES"] == 1234, "the next run resets the engine first"
+
+
+def test_an_error_says_where_it_is_in_the_program(program: Program) -> None:
+    def said(cause: ErrorCause, address: int) -> str:
+        return str(EngineError(cause, address, program, BASE, Path("sim.log")))
+
+    layer, first = program.layers[0].name, next(i for i in program.decode()).opcode.name
+    assert said(ErrorCause.ILLEGAL_INSTRUCTION, 0) == (
+        f"engine: illegal instruction 0, a {first} of layer {layer} (ILLEGAL_INSTRUCTION); the whole log: sim.log"
+    )
+    tensor = program.tensors[-1]
+    for offset, place in (
+        (program.program_base, ", among the instructions"),
+        (program.program_base + program.instructions * INSTRUCTION_BYTES, ", among the weights"),
+        (program.inputs[0].address, f", in tensor {program.inputs[0].tensor}"),
+        (tensor.address + 4, f", in tensor {tensor.tensor}"),
+        (program.memory_bytes, ""),
+        (-BASE, ""),
+    ):
+        assert said(ErrorCause.READ_BUS, BASE + offset) == (
+            f"engine: read bus error at address {BASE + offset:#x}{place} (READ_BUS); the whole log: sim.log"
+        )
 
 
 def test_an_engine_that_does_not_reset() -> None:

@@ -1,4 +1,4 @@
-"""Running a program: what the models say of it, and how a simulation that fails reaches the user."""
+"""Running a program: what the models say of it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host.simulation import layers_of, simulate_model, simulate_rtl, spans_of
+from host.simulation import layers_of, simulate_model, spans_of
 from host.terminal import Reporter
 from hw.contract import program as programs
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
-from quant.base.errors import BadInput, VerificationError
-from sim.bench import engine_bench, toolchain
-from sim.bench.builds import BuildFailure
-from sim.bench.runner import BenchFailure
 from sim.cycles import simulate
 from sim.memory import Memory
 
@@ -59,31 +55,3 @@ def test_spans_are_in_order_and_whole(program: Program) -> None:
         assert all(span["start"] < span["end"] for span in mine)
         assert [span["start"] for span in mine] == sorted(span["start"] for span in mine)
     assert len(spans_of(simulate(program, Memory()), most=1)) <= len(spans)
-
-
-@pytest.mark.parametrize(
-    ("failure", "kind", "message"),
-    [
-        (
-            BuildFailure("building bench failed:\n  %Error: no\n  more\nthe whole log: b.log", Path("b.log")),
-            BadInput,
-            "building bench failed: %Error: no; the whole log: b.log",
-        ),
-        (
-            BenchFailure("1 of 1 bench tests failed: m.t\n  m.t: stopped\nseed 1", ("m.t",), Path("s.log"), None),
-            VerificationError,
-            "1 of 1 bench tests failed: m.t: m.t: stopped; the whole log: s.log",
-        ),
-    ],
-)
-def test_a_simulation_that_fails_is_one_line(
-    program: Program, x: np.ndarray, monkeypatch: pytest.MonkeyPatch, failure: Exception, kind: type, message: str
-) -> None:
-    def fails(*_: object, **__: object) -> None:
-        raise failure
-
-    monkeypatch.setattr(engine_bench, "run_rtl", fails)
-    monkeypatch.setattr(toolchain, "require", lambda *_: None)
-    with pytest.raises(kind) as caught:
-        simulate_rtl(program, x, Memory(), QUIET)
-    assert str(caught.value) == message

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from host.compiler import CannotCompile, compile_network
+from host.driver import EngineError
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from quant.base.errors import UnsupportedNetwork
 from quant.ir.well_formed import Malformed
 from quant.run.execute import execute
-from sim.bench import toolchain
+from sim.bench import engine_bench, toolchain
 from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
 from sim.cycles import simulate
 from sim.executor import run
@@ -130,6 +132,17 @@ def test_compiled_networks(seed: int) -> None:
 
 def test_networks_at_the_ends_of_what_is_accepted(seed: int) -> None:
     check_all(extreme_jobs(preset("tiny"), seed, EXTREMES))
+
+
+def test_an_engine_that_stops_says_why_and_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bench(*_: object, env: dict[str, str], **__: object) -> SimpleNamespace:
+        Path(env["SHIFTPOINT_JOBS"], "job_0000.stop.json").write_text('{"cause": 3, "address": 0}')
+        return SimpleNamespace(log=Path("sim.log"), waves=None)
+
+    monkeypatch.setattr(engine_bench, "run_bench", bench)
+    made = build(preset("tiny"), CASES["pointwise"])
+    with pytest.raises(EngineError, match=r"^engine: illegal instruction 0, a \w+ of layer .*; the whole log: sim"):
+        run_jobs([RtlJob(made.program, made.x[None])])
 
 
 @pytest.mark.verify

@@ -36,9 +36,10 @@ def test_failed_tests_are_named_with_all_that_repeats_them(built):
     with pytest.raises(BenchFailure) as caught:
         build_and_run(**(built | {"env": {"STEP": "3", "FAIL": "1"}}), seed=5)
     assert caught.value.failed == (f"{TESTS}.fails",)
-    message = str(caught.value)
-    assert "1 of 2 bench tests failed" in message
-    assert "cycle 4: expected 7, got 6" in message
+    assert str(caught.value) == (
+        f"1 of 2 bench tests failed: {TESTS}.fails: cycle 4: expected 7, got 6; the whole log: {caught.value.log}"
+    )
+    message = "\n".join(caught.value.__notes__)
     assert f"seed 5; log {caught.value.log}" in message
     assert "--seed 5" in message and "test_failed_tests_are_named" in message
     assert caught.value.log.exists()
