@@ -2,6 +2,11 @@
 
 PYTHON ?= python3
 SEED ?=
+# of `make mutants` and `make fuzz`: how many, of what, how long each
+COUNT ?=
+KIND ?=
+DIRECTED ?=
+LIMIT ?=
 PYTEST_ARGS ?=
 # tests at a time; benches compile with two jobs each
 JOBS ?= auto
@@ -14,7 +19,7 @@ STAMP := .venv/.installed
 EXAMPLE := examples/fashion_mnist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check verify lint format verilog bench lock clean
+.PHONY: help setup demo test check verify mutants fuzz lint format verilog bench lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +58,13 @@ check: lint test ## what CI runs: lint, then test
 verify: $(STAMP) ## the long runs; writes docs/verification.md
 	$(BIN)/python -m pytest -m verify $(if $(SEED),--seed $(SEED)) $(PYTEST_ARGS)
 	$(BIN)/python benchmarks/verification.py --write docs/verification.md
+
+mutants: $(STAMP) ## whether tests see small slips in the source; COUNT= SEED= JOBS= LIMIT=, or DIRECTED=1
+	$(BIN)/python -m tests.mutants $(if $(DIRECTED),--directed,--seed $(or $(SEED),1) --count $(or $(COUNT),150)) \
+	  --jobs $(if $(filter auto,$(JOBS)),2,$(JOBS)) $(if $(LIMIT),--limit $(LIMIT))
+
+fuzz: $(STAMP) ## files, options and kills with slips, and one rule; COUNT= SEED= KIND=onnx|qdq|program|images|options|kills
+	$(BIN)/python -m tests.fuzz --seed $(or $(SEED),1) --count $(or $(COUNT),300) $(if $(KIND),--kind $(KIND))
 
 verilog: $(STAMP) ## the Verilog of every preset, into build/verilog/
 	$(BIN)/shiftpoint verilog --out build/verilog

@@ -77,7 +77,7 @@ def build_and_run(
     testcase: str | Sequence[str] | None = None,
     always: bool = False,
     internals: bool = False,
-    optimize: str = "-O2",
+    optimize: str | None = None,
     seed: int | None = None,
 ) -> BenchRun:
     """Build a Verilog module with Verilator, unless it is built already, and run cocotb tests on it.
@@ -98,6 +98,7 @@ def build_and_run(
     internals: let cocotb see every signal and not only the ports of `top`; the whole engine then builds three times as
         slowly and runs six times as slowly.
     optimize: option of the C++ compiler; "-O0" builds fastest and runs slowest.
+        SHIFTPOINT_OPTIMIZE, or "-O2", when None.
     seed: cocotb's random seed; SHIFTPOINT_SEED, or 1, when None.
 
     Raises ToolchainError when a tool is missing, BuildFailure when the design does not build, BenchFailure when a test
@@ -118,7 +119,7 @@ def build_and_run(
         build_args=tuple(build_args),
         waves=waves,
         internals=internals,
-        optimize=optimize,
+        optimize=optimize or os.environ.get("SHIFTPOINT_OPTIMIZE", "-O2"),
         root=root,
     )
     with built(design, build_dir, jobs, always) as (folder, rebuilt):
