@@ -56,7 +56,7 @@ def _taken(path: Path, folder: Path, reading: bool) -> IO[str]:
         path.parent.mkdir(parents=not reading, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-            file = os.fdopen(handle, "r+", errors="replace")
+            file = os.fdopen(handle, "r+", encoding="utf-8", errors="replace")
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -37,9 +37,9 @@ def check(uses: Iterable[tuple[Use, Path]]) -> None:
         target = destination(path)
         if target.exists() and not os.access(target, os.W_OK):
             raise BadInput(f"{path}: cannot be written: read-only")
-        _require_writable(target.parent)
+        _require_writable(target.parent if path.is_symlink() else path.parent)
     for path in paths[Use.FOLDER]:
-        if os.path.lexists(path) and not path.is_dir():
+        if os.path.lexists(path) and not os.path.isdir(path):
             raise BadInput(f"{path}: is no folder, and is not replaced by one")
         _require_writable(path)
     apart(paths[Use.FILE], paths[Use.READ])
@@ -57,7 +57,7 @@ def apart(written: Iterable[Path], read: Iterable[Path]) -> None:
     for path in written:
         if any(_same(path, other) for other in read):
             raise BadInput(f"{path}: is read by this command, and is not overwritten; name another output")
-        if path.exists() and any(os.path.samestat(path.stat(), stream) for stream in _streams()):
+        if os.path.exists(path) and any(os.path.samestat(path.stat(), stream) for stream in _streams()):
             raise BadInput(f"{path}: is a standard stream of this command, and is not replaced; name another output")
 
 
@@ -69,8 +69,8 @@ def distinct(written: Sequence[Path]) -> None:
 
 
 def _same(one: Path, other: Path) -> bool:
-    if one.exists() and other.exists():
-        return one.samefile(other)
+    if os.path.exists(one) and os.path.exists(other):
+        return os.path.samefile(one, other)
     return os.path.realpath(one) == os.path.realpath(other)
 
 
@@ -90,7 +90,7 @@ def _streams() -> list[os.stat_result]:
 def _require_writable(folder: Path) -> None:
     """Raise BadInput unless files can be made in a folder, or in the nearest one above it that exists."""
     nearest = Path(os.path.realpath(folder))
-    while not nearest.exists() and nearest != nearest.parent:
+    while not os.path.exists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
     try:
         with tempfile.NamedTemporaryFile(dir=nearest, prefix=".try."):

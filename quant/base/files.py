@@ -52,7 +52,7 @@ def destination(path: str | os.PathLike[str]) -> Path:
     try:
         target = Path(os.path.realpath(path))
         mode = os.stat(path).st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return target
     except (OSError, ValueError) as error:
         raise BadInput(f"{Path(path)}: cannot be written: {getattr(error, 'strerror', error)}") from error

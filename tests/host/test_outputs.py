@@ -127,10 +127,15 @@ def test_an_output_that_is_no_file(
         (tmp_path / "fifo", "a device, FIFO or socket, no file"),
         (tmp_path / "folder", "Is a directory"),
         (tmp_path / "loop", "Too many levels of symbolic links"),
-        (tmp_path / "below", "Not a directory"),
     ):
         assert refused(command, {written.name: Path(path)}) == f"{path}: cannot be written: {why}"
-    assert refused(command, {written.name: tmp_path / "a file" / "x"}).endswith("Not a directory")
+    for path in (tmp_path / "a file" / "x", tmp_path / "below"):
+        assert refused(command, {written.name: path}) in (
+            f"cannot write to {tmp_path}/a file: Not a directory",
+            f"{path}: cannot be written: Not a directory",
+        )
+    long = tmp_path / ("x" * 300)
+    assert refused(command, {written.name: long}) == f"{long}: cannot be written: File name too long"
     assert refused(command, {written.name: Path("/proc/x")}).startswith("cannot write to /proc: ")
 
 
