@@ -83,3 +83,14 @@ def test_a_bias_of_any_size_ends(rng):
     found = solver().solve(case)
     assert not found.weight.any() and np.abs(found.bias).max() < 2**31
     assert np.ldexp(found.bias.astype(float), -(case.data.fmt.frac + found.frac)) == pytest.approx(3e38, rel=1e-6)
+
+
+@pytest.mark.parametrize("effort", ["fast", "default"])
+def test_a_solution_holds_up_to_its_ceiling_and_no_higher(rng, effort):
+    case = placed(rng)
+    before = solver(effort=effort).solve(case)
+    highest = case.data.fmt.frac + int(before.frac.max())
+    for ceiling in (None, highest, highest + 3):
+        assert solver(effort=effort).solve(case, before, ceiling) is before
+    lower = solver(effort=effort).solve(case, before, highest - 1)
+    assert case.data.fmt.frac + int(lower.frac.max()) == highest - 1
