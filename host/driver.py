@@ -16,10 +16,12 @@ from hw.contract.registers import (
     CAUSES,
     CONTROL_RESET,
     CONTROL_START,
+    COUNTERS,
     IDENTIFICATION,
     INTERRUPT_DONE,
     INTERRUPT_ERROR,
-    REGISTERS,
+    NONE_WAITS,
+    REGISTER_BITS,
     STATUS_BUSY,
     STATUS_DONE,
     STATUS_ERROR,
@@ -30,20 +32,17 @@ from quant.base.errors import BadInput, ShiftpointError
 
 RESET_READS = 10_000
 """Reads of STATUS after which a reset that has not happened never will: it waits for transfers of 256 beats at most."""
-COUNTERS = tuple(r.name for r in REGISTERS[[r.name for r in REGISTERS].index("CYCLES") :])
-"""Names of the registers that `Driver.run` returns: cycles, bytes, and each unit's busy and stalled cycles."""
-
-
 _WHERE = {
     "byte address of the burst": " at address {address:#x}",
     "index of the instruction": " {address}",
+    "index of one that waits": ", no token came for instruction {address}",
     "0": "",
 }
 """What a message says of ERROR_ADDRESS, by what it holds."""
 
 
 class EngineError(ShiftpointError):
-    """The engine stopped.  cause: why.  address: byte address of the burst, or the instruction's index.
+    """The engine stopped.  cause: why.  address: what ERROR_ADDRESS reads as (docs/registers.md).
 
     program, window_base: what it ran, and where; they tell the layer.  log: of the simulation.
     """
@@ -59,7 +58,8 @@ class EngineError(ShiftpointError):
         self.cause, self.address = cause, address
         found = CAUSES[cause]
         text = "stopped without a cause" if cause == ErrorCause.NONE else found.meaning
-        text += _WHERE[found.address].format(address=address)
+        silent = cause == ErrorCause.WATCHDOG and address == NONE_WAITS
+        text += ", the memory does not answer" if silent else _WHERE[found.address].format(address=address)
         if program is not None:
             text += _place(program, found, address, window_base)
         super().__init__(f"engine: {text} ({cause.name})" + (f"; the whole log: {log}" if log else ""))
@@ -67,7 +67,7 @@ class EngineError(ShiftpointError):
 
 def _place(program: Program, cause: Cause, address: int, window_base: int) -> str:
     """Where in a program an error is: instruction and layer, or what lies at the address; empty where it is nowhere."""
-    if cause.address == "index of the instruction":
+    if cause.address in ("index of the instruction", "index of one that waits"):
         start = program.program_base + address * INSTRUCTION_BYTES
         try:
             instruction = decode(program.image[start : start + INSTRUCTION_BYTES])
@@ -96,20 +96,26 @@ class Driver:
 
     transport: how to reach it.  window_base, window_size: the part of the memory that it may use, in bytes,
     multiples of 4096; the driver writes nothing outside it.
-    Raises BadInput for a window that the engine cannot have.
+    watchdog: cycles in which nothing moves after which a run ends with an error (docs/registers.md says how many are
+    safe); 0: it waits for ever.
+    Raises BadInput for a window or a watchdog that the engine cannot have.
     """
 
-    def __init__(self, transport: Transport, window_base: int = 0, window_size: int = 1 << 28) -> None:
+    def __init__(
+        self, transport: Transport, window_base: int = 0, window_size: int = 1 << 28, watchdog: int = 0
+    ) -> None:
         for name, value in (("base", window_base), ("size", window_size)):
             if value % PAGE_BYTES or value < 0:
                 raise BadInput(f"the memory window's {name} must be a multiple of {PAGE_BYTES}, not {value}")
+        if not 0 <= watchdog < 1 << REGISTER_BITS:
+            raise BadInput(f"the watchdog must be 0 to {(1 << REGISTER_BITS) - 1} cycles, not {watchdog}")
         self.transport = transport
-        self.window_base, self.window_size = window_base, window_size
+        self.window_base, self.window_size, self.watchdog = window_base, window_size, watchdog
         self.engine: int | None = None
         self.program: Program | None = None
 
     async def connect(self) -> int:
-        """Find the engine, reset it, tell it its window; returns its CONFIG_HASH.
+        """Find the engine, reset it, tell it its window and its watchdog; returns its CONFIG_HASH.
 
         Raises BadInput where there is none, or one that hangs.
         """
@@ -120,6 +126,7 @@ class Driver:
         await self.reset()
         await self._write("WINDOW_BASE", self.window_base)
         await self._write("WINDOW_LIMIT", self.window_size)
+        await self._write("WATCHDOG", self.watchdog)
         await self._write("INTERRUPT_ENABLE", INTERRUPT_DONE | INTERRUPT_ERROR)
         return self.engine
 

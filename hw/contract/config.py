@@ -107,6 +107,9 @@ _FAR = 1 << 63
 """No number of a configuration comes near it; messages show what is."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """Names become names of folders."""
+BUFFER_ADDRESS_BITS = 16
+"""Of a place in a buffer, in instructions: of beats for what is loaded, of words for what is read and written."""
+_ADDRESSABLE = 1 << BUFFER_ADDRESS_BITS
 _RANGES = {
     "ic_lanes": (1, 256),
     "oc_lanes": (1, 256),
@@ -115,8 +118,8 @@ _RANGES = {
     "read_outstanding": (1, 64),
     "write_outstanding": (1, 64),
     "partial_sum_depth": (1, 1 << 16),
-    "pool_depth": (1, 1 << 16),
-    "pooled_depth": (1, 1 << 16),
+    "pool_depth": (1, _ADDRESSABLE),
+    "pooled_depth": (1, _ADDRESSABLE),
 }
 """Lowest and highest value of what no other rule bounds."""
 
@@ -190,13 +193,12 @@ class Derived:
         self.activation_beats = c.activation_depth * self.word_bytes // self.beat_bytes
         self.residual_beats = c.residual_depth * self.word_bytes // self.beat_bytes
         """Beats of each of the `planes` residual memories."""
-        # Instructions give addresses 16 bits: of beats for what is loaded, of words for what is read and written.
         addressed = {name: getattr(c, name) for name in ("activation_depth", "weight_depth", "residual_depth")}
         addressed["activation_depth in beats"] = self.activation_beats
         addressed["residual_depth in beats"] = self.residual_beats
         addressed["output_depth"] = c.output_depth
         for name, value in addressed.items():
-            _require(1 <= value <= 1 << 16, f"{name} must be 1 to 65536, not {value}")
+            _require(1 <= value <= _ADDRESSABLE, f"{name} must be 1 to {_ADDRESSABLE}, not {value}")
 
 
 INSTRUCTION_BYTES = 32

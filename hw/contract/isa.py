@@ -20,9 +20,17 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
-from hw.contract.config import INSTRUCTION_BYTES
+from hw.contract.config import BUFFER_ADDRESS_BITS, INSTRUCTION_BYTES
 from hw.contract.widths import BYTE_BITS
 from quant.base.errors import BadInput
+
+TOKEN_BITS = 12
+"""Width of a semaphore: the 2**TOKEN_BITS-th token pending between two units stops the engine.
+
+It holds the tokens given minus those taken.  Of the instructions dispatched, at most `queue_depth` wait in a unit's
+queue; so it never gets there if no prefix of the program gives more than 2**TOKEN_BITS - 1 - queue_depth tokens beyond
+those that the same prefix takes.  (Tokens given later than they are taken never exceed that.)
+"""
 
 
 class Unit(IntEnum):
@@ -113,6 +121,11 @@ def _signed(bits: int, doc: str) -> Any:
     return _bits(bits, True, doc)
 
 
+def _address(doc: str) -> Any:
+    """A place in a buffer, or a distance between two."""
+    return _unsigned(BUFFER_ADDRESS_BITS, doc)
+
+
 class IllegalInstruction(BadInput):
     """An instruction that no unit can run."""
 
@@ -126,8 +139,8 @@ class Instruction:
 
     opcode: ClassVar[Opcode]
 
-    wait: int = _unsigned(4, "units to take a token from before the start, a bit each")
-    signal: int = _unsigned(4, "units to give a token to at the end, a bit each")
+    wait: int = _unsigned(4, "other units to take a token from before the start, a bit each")
+    signal: int = _unsigned(4, "other units to give a token to at the end, a bit each")
     layer: int = _unsigned(12, "index of the layer in the manifest; for reports and waveforms")
 
     def encode(self) -> bytes:
@@ -155,13 +168,11 @@ class LoadInstruction(Instruction):
     opcode = Opcode.LOAD
 
     target: int = _unsigned(2, "buffer written: 0 activation, 1 weight, 2 residual")
-    destination: int = _unsigned(16, "beat address in the buffer of row 0")
-    destination_pitch: int = _unsigned(
-        16, "beats from row to row; residual: unused, row r goes to plane r at `destination`"
-    )
+    destination: int = _address("beat address in the buffer of row 0")
+    destination_pitch: int = _address("beats from row to row; residual: unused, row r goes to plane r at `destination`")
     address: int = _unsigned(32, "byte offset in memory of row 0, a multiple of the beat")
     beats: int = _unsigned(16, "beats in a row, at least 1")
-    rows: int = _unsigned(16, "rows, at least 1")
+    rows: int = _unsigned(16, "rows, at least 1; residual: at most M / N")
     pitch: int = _unsigned(32, "bytes from row to row in memory, a multiple of the beat")
 
 
@@ -177,8 +188,8 @@ class SetupInstruction(Instruction):
     stride_columns: int = _unsigned(5, "input columns from output column to output column")
     dilation_rows: int = _unsigned(6, "input rows from tap to tap")
     dilation_columns: int = _unsigned(6, "input columns from tap to tap")
-    row_step: int = _unsigned(16, "activation words from output row to output row (stride_rows * pitch)")
-    tap_row_step: int = _unsigned(16, "activation words from tap row to tap row (dilation_rows * pitch)")
+    row_step: int = _address("activation words from output row to output row (stride_rows * pitch)")
+    tap_row_step: int = _address("activation words from tap row to tap row (dilation_rows * pitch)")
     in_columns: int = _unsigned(12, "columns present in the buffer; outside them is padding")
     pad_value: int = _unsigned(16, "what padding reads as, a lane value")
     input_signed: int = _unsigned(1, "activations are two's complement")
@@ -200,20 +211,20 @@ class ConvInstruction(Instruction):
 
     opcode = Opcode.CONV
 
-    activation_base: int = _unsigned(16, "word address of input group 0 at (row_offset, column_offset)")
-    group_step: int = _unsigned(16, "activation words from input group to input group")
+    activation_base: int = _address("word address of input group 0 at (row_offset, column_offset)")
+    group_step: int = _address("activation words from input group to input group")
     in_rows: int = _unsigned(12, "rows present in the buffer; outside them is padding")
     row_offset: int = _signed(12, "input row of output row 0, tap row 0; below 0 is padding")
     column_offset: int = _signed(12, "input column of output column 0, tap column 0; below 0 is padding")
     out_rows: int = _unsigned(12, "output rows, at least 1")
     out_columns: int = _unsigned(12, "output columns, at least 1; rows * columns <= partial_sum_depth")
     input_groups: int = _unsigned(12, "groups of N input channels in this instruction, at least 1")
-    weight_base: int = _unsigned(16, "beat address of the parameter block (if first) and the weight blocks after it")
-    residual_base: int = _unsigned(16, "residual word of pixel 0; pixel p is at residual_base + p")
-    output_base: int = _unsigned(
-        16, "output word of pixel 0; pixel p at + p; high halves roundup(pixels, words_per_beat) further"
+    weight_base: int = _address("beat address of the parameter block (if first) and the weight blocks after it")
+    residual_base: int = _address("residual word of pixel 0; pixel p is at residual_base + p")
+    output_base: int = _address(
+        "output word of pixel 0; pixel p at + p; high halves roundup(pixels, words_per_beat) further"
     )
-    pool_base: int = _unsigned(16, "pool buffer word of pixel 0; pixel p at + p")
+    pool_base: int = _address("pool buffer word of pixel 0; pixel p at + p")
     first: int = _unsigned(1, "start from the bias (load parameters, then weights); else from the partial sums kept")
     last: int = _unsigned(1, "requantize and write the results; else keep the partial sums")
     residual: int = _unsigned(1, "with first: add residual << residual_shift")
@@ -227,9 +238,9 @@ class PoolInstruction(Instruction):
 
     opcode = Opcode.POOL
 
-    base: int = _unsigned(16, "pool buffer word at (row_offset, column_offset)")
-    row_step: int = _unsigned(16, "words from output row to output row (stride_rows * pitch)")
-    tap_row_step: int = _unsigned(16, "words from tap row to tap row (the pitch)")
+    base: int = _address("pool buffer word at (row_offset, column_offset)")
+    row_step: int = _address("words from output row to output row (stride_rows * pitch)")
+    tap_row_step: int = _address("words from tap row to tap row (the pitch)")
     in_rows: int = _unsigned(12, "rows present; outside them a tap is skipped")
     in_columns: int = _unsigned(12, "columns present; outside them a tap is skipped")
     row_offset: int = _signed(8, "input row of output row 0, tap row 0")
@@ -243,7 +254,7 @@ class PoolInstruction(Instruction):
     kind: int = _unsigned(1, "0: maximum, 1: average")
     input_signed: int = _unsigned(1, "pool buffer words are two's complement")
     wide: int = _unsigned(1, "results are twice as wide as data, as in SETUP")
-    output_base: int = _unsigned(16, "pooled word of pixel 0; pixel p at + p; high halves as in CONV.output_base")
+    output_base: int = _address("pooled word of pixel 0; pixel p at + p; high halves as in CONV.output_base")
     multiplier: int = _unsigned(32, "average: reciprocal (quant.ir.fixedpoint.Reciprocal)")
     shift: int = _unsigned(6, "average: right shift of |sum| * multiplier")
     sum_bits: int = _unsigned(5, "average: width of |sum|, which sets the band that counts as a tie")
@@ -254,13 +265,14 @@ class PoolInstruction(Instruction):
 @dataclass(frozen=True, kw_only=True)
 class StoreInstruction(Instruction):
     """Plane g, row r: `words` words from the source at base + r * source_pitch, lanes [g * N, (g + 1) * N),
-    to address + g * plane_pitch + r * row_pitch.  base and address agree modulo the beat."""
+    to address + g * plane_pitch + r * row_pitch.  Every row of every plane begins at the same place in a beat of its
+    buffer and of memory."""
 
     opcode = Opcode.STORE
 
     source: int = _unsigned(1, "buffer read: 0 output, 1 pooled")
-    base: int = _unsigned(16, "word address of row 0")
-    source_pitch: int = _unsigned(16, "words from row to row")
+    base: int = _address("word address of row 0")
+    source_pitch: int = _address("words from row to row")
     address: int = _unsigned(32, "byte offset in memory of plane 0, row 0")
     words: int = _unsigned(16, "words in a row, at least 1")
     rows: int = _unsigned(12, "rows, at least 1")

@@ -23,14 +23,16 @@ class ErrorCause(IntEnum):
     ILLEGAL_INSTRUCTION = 3
     OUTSIDE_WINDOW = 4
     START_WHILE_BUSY = 5
+    TOKEN_OVERFLOW = 6
+    WATCHDOG = 7
 
 
 @dataclass(frozen=True)
 class Cause:
-    """What an error is, and what ERROR_ADDRESS then holds: a byte address, an instruction's index, or 0."""
+    """What an error is, and what ERROR_ADDRESS then holds."""
 
     meaning: str
-    address: Literal["byte address of the burst", "index of the instruction", "0"]
+    address: Literal["byte address of the burst", "index of the instruction", "index of one that waits", "0"]
 
 
 CAUSES = {
@@ -40,10 +42,14 @@ CAUSES = {
     ErrorCause.ILLEGAL_INSTRUCTION: Cause("illegal instruction", "index of the instruction"),
     ErrorCause.OUTSIDE_WINDOW: Cause("access outside the memory window", "byte address of the burst"),
     ErrorCause.START_WHILE_BUSY: Cause("started while it was busy", "0"),
+    ErrorCause.TOKEN_OVERFLOW: Cause("more tokens pending than a semaphore holds", "0"),
+    ErrorCause.WATCHDOG: Cause("nothing moved for as long as WATCHDOG allows", "index of one that waits"),
 }
 
 REGISTER_BITS = 32
 """Width of every register."""
+NONE_WAITS = (1 << REGISTER_BITS) - 1
+"""ERROR_ADDRESS after WATCHDOG where the memory owes an answer: no instruction is to blame."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +168,8 @@ def _table() -> tuple[Register, ...]:
                 what = "its next instruction" if cause == "instruction" else f"a token from the {cause} unit"
                 doc = f"cycles in which the {unit.name.lower()} unit could have started but waited for {what}"
                 rows.append((f"STALL_{unit.name}_{cause.upper()}", "ro", doc, ()))
+    # Behind all others, so that programs and drivers of before keep their offsets.
+    rows.append(("WATCHDOG", "rw", "cycles in which nothing moves after which the engine stops; 0: never", ()))
     return tuple(
         Register(name, bytes_of(REGISTER_BITS) * i, access, doc, fields)  # type: ignore[arg-type]
         for i, (name, access, doc, fields) in enumerate(rows)
@@ -170,6 +178,8 @@ def _table() -> tuple[Register, ...]:
 
 REGISTERS = _table()
 BY_NAME = {r.name: r for r in REGISTERS}
+COUNTERS = tuple(name for name in BY_NAME if name.startswith(("CYCLES", "BYTES_", "BUSY_", "STALL_")))
+"""Names of the registers that count: cycles, bytes, and each unit's busy and stalled cycles."""
 ADDRESS_BITS = 8
 """Bits of the register port's byte address."""
 if REGISTERS[-1].offset >> ADDRESS_BITS:

@@ -14,9 +14,10 @@ FAULTS = (
     ErrorCause.WRITE_BUS,
     ErrorCause.ILLEGAL_INSTRUCTION,
     ErrorCause.OUTSIDE_WINDOW,
+    ErrorCause.TOKEN_OVERFLOW,
+    ErrorCause.WATCHDOG,
 )
 """Errors that stop the engine; of several in one cycle, the first of these is recorded."""
-
 
 INTERRUPTS = data.StructLayout({field.name: field.width for field in BY_NAME["INTERRUPT"].fields})
 """The bits of INTERRUPT."""
@@ -26,8 +27,9 @@ class RunControl(wiring.Component):
     """Whether the engine runs, and how a run ends.
 
     A run ends when it is `finished`.  An error halts it: from the next cycle on no burst is accepted and no
-    instruction starts; it ends when the bursts under way are completed.  So does a reset, which clears
-    everything then.  A start during a run does not disturb it, and is recorded as an error when it ends.
+    instruction starts; it ends when the bursts under way are completed, or the watchdog has found that they will not
+    be.  A reset halts it, too, and clears everything when they are.  A start during a run does not disturb it, and is
+    recorded as an error when it ends.
 
     Parameters: none.
     Members:
@@ -67,7 +69,7 @@ class RunControl(wiring.Component):
         m = Module()
         failed = Signal()  # an error has halted the run
         resetting = Signal()
-        late = Signal()  # there was a start during the run
+        late = Signal()  # there was a start during the run; an error, which only a reset ends
         begin = Signal()
         complete = Signal()
         stop = Signal()
@@ -79,7 +81,7 @@ class RunControl(wiring.Component):
             self.halt.eq(failed | resetting),
             begin.eq(self.start & ~self.reset & ~self.busy & ~self.error & ~resetting),
             complete.eq(self.busy & ~self.halt & ~fault & self.finished),
-            stop.eq(self.busy & failed & self.quiet),
+            stop.eq(self.busy & failed & (self.quiet | self.faults[FAULTS.index(ErrorCause.WATCHDOG)].valid)),
             wipe.eq(resetting & self.quiet),
             self.clear.eq(begin | wipe),
         ]
@@ -93,11 +95,11 @@ class RunControl(wiring.Component):
                 with m.If(f.valid):
                     m.d.sync += [self.cause.eq(which), self.address.eq(f.address)]
         with m.If(complete):
-            m.d.sync += [self.busy.eq(0), self.done.eq(1), self.error.eq(tardy), late.eq(0)]
+            m.d.sync += [self.busy.eq(0), self.done.eq(1), self.error.eq(tardy)]
             with m.If(tardy):
                 m.d.sync += [self.cause.eq(ErrorCause.START_WHILE_BUSY), self.address.eq(0)]
         with m.If(stop):
-            m.d.sync += [self.busy.eq(0), self.error.eq(1), late.eq(0)]
+            m.d.sync += [self.busy.eq(0), self.error.eq(1)]
         for name, happened in (("done", complete), ("error", stop | (complete & tardy))):
             bit, acknowledged = self.interrupts[name], self.acknowledge[name]
             m.d.sync += bit.eq((bit & ~acknowledged) | happened)

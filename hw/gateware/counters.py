@@ -8,16 +8,9 @@ from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
-from hw.contract.registers import BY_NAME, STALL_CAUSES
+from hw.contract.registers import COUNTERS, STALL_CAUSES
 from hw.gateware.interfaces import UNITS
 from hw.gateware.tokens import MASKS
-
-COUNTERS = tuple(
-    name
-    for name in BY_NAME
-    if name.startswith(("BUSY_", "STALL_")) or name in ("CYCLES", "BYTES_READ", "BYTES_WRITTEN")
-)
-"""Names of the counting registers."""
 
 
 class Counters(wiring.Component):

@@ -10,12 +10,12 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
-from hw.contract.registers import ADDRESS_BITS, ErrorCause
+from hw.contract.registers import ADDRESS_BITS, COUNTERS, NONE_WAITS, ErrorCause
 from hw.gateware.axi_read import ReadPort
 from hw.gateware.axi_write import WritePort
 from hw.gateware.compute import ComputeUnit
 from hw.gateware.control import FAULTS, INTERRUPTS, RunControl
-from hw.gateware.counters import COUNTERS, Counters
+from hw.gateware.counters import Counters
 from hw.gateware.fetch import Dispatch, Fetch
 from hw.gateware.interfaces import axi4, axi_lite
 from hw.gateware.load import LoadUnit, load_tag
@@ -25,6 +25,7 @@ from hw.gateware.registers import Registers
 from hw.gateware.store import StoreUnit
 from hw.gateware.store_walk import STORE_TAG
 from hw.gateware.tokens import Semaphores
+from hw.gateware.watchdog import Watchdog
 
 READ_CHANNELS, WRITE_CHANNELS = ("ar", "r"), ("aw", "w", "b")
 
@@ -41,6 +42,7 @@ class _Parts:
         self.read_port = ReadPort(config, load_tag(config))
         self.write_port = WritePort(config, STORE_TAG)
         self.counters = Counters(config)
+        self.watchdog = Watchdog()
         self.load = LoadUnit(config)
         self.compute = ComputeUnit(config)
         self.pool = PoolUnit(config)
@@ -50,7 +52,7 @@ class _Parts:
 
     def cleared(self) -> Iterator[tuple[str, wiring.Component]]:
         """Names and blocks, but for registers and run control."""
-        for name in ("fetch", "dispatch", "semaphores", "read_port", "write_port", "counters"):
+        for name in ("fetch", "dispatch", "semaphores", "read_port", "write_port", "counters", "watchdog"):
             yield name, getattr(self, name)
         for unit in Unit:
             yield f"{unit.name.lower()}_queue", self.queues[unit]
@@ -93,6 +95,7 @@ class Engine(wiring.Component):
         self._instructions(m, parts)
         self._data(m, parts)
         self._run(m, parts)
+        self._watch(m, parts)
         self._registers(m, parts)
         return m
 
@@ -168,7 +171,7 @@ class Engine(wiring.Component):
         ]
 
     def _run(self, m: Module, parts: _Parts) -> None:
-        """When a run starts and ends, and what goes wrong in it.
+        """When a run starts and ends, and what goes wrong in it; `_watch` tells of runs that do not end.
 
         A unit says `illegal` up to three cycles after it took the instruction; it has taken no other since, so a
         register of the place of the last one names it.
@@ -189,6 +192,7 @@ class Engine(wiring.Component):
             faults[ErrorCause.WRITE_BUS].eq(parts.write_port.bus),
             faults[ErrorCause.ILLEGAL_INSTRUCTION].eq(parts.dispatch.illegal),
             faults[ErrorCause.OUTSIDE_WINDOW].eq(parts.read_port.outside),
+            faults[ErrorCause.TOKEN_OVERFLOW].valid.eq(parts.semaphores.overflow),
         ]
         illegal = faults[ErrorCause.ILLEGAL_INSTRUCTION]
         for unit, queue, front in zip(Unit, parts.queues, parts.fronts, strict=True):
@@ -199,6 +203,26 @@ class Engine(wiring.Component):
                 m.d.comb += [illegal.valid.eq(1), illegal.address.eq(taken)]
         with m.If(parts.write_port.outside.valid):
             m.d.comb += faults[ErrorCause.OUTSIDE_WINDOW].eq(parts.write_port.outside)
+
+    def _watch(self, m: Module, parts: _Parts) -> None:
+        """What moves, and who waits where nothing does.
+
+        Compute and pool need nobody in order to end what they began, load and store need the memory.
+        """
+        watchdog, axi = parts.watchdog, self.m_axi
+        moves = [getattr(axi, f"{name}valid") & getattr(axi, f"{name}ready") for name in READ_CHANNELS + WRITE_CHANNELS]
+        moves += [parts.fronts[unit].in_flight != 0 for unit in (Unit.COMPUTE, Unit.POOL)]
+        m.d.comb += [
+            watchdog.run.eq(parts.control.busy),
+            watchdog.limit.eq(parts.registers.settings.watchdog),
+            watchdog.moved.eq(Cat(moves).any()),
+        ]
+        fault = parts.control.faults[FAULTS.index(ErrorCause.WATCHDOG)]
+        m.d.comb += [fault.valid.eq(watchdog.expired), fault.address.eq(NONE_WAITS)]
+        with m.If(parts.control.quiet):
+            for queue in reversed(parts.queues):
+                with m.If(queue.missing != 0):
+                    m.d.comb += fault.address.eq(queue.index)
 
     def _registers(self, m: Module, parts: _Parts) -> None:
         """What the registers show, and the interrupt."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Value
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
-from hw.contract.isa import LAYOUTS, Opcode
-from hw.gateware.decode import INSTRUCTION_BITS
+from hw.contract.isa import Opcode
+from hw.gateware.decode import INSTRUCTION_BITS, fields
 from hw.gateware.interfaces import ADDRESS_BITS, FAULT, NO_TAG, NUMBERED, UNITS, burst_request
 
 BLOCK_BITS = (FETCH_BURST * INSTRUCTION_BYTES).bit_length() - 1
 """Bits of a byte address within a whole burst of instructions."""
+_HEADER = fields(Opcode.LOAD)
+"""Any opcode's: what is read of it here is common to all."""
 
 
 class Fetch(wiring.Component):
@@ -50,42 +53,47 @@ class Fetch(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        beats, depth = self.config.derived.instruction_beats, self.config.fetch_depth
+        m.submodules.buffer = buffer = SyncFIFO(width=INSTRUCTION_BITS, depth=self.config.fetch_depth)
         begun = Signal()
+        begins = Signal()  # this is cycle 0
+        m.d.comb += begins.eq(self.run & ~begun)
+        with m.If(begins):
+            m.d.sync += begun.eq(1)
+        arrived = self._collect(m, buffer)
+        left = self._hand_on(m, buffer, begins)
+        all_here = self._ask(m, begins, arrived, left)
+        m.d.comb += self.drained.eq(begun & all_here & ~buffer.r_rdy)
+        return m
+
+    def _ask(self, m: Module, begins: Signal, arrived: Signal, left: Signal) -> Value:
+        """Bursts of instructions, whenever there is room for the next one; returns whether no instruction is left to
+        ask for or to arrive."""
+        depth = self.config.fetch_depth
         block = Signal.like(self.block)
-        to_request = Signal(32)
-        index = Signal(32)
+        to_request = Signal.like(self.length)
         space = Signal(range(depth + 1), init=depth)  # places neither occupied nor awaited
         awaited = Signal(range(depth + 1))  # requested and not arrived
         count = Signal(range(FETCH_BURST + 1))
-
         accepted = Signal()
-        arrived = Signal()
-        left = Signal()
-        m.submodules.buffer = buffer = SyncFIFO(width=INSTRUCTION_BITS, depth=depth)
         m.d.comb += [
             count.eq(Mux(to_request < FETCH_BURST, to_request, FETCH_BURST)),
             self.request.valid.eq((to_request != 0) & (space >= count)),
             self.request.payload.offset[BLOCK_BITS:].eq(block),
-            self.request.payload.beats.eq(count * beats),
+            self.request.payload.beats.eq(count * self.config.derived.instruction_beats),
             accepted.eq(self.request.valid & self.request.ready),
-            left.eq(self.instructions.valid & self.instructions.ready),
-            self.instructions.valid.eq(buffer.r_rdy),
-            self.instructions.payload.instruction.eq(buffer.r_data),
-            self.instructions.payload.index.eq(index),
-            buffer.r_en.eq(self.instructions.ready),
-            self.drained.eq(begun & (to_request == 0) & (awaited == 0) & ~buffer.r_rdy),
         ]
-
-        with m.If(self.run & ~begun):
-            m.d.sync += [begun.eq(1), block.eq(self.block), to_request.eq(self.length), index.eq(0)]
+        with m.If(begins):
+            m.d.sync += [block.eq(self.block), to_request.eq(self.length)]
         with m.If(accepted):
             m.d.sync += [block.eq(block + 1), to_request.eq(to_request - count)]
-        with m.If(left):
-            m.d.sync += index.eq(index + 1)
         requested = Mux(accepted, count, 0)
         m.d.sync += [space.eq(space - requested + left), awaited.eq(awaited + requested - arrived)]
+        return (to_request == 0) & (awaited == 0)
 
+    def _collect(self, m: Module, buffer: SyncFIFO) -> Signal:
+        """Beats to instructions, and those into the buffer; returns whether one's last beat is here."""
+        beats = self.config.derived.instruction_beats
+        arrived = Signal()
         if beats == 1:
             m.d.comb += [arrived.eq(self.beat), buffer.w_data.eq(self.data)]
         else:
@@ -101,7 +109,24 @@ class Fetch(wiring.Component):
                     number.eq(number + 1),  # wraps, a power of two
                 ]
         m.d.comb += buffer.w_en.eq(arrived)
-        return m
+        return arrived
+
+    def _hand_on(self, m: Module, buffer: SyncFIFO, begins: Signal) -> Signal:
+        """Instructions from the buffer to the stream, numbered; returns whether one leaves."""
+        index = Signal(32)
+        left = Signal()
+        m.d.comb += [
+            self.instructions.valid.eq(buffer.r_rdy),
+            self.instructions.payload.instruction.eq(buffer.r_data),
+            self.instructions.payload.index.eq(index),
+            buffer.r_en.eq(self.instructions.ready),
+            left.eq(self.instructions.valid & self.instructions.ready),
+        ]
+        with m.If(begins):
+            m.d.sync += index.eq(0)
+        with m.If(left):
+            m.d.sync += index.eq(index + 1)
+        return left
 
 
 class Dispatch(wiring.Component):
@@ -112,7 +137,8 @@ class Dispatch(wiring.Component):
         instructions (in): stream of the program.
         queues (out): a stream for each unit.
         halt (in): nothing moves.
-        illegal (out): the next instruction has no known opcode, and its place; it does not move.
+        illegal (out): the next instruction has no known opcode, or its unit's own bit in `wait` or `signal`; and its
+            place.  It does not move.
     Protocol: streams stall: an instruction waits for a place in its queue, and those after it wait with it.
     Latency: none, it passes in its cycle; an instruction a cycle.
     """
@@ -130,13 +156,13 @@ class Dispatch(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         incoming = self.instructions.payload
-        opcode_field, offset = LAYOUTS[Opcode.LOAD]["opcode"]
-        opcode = incoming.instruction[offset : offset + opcode_field.bits]
+        header = data.View(_HEADER, incoming.instruction)
+        own = header.wait | header.signal
         target = Signal(UNITS)
-        with m.Switch(opcode):
+        with m.Switch(header.opcode):
             for known in Opcode:
                 with m.Case(known):
-                    m.d.comb += target.eq(1 << known.unit)
+                    m.d.comb += target[known.unit].eq(~own[known.unit])
         offered = self.instructions.valid & ~self.halt
         for unit, queue in enumerate(self.queues):
             m.d.comb += [

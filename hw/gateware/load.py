@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import AcceleratorConfig
+from hw.contract.config import BUFFER_ADDRESS_BITS, AcceleratorConfig
 from hw.contract.isa import LAYOUTS, Buffer, Opcode
 from hw.gateware.burst import BurstSplitter
 from hw.gateware.decode import fields
-from hw.gateware.interfaces import UNITS, burst_request, size_of, unit_front
+from hw.gateware.interfaces import ADDRESS_BITS, BEATS_BITS, UNITS, burst_request, size_of, unit_front
 from hw.gateware.memory import write_port
 
 _LOAD = fields(Opcode.LOAD)
@@ -21,8 +21,27 @@ def load_tag(config: AcceleratorConfig) -> data.StructLayout:
     """What the load unit keeps of a burst until its beats arrive: where they go, and, with `final`, that the
     instruction ends with them and whom it signals."""
     return data.StructLayout(
-        {"target": 2, "address": 16, "plane": range(config.derived.planes), "final": 1, "signal": UNITS}
+        {
+            "target": _LOAD["target"].shape,
+            "address": BUFFER_ADDRESS_BITS,
+            "plane": range(config.derived.planes),
+            "final": 1,
+            "signal": UNITS,
+        }
     )
+
+
+class _Row:
+    """What `LoadUnit` knows of the present row, and of the next one; registers."""
+
+    def __init__(self, config: AcceleratorConfig) -> None:
+        self.busy = Signal()  # there is one
+        self.target = Signal(_LOAD["target"].shape)
+        self.signal = Signal(UNITS)
+        self.address = Signal(BUFFER_ADDRESS_BITS)  # in the buffer, of the present burst
+        self.plane = Signal(range(config.derived.planes))
+        self.rows_left = Signal(_LOAD["rows"].shape)
+        self.next_position = Signal(ADDRESS_BITS - size_of(config))
 
 
 class LoadUnit(wiring.Component):
@@ -30,7 +49,8 @@ class LoadUnit(wiring.Component):
 
     Parameters: config.
     Members:
-        front (in): see `unit_front`; LOAD.  Illegal: an unknown target, no rows, or no beats.
+        front (in): see `unit_front`; LOAD.  Illegal: an unknown target, no rows, no beats, an address or a pitch that
+            is no multiple of the beat, or more rows of a residual than M / N.
         request (out): stream of burst requests.
         beat, last, data, tag (in): a beat of such a burst, see `ReadPort`.
         activation_write, weight_write, residual_write (out): a beat, by beat address.
@@ -59,89 +79,110 @@ class LoadUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        start = Signal()
-        m.d.sync += self.front.in_flight.eq(self.front.in_flight + start - self.front.done)
-        self._front(m, start)
+        m.submodules.splitter = splitter = BurstSplitter(self.config, _ROW_BITS)
+        row = _Row(self.config)
+        taken = self._take(m, row)
+        self._ask(m, row, splitter)
+        next_row = Signal()
+        accepted = self.request.valid & self.request.ready
+        m.d.comb += [
+            next_row.eq(accepted & splitter.last & (row.rows_left != 0)),
+            splitter.begin.eq(taken | next_row),
+            splitter.advance.eq(accepted),
+        ]
+        with m.If(accepted):
+            m.d.sync += row.address.eq(row.address + splitter.burst.beats)
+        self._step(m, row, splitter, taken, next_row)
         self._back(m)
         return m
 
-    def _front(self, m: Module, start: Signal) -> None:
-        """Rows and bursts of the present instruction."""
-        size, planes = size_of(self.config), self.config.derived.planes
+    def _take(self, m: Module, row: _Row) -> Signal:
+        """Instructions from the queue; returns whether one is taken in this cycle.
+
+        The registers of a row take an illegal one, too; only `busy` knows the difference, so that the comparisons do
+        not stand before all of them.
+        """
         front, i = self.front, data.View(_LOAD, self.front.instruction)
-        m.submodules.splitter = splitter = BurstSplitter(self.config, _ROW_BITS)
-        busy = Signal()
-        target = Signal.like(i.target)
-        signal = Signal(UNITS)
-        beats = Signal.like(i.beats)
-        rows_left = Signal.like(i.rows)
-        position = Signal.like(splitter.row.position)  # of the next row
-        pitch = Signal.like(splitter.row.position)
-        address = Signal(16)
-        next_address = Signal(16)
-        address_pitch = Signal(16)
-        plane = Signal(range(planes))
-
+        size, planes = size_of(self.config), self.config.derived.planes
+        taken = Signal()
         legal = Signal()
-        accepted = Signal()
-        next_row = Signal()
-        ends = Signal()
-        request = self.request.payload
         m.d.comb += [
-            front.ready.eq(~busy & ~front.illegal),
-            legal.eq((i.target <= max(Buffer)) & (i.rows != 0) & (i.beats != 0)),
-            start.eq(front.valid & front.ready & legal),
-            self.request.valid.eq(busy),
-            accepted.eq(self.request.valid & self.request.ready),
-            ends.eq(splitter.last & (rows_left == 0)),
-            next_row.eq(accepted & splitter.last & (rows_left != 0)),
-            splitter.begin.eq(start | next_row),
-            splitter.row.position.eq(Mux(busy, position, i.address[size:])),
-            splitter.row.beats.eq(Mux(busy, beats, i.beats)),
-            splitter.advance.eq(accepted),
-            request.offset[size:].eq(splitter.burst.position),
-            request.beats.eq(splitter.burst.beats),
-            request.tag.target.eq(target),
-            request.tag.address.eq(address),
-            request.tag.plane.eq(plane),
-            request.tag.final.eq(ends),
-            request.tag.signal.eq(signal),
+            front.ready.eq(~row.busy & ~front.illegal),
+            taken.eq(front.valid & front.ready),
+            legal.eq(
+                (i.target <= max(Buffer))
+                & (i.rows != 0)
+                & (i.beats != 0)
+                & (Cat(i.address[:size], i.pitch[:size]) == 0)
+                & ((i.target != Buffer.RESIDUAL) | (i.rows <= planes))
+            ),
         ]
+        with m.If(taken):
+            m.d.sync += row.busy.eq(legal)
+        m.d.sync += [
+            front.illegal.eq(taken & ~legal),
+            front.in_flight.eq(front.in_flight + (taken & legal) - front.done),
+        ]
+        return taken
 
-        m.d.sync += front.illegal.eq(front.valid & front.ready & ~legal)
-        with m.If(start):
+    def _ask(self, m: Module, row: _Row, splitter: BurstSplitter) -> None:
+        """A burst after the other."""
+        request = self.request.payload
+        ends = Signal()
+        m.d.comb += [
+            self.request.valid.eq(row.busy),
+            ends.eq(splitter.last & (row.rows_left == 0)),
+            request.offset[size_of(self.config) :].eq(splitter.burst.position),
+            request.beats.eq(splitter.burst.beats),
+            request.tag.target.eq(row.target),
+            request.tag.address.eq(row.address),
+            request.tag.plane.eq(row.plane),
+            request.tag.final.eq(ends),
+            request.tag.signal.eq(row.signal),
+        ]
+        with m.If(self.request.valid & self.request.ready & ends):
+            m.d.sync += row.busy.eq(0)
+
+    def _step(self, m: Module, row: _Row, splitter: BurstSplitter, taken: Signal, next_row: Signal) -> None:
+        """Registers of the present row: from the instruction, then row by row.  Row 0 goes into the splitter from the
+        instruction itself, so that its first burst can be asked for in the cycle after the start."""
+        size, i = size_of(self.config), data.View(_LOAD, self.front.instruction)
+        pitch = Signal.like(row.next_position)
+        address_pitch = Signal.like(row.address)
+        next_address = Signal.like(row.address)
+        beats = Signal.like(i.beats)
+        m.d.comb += [
+            splitter.row.position.eq(Mux(row.busy, row.next_position, i.address[size:])),
+            splitter.row.beats.eq(Mux(row.busy, beats, i.beats)),
+        ]
+        with m.If(taken):
             step = Mux(i.target == Buffer.RESIDUAL, 0, i.destination_pitch)
             m.d.sync += [
-                busy.eq(1),
-                target.eq(i.target),
-                signal.eq(i.signal),
+                row.target.eq(i.target),
+                row.signal.eq(i.signal),
                 beats.eq(i.beats),
-                rows_left.eq(i.rows - 1),
-                position.eq(i.address[size:] + i.pitch[size:]),
+                row.rows_left.eq(i.rows - 1),
+                row.next_position.eq(i.address[size:] + i.pitch[size:]),
                 pitch.eq(i.pitch[size:]),
-                address.eq(i.destination),
+                row.address.eq(i.destination),
                 next_address.eq(i.destination + step),
                 address_pitch.eq(step),
-                plane.eq(0),
+                row.plane.eq(0),
             ]
-        with m.If(accepted & ends):
-            m.d.sync += busy.eq(0)
-        with m.If(accepted):
-            m.d.sync += address.eq(address + splitter.burst.beats)
         with m.If(next_row):
             m.d.sync += [
-                rows_left.eq(rows_left - 1),
-                position.eq(position + pitch),
-                address.eq(next_address),
+                row.rows_left.eq(row.rows_left - 1),
+                row.next_position.eq(row.next_position + pitch),
+                row.address.eq(next_address),
                 next_address.eq(next_address + address_pitch),
-                plane.eq(plane + 1),
+                row.plane.eq(row.plane + 1),
             ]
 
     def _back(self, m: Module) -> None:
         """Beats to the buffers."""
-        offset = Signal(16)  # of the beat in its burst
+        offset = Signal(BEATS_BITS)  # of the beat in its burst
         target = Signal.like(self.tag.target)
-        address = Signal(16)
+        address = Signal.like(self.tag.address)
         plane = Signal.like(self.tag.plane)
         written = Signal()
         beat = Signal.like(self.data)

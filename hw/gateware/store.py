@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Signal
+from amaranth import Const, Module
+from amaranth.hdl import Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode
 from hw.gateware.axi_write import write_beat
 from hw.gateware.decode import fields
-from hw.gateware.interfaces import burst_request, unit_front
+from hw.gateware.interfaces import burst_request, size_of, unit_front
 from hw.gateware.memory import write_port
 from hw.gateware.store_reader import StoreReader
 from hw.gateware.store_walk import STORE_TAG, StoreWalk
@@ -26,7 +28,8 @@ class StoreUnit(wiring.Component):
 
     Parameters: config.
     Members:
-        front (in): see `unit_front`; STORE.  Illegal: no words, no rows, no planes, or more of them than M / N.
+        front (in): see `unit_front`; STORE.  Illegal: no words, no rows, no planes, more of them than M / N, or rows
+            that do not begin at the same place in a beat of the buffer and of memory.
         output_write, pooled_write (in): a word of M channels, by word address.
         request (out): stream of burst requests.
         push, beat (out), sent (in): the beats of these bursts, see `WritePort`.
@@ -78,16 +81,28 @@ class StoreUnit(wiring.Component):
         """Instructions from the queue, and their ends: with the answer to the last burst, since what signals that
         memory holds the data must not come before."""
         front, i = self.front, data.View(_STORE, self.front.instruction)
-        legal = Signal()
         m.d.comb += [
             front.ready.eq(~walk.busy & ~front.illegal),
-            legal.eq((i.words != 0) & (i.rows != 0) & (i.planes != 0) & (i.planes <= self.config.derived.planes)),
-            walk.start.eq(front.valid & front.ready & legal),
+            walk.start.eq(front.valid & front.ready),
+            walk.legal.eq(
+                (i.words != 0)
+                & (i.rows != 0)
+                & (i.planes != 0)
+                & (i.planes <= self.config.derived.planes)
+                & self._in_step(i.address, i.base)
+                & ((i.rows == 1) | self._in_step(i.row_pitch, i.source_pitch))
+                & ((i.planes == 1) | self._in_step(i.plane_pitch, Const(0)))
+            ),
             walk.instruction.eq(front.instruction),
         ]
         m.d.sync += [
-            front.illegal.eq(front.valid & front.ready & ~legal),
+            front.illegal.eq(walk.start & ~walk.legal),
             front.done.eq(self.answered & self.tag.final),
             front.signal.eq(self.tag.signal),
-            front.in_flight.eq(front.in_flight + walk.start - front.done),
+            front.in_flight.eq(front.in_flight + (walk.start & walk.legal) - front.done),
         ]
+
+    def _in_step(self, distance: Value, words: Value) -> Value:
+        """Whether bytes of memory and words of a buffer are the same number modulo the beat."""
+        size = size_of(self.config)
+        return distance[:size] == words.shift_left(exact_log2(self.config.derived.word_bytes))[:size]

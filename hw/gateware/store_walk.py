@@ -42,7 +42,8 @@ class StoreWalk(wiring.Component):
 
     Parameters: config.
     Members:
-        start, instruction (in): a legal STORE, only while not `busy`.  busy (out): one is here; a register.
+        start, instruction (in): a STORE, only while not `busy`.  legal (in): else nothing comes of it.
+        busy (out): one is here; a register.
         request (out): stream of burst requests.
         accepted, burst (out): the request was accepted; how it is to be read, from the next cycle on.
         reading (in): a burst is being read.  ends (in): its last beat is read in this cycle.
@@ -55,6 +56,7 @@ class StoreWalk(wiring.Component):
         super().__init__(
             {
                 "start": In(1),
+                "legal": In(1),
                 "instruction": In(INSTRUCTION_BITS),
                 "busy": Out(1),
                 "request": Out(stream.Signature(burst_request(STORE_TAG))),
@@ -89,7 +91,7 @@ class StoreWalk(wiring.Component):
         m.d.sync += row.fresh.eq(0)
         with m.If(self.start):
             m.d.sync += [
-                self.busy.eq(1),
+                self.busy.eq(self.legal),
                 row.all_asked.eq(0),
                 row.source.eq(i.source),
                 row.signal.eq(i.signal),

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Signal
+from amaranth import Cat, Module, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.isa import TOKEN_BITS
 from hw.gateware.interfaces import UNITS
 
 MASKS = data.ArrayLayout(UNITS, UNITS)
 """A mask of units for each unit."""
-
-TOKEN_BITS = 12
-"""Width of a semaphore.
-
-It holds the tokens given minus those taken.  Of the instructions dispatched, at most `queue_depth` wait in
-a unit's queue; so it stays below 2**TOKEN_BITS if no prefix of the program gives more than
-2**TOKEN_BITS - 1 - queue_depth tokens beyond those that the same prefix takes.  (Tokens given later than
-they are taken never exceed that.)
-"""
 
 
 class Semaphores(wiring.Component):
@@ -30,7 +22,7 @@ class Semaphores(wiring.Component):
         take (in): for each unit, of which others it takes a token; only of those that are `available`.
         tokens (out): the counters, by taker and giver; registers.
         available (out): for each unit, of which others there are tokens.
-        overflow (out): a counter is full and would rise; a correct program never gets there.
+        overflow (out): a counter has risen beyond `bits`; a register shows it, and nobody may take its tokens then.
     Protocol: none; obeys every cycle.  A unit's bit in its own masks means nothing.
     Latency: a token given can be taken in the next cycle; a token of every pair a cycle.
     """
@@ -42,7 +34,7 @@ class Semaphores(wiring.Component):
                 "done": In(UNITS),
                 "signal": In(MASKS),
                 "take": In(MASKS),
-                "tokens": Out(data.ArrayLayout(data.ArrayLayout(bits, UNITS), UNITS)),
+                "tokens": Out(data.ArrayLayout(data.ArrayLayout(bits + 1, UNITS), UNITS)),
                 "available": Out(MASKS),
                 "overflow": Out(1),
             }
@@ -50,22 +42,24 @@ class Semaphores(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        # A bit above the counter catches the token that is too many, so that no comparison stands behind the gates.
+        beyond = []
         for giver in range(UNITS):
             for taker in range(UNITS):
                 if giver == taker:
                     m.d.comb += self.available[taker][giver].eq(1)
                     continue
                 tokens = self.tokens[taker][giver]
+                beyond.append(tokens[self.bits])
                 gives, takes = Signal(name=f"gives_{giver}_{taker}"), Signal(name=f"takes_{giver}_{taker}")
                 m.d.comb += [
                     gives.eq(self.done[giver] & self.signal[giver][taker]),
                     takes.eq(self.take[taker][giver]),
-                    self.available[taker][giver].eq(tokens != 0),
+                    self.available[taker][giver].eq(tokens[: self.bits] != 0),
                 ]
                 with m.If(gives & ~takes):
                     m.d.sync += tokens.eq(tokens + 1)
-                    with m.If(tokens.all()):
-                        m.d.comb += self.overflow.eq(1)
                 with m.If(takes & ~gives):
                     m.d.sync += tokens.eq(tokens - 1)
+        m.d.comb += self.overflow.eq(Cat(beyond).any())
         return m

@@ -6,7 +6,7 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import AcceleratorConfig
+from hw.contract.config import BUFFER_ADDRESS_BITS, AcceleratorConfig
 from hw.contract.weights import gateware_format
 from hw.gateware.accumulator import Parameters, parameter_sets
 from hw.gateware.memory import DualPort, write_port
@@ -36,7 +36,7 @@ class WeightReader(wiring.Component):
             {
                 "write": In(write_port(config.weight_depth, config.axi_bits)),
                 "start": In(1),
-                "base": In(16),
+                "base": In(BUFFER_ADDRESS_BITS),
                 "with_parameters": In(1),
                 "more": In(1),
                 "stop": In(1),

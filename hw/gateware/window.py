@@ -6,20 +6,22 @@ from amaranth import Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.contract.config import BUFFER_ADDRESS_BITS
+
 COORDINATE_BITS = 18
 """Holds every input row or column that an instruction's fields can name, padding included: at most 4094 strides of 31
 and 254 dilations of 63 from the map's edge.  One above or left of the map, below 0, wraps around to a number that is
 larger than all of those; so one comparison with the map's size finds both sides of the padding."""
 
-POINT = data.StructLayout({"address": 16, "row": COORDINATE_BITS, "column": COORDINATE_BITS})
+POINT = data.StructLayout({"address": BUFFER_ADDRESS_BITS, "row": COORDINATE_BITS, "column": COORDINATE_BITS})
 """A place: its word address in a buffer and its row and column in the input; all wrap around."""
 
 STEPS = data.StructLayout(
     {
         "rows": 12,
         "columns": 12,
-        "row_address": 16,
-        "column_address": 16,
+        "row_address": BUFFER_ADDRESS_BITS,
+        "column_address": BUFFER_ADDRESS_BITS,
         "row_distance": 6,
         "column_distance": 6,
     }
@@ -119,7 +121,7 @@ class Taps(wiring.Component):
                 "load": In(1),
                 "start": In(POINT),
                 "groups": In(12),
-                "group_step": In(16),
+                "group_step": In(BUFFER_ADDRESS_BITS),
                 "step": In(1),
                 "point": Out(POINT),
                 "first": Out(1),

@@ -17,9 +17,15 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles
 
-from host.driver import COUNTERS, Driver, EngineError
+from host.driver import Driver, EngineError
 from hw.contract.program import load
+from hw.contract.registers import COUNTERS
 from sim.bench.transport import PERIOD_NS, SimulationTransport
+
+
+def watchdog(latency: int, beat_every: int) -> int:
+    """Cycles in which nothing moves after which a run has stopped for good: far more than this memory ever takes."""
+    return 16 * (latency + beat_every + 16)
 
 
 @cocotb.test()
@@ -41,9 +47,10 @@ async def run_jobs(dut: Any) -> None:
         job = json.loads(path.read_text())
         dut.latency.value, dut.beat_every.value = job["latency"], job["beat_every"]
         dut.base.value = job["base"]
-        transport.base, transport.patience = job["base"], job["patience"]
+        limit = watchdog(job["latency"], job["beat_every"])
+        transport.base, transport.patience = job["base"], job["patience"] + 2 * limit
         program = load(Path(job["program"]))
-        driver = Driver(transport, job["base"], len(memory))
+        driver = Driver(transport, job["base"], len(memory), limit)
         await driver.connect()
         await driver.load(program)
         counters: list[list[int]] = []

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from host.driver import COUNTERS, EngineError
+from host.driver import EngineError
 from hw import verilog
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
-from hw.contract.registers import ErrorCause
+from hw.contract.registers import COUNTERS, ErrorCause
 from quant.base.files import replacing
 from sim.bench.builds import bound
 from sim.bench.runner import BenchRun, build_and_run

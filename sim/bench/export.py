@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from host.driver import COUNTERS
 from hw import verilog
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Placement, pack
 from hw.contract.program import Program
-from hw.contract.registers import REGISTERS
+from hw.contract.registers import COUNTERS, REGISTERS
 from quant.base.errors import VerificationError
 from sim.bench.builds import LINT
 from sim.cycles import simulate

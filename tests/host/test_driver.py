@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from host.compiler import compile_network
-from host.driver import COUNTERS, Driver, EngineError, config_word
+from host.driver import Driver, EngineError, config_word
 from host.transport import run_sync
 from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig, preset
 from hw.contract.program import Program
@@ -17,6 +17,7 @@ from hw.contract.registers import (
     BY_NAME,
     CONTROL_RESET,
     CONTROL_START,
+    COUNTERS,
     IDENTIFICATION,
     STATUS_DONE,
     STATUS_ERROR,
@@ -183,6 +184,11 @@ def test_a_tensor_that_is_not_there(program: Program) -> None:
         (ErrorCause.WRITE_BUS, "engine: write bus error at address 0x12340, in tensor x (WRITE_BUS)"),
         (ErrorCause.ILLEGAL_INSTRUCTION, "engine: illegal instruction 74560 (ILLEGAL_INSTRUCTION)"),
         (ErrorCause.OUTSIDE_WINDOW, "engine: access outside the memory window at address 0x7f12340 (OUTSIDE_WINDOW)"),
+        (ErrorCause.TOKEN_OVERFLOW, "engine: more tokens pending than a semaphore holds (TOKEN_OVERFLOW)"),
+        (
+            ErrorCause.WATCHDOG,
+            "engine: nothing moved for as long as WATCHDOG allows, no token came for instruction 74560 (WATCHDOG)",
+        ),
     ],
 )
 def test_errors(program: Program, rng: np.random.Generator, cause: ErrorCause, message: str) -> None:
@@ -218,6 +224,25 @@ def test_an_error_says_where_it_is_in_the_program(program: Program) -> None:
         assert said(ErrorCause.READ_BUS, BASE + offset) == (
             f"engine: read bus error at address {BASE + offset:#x}{place} (READ_BUS); the whole log: sim.log"
         )
+
+
+def test_a_memory_that_does_not_answer() -> None:
+    error = EngineError(ErrorCause.WATCHDOG, 0xFFFFFFFF)
+    assert str(error) == ("engine: nothing moved for as long as WATCHDOG allows, the memory does not answer (WATCHDOG)")
+
+
+@pytest.mark.parametrize("watchdog", [-1, 1 << 32])
+def test_watchdogs(watchdog: int) -> None:
+    with pytest.raises(BadInput, match=f"^the watchdog must be 0 to 4294967295 cycles, not {watchdog}$"):
+        Driver(FakeEngine(preset("small")), BASE, SIZE, watchdog)
+
+
+def test_connect_tells_the_watchdog(program: Program) -> None:
+    """Also that there is none: an engine keeps what the driver before has told it."""
+    engine = FakeEngine(preset("small"), program)
+    for watchdog in (5000, 0):
+        run_sync(Driver(engine, BASE, SIZE, watchdog).connect())
+        assert engine.values["WATCHDOG"] == watchdog
 
 
 def test_an_engine_that_does_not_reset() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from hw.contract import registers
-from hw.contract.registers import BY_NAME, CAUSES, REGISTER_BITS, REGISTERS, ErrorCause, mask
+from hw.contract.registers import BY_NAME, CAUSES, COUNTERS, REGISTER_BITS, REGISTERS, ErrorCause, mask
 
 
 def test_offsets_follow_one_another():
@@ -33,6 +33,18 @@ def test_bits_that_software_relies_on():
 def test_every_cause_is_told_and_fits_its_field():
     assert list(CAUSES) == list(ErrorCause)
     assert max(ErrorCause) <= mask("ERROR_CAUSE", "cause")
+
+
+def test_what_earlier_software_knows_stays_where_it_is():
+    known = {"ID": 0x00, "STATUS": 0x0C, "ERROR_CAUSE": 0x18, "CYCLES": 0x30, "STALL_STORE_POOL": 0x88}
+    assert {name: BY_NAME[name].offset for name in known} == known
+    assert REGISTERS[-1].name == "WATCHDOG" and [int(cause) for cause in ErrorCause] == list(range(8))
+
+
+def test_counters_are_what_counts():
+    first, last = BY_NAME["CYCLES"].offset, BY_NAME["STALL_STORE_POOL"].offset
+    assert tuple(r.name for r in REGISTERS if first <= r.offset <= last) == COUNTERS
+    assert all(BY_NAME[name].access == "ro" for name in COUNTERS)
 
 
 def test_an_unknown_field():

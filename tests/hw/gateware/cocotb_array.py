@@ -7,12 +7,14 @@ import numpy as np
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.weights import gateware_format
-from hw.gateware.array import ARRAY_LATENCY, sum_bits
+from hw.gateware.array import ARRAY_LATENCY
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 
 CONFIG: AcceleratorConfig = settings()["config"]
 N, M, BEAT = CONFIG.ic_lanes, CONFIG.oc_lanes, CONFIG.derived.beat_bytes
+SUM_BITS = 17 + (N - 1).bit_length()
+"""Holds N products of 9 by 8 bits, that of the two lowest values among them."""
 
 
 def packed(values: np.ndarray, bits: int) -> int:
@@ -45,8 +47,10 @@ async def blocks_change_under_a_stream(dut):
         shift = bool(beats) and (swap or rng.random() < 0.7)
         bench.set(shift=shift, swap=swap, weights=int.from_bytes(beats[0], "little") if shift else 0)
         words = rng.integers(-256, 256, N) if rng.random() < 0.7 else rng.choice([-256, -128, 127, 255], N)
+        if rng.random() < 0.3:
+            words = np.full(N, rng.choice([-256, 255]))  # the largest sums there are
         bench.set(activations=packed(words, CONFIG.derived.lane_bits))
-        expected[bench.now + ARRAY_LATENCY] = packed(active @ words, sum_bits(CONFIG))
+        expected[bench.now + ARRAY_LATENCY] = packed(active @ words, SUM_BITS)
         await bench.settle()
         if bench.now in expected:
             bench.expect("sums", expected.pop(bench.now), bench.get("sums"))

@@ -12,6 +12,8 @@ from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiSlave
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import (
+    Buffer,
+    ConvInstruction,
     Instruction,
     LoadInstruction,
     PoolInstruction,
@@ -20,13 +22,20 @@ from hw.contract.isa import (
     StoreInstruction,
     Unit,
 )
-from hw.contract.registers import BY_NAME, STATUS_BUSY, STATUS_DONE, STATUS_ERROR, ErrorCause
+from hw.contract.registers import (
+    BY_NAME,
+    COUNTERS,
+    NONE_WAITS,
+    STATUS_BUSY,
+    STATUS_DONE,
+    STATUS_ERROR,
+    ErrorCause,
+)
 from tests.hw.gateware.helpers.build import settings
 
 CONFIG: AcceleratorConfig = settings()["config"]
 BASE, SIZE = 0x5A000, 0x4000
 PROGRAM, DATA, RESULT = 0x100, 0x1000, 0x2000
-COUNTERS = [name for name in BY_NAME if name.startswith(("BUSY", "STALL", "BYTES", "CYCLES"))]
 
 
 def load(address: int = DATA, wait: int = 0, signal: int = 0, **values: int) -> Instruction:
@@ -41,8 +50,21 @@ def store(address: int = RESULT, wait: int = 0, signal: int = 0, **values: int) 
     )  # fmt: skip
 
 
-TO_STORE, FROM_LOAD = 1 << Unit.STORE, 1 << Unit.LOAD
-GOOD = [load(), load(signal=TO_STORE), store(wait=FROM_LOAD), store(RESULT + 0x400), load(), store(RESULT + 0x800)]
+def pool(wait: int = 0, signal: int = 0, kernel: int = 1) -> Instruction:
+    """One that takes kernel * kernel cycles."""
+    return PoolInstruction(
+        wait=wait, signal=signal, out_rows=1, out_columns=1, kernel_rows=kernel, kernel_columns=kernel
+    )
+
+
+def conv(wait: int = 0, signal: int = 0, rows: int = 1) -> Instruction:
+    return ConvInstruction(wait=wait, signal=signal, out_rows=rows, out_columns=1, input_groups=1, first=1)
+
+
+LOAD, COMPUTE, POOL, STORE = (1 << unit for unit in Unit)
+SETUP = SetupInstruction(kernel_rows=1, kernel_columns=1)
+TOO_MANY = conv(rows=CONFIG.partial_sum_depth + 1)
+GOOD = [load(), load(signal=STORE), store(wait=LOAD), store(RESULT + 0x400), load(), store(RESULT + 0x800)]
 GOOD = GOOD + GOOD
 
 
@@ -141,6 +163,30 @@ class Bench:
         assert self.traffic == traffic
         return status
 
+    def silence(self, *channels: str) -> None:
+        """These channels of the memory never answer; all others do."""
+        write, read = self.bus.write_if, self.bus.read_if
+        both = {"aw": write.aw_channel, "w": write.w_channel, "b": write.b_channel, "ar": read.ar_channel}
+        for name, channel in {**both, "r": read.r_channel}.items():
+            channel.set_pause_generator(None)
+            channel.pause = name in channels
+
+    async def stops(self, cause: ErrorCause, address: int) -> None:
+        """The run ends with this error, though bursts may be open; then a reset is asked for."""
+        for _ in range(2000):
+            if not (status := await self.read("STATUS")) & STATUS_BUSY:
+                break
+        assert (status, *await self.error()) == (STATUS_ERROR, cause, address)
+        await self.write("CONTROL", 2)
+
+    async def answers(self) -> None:
+        """The memory completes its bursts, and the reset takes effect."""
+        self.silence()
+        for _ in range(200):
+            if await self.read("STATUS") == 0:
+                break
+        assert await self.end() == 0
+
     async def error(self) -> tuple[ErrorCause, int]:
         return ErrorCause(await self.read("ERROR_CAUSE")), await self.read("ERROR_ADDRESS")
 
@@ -165,6 +211,25 @@ class Bench:
         assert await self.read("STATUS") == 0
         assert await self.error() == (ErrorCause.NONE, 0)
         assert await self.read("INTERRUPT") == 0
+
+
+ILLEGAL = (
+    bytes(32),
+    bytes([6, *range(31)]),
+    load(target=3),
+    store(planes=CONFIG.derived.planes + 1),
+    SetupInstruction(mode=1, kernel_rows=1, kernel_columns=1),
+    pool(kernel=0),
+)
+"""From whoever can say so: dispatch, and each unit."""
+ILLEGAL_TOO = (
+    load(DATA + 1),
+    load(target=Buffer.RESIDUAL, rows=CONFIG.derived.planes + 1),
+    store(RESULT + 2),
+    store(signal=STORE),
+    conv(),
+)
+"""For other reasons."""
 
 
 async def goes_wrong(
@@ -218,17 +283,43 @@ async def write_bus(dut):
 async def illegal_instructions(dut):
     bench = Bench(dut)
     await bench.begin()
-    setup = {"kernel_rows": 1, "kernel_columns": 1}
-    pool = {"kernel_rows": 0, "kernel_columns": 1, "out_rows": 1, "out_columns": 1}
-    for wrong in (
-        bytes(32),
-        bytes([6, *range(31)]),
-        load(target=3),
-        store(planes=CONFIG.derived.planes + 1),
-        SetupInstruction(mode=1, **setup),
-        PoolInstruction(**pool),
-    ):
+    for wrong in ILLEGAL:
         await goes_wrong(bench, [*GOOD[:5], wrong, *GOOD], ErrorCause.ILLEGAL_INSTRUCTION, 5)
+
+
+@cocotb.test()
+async def an_illegal_last_instruction(dut):
+    """Nothing is left to do when it turns out to be illegal, and yet the run has not ended well."""
+    bench = Bench(dut)
+    await bench.begin()
+    for program in (*([wrong] for wrong in ILLEGAL + ILLEGAL_TOO), [SETUP, TOO_MANY], [*GOOD, load(signal=LOAD)]):
+        await bench.start(program)
+        assert await bench.end() == STATUS_ERROR
+        assert await bench.error() == (ErrorCause.ILLEGAL_INSTRUCTION, len(program) - 1)
+        await bench.reset()
+
+
+@cocotb.test()
+async def too_many_pixels(dut):
+    """It takes a while to find out; the instruction that waits behind it is not the one to blame."""
+    bench = Bench(dut)
+    await bench.begin()
+    await goes_wrong(bench, [SETUP, conv(), TOO_MANY, *[conv()] * 4, *GOOD], ErrorCause.ILLEGAL_INSTRUCTION, 2)
+
+
+@cocotb.test()
+async def tokens_overflow(dut):
+    """One more than a semaphore holds, however fast they come; as many as it holds are no error."""
+    bench = Bench(dut)
+    await bench.begin()
+    full = (1 << settings()["token_bits"]) - 1
+    last = [pool(signal=LOAD | STORE), store(wait=POOL, signal=LOAD), load(wait=POOL | STORE)]  # all have come by then
+    await bench.start([*[pool(signal=LOAD)] * (full - 1), *last, *[load(wait=POOL)] * (full - 1)])
+    assert await bench.end() == STATUS_DONE
+    await goes_wrong(bench, [*GOOD, *[pool(signal=LOAD)] * (full + 1), *GOOD], ErrorCause.TOKEN_OVERFLOW, 0)
+    await bench.start([pool(signal=LOAD)] * (full + 1))  # the last thing that happens
+    assert await bench.end() == STATUS_ERROR
+    assert await bench.error() == (ErrorCause.TOKEN_OVERFLOW, 0)
 
 
 @cocotb.test()
@@ -243,6 +334,86 @@ async def outside_window(dut):
     await goes_wrong(bench, GOOD, cause, BASE + SIZE, base=SIZE)
     crossing = SIZE - 256  # the first block of instructions is inside, the second is not
     await goes_wrong(bench, GOOD, cause, BASE + SIZE, base=crossing)
+
+
+@cocotb.test()
+async def outside_window_twice(dut):
+    """A read and a write at once, since both have waited for the same CONV: the write's address is kept."""
+    bench = Bench(dut)
+    await bench.begin()
+    program = [SETUP, conv(signal=LOAD | STORE), load(SIZE, wait=COMPUTE), store(SIZE + 0x100, wait=COMPUTE)]
+    await bench.start(program)
+    assert await bench.end() == STATUS_ERROR
+    assert await bench.error() == (ErrorCause.OUTSIDE_WINDOW, BASE + SIZE + 0x100)
+
+
+@cocotb.test()
+async def the_first_of_many_errors(dut):
+    """Every beat of two rows fails; the first burst's address is kept."""
+    bench = Bench(dut)
+    await bench.begin()
+    where = DATA + 0x800
+    bad = range(where + 64, where + 512)
+    await goes_wrong(bench, [load(where), *GOOD], ErrorCause.READ_BUS, BASE + where + 64, bad_reads=bad)
+
+
+@cocotb.test()
+async def a_stop_waits_for_its_writes(dut):
+    """An error while a burst's response is still to come: STATUS stays busy until then."""
+    bench = Bench(dut)
+    await bench.begin()
+    bench.silence("b")
+    await bench.start([store(rows=1), pool(signal=LOAD, kernel=20), load(target=3, wait=POOL)])
+    for _ in range(200):
+        if await bench.error() == (ErrorCause.ILLEGAL_INSTRUCTION, 2):
+            break
+    for _ in range(20):
+        assert await bench.read("STATUS") == STATUS_BUSY
+    bench.silence()
+    assert await bench.end() == STATUS_ERROR
+    assert await bench.error() == (ErrorCause.ILLEGAL_INSTRUCTION, 2)
+
+
+@cocotb.test()
+async def watchdog(dut):
+    """A token that nobody gives is found, and who waits for it; a run that goes on is left alone."""
+    bench = Bench(dut)
+    await bench.begin()
+    usual = await bench.good_run()
+    for limit in (40, 1000):
+        await bench.write("WATCHDOG", limit)
+        assert await bench.good_run() == usual
+        bench.stall(0.5)
+        await bench.start(GOOD)
+        assert await bench.end() == STATUS_DONE
+        await goes_wrong(bench, [*GOOD, store(wait=POOL), *GOOD], ErrorCause.WATCHDOG, len(GOOD))
+        both = [pool(wait=STORE), store(wait=POOL), pool(wait=LOAD), load(), load(wait=COMPUTE)]
+        await goes_wrong(bench, both, ErrorCause.WATCHDOG, 4)
+
+
+@cocotb.test()
+async def a_silent_memory(dut):
+    """Whatever the channel: the run ends, and a reset waits until the memory has answered."""
+    bench = Bench(dut)
+    await bench.begin()
+    usual = await bench.good_run()
+    await bench.write("WATCHDOG", 50)
+    for channels in (("ar",), ("r",), ("aw",), ("w",), ("b",), ("ar", "aw")):
+        bench.silence(*channels)
+        await bench.write("INTERRUPT", 3)
+        await bench.start(GOOD)
+        await bench.stops(ErrorCause.WATCHDOG, NONE_WAITS)
+        assert await bench.read("INTERRUPT") == 2
+        for _ in range(5):
+            assert await bench.read("STATUS") == STATUS_ERROR
+        await bench.answers()
+        assert await bench.good_run() == usual
+    # After another error, too, which is the one that is recorded.
+    bench.silence("b")
+    await bench.start([store(rows=1), pool(signal=LOAD, kernel=20), load(target=3, wait=POOL)])
+    await bench.stops(ErrorCause.ILLEGAL_INSTRUCTION, 2)
+    await bench.answers()
+    assert await bench.good_run() == usual
 
 
 @cocotb.test()

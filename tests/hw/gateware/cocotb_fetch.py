@@ -8,7 +8,7 @@ from collections import deque
 import cocotb
 
 from hw.contract.config import FETCH_BURST, AcceleratorConfig
-from hw.contract.isa import Opcode, Unit
+from hw.contract.isa import LAYOUTS, Opcode, Unit
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 
@@ -16,8 +16,27 @@ CONFIG: AcceleratorConfig = settings()["config"]
 BEATS, BEAT = CONFIG.derived.instruction_beats, CONFIG.derived.beat_bytes
 
 
+WAIT, SIGNAL = (LAYOUTS[Opcode.LOAD][name][1] for name in ("wait", "signal"))
+"""Where the masks of units begin in an instruction."""
+
+
+def own(opcode: Opcode) -> int:
+    """The bits of an instruction with which it would wait for, or signal, its own unit."""
+    return 1 << WAIT + opcode.unit | 1 << SIGNAL + opcode.unit
+
+
 def random_program(rng: random.Random, length: int) -> list[int]:
-    return [rng.getrandbits(252) << 4 | rng.choice(list(Opcode)) for _ in range(length)]
+    opcodes = [rng.choice(list(Opcode)) for _ in range(length)]
+    return [(rng.getrandbits(252) << 4 | opcode) & ~own(opcode) for opcode in opcodes]
+
+
+def illegal_words(rng: random.Random) -> list[int]:
+    """Unknown opcodes, blank memory, and each opcode with its own unit in one of its masks."""
+    words = [rng.getrandbits(252) << 4 | opcode for opcode in set(range(16)) - set(Opcode)]
+    for opcode in Opcode:
+        legal = (rng.getrandbits(252) << 4 | opcode) & ~own(opcode)
+        words += [legal | 1 << mask + opcode.unit for mask in (WAIT, SIGNAL)]
+    return [0, *words]
 
 
 def idle(c: Cycles) -> None:
@@ -90,17 +109,17 @@ async def programs(dut):
 
 
 @cocotb.test()
-async def illegal_opcodes(dut):
-    """An unknown opcode is reported with its place and never moves; a halt stops everything."""
+async def illegal_instructions(dut):
+    """They are reported with their place and never move; a halt stops everything."""
     rng = random.Random(cocotb.RANDOM_SEED)
     c = Cycles(dut)
-    for opcode in set(range(16)) - set(Opcode):
+    for illegal in illegal_words(rng):
         idle(c)
         await c.reset()
         c.set(run=1, block=0, length=8, request__ready=1)
         c.set(**{f"queues__{unit}__ready": 1 for unit in Unit})
         good = rng.randrange(3)
-        program = [*random_program(rng, good), rng.getrandbits(252) << 4 | opcode if opcode else 0]
+        program = [*random_program(rng, good), illegal]
         await c.step(3)
         for word in program:
             for number in range(BEATS):

@@ -224,7 +224,16 @@ async def errors(dut):
     await c.reset()
     c.set(axi__arready=1)
 
-    for values in ({"target": 3}, {"rows": 0}, {"beats": 0}):
+    within_a_beat = [1 << bit for bit in range((BEAT - 1).bit_length())]
+    for values in (
+        {"target": 3},
+        {"rows": 0},
+        {"beats": 0},
+        {"target": Buffer.RESIDUAL, "rows": SIZES.planes + 1},
+        {"target": Buffer.RESIDUAL, "rows": 1 << 15},
+        *({"address": bytes_} for bytes_ in within_a_beat),
+        *({"pitch": bytes_} for bytes_ in within_a_beat),
+    ):
         await issue(**values)
         c.expect("illegal", 1, c.get("front__illegal"))
         await c.step()

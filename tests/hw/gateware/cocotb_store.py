@@ -255,13 +255,32 @@ async def errors(dut):
         await c.clock()
     await c.reset()
 
-    for values in ({"words": 0}, {"rows": 0}, {"planes": 0}, {"planes": SIZES.planes + 1}):
+    within_a_beat = [1 << bit for bit in range((BEAT - 1).bit_length())]
+    out_of_step = [{"address": bytes_} for bytes_ in within_a_beat]
+    out_of_step += [{"rows": 2, "row_pitch": bytes_} for bytes_ in within_a_beat]
+    if SIZES.planes > 1:
+        out_of_step += [{"planes": 2, "plane_pitch": bytes_} for bytes_ in within_a_beat]
+    if SIZES.words_per_beat > 1:
+        out_of_step += [{"base": 1}, {"rows": 2, "source_pitch": 1}]
+    for values in (
+        {"words": 0},
+        {"rows": 0},
+        {"planes": 0},
+        {"planes": SIZES.planes + 1},
+        {"planes": 128 + SIZES.planes},
+        *out_of_step,
+    ):
         await issue(**values)
         c.expect("illegal", 1, c.get("front__illegal"))
         await c.step()
         await c.settle()
         names = ("illegal", "ready", "in_flight")
         c.expect(f"{names}", (0, 1, 0), tuple(c.get(f"front__{name}") for name in names))
+
+    # Pitches without a second row or plane are none.
+    await issue(row_pitch=1, plane_pitch=1, source_pitch=1)
+    c.expect("illegal, in_flight", (0, 1), (c.get("front__illegal"), c.get("front__in_flight")))
+    await c.reset()
 
     # A halt lets the burst that was accepted go on and stops the next one.
     await issue(address=0, words=4 * SIZES.words_per_beat, rows=2)

@@ -42,6 +42,10 @@ def test_fetch_goes_first_and_two_bursts_are_under_way() -> None:
         assert (context.get(block.fetch.ready), context.get(block.load.ready)) == (1, 0)
         await context.tick()
         assert address_channel(context, block) == (BASE * PAGE_BYTES + 256, 8)
+        # Incrementing bursts of whole beats of 4 bytes, ID 0, normal memory: not cached, bufferable.
+        axi = block.axi
+        constants = (axi.arid, axi.arsize, axi.arburst, axi.arlock, axi.arcache, axi.arprot, axi.arqos, axi.rready)
+        assert tuple(context.get(wire) for wire in constants) == (0, 2, 1, 0, 0b0011, 0, 0, 1)
         offer(context, block, load=(PAGE_BYTES + 8, 7))
         assert context.get(block.load.ready)
         await context.tick()
@@ -91,9 +95,9 @@ def test_beats_go_to_whom_asked_for_them() -> None:
         context.set(block.axi.rvalid, 1)
         for whose, beats, first in (("load", 3, 64), ("fetch", 8, 256)):
             for beat in range(beats):
-                broken = beat == 1
+                broken = 1 <= beat <= 3  # with each of the responses that is not OKAY
                 context.set(block.axi.rdata, beat)
-                context.set(block.axi.rresp, 2 * broken)
+                context.set(block.axi.rresp, beat * broken)
                 context.set(block.axi.rlast, beat == beats - 1)
                 seen = (context.get(block.load_beat), context.get(block.fetch_beat), context.get(block.data))
                 assert seen == (whose == "load", whose == "fetch", beat)

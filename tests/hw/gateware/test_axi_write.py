@@ -40,10 +40,14 @@ def test_answers_come_in_order_and_bring_their_tags() -> None:
             assert (context.get(block.request.ready), context.get(block.outstanding)) == (1, place)
             await context.tick()
             assert address_channel(context, block) == (BASE * PAGE_BYTES + offset, 2)
+        # Incrementing bursts of whole beats of 4 bytes, ID 0, normal memory: not cached, bufferable.
+        axi = block.axi
+        constants = (axi.awid, axi.awsize, axi.awburst, axi.awlock, axi.awcache, axi.awprot, axi.awqos, axi.bready)
+        assert tuple(context.get(wire) for wire in constants) == (0, 2, 1, 0, 0b0011, 0, 0, 1)
         offer(context, block, 128)
         assert not context.get(block.request.ready)  # two wait for their answers
         context.set(block.axi.bvalid, 1)
-        for mark, response, where in ((7, 0, 64), (9, 2, PAGE_BYTES)):
+        for mark, response, where in ((7, 0, 64), (9, 1, PAGE_BYTES)):
             offer(context, block, None)
             context.set(block.axi.bresp, response)
             assert (context.get(block.answered), context.get(block.tag).mark) == (1, mark)

@@ -90,11 +90,75 @@ def test_an_error_halts_and_ends_when_the_port_is_quiet(cause: ErrorCause) -> No
     control(bench)
 
 
-def test_of_several_errors_the_first_in_order_is_recorded() -> None:
+@pytest.mark.parametrize("cause", FAULTS)
+def test_of_several_errors_the_lowest_cause_is_recorded(cause: ErrorCause) -> None:
+    assert list(FAULTS) == sorted(FAULTS)
+
     async def bench(run: Run) -> None:
         await run.cycle(start=1)
-        await run.fault(*FAULTS[1:])
-        assert run.get("cause", "address") == (FAULTS[1], FAULTS[1])
+        await run.fault(*(other for other in FAULTS if other >= cause))
+        assert run.get("cause", "address") == (cause, cause)
+
+    control(bench)
+
+
+def test_the_first_error_is_kept() -> None:
+    async def bench(run: Run) -> None:
+        await run.cycle(start=1)
+        await run.fault(ErrorCause.WATCHDOG)
+        await run.fault(ErrorCause.READ_BUS)
+        await run.fault(*FAULTS)
+        assert run.get("cause", "address") == (ErrorCause.WATCHDOG, ErrorCause.WATCHDOG)
+
+    control(bench)
+
+
+@pytest.mark.parametrize("cause", FAULTS)
+def test_the_watchdog_ends_what_bursts_do_not(cause: ErrorCause) -> None:
+    """Whatever the error was; a reset then waits for the bursts all the same."""
+
+    async def bench(run: Run) -> None:
+        await run.cycle(start=1)
+        await run.fault(cause)
+        for _ in range(QUIET_AFTER):
+            assert await run.cycle() == (1, 1, 0)
+        await run.fault(ErrorCause.WATCHDOG)
+        assert await run.cycle() == (0, 1, 0)
+        assert (run.outcome(), run.interrupts()) == ((0, 1, cause, cause), (0, 1))
+        await run.cycle(reset=1)
+        for _ in range(QUIET_AFTER):
+            assert await run.cycle(start=1) == (0, 1, 0)
+        assert await run.cycle(quiet=1) == (0, 1, 1)
+        assert await run.cycle(start=1) == (0, 0, 1)
+
+    control(bench)
+
+
+def test_a_reset_beside_nothing_is_waited_for() -> None:
+    """No start before it has taken effect, even where there was no run and no error."""
+
+    async def bench(run: Run) -> None:
+        await run.cycle(reset=1)
+        for _ in range(QUIET_AFTER):
+            assert await run.cycle(start=1) == (0, 1, 0)
+        assert await run.cycle(quiet=1, start=1) == (0, 1, 1)
+        assert await run.cycle() == (0, 0, 0)
+
+    control(bench)
+
+
+def test_a_late_start_is_forgotten_with_the_run() -> None:
+    async def bench(run: Run) -> None:
+        await run.cycle(start=1)
+        await run.cycle(start=1)
+        await run.fault(ErrorCause.READ_BUS)
+        await run.cycle(quiet=1)
+        assert run.outcome() == (0, 1, ErrorCause.READ_BUS, ErrorCause.READ_BUS)
+        await run.cycle(reset=1)
+        await run.cycle(quiet=1)
+        await run.cycle(start=1)
+        await run.cycle(finished=1, quiet=1)
+        assert run.outcome() == (1, 0, ErrorCause.NONE, 0)
 
     control(bench)
 

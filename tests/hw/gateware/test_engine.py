@@ -1,7 +1,12 @@
 """Every way in which a run of the engine can end, and that a reset leaves nothing of it behind."""
 
+from functools import partial
+
+import pytest
+
 from hw.contract.config import AcceleratorConfig
-from hw.gateware.engine import Engine
+from hw.gateware import engine
+from hw.gateware.tokens import Semaphores
 from tests.hw.gateware.helpers.build import run
 
 CONFIG = AcceleratorConfig(
@@ -10,6 +15,10 @@ CONFIG = AcceleratorConfig(
     write_outstanding=2,
 )  # fmt: skip
 
+TOKEN_BITS = 4
+"""Narrower semaphores than the engine has, so that a short program gives one token too many."""
 
-def test_errors():
-    run(Engine(CONFIG), "engine_errors", "cocotb_engine", config=CONFIG)
+
+def test_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "Semaphores", partial(Semaphores, TOKEN_BITS))
+    run(engine.Engine(CONFIG), "engine_errors", "cocotb_engine", config=CONFIG, token_bits=TOKEN_BITS)

@@ -50,6 +50,21 @@ def expected(store: StoreInstruction) -> list[Asked]:
     return found
 
 
+def test_an_illegal_instruction_comes_to_nothing() -> None:
+    block = StoreWalk(CONFIG)
+
+    async def bench(context: Bench) -> None:
+        context.set(block.start, 1)
+        context.set(block.request.ready, 1)
+        await context.tick()
+        context.set(block.start, 0)
+        for _ in range(5):
+            assert not context.get(block.busy) and not context.get(block.request.valid)
+            await context.tick()
+
+    simulate(block, bench)
+
+
 def test_bursts(seed: int) -> None:
     rng = random.Random(seed)
     block = StoreWalk(CONFIG)
@@ -59,6 +74,7 @@ def test_bursts(seed: int) -> None:
             store = some_store(rng)
             assert not context.get(block.busy)
             context.set(block.start, 1)
+            context.set(block.legal, 1)
             context.set(block.instruction, int.from_bytes(store.encode(), "little"))
             await context.tick()
             context.set(block.start, 0)

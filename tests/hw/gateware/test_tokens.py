@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from hw.contract.isa import Unit
+from hw.contract.isa import TOKEN_BITS, Unit
 from hw.gateware.interfaces import UNITS
 from hw.gateware.tokens import Semaphores
 from tests.hw.gateware.helpers.simulate import Bench, simulate
@@ -34,11 +34,33 @@ def test_tokens_are_counted(giver: Unit, taker: Unit) -> None:
             assert seen() == (count, own | 1 << giver)
         await cycle(gives=1, takes=1)  # a token given in the cycle of a take
         assert seen()[0] == full
-        assert not context.get(block.overflow)
-        context.set(block.take, [0] * UNITS)
-        assert context.get(block.overflow)  # one more would be lost
         for count in reversed(range(full)):
+            assert not context.get(block.overflow)
             await cycle(takes=1)
             assert seen() == (count, own | (1 << giver if count else 0))
 
     simulate(block, bench)
+
+
+@pytest.mark.parametrize(("giver", "taker"), list(itertools.permutations(Unit, 2)))
+def test_the_token_that_is_too_many(giver: Unit, taker: Unit) -> None:
+    """It is seen in the next cycle, stays so, and cannot be taken."""
+    block = Semaphores(2)
+
+    async def bench(context: Bench) -> None:
+        context.set(block.signal, [1 << taker if unit == giver else 0 for unit in range(UNITS)])
+        context.set(block.done, 1 << giver)
+        for _ in range(4):
+            assert not context.get(block.overflow)
+            await context.tick()
+        context.set(block.done, 0)
+        for _ in range(3):
+            assert context.get(block.overflow)
+            assert not context.get(block.available[taker][giver])
+            await context.tick()
+
+    simulate(block, bench)
+
+
+def test_a_semaphore_is_as_wide_as_programs_may_rely_on() -> None:
+    assert TOKEN_BITS == 12
