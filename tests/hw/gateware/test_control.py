@@ -147,6 +147,16 @@ def test_a_reset_beside_nothing_is_waited_for() -> None:
     control(bench)
 
 
+def test_without_a_run_there_is_no_error() -> None:
+    async def bench(run: Run) -> None:
+        await run.fault(*FAULTS)
+        assert await run.cycle(start=1) == (0, 0, 1)
+        assert await run.cycle() == (1, 0, 0)
+        assert run.outcome() == (0, 0, ErrorCause.NONE, 0)
+
+    control(bench)
+
+
 def test_a_late_start_is_forgotten_with_the_run() -> None:
     async def bench(run: Run) -> None:
         await run.cycle(start=1)
