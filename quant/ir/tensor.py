@@ -9,6 +9,9 @@ from quant.ir.fixedpoint import QFormat
 Shape = tuple[int, int, int]
 """(C, H, W) of a feature map."""
 
+MOST_ELEMENTS = 1 << 25
+"""Most elements of one feature map, 128 MiB in float32: several stand in memory at once, at 8 bytes an element some."""
+
 
 @dataclass(frozen=True)
 class Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cache
 
 import onnx
@@ -9,6 +10,9 @@ from onnx import defs, helper
 
 from quant.onnx_file.nodes import NotSupportedError, attributes
 from quant.onnx_file.read import OLDEST_OPSET
+
+UNBOUNDED = ("min", "max", "value")
+"""Attributes that may be infinite: bounds of a Clip, what a Pad puts around."""
 
 READ_OPSET = 25
 """The opset up to which every attribute of the operators that are read is taken into account."""
@@ -32,9 +36,12 @@ def known_attributes(op: str) -> frozenset[str]:
 def check_attributes(node: onnx.NodeProto) -> None:
     """Raise NotSupportedError for an attribute of an operator of ONNX that only a later opset has.
 
-    One that says what holds without it, its default, is passed over.
+    One that says what holds without it, its default, is passed over.  One that is no number (bounds aside, which may
+    be infinite) is refused as well.
     """
     for name, value in attributes(node).items():
+        if isinstance(value, float) and not math.isfinite(value) and (math.isnan(value) or name not in UNBOUNDED):
+            raise NotSupportedError(f"its attribute {name} is {value}", "repair the file")
         later = [
             schema.attributes[name].default_value for schema in versions(node.op_type) if name in schema.attributes
         ]

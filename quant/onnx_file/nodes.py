@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import onnx
-from onnx import helper
+from onnx import TensorProto, helper
 
 
 class NotSupportedError(Exception):
@@ -27,6 +27,24 @@ class BehindRefusedError(NotSupportedError):
 def attributes(node: onnx.NodeProto) -> dict[str, Any]:
     """The attributes of a node by name, as Python values."""
     return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def name_of(node: onnx.NodeProto) -> str:
+    """A node's name, else that of its first output, else its operator: a node may have neither."""
+    return node.name or next(filter(None, node.output), node.op_type)
+
+
+def place_of(axis: int, rank: int) -> int:
+    """An axis counted from the front.  Raises NotSupportedError for one that `rank` dimensions have not."""
+    if not -rank <= axis < rank:
+        raise NotSupportedError(f"names axis {axis}, which its {rank} dimensions have not")
+    return axis % rank
+
+
+def type_name(kind: int) -> str:
+    """An ONNX type in messages, also one that ONNX has not."""
+    known = TensorProto.DataType.values()
+    return TensorProto.DataType.Name(kind).lower() if kind in known else f"number {kind}, which ONNX has not"
 
 
 def kind_of(node: onnx.NodeProto) -> str:

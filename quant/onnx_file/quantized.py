@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import onnx
 
+from quant.onnx_file.nodes import name_of
+
 QDQ = "QuantizeLinear and DequantizeLinear around float layers"
 
 INTEGER = ("ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "QGemm", "QAttention")
@@ -13,7 +15,7 @@ INTEGER = ("ConvInteger", "MatMulInteger", "MatMulIntegerToFloat", "QGemm", "QAt
 def other_form(graph: onnx.GraphProto) -> tuple[str, str] | None:
     """The node that shows another form, and how to get a file that can be read; None for floats and for QDQ."""
     for node in graph.node:
-        name = f"{node.op_type} {node.name or node.output[0]}"
+        name = f"{node.op_type} {name_of(node)}"
         if node.op_type.startswith("QLinear") or node.op_type in INTEGER:
             how = f"export it with {QDQ} (in ONNX Runtime's quantize_static: quant_format=QuantFormat.QDQ)"
             return f"{name} takes integers itself", how

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
+from math import prod
 from pathlib import Path
 
 import onnx
-from onnx import TensorProto, external_data_helper, inliner, shape_inference
+from onnx import TensorProto, external_data_helper, shape_inference
 
 from quant.base.errors import BadInput, UnsupportedNetwork, first_line
+from quant.ir.tensor import MOST_ELEMENTS
+from quant.onnx_file.nodes import type_name
+from quant.onnx_file.valid import asked, check, check_constants, in_place, names_read
 
 OLDEST_OPSET = 7
 
@@ -33,7 +38,8 @@ def read_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.M
     check(model, label)
     if opset(model) < OLDEST_OPSET:
         raise UnsupportedNetwork(f"{label}: opset {opset(model)} is too old; {OLDEST_OPSET} is the oldest supported")
-    model = inliner.inline_local_functions(model) if model.functions else model
+    model = in_place(model, label)
+    check_constants(model.graph, label)
     drop_unread_inputs(model.graph)
     open_batch(model.graph)
     return model, label
@@ -54,16 +60,6 @@ def drop_unread_inputs(graph: onnx.GraphProto) -> None:
     if kept and len(kept) < len(graph.input):
         del graph.input[:]
         graph.input.extend(kept)
-
-
-def names_read(graph: onnx.GraphProto) -> Iterator[str]:
-    """The tensors that the nodes of a graph read, those within their branches and bodies too."""
-    for node in graph.node:
-        yield from node.input
-        for attribute in node.attribute:
-            for inner in [attribute.g, *attribute.graphs]:
-                yield from names_read(inner)
-                yield from (value.name for value in inner.output)
 
 
 def read_file(path: Path) -> onnx.ModelProto:
@@ -101,22 +97,6 @@ def outside(model: onnx.ModelProto) -> Iterator[TensorProto]:
             yield tensor
 
 
-def check(model: onnx.ModelProto, label: str) -> None:
-    """Raise BadInput for a model that ONNX does not allow."""
-    tensors = [value for value in model.graph.output if value.type.WhichOneof("value") in (None, "tensor_type")]
-    bare = [value for value in tensors if not value.type.tensor_type.HasField("shape")]
-    types = [onnx.TypeProto.FromString(value.type.SerializeToString()) for value in bare]
-    for value in bare:  # editors append outputs like this; ONNX Runtime infers what the checker demands
-        value.type.tensor_type.elem_type = value.type.tensor_type.elem_type or TensorProto.FLOAT
-        value.type.tensor_type.shape.SetInParent()
-    try:
-        onnx.checker.check_model(model)
-    except (onnx.checker.ValidationError, ValueError) as error:
-        raise BadInput(f"{label}: not a valid ONNX model: {first_line(error)}") from error
-    for value, stated in zip(bare, types, strict=True):
-        value.type.CopyFrom(stated)
-
-
 def opset(model: onnx.ModelProto) -> int:
     """Version of the standard operators that the model uses."""
     return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
@@ -131,8 +111,8 @@ def the_input(model: onnx.ModelProto, label: str) -> onnx.ValueInfoProto:
         raise UnsupportedNetwork(f"{label}: a network has one input, this one has {len(inputs)}: {names}")
     kind = inputs[0].type.tensor_type.elem_type
     if kind != onnx.TensorProto.FLOAT:
-        name = onnx.TensorProto.DataType.Name(kind).lower()
-        raise UnsupportedNetwork(f"{label}: input {inputs[0].name} is of type {name}, only float32 is supported")
+        text = f"input {inputs[0].name} is of type {type_name(kind)}, only float32 is supported"
+        raise UnsupportedNetwork(f"{label}: {text}")
     return inputs[0]
 
 
@@ -167,10 +147,11 @@ def fix_shapes(
             f"{label}: input {value.name} has no fixed size ({', '.join(names)}): state it with --input-shape {option}"
         )
     shape = (known[0] or 0, *(int(size) for size in stated if size is not None))
+    if (shape[0] or 1) * prod(shape[1:]) > MOST_ELEMENTS:
+        text = f"{'x'.join(map(str, shape if shape[0] else shape[1:]))}, more than {MOST_ELEMENTS:,} elements"
+        raise BadInput(f"{label}: input {value.name} is {text}, the most that can be worked on")
     for dim, size in zip(dims, shape, strict=True):
         dim.dim_value = size or 1
     del model.graph.value_info[:]
-    try:
-        return shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True), shape
-    except (shape_inference.InferenceError, ValueError) as error:
-        raise BadInput(f"{label}: the shapes of the network do not fit: {first_line(error)}") from error
+    infer = partial(shape_inference.infer_shapes, model, check_type=True, strict_mode=True, data_prop=True)
+    return asked(infer, f"{label}: the shapes of the network do not fit"), shape

@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 from quant.ir.host import ATTRIBUTES, HostOperation
-from quant.onnx_file.nodes import NotSupportedError
+from quant.onnx_file.nodes import NotSupportedError, place_of
 
 DEFAULTS = {"axis": 0, "keepdims": 1, "select_last_index": 0}
 """Attributes that are not given, but for the axis of a Softmax."""
@@ -22,7 +22,7 @@ def host_operation(op: str, values: Mapping[str, Any], own: tuple[int, ...], ops
     defaults = DEFAULTS | ({"axis": -1 if opset >= 13 else 1} if op != "ArgMax" else {})
     numbers = {key: int(values.get(key, defaults[key])) for key in ATTRIBUTES[op]}
     if "axis" in numbers:
-        axis = numbers["axis"] = numbers["axis"] % (len(own) + 1)
+        axis = numbers["axis"] = place_of(numbers["axis"], len(own) + 1)
         if axis == 0:
             raise NotSupportedError("along axis 0, the batch")
         if op != "ArgMax" and opset < 13 and prod(own[axis:]) != 1:

@@ -11,7 +11,7 @@ from onnx import TensorProto, numpy_helper
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.fixedpoint import QFormat
 from quant.onnx_file import form
-from quant.onnx_file.nodes import attributes, kind_of
+from quant.onnx_file.nodes import attributes, kind_of, name_of, type_name
 from quant.onnx_file.read import opset
 
 PASSING = ("Identity", "Dropout")
@@ -45,7 +45,7 @@ def kind(node: onnx.NodeProto) -> str:
 
 def label(node: onnx.NodeProto) -> str:
     """A node in messages."""
-    return f"{node.name or node.output[0]} ({kind(node)})"
+    return f"{name_of(node)} ({kind(node)})"
 
 
 class View:
@@ -134,7 +134,7 @@ class View:
         fracs = np.array(values, np.int64).reshape(scale.shape if scale.size > 1 else ())
         stored = self.integer_type(node)
         if stored not in form.STORED:
-            raise UnsupportedNetwork(f"{what} is of type {TensorProto.DataType.Name(stored).lower()}")
+            raise UnsupportedNetwork(f"{what} is of type {type_name(stored)}")
         bits, signed, _ = form.STORED[stored]
         zero = 0
         if self.has(node, 2):
@@ -142,8 +142,8 @@ class View:
             zero, middle = int(zeros[np.abs(zeros).argmax()]) if zeros.size else 0, 1 << bits - 1
             moved = -middle if signed else middle
             if zero not in (0, moved) or (zeros != zero).any():
-                name = TensorProto.DataType.Name(stored).lower()
-                raise BadInput(f"the zero point of {what} is {zero}; in {name}, only 0 and {moved} are supported")
+                only = f"in {type_name(stored)}, only 0 and {moved} are supported"
+                raise BadInput(f"the zero point of {what} is {zero}; {only}")
             signed ^= zero != 0
         return Scheme(fracs, bits, signed, zero, int(attributes(node).get("axis", 1)))
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import onnx
 from onnx import helper
 
+from quant.ir.tensor import MOST_ELEMENTS
 from quant.ir.window import Window
 from quant.onnx_file.nodes import NotSupportedError, attributes
 
@@ -21,13 +23,17 @@ def read_window(
     That padding, (bottom, right), is part of the window's.  values: the node's attributes by name, in one dimension
     those along the row.  kernel: (vertical, horizontal).
     Raises NotSupportedError for negative padding and a kernel that is larger than the padded map (with ceil_mode,
-    by a stride or more: nearer than that, one window stands over the whole map).
+    by a stride or more: nearer than that, one window stands over the whole map), for one that the weights have not, for
+    padding larger than the kernel, and for a padded map of too many elements.
     """
     stride = [int(value) for value in values.get("strides", (1, 1))]
     dilation = [int(value) for value in values.get("dilations", (1, 1))]
     auto = values.get("auto_pad", b"NOTSET").decode()
     explicit = [int(value) for value in values.get("pads", (0, 0, 0, 0))]
     stride, dilation = ([1, *values][-2:] for values in (stride, dilation))
+    given = values.get("kernel_shape")
+    if given is not None and ([1, *given] if len(given) == 1 else [*given]) != [*kernel]:
+        raise NotSupportedError(f"its kernel_shape {list(given)} is not that of its weights, {kernel}")
     sizes = {len(values.get(name, (1, 1))) for name in ("strides", "dilations")}
     if len(explicit) not in (2, 4) or not sizes <= {1, 2} or min(*kernel, *stride, *dilation) < 1:
         raise NotSupportedError(f"no window: kernel {kernel}, strides {stride}, dilations {dilation}, pads {explicit}")
@@ -39,12 +45,17 @@ def read_window(
         begin[axis], end[axis] = padding(auto, size, span, stride[axis], (explicit[axis], explicit[axis + 2]))
         if min(begin[axis], end[axis]) < 0:
             raise NotSupportedError(f"negative padding {explicit}")
+        if max(begin[axis], end[axis]) > span:
+            raise NotSupportedError(f"its padding {explicit} is larger than its kernel, which spans {span}", "pad less")
         ceil = bool(values.get("ceil_mode", 0)) and auto == "NOTSET"
         padded = size + begin[axis] + end[axis]
         if padded + (stride[axis] - 1 if ceil else 0) < span:
             raise NotSupportedError(f"its kernel spans {span}, its padded input only {padded}")
         if ceil:
             overhang[axis] = reach_beyond(size, span, stride[axis], begin[axis], end[axis])
+    padded_map = (shape[0], *(size + sum(ends) for size, *ends in zip(shape[1:], begin, end, overhang, strict=True)))
+    if prod(padded_map) > MOST_ELEMENTS:
+        raise NotSupportedError(f"its padded input is {padded_map}, more than {MOST_ELEMENTS:,} elements", "pad less")
     window = Window(
         kernel=kernel,
         stride=(stride[0], stride[1]),

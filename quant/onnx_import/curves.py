@@ -55,9 +55,9 @@ def composed(node: Node) -> None:
 
 def power(node: Node) -> None:
     """x to the power of a whole number from 1 on."""
-    if not node.is_constant(1) or node.array(1).size != 1:
+    if not node.is_constant(1):
         raise NotSupportedError("its exponent is not one constant")
-    exponent = float(node.array(1).item())
+    exponent = node.number(1)
     if exponent < 1 or exponent != int(exponent):
         raise NotSupportedError(f"its exponent is {exponent:g}; whole numbers from 1 on are supported")
     value = node.elements()

@@ -27,9 +27,12 @@ def batch_normalization(node: Node) -> None:
     scale, offset, mean, variance = (node.array(index).astype(np.float64) for index in range(1, 5))
     if any(part.shape != (value.own[0],) for part in (scale, offset, mean, variance)):
         raise NotSupportedError(f"its parameters do not fit its input of {value.own[0]} channels")
-    divisor = np.sqrt(np.maximum(variance + float(node.attributes.get("epsilon", 1e-5)), 0))
-    if not divisor.all():
-        raise NotSupportedError("its variance is not positive")
+    epsilon = float(node.attributes.get("epsilon", 1e-5))
+    if not (variance + epsilon > 0).all():
+        channel = int(np.argmin(variance))
+        text = f"{variance[channel]:g} in channel {channel}, epsilon {epsilon:g}"
+        raise NotSupportedError(f"its variance is not positive ({text})")
+    divisor = np.sqrt(variance + epsilon)
     column = (-1, *[1] * (len(value.own) - 1))
     scales = node.by_channel(value, (scale / divisor).reshape(column))
     shifts = node.by_channel(value, (offset - mean * scale / divisor).reshape(column))
@@ -98,7 +101,7 @@ def clip(node: Node) -> None:
     """A clip by attributes (before opset 11) or constant inputs."""
     bounds: list[float | None] = []
     for index, key in ((1, "min"), (2, "max")):
-        bound = node.array(index, finite=False).item() if node.has(index) else node.attributes.get(key)
+        bound = node.number(index, finite=False) if node.has(index) else node.attributes.get(key)
         bounds.append(None if bound is None or abs(bound) > NO_BOUND else float(bound))
     low, high = bounds
     if any(bound is not None and np.isnan(bound) for bound in bounds):

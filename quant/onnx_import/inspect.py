@@ -11,7 +11,7 @@ import onnx
 from quant.base.errors import UnsupportedNetwork
 from quant.ir.graph import FloatGraph
 from quant.kinds.conv import float_convolution
-from quant.onnx_file.nodes import NotSupportedError, kind_of
+from quant.onnx_file.nodes import NotSupportedError, kind_of, name_of
 from quant.onnx_file.read import fix_shapes, read_model, the_input
 from quant.onnx_import import graph_of, output_values
 from quant.onnx_import.advice import advise
@@ -100,7 +100,7 @@ def inspect(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple
     verdicts = []
     live = {tuple(node.output) for node in live_nodes(lowering.graph)}
     for node in model.graph.node:
-        name = node.name or node.output[0]
+        name = name_of(node)
         if tuple(node.output) not in live:
             verdicts.append(Verdict(name, kind_of(node), "unused", "no output of the network needs it"))
         else:

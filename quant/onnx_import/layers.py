@@ -33,7 +33,7 @@ def conv(node: Node) -> None:
         weight = weight[:, :, None]
     groups = int(node.attributes.get("group", 1))
     bias = node.array(2).astype(np.float32) if node.has(2) else np.zeros(len(weight), np.float32)
-    if weight.shape[1] * groups != shape[0] or len(weight) % groups or bias.shape != weight.shape[:1]:
+    if groups < 1 or weight.shape[1] * groups != shape[0] or len(weight) % groups or bias.shape != weight.shape[:1]:
         text = f"weights {weight.shape}, bias {bias.shape}, groups {groups}"
         raise NotSupportedError(f"{text} do not fit its input of {shape[0]} channels")
     window, _ = read_window(node.attributes, shape, (weight.shape[2], weight.shape[3]))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import numpy as np
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper, shape_inference
 from onnx.reference import ReferenceEvaluator
 
-from quant.base.errors import BadInput, UnsupportedNetwork
+from quant.base.errors import BadInput, UnsupportedNetwork, first_line
 from quant.onnx_file.known import check_attributes
-from quant.onnx_file.nodes import NotSupportedError, attributes, kind_of
+from quant.onnx_file.nodes import NotSupportedError, attributes, kind_of, name_of
 from quant.onnx_file.quantized import other_form
 from quant.onnx_import.advice import UNKNOWN
 from quant.onnx_import.lowering import Lowering, Record
@@ -19,6 +20,12 @@ from quant.onnx_import.node import Handler, Node
 from quant.run.session import Session
 
 RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+MOST_CONSTANT = 1 << 27
+"""Most elements of a constant that is computed: those of VGG's largest weight, at 4 bytes 512 MiB."""
+MOST_SIZES = 64
+"""Elements of a constant up to which it may state sizes of a result."""
+CONTRADICTION = (ArithmeticError, LookupError, MemoryError, TypeError, ValueError)
+"""What Python and NumPy raise on what no check foresaw in a node: it is refused by its name all the same."""
 QUANTIZED = {"QuantizeLinear", "DynamicQuantizeLinear"}
 
 
@@ -39,7 +46,7 @@ def lower(lowering: Lowering, handlers: Mapping[str, Handler], tolerant: bool = 
     Raises BadInput for weights that are not finite; where `tolerant`, that node is only refused.
     """
     for node in live_nodes(lowering.graph):
-        lowering.records.append(Record(node.name or node.output[0], kind_of(node), tuple(node.output)))
+        lowering.records.append(Record(name_of(node), kind_of(node), tuple(node.output)))
         try:
             lower_node(lowering, node, handlers)
         except BadInput as error:
@@ -88,7 +95,9 @@ def lower_node(lowering: Lowering, node: onnx.NodeProto, handlers: Mapping[str, 
             return lowering.skip(node)
         record.layer = lowering.unique(record.name)
         handlers[kind](Node(lowering, node, record.layer, len(lowering.records) - 1))
-    except NotSupportedError as error:
+    except (NotSupportedError, *CONTRADICTION) as error:
+        if not isinstance(error, NotSupportedError):
+            error = NotSupportedError(f"its attributes, inputs and shapes contradict each other: {first_line(error)}")
         lowering.note(error, len(lowering.records) - 1)
         if constant:  # what reads it is refused for its sake, not for reading data where a constant belongs
             lowering.values.update((name, None) for name in node.output)
@@ -99,7 +108,7 @@ def lower_node(lowering: Lowering, node: onnx.NodeProto, handlers: Mapping[str, 
 def fold(lowering: Lowering, node: onnx.NodeProto) -> bool:
     """Evaluate a node of which every input is known; true where it was."""
     inputs = [name for name in node.input if name]
-    if node.op_type in RANDOM or kind_of(node) != node.op_type:
+    if node.op_type in RANDOM or kind_of(node) != node.op_type or loops(node):
         return False
     if node.op_type in ("Shape", "Size") and lowering.values.get(inputs[0]) is not None:
         value = lowering.values[inputs[0]]
@@ -112,6 +121,24 @@ def fold(lowering: Lowering, node: onnx.NodeProto) -> bool:
     results = evaluate(node, {name: lowering.constant(name) for name in inputs}, lowering.imports)
     lowering.computed.update(zip([name for name in node.output if name], results, strict=True))
     return True
+
+
+def loops(node: onnx.NodeProto) -> bool:
+    """Whether a node, or one in its branches, may run without end."""
+    inner = [part for attribute in node.attribute for part in [attribute.g, *attribute.graphs]]
+    return node.op_type in ("Loop", "Scan") or any(loops(other) for graph in inner for other in graph.node)
+
+
+def check_results(node: onnx.NodeProto, feeds: Mapping[str, np.ndarray], model: onnx.ModelProto) -> None:
+    """Raise NotSupportedError where a node makes too large a constant.  model: it alone, with `feeds` as inputs."""
+    stated = onnx.ModelProto()
+    stated.CopyFrom(model)
+    small = {name: array for name, array in feeds.items() if array.size <= MOST_SIZES and array.dtype.kind in "iuf"}
+    stated.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in small.items())
+    for value in shape_inference.infer_shapes(stated, data_prop=True).graph.output:
+        count = prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+        if count > MOST_CONSTANT:
+            raise NotSupportedError(f"makes a constant of {count:,} numbers; {MOST_CONSTANT:,} are the most")
 
 
 def evaluate(
@@ -130,6 +157,7 @@ def evaluate(
     model = helper.make_model(
         helper.make_graph([node], "constant", infos, outputs), opset_imports=imports, ir_version=8
     )
+    check_results(node, feeds, model)
     try:
         return list(map(np.asarray, ReferenceEvaluator(model).run(None, dict(feeds))))
     except Exception:  # the evaluator raises whatever NumPy raises

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from math import prod
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from onnx import numpy_helper
 
 from quant.ir.functions import Function
 from quant.ir.layer import FloatLayer
+from quant.ir.tensor import MOST_ELEMENTS
 from quant.kinds.resize import Resize
 from quant.onnx_file.nodes import BehindRefusedError, NotSupportedError, attributes, kind_of
 from quant.onnx_file.read import opset
@@ -22,6 +24,7 @@ from quant.onnx_import.views import (
     Moves,
     Shape,
     Value,
+    check_size,
     every_element,
     in_order,
     map_shape,
@@ -102,6 +105,7 @@ class Lowering:
         """A new tensor, kept in `shape` (that of `own` if not given), which is the ONNX tensor `name`."""
         kept = shape or map_shape(own)
         assert kept is not None
+        check_size(kept)
         self.draft.shapes[tensor or name] = kept
         self.values[name] = Value(tensor or name, own, name, places)
 
@@ -142,7 +146,7 @@ class Lowering:
                 self.follow(value, name)
                 continue
             self.guessed.add(name)
-            if len(shape) in (2, 3, 4) and all(shape):
+            if len(shape) in (2, 3, 4) and min(shape) > 0 and prod(shape[1:]) <= MOST_ELEMENTS:
                 self.bind(name, shape[1:])
             else:
                 self.values[name] = None
@@ -224,6 +228,7 @@ class Lowering:
 
     def add_move(self, step: FloatLayer, shape: Shape, value: Value, whole: bool) -> None:
         """Append a step that moves data; `whole`: its result is the value's ONNX tensor."""
+        check_size(shape)
         self.draft.steps.append(step)
         self.draft.shapes[step.output] = shape
         if value.maker >= 0:

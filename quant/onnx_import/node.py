@@ -11,9 +11,9 @@ import onnx
 from quant.base.errors import BadInput
 from quant.ir.host import HostOperation
 from quant.ir.layer import FloatLayer
-from quant.onnx_file.nodes import NotSupportedError, attributes
+from quant.onnx_file.nodes import NotSupportedError, attributes, place_of
 from quant.onnx_import.lowering import Lowering
-from quant.onnx_import.views import OUT_OF_ORDER, REORDER, Shape, Value, every_element, in_order
+from quant.onnx_import.views import OUT_OF_ORDER, REORDER, Shape, Value, check_size, every_element, in_order
 
 ONE_A_CHANNEL = "use one number for each channel; what differs within one can be done to the images, on the host"
 
@@ -96,6 +96,13 @@ class Node:
             raise BadInput(f"tensor {name}, read by {self.name}, has NaN or infinite values")
         return array
 
+    def number(self, index: int, finite: bool = True) -> float:
+        """The one number that an input is.  Raises as `array`, and NotSupportedError where it is none or several."""
+        array = self.array(index, finite)
+        if array.size != 1:
+            raise NotSupportedError(f"{self.inputs[index]} is {array.size} numbers, not one")
+        return float(array.reshape(()))
+
     def by_channel(self, value: Value, array: np.ndarray) -> np.ndarray:
         """An array that broadcasts to the value, as float64 (C,) of the value's tensor.
 
@@ -120,7 +127,7 @@ class Node:
     def axes(self, index: int, rank: int) -> list[int] | None:
         """The axes that an input or the attribute `axes` names, from 0 to rank - 1; None where neither does."""
         found = self.integers(index) if self.has(index) else self.attributes.get("axes")
-        return None if found is None else [int(axis) % rank for axis in found]
+        return None if found is None else [place_of(int(axis), rank) for axis in found]
 
     def result(self, value: Value) -> str:
         """Name for the tensor of a result that lies as `value` does."""
@@ -150,6 +157,7 @@ class Node:
 
     def inner(self, step: FloatLayer, shape: Shape) -> None:
         """Append a step whose result no tensor of the file equals."""
+        check_size(shape)
         self.lowering.draft.shapes[step.output] = shape
         self.lowering.draft.made_up.add(step.output)
         self.append(step)
@@ -184,6 +192,7 @@ class Node:
 
         why, edit: what to say where it turns out that no layer can move them so, unless a node before said more.
         """
+        check_size(places.shape)
         self.lowering.records[self.record].fate = "moved"
         moved = None if in_order(places, self.shape(value)) else places
         name = self.outputs[index]

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper, shape_inference
 
 from quant.base.errors import BadInput
 from quant.ir.window import Window
 from quant.kinds.concat import Concat
 from quant.kinds.conv import FloatConv
-from quant.onnx_file.nodes import NotSupportedError, attributes
+from quant.onnx_file.nodes import NotSupportedError, attributes, place_of, type_name
 from quant.onnx_file.reshapes import new_shape
 from quant.onnx_import.advice import CUT
 from quant.onnx_import.node import Node
 from quant.onnx_import.steps import Affine, ZeroPad
-from quant.onnx_import.views import OUT_OF_ORDER, ZERO, Value, in_order, map_shape
+from quant.onnx_import.views import OUT_OF_ORDER, ZERO, Value, check_size, in_order, map_shape
 from quant.run.session import Session
 
 WHOLE = "resize by nearest and whole factors, nearest_mode floor and coordinate_transformation_mode asymmetric"
@@ -33,7 +33,7 @@ def concat(node: Node) -> None:
     data = {index: node.data(index) for index in indices if not node.is_constant(index)}
     first = next(iter(data.values()))
     rank = len(first.own) + 1
-    axis = int(node.attributes["axis"]) % rank
+    axis = place_of(int(node.attributes["axis"]), rank)
     if axis == 0:
         raise NotSupportedError("along axis 0, the batch")
     if len(indices) == 1:
@@ -139,7 +139,7 @@ def identity(node: Node) -> None:
     if node.op == "Dropout" and node.has(2) and node.array(2).any():
         raise NotSupportedError("training mode", "export the network for inference (model.eval() in PyTorch)")
     if node.op == "Cast" and node.attributes["to"] != TensorProto.FLOAT:
-        name = TensorProto.DataType.Name(node.attributes["to"]).lower()
+        name = type_name(node.attributes["to"])
         fractions = name in ("float16", "bfloat16", "double")
         raise NotSupportedError(
             f"casts data to {name}", "export the network in float32 throughout" if fractions else CUT
@@ -182,11 +182,11 @@ def pad(node: Node) -> None:
     mode = node.attributes.get("mode", b"constant").decode()
     if mode != "constant":
         raise NotSupportedError(f"mode {mode}; only constant is supported", "pad with zeros")
-    fill = float(node.array(2, finite=False).item() if node.has(2) else node.attributes.get("value", 0.0))
+    fill = node.number(2, finite=False) if node.has(2) else float(node.attributes.get("value", 0.0))
     value = node.data()
     pads = [int(size) for size in node.attributes["pads"]] if "pads" in node.attributes else node.integers(1)
     rank = len(value.own) + 1
-    axes = [axis % rank for axis in node.integers(3)] if node.has(3) else list(range(rank))
+    axes = [place_of(axis, rank) for axis in node.integers(3)] if node.has(3) else list(range(rank))
     ends = np.zeros((rank, 2), np.int64)
     for place, axis in enumerate(axes):
         ends[axis] = pads[place], pads[place + len(axes)]
@@ -210,7 +210,9 @@ def padded(places: np.ndarray, ends: np.ndarray) -> np.ndarray:
         places = places.take(list(kept), axis)
     if not places.size:
         raise NotSupportedError("leaves nothing of its input")
-    return np.pad(places, np.maximum(ends[1:], 0), constant_values=ZERO)
+    around = np.maximum(ends[1:], 0)
+    check_size([size + before + after for size, (before, after) in zip(places.shape, around.tolist(), strict=True)])
+    return np.pad(places, around, constant_values=ZERO)
 
 
 def pad_lowest(node: Node, ends: np.ndarray) -> None:
@@ -262,7 +264,7 @@ def slice_(node: Node) -> None:
         axes = node.integers(3) if node.has(3) else list(range(len(starts)))
         steps = node.integers(4) if node.has(4) else [1] * len(starts)
     places, backwards = value.where(), ""
-    for start, end, axis, step in zip(starts, ends, [axis % rank for axis in axes], steps, strict=True):
+    for start, end, axis, step in zip(starts, ends, [place_of(axis, rank) for axis in axes], steps, strict=True):
         size = node.batch if axis == 0 else places.shape[axis - 1]
         kept = range(size)[slice(start, end if end > -(2**31) else None, step)]
         if not kept or (axis == 0 and len(kept) != size):
@@ -281,7 +283,7 @@ def slice_(node: Node) -> None:
 def split(node: Node) -> None:
     """Each output is a part of the input."""
     value = node.data()
-    axis = int(node.attributes.get("axis", 0)) % (len(value.own) + 1)
+    axis = place_of(int(node.attributes.get("axis", 0)), len(value.own) + 1)
     if axis == 0:
         raise NotSupportedError("splits the batch")
     size, count = value.own[axis - 1], len(node.outputs)
@@ -299,7 +301,7 @@ def split(node: Node) -> None:
 def gather(node: Node) -> None:
     """Constant indices into any axis but the batch; a single index takes the axis away."""
     value = node.data()
-    axis = int(node.attributes.get("axis", 0)) % (len(value.own) + 1)
+    axis = place_of(int(node.attributes.get("axis", 0)), len(value.own) + 1)
     if axis == 0:
         raise NotSupportedError("picks from the batch")
     if not node.is_constant(1):
@@ -328,7 +330,7 @@ def resize(node: Node) -> None:
     if mode != "nearest":
         raise NotSupportedError(f"mode {mode}; only nearest is supported", WHOLE)
     if int(np.prod(value.own)) > 1 << 24:
-        raise NotSupportedError("a map of more than 2**24 elements")
+        raise NotSupportedError("a map of more than 2**24 elements")  # of which float32 does not tell all numbers apart
     constants = [
         numpy_helper.from_array(node.array(index), f"c{index}")
         for index in range(1, len(node.inputs))
@@ -339,6 +341,8 @@ def resize(node: Node) -> None:
     infos = [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [node.batch, *value.own])]
     graph = helper.make_graph([made], "resize", infos, [helper.make_empty_tensor_value_info("y")], constants)
     model = helper.make_model(graph, opset_imports=node.lowering.imports, ir_version=8)
+    result = shape_inference.infer_shapes(model).graph.output[0].type.tensor_type.shape
+    check_size([dim.dim_value for dim in result.dim[1:]])
     order = np.arange(int(np.prod(value.own)), dtype=np.float32).reshape(1, *value.own)
     try:
         [found] = Session(model, node.name).run(None, {"x": np.broadcast_to(order, (node.batch, *value.own))})
@@ -377,5 +381,6 @@ def tile(node: Node) -> None:
     value, repeats = node.data(), node.integers(1)
     if repeats[0] != 1:
         raise NotSupportedError("copies images")
+    check_size([size * count for size, count in zip(value.own, repeats[1:], strict=True)])
     why = f"lays the whole beside itself {repeats} times, and layers do that to channels only"
     node.move(value, np.tile(value.where(), repeats[1:]), why=why)

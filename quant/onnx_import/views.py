@@ -8,11 +8,14 @@ their new order are they moved, by a selection and a padding (`moves`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
 from quant.ir.host import HostOperation
+from quant.ir.tensor import MOST_ELEMENTS
 from quant.onnx_file.nodes import NotSupportedError
 
 OUT_OF_ORDER = "moves data in a way that no layer can: channels, rows or columns change places with one another"
@@ -45,6 +48,15 @@ class Value:
     def where(self) -> np.ndarray:
         """The places as an array in every case."""
         return np.arange(int(np.prod(self.own))).reshape(self.own) if self.places is None else self.places
+
+
+def check_size(shape: Sequence[int]) -> None:
+    """Raise NotSupportedError for a tensor of too many elements; shape: without the batch."""
+    if prod(shape) > MOST_ELEMENTS:
+        raise NotSupportedError(
+            f"makes {prod(shape):,} numbers of an image, in the shape {tuple(shape)}; {MOST_ELEMENTS:,} are the most",
+            "make the images smaller, or end the network before it",
+        )
 
 
 def in_order(places: np.ndarray, shape: Shape) -> bool:

@@ -32,7 +32,7 @@ from quant.kinds.reading import Own, Reading
 from quant.onnx_file import form
 from quant.onnx_file.clips import CLIPPING, exact_limits, integer_limits, rounded_limits
 from quant.onnx_file.known import check_attributes
-from quant.onnx_file.nodes import NotSupportedError, attributes
+from quant.onnx_file.nodes import NotSupportedError, attributes, name_of
 from quant.onnx_file.quantized import other_form
 from quant.onnx_file.read import read_model, the_input
 from quant.onnx_file.reshapes import RESHAPING, new_shape
@@ -328,7 +328,7 @@ class _Node(Reading):
         clip: tuple[int, int] | None = None,
     ) -> None:
         self.reader, self.view, self.node = reader, reader.view, node
-        self.name, self.output = node.name or node.output[0], output
+        self.name, self.output = name_of(node), output
         self._fmt, self._clip = fmt, clip
 
     @property

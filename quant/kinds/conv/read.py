@@ -14,7 +14,7 @@ from quant.ir.window import Window
 from quant.kinds.conv.layer import Conv
 from quant.onnx_file import form
 from quant.onnx_file.clips import integer_limits
-from quant.onnx_file.nodes import attributes
+from quant.onnx_file.nodes import attributes, name_of
 from quant.onnx_file.view import View, label
 from quant.onnx_file.windows import read_window
 
@@ -34,7 +34,7 @@ def read_convolution(
 
     source: what it reads; added: constants that are added to its result, parts of its bias.
     """
-    name, values, shape = node.name or node.output[0], attributes(node), source.shape
+    name, values, shape = name_of(node), attributes(node), source.shape
     weight, weight_frac, bits = read_weight(view, node, f"the weight of layer {name}")
     bits = view.weight_bits.get(name, bits)
     if node.op_type == "Conv":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from onnx import helper
 
-from quant.onnx_file.nodes import BehindRefusedError, NotSupportedError, attributes, kind_of
+from quant.onnx_file.nodes import BehindRefusedError, NotSupportedError, attributes, kind_of, name_of, place_of
 
 
 def test_attributes_are_python_values() -> None:
@@ -26,3 +26,16 @@ def test_a_refusal_says_what_would_help_and_who_is_to_blame() -> None:
         raise BehindRefusedError("too large", "cut it", 3)
     assert (caught.value.edit, caught.value.blamed) == ("cut it", 3)
     assert (NotSupportedError("no").edit, NotSupportedError("no").blamed) == ("", None)
+
+
+def test_nodes_without_a_name_or_an_output_have_one_in_messages() -> None:
+    assert name_of(helper.make_node("Relu", ["x"], ["y"], name="n")) == "n"
+    assert name_of(helper.make_node("Dropout", ["x"], ["", "mask"])) == "mask"
+    assert name_of(helper.make_node("Relu", ["x"], [])) == "Relu"
+
+
+def test_axes_that_there_are_not() -> None:
+    assert (place_of(-1, 4), place_of(3, 4)) == (3, 3)
+    for axis in (4, -5):
+        with pytest.raises(NotSupportedError, match=f"^names axis {axis}, which its 4 dimensions have not$"):
+            place_of(axis, 4)

@@ -124,7 +124,27 @@ REASONS = [
     ),
     (
         single((2, 4, 4), "BatchNormalization", constants=(ONES(2), ONES(2), ONES(2), -ONES(2))),
-        "its variance is not positive",
+        "its variance is not positive (-1 in channel 0, epsilon 1e-05)",
+    ),
+    (single((2, 4, 4), "Clip", constants=(np.array([1.0, 2.0]),)), "c0 is 2 numbers, not one"),
+    (single((2, 4, 4), "Elu", alpha=float("nan")), "its attribute alpha is nan"),
+    (single((2, 4, 4), "HardSigmoid", beta=float("inf")), "its attribute beta is inf"),
+    (
+        single((2, 4, 4), "Conv", constants=(ONES((2, 2, 3, 3)),), kernel_shape=[5, 5], pads=[2, 2, 2, 2]),
+        "its kernel_shape [5, 5] is not that of its weights, (3, 3)",
+    ),
+    (
+        single((2, 4, 4), "Conv", constants=(ONES((2, 2, 3, 3)),), pads=[9, 9, 9, 9]),
+        "its padding [9, 9, 9, 9] is larger than its kernel, which spans 3",
+    ),
+    (
+        single((2, 4, 4), "Pad", constants=([0, 0, 10**7, 0, 0, 0, 0, 0],)),
+        "makes 80,000,032 numbers of an image, in the shape (2, 10000004, 4); 33,554,432 are the most",
+    ),
+    (
+        single((2, 4, 4), "Tile", constants=([1, 10**9, 10**9, 1],)),
+        "makes 32,000,000,000,000,000,000 numbers of an image, in the shape (2000000000, 4000000000, 4); "
+        "33,554,432 are the most",
     ),
     (single((2, 4, 4), "DepthToSpace", blocksize=1), "operator not supported"),
 ]
