@@ -1,10 +1,13 @@
-// The engine and the memory of the simulation, as cocotb sees them: clock, registers, interrupt, memory's parameters.
+// The engine and the memory of the simulation, as cocotb sees them: clock, registers, interrupt, memory's parameters
+// (memory.sv).  Both ports are watched: what breaks their protocol ends the simulation.
 
 `default_nettype none
 
 module bench #(
   parameter int BITS = 32,
-  parameter int ADDRESS_BITS = 8
+  parameter int ADDRESS_BITS = 8,
+  parameter int LONGEST_READ = 256,  // beats of a burst at most
+  parameter int LONGEST_WRITE = 256
 ) (
   input wire clk,
   input wire rst,
@@ -14,6 +17,13 @@ module bench #(
   input wire [31:0] base,
   input wire [31:0] read_error,
   input wire [31:0] write_error,
+  output wire [31:0] failed,
+  input wire [4:0][7:0] stall_chance,
+  input wire [15:0] stall_longest,
+  input wire [31:0] seed,
+  input wire data_first,
+  input wire address_first,
+  output wire idle,  // nothing is under way on the memory port
 
   input wire [ADDRESS_BITS-1:0] s_axil_awaddr,
   input wire s_axil_awvalid,
@@ -35,6 +45,10 @@ module bench #(
 );
   wire [31:0] araddr, awaddr;
   wire [7:0] arlen, awlen;
+  wire [2:0] arsize, awsize, arprot, awprot;
+  wire [1:0] arburst, awburst;
+  wire [3:0] arcache, awcache, arqos, awqos;
+  wire arid, awid, arlock, awlock;
   wire arvalid, arready, rlast, rvalid, rready;
   wire awvalid, awready, wlast, wvalid, wready, bvalid, bready;
   wire [BITS-1:0] rdata, wdata;
@@ -68,15 +82,15 @@ module bench #(
     .s_axil_rresp(s_axil_rresp),
     .s_axil_rvalid(s_axil_rvalid),
     .s_axil_rready(s_axil_rready),
-    .m_axi_arid(),
+    .m_axi_arid(arid),
     .m_axi_araddr(araddr),
     .m_axi_arlen(arlen),
-    .m_axi_arsize(),
-    .m_axi_arburst(),
-    .m_axi_arlock(),
-    .m_axi_arcache(),
-    .m_axi_arprot(),
-    .m_axi_arqos(),
+    .m_axi_arsize(arsize),
+    .m_axi_arburst(arburst),
+    .m_axi_arlock(arlock),
+    .m_axi_arcache(arcache),
+    .m_axi_arprot(arprot),
+    .m_axi_arqos(arqos),
     .m_axi_arvalid(arvalid),
     .m_axi_arready(arready),
     .m_axi_rid(1'b0),
@@ -85,15 +99,15 @@ module bench #(
     .m_axi_rlast(rlast),
     .m_axi_rvalid(rvalid),
     .m_axi_rready(rready),
-    .m_axi_awid(),
+    .m_axi_awid(awid),
     .m_axi_awaddr(awaddr),
     .m_axi_awlen(awlen),
-    .m_axi_awsize(),
-    .m_axi_awburst(),
-    .m_axi_awlock(),
-    .m_axi_awcache(),
-    .m_axi_awprot(),
-    .m_axi_awqos(),
+    .m_axi_awsize(awsize),
+    .m_axi_awburst(awburst),
+    .m_axi_awlock(awlock),
+    .m_axi_awcache(awcache),
+    .m_axi_awprot(awprot),
+    .m_axi_awqos(awqos),
     .m_axi_awvalid(awvalid),
     .m_axi_awready(awready),
     .m_axi_wdata(wdata),
@@ -116,6 +130,12 @@ module bench #(
     .base(base),
     .read_error(read_error),
     .write_error(write_error),
+    .failed(failed),
+    .stall_chance(stall_chance),
+    .stall_longest(stall_longest),
+    .seed(seed),
+    .data_first(data_first),
+    .address_first(address_first),
     .araddr(araddr),
     .arlen(arlen),
     .arvalid(arvalid),
@@ -138,6 +158,51 @@ module bench #(
     .bvalid(bvalid),
     .bready(bready)
   );
+
+  axi4_checker #(.BITS(BITS), .LONGEST_READ(LONGEST_READ), .LONGEST_WRITE(LONGEST_WRITE)) memory_port (
+    .clk(clk),
+    .rst(reset),
+    .idle(idle),
+    .ar({arid, araddr, arlen, arsize, arburst, arlock, arcache, arprot, arqos}),
+    .arvalid(arvalid),
+    .arready(arready),
+    .r({1'b0, rdata, rresp, rlast}),
+    .rvalid(rvalid),
+    .rready(rready),
+    .aw({awid, awaddr, awlen, awsize, awburst, awlock, awcache, awprot, awqos}),
+    .awvalid(awvalid),
+    .awready(awready),
+    .w({wdata, wstrb, wlast}),
+    .wvalid(wvalid),
+    .wready(wready),
+    .b({1'b0, bresp}),
+    .bvalid(bvalid),
+    .bready(bready)
+  );
+
+  axi_lite_checker #(.ADDRESS_BITS(ADDRESS_BITS)) register_port (
+    .clk(clk),
+    .rst(reset),
+    .ar(s_axil_araddr),
+    .arvalid(s_axil_arvalid),
+    .arready(s_axil_arready),
+    .r({s_axil_rdata, s_axil_rresp}),
+    .rvalid(s_axil_rvalid),
+    .rready(s_axil_rready),
+    .aw(s_axil_awaddr),
+    .awvalid(s_axil_awvalid),
+    .awready(s_axil_awready),
+    .w(s_axil_wdata),
+    .wvalid(s_axil_wvalid),
+    .wready(s_axil_wready),
+    .b(s_axil_bresp),
+    .bvalid(s_axil_bvalid),
+    .bready(s_axil_bready)
+  );
+
+  always @(posedge clk) begin
+    if (interrupt_line && !idle) $fatal(1, "the run has ended, and bursts are under way");
+  end
 endmodule
 
 `default_nettype wire

@@ -14,13 +14,11 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles
 
 from host.driver import Driver, EngineError
 from hw.contract.program import load
 from hw.contract.registers import COUNTERS
-from sim.bench.transport import PERIOD_NS, SimulationTransport
+from sim.bench.transport import SimulationTransport, start
 
 
 def watchdog(latency: int, beat_every: int) -> int:
@@ -34,15 +32,7 @@ async def run_jobs(dut: Any) -> None:
     folder = Path(os.environ["SHIFTPOINT_JOBS"])
     memory = np.memmap(os.environ["SHIFTPOINT_MEMORY"], np.uint8, "r+")
     transport = SimulationTransport(dut, memory)
-    for name in ("latency", "beat_every"):
-        getattr(dut, name).value = 1
-    dut.base.value = 0
-    dut.read_error.value = dut.write_error.value = 1
-    dut.rst.value = 1
-    Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start()
-    await ClockCycles(dut.clk, 3)
-    dut.rst.value = 0
-    await ClockCycles(dut.clk, 2)  # the reset reaches the engine a cycle later
+    await start(dut)
     for path in sorted(folder.glob("job_*.json")):
         job = json.loads(path.read_text())
         dut.latency.value, dut.beat_every.value = job["latency"], job["beat_every"]

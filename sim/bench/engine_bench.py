@@ -20,7 +20,7 @@ import numpy as np
 
 from host.driver import EngineError
 from hw import verilog
-from hw.contract.config import AcceleratorConfig
+from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, ErrorCause
 from quant.base.files import replacing
@@ -31,7 +31,9 @@ from sim.cycles import simulate
 from sim.memory import Memory
 
 HERE = Path(__file__).parent
-SOURCES = (HERE / "memory.sv", HERE / "bench.sv", HERE / "memory.cpp")
+CHECKERS = tuple(HERE / f"{name}_checker.sv" for name in ("handshake", "axi4", "axi_lite"))
+"""What watches the protocol of both ports."""
+SOURCES = (*CHECKERS, HERE / "memory.sv", HERE / "bench.sv", HERE / "memory.cpp")
 """The bench around the engine; the last is C++."""
 Progress = Callable[[str, int, int], None]
 """Called with what is counted, how many are done, of how many."""
@@ -149,7 +151,7 @@ def run_bench(
         sources=[*SOURCES[:-1], engine],
         extra_cpp=SOURCES[-1:],
         top="bench",
-        parameters={"BITS": config.axi_bits},
+        parameters=parameters(config),
         test_module=test_module,
         build_dir=folder,
         root=root,
@@ -160,6 +162,16 @@ def run_bench(
     if ran.rebuilt:
         bound(root)
     return ran
+
+
+def parameters(config: AcceleratorConfig) -> dict[str, int]:
+    """Parameters of `bench.sv` for the engine of a configuration."""
+    fetched = FETCH_BURST * INSTRUCTION_BYTES // config.derived.beat_bytes
+    return {
+        "BITS": config.axi_bits,
+        "LONGEST_READ": max(config.max_burst, fetched),
+        "LONGEST_WRITE": config.max_burst,
+    }
 
 
 def _key(config: AcceleratorConfig) -> str:

@@ -16,6 +16,7 @@ from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, REGISTERS
 from quant.base.errors import VerificationError
 from sim.bench.builds import LINT
+from sim.bench.engine_bench import SOURCES, parameters
 from sim.cycles import simulate
 from sim.executor import ProgramExecutor
 from sim.memory import Memory
@@ -26,10 +27,10 @@ MAKEFILE = """\
 # make: build the simulator and run test_engine.py on it.  Needs cocotb 2, numpy, and Verilator 5.036 or later.
 SIM ?= verilator
 TOPLEVEL_LANG = verilog
-VERILOG_SOURCES = $(CURDIR)/memory.sv $(CURDIR)/bench.sv $(CURDIR)/engine.v
+VERILOG_SOURCES = $(addprefix $(CURDIR)/,{sources} engine.v)
 COCOTB_TOPLEVEL = bench
 COCOTB_TEST_MODULES = test_engine
-COMPILE_ARGS += -GBITS={bits} {waivers} $(CURDIR)/memory.cpp
+COMPILE_ARGS += {parameters} {waivers} $(CURDIR)/memory.cpp
 export SHIFTPOINT_MEMORY = $(CURDIR)/memory.bin
 .PHONY: memory.bin
 
@@ -64,6 +65,7 @@ every tensor and every counter is compared.
 |---|---|
 | engine.v | the engine in Verilog; engine.json describes its ports and registers |
 | bench.sv, memory.sv, memory.cpp | the bench: an AXI4 memory of latency {latency}, a beat every {beat_every} cycle(s) |
+| handshake_checker.sv, axi4_checker.sv, axi_lite_checker.sv | what watches the protocol of both ports |
 | program.bin | instructions and weights: the first bytes of the memory |
 | bench.json | addresses, registers, settings, predicted counters |
 | arrays.npz | inputs, places of the tensors in memory, expected integers |
@@ -73,7 +75,7 @@ every tensor and every counter is compared.
 
 FILES = (
     *verilog.FILES,
-    *(COPIED := ("bench.sv", "memory.sv", "memory.cpp", "transport.py")),
+    *(COPIED := (*(source.name for source in SOURCES), "transport.py")),
     *("test_engine.py", "program.bin", "arrays.npz", "bench.json", "README.md", "Makefile"),
 )
 """Names of the files."""
@@ -103,7 +105,12 @@ def export_bench(program: Program, images: np.ndarray, memory: Memory, folder: P
     }
     (folder / "README.md").write_text(README.format(**facts))
     waivers = " ".join([*(f"-Wno-{rule}" for rule in verilog.LINT_WAIVERS), *LINT])
-    makefile = MAKEFILE.format(bits=config.axi_bits, memory_bytes=program.memory_bytes, waivers=waivers)
+    makefile = MAKEFILE.format(
+        sources=" ".join(source.name for source in SOURCES if source.suffix == ".sv"),
+        parameters=" ".join(f"-G{name}={value}" for name, value in parameters(config).items()),
+        memory_bytes=program.memory_bytes,
+        waivers=waivers,
+    )
     (folder / "Makefile").write_text(makefile)
 
 

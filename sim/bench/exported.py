@@ -12,10 +12,8 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.clock import Clock
-from cocotb.triggers import ClockCycles
 
-from sim.bench.transport import PERIOD_NS, SimulationTransport
+from sim.bench.transport import SimulationTransport, start
 
 HERE = Path(__file__).resolve().parent
 START, DONE, INTERRUPTS = 1, 2, 3
@@ -41,15 +39,8 @@ class Bench:
 
     async def begin(self) -> None:
         """Clock, reset, memory, program."""
-        dut, facts = self.dut, self.facts
-        dut.latency.value, dut.beat_every.value = facts["latency"], facts["beat_every"]
-        dut.base.value = 0
-        dut.read_error.value = dut.write_error.value = 1
-        dut.rst.value = 1
-        Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start()
-        await ClockCycles(dut.clk, 3)
-        dut.rst.value = 0
-        await ClockCycles(dut.clk, 2)  # the reset reaches the engine a cycle later
+        facts = self.facts
+        await start(self.dut, facts["latency"], facts["beat_every"])
         image = np.fromfile(HERE / "program.bin", np.uint8)
         self.memory[:] = 0
         self.memory[: len(image)] = image

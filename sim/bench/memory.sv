@@ -2,8 +2,16 @@
 //
 // Its bytes are those of a file that memory.cpp maps, so that whoever maps the same file sees them.  The file's
 // first byte has the bus address `base`; bursts beyond its end are answered with DECERR.
-// latency, beat_every: as in sim/memory.py; they may change while nothing is under way.
-// read_error, write_error: bus addresses of beats answered with SLVERR; odd ones, which no beat has, mean none.
+// latency, beat_every: as in sim/memory.py; these and all that follow may change while nothing is under way.
+// read_error, write_error: number of the beat answered with SLVERR, counted from 1 on since it was last 0; 0 means none.
+// failed: bus address of the burst with the last such beat.
+//
+// All else is 0 in the memory that docs/architecture.md describes and the cycle model knows.
+// stall_chance: of each channel (AR, R, AW, W, B, a byte each, the first lowest), in 256, that it begins to stall in a
+// cycle in which it does not; a stall takes 1 to stall_longest cycles.  A channel that stalls has no READY, or begins no
+// VALID.  A new seed begins a new sequence.
+// data_first: no address of a write before a beat of its data; address_first: no beat before its address.  Else they
+// come as they like: data may run ahead by EARLY beats.
 //
 // Registers hold what the next cycle shows: at the end of cycle `now` the block decides about cycle now + 1.
 // State that is read and written within one cycle is assigned at once (=), what leaves the module is not.
@@ -12,7 +20,8 @@
 
 module memory #(
   parameter int BITS = 32,
-  parameter int DEPTH = 64  // bursts under way in each direction, a power of two
+  parameter int DEPTH = 64,  // bursts under way in each direction, a power of two
+  parameter int EARLY = 16  // beats of data before their address, a power of two
 ) (
   input wire clk,
   input wire rst,
@@ -21,11 +30,17 @@ module memory #(
   input wire [31:0] base,
   input wire [31:0] read_error,
   input wire [31:0] write_error,
+  output logic [31:0] failed,
+  input wire [4:0][7:0] stall_chance,
+  input wire [15:0] stall_longest,
+  input wire [31:0] seed,
+  input wire data_first,
+  input wire address_first,
 
   input wire [31:0] araddr,
   input wire [7:0] arlen,
   input wire arvalid,
-  output wire arready,
+  output logic arready,
   output logic [BITS-1:0] rdata,
   output logic [1:0] rresp,
   output logic rlast,
@@ -35,7 +50,7 @@ module memory #(
   input wire [31:0] awaddr,
   input wire [7:0] awlen,
   input wire awvalid,
-  output wire awready,
+  output logic awready,
   input wire [BITS-1:0] wdata,
   input wire [BITS/8-1:0] wstrb,
   input wire wlast,
@@ -52,17 +67,22 @@ module memory #(
   localparam int BYTES = BITS / 8;
   localparam int PLACES = $clog2(DEPTH);
   localparam bit [1:0] OKAY = 2'b00, SLVERR = 2'b10, DECERR = 2'b11;
+  localparam int EARLY_PLACES = $clog2(EARLY);
+  localparam int AR = 0, R = 1, AW = 2, W = 3, B = 4;
 
   longint unsigned now;
 
-  // Read bursts: address of the next beat, beats left, first cycle of the first beat.
+  // Read bursts: address, that of the next beat, beats left, first cycle of the first beat.
+  bit [31:0] read_start[DEPTH];
   bit [31:0] read_address[DEPTH];
   bit [8:0] read_left[DEPTH];
   longint unsigned read_from[DEPTH];
   bit [PLACES-1:0] read_head, read_tail;
   longint unsigned read_next;  // first cycle in which another beat may be transferred
+  bit [31:0] read_beats;  // shown since read_error was last 0
 
-  // Write bursts: address of the next beat, beats left; then responses: their cycle and content.
+  // Write bursts: address, that of the next beat, beats left; then responses: their cycle and content.
+  bit [31:0] write_start[DEPTH];
   bit [31:0] write_address[DEPTH];
   bit [8:0] write_left[DEPTH];
   bit [1:0] write_state[DEPTH];
@@ -71,17 +91,26 @@ module memory #(
   longint unsigned answer_from[DEPTH];
   bit [1:0] answer[DEPTH];
   bit [PLACES-1:0] answer_head, answer_tail;
+  bit [31:0] write_beats;  // taken since write_error was last 0
 
-  assign arready = 1'b1;
-  assign awready = 1'b1;
+  // Write data taken and not yet written, for want of its address.
+  bit [BITS-1:0] early_data[EARLY];
+  bit [BYTES-1:0] early_strobe[EARLY];
+  bit early_last[EARLY];
+  bit [EARLY_PLACES-1:0] early_head, early_tail;
 
-  function automatic bit [1:0] write_beat(input bit [31:0] address);
-    if (memory_write(64'(address - base), BYTES, 256'(wdata), 32'(wstrb)) == 0) return DECERR;
-    return address == write_error ? SLVERR : OKAY;
-  endfunction
+  bit [31:0] sown;  // the seed that `random` began with
+  bit [63:0] random;  // xorshift, never 0
+  bit [15:0] stalled[5];  // cycles that a channel still stalls
 
   always @(posedge clk) begin
     now = now + 1;  // from here on, the cycle that begins
+    if (seed != sown || now == 1) begin
+      sown = seed;
+      random = {32'h9e37_79b9, seed};
+    end
+    if (read_error == 0) read_beats = 0;
+    if (write_error == 0) write_beats = 0;
     if (rst) begin
       read_head = 0;
       read_tail = 0;
@@ -91,19 +120,25 @@ module memory #(
       write_next = 0;
       answer_head = 0;
       answer_tail = 0;
+      early_head = 0;
+      early_tail = 0;
+      arready <= 1'b1;
+      awready <= 1'b1;
       rvalid <= 1'b0;
       wready <= 1'b0;
       bvalid <= 1'b0;
     end else begin
       // What was transferred in the cycle that ends.
-      if (arvalid) begin
+      if (arvalid && arready) begin
+        read_start[read_tail] = araddr;
         read_address[read_tail] = araddr;
         read_left[read_tail] = 9'(arlen) + 1;
         read_from[read_tail] = now - 1 + 64'(latency);
         read_tail = read_tail + 1;
         if (read_tail == read_head) $fatal(1, "more than %0d read bursts under way", DEPTH - 1);
       end
-      if (awvalid) begin
+      if (awvalid && awready) begin
+        write_start[write_tail] = awaddr;
         write_address[write_tail] = awaddr;
         write_left[write_tail] = 9'(awlen) + 1;
         write_state[write_tail] = OKAY;
@@ -112,30 +147,61 @@ module memory #(
       end
       if (rvalid && rready) read_next = now - 1 + 64'(beat_every);
       if (wvalid && wready) begin
-        if (write_head == write_tail) $fatal(1, "a write beat came before its address");
-        write_state[write_head] = write_state[write_head] | write_beat(write_address[write_head]);
+        early_data[early_tail] = wdata;
+        early_strobe[early_tail] = wstrb;
+        early_last[early_tail] = wlast;
+        early_tail = early_tail + 1;
+        write_next = now - 1 + 64'(beat_every);
+      end
+      while (early_head != early_tail && write_head != write_tail) begin
+        bit [1:0] response;
+        response = memory_write(64'(write_address[write_head] - base), BYTES, 256'(early_data[early_head]),
+                                32'(early_strobe[early_head])) == 0 ? DECERR : OKAY;
+        write_beats = write_beats + 1;
+        if (write_beats == write_error) begin
+          response = SLVERR;
+          failed <= write_start[write_head];
+        end
+        write_state[write_head] = write_state[write_head] | response;
         write_address[write_head] = write_address[write_head] + BYTES;
         write_left[write_head] = write_left[write_head] - 1;
-        if (wlast != (write_left[write_head] == 0)) $fatal(1, "WLAST is not on a burst's last beat");
-        if (wlast) begin
+        if (early_last[early_head] != (write_left[write_head] == 0)) $fatal(1, "WLAST is not on a burst's last beat");
+        if (early_last[early_head]) begin
           answer_from[answer_tail] = now - 1 + 64'(latency);
           answer[answer_tail] = write_state[write_head];
           answer_tail = answer_tail + 1;
           if (answer_tail == answer_head) $fatal(1, "more than %0d responses under way", DEPTH - 1);
           write_head = write_head + 1;
         end
-        write_next = now - 1 + 64'(beat_every);
+        early_head = early_head + 1;
       end
 
       // What the cycle that begins shows.
-      wready <= now >= write_next;
+      for (int channel = 0; channel < 5; channel++) begin
+        if (stalled[channel] != 0) stalled[channel] = stalled[channel] - 1;
+        else if (stall_chance[channel] != 0) begin
+          random = random ^ (random << 13);
+          random = random ^ (random >> 7);
+          random = random ^ (random << 17);
+          if (random[7:0] < stall_chance[channel]) stalled[channel] = 1 + random[31:16] % stall_longest;
+        end
+      end
+      arready <= stalled[AR] == 0;
+      awready <= stalled[AW] == 0 && !(data_first && early_head == early_tail);
+      wready <= stalled[W] == 0 && now >= write_next && EARLY_PLACES'(early_tail + 1) != early_head
+          && !(address_first && write_head == write_tail);
       if (!rvalid || rready) begin
         rvalid <= 1'b0;
-        if (read_head != read_tail && now >= read_from[read_head] && now >= read_next) begin
+        if (stall_chance != 0) {rdata, rresp, rlast} <= (BITS + 3)'({5{random}});  // what must not be looked at
+        if (read_head != read_tail && now >= read_from[read_head] && now >= read_next && stalled[R] == 0) begin
           bit [255:0] data;
           bit [1:0] response;
           response = memory_read(64'(read_address[read_head] - base), BYTES, data) == 0 ? DECERR : OKAY;
-          if (read_address[read_head] == read_error) response = SLVERR;
+          read_beats = read_beats + 1;
+          if (read_beats == read_error) begin
+            response = SLVERR;
+            failed <= read_start[read_head];
+          end
           rvalid <= 1'b1;
           rdata <= data[BITS-1:0];
           rresp <= response;
@@ -147,7 +213,8 @@ module memory #(
       end
       if (!bvalid || bready) begin
         bvalid <= 1'b0;
-        if (answer_head != answer_tail && now >= answer_from[answer_head]) begin
+        if (stall_chance != 0) bresp <= random[1:0];
+        if (answer_head != answer_tail && now >= answer_from[answer_head] && stalled[B] == 0) begin
           bvalid <= 1'b1;
           bresp <= answer[answer_head];
           answer_head = answer_head + 1;

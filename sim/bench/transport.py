@@ -5,12 +5,28 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from cocotb.triggers import FallingEdge, RisingEdge, SimTimeoutError, with_timeout
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, SimTimeoutError, with_timeout
 
 PERIOD_NS = 10
 """Of the clock."""
 ANSWER_CYCLES = 100
 """A register port that has not answered by then is broken."""
+
+
+async def start(dut: Any, latency: int = 1, beat_every: int = 1, base: int = 0) -> None:
+    """Start the clock of a `bench.sv` and bring it out of its reset, before a memory that never stalls nor fails.
+
+    latency, beat_every: as `sim.memory.Memory`.  base: bus address of the memory's first byte.
+    """
+    dut.latency.value, dut.beat_every.value, dut.base.value = latency, beat_every, base
+    for name in ("read_error", "write_error", "stall_chance", "stall_longest", "seed", "data_first", "address_first"):
+        getattr(dut, name).value = 0
+    dut.rst.value = 1
+    Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start()
+    await ClockCycles(dut.clk, 3)
+    dut.rst.value = 0
+    await ClockCycles(dut.clk, 2)  # the reset reaches the engine a cycle later
 
 
 class SimulationTransport:

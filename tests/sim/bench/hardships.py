@@ -1,0 +1,46 @@
+"""Networks on the engine while its memory stalls and fails, and resets interrupt: what the bench is told to run."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from sim.bench.engine_bench import run_bench
+from sim.cycles import simulate
+from tests.sim.jobs import Jobs
+
+HARDSHIPS = ("none", "read", "write", "reset")
+"""What comes before the run that must be right: nothing, an error of a read or of a write, a reset."""
+
+
+def endure(jobs: Jobs, seed: int) -> Counter[str]:
+    """Run the first image of every job, of one configuration, under stalls, each after one of HARDSHIPS.
+
+    Returns how many jobs had which, and how many values were compared.  Raises BenchFailure naming the jobs that fail.
+    """
+    with tempfile.TemporaryDirectory(prefix="shiftpoint_") as folder:
+        work = Path(folder)
+        for number, (name, (job, expected)) in enumerate(jobs.items()):
+            stem = work / f"job_{number:04}"
+            job.program.save(stem.with_suffix(".program"))
+            counters = simulate(job.program, job.memory).counters
+            facts = {
+                "name": name,
+                "base": job.base,
+                "seed": [seed, number],
+                "hardship": HARDSHIPS[number % len(HARDSHIPS)],
+                "cycles": counters["CYCLES"],
+                "bytes": {key: counters[key] for key in ("BYTES_READ", "BYTES_WRITTEN")},
+            }
+            stem.with_suffix(".json").write_text(json.dumps(facts))
+            tensors = {f"tensor_{k}": expected[p.tensor][0] for k, p in enumerate(job.program.tensors)}
+            np.savez(stem.with_suffix(".npz"), image=job.images[0], **tensors)  # type: ignore[arg-type]
+        config = next(iter(jobs.values()))[0].program.config
+        size = max(job.program.memory_bytes for job, _ in jobs.values())
+        environment = {"SHIFTPOINT_JOBS": folder}
+        run_bench(config, "tests.sim.bench.cocotb_hardships", work / "memory", size, env=environment)
+        return Counter(json.loads((work / "counted").read_text()))

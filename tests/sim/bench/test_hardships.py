@@ -1,0 +1,51 @@
+"""Whole networks while the memory stalls on all channels, errors stop runs and resets interrupt them.
+
+No cycle is predicted here; every value is right.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hw.contract.config import AcceleratorConfig, preset
+from sim.bench import toolchain
+from sim.bench.engine_bench import run_bench
+from sim.bench.runner import BenchFailure
+from tests.sim.bench.hardships import HARDSHIPS, endure
+from tests.sim.jobs import ODD, network_jobs
+
+NETWORKS = 8
+VERIFIED = [preset("tiny"), preset("small"), *ODD]
+VERIFIED_NETWORKS = 40
+"""Of each of them: 200 networks in all."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _toolchain() -> None:
+    try:
+        toolchain.require()
+    except toolchain.ToolchainError as error:
+        pytest.skip(str(error))
+
+
+def counted(config: AcceleratorConfig, seed: int, networks: int) -> None:
+    counts = endure(network_jobs(config, seed, networks), seed)
+    assert sum(counts[hardship] for hardship in HARDSHIPS) == networks
+    assert counts["values"] > 100 * networks
+
+
+def test_results_are_right_under_hardships(seed: int) -> None:
+    counted(preset("tiny"), seed, NETWORKS)
+
+
+def test_what_breaks_the_protocol_ends_the_simulation(tmp_path: Path) -> None:
+    with pytest.raises(BenchFailure, match=r"cycle \d+, register port, AR: VALID in reset"):
+        run_bench(preset("tiny"), "tests.sim.bench.cocotb_violation", tmp_path / "memory", 4096)
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize("config", VERIFIED, ids=lambda config: config.name)
+def test_two_hundred_networks(config: AcceleratorConfig, seed: int) -> None:
+    counted(config, seed, VERIFIED_NETWORKS)
