@@ -18,7 +18,7 @@ from quant.base.errors import BadInput
 from quant.ir.target import Target
 from quant.rewrite.raw_pixels import take_pixels
 from quant.run.calibration import calibrate
-from quant.run.images import load_images
+from quant.run.images import open_images
 from quant.run.suspicious import suspicious_images
 from quant.search import NOTES, Effort, Options, Precision, quantize_network
 from quant.search.mixed import cycle_cost
@@ -116,7 +116,7 @@ def quantize(options: QuantizeOptions, output: Path, reporter: Reporter) -> Resu
     graph = onnx_import.load(options.network, options.input_shape)
     if options.raw_pixels:
         graph = take_pixels(graph)
-    images, _ = load_images(options.calibration, graph)
+    images, _ = open_images(options.calibration, graph)
     for line in suspicious_images(images, options.calibration.name):
         reporter.warn(line)
     calibrate(graph, images[:CHECK_IMAGES])  # data that overflow are told of before the work begins

@@ -14,7 +14,7 @@ import numpy as np
 from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
 from quant.run.float_run import FloatRunner
-from quant.run.images import prepare
+from quant.run.images import Images, prepared
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, the steps done, and the steps in all."""
@@ -61,15 +61,15 @@ def sample(values: np.ndarray, first: int) -> np.ndarray:
     return np.stack([v[positions(flat.shape[1], first + i)] for i, v in enumerate(flat)])
 
 
-def calibrate(graph: FloatGraph, images: np.ndarray, progress: Progress | None = None) -> dict[str, TensorRange]:
+def calibrate(graph: FloatGraph, images: Images, progress: Progress | None = None) -> dict[str, TensorRange]:
     """Run the float network over calibration images.
 
-    images: as `quant.run.images.prepare` takes them.  Returns the range of every tensor, by name.
+    images: as `quant.run.images.prepare` takes them, or a set of them.  Returns the range of every tensor, by name.
     Memory is bounded: beyond the images, SAMPLES floats for each tensor of each image, one image, and one batch.
     Raises BadInput as `prepare` does, and for a tensor with values that are not finite or beyond `LARGEST`,
     or where input or outputs stay below `SMALLEST`.
     """
-    images = prepare(images, graph, "calibration images")
+    images = prepared(images, graph, "calibration images")
     lows = {name: np.full(shape[0], np.inf, np.float32) for name, shape in graph.shapes.items()}
     highs = {name: np.full(shape[0], -np.inf, np.float32) for name, shape in graph.shapes.items()}
     kept: dict[str, list[np.ndarray]] = {name: [] for name in graph.shapes}

@@ -10,6 +10,19 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quant.run.session import Session
 
+FORMS = (
+    (64, 32, 1, 1, 9),
+    (64, 32, 1, 1, 1),
+    (16, 20, 3, 1, 9),
+    (32, 32, 3, 32, 9),
+    (32, 64, 3, 2, 5),
+    (3, 16, 3, 1, 9),
+    (5, 7, 1, 1, 3),
+    (40, 40, 5, 40, 7),
+    (9, 9, 3, 9, 6),
+)
+"""Input channels, output channels, kernel, groups, height and width of the map of the convolutions that are tried."""
+
 
 def open_session(model: onnx.ModelProto, label: str, threads: int = 0) -> Session:
     """A model in ONNX Runtime with its default optimizations, but those that fuse Quantize- and DequantizeLinear.
@@ -27,11 +40,7 @@ def bytes_are_exact() -> bool:
     saturates (onnxruntime.ai, "Quantize ONNX models", on U8S8): with all data 255 and all weights 127 or -128 every
     pair does.  Found out once, in a few milliseconds.
     """
-    forms = [  # input channels, output channels, kernel, groups, height and width of the map
-        (64, 32, 1, 1, 9), (64, 32, 1, 1, 1), (16, 20, 3, 1, 9), (32, 32, 3, 32, 9), (32, 64, 3, 2, 5),
-        (3, 16, 3, 1, 9), (5, 7, 1, 1, 3), (40, 40, 5, 40, 7), (9, 9, 3, 9, 6),
-    ]  # fmt: skip
-    return all(_sums_exactly(*form, extreme) for form in forms for extreme in (127, -128))
+    return all(_sums_exactly(*form, extreme) for form in FORMS for extreme in (127, -128))
 
 
 def _sums_exactly(inputs: int, outputs: int, kernel: int, groups: int, size: int, weight: int) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import FloatLayer
 from quant.run.float_onnx import float_model, layers_model
+from quant.run.images import Images
 from quant.run.session import Session
 
 BATCH_BYTES = 128 << 20
@@ -27,9 +28,7 @@ class FloatRunner:
         elements = sum(int(np.prod(shape)) for shape in graph.shapes.values())
         self.batch = max(1, BATCH_BYTES // (4 * elements))
 
-    def run(
-        self, images: np.ndarray, keep: tuple[str, ...] | None = None
-    ) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
+    def run(self, images: Images, keep: tuple[str, ...] | None = None) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
         """All tensors, the input among them, of one batch of images after another.
 
         images: float32 (N, C, H, W).  keep: names of the tensors to compute, all when None.

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, overload
 
 import numpy as np
 
 from quant.base.errors import BadInput
 from quant.ir.input_shape import own_shape
+from quant.run.npz import StoredArray, open_npz
 
 RAW = "shiftpoint.raw_pixels"
 """Metadata key of a network that takes pixels as they are, and does the preprocessing itself: its value is the
@@ -22,6 +22,9 @@ channels, mean and scale that were folded in, as JSON (`quant.rewrite.raw_pixels
 
 SUSPICIOUS = 10.0
 """Floats this many times beyond what any pixel can give were not preprocessed for this network."""
+
+LOOKED_AT = 16 << 20
+"""Bytes of images that are looked at together."""
 
 
 class TakesImages(Protocol):
@@ -123,69 +126,143 @@ def prepare(images: np.ndarray, network: TakesImages, what: str = "images") -> n
     Raises BadInput, in one line, for another shape or type, for no images, NaN or infinity, for floats far beyond
     what any pixel can give, and where a network that takes raw pixels is given floats that are none.
     """
-    shape = network.input_shape
-    own = own_shape(network.metadata, shape)
-    last = own == (*shape[1:], shape[0]) != shape
     if not isinstance(images, np.ndarray):
         raise BadInput(f"{what}: a numpy array is needed, not {type(images).__name__}")
-    if shape[1:] == (1, 1) and images.shape[1:] == shape[:1]:
-        images = images[:, :, None, None]
-    if shape[1] == 1 and images.ndim == 3 and images.shape[1:] == (shape[0], shape[2]):
-        images = images[:, :, None, :]
-    if last and images.ndim == 4 and images.shape[1:] == own:
-        images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    if images.ndim != 4 or images.shape[1:] != shape:
-        taken = [shape, own] if last else [own]
+    check_form(images.shape, images.dtype, network, what)
+    arranged = _arranged(images, network)
+    if images.dtype != np.uint8:
+        check_values(arranged, network, what)
+    return _as_taken(arranged, network)
+
+
+def check_form(shape: tuple[int, ...], dtype: np.dtype, network: TakesImages, what: str) -> None:
+    """Raise BadInput, as `prepare`, for what a shape and a type alone tell."""
+    wanted = network.input_shape
+    own = own_shape(network.metadata, wanted)
+    last = own == (*wanted[1:], wanted[0]) != wanted
+    taken = [wanted, own] if last else [own]
+    allowed: set[tuple[int, ...]] = {wanted, own} if last else {wanted}
+    if wanted[1:] == (1, 1):
+        allowed.add(wanted[:1])
+    if wanted[1] == 1:
+        allowed.add((wanted[0], wanted[2]))
+    if not shape or shape[1:] not in allowed:
         needed = " or ".join(f"(N, {', '.join(map(str, sizes))})" for sizes in taken)
-        raise BadInput(f"{what}: shape {images.shape}, but {network.name} takes {needed}")
-    if images.dtype not in (np.float32, np.uint8):
-        raise BadInput(f"{what}: type {images.dtype}, but float32 or uint8 is needed")
-    if not len(images):
+        raise BadInput(f"{what}: shape {shape}, but {network.name} takes {needed}")
+    if dtype not in (np.float32, np.uint8):
+        raise BadInput(f"{what}: type {dtype}, but float32 or uint8 is needed")
+    if not shape[0]:
         raise BadInput(f"{what}: none; at least one is needed")
     preprocess = Preprocess.of(network.metadata)
-    if preprocess and len(preprocess.mean) != shape[0]:
+    if preprocess and len(preprocess.mean) != wanted[0]:
         raise BadInput(
-            f"metadata preprocess.channels is {preprocess.channels!r}, but the network takes {shape[0]} planes"
+            f"metadata preprocess.channels is {preprocess.channels!r}, but the network takes {wanted[0]} planes"
         )
-    if images.dtype == np.uint8:
-        return preprocess.apply(images) if preprocess else images.astype(np.float32)
-    if not np.isfinite(images).all():
-        first = int(np.argmin(np.isfinite(images).all((1, 2, 3))))
-        raise BadInput(f"{what}: image {first} holds NaN or infinity")
-    if RAW in network.metadata and not ((images >= 0) & (images <= 255) & (images == np.rint(images))).all():
-        raise BadInput(f"{what}: {network.name} takes raw pixels: give uint8, or whole numbers from 0 to 255")
-    largest = float(np.abs(images).max())
-    if preprocess and largest > SUSPICIOUS * preprocess.reach:
-        raise BadInput(
-            f"{what}: values up to {largest:.4g}, but preprocessed pixels of {network.name} reach "
-            f"{preprocess.reach:.4g}: preprocess them, or give uint8 pixels"
-        )
-    return images
 
 
-class PixelImages:
-    """Pixels that become what a network takes where they are indexed: a quarter of the memory until then.
+def check_values(images: np.ndarray, network: TakesImages, what: str, first: int = 0) -> None:
+    """Raise BadInput, as `prepare`, for what floats (n, C, H, W) hold.  first: the number of the first of them."""
+    preprocess = Preprocess.of(network.metadata)
+    for start in range(0, len(images), step := images_at_once(network)):
+        part = images[start : start + step]
+        finite = np.isfinite(part).all((1, 2, 3))
+        if not finite.all():
+            raise BadInput(f"{what}: image {first + start + int(np.argmin(finite))} holds NaN or infinity")
+        if RAW in network.metadata and not ((part >= 0) & (part <= 255) & (part == np.rint(part))).all():
+            raise BadInput(f"{what}: {network.name} takes raw pixels: give uint8, or whole numbers from 0 to 255")
+        largest = float(max(-part.min(), part.max()))
+        if preprocess and largest > SUSPICIOUS * preprocess.reach:
+            raise BadInput(
+                f"{what}: values up to {largest:.4g}, but preprocessed pixels of {network.name} reach "
+                f"{preprocess.reach:.4g}: preprocess them, or give uint8 pixels"
+            )
 
-    pixels: uint8, as `prepare` takes them.  Raises BadInput as that does.
+
+def images_at_once(network: TakesImages) -> int:
+    """How many images are looked at together, so that it costs little memory."""
+    return max(1, LOOKED_AT // (4 * int(np.prod(network.input_shape))))
+
+
+def _arranged(images: np.ndarray, network: TakesImages) -> np.ndarray:
+    """Images of a shape that `check_form` passed, as (N, C, H, W)."""
+    shape = network.input_shape
+    if images.shape[1:] == shape:
+        return images
+    if images.ndim == 4 and images.shape[1:] == own_shape(network.metadata, shape):
+        return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+    return images.reshape(len(images), *shape)
+
+
+def _as_taken(images: np.ndarray, network: TakesImages) -> np.ndarray:
+    """Arranged images as float32."""
+    if images.dtype != np.uint8:
+        return images
+    preprocess = Preprocess.of(network.metadata)
+    return preprocess.apply(images) if preprocess else images.astype(np.float32)
+
+
+class ImageSet:
+    """Images that become what a network takes where they are indexed: until then they cost what their source costs.
+
+    source: as `prepare` takes them, an array or one in a file.  Floats are looked at here, all of them, in parts.
+    Raises BadInput as `prepare` does, and, where it is indexed, as `StoredArray`.
     """
 
-    def __init__(self, pixels: np.ndarray, network: TakesImages, what: str = "images") -> None:
-        prepare(pixels[:1], network, what)
-        self._pixels, self._network, self._what = pixels, network, what
+    def __init__(
+        self,
+        source: np.ndarray | StoredArray,
+        network: TakesImages,
+        what: str = "images",
+        limit: int | None = None,
+    ) -> None:
+        check_form(source.shape, source.dtype, network, what)
+        self._source, self._network = source, network
+        self._chosen = np.arange(len(source))[:limit]
+        for start in range(0, len(self), step := images_at_once(network)):  # to the end: damage is told of here
+            part = self._taken(start, min(start + step, len(self)))
+            if source.dtype != np.uint8:
+                check_values(part, network, what, start)
 
     def __len__(self) -> int:
-        return len(self._pixels)
+        return len(self._chosen)
 
-    def __getitem__(self, part: slice) -> np.ndarray:
-        """float32 (n, C, H, W)."""
-        chosen = self._pixels[part]
-        if not len(chosen):
-            return np.empty((0, *self._network.input_shape), np.float32)
-        return prepare(chosen, self._network, self._what)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, C, H, W)."""
+        return len(self), *self._network.input_shape
+
+    @overload
+    def __getitem__(self, part: slice) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, part: np.ndarray) -> ImageSet: ...
+    def __getitem__(self, part: slice | np.ndarray) -> np.ndarray | ImageSet:
+        """Some images, float32 (n, C, H, W); or, by a mask or by numbers, a set of them that is not read yet."""
+        if isinstance(part, slice):
+            start, stop, step = part.indices(len(self))
+            if step == 1:
+                return _as_taken(self._taken(start, max(start, stop)), self._network)
+            return self[np.arange(start, stop, step)][:]
+        chosen = copy(self)
+        chosen._chosen = self._chosen[part]
+        return chosen
+
+    def _taken(self, start: int, stop: int) -> np.ndarray:
+        """Images as they are stored, (n, C, H, W)."""
+        numbers = self._chosen[start:stop]
+        if not len(numbers):
+            return np.empty((0, *self._network.input_shape), self._source.dtype)
+        if numbers[-1] - numbers[0] == len(numbers) - 1:
+            return _arranged(self._source[int(numbers[0]) : int(numbers[-1]) + 1], self._network)
+        return np.concatenate([_arranged(self._source[i : i + 1], self._network) for i in numbers.tolist()])
 
 
-Images = np.ndarray | PixelImages
-"""Images of which parts are taken: float32 (N, C, H, W), or pixels that become it."""
+Images = np.ndarray | ImageSet
+"""Images of which parts are taken: float32 (N, C, H, W), or what becomes that."""
+
+
+def prepared(images: Images, network: TakesImages, what: str = "images") -> Images:
+    """As `prepare`; a set of images is that already."""
+    return images if isinstance(images, ImageSet) else prepare(images, network, what)
 
 
 def load_images(
@@ -211,28 +288,19 @@ def open_images(
     """The images of an .npz file, and where wanted their labels.
 
     The file holds `images` as `prepare` takes them, and `labels`, integers (N,).  labels: True where they
-    are needed, None where they are wanted if the file has them.  limit: only the first images.
-    Returns images of which parts are taken, so that a whole set of pixels needs no more than its bytes; and int64 (N,)
-    or None.
+    are needed, None where they are wanted if the file has them.  limit: only the first images; others are not read.
+    Returns images that are read where parts of them are taken, so that a set needs no memory; and int64 (N,) or None.
     Raises BadInput for a file that is missing, no .npz, or holds something else.
     """
     name = Path(path).name
     wanted = ("images",) if labels is False else ("images", "labels")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files if key in wanted}
-    except FileNotFoundError as error:
-        raise BadInput(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError) as error:
-        raise BadInput(f"{path}: not an .npz file of arrays") from error
+    arrays = open_npz(path, wanted)
     for key in wanted:
         if key not in arrays and not (key == "labels" and labels is None):
             raise BadInput(f"{path}: holds no array `{key}`")
-    classes = arrays.get("labels")
-    count = arrays["images"].shape[:1]
+    classes, count = arrays.get("labels"), arrays["images"].shape[:1]
     if classes is not None and (classes.shape != count or classes.dtype.kind not in "iu"):
         needed = f"integers {count}, one for each image, are needed"
         raise BadInput(f"{name}: labels are {classes.dtype} {classes.shape}, but {needed}")
-    found = arrays["images"][:limit] if count else arrays["images"]
-    images = PixelImages(found, network, name) if count and found.dtype == np.uint8 else prepare(found, network, name)
-    return images, None if classes is None else classes[:limit].astype(np.int64)
+    images = ImageSet(arrays["images"], network, name, limit)
+    return images, None if classes is None else classes[: len(images)].astype(np.int64)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from quant.run.images import LOOKED_AT, Images
+
 OUTLIER = 1000.0
 """An image whose largest magnitude is this many times that of the median of the others takes the formats for itself.
 
@@ -14,20 +16,28 @@ Pictures of one set differ by less than ten times, recordings by about a hundred
 """
 
 
-def suspicious_images(images: np.ndarray, what: str) -> tuple[str, ...]:
+def suspicious_images(images: Images, what: str) -> tuple[str, ...]:
     """What is odd about images: constant ones, one that is the only one, one far beyond the others.
 
     images: float32 (N, C, H, W), N >= 1, as the network takes them.  what: how messages call them.
     """
-    planes = images.reshape(*images.shape[:2], -1) if images[0, 0].size > 1 else images.reshape(len(images), 1, -1)
-    low, high = planes.min(2), planes.max(2)  # (N, planes): preprocessing shifts each channel by its own mean
+    lows, highs, alike = [], [], True
+    first = images[:1]
+    for start in range(0, len(images), step := max(1, LOOKED_AT // first.nbytes)):
+        part = images[start : start + step]
+        # (n, planes, values): preprocessing shifts each channel by its own mean
+        planes = part.reshape(*part.shape[:2], -1) if first[0, 0].size > 1 else part.reshape(len(part), 1, -1)
+        lows.append(planes.min(2))
+        highs.append(planes.max(2))
+        alike = alike and bool((part == first).all())
+    low, high = np.concatenate(lows), np.concatenate(highs)
     constant = np.flatnonzero((low == high).all(1)) if planes.shape[2] > 1 else np.empty(0, np.int64)
     found = []
     if len(constant):
         count = "all" if len(constant) == len(images) else f"{len(constant)} of"
-        value = images[constant[0]].flat[0]
+        value = low[constant[0], 0]
         found.append(f"{what}: {count} {len(images)} images are constant; image {constant[0]} holds {value:.4g}")
-    elif len(images) > 1 and (images == images[0]).all():
+    elif len(images) > 1 and alike:
         found.append(f"{what}: all {len(images)} images are the same")
     peaks = np.maximum(-low, high).max(1)
     largest = int(peaks.argmax())

@@ -15,7 +15,7 @@ from quant.ir.target import Target
 from quant.ir.well_formed import well_formed
 from quant.kinds.conv import float_convolution, float_convolutions
 from quant.run.calibration import Progress, calibrate
-from quant.run.images import prepare
+from quant.run.images import Images, prepared
 from quant.search.assemble import restrict_bias
 from quant.search.caution import cautious
 from quant.search.data import DataPhase
@@ -35,7 +35,7 @@ NOTES = "quantization.notes"
 
 def quantize_network(
     graph: FloatGraph,
-    images: np.ndarray,
+    images: Images,
     *,
     effort: Effort = "default",
     budget: float | None = None,
@@ -46,8 +46,8 @@ def quantize_network(
 ) -> Network:
     """Choose a format for every tensor and every weight, and return the integer network.
 
-    images: calibration images, as `quant.run.images.prepare` takes them.  effort: which steps are taken, and changes:
-    fields of `quant.search.options.Options` that differ from them.
+    images: calibration images, as `quant.run.images.prepare` takes them, or a set of them.  effort: which steps are
+    taken, and changes: fields of `quant.search.options.Options` that differ from them.
     budget: what weights may cost; layers are lowered to 4 bits until they do, the least sensitive first.
     cost: widths of weights by layer to what they cost; bytes by default.
     target: what the hardware can do, by default what its presets can; widened where the options are.
@@ -57,7 +57,7 @@ def quantize_network(
     """
     options = Options.of(effort, **changes)
     options.check(graph)
-    images = prepare(images, graph, "calibration images")
+    images = prepared(images, graph, "calibration images")
     notes: list[str] = []
     if budget is not None:
         wide = options.bits(graph)
@@ -66,7 +66,7 @@ def quantize_network(
         lowered = sum(bits[name] < wide[name] for name in bits)
         notes.append(f"budget: {lowered} of {len(bits)} layers have {NARROW}-bit weights")
 
-    def quantize(part: np.ndarray, trial: Options) -> Network:
+    def quantize(part: Images, trial: Options) -> Network:
         return _quantize(graph, part, trial, target, None)[0]
 
     line = ""
@@ -83,7 +83,7 @@ def quantize_network(
 
 
 def _quantize(
-    graph: FloatGraph, images: np.ndarray, options: Options, target: Target | None, progress: Progress | None
+    graph: FloatGraph, images: Images, options: Options, target: Target | None, progress: Progress | None
 ) -> tuple[Network, list[str]]:
     """One pass of the search with settled options: the network, and its notes."""
     bits = options.bits(graph)

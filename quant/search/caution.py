@@ -17,6 +17,7 @@ import numpy as np
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.run.calibration import Progress
+from quant.run.images import Images
 from quant.search.equalize import unscaled
 from quant.search.judge import float_outputs, output_noise
 from quant.search.options import Options
@@ -31,9 +32,9 @@ VALUES = 512
 
 def cautious(
     graph: FloatGraph,
-    images: np.ndarray,
+    images: Images,
     options: Options,
-    quantize: Callable[[np.ndarray, Options], Network],
+    quantize: Callable[[Images, Options], Network],
     progress: Progress | None = None,
 ) -> tuple[Options, str]:
     """The options, or where images are few and do not bear them out, those without what is fitted; and why, in a line.

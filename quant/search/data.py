@@ -30,6 +30,7 @@ from quant.kinds.conv import FloatConv, float_convolution
 from quant.run.calibration import Progress, TensorRange
 from quant.run.fast_execute import FastExecutor, quantize_floats
 from quant.run.float_run import LayerRunner
+from quant.run.images import Images
 from quant.search.assemble import Operand, integer_conv
 from quant.search.convolution import Fixed, Placed, Solver
 from quant.search.evidence import Evidence, best_frac
@@ -50,7 +51,7 @@ class DataPhase:
     def __init__(
         self,
         graph: FloatGraph,
-        images: np.ndarray,
+        images: Images,
         ranges: Mapping[str, TensorRange],
         weight_frac: Mapping[str, np.ndarray],
         scales: Mapping[str, np.ndarray],
@@ -65,7 +66,7 @@ class DataPhase:
         self.notes = self.formats.notes
         self.tensors: dict[str, Tensor] = {}
         self.layers: list[Layer] = []
-        self.reference = {graph.input: np.ascontiguousarray(images, np.float32)}
+        self.reference = {graph.input: np.ascontiguousarray(images[:], np.float32)}
         """Of the float network, unscaled: float32 (N, C, H, W), the tensors that are still read."""
         self.values: dict[str, np.ndarray] = {}
         """Of the fixed-point network: integers (N, C, H, W), likewise."""

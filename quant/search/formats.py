@@ -18,7 +18,7 @@ from quant.ir.fixedpoint import QFormat
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import Clip, FloatLayer
 from quant.run.calibration import TensorRange
-from quant.run.images import RAW
+from quant.run.images import RAW, Images
 from quant.search.equalize import sampled_scales
 from quant.search.evidence import Evidence, best_frac
 from quant.search.groups import WIDE, Group, group_tensors, positive_tensors
@@ -61,7 +61,7 @@ class Formats:
     def __init__(
         self,
         graph: FloatGraph,
-        images: np.ndarray,
+        images: Images,
         ranges: Mapping[str, TensorRange],
         scales: Mapping[str, np.ndarray],
         options: Options,

@@ -12,6 +12,7 @@ from quant.ir.layer import FloatLayer
 from quant.ir.network import Network
 from quant.run.fast_execute import FastExecutor, quantize_images
 from quant.run.float_run import FloatRunner, LayerRunner, RestRunner
+from quant.run.images import Images
 
 IMAGES = 32
 """Images that judge.  They are spread over all that are given."""
@@ -25,10 +26,10 @@ class OutputJudge:
     images: float32 (N, C, H, W), of which `chosen` judge.
     """
 
-    def __init__(self, graph: FloatGraph, images: np.ndarray) -> None:
+    def __init__(self, graph: FloatGraph, images: Images) -> None:
         self.graph = graph
         self.chosen = np.unique(np.linspace(0, len(images) - 1, IMAGES).astype(np.int64))
-        self.images = np.ascontiguousarray(images[self.chosen], np.float32)
+        self.images = np.ascontiguousarray(images[self.chosen][:], np.float32)
         self.outputs = float_outputs(graph, self.images)
 
     def replaced(self, layer: FloatLayer) -> float:
@@ -77,15 +78,18 @@ class OutputJudge:
         return found
 
 
-def float_outputs(graph: FloatGraph, images: np.ndarray) -> dict[str, np.ndarray]:
+def float_outputs(graph: FloatGraph, images: Images) -> dict[str, np.ndarray]:
     """The float network's outputs on images (N, C, H, W): float32 (N, C, H, W) by name."""
     parts = [tensors for _, tensors in FloatRunner(graph).run(images, graph.outputs)]
     return {name: np.concatenate([tensors[name] for tensors in parts]) for name in graph.outputs}
 
 
-def output_noise(network: Network, images: np.ndarray, wanted: Mapping[str, np.ndarray]) -> float:
+def output_noise(network: Network, images: Images, wanted: Mapping[str, np.ndarray]) -> float:
     """Noise over signal at a fixed-point network's outputs.  wanted: `float_outputs` on the same images."""
-    found = FastExecutor(network).run(quantize_images(network, images))
+    executor, parts = FastExecutor(network), []
+    for start in range(0, len(images), executor.batch):
+        parts.append(executor.run(quantize_images(network, images[start : start + executor.batch])))
+    found = {name: np.concatenate([part[name] for part in parts]) for name in network.outputs}
     real = {name: array * network.tensors[name].fmt.step for name, array in found.items()}
     return sum(relative(real[name], array) for name, array in wanted.items())
 

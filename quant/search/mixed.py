@@ -19,6 +19,7 @@ from quant.ir.network import Network
 from quant.ir.target import Target
 from quant.kinds.conv import FloatConv, convolution, float_convolutions
 from quant.run.calibration import Progress
+from quant.run.images import Images
 from quant.search.assemble import quantize_weights
 from quant.search.judge import OutputJudge
 from quant.search.weights import best_fracs
@@ -62,7 +63,7 @@ def _with_bits(layer: Layer, bits: Mapping[str, int]) -> Layer:
 
 def mixed_bits(
     graph: FloatGraph,
-    images: np.ndarray,
+    images: Images,
     bits: Mapping[str, int],
     budget: float,
     cost: Cost | None = None,

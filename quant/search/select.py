@@ -10,6 +10,7 @@ import numpy as np
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.run.calibration import Progress
+from quant.run.images import Images
 from quant.search.judge import float_outputs, output_noise
 from quant.search.options import BiasCorrection, FormatChoice, Options
 
@@ -27,12 +28,12 @@ MARGIN = 0.03
 
 CORRECTIONS: tuple[BiasCorrection, ...] = ("active", "mean")
 
-Quantize = Callable[[np.ndarray, Options], Network]
+Quantize = Callable[[Images, Options], Network]
 """Images and options to a network."""
 
 
 def select(
-    graph: FloatGraph, images: np.ndarray, options: Options, quantize: Quantize, progress: Progress | None = None
+    graph: FloatGraph, images: Images, options: Options, quantize: Quantize, progress: Progress | None = None
 ) -> tuple[Options, str]:
     """The options with the equalization, the bias correction and the judgement of formats that do best, and a line
     that says so.

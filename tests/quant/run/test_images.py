@@ -13,7 +13,7 @@ from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
 from quant.ir.input_shape import INPUT_SHAPE
 from quant.run.evaluation import accuracy
-from quant.run.images import PixelImages, load_images, open_images, prepare
+from quant.run.images import ImageSet, load_images, open_images, prepare
 from quant.search import quantize_network
 from tests.quant.float_graphs import branches
 
@@ -34,7 +34,7 @@ def test_parts_of_pixels_are_prepared_as_all_are(graph: FloatGraph, tmp_path: Pa
     np.savez(file, images=x, labels=np.arange(20))
     whole = prepare(x, graph)
     images, labels = open_images(file, graph, labels=True)
-    assert isinstance(images, PixelImages) and len(images) == 20 and labels is not None
+    assert isinstance(images, ImageSet) and len(images) == 20 and labels is not None
     for part in (slice(None), slice(3, 9), slice(15, 40), slice(20, 30)):
         assert images[part].dtype == np.float32 and np.array_equal(images[part], whole[part])
     assert np.array_equal(load_images(file, graph)[0], whole)
@@ -45,7 +45,7 @@ def test_parts_of_pixels_are_prepared_as_all_are(graph: FloatGraph, tmp_path: Pa
 def test_pixels_of_another_shape_are_refused_when_opened(graph: FloatGraph) -> None:
     for wrong in (pixels(4)[:, :2], pixels(0), pixels(4)[..., :9]):
         with pytest.raises(BadInput):
-            PixelImages(wrong, graph)
+            ImageSet(wrong, graph)
 
 
 def test_a_network_of_channels_last_takes_either_layout() -> None:
@@ -54,7 +54,7 @@ def test_a_network_of_channels_last_takes_either_layout() -> None:
     for images in (x, prepare(x, graph)):
         whole = prepare(images, graph)
         assert np.array_equal(prepare(np.ascontiguousarray(images.transpose(0, 2, 3, 1)), graph), whole)
-    assert np.array_equal(PixelImages(x.transpose(0, 2, 3, 1), graph)[1:3], prepare(x, graph)[1:3])
+    assert np.array_equal(ImageSet(x.transpose(0, 2, 3, 1), graph)[1:3], prepare(x, graph)[1:3])
     with pytest.raises(BadInput, match=r"\(4, 9, 9, 3\), but .* takes \(N, 3, 12, 12\) or \(N, 12, 12, 3\)$"):
         prepare(np.zeros((4, 9, 9, 3), np.float32), graph)
     with pytest.raises(BadInput, match=r"takes \(N, 3, 12, 12\)$"):
@@ -71,7 +71,7 @@ def test_accuracy_takes_either(graph: FloatGraph) -> None:
     x, labels = pixels(50), np.arange(50) % 10
     whole = prepare(x, graph)
     network = quantize_network(graph, whole[:8], effort="fast")
-    assert accuracy(network, graph, PixelImages(x, graph), labels) == accuracy(network, graph, whole, labels)
+    assert accuracy(network, graph, ImageSet(x, graph), labels) == accuracy(network, graph, whole, labels)
 
 
 def test_a_set_of_pixels_needs_little_more_than_its_bytes(graph: FloatGraph, tmp_path: Path) -> None:
