@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any
 
 from host.lock import alone
 from quant.base.errors import BadInput
-from quant.base.files import write_atomic
+from quant.base.files import PREFIX, write_atomic
 
 _ROOMS = ("hw", "quant", "sim", "host")
 STAGES = ".stages"
@@ -109,9 +109,15 @@ class BuildFolder:
         self.report = root / "report.json"
         self.page = root / "report.html"
 
-    def alone(self, reading: bool = False) -> AbstractContextManager[None]:
-        """Hold the folder against other commands, as `host.lock.alone`."""
-        return alone(self.root, STAGES, reading)
+    @contextmanager
+    def alone(self, reading: bool = False) -> Iterator[None]:
+        """Hold the folder against other commands, as `host.lock.alone`; what a killed one was writing is removed."""
+        with alone(self.root, STAGES, reading):
+            if not reading:
+                for folder in (self.root, self.root / STAGES, self.float, self.verilog, self.legs):
+                    for path in folder.glob(f"{PREFIX}????????"):
+                        path.unlink()
+            yield
 
     def leg(self, name: str) -> Path:
         """What a leg of the proof gave."""

@@ -64,9 +64,15 @@ def _taken(path: Path, folder: Path, reading: bool) -> IO[str]:
                     who = file.read().strip() or "another command"
                 raise BadInput(f"{folder}: in use by {who}") from None
             if os.path.samestat(os.fstat(handle), path.stat()):
-                file.truncate(0)
-                file.write(f"{_me()}\n")
-                file.flush()
+                try:
+                    file.truncate(0)
+                    file.write(f"{_me()}\n")
+                    file.flush()
+                except OSError:
+                    path.unlink()
+                    with contextlib.suppress(OSError):  # what could not be written, once more
+                        file.close()
+                    raise
                 return file
             file.close()
 

@@ -5,15 +5,17 @@ An option that names a path says in its annotation what becomes of it, a `Use`; 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from pathlib import Path
 
 from quant.base.errors import BadInput
 from quant.base.files import destination
+from quant.onnx_file.read import files_of_weights
 
 
 class Use(Enum):
@@ -43,6 +45,7 @@ def check(uses: Iterable[tuple[Use, Path]]) -> None:
             raise BadInput(f"{path}: is no folder, and is not replaced by one")
         _require_writable(path)
     apart(paths[Use.FILE], paths[Use.READ])
+    apart(paths[Use.FILE], _weights(paths[Use.READ], [path for path in paths[Use.FILE] if os.path.exists(path)]))
     distinct([*paths[Use.FILE], *paths[Use.FOLDER]])
     for path in paths[Use.FILE]:
         for folder in paths[Use.FOLDER]:
@@ -66,6 +69,18 @@ def distinct(written: Sequence[Path]) -> None:
     for number, path in enumerate(written):
         if any(_same(path, other) for other in written[:number]):
             raise BadInput(f"{path}: stands for two outputs of this command; name another for one of them")
+
+
+def _weights(read: Iterable[Path], present: Sequence[Path]) -> Iterator[Path]:
+    """The files in which networks that are read keep weights, where an output that is there can be one of them.
+
+    They lie below the network.
+    """
+    for network in read:
+        folder = os.path.realpath(network.parent)
+        if network.suffix == ".onnx" and any(Path(folder) in Path(os.path.realpath(p)).parents for p in present):
+            with contextlib.suppress(BadInput):  # what is wrong with it is told by who reads it
+                yield from files_of_weights(network)
 
 
 def _same(one: Path, other: Path) -> bool:

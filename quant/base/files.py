@@ -13,6 +13,9 @@ from typing import BinaryIO
 
 from quant.base.errors import BadInput
 
+PREFIX = ".shiftpoint."
+"""What the names of files begin with that are being written; one that is left is of a process that was killed."""
+
 
 def write_atomic(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file so that a reader sees the old content or the new one, never a part.  As `replacing`."""
@@ -29,7 +32,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """
     target = destination(path)
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".shiftpoint.", dir=target.parent)
+        handle, temporary = tempfile.mkstemp(prefix=PREFIX, dir=target.parent)
     except OSError as error:
         raise BadInput(f"{Path(path)}: cannot be written: {error.strerror}") from error
     try:

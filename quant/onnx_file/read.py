@@ -64,14 +64,7 @@ def drop_unread_inputs(graph: onnx.GraphProto) -> None:
 
 def read_file(path: Path) -> onnx.ModelProto:
     """The model of a file, with the weights that it keeps in other files.  Raises BadInput as `read_model` does."""
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except (OSError, onnx.checker.ValidationError) as error:
-        raise BadInput(f"{path}: cannot be read: {first_line(error)}") from error
-    except Exception as error:  # protobuf's own class, for bytes that are no model
-        raise BadInput(f"{path}: not an ONNX file, or truncated") from error
-    if not model.ir_version or not model.graph.output:
-        raise BadInput(f"{path}: not an ONNX file, or truncated")
+    model = _parsed(path)
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
@@ -80,6 +73,24 @@ def read_file(path: Path) -> onnx.ModelProto:
             f"{path}: weights in {next(files, 'another file')} cannot be read: {first_line(error)}"
         ) from error
     return model
+
+
+def _parsed(path: Path) -> onnx.ModelProto:
+    """The model of a file, without what it keeps in other files."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (OSError, onnx.checker.ValidationError) as error:
+        raise BadInput(f"{path}: cannot be read: {first_line(error)}") from error
+    except Exception as error:  # protobuf's own class, for bytes that are no model
+        raise BadInput(f"{path}: not an ONNX file, or truncated") from error
+    if not model.ir_version or not model.graph.output:
+        raise BadInput(f"{path}: not an ONNX file, or truncated")
+    return model
+
+
+def files_of_weights(path: Path) -> set[Path]:
+    """The other files in which an ONNX file keeps weights.  Raises BadInput for what is no ONNX file."""
+    return {path.parent / external_data_helper.ExternalDataInfo(tensor).location for tensor in outside(_parsed(path))}
 
 
 def in_one_piece(path: Path) -> bytes:

@@ -121,3 +121,15 @@ def test_a_folder_that_no_run_made_is_not_written_over(folder: BuildFolder, tmp_
     other.verilog.touch()
     with pytest.raises(BadInput, match="verilog: is no folder"):
         other.require_free([other.verilog / "engine.v"])
+
+
+def test_what_a_killed_run_was_writing_is_removed(folder: BuildFolder) -> None:
+    half = [place / ".shiftpoint.ab12_xyz" for place in (folder.root, folder.verilog, folder.root / ".stages")]
+    for path in half:
+        path.touch()
+    (folder.root / ".shiftpoint.toml").touch()
+    with folder.alone(reading=True):
+        assert all(path.exists() for path in half)
+    with folder.alone(), pytest.raises(BadInput, match="in use by process"), folder.alone():
+        pass
+    assert not any(path.exists() for path in half) and (folder.root / ".shiftpoint.toml").exists()

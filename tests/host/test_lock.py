@@ -86,3 +86,13 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot write"), alone(tmp_path, "other"):
         pass
     assert (tmp_path / "precious").read_text() == "mine"
+
+
+def test_a_lock_that_cannot_be_written_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("host.lock._me", full)
+    with pytest.raises(BadInput, match="^cannot write to .*: No space left on device$"), alone(tmp_path, ".home"):
+        pass
+    assert not (tmp_path / ".home" / "lock").exists()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin
 
+import onnx
 import pytest
 import typer
 
@@ -19,6 +20,7 @@ from host.commands import app
 from host.outputs import Use, check
 from hw.contract.config import preset
 from quant.base.errors import BadInput
+from tests.host.onnx_networks import load, small_cnn
 
 COMMANDS = {
     command.name or command.callback.__name__: list(inspect.signature(command.callback).parameters.values())
@@ -199,3 +201,14 @@ def test_a_file_that_is_read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # as for anyone but root
     with pytest.raises(BadInput, match="mine: cannot be written: read-only"):
         check([(Use.FILE, tmp_path / "mine")])
+
+
+def test_weights_beside_a_network_are_read_too(tmp_path: Path) -> None:
+    path = small_cnn(tmp_path / "net.onnx")
+    onnx.save_model(load(path), path, save_as_external_data=True, location="weights.data", size_threshold=0)
+    (tmp_path / "link").symlink_to("weights.data")
+    for name in ("weights.data", "link"):
+        with pytest.raises(BadInput, match=f"{name}: is read by this command"):
+            check([(Use.READ, path), (Use.FILE, tmp_path / name)])
+    (tmp_path / "other").touch()
+    check([(Use.READ, path), (Use.READ, tmp_path / "none.onnx"), (Use.FILE, tmp_path / "other")])
