@@ -53,7 +53,12 @@ def _taken(path: Path, folder: Path, reading: bool) -> IO[str]:
     if path.parent.is_symlink():
         raise BadInput(f"{path.parent}: is a link, and no folder of this project; move it away")
     while True:
-        path.parent.mkdir(parents=not reading, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=not reading, exist_ok=True)
+        except FileExistsError:
+            if os.path.lexists(path.parent) and not path.parent.is_dir():
+                raise
+            continue  # removed by who held it just now
         with contextlib.suppress(FileNotFoundError):
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
             file = os.fdopen(handle, "r+", encoding="utf-8", errors="replace")

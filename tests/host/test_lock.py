@@ -96,3 +96,21 @@ def test_a_lock_that_cannot_be_written_is_none(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(BadInput, match="^cannot write to .*: No space left on device$"), alone(tmp_path, ".home"):
         pass
     assert not (tmp_path / ".home" / "lock").exists()
+
+
+def test_a_folder_that_goes_while_it_is_made_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mkdir, gone = Path.mkdir, []
+
+    def meanwhile(path: Path, **how: bool) -> None:
+        if not gone:
+            gone.append(path)
+            raise FileExistsError(17, "File exists")
+        mkdir(path, **how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "mkdir", meanwhile)
+        with alone(tmp_path, ".home"):
+            assert gone
+    (tmp_path / ".home").write_text("mine")
+    with pytest.raises(BadInput, match="^cannot write to .*: File exists$"), alone(tmp_path, ".home"):
+        pass

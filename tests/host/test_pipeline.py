@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 from host import pipeline
+from host.artefacts import BuildFolder
 from host.chain import Taken
 from host.cli import main
 from host.legs import ProgramBytes
@@ -215,3 +216,41 @@ def test_a_damaged_comparison_is_one_line(
     (tmp_path / "build" / "compare.json").write_text("{}")
     with pytest.raises(BadInput, match="build: damaged"):
         pipeline.report(tmp_path / "build", Reporter(quiet=True))
+
+
+def test_what_a_user_changed_in_a_folder_is_kept(
+    finished_once: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = finished_once.parent
+    again = ["run", inputs / "net.onnx", "--calibration", inputs / "labelled.npz", "--config", "tiny"]
+    engine, notes = finished / "verilog" / "engine.v", finished / "verilog" / "notes.txt"
+    whole = engine.read_text()
+    engine.write_text(f"{whole}// mine\n")
+    notes.write_text("mine")
+    (finished / "report.html").unlink()
+    assert main([str(word) for word in [*again, "--rtl-images", 0, "--out", finished]]) == 0
+    told = capsys.readouterr().err
+    assert f"warning: {engine}: was not as a stage left it, and is kept as engine.v.old-1\n" in told
+    assert "kept compile" in told and "kept verilog" not in told and "kept images" in told
+    assert engine.read_text() == whole and notes.read_text() == "mine" and (finished / "report.html").exists()
+    assert (finished / "verilog" / "engine.v.old-1").read_text() == f"{whole}// mine\n"
+
+
+def test_a_folder_of_the_user_is_not_written_over(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = tmp_path / "build"
+    build.mkdir()
+    (build / "images.npz").write_text("mine")
+    assert main(arguments) == 2
+    assert f"{build}/images.npz: is not of a run, and is not overwritten" in capsys.readouterr().err
+    Path(arguments[5]).rename(build / "images.npz")
+    assert main([*arguments, "--evaluation", str(build / "images.npz")]) == 2
+    assert f"{build}/images.npz: is read by this command, and is not overwritten" in capsys.readouterr().err
+    (build / "images.npz").unlink()
+    with BuildFolder(build).alone():
+        for command in (arguments, ["report", str(build)], ["report", "--check", str(build)]):
+            arguments[5] = arguments[3]
+            assert main(command) == 2
+            assert re.match(r"shiftpoint: .*build: in use by process \d+ on ", capsys.readouterr().err)
+    assert list(build.iterdir()) == []

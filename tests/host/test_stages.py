@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from host import stages
+from host.delivery import HOME
+from host.simulation import simulate_model
 from host.stages import Backend, SimulateOptions, changed, compile_program, program_images, simulate, verilog
 from host.terminal import Reporter
+from hw import verilog as gateware
 from hw.contract import program as programs
-from hw.contract.config import preset
+from hw.contract.config import AcceleratorConfig, preset
 from quant import qdq
 from quant.base.errors import BadInput
 from quant.ir.fixedpoint import quantize as to_integers
 from quant.run.execute import quantize_input
+from sim.bench import export, toolchain
 
 QUIET = Reporter(quiet=True)
 
@@ -79,3 +85,63 @@ def test_verilog_of_several_has_a_folder_each(tmp_path: Path) -> None:
     tiny = preset("tiny")
     files = verilog([tiny], tmp_path / "one", QUIET)["files"]
     assert str(tmp_path / "one" / "engine.v") in files and all(Path(file).exists() for file in files)
+
+
+@pytest.fixture
+def without_gateware(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elaboration and simulation take long, and have tests of their own."""
+
+    def contents(config: AcceleratorConfig) -> dict[str, str]:
+        return {name: f"{name} of {config.name}" for name in gateware.FILES}
+
+    monkeypatch.setattr(gateware, "contents", contents)
+    monkeypatch.setattr(stages, "simulate_rtl", lambda p, x, memory, reporter, *_: simulate_model(p, x, memory, QUIET))
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("asked after the work")
+
+
+@pytest.mark.usefixtures("without_gateware")
+def test_verilog_of_several_is_written_for_all_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    several = [preset("tiny"), preset("small")]
+    theirs = tmp_path / "small" / "engine.v"
+    theirs.parent.mkdir()
+    theirs.write_text("mine")
+    with monkeypatch.context() as patch, pytest.raises(BadInput, match="small/engine.v: not written by shiftpoint"):
+        patch.setattr(gateware, "write", refuse)
+        verilog(several, tmp_path, QUIET)
+    assert [path.name for path in tmp_path.iterdir()] == ["small"] and theirs.read_text() == "mine"
+    theirs.unlink()
+    assert len(verilog(several, tmp_path, QUIET)["files"]) == 8
+    assert theirs.read_text() == "engine.v of small"
+
+
+@pytest.mark.usefixtures("without_gateware")
+def test_a_bench_is_exported_beside_what_lies_there(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = tmp_path / "bench"
+    bench.mkdir()
+    (bench / "mine.py").write_text("mine")
+    o = asked(finished, engine=Backend.rtl, export=bench, output=bench / "digests.json")
+    for _ in range(2):
+        assert simulate(o, QUIET)["files"] == [str(bench), str(bench / "digests.json")]
+    names = {path.name for path in bench.iterdir()}
+    assert names == {*export.FILES, "mine.py", "digests.json", HOME} and (bench / "mine.py").read_text() == "mine"
+    monkeypatch.setattr(stages, "simulate_rtl", refuse)
+    with pytest.raises(BadInput, match="bench/engine.v: stands for two outputs"):
+        simulate(replace(o, output=bench / "engine.v"), QUIET)
+    (bench / "Makefile").write_text("mine")
+    with pytest.raises(BadInput, match="bench/Makefile: not written by shiftpoint"):
+        simulate(o, QUIET)
+
+
+def test_the_name_of_a_waveform_says_its_form(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "simulate_rtl", refuse)
+    for fst, form in ((True, "FST here"), (False, "VCD here .FST needs liblz4-dev and zlib1g-dev.")):
+        monkeypatch.setattr(toolchain, "fst_available", lambda fst=fst: fst)
+        other = "vcd" if fst else "fst"
+        with pytest.raises(BadInput, match=f"^.*/new/x.{other}: waveforms are {form}: name it x.{form[:3].lower()}$"):
+            simulate(asked(finished, engine=Backend.rtl, waves=tmp_path / "new" / f"x.{other}"), QUIET)
+    assert not (tmp_path / "new").exists()
