@@ -57,7 +57,9 @@ def chosen(arguments: argparse.Namespace) -> list[Task]:
         if not drawn:
             raise BadInput(f"no mutant is named {arguments.only!r}, and none is of a file of that name")
     else:
-        drawn = draw(ROOT, arguments.seed, arguments.count)
+        drawn = [
+            mutant for mutant in draw(ROOT, arguments.seed, arguments.count) if arguments.room in ("", mutant.room)
+        ]
     return [Task(mutant, reason=EQUIVALENT.get((mutant.file, mutant.before, mutant.after))) for mutant in drawn]
 
 
@@ -182,6 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--limit", type=float, default=LIMIT, help="seconds a mutant")
     parser.add_argument("--directed", action="store_true", help="those of tests/mutants/directed.py")
     parser.add_argument("--only", default="", help="one mutant by its name, or all of a file")
+    parser.add_argument("--room", choices=[*ROOMS, ""], default="", help="those of one room")
     parser.add_argument("--list", action="store_true", help="print them and try none")
     parser.add_argument("--write", type=Path, help="document that keeps the table, between its markers")
     o = parser.parse_args(arguments)

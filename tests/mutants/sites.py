@@ -138,6 +138,8 @@ def _said(tree: ast.Module) -> set[ast.AST]:
                 said.update(node.decorator_list)
             case ast.AnnAssign():
                 said.add(node.annotation)
+            case ast.Call(func=ast.Attribute(attr="reshape")):  # NumPy takes any negative size for what is left
+                said.update(argument for argument in node.args if isinstance(argument, ast.UnaryOp))
     return said
 
 
