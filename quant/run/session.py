@@ -25,7 +25,7 @@ class Session:
     ) -> None:
         self.label = label
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # its errors are raised, and need not be printed too
         options.intra_op_num_threads = threads
         if not optimized:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -46,9 +46,9 @@ SIMULATED = 10
 """Programs with a slip that every model takes, and that are run on the Verilog."""
 
 
-def attempt(kind: str, seed: int, number: int) -> tuple[list[tuple[Step, Ended]], Path]:
+def attempt(work: Path, kind: str, seed: int, number: int) -> tuple[list[tuple[Step, Ended]], Path]:
     """Make a case in a folder of its own, and run its steps until one breaks the rule."""
-    folder = WORK / f"{kind}-{seed}-{number}"
+    folder = work / f"{kind}-{seed}-{number}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     rng = np.random.default_rng([seed, zlib.crc32(kind.encode()), number])
@@ -109,13 +109,16 @@ class Tally:
         return "\n".join(lines)
 
 
-def fuzz(seed: int, cases: Sequence[tuple[str, int]], simulated: int, alone: bool = False) -> Tally:
-    """Run cases, and some of the programs that are taken on the Verilog.  alone: tell all, and keep the files."""
+def fuzz(work: Path, seed: int, cases: Sequence[tuple[str, int]], simulated: int, alone: bool = False) -> Tally:
+    """Run cases, and some of the programs that are taken on the Verilog.
+
+    work: folder of the cases' folders.  alone: tell all, and keep the files.
+    """
     with contextlib.redirect_stdout(io.StringIO()):
         product(["config"])  # loads what every command needs, once for all children
     tally, taken = Tally(), []
     for kind, number in cases:
-        ended, folder = attempt(kind, seed, number)
+        ended, folder = attempt(work, kind, seed, number)
         if kind == "program" and len(taken) < simulated and ended[-1][1].code == 0:
             taken.append(Path(shutil.copy(folder / "p.program", folder.with_suffix(".program"))))
         if alone:
@@ -127,7 +130,7 @@ def fuzz(seed: int, cases: Sequence[tuple[str, int]], simulated: int, alone: boo
         tally.add(kind, seed, number, ended, folder, keep=alone)
     for path in taken:
         step = Step(f"{path.name} on the Verilog", partial(programs.verilog, path))
-        end = run(step.work, WORK, seconds=600)
+        end = run(step.work, work, seconds=600)
         complaint = end.complaint()
         tally.broken += bool(complaint)
         if complaint:
@@ -145,13 +148,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kind", choices=[*KINDS, ""], default="")
     parser.add_argument("--only", type=int, help="this case alone; its files stay")
     parser.add_argument("--verilog", type=int, default=SIMULATED, help="programs that are taken, run on the Verilog")
+    parser.add_argument("--folder", type=Path, default=WORK, help="where the cases' files are")
     o = parser.parse_args(arguments)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     kinds = [o.kind] if o.kind else list(KINDS)
-    WORK.mkdir(parents=True, exist_ok=True)
+    o.folder.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
     cases = order(kinds, o.count) if o.only is None else [(o.kind or "onnx", o.only)]
-    tally = fuzz(o.seed, cases, o.verilog, o.only is not None)
+    tally = fuzz(o.folder.resolve(), o.seed, cases, o.verilog, o.only is not None)
     print(f"seed {o.seed}, {time.monotonic() - began:.0f} s\n{tally.text()}")
     return int(tally.broken > 0)
 

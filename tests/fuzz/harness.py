@@ -12,6 +12,7 @@ import resource
 import shlex
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -137,6 +138,7 @@ def _child(work: Callable[[], int], folder: Path, error: Path) -> None:
         os.dup2(null, 1)
         os.dup2(os.open(error, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         sys.stdin, sys.stdout, sys.stderr = (os.fdopen(k, "r" if k == 0 else "w") for k in range(3))
+        os.environ["TMPDIR"], tempfile.tempdir = str(folder), None  # what a command leaves is seen
         os.chdir(folder)
         code = work()
     except BaseException:

@@ -59,7 +59,8 @@ def agree(path: Path) -> int:
         plain_session(model, "theirs").run(None, {network.input: x.reshape(len(x), *_own(model))})
     except BadInput as error:
         raise AssertionError(f"taken, though ONNX Runtime refuses it: {error}") from None
-    if not qdq.beyond_float32(network) and runtime_integers(model, x):
+    outputs = [value.name for value in model.graph.output]
+    if len(outputs) == len(set(outputs)) and not qdq.beyond_float32(network) and runtime_integers(model, x):
         assert_read(model)
     return 0
 

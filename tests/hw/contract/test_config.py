@@ -72,6 +72,35 @@ def test_values_beyond_any_engine(field: str, value: int) -> None:
     assert field in message and (str(value) in message or "in beats" in message), message
 
 
+WIDE = {"ic_lanes": 256, "oc_lanes": 256, "activation_depth": 128, "residual_depth": 128}
+
+
+@pytest.mark.parametrize(
+    ("field", "low", "high", "beside"),
+    [
+        ("ic_lanes", 1, 256, {**WIDE, "axi_bits": 256}),
+        ("oc_lanes", 4, 256, {}),
+        ("queue_depth", 1, 256, {}),
+        ("fetch_depth", 8, 256, {}),
+        ("read_outstanding", 1, 64, {}),
+        ("write_outstanding", 1, 64, {}),
+        ("partial_sum_depth", 1, 1 << 16, {}),
+        ("pool_depth", 1, 1 << 16, {}),
+        ("pooled_depth", 1, 1 << 16, {}),
+        ("output_depth", 1, 1 << 16, {}),
+        ("weight_depth", 1, 1 << 16, {}),
+        ("activation_depth", 1, 1 << 16, {}),
+        ("residual_depth", 1, 1 << 16, {}),
+        ("max_burst", 1, 256, {}),
+    ],
+)
+def test_both_ends_of_a_range(field: str, low: int, high: int, beside: dict[str, int]) -> None:
+    for value in (low, high):
+        _ = AcceleratorConfig.from_json({**TINY, **beside, field: value}).derived
+    message = refusal(**{**beside, field: 2 * high})
+    assert message.startswith(f"{field} must be ") and f" to {high}" in message
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from quant.base.errors import BadInput
 from quant.run.session import Session
@@ -40,3 +40,12 @@ def test_refusals_are_one_line(made: onnx.ModelProto, feed: dict[str, np.ndarray
     with pytest.raises(BadInput, match="^net: ONNX Runtime cannot run it: ") as error:
         Session(made, "net").run(None, feed or {})
     assert "\n" not in str(error.value)
+
+
+def test_what_is_raised_is_not_printed_too(capfd: pytest.CaptureFixture[str]) -> None:
+    made = model("Add")
+    made.graph.node[0].input.append("three")
+    made.graph.initializer.append(numpy_helper.from_array(np.zeros((3, 1, 1, 1), np.float32), "three"))
+    with pytest.raises(BadInput, match="running Add node"):
+        Session(made, "net").run(None, {"x": np.zeros((2, 1, 4, 4), np.float32)})
+    assert capfd.readouterr().err == ""

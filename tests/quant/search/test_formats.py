@@ -11,9 +11,11 @@ from quant.ir.fixedpoint import QFormat, clip_bounds, dequantize
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.window import Window
-from quant.run.calibration import calibrate
+from quant.run.calibration import TensorRange, calibrate
 from quant.run.execute import execute, quantize_input
 from quant.search import NOTES, quantize_network
+from quant.search.formats import Formats
+from quant.search.options import Options
 from tests.quant.float_graphs import Builder, branches, images
 from tests.quant.search_checks import convolutions
 
@@ -72,6 +74,17 @@ def test_outputs_have_16_bits_and_room_above():
     held = calibrate(graph, x)["fc.y"]
     reach = max(-held.low.min(), held.high.max()) * 2.0 ** network.tensors["fc.y"].fmt.frac
     assert 2**13 <= reach < 2**14
+
+
+@pytest.mark.parametrize(("low", "high"), [(-6.0, 1.0), (-1.0, 6.0)])
+def test_either_end_of_the_scaled_range_decides(low, high):
+    net = Builder(1)
+    graph = net.graph(net.conv("one", "x", 2, clip=(None, None)))
+    scales = {"x": np.ones(3), "one.y": np.array([0.25, 1 / 128])}
+    found = TensorRange(np.full(2, low, np.float32), np.full(2, high, np.float32), np.zeros((1, 2), np.float32))
+    ranges = calibrate(graph, images(2)) | {"one.y": found}
+    chosen = Formats(graph, images(2), ranges, scales, Options(), None).choose("one.y")
+    assert 2**13 <= 6 * 0.25 * 2.0**chosen.frac < 2**14
 
 
 def test_an_output_that_layers_read_keeps_8_bits_and_says_so():
