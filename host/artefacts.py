@@ -28,7 +28,12 @@ STAGES = ".stages"
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 (hex) of a file, or of every file of a folder with its relative name."""
+    """SHA-256 (hex) of a file, or of every file of a folder with its relative name.
+
+    Raises BadInput for what is neither: a FIFO would be waited for.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise BadInput(f"{path}: a device, FIFO or socket, no file")
     digest = hashlib.sha256()
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     for file in files:
@@ -116,7 +121,8 @@ class BuildFolder:
             if not reading:
                 for folder in (self.root, self.root / STAGES, self.float, self.verilog, self.legs):
                     for path in folder.glob(f"{PREFIX}????????"):
-                        path.unlink()
+                        if path.is_file():
+                            path.unlink()
             yield
 
     def leg(self, name: str) -> Path:
@@ -173,11 +179,14 @@ class BuildFolder:
     def _is_ours(self, path: Path, recorded: dict[str, list[str | None]]) -> bool:
         """Whether a file is as a record states it, by its own name or with a folder that it lies in."""
         inside = path.relative_to(self.root)
-        return any(
-            digest is None or ((self.root / part).exists() and file_digest(self.root / part) == digest)
-            for part in (inside, *inside.parents)
-            for digest in recorded.get(str(part), [])
-        )
+        try:
+            return any(
+                digest is None or ((self.root / part).exists() and file_digest(self.root / part) == digest)
+                for part in (inside, *inside.parents)
+                for digest in recorded.get(str(part), [])
+            )
+        except BadInput:
+            return False
 
     def is_good(self, stage: str, key: Any) -> bool:
         """Whether a stage's outputs are there, whole, and were made from `key`, a JSON value."""

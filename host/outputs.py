@@ -39,6 +39,8 @@ def check(uses: Iterable[tuple[Use, Path]]) -> None:
         target = destination(path)
         if target.exists() and not os.access(target, os.W_OK):
             raise BadInput(f"{path}: cannot be written: read-only")
+        if path.is_symlink() and not target.parent.is_dir():
+            raise BadInput(f"{path}: cannot be written: a link to {target}, the folder of which is missing")
         _require_writable(target.parent if path.is_symlink() else path.parent)
     for path in paths[Use.FOLDER]:
         if os.path.lexists(path) and not os.path.isdir(path):

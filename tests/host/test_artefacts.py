@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,9 @@ def test_what_is_not_as_a_stage_left_it_is_set_aside(folder: BuildFolder) -> Non
         folder.program.write_bytes(b"new")
         folder.mark_good("stage", [], [folder.program])
         folder.program.write_bytes(b"mine")
+    folder.program.unlink()
+    os.mkfifo(folder.program)
+    assert not folder.is_good("stage", []) and len(folder.claim("stage", [folder.program])) == 1
     assert folder.claim("other", [folder.compare]) == [] and not folder.is_good("other", None)
 
 
