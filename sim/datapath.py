@@ -29,32 +29,37 @@ def lanes(words: np.ndarray, signed: bool) -> np.ndarray:
     return words.view(f"i{words.itemsize}") if signed else words
 
 
-def accumulate(sums: np.ndarray, inputs: np.ndarray, weights: np.ndarray, bits: int) -> np.ndarray:
+def accumulate(
+    sums: np.ndarray, inputs: np.ndarray, weights: np.ndarray, bits: int, first_pixel: int = 0
+) -> np.ndarray:
     """Partial sums after the passes of one CONV.
 
     sums: int64 (pixels, M), what the first pass adds to.  inputs: integers (pixels, passes, N).
-    weights: integers (passes, M, N).  bits: width of the accumulators.  Returns int64 (pixels, M).
+    weights: integers (passes, M, N).  bits: width of the accumulators.  first_pixel: the number of the first of
+    these pixels, for messages.  Returns int64 (pixels, M).
     Raises AccumulatorOverflow where a sum leaves the accumulators after any pass.
     """
     limit = 1 << (bits - 1)
     largest = max(int(inputs.max(initial=0)), -int(inputs.min(initial=0)))
     products = int(np.abs(weights.astype(np.int32)).sum((0, 2)).max()) * largest
     if int(np.abs(sums).max()) + products >= limit:
-        return _accumulate_checked(sums, inputs, weights, limit)
+        return _accumulate_checked(sums, inputs, weights, limit, first_pixel)
     kind = np.dtype(np.float32 if products < FLOAT32_EXACT else np.float64)
     rows = inputs.reshape(len(inputs), -1).astype(kind)
     columns = weights.transpose(0, 2, 1).reshape(rows.shape[1], -1).astype(kind)
     return sums + (rows @ columns).astype(np.int64)
 
 
-def _accumulate_checked(sums: np.ndarray, inputs: np.ndarray, weights: np.ndarray, limit: int) -> np.ndarray:
+def _accumulate_checked(
+    sums: np.ndarray, inputs: np.ndarray, weights: np.ndarray, limit: int, first_pixel: int
+) -> np.ndarray:
     for k in range(len(weights)):
         sums = sums + inputs[:, k].astype(np.int64) @ weights[k].T.astype(np.int64)
         bad = (sums < -limit) | (sums >= limit)
         if bad.any():
             pixel, lane = (int(i) for i in np.argwhere(bad)[0])
             raise AccumulatorOverflow(
-                f"the accumulator of pixel {pixel}, lane {lane} reaches {sums[pixel, lane]} in pass {k}, "
+                f"the accumulator of pixel {first_pixel + pixel}, lane {lane} reaches {sums[pixel, lane]} in pass {k}, "
                 f"beyond {limit.bit_length()} bits"
             )
     return sums

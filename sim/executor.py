@@ -2,7 +2,8 @@
 
 It reads what the engine reads, in the order of the program, and keeps the engine's buffers as rings of
 words, so that every address, wrap, padding and partial beat of the program is exercised.  Time is not its
-matter (`sim/cycles`), nor what else the tokens would allow (`sim/hazards.py`).
+matter (`sim/cycles`), nor what else the tokens would allow (`sim/hazards.py`).  What a program is without its data
+has been asked before (`hw/contract/validator.py`); here only data can still be at fault.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from hw.contract.isa import (
     SetupInstruction,
     Source,
     StoreInstruction,
-    Unit,
 )
 from hw.contract.layout import pack, unpack
 from hw.contract.parameters import parameters_of
@@ -27,14 +27,14 @@ from hw.contract.program import Program
 from hw.contract.shifts import SHIFTS, residual_shifts
 from hw.contract.weights import weight_format
 from hw.contract.widths import as_signed
-from quant.base.errors import BadInput, VerificationError
+from quant.base.errors import VerificationError
 from quant.ir.fixedpoint import Reciprocal
 from sim import datapath, hazards
-from sim.taps import TapGrid, conv_grid, gather, pool_grid
+from sim.taps import TapGrid, conv_grid, gather, pool_grid, slices
 
 
 class ExecutionError(VerificationError):
-    """A program that cannot run: one line with instruction, layer and reason."""
+    """A program that cannot run on these data: one line with instruction, layer and reason."""
 
 
 class _Fault(Exception):
@@ -47,7 +47,7 @@ def run(program: Program, x: np.ndarray, check: bool = False) -> dict[str, np.nd
     x: integers (C, H, W) of the network's input, before folding.  check: prove first that the tokens allow no
     other result (`sim.hazards.check`).
     Returns the integers of every tensor that the program leaves in memory, int64 (C, H, W), by name.
-    Raises ExecutionError, VerificationError (hazard), ValueError (shape of x).
+    Raises BadInput (no engine can run it), ExecutionError, VerificationError (hazard), ValueError (shape of x).
     """
     if check:
         hazards.check(program)
@@ -57,7 +57,7 @@ def run(program: Program, x: np.ndarray, check: bool = False) -> dict[str, np.nd
 class ProgramExecutor:
     """Runs one program, image by image; instructions are decoded once.
 
-    Raises isa.IllegalInstruction for bytes that are no instruction.
+    Raises BadInput for a program that no engine can run.
     """
 
     def __init__(self, program: Program) -> None:
@@ -93,8 +93,8 @@ class ProgramExecutor:
         for index, instruction in enumerate(self._instructions):
             try:
                 machine.step(instruction)
-            except (_Fault, ArithmeticError, BadInput, ValueError) as fault:
-                raise ExecutionError(f"{hazards.describe(self.program, index)}: {fault}") from None
+            except (_Fault, ArithmeticError) as fault:
+                raise ExecutionError(f"{self.program.describe(index)}: {fault}") from None
 
 
 def _require(condition: bool, message: str) -> None:
@@ -111,7 +111,7 @@ def _require_shifts(what: str, found: np.ndarray, possible: range) -> None:
 
 
 class _Machine:
-    """The engine's state between instructions: memory, buffers, partial sums, tokens."""
+    """The engine's state between instructions: memory, buffers, partial sums."""
 
     def __init__(self, config: AcceleratorConfig, memory: np.ndarray) -> None:
         c, d = config, config.derived
@@ -126,23 +126,14 @@ class _Machine:
         self.pooled = np.zeros((c.pooled_depth, m), lane)
         self.sums = np.zeros((0, m), np.int64)
         self.shift = np.zeros(m, np.int64)
-        self.setup: SetupInstruction | None = None
-        self.tokens = {(giver, taker): 0 for giver in Unit for taker in Unit}
+        self.setup = SetupInstruction()
 
     def step(self, instruction: Instruction) -> None:
-        unit = instruction.opcode.unit
-        for other in Unit:
-            if instruction.wait >> other & 1:
-                self.tokens[other, unit] -= 1
-                _require(self.tokens[other, unit] >= 0, f"waits for a token of {other.name} that nothing before gives")
-            if instruction.signal >> other & 1:
-                self.tokens[unit, other] += 1
-        _require(not (instruction.wait | instruction.signal) >> unit & 1, "a unit has no tokens with itself")
         match instruction:
             case LoadInstruction():
                 self._load(instruction)
             case SetupInstruction():
-                self._setup(instruction)
+                self.setup = instruction
             case ConvInstruction():
                 self._conv(instruction)
             case PoolInstruction():
@@ -152,44 +143,33 @@ class _Machine:
 
     def _load(self, i: LoadInstruction) -> None:
         beat = self.config.derived.beat_bytes
-        _require(i.beats > 0 and i.rows > 0, "loads nothing")
-        _require(i.address % beat == 0 and i.pitch % beat == 0, f"address or pitch is no multiple of {beat} bytes")
         rows = np.arange(i.rows)
         source = np.add.outer(i.address + rows * i.pitch, np.arange(i.beats) * beat) // beat
-        self._require_inside(int(source.max() + 1) * beat, "reads")
         data = self.memory.reshape(-1, beat)[source]
         if i.target == Buffer.RESIDUAL:
-            _require(i.rows <= self.config.derived.planes, f"there is no residual plane {i.rows - 1}")
             ring = self.residual.view(np.uint8).reshape(self.config.derived.planes, -1, beat)
             ring[rows[:, None], (i.destination + np.arange(i.beats)) % ring.shape[1]] = data
             return
-        _require(i.target in (Buffer.ACTIVATION, Buffer.WEIGHT), f"there is no buffer {i.target}")
         beats = self.weight if i.target == Buffer.WEIGHT else self.activation.view(np.uint8).reshape(-1, beat)
         beats[np.add.outer(i.destination + rows * i.destination_pitch, np.arange(i.beats)) % len(beats)] = data
 
-    def _require_inside(self, end: int, verb: str) -> None:
-        _require(end <= len(self.memory), f"{verb} memory up to byte {end}, and the window has {len(self.memory)}")
-
-    def _setup(self, i: SetupInstruction) -> None:
-        _require(i.mode == 0 and i.data_format == 0, "uses a reserved mode or format")
-        weight_format(i.weight_format)
-        _require(i.signal == 0, "a SETUP gives no tokens")
-        _require(i.kernel_rows > 0 and i.kernel_columns > 0, "has a kernel without taps")
-        self.setup = i
-
     def _conv(self, i: ConvInstruction) -> None:
         setup = self.setup
-        if setup is None:
-            raise _Fault("no SETUP came before")
         grid = conv_grid(setup, i)
-        limit = self.config.partial_sum_depth
-        _require(0 < grid.pixels <= limit, f"a tile of {grid.pixels} pixels, and the engine takes 1 to {limit}")
-        _require(i.input_groups > 0, "has no input group")
         weights = self._weights(i, grid.taps, grid.pixels, setup)
-        inputs = self._inputs(setup, i, grid)
-        self.sums = datapath.accumulate(self.sums, inputs, weights, self.config.acc_bits)
+        self.sums = np.concatenate(
+            [
+                datapath.accumulate(
+                    self.sums[first:end],
+                    self._inputs(setup, i, grid, first, end),
+                    weights,
+                    self.config.acc_bits,
+                    first,
+                )
+                for first, end in slices(grid.pixels, len(weights) * self.config.ic_lanes)
+            ]
+        )
         if i.last:
-            _require(not (i.to_pool and setup.wide), "wide results do not go to the pool buffer")
             results = datapath.output_stage(self.sums, self.shift, setup.low, setup.high)
             if i.to_output:
                 self._write(self.output, i.output_base, results, bool(setup.wide))
@@ -212,39 +192,37 @@ class _Machine:
                 _require_shifts("a residual ", residual_shift, residual_shifts(c.acc_bits))
                 values = datapath.lanes(words, bool(setup.residual_signed)).astype(np.int64)
                 self.sums = self.sums + (values << residual_shift)
-        _require(len(self.sums) == pixels, f"continues a tile of {len(self.sums)} pixels with {pixels}")
-        beats = passes * weights.block_beats(c)
-        _require(beats <= c.weight_depth, f"{passes} weight blocks exceed the weight buffer")
-        return weights.decode(self._weight_beats(base, beats), c)
+        return weights.decode(self._weight_beats(base, passes * weights.block_beats(c)), c)
 
     def _weight_beats(self, base: int, beats: int) -> np.ndarray:
         return self.weight[(base + np.arange(beats)) % len(self.weight)].reshape(-1)
 
-    def _inputs(self, setup: SetupInstruction, i: ConvInstruction, grid: TapGrid) -> np.ndarray:
-        """What the array's rows see: integers (pixels, passes, N)."""
+    def _inputs(self, setup: SetupInstruction, i: ConvInstruction, grid: TapGrid, first: int, end: int) -> np.ndarray:
+        """What the array's rows see of the pixels from `first` to before `end`: integers (pixels, passes, N)."""
         c = self.config
-        words, inside = gather(grid)
+        words, inside = gather(grid, first, end)
         groups = i.activation_base + np.arange(i.input_groups) * i.group_step
         index = (groups[:, None] + words[:, None, :]) & (c.activation_depth - 1)
         ring = self.activation.view(np.dtype((np.void, c.derived.word_bytes))).reshape(-1)
         data = ring[index].view(self.activation.dtype)
-        data = data.reshape(grid.pixels, i.input_groups, grid.taps, c.ic_lanes)
+        data = data.reshape(end - first, i.input_groups, grid.taps, c.ic_lanes)
         values = datapath.lanes(data, bool(setup.input_signed))
         if inside is not None:
             pad = pad_lane(self.config, setup.pad_value)
             if not np.can_cast(np.min_scalar_type(pad), values.dtype):  # one bit wider, for both signs
                 values = values.astype(datapath.lane_type(c.derived.lane_bits, signed=True))
             values = np.where(inside[:, None, :, None], values, values.dtype.type(pad))
-        return values.reshape(grid.pixels, -1, c.ic_lanes)
+        return values.reshape(end - first, -1, c.ic_lanes)
 
     def _pool(self, i: PoolInstruction) -> None:
         grid = pool_grid(i)
-        _require(grid.pixels > 0 and grid.taps > 0, "pools nothing")
-        words, inside = gather(grid)
-        data = datapath.lanes(self.pool[(i.base + words) & (len(self.pool) - 1)], bool(i.input_signed))
         divide = Reciprocal(i.multiplier, i.shift, i.sum_bits)
-        results = datapath.pool(data, inside, i.kind, divide, i.low, i.high)
-        self._write(self.pooled, i.output_base, results, bool(i.wide))
+        results = []
+        for first, end in slices(grid.pixels, grid.taps * self.config.oc_lanes):
+            words, inside = gather(grid, first, end)
+            data = datapath.lanes(self.pool[(i.base + words) & (len(self.pool) - 1)], bool(i.input_signed))
+            results.append(datapath.pool(data, inside, i.kind, divide, i.low, i.high))
+        self._write(self.pooled, i.output_base, np.concatenate(results), bool(i.wide))
 
     def _write(self, ring: np.ndarray, base: int, results: np.ndarray, wide: bool) -> None:
         """Results, int64 (pixels, M), to a buffer; wide ones as their low bits, then their high ones."""
@@ -259,16 +237,9 @@ class _Machine:
     def _store(self, i: StoreInstruction) -> None:
         c, d = self.config, self.config.derived
         ring = self.pooled if i.source == Source.POOLED else self.output
-        _require(0 < i.planes <= d.planes, f"stores {i.planes} planes, and a result has {d.planes}")
-        _require(i.words > 0 and i.rows > 0, "stores nothing")
         rows, planes = np.arange(i.rows), np.arange(i.planes)
         words = np.add.outer(i.base + rows * i.source_pitch, np.arange(i.words)) % len(ring)
         starts = np.add.outer(i.address + planes * i.plane_pitch, rows * i.row_pitch)
-        _require(
-            bool(((starts - words[:, 0] * d.word_bytes) % d.beat_bytes == 0).all()),
-            "source and memory do not agree modulo the beat",
-        )
-        self._require_inside(int(starts.max()) + i.words * d.word_bytes, "writes")
         data = ring.reshape(len(ring), d.planes, c.ic_lanes)[words[None], planes[:, None, None]]
         whole = min(d.word_bytes, d.beat_bytes)  # every address is a multiple of it
         index = starts[:, :, None] // whole + np.arange(i.words * d.word_bytes // whole)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import (
     Buffer,
     ConvInstruction,
@@ -26,7 +26,6 @@ from hw.contract.isa import (
     Source,
     StoreInstruction,
     Unit,
-    decode,
 )
 from hw.contract.program import Program
 from hw.contract.weights import weight_format
@@ -67,14 +66,12 @@ class _Order:
     )
     indices: dict[Unit, list[int]] = field(default_factory=lambda: {unit: [] for unit in Unit})
 
-    def start(self, instruction: Instruction) -> tuple[int, ...] | None:
-        """The clock of the next instruction at its start; None where it waits for a token that nothing gave."""
+    def start(self, instruction: Instruction) -> tuple[int, ...]:
+        """The clock of the next instruction at its start."""
         unit = instruction.opcode.unit
         clock = self.clocks[unit]
         for other in Unit:
             if instruction.wait >> other & 1:
-                if not self.tokens[other, unit]:
-                    return None
                 clock = tuple(map(max, clock, self.tokens[other, unit].popleft()))
         self.clocks[unit] = clock
         return clock
@@ -92,17 +89,13 @@ class _Order:
 def check(program: Program) -> None:
     """Prove that the tokens of a program order every access to buffers and memory.
 
-    Raises VerificationError with the first pair of instructions that nothing orders, a token that nothing
-    gives, a read of words that nothing wrote, or a write into the program itself.
+    Raises VerificationError with the first pair of instructions that nothing orders, or a read of words that nothing
+    wrote; BadInput for a program that no engine can run.
     """
     spaces, order = _spaces(program), _Order()
-    piece = _piece(program.config)
-    constant = -(-len(program.image) // piece)
     setup: SetupInstruction | None = None
     for index, instruction in enumerate(program.decode()):
         clock = order.start(instruction)
-        if clock is None:
-            raise VerificationError(f"{describe(program, index)} waits for a token that no instruction before it gives")
         if isinstance(instruction, SetupInstruction):
             setup = instruction
         number = len(order.indices[instruction.opcode.unit]) + 1
@@ -113,8 +106,6 @@ def check(program: Program) -> None:
                 place, other, who = conflict
                 culprit = order.indices[who][other - 1] if other else None
                 raise VerificationError(_message(program, index, touch, place, culprit))
-            if touch.space == "memory" and touch.writes and int(touch.pieces.min()) < constant:
-                raise VerificationError(f"{describe(program, index)} overwrites instructions or weights of the program")
             (space.written if touch.writes else space.read)[touch.pieces] = number
         order.end(index, instruction)
 
@@ -131,24 +122,15 @@ def _conflict(space: _Space, touch: Touch, clock: tuple[int, ...]) -> tuple[int,
     return None
 
 
-def describe(program: Program, index: int) -> str:
-    """An instruction by index, opcode and layer, for messages."""
-    start = program.program_base + index * INSTRUCTION_BYTES
-    instruction = decode(program.image[start : start + INSTRUCTION_BYTES])
-    layer = instruction.layer
-    name = program.layers[layer].name if layer < len(program.layers) else str(layer)
-    return f"instruction {index} ({instruction.opcode.name}, layer {name})"
-
-
 def _message(program: Program, index: int, touch: Touch, place: int, other: int | None) -> str:
     verbs = ("writes", "reads") if touch.writes else ("reads", "writes")
     where = f"{touch.space} piece {place} ({_piece(program.config)} bytes each)"
     if touch.space in ("output", "pool", "pooled", "weight"):
         where = f"{touch.space} word {place}"
-    this = f"{describe(program, index)} {verbs[0]} {where}"
+    this = f"{program.describe(index)} {verbs[0]} {where}"
     if other is None:
         return f"{this}, which nothing has written"
-    return f"{this}, {describe(program, other)} {verbs[1]} it, and no token orders them"
+    return f"{this}, {program.describe(other)} {verbs[1]} it, and no token orders them"
 
 
 def _piece(config: AcceleratorConfig) -> int:
@@ -185,7 +167,7 @@ def touches(config: AcceleratorConfig, instruction: Instruction, setup: SetupIns
         yield from _conv(config, instruction, setup)
     elif isinstance(instruction, PoolInstruction):
         grid = pool_grid(instruction)
-        yield Touch("pool", (instruction.base + touched(grid)) % config.pool_depth, False)
+        yield Touch("pool", (instruction.base + touched(grid, config.pool_depth)) % config.pool_depth, False)
         words = _results(config, instruction.output_base, grid.pixels, bool(instruction.wide))
         yield Touch("pooled", words % config.pooled_depth, True)
     elif isinstance(instruction, StoreInstruction):
@@ -222,8 +204,8 @@ def _results(config: AcceleratorConfig, base: int, pixels: int, wide: bool) -> n
 def _conv(config: AcceleratorConfig, i: ConvInstruction, setup: SetupInstruction) -> Iterator[Touch]:
     d, piece = config.derived, _piece(config)
     grid = conv_grid(setup, i)
-    groups = i.activation_base + np.arange(i.input_groups) * i.group_step
-    words = np.add.outer(groups, touched(grid)).reshape(-1) % config.activation_depth
+    read = touched(grid, config.activation_depth, i.input_groups, i.group_step)
+    words = (i.activation_base + read) % config.activation_depth
     yield Touch("activation", _expand(words, d.word_bytes // piece), False)
     block = weight_format(setup.weight_format).block_beats(config)
     beats = i.input_groups * grid.taps * block + (d.parameter_beats if i.first else 0)

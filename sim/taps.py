@@ -6,12 +6,16 @@ row and its column both are.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from hw.contract.isa import ConvInstruction, PoolInstruction, SetupInstruction
+
+AT_ONCE = 1 << 22
+"""Values that are gathered at once: more than any tile of a preset has, and what bounds the memory for others."""
 
 
 @dataclass(frozen=True)
@@ -62,24 +66,42 @@ class TapGrid:
 
 
 @lru_cache(maxsize=64)
-def touched(grid: TapGrid) -> np.ndarray:
-    """Offsets in words from the base of everything a grid reads, each once: int64, sorted; shared."""
-    rows = np.unique(grid.rows.words()[grid.rows.inside()])
-    columns = np.unique(grid.columns.words()[grid.columns.inside()])
-    return np.unique(np.add.outer(rows, columns))
+def touched(grid: TapGrid, depth: int, groups: int = 1, group_step: int = 0) -> np.ndarray:
+    """Words of a ring of `depth` that a grid reads, counted from its base: int64, sorted, each once; shared.
+
+    groups, group_step: it is laid so often over the ring, so many words apart.
+    """
+    rows, columns = (np.unique(axis.words()[axis.inside()] % depth) for axis in (grid.rows, grid.columns))
+    steps = np.unique(np.arange(groups) * group_step % depth)
+    return _sums(_sums(rows, columns, depth), steps, depth)
+
+
+def _sums(left: np.ndarray, right: np.ndarray, depth: int) -> np.ndarray:
+    """Words of a ring that are a sum of one of each: int64, sorted, each once."""
+    found = np.zeros(depth, bool)
+    step = max(1, AT_ONCE // max(1, len(right)))
+    for k in range(0, len(left), step):
+        found[np.add.outer(left[k : k + step], right) % depth] = True
+    return np.flatnonzero(found)
+
+
+def slices(pixels: int, values: int) -> Iterator[tuple[int, int]]:
+    """Pixels in parts that have AT_ONCE values at most, where each has `values`: (first, behind the last)."""
+    step = max(1, AT_ONCE // values)
+    return ((k, min(k + step, pixels)) for k in range(0, pixels, step))
 
 
 @lru_cache(maxsize=64)
-def gather(grid: TapGrid) -> tuple[np.ndarray, np.ndarray | None]:
-    """What every tap of every pixel reads.
+def gather(grid: TapGrid, first: int, end: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """What every tap of the pixels from `first` to before `end` reads.
 
     Returns offsets in words from the base, int64 (pixels, taps), and whether the tap is inside, bool of the
     same shape, or None where all are.  The arrays are shared: not to be written to.
     """
-    shape = (grid.pixels, grid.taps)
-    rows, columns = grid.rows, grid.columns
-    words = rows.words()[:, None, :, None] + columns.words()[None, :, None, :]
-    inside = rows.inside()[:, None, :, None] & columns.inside()[None, :, None, :]
+    row, column = np.divmod(np.arange(first, end), grid.columns.count)
+    shape = (end - first, grid.taps)
+    words = grid.rows.words()[row][:, :, None] + grid.columns.words()[column][:, None, :]
+    inside = grid.rows.inside()[row][:, :, None] & grid.columns.inside()[column][:, None, :]
     return words.reshape(shape), None if inside.all() else inside.reshape(shape)
 
 

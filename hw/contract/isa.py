@@ -16,12 +16,15 @@ at its depth.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
+import numpy as np
+
 from hw.contract.config import BUFFER_ADDRESS_BITS, INSTRUCTION_BYTES
-from hw.contract.widths import BYTE_BITS
+from hw.contract.widths import BYTE_BITS, as_signed
 from quant.base.errors import BadInput
 
 TOKEN_BITS = 12
@@ -325,3 +328,20 @@ def decode(data: bytes) -> Instruction:
             value = word >> offset & ((1 << field.bits) - 1)
             values[name] = value - (1 << field.bits) if field.signed and value > field.high else value
     return INSTRUCTIONS[opcode](**values)
+
+
+def columns(code: np.ndarray, fields: Mapping[str, tuple[Field, int]]) -> dict[str, np.ndarray]:
+    """Fields of many instructions at once: uint8 (n, INSTRUCTION_BYTES) to int64 (n,) by name.
+
+    fields: field and bit offset by name, those of `LAYOUTS`.
+    """
+    words = np.ascontiguousarray(code).view("<u8")
+    bits, found = 8 * words.itemsize, {}
+    for name, (field, offset) in fields.items():
+        word, low = divmod(offset, bits)
+        value = words[:, word] >> np.uint64(low)
+        if low + field.bits > bits:
+            value |= words[:, word + 1] << np.uint64(bits - low)
+        value = (value & np.uint64((1 << field.bits) - 1)).astype(np.int64)
+        found[name] = as_signed(value, field.bits) if field.signed else value
+    return found

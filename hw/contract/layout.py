@@ -16,8 +16,12 @@ import numpy as np
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.widths import as_signed, from_bytes, to_bytes
+from quant.base.errors import BadInput
 from quant.ir.fixedpoint import QFormat
 from quant.ir.window import Window
+
+MOST_FRAC = 1000
+"""Fractional lengths are at most so far from 0: what they scale stays a float."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,10 @@ class Fold:
     input[c, y * stride + ky * dilation - top, x * stride + kx * dilation - left], zero outside."""
 
     window: Window
+
+    def shape(self, channels: int, height: int, width: int) -> tuple[int, int, int]:
+        """(C, H, W) of what `apply` makes of such a tensor."""
+        return (self.window.kernel[0] * self.window.kernel[1] * channels, *self.window.output_size(height, width))
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """(C, H, W) integers to (KH * KW * C, OH, OW), same dtype."""
@@ -73,17 +81,30 @@ class Placement:
         """Bytes of the whole tensor."""
         return self.groups(config) * self.parts(config) * self.plane_bytes(config)
 
+    def check(self, config: AcceleratorConfig, memory: range) -> None:
+        """Raise BadInput where it cannot lie so, inside the bytes `memory` of the window."""
+        problem = self._problem(config, memory)
+        if problem:
+            raise BadInput(f"tensor {self.tensor!r}: {problem}")
+
+    def _problem(self, config: AcceleratorConfig, memory: range) -> str | None:
+        d = config.derived
+        if min(self.shape) < 1:
+            return f"has the shape {self.shape}"
+        if self.fmt.bits not in (config.data_bits, d.wide_bits) or abs(self.fmt.frac) > MOST_FRAC:
+            return f"has the format {self.fmt}"
+        if len(self.lanes) != self.shape[0] or len(set(self.lanes)) < len(self.lanes) or min(self.lanes) < 0:
+            return f"has {self.shape[0]} channels, and no lane of its own for each"
+        if self.address % d.beat_bytes:
+            return f"lies at byte {self.address}, no multiple of {d.beat_bytes}"
+        end = self.address + self.size(config)
+        if self.address < memory.start or end > memory.stop:
+            return f"lies in bytes {self.address} to {end}, and tensors lie in {memory.start} to {memory.stop}"
+        return None
+
     def to_json(self) -> dict[str, Any]:
         """Field by field, as JSON values."""
         return asdict(self)
-
-    @staticmethod
-    def from_json(v: dict[str, Any]) -> Placement:
-        """Inverse of to_json."""
-        fold = None
-        if v["fold"] is not None:
-            fold = Fold(Window(**{k: tuple(n) for k, n in v["fold"]["window"].items()}))
-        return Placement(v["tensor"], v["address"], tuple(v["shape"]), QFormat(**v["fmt"]), tuple(v["lanes"]), fold)
 
 
 def plane_bytes(config: AcceleratorConfig, height: int, width: int) -> int:

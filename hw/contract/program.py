@@ -22,8 +22,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from hw.contract import typed, validator
 from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
-from hw.contract.isa import Instruction, SetupInstruction, decode
+from hw.contract.isa import IllegalInstruction, Instruction, SetupInstruction, decode
 from hw.contract.layout import Placement
 from hw.contract.version import CONTRACT_VERSION
 from hw.contract.weights import gateware_format, weight_format
@@ -77,17 +78,38 @@ class Program:
     outputs: tuple[str, ...]
     layers: tuple[LayerEntry, ...]
     metadata: dict[str, str] = field(default_factory=dict)
+    _validated: bool = field(default=False, init=False, repr=False, compare=False)
 
     @cached_property
     def placements(self) -> dict[str, Placement]:
         """Placement of each tensor by name."""
         return {p.tensor: p for p in self.tensors}
 
+    def validate(self) -> None:
+        """Raise BadInput, in one line, for a program that no engine can run (`validator`).  Done once."""
+        if not self._validated:
+            validator.check(self)
+            object.__setattr__(self, "_validated", True)
+
     def decode(self) -> Iterator[Instruction]:
-        """Its instructions, from the bytes.  Raises isa.IllegalInstruction."""
+        """Its instructions, from the bytes.  Raises BadInput as `validate`."""
+        self.validate()
         for i in range(self.instructions):
-            start = self.program_base + i * INSTRUCTION_BYTES
-            yield decode(self.image[start : start + INSTRUCTION_BYTES])
+            yield decode(self._bytes(i))
+
+    def describe(self, index: int) -> str:
+        """An instruction by index, opcode and layer, for messages."""
+        try:
+            instruction = decode(self._bytes(index))
+        except IllegalInstruction:
+            return f"instruction {index}"
+        layer = instruction.layer
+        name = self.layers[layer].name if layer < len(self.layers) else str(layer)
+        return f"instruction {index} ({instruction.opcode.name}, layer {name})"
+
+    def _bytes(self, index: int) -> bytes:
+        start = self.program_base + index * INSTRUCTION_BYTES
+        return self.image[start : start + INSTRUCTION_BYTES]
 
     def check_gateware(self) -> None:
         """Raise BadInput where it uses a weight format that the gateware of its configuration does not run."""
@@ -128,11 +150,29 @@ class Program:
         write_atomic(path, self.to_bytes())
 
 
+@dataclass(frozen=True)
+class _Manifest:
+    """The manifest as it is read: see `Program`."""
+
+    config: dict[str, Any]
+    config_hash: str
+    network: str
+    input_shape: tuple[int, int, int]
+    program_base: int
+    instructions: int
+    memory_bytes: int
+    inputs: tuple[Placement, ...]
+    tensors: tuple[Placement, ...]
+    outputs: tuple[str, ...]
+    layers: tuple[LayerEntry, ...]
+    metadata: dict[str, str]
+
+
 def from_bytes(data: bytes, name: str = "program", config: AcceleratorConfig | None = None) -> Program:
     """The program in `data`; `name` stands in messages.
 
-    Raises BadInput: no program, another contract version, truncated, corrupted, or (with `config`) made
-    for another configuration.
+    Raises BadInput: no program, another contract version, truncated, corrupted, (with `config`) made
+    for another configuration, or one that no engine can run.
     """
     if len(data) < _HEADER.size or not data.startswith(_MAGIC):
         raise BadInput(f"{name}: not a shiftpoint program")
@@ -142,29 +182,38 @@ def from_bytes(data: bytes, name: str = "program", config: AcceleratorConfig | N
     body = data[_HEADER.size :]
     if hashlib.sha256(body).digest() != digest:
         raise BadInput(f"{name}: truncated or corrupted (checksum does not match)")
-    m = json.loads(body[:length])
-    made_for = AcceleratorConfig.from_json(m["config"])
-    if made_for.hash != config_hash.hex():
+    try:
+        manifest = typed.read(_Manifest, typed.parse(body[:length]), "manifest")
+        made_for = AcceleratorConfig.from_json(manifest.config)
+        made_for.derived  # noqa: B018 -- raises ConfigError
+    except (BadInput, ValueError) as error:
+        raise BadInput(f"{name}: {error}") from None
+    if not manifest.config_hash == made_for.hash == config_hash.hex():
         raise BadInput(f"{name}: corrupted (configuration does not match its hash)")
     if config is not None and config.hash != made_for.hash:
         raise BadInput(
             f"{name}: made for configuration {made_for.name!r} ({made_for.hash[:8]}), "
             f"not for {config.name!r} ({config.hash[:8]})"
         )
-    return Program(
+    program = Program(
         config=made_for,
-        name=m["network"],
-        input_shape=tuple(m["input_shape"]),
+        name=manifest.network,
+        input_shape=manifest.input_shape,
         image=body[length:],
-        program_base=m["program_base"],
-        instructions=m["instructions"],
-        memory_bytes=m["memory_bytes"],
-        inputs=tuple(Placement.from_json(p) for p in m["inputs"]),
-        tensors=tuple(Placement.from_json(p) for p in m["tensors"]),
-        outputs=tuple(m["outputs"]),
-        layers=tuple(LayerEntry(**{**e, "fused": tuple(e["fused"])}) for e in m["layers"]),
-        metadata=m["metadata"],
+        program_base=manifest.program_base,
+        instructions=manifest.instructions,
+        memory_bytes=manifest.memory_bytes,
+        inputs=manifest.inputs,
+        tensors=manifest.tensors,
+        outputs=manifest.outputs,
+        layers=manifest.layers,
+        metadata=manifest.metadata,
     )
+    try:
+        program.validate()
+    except BadInput as error:
+        raise type(error)(f"{name}: {error}") from None
+    return program
 
 
 def load(path: Path, config: AcceleratorConfig | None = None) -> Program:

@@ -17,7 +17,6 @@ from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES
 from hw.contract.isa import Instruction, LoadInstruction, StoreInstruction, Unit
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
-from quant.base.errors import VerificationError
 from sim.cycles.bursts import ReadTimes, WriteTimes
 from sim.cycles.timeline import Timeline, layer_count, split
 from sim.cycles.units import ComputeTimes, LoadTimes, PoolTimes, Recurrence, StoreTimes
@@ -31,7 +30,7 @@ def simulate(program: Program, memory: Memory | None = None) -> Timeline:
     """The course of a run of a program, to the cycle; data plays no part.
 
     memory: latency 64 and a beat every cycle when None.
-    Raises isa.IllegalInstruction, and VerificationError for a program that never ends.
+    Raises BadInput for a program that no engine can run.
     """
     run = _Run(program, memory or Memory())
     run.run()
@@ -72,7 +71,7 @@ class _Run:
         self.asked_at = 0
 
     def run(self) -> None:
-        """Compute everything.  Raises VerificationError for a program that never ends."""
+        """Compute everything: a program that is one comes to its end (`hw/contract/legality.py`)."""
         while True:
             self._advance()
             fetch = self._fetch_request()
@@ -86,13 +85,6 @@ class _Run:
             if fetch is None:
                 break
             self._fetch(max(fetch, self.reads.free))
-        if len(self.dispatched) < len(self.instructions) or any(q.started < len(q.indices) for q in self.queues):
-            raise VerificationError(f"{self.program.name}: {self._blocked()}")
-
-    def _blocked(self) -> str:
-        head = min(q.indices[q.started] for q in self.queues if q.started < len(q.indices))
-        name = self.instructions[head].opcode.name
-        return f"the program never ends: instruction {head} ({name}) waits for a token for ever"
 
     def _fetch_request(self) -> int | None:
         """The cycle from which on the fetch requests its next burst, None where that is not known or it has all."""

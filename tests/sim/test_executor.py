@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from host.compiler import CannotCompile, compile_network
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
-from hw.contract.isa import Opcode, Unit
+from hw.contract.isa import IllegalInstruction, Opcode
 from hw.contract.parameters import parameter_block
 from quant.ir.window import Window
 from quant.run.execute import execute
+from sim import taps
 from sim.executor import ExecutionError, ProgramExecutor, run
 from tests.sim.equal import assert_tensors
 from tests.sim.handmade import CASES, Case, Handmade, build
@@ -81,26 +82,18 @@ def made() -> Handmade:
     return build(preset("tiny"), CASES["residual"])
 
 
-@pytest.mark.parametrize(
-    ("opcode", "values", "message"),
-    [
-        (Opcode.LOAD, {"rows": 4096}, r"reads memory up to byte \d+, and the window has \d+"),
-        (Opcode.LOAD, {"address": 2}, "address or pitch is no multiple of 4 bytes"),
-        (Opcode.LOAD, {"target": 3}, "there is no buffer 3"),
-        (Opcode.LOAD, {"wait": 1 << Unit.POOL}, "waits for a token of POOL that nothing before gives"),
-        (Opcode.LOAD, {"signal": 1 << Unit.LOAD}, "a unit has no tokens with itself"),
-        (Opcode.SETUP, {"mode": 1}, "uses a reserved mode or format"),
-        (Opcode.SETUP, {"signal": 1}, "a SETUP gives no tokens"),
-        (Opcode.CONV, {"out_rows": 300}, "a tile of 2100 pixels, and the engine takes 1 to 256"),
-        (Opcode.CONV, {"first": 0}, "continues a tile of 0 pixels with 28"),
-        (Opcode.STORE, {"planes": 2}, "stores 2 planes, and a result has 1"),
-        (Opcode.STORE, {"address": 1 << 30}, r"writes memory up to byte \d+"),
-    ],
-)
-def test_refused(made: Handmade, opcode: Opcode, values: dict[str, int], message: str) -> None:
-    pattern = rf"^instruction \d+ \({opcode.name}, layer conv\): {message}[^\n]*$"
-    with pytest.raises(ExecutionError, match=pattern):
-        run(first(made.program, opcode, **values), made.x)
+def test_what_no_engine_can_run_is_not_run(made: Handmade) -> None:
+    with pytest.raises(IllegalInstruction, match=r"^instruction 0 \(LOAD, layer conv\): there is no buffer 3$"):
+        run(first(made.program, Opcode.LOAD, target=3), made.x)
+
+
+@pytest.mark.parametrize("name", ["padded", "residual", "average_padded"])
+def test_large_tiles_are_taken_in_parts(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taps, "AT_ONCE", 500)
+    made = build(preset("tiny"), CASES[name])
+    tensors = run(made.program, made.x, check=True)
+    for tensor, expected in made.expected.items():
+        np.testing.assert_array_equal(tensors[tensor], expected, err_msg=tensor)
 
 
 def with_parameters(made: Handmade, **values: Any) -> Handmade:

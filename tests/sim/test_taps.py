@@ -20,7 +20,7 @@ AXES = [
 @pytest.mark.parametrize(("rows", "columns"), list(itertools.product(AXES, AXES)))
 def test_words_and_what_is_inside(rows: Axis, columns: Axis) -> None:
     grid = TapGrid(rows, columns)
-    words, inside = gather(grid)
+    words, inside = gather(grid, 0, grid.pixels)
     assert words.shape == (grid.pixels, grid.taps)
     seen = set()
     for pixel, (y, x) in enumerate(itertools.product(range(rows.count), range(columns.count))):
@@ -33,7 +33,12 @@ def test_words_and_what_is_inside(rows: Axis, columns: Axis) -> None:
             assert there == (inside is None or bool(inside[pixel, tap]))
             if there:
                 seen.add(word)
-    assert touched(grid).tolist() == sorted(seen)
+    assert touched(grid, 1 << 16).tolist() == sorted(seen)
+    ring = {(word + group * 5) % 32 for word in seen for group in range(3)}
+    assert touched(grid, 32, 3, 5).tolist() == sorted(ring)
+    middle, there = gather(grid, 1, grid.pixels)
+    np.testing.assert_array_equal(middle, words[1:])
+    assert there is None or (inside is not None and np.array_equal(there, inside[1:]))
 
 
 def test_grid_of_a_convolution() -> None:
@@ -51,7 +56,7 @@ def test_grid_of_a_convolution() -> None:
     conv = ConvInstruction(in_rows=7, row_offset=-1, column_offset=-2, out_rows=3, out_columns=8)
     grid = conv_grid(setup, conv)
     assert (grid.pixels, grid.taps) == (24, 6)
-    words, inside = gather(grid)
+    words, inside = gather(grid, 0, grid.pixels)
     assert words[8].tolist() == [20, 22, 30, 32, 40, 42], "the first pixel of the second row"
     assert inside is not None and inside[0].tolist() == [False, False, False, True, False, True]
 
@@ -69,13 +74,13 @@ def test_grid_of_a_pooling() -> None:
         out_rows=2,
         out_columns=4,
     )
-    words, inside = gather(pool_grid(pool))
+    words, inside = gather(pool_grid(pool), 0, 8)
     assert words[5].tolist() == [18, 19, 26, 27]
     assert inside is None
 
 
 def test_nothing_inside() -> None:
     outside = Axis(count=2, taps=2, stride=1, dilation=1, step=1, tap_step=1, offset=5, size=3)
-    assert touched(TapGrid(outside, AXES[0])).size == 0
-    _, inside = gather(TapGrid(outside, AXES[0]))
+    assert touched(TapGrid(outside, AXES[0]), 64).size == 0
+    _, inside = gather(TapGrid(outside, AXES[0]), 0, 8)
     assert inside is not None and not np.any(inside)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 
 import numpy as np
 import pytest
 
+from hw.contract import typed
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from hw.contract.layout import Fold, Placement, pack, plane_bytes, unpack
+from quant.base.errors import BadInput
 from quant.ir.fixedpoint import QFormat
 from quant.ir.window import Window
 
@@ -87,4 +90,27 @@ def test_packing_folds(rng: np.random.Generator) -> None:
 def test_placements_as_json() -> None:
     for fold in (None, Fold(WINDOWS[2])):
         place = Placement("x", 64, (3, 4, 5), QFormat(16, -2), (0, 1, 9), fold)
-        assert Placement.from_json(json.loads(json.dumps(place.to_json()))) == place
+        assert typed.read(Placement, json.loads(json.dumps(place.to_json())), "x") == place
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"shape": (0, 4, 5)}, "has the shape (0, 4, 5)"),
+        ({"fmt": QFormat(12, 0)}, "has the format s12.0"),
+        ({"fmt": QFormat(8, 1 << 40)}, "has the format s8.1099511627776"),
+        ({"lanes": (0, 1)}, "has 3 channels, and no lane of its own for each"),
+        ({"lanes": (0, 1, 1)}, "has 3 channels, and no lane of its own for each"),
+        ({"lanes": (0, 1, -1)}, "has 3 channels, and no lane of its own for each"),
+        ({"address": 100}, "lies at byte 100, no multiple of 8"),
+        ({"address": 0}, "lies in bytes 0 to 160, and tensors lie in 64 to 4096"),
+        ({"address": 4000}, "lies in bytes 4000 to 4160, and tensors lie in 64 to 4096"),
+        ({"lanes": (0, 1, 1 << 40)}, "lies in bytes 64 to 21990232555744, and tensors lie in 64 to 4096"),
+    ],
+)
+def test_what_no_tensor_is(change: dict[str, object], says: str) -> None:
+    place = Placement("x", 64, (3, 4, 5), QFormat(8, 0), (0, 1, 2))
+    place.check(preset("small"), range(64, 4096))
+    with pytest.raises(BadInput) as caught:
+        dataclasses.replace(place, **change).check(preset("small"), range(64, 4096))  # type: ignore[arg-type]
+    assert str(caught.value) == f"tensor 'x': {says}"

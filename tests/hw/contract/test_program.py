@@ -119,10 +119,11 @@ def test_messages_name_the_file(tmp_path: Path) -> None:
     assert str(caught.value) == f"{path}: not a shiftpoint program"
 
 
-def test_illegal_instructions_are_found_when_decoded(program: Program) -> None:
+def test_illegal_instructions_are_found_when_loaded(program: Program) -> None:
     blank = dataclasses.replace(program, program_base=0)
-    with pytest.raises(IllegalInstruction, match="^no instruction has opcode 0$"):
-        list(from_bytes(blank.to_bytes()).decode())
+    assert refused(blank.to_bytes()) == "net.bin: instruction 0: no instruction has opcode 0"
+    with pytest.raises(IllegalInstruction, match="^instruction 0: no instruction has opcode 0$"):
+        list(blank.decode())
 
 
 def test_the_header(program: Program) -> None:
@@ -133,9 +134,13 @@ def test_the_header(program: Program) -> None:
     assert data[HEADER + length :] == program.image
 
 
-def test_formats_that_there_are_not(program: Program) -> None:
+def test_formats_that_only_models_run(program: Program) -> None:
     program.check_gateware()
-    code = SetupInstruction(kernel_rows=1, kernel_columns=1, weight_format=15).encode()
+    code = SetupInstruction(kernel_rows=1, kernel_columns=1, weight_format=1).encode()
     other = dataclasses.replace(program, image=bytes(256) + code, instructions=1)
-    with pytest.raises(BadInput, match="^no weight format has the number 15$"):
+    with pytest.raises(BadInput, match="^program of net: has weights in int4, and the gateware of 'small' runs int8"):
         other.check_gateware()
+
+
+def test_instructions_are_described(program: Program) -> None:
+    assert program.describe(1) == "instruction 1 (LOAD, layer conv)"

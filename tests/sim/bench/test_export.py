@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 
 from hw.contract.config import preset
-from hw.contract.isa import Opcode
+from hw.contract.isa import IllegalInstruction, Opcode
 from sim.bench import toolchain
 from sim.bench.export import export_bench, places
-from sim.executor import ExecutionError
 from sim.memory import Memory
 from tests.sim.handmade import CASES, build
 from tests.sim.programs import first
@@ -58,7 +57,7 @@ def test_places_are_those_of_the_tensor() -> None:
 
 def test_program_that_cannot_run_is_not_exported(tmp_path: Path) -> None:
     made = build(preset("tiny"), CASES["pointwise"])
-    with pytest.raises(ExecutionError, match="reads memory"):
+    with pytest.raises(IllegalInstruction, match="reads memory"):
         export_bench(first(made.program, Opcode.LOAD, rows=4096), made.x[None], Memory(), tmp_path)
 
 

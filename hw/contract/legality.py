@@ -1,0 +1,243 @@
+"""Which instructions an engine can run: every rule that needs no data, asked of a whole program at once.
+
+What passes here, executor, hazards and cycle model all run, and the gateware ends.  Two kinds of rules: what an
+instruction says by itself, and what it needs of those before it, in the order of the program: tokens, a SETUP,
+partial sums.  That tokens never lack and never overflow does not depend on timing: an instruction waits for what
+earlier ones give, so that the first of those which are not done can always go on; and of the instructions that
+were dispatched, a unit's queue holds at most `queue_depth` that have not taken their tokens yet.
+
+Left to the executor, since it depends on data: shifts and biases, which are loaded; sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hw.contract.config import AVERAGE_SUM_BITS, INSTRUCTION_BYTES, AcceleratorConfig
+from hw.contract.isa import (
+    HEADER,
+    LAYOUTS,
+    TOKEN_BITS,
+    Buffer,
+    IllegalInstruction,
+    Opcode,
+    PoolKind,
+    Source,
+    Unit,
+    columns,
+)
+from hw.contract.weights import FORMATS
+
+if TYPE_CHECKING:
+    from hw.contract.program import Program
+
+Rule = tuple[np.ndarray, Callable[[int], str]]
+"""Which instructions break it, bool (n,), and what is to be said of the k-th."""
+
+
+class Code:
+    """The instructions of a program as columns, int64 (n,) each.
+
+    header: the fields that all share.  of: by opcode, the fields of its instructions; their places in the program
+    are in `places`.
+    """
+
+    def __init__(self, program: Program) -> None:
+        size = program.instructions * INSTRUCTION_BYTES
+        raw = np.frombuffer(program.image, np.uint8)[program.program_base :][:size].reshape(-1, INSTRUCTION_BYTES)
+        shared = {field.name: LAYOUTS[Opcode.LOAD][field.name] for field in HEADER}
+        self.header = SimpleNamespace(**columns(raw, shared))
+        self.places = {opcode: np.flatnonzero(self.header.opcode == opcode) for opcode in Opcode}
+        self.of = {
+            opcode: SimpleNamespace(**columns(raw[places], LAYOUTS[opcode])) for opcode, places in self.places.items()
+        }
+
+    def stored_bytes(self, config: AcceleratorConfig) -> int:
+        """Bytes that all STOREs write."""
+        i = self.of[Opcode.STORE]
+        return int((i.planes * i.rows * i.words).sum()) * config.derived.word_bytes
+
+
+def check(program: Program, code: Code) -> None:
+    """Raise IllegalInstruction for the first instruction that breaks a rule, with its index, opcode and layer."""
+    config, of = program.config, code.of
+    everywhere = np.arange(program.instructions)
+    rules = [
+        (everywhere, _header(program, code)),
+        (everywhere, _tokens(config, code)),
+        (code.places[Opcode.LOAD], _load(config, program.memory_bytes, of[Opcode.LOAD])),
+        (code.places[Opcode.SETUP], _setup(of[Opcode.SETUP])),
+        (code.places[Opcode.CONV], _conv(config, of[Opcode.CONV], _setups(code))),
+        (code.places[Opcode.POOL], _pool(config, of[Opcode.POOL])),
+        (code.places[Opcode.STORE], _store(program, of[Opcode.STORE])),
+    ]
+    found = []
+    for places, several in rules:
+        for broken, says in several:
+            if broken.any():
+                k = int(broken.argmax())
+                found.append((int(places[k]), k, says))
+    if found:
+        index, k, says = min(found, key=itemgetter(0))  # of several reasons the first
+        raise IllegalInstruction(f"{program.describe(index)}: {says(k)}")
+
+
+def _header(program: Program, code: Code) -> Iterator[Rule]:
+    opcode, layer = code.header.opcode, code.header.layer
+    yield ~np.isin(opcode, list(Opcode)), lambda k: f"no instruction has opcode {opcode[k]}"
+    yield layer >= len(program.layers), lambda k: f"there is no layer {layer[k]}"
+
+
+def _tokens(config: AcceleratorConfig, code: Code) -> Iterator[Rule]:
+    header = code.header
+    units = np.zeros(16, np.int64)
+    for opcode in Opcode:
+        units[opcode] = opcode.unit
+    unit = units[header.opcode]
+    yield (header.wait | header.signal) >> unit & 1 == 1, lambda _: "a unit has no tokens with itself"
+    most = (1 << TOKEN_BITS) - 1 - config.queue_depth
+    for giver in Unit:
+        for taker in Unit:
+            gives = (unit == giver) & (header.signal >> taker & 1 == 1)
+            takes = (unit == taker) & (header.wait >> giver & 1 == 1)
+            yield from _between(giver, taker, gives, takes, most)
+
+
+def _between(giver: Unit, taker: Unit, gives: np.ndarray, takes: np.ndarray, most: int) -> Iterator[Rule]:
+    pending = np.cumsum(gives.astype(np.int64) - takes)
+    yield takes & (pending < 0), lambda _: f"waits for a token of {giver.name} that nothing before gives"
+    yield (
+        gives & (pending > most),
+        lambda k: f"leaves {pending[k]} tokens of {giver.name} for {taker.name}; {most} are sure to fit",
+    )
+
+
+def _load(config: AcceleratorConfig, memory: int, i: SimpleNamespace) -> Iterator[Rule]:
+    d = config.derived
+    beat = d.beat_bytes
+    residual = i.target == Buffer.RESIDUAL
+    depths = np.array([d.activation_beats, config.weight_depth, d.residual_beats])[np.minimum(i.target, max(Buffer))]
+    beats = i.beats * np.where(residual, 1, i.rows)  # rows of a residual go to a plane each
+    end = i.address + (i.rows - 1) * i.pitch + i.beats * beat
+    yield i.target > max(Buffer), lambda k: f"there is no buffer {i.target[k]}"
+    yield (i.beats == 0) | (i.rows == 0), lambda _: "loads nothing"
+    yield (i.address % beat != 0) | (i.pitch % beat != 0), lambda _: f"address or pitch is no multiple of {beat} bytes"
+    yield residual & (i.rows > d.planes), lambda k: f"there is no residual plane {i.rows[k] - 1}"
+    yield end > memory, lambda k: f"reads memory up to byte {end[k]}, and the window has {memory}"
+    yield (
+        beats > depths,
+        lambda k: f"loads {beats[k]} beats, and the {_name(Buffer, i.target[k])} buffer has {depths[k]}",
+    )
+
+
+def _setup(i: SimpleNamespace) -> Iterator[Rule]:
+    known = [weights.number for weights in FORMATS]
+    yield (i.mode != 0) | (i.data_format != 0), lambda _: "uses a reserved mode or format"
+    yield ~np.isin(i.weight_format, known), lambda k: f"no weight format has the number {i.weight_format[k]}"
+    yield i.signal != 0, lambda _: "a SETUP gives no tokens"
+    yield (i.kernel_rows == 0) | (i.kernel_columns == 0), lambda _: "has a kernel without taps"
+    yield _clips(i)
+
+
+def _clips(i: SimpleNamespace) -> Rule:
+    return i.low > i.high, lambda k: f"clips to {i.low[k]} at least and {i.high[k]} at most"
+
+
+def _setups(code: Code) -> SimpleNamespace:
+    """The fields of the SETUP that each CONV runs under; zeros where there is none."""
+    which = np.searchsorted(code.places[Opcode.SETUP], code.places[Opcode.CONV]) - 1
+    return SimpleNamespace(
+        **{name: np.append(values, 0)[which] for name, values in vars(code.of[Opcode.SETUP]).items()}
+    )
+
+
+def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace) -> Iterator[Rule]:
+    c = config
+    pixels, taps = i.out_rows * i.out_columns, setup.kernel_rows * setup.kernel_columns
+    yield setup.opcode == 0, lambda _: "no SETUP came before"
+    yield (
+        (pixels == 0) | (pixels > c.partial_sum_depth),
+        lambda k: f"a tile of {pixels[k]} pixels, and the engine takes 1 to {c.partial_sum_depth}",
+    )
+    yield i.input_groups == 0, lambda _: "has no input group"
+    yield (i.last & i.to_pool & setup.wide) == 1, lambda _: "wide results do not go to the pool buffer"
+    # Partial sums are kept from one CONV to the next, which alone can go on from them: in its passes every other one
+    # writes sums of its own.
+    kept = np.where(i.last == 1, 0, pixels)
+    kept = np.concatenate([[0], kept[:-1]])[: len(kept)]
+    yield (i.first == 0) & (kept != pixels), lambda k: f"continues a tile of {kept[k]} pixels with {pixels[k]}"
+    yield from _fits(i, "activation", i.input_groups * i.in_rows * setup.in_columns, c.activation_depth, "input words")
+    sizes = {weights.number: weights.block_beats(c) for weights in FORMATS}
+    block = np.array([sizes.get(number, 0) for number in range(16)])[setup.weight_format]
+    beats = i.input_groups * taps * block + i.first * c.derived.parameter_beats
+    yield from _fits(i, "weight", beats, c.weight_depth, "beats")
+    yield from _fits(i, "residual", np.where(i.first & i.residual, pixels, 0), c.residual_depth, "pixels")
+    results = np.where(i.last & i.to_output, _result_words(c, pixels, setup.wide), 0)
+    yield from _fits(i, "output", results, c.output_depth, "words")
+    yield from _fits(i, "pool", np.where(i.last & i.to_pool, pixels, 0), c.pool_depth, "words")
+
+
+def _fits(i: SimpleNamespace, buffer: str, size: np.ndarray, depth: int, what: str) -> Iterator[Rule]:
+    yield size > depth, lambda k: f"takes {size[k]} {what} of the {buffer} buffer, which has {depth}"
+
+
+def _result_words(config: AcceleratorConfig, pixels: np.ndarray, wide: np.ndarray) -> np.ndarray:
+    """Words from first to last of some results; the high halves of wide ones begin in a beat of their own."""
+    whole = config.derived.words_per_beat
+    return np.where(wide == 1, -(-pixels // whole) * whole + pixels, pixels)
+
+
+def _pool(config: AcceleratorConfig, i: SimpleNamespace) -> Iterator[Rule]:
+    pixels = i.out_rows * i.out_columns
+    yield (pixels == 0) | (i.kernel_rows == 0) | (i.kernel_columns == 0), lambda _: "pools nothing"
+    yield _clips(i)
+    outside = (
+        (i.row_offset + i.kernel_rows <= 0)
+        | (i.row_offset + (i.out_rows - 1) * i.stride_rows >= i.in_rows)
+        | (i.column_offset + i.kernel_columns <= 0)
+        | (i.column_offset + (i.out_columns - 1) * i.stride_columns >= i.in_columns)
+    )
+    yield outside, lambda _: "a window lies outside its input"
+    yield from _fits(i, "pool", i.in_rows * i.in_columns, config.pool_depth, "words")
+    yield from _fits(i, "pooled", _result_words(config, pixels, i.wide), config.pooled_depth, "words")
+    # The bits of the product below 2**sum_bits mean nothing, and rounding needs one above them.
+    bad = (i.kind == PoolKind.AVERAGE) & ((i.sum_bits > AVERAGE_SUM_BITS) | (i.sum_bits >= i.shift))
+    yield (
+        bad,
+        lambda k: (
+            f"divides sums of {i.sum_bits[k]} bits with a shift by {i.shift[k]}; the engine has {AVERAGE_SUM_BITS} "
+            "bits, and the shift must be larger"
+        ),
+    )
+
+
+def _store(program: Program, i: SimpleNamespace) -> Iterator[Rule]:
+    config, memory = program.config, program.memory_bytes
+    d = config.derived
+    beat, word = d.beat_bytes, d.word_bytes
+    words = i.words * i.rows
+    yield (i.planes == 0) | (i.planes > d.planes), lambda k: f"stores {i.planes[k]} planes, and a result has {d.planes}"
+    yield words == 0, lambda _: "stores nothing"
+    apart = (
+        ((i.address - i.base * word) % beat != 0)
+        | ((i.rows > 1) & ((i.row_pitch - i.source_pitch * word) % beat != 0))
+        | ((i.planes > 1) & (i.plane_pitch % beat != 0))
+    )
+    yield apart, lambda _: "source and memory do not agree modulo the beat"
+    depths = np.where(i.source == Source.POOLED, config.pooled_depth, config.output_depth)
+    yield (
+        words > depths,
+        lambda k: f"stores {words[k]} words, and the {_name(Source, i.source[k])} buffer has {depths[k]}",
+    )
+    end = i.address + (i.planes - 1) * i.plane_pitch + (i.rows - 1) * i.row_pitch + i.words * word
+    yield end > memory, lambda k: f"writes memory up to byte {end[k]}, and the window has {memory}"
+    yield i.address < len(program.image), lambda _: "overwrites instructions or weights of the program"
+
+
+def _name(kind: type[Buffer] | type[Source], number: int) -> str:
+    return kind(int(number)).name.lower()

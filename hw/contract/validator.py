@@ -1,0 +1,104 @@
+"""Whether a program is one: whatever loads, runs, models or drives one relies on what is asked here, and asks nothing
+of it again.
+
+The parts of the manifest must agree with one another, with the image and with the memory that the program claims; its
+instructions must be legal (`legality`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hw.contract import legality
+from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, PAGE_BYTES
+from hw.contract.layout import Placement
+from quant.base.errors import BadInput
+
+if TYPE_CHECKING:
+    from hw.contract.program import Program
+
+_MEMORY = 1 << 32
+"""Bytes that addresses of instructions reach."""
+_LARGEST_WINDOW = 2048
+"""Kernels, strides, dilations and pads that instructions hold are no larger, and so are those of folded inputs."""
+
+
+def check(program: Program) -> None:
+    """Raise BadInput, in one line, for what no engine can run."""
+    program.config.derived  # noqa: B018 -- raises ConfigError
+    _image(program)
+    _inputs(program)
+    _tensors(program)
+    code = legality.Code(program)
+    legality.check(program, code)
+    _sizes(program, code.stored_bytes(program.config))
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise BadInput(message)
+
+
+def _image(program: Program) -> None:
+    size, memory = len(program.image), program.memory_bytes
+    _require(
+        0 < memory <= _MEMORY and memory % PAGE_BYTES == 0,
+        f"memory_bytes is {memory}, no multiple of {PAGE_BYTES} up to {_MEMORY}",
+    )
+    _require(size <= memory, f"the image has {size} bytes, and memory_bytes is {memory}")
+    unit = FETCH_BURST * INSTRUCTION_BYTES
+    base, count = program.program_base, program.instructions
+    _require(base >= 0 and base % unit == 0, f"program_base is {base}, no multiple of {unit}")
+    end = base + count * INSTRUCTION_BYTES
+    _require(count >= 0 and end <= size, f"{count} instructions end at byte {end}, and the image has {size}")
+
+
+def _inputs(program: Program) -> None:
+    shape = program.input_shape
+    _require(min(shape) >= 1, f"input_shape is {shape}")
+    _require(len({(p.tensor, p.fmt) for p in program.inputs}) == 1, "the inputs are not all of one tensor")
+    for placement in program.inputs:
+        held = shape
+        if placement.fold is not None:
+            window = placement.fold.window
+            numbers = (*window.kernel, *window.stride, *window.dilation)
+            usual = min(numbers) > 0 <= min(window.pads) and max(*numbers, *window.pads) <= _LARGEST_WINDOW
+            _require(usual, f"input {placement.tensor!r} is folded by a window that is none: {window}")
+            held = placement.fold.shape(*shape)
+        _place(program, placement)
+        _require(
+            placement.shape == held,
+            f"input {placement.tensor!r} lies as {placement.shape}, and input_shape {shape} makes {held}",
+        )
+
+
+def _tensors(program: Program) -> None:
+    for placement in program.tensors:
+        _place(program, placement)
+        _require(placement.fold is None, f"tensor {placement.tensor!r} is folded, as only inputs are")
+    names = [placement.tensor for placement in program.tensors]
+    _require(len(set(names)) == len(names), "two tensors have one name")
+    _named(program, "output", program.outputs)
+    _named(program, "output of a layer", [layer.output for layer in program.layers])
+    for layer in program.layers:
+        _require(min(layer.macs, layer.read_bytes, layer.written_bytes) >= 0, f"layer {layer.name!r}: counts below 0")
+
+
+def _named(program: Program, what: str, names: Sequence[str]) -> None:
+    for name in names:
+        _require(name in program.placements, f"{what} {name!r} is no tensor of the program")
+
+
+def _place(program: Program, placement: Placement) -> None:
+    placement.check(program.config, range(len(program.image), program.memory_bytes))
+
+
+def _sizes(program: Program, stored: int) -> None:
+    """No tensor is larger than all that the program stores: else a few bytes of manifest would claim gigabytes."""
+    given = sum(placement.size(program.config) for placement in program.inputs)  # parts of a concatenation
+    for placement in program.tensors:
+        words = placement.groups(program.config) * placement.parts(program.config) * math.prod(placement.shape[1:])
+        size = words * program.config.derived.word_bytes
+        _require(size <= stored + given, f"tensor {placement.tensor!r} has {size} bytes, and {stored} are stored")

@@ -1,0 +1,173 @@
+"""Which instructions an engine can run: each rule by an instruction that breaks it, and alterations of any kind."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.contract.config import PRESETS, preset
+from hw.contract.isa import FIELDS, HEADER, IllegalInstruction, LoadInstruction, Opcode, Unit
+from hw.contract.program import Program
+from quant.base.errors import VerificationError
+from quant.ir.window import Window
+from sim import hazards
+from sim.cycles import simulate
+from sim.executor import ExecutionError, run
+from tests.sim.handmade import CASES, Case, Handmade, build
+from tests.sim.programs import edited, first
+
+POOLED = Case((8, 6, 6), 8, pool="average", pool_window=Window((3, 3), (2, 2), (1, 1, 0, 0)))
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+def test_good_programs_pass(config: Any, name: str) -> None:
+    build(config, CASES[name]).program.validate()
+
+
+RULES: list[tuple[Case, Opcode, dict[str, int], str]] = [
+    (CASES["residual"], Opcode.LOAD, {"target": 3}, "there is no buffer 3"),
+    (CASES["residual"], Opcode.LOAD, {"beats": 0}, "loads nothing"),
+    (CASES["residual"], Opcode.LOAD, {"address": 2}, "address or pitch is no multiple of 4 bytes"),
+    (CASES["residual"], Opcode.LOAD, {"rows": 1, "pitch": 6}, "address or pitch is no multiple of 4 bytes"),
+    (CASES["residual"], Opcode.LOAD, {"rows": 9, "target": 2}, "there is no residual plane 8"),
+    (CASES["residual"], Opcode.LOAD, {"rows": 4096}, "reads memory up to byte 1051020, and the window has 24576"),
+    (CASES["residual"], Opcode.LOAD, {"rows": 99, "pitch": 0}, "loads 6237 beats, and the activation buffer has 4096"),
+    (CASES["residual"], Opcode.LOAD, {"layer": 1}, "there is no layer 1"),
+    (CASES["residual"], Opcode.LOAD, {"wait": 4}, "waits for a token of POOL that nothing before gives"),
+    (CASES["residual"], Opcode.LOAD, {"signal": 1}, "a unit has no tokens with itself"),
+    (CASES["residual"], Opcode.SETUP, {"mode": 1}, "uses a reserved mode or format"),
+    (CASES["residual"], Opcode.SETUP, {"data_format": 1}, "uses a reserved mode or format"),
+    (CASES["residual"], Opcode.SETUP, {"weight_format": 15}, "no weight format has the number 15"),
+    (CASES["residual"], Opcode.SETUP, {"signal": 1}, "a SETUP gives no tokens"),
+    (CASES["residual"], Opcode.SETUP, {"kernel_rows": 0}, "has a kernel without taps"),
+    (CASES["residual"], Opcode.SETUP, {"low": 9, "high": 8}, "clips to 9 at least and 8 at most"),
+    (CASES["residual"], Opcode.CONV, {"out_rows": 300}, "a tile of 2100 pixels, and the engine takes 1 to 256"),
+    (CASES["residual"], Opcode.CONV, {"out_columns": 0}, "a tile of 0 pixels, and the engine takes 1 to 256"),
+    (CASES["residual"], Opcode.CONV, {"input_groups": 0}, "has no input group"),
+    (CASES["residual"], Opcode.CONV, {"first": 0}, "continues a tile of 0 pixels with 28"),
+    (CASES["residual"], Opcode.CONV, {"in_rows": 999}, "takes 27972 input words of the activation buffer, which has"),
+    (CASES["residual"], Opcode.CONV, {"input_groups": 40}, "takes 1448 beats of the weight buffer, which has 1024"),
+    (CASES["wide"], Opcode.CONV, {"to_pool": 1}, "wide results do not go to the pool buffer"),
+    (POOLED, Opcode.POOL, {"out_rows": 0}, "pools nothing"),
+    (POOLED, Opcode.POOL, {"low": 9, "high": 8}, "clips to 9 at least and 8 at most"),
+    (POOLED, Opcode.POOL, {"row_offset": -3}, "a window lies outside its input"),
+    (POOLED, Opcode.POOL, {"column_offset": 2}, "a window lies outside its input"),
+    (POOLED, Opcode.POOL, {"in_columns": 200}, "takes 1200 words of the pool buffer, which has 1024"),
+    (POOLED, Opcode.POOL, {"sum_bits": 21}, "divides sums of 21 bits with a shift by"),
+    (POOLED, Opcode.POOL, {"shift": 11, "sum_bits": 11}, "divides sums of 11 bits with a shift by 11"),
+    (CASES["residual"], Opcode.STORE, {"planes": 2}, "stores 2 planes, and a result has 1"),
+    (CASES["residual"], Opcode.STORE, {"words": 0}, "stores nothing"),
+    (CASES["residual"], Opcode.STORE, {"rows": 2, "row_pitch": 2}, "source and memory do not agree modulo the beat"),
+    (CASES["residual"], Opcode.STORE, {"rows": 99}, "stores 2772 words, and the output buffer has 512"),
+    (CASES["residual"], Opcode.STORE, {"address": 1 << 30}, "writes memory up to byte 1073741936, and the window has"),
+    (CASES["residual"], Opcode.STORE, {"address": 0}, "overwrites instructions or weights of the program"),
+]
+
+
+@pytest.mark.parametrize(("case", "opcode", "values", "message"), RULES, ids=[f"{r[1].name}-{r[2]}" for r in RULES])
+def test_rules(case: Case, opcode: Opcode, values: dict[str, int], message: str) -> None:
+    program = first(build(preset("tiny"), case).program, opcode, **values)
+    with pytest.raises(IllegalInstruction) as caught:
+        program.validate()
+    text = str(caught.value)
+    layer = "pool" if opcode == Opcode.POOL else str(values.get("layer", "conv"))
+    assert f" ({opcode.name}, layer {layer}): {message}" in text and text.startswith("instruction "), text
+
+
+def test_buffers_that_are_too_small() -> None:
+    config = dataclasses.replace(preset("tiny"), name="odd", partial_sum_depth=1024)
+    for case, values, buffer in [
+        (CASES["residual"], {"residual_depth": 16}, "residual"),
+        (CASES["residual"], {"output_depth": 16}, "output"),
+        (POOLED, {"pool_depth": 16}, "pool"),
+        (POOLED, {"pooled_depth": 8}, "pooled"),
+    ]:
+        program = dataclasses.replace(build(config, case).program, config=dataclasses.replace(config, **values))
+        with pytest.raises(IllegalInstruction, match=f"of the {buffer} buffer, which has|the {buffer} buffer has"):
+            program.validate()
+
+
+def test_the_first_of_several() -> None:
+    program = build(preset("tiny"), CASES["residual"]).program
+    stores = [k for k, i in enumerate(program.decode()) if i.opcode == Opcode.STORE]
+    broken = edited(program, lambda k, _: {"words": 0, "planes": 0} if k in stores[1:] else None)
+    with pytest.raises(IllegalInstruction, match=rf"^instruction {stores[1]} .*: stores 0 planes, and a result has 1$"):
+        broken.validate()
+
+
+def test_a_convolution_before_its_setup() -> None:
+    program = build(preset("tiny"), CASES["pointwise"]).program
+    load = LoadInstruction(beats=1, rows=1, address=0).encode()
+    with pytest.raises(IllegalInstruction, match=r"^instruction 3 \(CONV, layer conv\): no SETUP came before$"):
+        at = next(k for k, i in enumerate(program.decode()) if i.opcode == Opcode.SETUP) * len(load)
+        dataclasses.replace(program, image=program.image[:at] + load + program.image[at + 32 :]).validate()
+
+
+def test_sums_that_another_tile_has_overwritten() -> None:
+    program = build(preset("tiny"), CASES["chunks"]).program
+    convs = [k for k, i in enumerate(program.decode()) if i.opcode == Opcode.CONV]
+    broken = edited(program, lambda k, _: {"last": 1} if k == convs[2] else None)
+    with pytest.raises(IllegalInstruction, match=rf"^instruction {convs[3]} .* continues a tile of 0 pixels with 35$"):
+        broken.validate()
+
+
+def test_tokens_that_a_semaphore_may_not_hold() -> None:
+    """4,095 fit; besides those that are pending, the queue's four may not have been taken yet."""
+    program = build(preset("tiny"), CASES["pointwise"]).program
+    load = LoadInstruction(beats=1, rows=1, signal=1 << Unit.POOL).encode()
+
+    def loads(count: int) -> Program:
+        moved = {
+            name: tuple(dataclasses.replace(p, address=(1 << 17) + p.address) for p in getattr(program, name))
+            for name in ("inputs", "tensors")
+        }
+        return dataclasses.replace(program, image=load * count, instructions=count, memory_bytes=1 << 18, **moved)
+
+    loads(4091).validate()
+    with pytest.raises(
+        IllegalInstruction,
+        match=r"^instruction 4091 \(LOAD, layer conv\): leaves 4092 tokens of LOAD for POOL; 4091 are sure to fit$",
+    ):
+        loads(4092).validate()
+
+
+SMALL = {name: build(preset("tiny"), CASES[name]) for name in ("one_pixel", "chunks", "residual", "wide")}
+SMALL["pooled"] = build(preset("tiny"), POOLED)
+
+
+@st.composite
+def alterations(draw: st.DrawFn) -> tuple[Handmade, Program]:
+    """A good program, and the same with a few fields changed: to extremes, to neighbours, to anything."""
+    made = SMALL[draw(st.sampled_from(sorted(SMALL)))]
+    code = list(made.program.decode())
+    changes: dict[int, dict[str, int]] = {}
+    for _ in range(draw(st.integers(1, 3))):
+        index = draw(st.integers(0, len(code) - 1))
+        field = draw(st.sampled_from([f for f in HEADER + FIELDS[code[index].opcode] if f.name != "opcode"]))
+        now = getattr(code[index], field.name)
+        near = [v for v in (0, 1, now - 1, now + 1, 2 * now, now // 2) if field.low <= v <= field.high]
+        value = draw(st.sampled_from([field.low, field.high, *near]) | st.integers(field.low, field.high))
+        changes.setdefault(index, {})[field.name] = value
+    return made, edited(made.program, lambda k, _: changes.get(k))
+
+
+@settings(max_examples=150, deadline=None)
+@given(alterations())
+def test_what_passes_is_run_by_all(altered: tuple[Handmade, Program]) -> None:
+    made, program = altered
+    try:
+        program.validate()
+    except IllegalInstruction as error:
+        assert "\n" not in str(error) and str(error).startswith("instruction ")
+        return
+    assert simulate(program).cycles > 0
+    with contextlib.suppress(VerificationError):  # tokens that order too little
+        hazards.check(program)
+    with contextlib.suppress(ExecutionError):  # data: shifts beyond the engine, sums beyond their width
+        run(program, made.x)
