@@ -13,6 +13,12 @@ def check(path: Path, name: str) -> None:
     _split(path, name)
 
 
+def read(path: Path, name: str) -> str:
+    """What stands between the markers of this name, from the line after the first on.  Raises BadInput as `check`."""
+    before, after = _split(path, name)
+    return path.read_text()[len(before) + 1 : -len(after)]
+
+
 def write(path: Path, name: str, text: str) -> None:
     """Put a text, which ends its last line, between the markers of this name.  Raises BadInput as `check`."""
     before, after = _split(path, name)

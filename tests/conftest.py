@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import zlib
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests import counting
+
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_SEED = 1
+COUNTED: dict[str, Counter[str]] = {}
+"""How much was compared, by the room whose tests did."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--counted", type=Path, help="file for how much was compared, as JSON")
     parser.addoption("--seed", default=str(DEFAULT_SEED), help="seed of all randomness: a number, or `random`")
 
 
@@ -29,15 +37,31 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ["SHIFTPOINT_SEED"] = text  # cocotb's simulations too
     if config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = text
+    counting.count_arrays()
 
 
 def pytest_report_header(config: pytest.Config) -> str:
     return f"seed: {config.option.seed} (repeat with --seed {config.option.seed})"
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "teardown":
+        room = "/".join(Path(report.nodeid.partition("::")[0]).parts[:2])
+        for what, number in dict(report.user_properties).get("counted", {}).items():
+            COUNTED.setdefault(room, Counter())[what] += number
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if (file := session.config.option.counted) and not hasattr(session.config, "workerinput"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(COUNTED, indent=1, sort_keys=True) + "\n")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"):
         terminalreporter.write_line(f"seed: {config.option.seed}; repeat with: make test SEED={config.option.seed}")
+    total = sum(counted[counting.VALUES] for counted in COUNTED.values())
+    terminalreporter.write_line(f"{counting.VALUES}: {total:,}")
 
 
 @pytest.fixture
@@ -57,6 +81,14 @@ def _seed_globals(request: pytest.FixtureRequest, seed: int) -> None:
     mixed = zlib.crc32(f"{seed} {request.node.nodeid}".encode())
     random.seed(mixed)
     np.random.seed(mixed)
+
+
+@pytest.fixture(autouse=True)
+def _counted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What this test compares, as a property of its report: so it comes from pytest-xdist's workers, too."""
+    before = Counter(counting.counts)
+    yield
+    request.node.user_properties.append(("counted", dict(counting.counts - before)))
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,8 @@ CHECKERS = tuple(HERE / f"{name}_checker.sv" for name in ("handshake", "axi4", "
 """What watches the protocol of both ports."""
 SOURCES = (*CHECKERS, HERE / "memory.sv", HERE / "bench.sv", HERE / "memory.cpp")
 """The bench around the engine; the last is C++."""
+COVERAGE = ("--coverage-line", "--coverage-toggle")
+"""Options of Verilator with which a simulation counts what of the Verilog it reached."""
 Progress = Callable[[str, int, int], None]
 """Called with what is counted, how many are done, of how many."""
 
@@ -133,15 +135,17 @@ def run_bench(
     *,
     env: Mapping[str, str] | None = None,
     waves: bool = False,
+    coverage: bool = False,
     build_dir: Path | None = None,
 ) -> BenchRun:
     """Run a module of cocotb tests on `bench.sv` with the engine of a configuration.
 
     memory: the file behind the memory, made anew with `memory_bytes` zeros; tests find it as SHIFTPOINT_MEMORY.
-    env: more variables for them.  Raises as `run_rtl`.
+    env: more variables for them.  coverage: count lines and toggles, into coverage.dat beside the log.
+    Raises as `run_rtl`.
     """
     root = build_root(build_dir)
-    folder = root / f"{config.name}-{_key(config)[:16]}{'-waves' if waves else ''}"
+    folder = root / f"{config.name}-{_key(config)[:16]}{'-waves' if waves else ''}{'-coverage' if coverage else ''}"
     engine = folder / "engine.v"
     if not engine.exists():
         verilog.write(config, folder)
@@ -155,7 +159,7 @@ def run_bench(
         test_module=test_module,
         build_dir=folder,
         root=root,
-        build_args=[f"-Wno-{rule}" for rule in verilog.LINT_WAIVERS],
+        build_args=[*(f"-Wno-{rule}" for rule in verilog.LINT_WAIVERS), *(COVERAGE if coverage else ())],
         env={**(env or {}), "SHIFTPOINT_MEMORY": str(memory)},
         waves=waves,
     )

@@ -8,6 +8,7 @@ import numpy as np
 
 from host.chain import first_break
 from hw.contract.program import Program
+from tests.counting import count
 
 
 def assert_tensors(
@@ -18,6 +19,7 @@ def assert_tensors(
     layers = [(next((x.name for x in program.layers if x.output == t), t), t) for t in got]
     broken = first_break(layers, expected, got, "integer network", by)
     assert broken is None, str(broken)
+    count(sum(values.size for values in expected.values()))
 
 
 def assert_counters(predicted: Mapping[str, int], counted: Mapping[str, int], what: str) -> None:
@@ -25,3 +27,4 @@ def assert_counters(predicted: Mapping[str, int], counted: Mapping[str, int], wh
     differing = [name for name in predicted if predicted[name] != counted[name]]
     rows = [f"  {name:24} predicted {predicted[name]:10,} counted {counted[name]:10,}" for name in differing]
     assert not differing, "\n".join([f"{what}: {len(differing)} of {len(predicted)} counters differ", *rows])
+    count(len(predicted))

@@ -17,6 +17,7 @@ from hw.contract.layout import pack
 from hw.contract.program import load
 from hw.contract.registers import BY_NAME, CONTROL_START, ErrorCause
 from sim.bench.transport import SimulationTransport, start
+from tests.counting import VALUES
 
 CAUSES = {"read": ErrorCause.READ_BUS, "write": ErrorCause.WRITE_BUS}
 COUNTERS = {"read": "BYTES_READ", "write": "BYTES_WRITTEN"}
@@ -116,7 +117,7 @@ async def endure(dut: Any) -> None:
     for path in sorted(folder.glob("job_*.json")):
         job = Job(dut, transport, path)
         try:
-            counted["values"] += await job.endure()
+            counted[VALUES] += await job.endure()
             counted[job.facts["hardship"]] += 1
         except (AssertionError, EngineError, TimeoutError) as error:
             failures.append(f"{job.facts['name']} after {job.facts['hardship']}: {error}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -13,14 +14,20 @@ from sim.bench.engine_bench import run_bench
 from sim.cycles import simulate
 from tests.sim.jobs import Jobs
 
-HARDSHIPS = ("none", "read", "write", "reset")
-"""What comes before the run that must be right: nothing, an error of a read or of a write, a reset."""
+HARDSHIPS = {
+    "none": "networks under stalls",
+    "read": "networks under stalls, after an error of a read",
+    "write": "networks under stalls, after an error of a write",
+    "reset": "networks under stalls, after a reset",
+}
+"""What comes before the run that must be right, and as what it is counted."""
 
 
-def endure(jobs: Jobs, seed: int) -> Counter[str]:
+def endure(jobs: Jobs, seed: int, coverage: Path | None = None) -> Counter[str]:
     """Run the first image of every job, of one configuration, under stalls, each after one of HARDSHIPS.
 
-    Returns how many jobs had which, and how many values were compared.  Raises BenchFailure naming the jobs that fail.
+    coverage: where to leave Verilator's counts of lines and toggles, if anywhere.
+    Returns what was counted: jobs by HARDSHIPS, values compared.  Raises BenchFailure naming the jobs that fail.
     """
     with tempfile.TemporaryDirectory(prefix="shiftpoint_") as folder:
         work = Path(folder)
@@ -32,7 +39,7 @@ def endure(jobs: Jobs, seed: int) -> Counter[str]:
                 "name": name,
                 "base": job.base,
                 "seed": [seed, number],
-                "hardship": HARDSHIPS[number % len(HARDSHIPS)],
+                "hardship": list(HARDSHIPS)[number % len(HARDSHIPS)],
                 "cycles": counters["CYCLES"],
                 "bytes": {key: counters[key] for key in ("BYTES_READ", "BYTES_WRITTEN")},
             }
@@ -42,5 +49,9 @@ def endure(jobs: Jobs, seed: int) -> Counter[str]:
         config = next(iter(jobs.values()))[0].program.config
         size = max(job.program.memory_bytes for job, _ in jobs.values())
         environment = {"SHIFTPOINT_JOBS": folder}
-        run_bench(config, "tests.sim.bench.cocotb_hardships", work / "memory", size, env=environment)
-        return Counter(json.loads((work / "counted").read_text()))
+        bench = "tests.sim.bench.cocotb_hardships"
+        ran = run_bench(config, bench, work / "memory", size, env=environment, coverage=coverage is not None)
+        if coverage is not None:
+            shutil.copyfile(ran.log.parent / "coverage.dat", coverage)
+        counted = json.loads((work / "counted").read_text())
+        return Counter({HARDSHIPS.get(name, name): number for name, number in counted.items()})

@@ -13,6 +13,7 @@ from hw.contract.config import AcceleratorConfig, preset
 from sim.bench import toolchain
 from sim.bench.engine_bench import run_bench
 from sim.bench.runner import BenchFailure
+from tests.counting import VALUES, count
 from tests.sim.bench.hardships import HARDSHIPS, endure
 from tests.sim.jobs import ODD, network_jobs
 
@@ -32,8 +33,10 @@ def _toolchain() -> None:
 
 def counted(config: AcceleratorConfig, seed: int, networks: int) -> None:
     counts = endure(network_jobs(config, seed, networks), seed)
-    assert sum(counts[hardship] for hardship in HARDSHIPS) == networks
-    assert counts["values"] > 100 * networks
+    assert sum(counts[hardship] for hardship in HARDSHIPS.values()) == networks
+    assert counts[VALUES] > 100 * networks
+    for what, number in counts.items():
+        count(number, what)
 
 
 def test_results_are_right_under_hardships(seed: int) -> None:

@@ -1,0 +1,120 @@
+"""Which lines and toggles of the engine's Verilog a representative run reaches, by block (Verilator's coverage).
+
+    python benchmarks/coverage.py                                # prints the table
+    python benchmarks/coverage.py --write docs/verification.md   # and keeps it there
+    python benchmarks/coverage.py --saved coverage.dat --holes   # of a run before; names what was not reached
+
+The run: programs made by hand, random networks and networks at the ends of what the compiler accepts, on one
+configuration, while the memory stalls, after errors of the bus and after resets (tests/sim/bench/hardships.py).
+A line is a branch of the Verilog that was taken; a toggle is one bit of one signal that rose, or that fell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks and tests: not installed
+
+from benchmarks import marked
+from hw.contract.config import PRESETS, preset
+from quant.base.errors import BadInput
+from sim.memory import Memory
+from tests.sim.bench.hardships import endure
+from tests.sim.jobs import extreme_jobs, handmade_jobs, network_jobs
+
+MARKERS = "coverage"
+NETWORKS, EXTREMES = 24, 8
+TOP = "shiftpoint_engine"
+KINDS = ("line", "toggle")
+
+
+class Point(NamedTuple):
+    """Something that can be reached.  block: path of its module below the engine; name: what it is, with its line."""
+
+    block: str
+    kind: str
+    name: str
+    reached: bool
+
+
+def run(config: str, seed: int, coverage: Path) -> None:
+    """Leave what Verilator counted."""
+    made = preset(config)
+    jobs = {
+        **handmade_jobs(made, [Memory()]),
+        **network_jobs(made, seed, NETWORKS),
+        **extreme_jobs(made, seed, EXTREMES),
+    }
+    endure(jobs, seed, coverage)
+
+
+def points(coverage: Path) -> Iterator[Point]:
+    """What the file counts of the engine; the bench is left out."""
+    for line in coverage.read_text(errors="replace").splitlines():
+        found = re.fullmatch(r"C '(.*)' (\d+)", line)
+        if found is None:
+            continue
+        fields = dict(part.split("\x02", 1) for part in found[1].split("\x01") if "\x02" in part)
+        kind, _, module = fields.get("page", "").partition("/")
+        kind = {"v_line": "line", "v_branch": "line", "v_toggle": "toggle"}.get(kind, "")
+        if kind and module.startswith(TOP):
+            name = f"{fields.get('o', '')} (line {fields.get('l', '?')})"
+            yield Point(module.removeprefix(TOP).lstrip(".") or "engine", kind, name, int(found[2]) > 0)
+
+
+def table(found: list[Point]) -> str:
+    """Reached of all, by block; the blocks of a unit together."""
+    counts: dict[str, dict[str, list[bool]]] = defaultdict(lambda: {kind: [] for kind in KINDS})
+    for point in found:
+        for block in (point.block.partition(".")[0], "**all**"):
+            counts[block][point.kind].append(point.reached)
+    rows = ["| block | branches reached | toggles reached |", "|---|---|---|"]
+    for block, kinds in sorted(counts.items(), key=lambda item: (item[0] == "**all**", item[0])):
+        rows.append(f"| {block} | " + " | ".join(share(kinds[kind]) for kind in KINDS) + " |")
+    return "\n".join(rows) + "\n"
+
+
+def share(reached: list[bool]) -> str:
+    """How many of how many."""
+    if not reached:
+        return "none there"
+    return f"{sum(reached):,} of {len(reached):,}, {100 * sum(reached) / len(reached):.1f} %"
+
+
+def main() -> int:
+    """Run, print, and write where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", choices=list(PRESETS), default="tiny", help="configuration (default tiny)")
+    parser.add_argument("--seed", type=int, default=1, help="of networks and stalls (default 1)")
+    parser.add_argument("--saved", type=Path, help="take this coverage.dat and run nothing")
+    parser.add_argument("--holes", action="store_true", help="name everything that was not reached")
+    parser.add_argument("--write", type=Path, help="file with the markers to write the table between")
+    arguments = parser.parse_args()
+    try:
+        if arguments.write:
+            marked.check(arguments.write, MARKERS)  # before minutes of running
+        with tempfile.TemporaryDirectory(prefix="shiftpoint_") as folder:
+            coverage = arguments.saved or Path(folder) / "coverage.dat"
+            if not arguments.saved:
+                run(arguments.config, arguments.seed, coverage)
+            found = list(points(coverage))
+        print(table(found), end="")
+        if arguments.holes:
+            print("\n".join(f"{p.block}: {p.kind} {p.name}" for p in found if not p.reached))
+        if arguments.write:
+            marked.write(arguments.write, MARKERS, table(found))
+    except (BadInput, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
