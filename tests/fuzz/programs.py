@@ -20,9 +20,9 @@ import numpy as np
 from host.compiler import compile_network
 from hw.contract import program as programs
 from hw.contract.config import INSTRUCTION_BYTES, preset
-from hw.contract.isa import LAYOUTS, Instruction
+from hw.contract.isa import LAYOUTS, Instruction, decode
 from hw.contract.program import Program
-from quant.base.errors import BadInput, ShiftpointError, UnsupportedNetwork, VerificationError
+from quant.base.errors import ShiftpointError, VerificationError
 from sim import hazards
 from sim.bench.engine_bench import RtlJob, run_jobs
 from sim.cycles import simulate
@@ -46,13 +46,14 @@ def valid(rng: np.random.Generator) -> Program:
     while True:
         try:
             return compile_network(random_network(int(rng.integers(1 << 30)), int(rng.integers(1, 5))), preset("tiny"))
-        except (BadInput, UnsupportedNetwork):
+        except ShiftpointError:
             continue
 
 
 def with_instruction(program: Program, rng: np.random.Generator) -> tuple[Program, str]:
     """An instruction changed, moved, doubled or dropped."""
-    code = list(program.decode())
+    start, size = program.program_base, INSTRUCTION_BYTES
+    code = [decode(program.image[at : at + size]) for at in range(start, start + size * program.instructions, size)]
     k = int(rng.integers(len(code)))
     match rng.integers(8):
         case 0:
@@ -69,8 +70,7 @@ def with_instruction(program: Program, rng: np.random.Generator) -> tuple[Progra
             code[k], said = _other_field(code[k], rng)
             said = f"instruction {k}: {said}"
     image = bytearray(program.image)
-    start = program.program_base
-    image[start : start + INSTRUCTION_BYTES * len(code)] = b"".join(instruction.encode() for instruction in code)
+    image[start : start + size * len(code)] = b"".join(instruction.encode() for instruction in code)
     return replace(program, image=bytes(image)), said
 
 

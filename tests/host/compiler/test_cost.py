@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -41,3 +43,26 @@ def test_reading_twice_costs() -> None:
     least = min(cost(posed, way)[1] for way in found)
     assert any(cost(posed, way)[1] > 2 * least for way in found)
     assert cost(posed, min(found, key=lambda way: cost(posed, way)))[1] < 2 * least
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("tiny", ("9a99a2", "f448a4", "67ffd4")),
+        ("small", ("88a12a", "9a3870", "596c7e")),
+        ("large", ("60885a", "ff49f7", "80195a")),
+    ],
+)
+def test_estimates_stay_what_they_are(name: str, words: tuple[str, ...]) -> None:
+    """Alone, with a pooling, with a residual: the first digits of the SHA-256 of the estimates of every way to cut the
+    layer.  They change on purpose."""
+    assert tuple(_estimates(name, pooled, added) for pooled, added in ((0, 0), (1, 0), (0, 1))) == words
+
+
+def _estimates(name: str, pooled: bool, added: bool) -> str:
+    b = Builder(np.random.default_rng(1), (24, 20, 18))
+    one = b.conv("x", 48, residual=b.conv("x", 48) if added else None)
+    if pooled:
+        b.pool(one, "max", Window((3, 3), (2, 2), (1, 1, 1, 1)))
+    found, _ = problems(b.network(), preset(name))
+    return hashlib.sha256(repr([cost(found[-1], way) for way in ways(found[-1])]).encode()).hexdigest()[:6]
