@@ -98,3 +98,15 @@ def test_bounds_of_what_was_chosen_hold_on_other_images():
     found = execute(network, quantize_input(network, images(20, seed=11) * 5), network.tensors)
     for name, bound in tensor_bounds(network).items():
         assert bound.low <= found[name].min() and found[name].max() <= bound.high
+
+
+@pytest.mark.parametrize(("gain", "shift"), [(64, 1), (128, 0), (256, None)])
+def test_a_residual_is_shifted_by_nothing_but_not_to_the_right(gain, shift):
+    net = Builder(0)
+    one = net.conv("one", "x", 4)
+    graph = net.graph(net.conv("two", one, 4, residual=one, gain=gain))
+    network = quantize_network(graph, images(4), equalization=None, rounding="nearest")
+    fused = [layer for layer in convolutions(network) if layer.residual is not None]
+    shifts = [int(layer.weight_frac.min()) for layer in fused]  # of the residual: it is the layer's input too
+    assert shifts == ([] if shift is None else [shift])
+    assert len(network.layers) == (3 if shift is None else 2)

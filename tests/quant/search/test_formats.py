@@ -14,7 +14,7 @@ from quant.ir.window import Window
 from quant.run.calibration import TensorRange, calibrate
 from quant.run.execute import execute, quantize_input
 from quant.search import NOTES, quantize_network
-from quant.search.formats import Formats
+from quant.search.formats import ALIGNMENT, Formats
 from quant.search.options import Options
 from tests.quant.float_graphs import Builder, branches, images
 from tests.quant.search_checks import convolutions
@@ -85,6 +85,19 @@ def test_either_end_of_the_scaled_range_decides(low, high):
     ranges = calibrate(graph, images(2)) | {"one.y": found}
     chosen = Formats(graph, images(2), ranges, scales, Options(), None).choose("one.y")
     assert 2**13 <= 6 * 0.25 * 2.0**chosen.frac < 2**14
+
+
+def test_what_is_added_is_not_finer_than_the_other_can_show():
+    net = Builder(1)
+    one, two = net.conv("one", "x", 2, clip=(None, None)), net.conv("two", "x", 2, clip=(None, None))
+    graph = net.graph(net.add("sum", one, two, clip=(-0.25, 0.25)))
+    ranges = calibrate(graph, images(2))
+    for name, reach in ((one, 2.0**20), (two, 2.0**-10), ("sum.y", 0.25)):
+        ranges[name] = TensorRange(np.full(2, -reach), np.full(2, reach), np.full((2, 4), reach, np.float32))
+    scales = {name: np.ones(shape[0]) for name, shape in graph.shapes.items()}
+    formats = Formats(graph, images(2), ranges, scales, Options(), None)
+    coarse = formats._start(one, 8)
+    assert formats._alignment_cap(one) == formats._alignment_cap(two) == coarse + ALIGNMENT < formats._start(two, 8)
 
 
 def test_an_output_that_layers_read_keeps_8_bits_and_says_so():
