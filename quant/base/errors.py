@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+MOST_CHARACTERS = 500
+"""Most of a foreign message: it may repeat a name of any length out of a file."""
+
 
 class ShiftpointError(Exception):
     """Base of every error that is the user's to mend.  Its message is one line."""
@@ -20,6 +23,7 @@ class VerificationError(ShiftpointError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of a foreign error's message that says something."""
+    """The first line of a foreign error's message that says something, cut where it is longer than anybody reads."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    line = lines[0] if lines else type(error).__name__
+    return line if len(line) <= MOST_CHARACTERS else f"{line[:MOST_CHARACTERS]} ..."

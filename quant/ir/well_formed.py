@@ -16,7 +16,7 @@ from weakref import WeakSet
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import AnyLayer
 from quant.ir.network import Network
-from quant.ir.tensor import Shape
+from quant.ir.tensor import MOST_ELEMENTS, Shape
 
 Form = TypeVar("Form", Network, FloatGraph)
 
@@ -75,6 +75,8 @@ def _check_tensors(network: Network | FloatGraph, shapes: Mapping[str, Shape]) -
             raise Malformed("a tensor has no name")
         if len(shape) != 3 or min(shape) < 1:
             raise Malformed(f"tensor {name} has the shape {shape}")
+        if math.prod(shape) > MOST_ELEMENTS:
+            raise Malformed(f"tensor {name} has the shape {shape}, more than {MOST_ELEMENTS:,} elements")
 
 
 def _check_layer(layer: AnyLayer, names: set[str], written: set[str], shapes: Mapping[str, Shape]) -> None:

@@ -11,6 +11,12 @@ from onnx import defs, helper
 from quant.onnx_file.nodes import NotSupportedError, attributes
 from quant.onnx_file.read import OLDEST_OPSET
 
+FLAGS = (
+    *("allowzero", "ceil_mode", "count_include_pad", "keepdims", "noop_with_empty_axes"),
+    *("select_last_index", "storage_order", "training_mode", "transA", "transB"),
+)
+"""Attributes that say yes or no; what another number says differs from runtime to runtime."""
+
 UNBOUNDED = ("min", "max", "value")
 """Attributes that may be infinite: bounds of a Clip, what a Pad puts around."""
 
@@ -37,9 +43,11 @@ def check_attributes(node: onnx.NodeProto) -> None:
     """Raise NotSupportedError for an attribute of an operator of ONNX that only a later opset has.
 
     One that says what holds without it, its default, is passed over.  One that is no number (bounds aside, which may
-    be infinite) is refused as well.
+    be infinite) is refused as well, and a flag that is neither 0 nor 1.
     """
     for name, value in attributes(node).items():
+        if name in FLAGS and value not in (0, 1):
+            raise NotSupportedError(f"its attribute {name} is {value}, neither 0 nor 1", "repair the file")
         if isinstance(value, float) and not math.isfinite(value) and (math.isnan(value) or name not in UNBOUNDED):
             raise NotSupportedError(f"its attribute {name} is {value}", "repair the file")
         later = [

@@ -46,10 +46,10 @@ def read_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.M
 
 
 def open_batch(graph: onnx.GraphProto) -> None:
-    """Leave a batch open that inputs and outputs give as 0, by which some exporters mean just that."""
+    """Leave a batch open that inputs and outputs give as 0 or -1, by which some exporters mean just that."""
     for value in [*graph.input, *graph.output]:
         for batch in list(value.type.tensor_type.shape.dim)[:1]:
-            if batch.WhichOneof("value") == "dim_value" and not batch.dim_value:
+            if batch.WhichOneof("value") == "dim_value" and batch.dim_value < 1:
                 batch.Clear()
 
 

@@ -13,6 +13,7 @@ from quant.ir.fixedpoint import QFormat
 from quant.onnx_file import form
 from quant.onnx_file.nodes import attributes, kind_of, name_of, type_name
 from quant.onnx_file.read import opset
+from quant.onnx_file.valid import names_read
 
 PASSING = ("Identity", "Dropout")
 """Operators whose first output is their input."""
@@ -69,9 +70,11 @@ class View:
         self.producers = {output: node for node in self.graph.node for output in node.output if output}
         self.same = {node.output[0]: node.input[0] for node in self.graph.node if kind(node) in PASSING}
         self.nodes: list[onnx.NodeProto] = []
+        read = {*names_read(self.graph), *(value.name for value in self.graph.output)}
         for node in self.graph.node:
             if kind(node) == "Constant":
-                self.constants[node.output[0]] = as_tensor(node)
+                if node.output[0] in read or holds_numbers(node):  # what nothing reads may hold anything
+                    self.constants[node.output[0]] = as_tensor(node)
             elif kind(node) not in PASSING:
                 self.nodes.append(node)
         self.unread = {node.output[0]: node for node in self.nodes}
@@ -166,13 +169,18 @@ class View:
         return QFormat(bits or scheme.bits, int(scheme.fracs), scheme.signed)
 
 
-def as_tensor(node: onnx.NodeProto) -> onnx.TensorProto:
-    """What a Constant node holds."""
+def holds_numbers(node: onnx.NodeProto) -> bool:
+    """Whether a Constant node holds numbers in a dense tensor."""
     value = next(iter(attributes(node).values()), None)
+    return isinstance(value, onnx.TensorProto) or bool(np.asarray(value).dtype.kind in "if" and np.asarray(value).size)
+
+
+def as_tensor(node: onnx.NodeProto) -> onnx.TensorProto:
+    """What a Constant node holds.  Raises UnsupportedNetwork where that is no numbers."""
+    if not holds_numbers(node):
+        raise UnsupportedNetwork(f"{label(node)} holds no numbers in a dense tensor")
+    value = next(iter(attributes(node).values()))
     if isinstance(value, onnx.TensorProto):
         return value
-    numbers = np.asarray(value)
-    if numbers.dtype.kind not in "if" or not numbers.size:
-        raise UnsupportedNetwork(f"{label(node)} holds no numbers in a dense tensor")
-    dtype = np.int64 if isinstance(np.asarray(value).flat[0], int | np.integer) else np.float32
+    dtype = np.int64 if np.asarray(value).dtype.kind == "i" else np.float32
     return numpy_helper.from_array(np.asarray(value, dtype), node.output[0])

@@ -10,12 +10,14 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.graph import FloatGraph
 from quant.ir.input_shape import INPUT_SHAPE
 from quant.ir.well_formed import Malformed, well_formed
+from quant.kinds.conv import float_convolution
 from quant.onnx_file.nodes import NotSupportedError
 from quant.onnx_file.read import fix_shapes, read_model, the_input
 from quant.onnx_import.fuse import fuse
@@ -24,6 +26,7 @@ from quant.onnx_import.lowering import Lowering
 from quant.onnx_import.operators import HANDLERS
 from quant.onnx_import.verify import verify
 from quant.onnx_import.views import Value
+from quant.run.calibration import LARGEST
 
 __all__ = ["load", "verify"]
 
@@ -62,7 +65,7 @@ def graph_of(
 ) -> FloatGraph:
     """The graph of a fused draft, with the name and the metadata of the file.
 
-    Raises BadInput where folding overflowed float32.
+    Raises BadInput for weights that folding made infinite, or that are beyond what can be quantized.
     """
     name = label if isinstance(source, onnx.ModelProto) else Path(source).stem
     metadata = {entry.key: entry.value for entry in model.metadata_props}
@@ -72,6 +75,11 @@ def graph_of(
     for layer in graph.layers:
         if not layer.finite:
             raise BadInput(f"{label}: layer {layer.name} has infinite weights once what follows it is folded in")
+        conv = float_convolution(layer)
+        largest = 0.0 if conv is None else max(float(np.abs(part).max()) for part in (conv.weight, conv.bias))
+        if largest > LARGEST:
+            text = f"layer {layer.name} has weights or a bias of {largest:.2g}, at most {LARGEST:.0g} can be quantized"
+            raise BadInput(f"{label}: {text}: train the network again, or repair the file")
     return graph
 
 

@@ -14,7 +14,7 @@ from quant.base.errors import BadInput, UnsupportedNetwork, first_line
 from quant.onnx_file.known import check_attributes
 from quant.onnx_file.nodes import NotSupportedError, attributes, kind_of, name_of
 from quant.onnx_file.quantized import other_form
-from quant.onnx_import.advice import UNKNOWN
+from quant.onnx_import.advice import UNKNOWN, advise
 from quant.onnx_import.lowering import Lowering, Record
 from quant.onnx_import.node import Handler, Node
 from quant.run.session import Session
@@ -63,7 +63,9 @@ def refuse(lowering: Lowering, label: str) -> None:
     refused = [record for record in lowering.records if record.fate == "refused"]
     if refused:
         what = "1 node is" if len(refused) == 1 else f"{len(refused)} nodes are"
-        reasons = "; ".join(f"{record.name} ({record.op}: {record.reason})" for record in refused)
+        reasons = "; ".join(
+            f"{record.name} ({record.op}: {advise(record.op, record.reason, record.edit)[0]})" for record in refused
+        )
         raise UnsupportedNetwork(f"{label}: {what} not supported: {reasons}")
 
 

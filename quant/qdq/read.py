@@ -39,6 +39,7 @@ from quant.onnx_file.reshapes import RESHAPING, new_shape
 from quant.onnx_file.tails import host_operation
 from quant.onnx_file.view import View, kind, label
 from quant.qdq.front import read_front
+from quant.qdq.runnable import check_runs
 
 NOTES = "qdq.notes"
 """Metadata key: one line for each number that `complete` changed."""
@@ -66,14 +67,19 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, complete: bool = Fals
         weights = "; only its weights are (DequantizeLinear): `quantize` takes it as a float network"
         text = weights if "DequantizeLinear" in operators else ""
         raise BadInput(f"{name}: not a quantized network: it has no QuantizeLinear nodes{text}")
+    source = the_input(model, name)
     try:
-        return _Reader(View(model, complete), the_input(model, name)).network()
+        reader = _Reader(View(model, complete), source)
+        network = reader.network()
     except (BadInput, UnsupportedNetwork) as error:
         raise type(error)(f"{name}: {error}") from error
     except Malformed as error:
         raise UnsupportedNetwork(f"{name}: {error}") from error
     except RecursionError as error:
         raise UnsupportedNetwork(f"{name}: too many nodes between two roundings") from error
+    own = tuple(dim.dim_value for dim in source.type.tensor_type.shape.dim)[1:]
+    check_runs(model, name, source.name, (reader.batch, *own), reader.returned)
+    return network
 
 
 class _Reader:
@@ -81,7 +87,8 @@ class _Reader:
 
     A tensor comes with the shape that the file gives it, without the batch: that of its map, or flattened.
     names: what each QuantizeLinear's output holds.  rounded: what has been made of a real tensor, a format and a
-    clip.  exact: the tensors that hold a real tensor as it is.
+    clip.  exact: the tensors that hold a real tensor as it is.  returned: the shape of each output, by its name in the
+    file.
     """
 
     def __init__(self, view: View, source: onnx.ValueInfoProto) -> None:
@@ -99,12 +106,19 @@ class _Reader:
         self.names: dict[str, tuple[str, Own]] = {}
         self.rounded: dict[tuple[str, QFormat, tuple[int, int]], tuple[str, Own]] = {}
         self.exact: dict[str, tuple[str, Own]] = {}
+        self.returned: dict[str, Own] = {}
 
     def network(self) -> Network:
         for node in self.view.nodes:
             if kind(node) == "QuantizeLinear" and not self.view.is_constant(node.input[0]):
                 self.read_quantize(node)
-        outputs = [self.read_output(value.name) for value in self.graph.output]
+        outputs: list[tuple[str, Own, HostOperation | None]] = []
+        for value in self.graph.output:
+            tensor, own, host = self.read_output(value.name)
+            if any(tensor == other and (own != theirs or host == at) for other, theirs, at in outputs):
+                raise UnsupportedNetwork(f"output {value.name} is another output once more")
+            outputs.append((tensor, own, host))
+            self.returned[value.name] = own if host is None else host.shape(own)
         for node in list(self.view.unread.values()):
             known = node.input[0] in self.names or self.view.is_constant(node.input[0])
             if kind(node) == "DequantizeLinear" and known:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from quant.base.errors import BadInput, ShiftpointError, UnsupportedNetwork, VerificationError, first_line
+from quant.base.errors import (
+    MOST_CHARACTERS,
+    BadInput,
+    ShiftpointError,
+    UnsupportedNetwork,
+    VerificationError,
+    first_line,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,3 +31,7 @@ def test_the_first_line_that_says_something(text: str, line: str) -> None:
 def test_whoever_catches_the_base_catches_all(kind: type[ShiftpointError]) -> None:
     with pytest.raises(ShiftpointError, match=r"^x\.onnx: no$"):
         raise kind("x.onnx: no")
+
+
+def test_long_lines_are_cut() -> None:
+    assert first_line(ValueError("a" * 10_000)) == "a" * MOST_CHARACTERS + " ..."

@@ -187,7 +187,7 @@ def test_the_engine_has_none_yet() -> None:
 def test_division_of_data_stays_refused() -> None:
     net = Onnx(3, 4, 4)
     y = net.node("Div", net.conv("x", 3, 3), net.conv("x", 3, 3), name="over")
-    assert message(net.model(y)) == "net: 1 node is not supported: over (Div: of two data tensors)"
+    assert message(net.model(y)) == "net: 1 node is not supported: over (Div: divides by data)"
 
 
 def test_a_product_of_a_flattened_tensor_and_a_map_is_refused() -> None:

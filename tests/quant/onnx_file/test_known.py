@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from onnx import defs, helper
 
@@ -32,3 +33,14 @@ def test_attributes_that_are_read() -> None:
     assert known_attributes("Pad") == {"mode", "pads", "value"}  # of older opsets, too, as far back as files are read
     with pytest.raises(NotSupportedError, match=r"^its attribute sparsity is 0.5; opset 25"):
         check_attributes(helper.make_node("Conv", ["x"], ["y"], sparsity=0.5))
+
+
+def test_attributes_that_say_nothing() -> None:
+    check_attributes(helper.make_node("Clip", ["x"], ["y"], min=-np.inf, max=np.inf))
+    for node, reason in (
+        (helper.make_node("ReduceMean", ["x"], ["y"], keepdims=7), "keepdims is 7, neither 0 nor 1"),
+        (helper.make_node("Clip", ["x"], ["y"], min=np.nan), "min is nan"),
+        (helper.make_node("LeakyRelu", ["x"], ["y"], alpha=np.inf), "alpha is inf"),
+    ):
+        with pytest.raises(NotSupportedError, match=f"^its attribute {reason}$"):
+            check_attributes(node)

@@ -52,8 +52,9 @@ def test_every_unsupported_node_is_named() -> None:
     y = net.node("Conv", y, "x", name="dynamic")
     y = net.node("Thing", y, domain="mine", name="own")
     assert message(net.model(net.node("Relu", y), domain="mine")) == (
-        "net: 5 nodes are not supported: norm1 (LRN: operator not supported); gate (Round: operator not supported); "
-        "over (Div: of two data tensors); swap (Transpose: moves data in a way that no layer can: channels, rows or "
+        "net: 5 nodes are not supported: norm1 (LRN: divides by a sum over channels "
+        "that differs in every pixel, and nothing here divides by data); gate (Round: operator not supported); "
+        "over (Div: divides by data); swap (Transpose: moves data in a way that no layer can: channels, rows or "
         "columns change places with one another); own (mine.Thing: operator not supported)"
     )
 
@@ -146,7 +147,7 @@ REASONS = [
         "makes 32,000,000,000,000,000,000 numbers of an image, in the shape (2000000000, 4000000000, 4); "
         "33,554,432 are the most",
     ),
-    (single((2, 4, 4), "DepthToSpace", blocksize=1), "operator not supported"),
+    (single((2, 4, 4), "DepthToSpace", blocksize=1), "needs pixels put between pixels, which no layer does"),
 ]
 
 
@@ -184,6 +185,16 @@ def test_folding_that_overflows() -> None:
     y = net.node("Conv", "x", net.constant([[[[1e30]]]]), name="conv")
     assert message(net.model(net.node("Mul", y, net.constant(1e30)))) == (
         "net: layer conv has infinite weights once what follows it is folded in"
+    )
+
+
+@pytest.mark.parametrize("value", [1e38, -1e38])
+def test_weights_and_biases_that_no_format_holds(value: float) -> None:
+    net = Net(1, 4, 4)
+    y = net.node("Conv", "x", net.constant([[[[1.0]]]]), net.constant([value]), name="conv")
+    assert message(net.model(net.node("HardSigmoid", net.node("Relu", y)))) == (
+        "net: layer conv has weights or a bias of 1e+38, at most 1e+18 can be quantized: "
+        "train the network again, or repair the file"
     )
 
 

@@ -286,3 +286,35 @@ def test_more_nodes_between_two_roundings_than_can_be_followed() -> None:
     del model.graph.node[:]
     model.graph.node.extend([*rest[:place], *chain, *rest[place:]])
     assert message(model) == "net: too many nodes between two roundings"
+
+
+def test_outputs_that_are_others_once_more() -> None:
+    model = written()
+    last = node(model, "t2/dequantize")
+    model.graph.node.append(helper.make_node("Flatten", [last.output[0]], ["again"], "again"))
+    model.graph.output.append(helper.make_tensor_value_info("again", TensorProto.FLOAT, None))
+    assert message(model) == "net: output again is another output once more"
+
+
+def test_enlargements_beyond_every_memory() -> None:
+    how = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric"}
+    model = head(helper.make_node("Resize", ["t2", "", "by"], ["out"], "big", **how))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 1, 2.0**61, 1], np.float32), "by"))
+    assert message(model) == f"net: tensor out has the shape (2, {3 << 61}, 3), more than 33,554,432 elements"
+
+
+def test_constants_that_nothing_reads_hold_anything() -> None:
+    model = written()
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["text"], "text", value_strings=[b"a", b"b"]))
+    places, value = numpy_helper.from_array(np.zeros(1, np.int64)), numpy_helper.from_array(np.ones(1, np.float32))
+    sparse = helper.make_sparse_tensor(value, places, [4])
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["sparse"], "sparse", sparse_value=sparse))
+    assert_same(qdq.load(model), qdq.load(written()))
+    node(model, "conv_t0").input[2] = "text"
+    assert message(model) == "net: text (Constant) holds no numbers in a dense tensor"
+
+
+def test_batches_given_as_minus_one_are_open() -> None:
+    model = written()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1
+    assert_same(qdq.load(model), qdq.load(written()))
