@@ -11,8 +11,11 @@ import hashlib
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -56,9 +59,14 @@ def source_digest() -> str:
     return digest.hexdigest()
 
 
+def json_bytes(value: Any) -> bytes:
+    """JSON as files of this project hold it."""
+    return (json.dumps(value, indent=1) + "\n").encode()
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write JSON, whole or not at all."""
-    write_atomic(path, (json.dumps(value, indent=1) + "\n").encode())
+    write_atomic(path, json_bytes(value))
 
 
 def read_json(path: Path) -> Any:
@@ -76,7 +84,7 @@ def reading(path: Path) -> Iterator[None]:
     """Around the taking apart of what a file holds: entries that lack or are of another type raise BadInput."""
     try:
         yield
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except (AttributeError, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise BadInput(f"{path}: damaged; make it again with `run`") from error
 
 
@@ -95,6 +103,20 @@ def _unused(path: Path) -> Path:
     """A name beside a path that nothing has."""
     names = (path.with_name(f"{path.name}.old-{number}") for number in count(1))
     return next(name for name in names if not os.path.lexists(name))
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of a stage that ended.
+
+    made_from: as `BuildFolder.mark_good`.  source: of this package, as `source_digest`.  warnings: what it warned of.
+    outputs: digests of what it left, by name in the build folder.
+    """
+
+    made_from: Any
+    source: str
+    warnings: list[str]
+    outputs: dict[str, str]
 
 
 class BuildFolder:
@@ -188,25 +210,57 @@ class BuildFolder:
         except BadInput:
             return False
 
-    def is_good(self, stage: str, key: Any) -> bool:
-        """Whether a stage's outputs are there, whole, and were made from `key`, a JSON value."""
+    def record(self, stage: str) -> Record | None:
+        """The record of a stage; None where it did not end, or where that cannot be read."""
+        path = self._record(stage)
         try:
-            with reading(self._record(stage)):
-                record = read_json(self._record(stage))
-                return record["key"] == self._key(key) and all(
-                    (self.root / name).exists() and file_digest(self.root / name) == digest
-                    for name, digest in record["outputs"].items()
-                )
+            with reading(path):
+                held = read_json(path)
+                outputs = {str(name): str(digest) for name, digest in held["outputs"].items()}
+                complete = held["key"] == self._key(held["made_from"], held["source"])
+                warnings = [str(line) for line in held["warnings"]]
+                return Record(held["made_from"], held["source"], warnings, outputs) if complete else None
         except (BadInput, OSError):
-            return False  # a record that cannot be read is none: the stage is done again
+            return None
 
-    def mark_good(self, stage: str, key: Any, outputs: list[Path]) -> None:
-        """Record that a stage is done."""
+    def changed(self, record: Record) -> list[Path]:
+        """The outputs of a stage that are missing or not as it left them."""
+        paths = {self.root / name: digest for name, digest in record.outputs.items()}
+        return [path for path, digest in paths.items() if not _has_digest(path, digest)]
+
+    def kept(self, stage: str, made_from: Any) -> Record | None:
+        """The record of a stage whose outputs are there, whole, and were made from `made_from` by this source."""
+        record = self.record(stage)
+        if record is None or [record.made_from, record.source] != [_as_json(made_from), source_digest()]:
+            return None
+        return None if self.changed(record) else record
+
+    def mark_good(self, stage: str, made_from: Any, outputs: list[Path], warnings: Sequence[str] = ()) -> None:
+        """Record that a stage is done.  made_from: a JSON value of all that its outputs depend on but this package."""
         make_folder(self._record(stage).parent)
-        digests = {str(path.relative_to(self.root)): file_digest(path) for path in outputs}
-        write_json(self._record(stage), {"key": self._key(key), "outputs": digests})
+        source = source_digest()
+        record = {
+            "key": self._key(made_from, source),
+            "made_from": made_from,
+            "source": source,
+            "warnings": list(warnings),
+            "outputs": {str(path.relative_to(self.root)): file_digest(path) for path in outputs},
+        }
+        write_json(self._record(stage), record)
 
     @staticmethod
-    def _key(key: Any) -> str:
-        text = json.dumps([key, source_digest()], sort_keys=True)
+    def _key(made_from: Any, source: str) -> str:
+        text = json.dumps([made_from, source], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    try:
+        return path.exists() and file_digest(path) == digest
+    except (BadInput, OSError):
+        return False  # what cannot be read is not what was written
+
+
+def _as_json(value: Any) -> Any:
+    """A JSON value as it is read again."""
+    return json.loads(json.dumps(value))

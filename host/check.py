@@ -1,88 +1,275 @@
-"""`report --check`: take every leg of the proof again, and hold it against the others and the report."""
+"""`report --check`: make again all that can be made from a build folder, and hold it against what lies there.
+
+The legs of the proof are taken again, one against the other; program, Verilog, header, report and page are made again
+and compared byte by byte.  What needs files that the folder has not is held against the digests that `run` recorded,
+and the result says so.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from host import chain
-from host.artefacts import BuildFolder, read_json, reading
-from host.legs import legs
-from host.pipeline import subject_of
+from host.artefacts import STAGES, BuildFolder, Record, file_digest, json_bytes, read_json, source_digest
+from host.comparison import CompareOptions, compare_files
+from host.compiler import compile_network
+from host.difference import first_difference
+from host.form import Maybe, require
+from host.legs import Leg, ProgramBytes, Subject, Verilog, legs
+from host.pipeline import images_to_keep, kept_images, report_of, subject_of
+from host.report.page import render
+from host.report.sources import read_compared, read_leg
 from host.terminal import Reporter
-from quant.base.errors import VerificationError
+from hw import verilog
+from quant import onnx_import
+from quant.base.errors import BadInput, VerificationError
+from quant.ir.network import Network
+from quant.rewrite.raw_pixels import like
+from quant.run.evaluation import accuracy
 from sim import hazards
+from sim.bench.toolchain import ToolchainError
 from sim.memory import Memory
 
 Result = dict[str, Any]
+STAGES_OF_FILES = ("quantize", "compare", "compile", "verilog", "images", "report")
+"""The stages of a run beside the legs."""
+MOST_NAMED = 8
+"""Files that are not of the run, named one by one."""
 
 
-def check(root: Path, reporter: Reporter, build_dir: Path | None = None) -> Result:
-    """Take the whole proof of a build folder again.  build_dir: as `sim.bench.toolchain.build_root`.
+def check(root: Path, reporter: Reporter, build_dir: Path | None = None, evaluation: Path | None = None) -> Result:
+    """Check a build folder.
 
-    Raises VerificationError at the first break: of the chain, naming layer, channel, row, column, expected and
-    got; of the program's tokens, naming two instructions; of the report's digests; of the cycles.
+    build_dir: as `sim.bench.toolchain.build_root`.  evaluation: the images that the run compared on, with which the
+    comparison with float is made again, too.
+    Returns what was taken again and what was not.  Raises VerificationError at the first break: of the chain, naming
+    layer, channel, row, column, expected and got; of the program's tokens, naming two instructions; of a file, naming
+    the first difference.  Raises BadInput for what is no folder of a run, or other images than the run's.
     """
     folder = BuildFolder(root)
+    if not folder.report.exists() and not (root / STAGES).is_dir():
+        raise BadInput(f"{folder.report}: No such file; not a folder that `run` made")
     with folder.alone(reading=True):
-        return _check(folder, reporter, build_dir)
+        checked = _Check(folder, reporter)
+        try:
+            return checked.run(build_dir, evaluation)
+        except ToolchainError:
+            raise
+        except (VerificationError, BadInput) as error:
+            raise checked.explained(error) from error
 
 
-def _check(folder: BuildFolder, reporter: Reporter, build_dir: Path | None) -> Result:
-    recorded = _Recorded.read(folder.report)
-    again = [leg for leg in legs(build_dir) if leg.name in recorded.legs]
-    for leg in again:
-        leg.require()
-    subject = subject_of(folder, recorded.memory)
-    with reporter.stage("tokens of the program"):
-        hazards.check(subject.program)
-    cycles: dict[str, int] = {"report": recorded.cycles}
-    before: tuple[str, chain.Tensors] | None = None
-    for leg in again:
-        taken = leg.take(subject, reporter)
-        if before is not None:
-            found = chain.first_break(subject.order, before[1], taken.tensors, before[0], leg.name)
-            if found is not None:
-                raise VerificationError(f"chain broken at {found}")
-        _against_report(recorded, leg.name, taken)
-        if "cycles" in taken.facts:
-            cycles[leg.name] = taken.facts["cycles"]
-        before = leg.name, taken.tensors
-    if len(set(cycles.values())) != 1:
-        raise VerificationError("cycles differ: " + ", ".join(f"{who} {count}" for who, count in cycles.items()))
-    counts = {"layers": len(subject.order), "images": len(subject.images)}
-    return {"check": {**counts, "legs": ", ".join(leg.name for leg in again), "breaks": 0, **cycles}}
+@dataclass
+class _Check:
+    """One check: what the folder's records say, what was taken again so far, and what was not."""
+
+    folder: BuildFolder
+    reporter: Reporter
+    records: dict[str, Record | None] = field(init=False)
+    changed: list[Path] = field(init=False)
+    """Files that are not as their stages left them."""
+    again: list[Result] = field(default_factory=list)
+    left: list[Result] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        names = (*STAGES_OF_FILES, *(leg.name for leg in legs()))
+        self.records = {name: self.folder.record(name) for name in names}
+        self.changed = [path for record in self.records.values() if record for path in self.folder.changed(record)]
+
+    def explained(self, error: Exception) -> Exception:
+        """The error, with what the records know of its reason.  A file that cannot be read any more is a break."""
+        reasons = []
+        if self.changed:
+            reasons.append(f"changed since `run`: {', '.join(self._name(path) for path in self.changed)}")
+        if any(record and record.source != source_digest() for record in self.records.values()):
+            reasons.append("made by another version of shiftpoint: make it again with `run`")
+        if not reasons or (isinstance(error, BadInput) and not self.changed):
+            return error
+        return VerificationError(f"{error} ({'; '.join(reasons)})")
+
+    def run(self, build_dir: Path | None, evaluation: Path | None) -> Result:
+        """All of it."""
+        folder = self.folder
+        taking = self._legs(build_dir)
+        for leg in taking:
+            leg.require()
+        self._complete(taking)
+        memory = read_leg(folder.leg(ProgramBytes.name), ProgramBytes.name)["memory"]
+        subject = subject_of(folder, Memory(**memory))
+        with self.reporter.stage("tokens of the program"):
+            hazards.check(subject.program)
+        cycles = self._take(taking, subject)
+        network, program = subject.network, subject.program
+        with self.reporter.stage("compile again"):
+            self._equal(folder.program, compile_network(network, program.config).to_bytes(), "compiled again")
+        with self.reporter.stage("write the Verilog again"):
+            for name, text in verilog.contents(program.config).items():
+                self._equal(folder.verilog / name, text.encode(), "written again")
+        self._leave(
+            f"{folder.quantized.name} from the float network",
+            "held against its digest alone: the calibration images are not in the folder; `run` quantizes again",
+        )
+        self._compared(network, evaluation)
+        with self.reporter.stage("write the report again"):
+            value = report_of(folder)
+            self._equal(folder.report, json_bytes(value), "made again")
+            self._equal(folder.page, render(value).encode(), "drawn again")
+        for path in self.changed:
+            raise VerificationError(f"{path}: its digest is not the one that `run` recorded")
+        counts = {"layers": len(subject.order), "images": len(subject.images)}
+        facts = {**counts, "legs": ", ".join(leg.name for leg in taking), "breaks": 0, "cycles": cycles}
+        return {"check": facts, "taken again": self.again, "not taken again": self.left}
+
+    def _legs(self, build_dir: Path | None) -> list[Leg]:
+        """The legs that were taken: report, folder and records must say the same."""
+        folder, every = self.folder, legs(build_dir)
+        names = [leg.name for leg in every]
+        reported = _reported_legs(folder.report)
+        there = [name for name in names if folder.leg(name).exists()]
+        kept = [name for name in names if self.records[name] is not None]
+        if not reported == there == kept:
+            said = [", ".join(found) or "none" for found in (reported, there, kept)]
+            raise VerificationError(
+                f"{folder.report}: proof.legs names {said[0]}; files in {folder.legs.name}/ have {said[1]}, "
+                f"records in {STAGES}/ {said[2]}"
+            )
+        for leg in every:
+            if leg.name not in there and leg.name != Verilog.name:
+                raise VerificationError(f"{folder.leg(leg.name)}: missing")
+            if leg.name not in there:
+                self._leave(f"{leg.title}, the Verilog simulated", "`run` did not take it: --rtl-images")
+        return [leg for leg in every if leg.name in there]
+
+    def _complete(self, taking: Sequence[Leg]) -> None:
+        """Nothing of the run is missing; what does not belong to it is said."""
+        stages = (*STAGES_OF_FILES, *(leg.name for leg in taking))
+        ours = {self.folder.root / name for stage in stages for name in self._record(stage).outputs}
+        for path in sorted(ours):
+            if not path.exists():
+                raise VerificationError(f"{path}: missing")
+        within = {self.folder.root, *(path.parent for path in ours)}
+        foreign = sorted(
+            path
+            for folder in within
+            for path in folder.iterdir()
+            if path not in ours | within and path != self.folder.root / STAGES
+        )
+        for path in foreign[:MOST_NAMED]:
+            self._leave(self._name(path), "not of this run")
+        if len(foreign) > MOST_NAMED:
+            self._leave(f"{len(foreign) - MOST_NAMED} more files", "not of this run")
+
+    def _take(self, taking: Sequence[Leg], subject: Subject) -> int:
+        """Take the legs, one against the other and each against its record; the cycles that all count."""
+        cycles: dict[str, int] = {}
+        taken: dict[str, chain.Taken] = {}
+        before: str | None = None
+        for leg in taking:
+            taken[leg.name] = leg.take(subject, self.reporter)
+            if before is not None:
+                one, other = taken[before].tensors, taken[leg.name].tensors
+                found = chain.first_break(subject.order, one, other, before, leg.name)
+                if found is not None:
+                    raise VerificationError(f"chain broken at {found}")
+            if "cycles" in taken[leg.name].facts:
+                cycles[leg.name] = taken[leg.name].facts["cycles"]
+            before = leg.name
+        if len(set(cycles.values())) != 1:
+            raise VerificationError("cycles differ: " + ", ".join(f"{who} {count}" for who, count in cycles.items()))
+        for leg in taking:
+            path, value = self.folder.leg(leg.name), taken[leg.name].to_json()
+            recorded = read_leg(path, leg.name)
+            if "simulator" in value and value["simulator"] != recorded["simulator"]:
+                self._leave(f"{leg.title} by {recorded['simulator']}", f"here is {value['simulator']}")
+                value["simulator"] = recorded["simulator"]
+            self._equal(path, json_bytes(value), "taken again")
+        return next(iter(cycles.values()))
+
+    def _compared(self, network: Network, evaluation: Path | None) -> None:
+        """The comparison with float: whole with its images, else the answers to those that are kept.
+
+        Raises BadInput for other images than those that the run compared on.
+        """
+        folder, made_from = self.folder, _CompareRecord.of(self.folder, self._record("compare"))
+        if evaluation is not None:
+            if not evaluation.is_file():
+                raise BadInput(f"{evaluation}: no such file")
+            if file_digest(evaluation) != made_from.digest:
+                raise BadInput(f"{evaluation}: not the images that `run` compared on, {made_from.images}")
+            options = CompareOptions(
+                network=made_from.network,
+                quantized=folder.quantized,
+                images=evaluation,
+                input_shape=made_from.input_shape,
+            )
+            self._equal(folder.compare, json_bytes(compare_files(options, self.reporter)), "made again")
+            count = len(kept_images(folder)[0])
+            self._equal(folder.images, images_to_keep(folder, evaluation, count), "made again")
+            return
+        with self.reporter.stage("answers to the images that are kept"):
+            graph = like(onnx_import.load(made_from.network, made_from.input_shape), network.metadata)
+            _, shown = kept_images(folder)
+            found = accuracy(network, graph, shown)
+        recorded = read_compared(folder.compare)["answers"]
+        made = {"float": list(found.float_answers), "fixed": list(found.fixed_answers)}
+        difference = first_difference(json_bytes(recorded), json_bytes(made))
+        if difference is not None:
+            raise VerificationError(f"{folder.compare}: answers.{difference}")
+        self._say(folder.compare, f"float and fixed answers to {len(shown)} images, equal")
+        self._leave(
+            f"{folder.compare.name}: accuracy, errors of layers",
+            f"held against its digest alone: {made_from.images} is not in the folder; give it as --evaluation",
+        )
+
+    def _equal(self, path: Path, made: bytes, how: str) -> None:
+        """Hold a file against what it must be, byte by byte."""
+        difference = first_difference(path.read_bytes(), made)
+        if difference is not None:
+            raise VerificationError(f"{path}: {difference}")
+        self._say(path, f"{how}, equal in {len(made):,} bytes")
+
+    def _say(self, path: Path, how: str) -> None:
+        self.again.append({"what": self._name(path), "how": how})
+
+    def _leave(self, what: str, why: str) -> None:
+        self.left.append({"what": what, "why": why})
+
+    def _name(self, path: Path) -> str:
+        return str(path.relative_to(self.folder.root))
+
+    def _record(self, stage: str) -> Record:
+        """The record of a stage.  Raises VerificationError where it did not end."""
+        record = self.records[stage]
+        if record is None:
+            raise VerificationError(f"{self.folder.root / STAGES / stage}.json: missing, or not of a stage that ended")
+        return record
 
 
 @dataclass(frozen=True)
-class _Recorded:
-    """What a report claims, as far as it is held against the legs."""
+class _CompareRecord:
+    """What the comparison of a run was made from.  images, digest: name and SHA-256 of its images."""
 
-    legs: list[str]
-    memory: Memory
-    cycles: int
-    layers: list[tuple[str, str, dict[str, str | None]]]
-    """Of each layer its name, the name of its output and the digests of that by leg."""
+    network: Path
+    input_shape: tuple[int, ...] | None
+    images: str
+    digest: str
 
-    @classmethod
-    def read(cls, path: Path) -> _Recorded:
-        """Raises BadInput where the file lacks any of it."""
-        value = read_json(path)
-        with reading(path):
-            return cls(
-                legs=list(value["proof"]["legs"]),
-                memory=Memory(**value["memory"]),
-                cycles=int(value["totals"]["cycles"]),
-                layers=[(layer["name"], layer["output_tensor"], dict(layer["digest"])) for layer in value["layers"]],
-            )
+    @staticmethod
+    def of(folder: BuildFolder, record: Record) -> _CompareRecord:
+        """Raises BadInput for a damaged record."""
+        made_from = record.made_from
+        form = {"network": [str], "images": [str], "input_shape": Maybe([int])}
+        require(made_from, form, folder.root / STAGES / "compare.json", "made_from")
+        shape = made_from["input_shape"]
+        (network, _), (images, digest) = made_from["network"], made_from["images"]
+        return _CompareRecord(folder.float / network, shape and tuple(shape), images, digest)
 
 
-def _against_report(recorded: _Recorded, leg: str, taken: chain.Taken) -> None:
-    for name, tensor, digests in recorded.layers:
-        found = taken.digests.get(tensor)
-        if found is not None and digests.get(leg) != found:
-            raise VerificationError(
-                f"chain broken at layer {name} (tensor {tensor}): the report holds "
-                f"{str(digests.get(leg))[:12]} for {leg}, recomputed is {found[:12]}"
-            )
+def _reported_legs(path: Path) -> list[str]:
+    """The legs that report.json names."""
+    value = read_json(path)
+    require(value, {"proof": {"legs": [str]}}, path)
+    return list(value["proof"]["legs"])

@@ -19,6 +19,7 @@ from host.quantization import QuantizeOptions
 from host.quantization import quantize as run_quantize
 from host.terminal import Reporter, output, tables
 from hw.contract.config import PRESETS, AcceleratorConfig
+from quant.base.errors import BadInput
 
 app = typer.Typer(
     name="shiftpoint",
@@ -158,12 +159,20 @@ def simulate(options: stages.SimulateOptions, as_json: AsJson = False) -> None:
 def report(
     folder: Annotated[Path, Use.READ, typer.Argument(help="Folder that `run` made.")],
     check: Annotated[
-        bool, typer.Option("--check", help="Recompute every digest and compare; exit 1 on a break.")
+        bool,
+        typer.Option("--check", help="Make everything again, compare, and say what was compared; exit 1 on a break."),
     ] = False,
+    evaluation: Annotated[
+        Path | None,
+        Use.READ,
+        typer.Option(help="With --check: the images of the run, to compare with float again.", show_default=False),
+    ] = None,
     build_dir: BuildDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Write report.json and report.html again from a build folder, or check it."""
     reporter = Reporter(quiet=as_json)
-    result = check_folder(folder, reporter, build_dir) if check else pipeline.report(folder, reporter)
+    if evaluation is not None and not check:
+        raise BadInput("--evaluation needs --check")
+    result = check_folder(folder, reporter, build_dir, evaluation) if check else pipeline.report(folder, reporter)
     _finish(result, reporter, as_json)

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from host.artefacts import BuildFolder, make_folder, read_json, reading, write_json
+from host.artefacts import BuildFolder, make_folder, reading, write_json
 from host.comparison import SHOWN_IMAGES, CompareOptions, compare_files
 from host.legs import Leg, Subject, Verilog, legs
 from host.options import BuildDir, Configuration, MemoryOptions, key
@@ -21,6 +21,7 @@ from host.outputs import Use, apart
 from host.quantization import QuantizeOptions, quantize
 from host.report.data import build_report
 from host.report.page import render
+from host.report.sources import read_compared, read_legs
 from host.stages import Result, compile_program
 from host.terminal import Reporter
 from hw import verilog as gateware
@@ -83,12 +84,15 @@ def _take_stages(
         The key is taken before the work: a file that changes meanwhile is not what the outputs were made from.
         """
         made = key(made_from)
-        if folder.is_good(name, made):
+        if (kept := folder.kept(name, made)) is not None:
             reporter.note(f"kept {name}")
+            for line in kept.warnings:
+                reporter.warn(line)
             return
         _say_moved(folder.claim(name, outputs), reporter)
-        work()
-        folder.mark_good(name, made, outputs)
+        with reporter.listening() as warnings:
+            work()
+        folder.mark_good(name, made, outputs, warnings)
 
     content = in_one_piece(o.network)
 
@@ -122,7 +126,7 @@ def _take_stages(
         "images",
         [folder.quantized, evaluation, count],
         [folder.images],
-        lambda: _keep_images(folder, evaluation, count),
+        lambda: write_atomic(folder.images, images_to_keep(folder, evaluation, count)),
     )
     subject = subject_of(folder, o.memory)
     make_folder(folder.legs)
@@ -159,18 +163,21 @@ def report(root: Path, reporter: Reporter) -> Result:
 
 def _write_report(folder: BuildFolder, reporter: Reporter) -> Result:
     with reporter.stage("write the report"):
-        network, program = qdq.load(folder.quantized), programs.load(folder.program)
-        images, shown = kept_images(folder)
-        taken = {leg.name: read_json(path) for leg in legs() if (path := folder.leg(leg.name)).exists()}
-        compared = read_json(folder.compare)
-        with reading(folder.root):
-            value = build_report(network, program, compared, taken, len(images), shown)
+        value = report_of(folder)
         _say_moved(folder.claim("report", [folder.report, folder.page]), reporter)
         write_json(folder.report, value)
         write_atomic(folder.page, render(value).encode())
         folder.mark_good("report", None, [folder.report, folder.page])
     _raise_on_break(value)
     return summary(value, folder)
+
+
+def report_of(folder: BuildFolder) -> Result:
+    """What report.json holds, from the artefacts of the other stages.  Raises BadInput where one is damaged."""
+    network, program = qdq.load(folder.quantized), programs.load(folder.program)
+    images, shown = kept_images(folder)
+    taken = read_legs(folder, program)
+    return build_report(network, program, read_compared(folder.compare), taken, len(images), shown)
 
 
 def summary(value: Result, folder: BuildFolder) -> Result:
@@ -211,18 +218,21 @@ def _raise_on_break(value: Result) -> None:
         raise VerificationError(f"the RTL took {rtl['cycles']} cycles, the model predicts {rtl['model_cycles']}")
 
 
-def _keep_images(folder: BuildFolder, source: Path, count: int) -> None:
-    """Copy the first images, as the network takes them, into the build folder: to simulate, and to show."""
+def images_to_keep(folder: BuildFolder, source: Path, count: int) -> bytes:
+    """images.npz: the first images of a file, as the network takes them, to simulate and to show."""
     images, _ = load_images(source, qdq.load(folder.quantized), limit=max(count, SHOWN_IMAGES))
     if len(images) < count:
         raise BadInput(f"{source}: holds {len(images)} images, {count} are needed")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, images=images[:count], shown=images[:SHOWN_IMAGES])
-    write_atomic(folder.images, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def kept_images(folder: BuildFolder) -> tuple[np.ndarray, np.ndarray]:
     """The images of a build folder, float32 (N, C, H, W): those simulated, those shown."""
     images, _ = load_images(folder.images, qdq.load(folder.quantized))
     with np.load(folder.images) as file, reading(folder.images):
-        return images, file["shown"]
+        shown = file["shown"]
+    if shown.shape[1:] != images.shape[1:] or shown.dtype != np.float32:
+        raise BadInput(f"{folder.images}: damaged; make it again with `run`")
+    return images, shown

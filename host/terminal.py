@@ -51,6 +51,7 @@ class Reporter:
     def __init__(self, quiet: bool = False) -> None:
         self.warnings: list[str] = []
         """What `warn` was told."""
+        self._listeners: list[list[str]] = []
         self._quiet = quiet
         self._console = _console(stderr=True)
         self._progress: Progress | None = None
@@ -94,11 +95,23 @@ class Reporter:
 
     def warn(self, text: str) -> None:
         """One line about something that can hardly be meant; a second time it says nothing new."""
+        for heard in self._listeners:
+            heard.append(text)
         if text in self.warnings:
             return
         self.warnings.append(text)
         if not self._quiet:
             self._say(f"warning: {text}", "yellow")
+
+    @contextmanager
+    def listening(self) -> Iterator[list[str]]:
+        """What `warn` is told while the block runs, said before or not."""
+        heard: list[str] = []
+        self._listeners.append(heard)
+        try:
+            yield heard
+        finally:
+            self._listeners.remove(heard)
 
     def _say(self, text: str, style: str = "") -> None:
         self._console.print(plain(text, style), soft_wrap=True)

@@ -26,29 +26,29 @@ def folder(tmp_path: Path) -> BuildFolder:
 
 
 def test_a_stage_is_good_while_its_key_and_outputs_are_the_same(folder: BuildFolder) -> None:
-    assert folder.is_good("stage", ["key", 1])
-    assert not folder.is_good("stage", ["key", 2]) and not folder.is_good("other", ["key", 1])
+    assert folder.kept("stage", ["key", 1])
+    assert not folder.kept("stage", ["key", 2]) and not folder.kept("other", ["key", 1])
 
 
 def test_a_stage_whose_outputs_changed_is_not_good(folder: BuildFolder) -> None:
     (folder.verilog / "more.v").write_text("")
-    assert not folder.is_good("stage", ["key", 1])
+    assert not folder.kept("stage", ["key", 1])
     (folder.verilog / "more.v").unlink()
-    assert folder.is_good("stage", ["key", 1])
+    assert folder.kept("stage", ["key", 1])
     folder.program.unlink()
-    assert not folder.is_good("stage", ["key", 1])
+    assert not folder.kept("stage", ["key", 1])
 
 
 def test_a_stage_of_other_source_is_not_good(folder: BuildFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(artefacts, "source_digest", lambda: "another")
-    assert not folder.is_good("stage", ["key", 1])
+    assert not folder.kept("stage", ["key", 1])
 
 
 @pytest.mark.parametrize("record", ["{", "{}", "[]", "null", '{"key": 1}', '{"key": "KEY", "outputs": ["a"]}'])
 def test_a_record_that_is_no_record_is_none(folder: BuildFolder, record: str) -> None:
     path = folder.root / ".stages" / "stage.json"
     path.write_text(record.replace("KEY", json.loads(path.read_text())["key"]))
-    assert not folder.is_good("stage", ["key", 1])
+    assert not folder.kept("stage", ["key", 1])
 
 
 def test_the_digest_of_a_folder_is_that_of_names_and_contents(tmp_path: Path) -> None:
@@ -94,14 +94,14 @@ def test_what_is_not_as_a_stage_left_it_is_set_aside(folder: BuildFolder) -> Non
         folder.program.write_bytes(b"mine")
     folder.program.unlink()
     os.mkfifo(folder.program)
-    assert not folder.is_good("stage", []) and len(folder.claim("stage", [folder.program])) == 1
-    assert folder.claim("other", [folder.compare]) == [] and not folder.is_good("other", None)
+    assert not folder.kept("stage", []) and len(folder.claim("stage", [folder.program])) == 1
+    assert folder.claim("other", [folder.compare]) == [] and not folder.kept("other", None)
 
 
 def test_what_stages_left_is_written_over(folder: BuildFolder) -> None:
     assert folder.claim("stage", [folder.program, folder.verilog / "engine.v"]) == []  # recorded with its folder
     folder.program.write_bytes(b"half")  # and then it was killed
-    assert not folder.is_good("stage", ["key", 1]) and folder.claim("stage", [folder.program]) == []
+    assert not folder.kept("stage", ["key", 1]) and folder.claim("stage", [folder.program]) == []
 
 
 def test_a_leg_that_is_not_taken_is_dropped(folder: BuildFolder) -> None:

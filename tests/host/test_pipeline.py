@@ -214,7 +214,7 @@ def test_a_damaged_comparison_is_one_line(
 ) -> None:
     assert main(arguments) == 0
     (tmp_path / "build" / "compare.json").write_text("{}")
-    with pytest.raises(BadInput, match="build: damaged"):
+    with pytest.raises(BadInput, match="compare.json: damaged: accuracy is missing; make it again with `run`"):
         pipeline.report(tmp_path / "build", Reporter(quiet=True))
 
 
