@@ -31,6 +31,7 @@ from quant.ir.fixedpoint import quantize as to_integers
 from quant.ir.network import Network
 from quant.ir.scales import input_scales, scaled
 from quant.run.images import load_images
+from sim import hazards
 
 Result = dict[str, Any]
 
@@ -111,7 +112,8 @@ class SimulateOptions:
 def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
     """Run a program on the first images of a file.
 
-    Raises ConfigError where `config` is given and is not the program's.
+    Raises ConfigError where `config` is given and is not the program's, VerificationError where the tokens of the
+    program leave its result open.
     """
     if o.engine is Backend.model and (o.export or o.waves):
         raise BadInput("--export and --waves need --engine rtl")
@@ -119,6 +121,8 @@ def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
         check_waves(o.waves)
         make_folder(o.waves.parent)
     program = programs.load(o.program, o.config)
+    with reporter.stage("tokens of the program"):
+        hazards.check(program)  # else the model would show one of several results
     x = program_images(program, o.images, o.count)
     with ExitStack() as stack:
         bench = None if o.export is None else stack.enter_context(bench_folder(o.export, [o.output, o.waves]))

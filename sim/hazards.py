@@ -4,11 +4,16 @@ Vector clocks.  An instruction's clock says, for each unit, how many of that uni
 whatever the timing, when it starts: those that its unit's earlier instructions knew of, and those that the
 givers of its tokens knew of, with the giver itself.  Instructions of one unit take effect in order.  For every word
 of every buffer and every piece of memory the last writer and the last reader are kept, and whoever comes
-after them must know that they are done.  No data and no time are involved.
+after them must know that they are done.  What is read must have been written: by the program, or by the host before
+the run; a LOAD of what was not leaves its target as good as unwritten.  No data and no time are involved.
+
+Partial sums are COMPUTE's alone, so that no token orders them: who goes on from which is a matter of the order of the
+program (`hw/contract/legality.py`).
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -32,6 +37,8 @@ from hw.contract.weights import weight_format
 from quant.base.errors import VerificationError
 from sim.taps import conv_grid, pool_grid, touched
 
+_BY_HOST = -1
+
 
 @dataclass(frozen=True)
 class Touch:
@@ -46,7 +53,8 @@ class Touch:
 class _Space:
     """A buffer or the memory, in pieces: who wrote and who read each last, as 1 + its number within its unit.
 
-    filled: whether whatever is read must have been written by the program.
+    written: _BY_HOST for what was there before the run, 0 for what nothing has written; filled: whether that may not be
+    read.
     """
 
     writer: Unit
@@ -89,8 +97,8 @@ class _Order:
 def check(program: Program) -> None:
     """Prove that the tokens of a program order every access to buffers and memory.
 
-    Raises VerificationError with the first pair of instructions that nothing orders, or a read of words that nothing
-    wrote; BadInput for a program that no engine can run.
+    Raises VerificationError with the first pair of instructions that nothing orders, a read of words that nothing
+    wrote, or a tensor that is not written whole; BadInput for a program that no engine can run.
     """
     spaces, order = _spaces(program), _Order()
     setup: SetupInstruction | None = None
@@ -99,7 +107,8 @@ def check(program: Program) -> None:
         if isinstance(instruction, SetupInstruction):
             setup = instruction
         number = len(order.indices[instruction.opcode.unit]) + 1
-        for touch in touches(program.config, instruction, setup):
+        found = list(touches(program.config, instruction, setup))
+        for touch in found:
             space = spaces[touch.space]
             conflict = _conflict(space, touch, clock)
             if conflict is not None:
@@ -107,7 +116,28 @@ def check(program: Program) -> None:
                 culprit = order.indices[who][other - 1] if other else None
                 raise VerificationError(_message(program, index, touch, place, culprit))
             (space.written if touch.writes else space.read)[touch.pieces] = number
+        if isinstance(instruction, LoadInstruction):
+            _forget(spaces, *found)
         order.end(index, instruction)
+    _require_whole(program, spaces["memory"])
+
+
+def _forget(spaces: dict[str, _Space], source: Touch, target: Touch) -> None:
+    """Of what a LOAD wrote, that which nothing had written in memory; rows of a residual go to the same words."""
+    unknown = (spaces["memory"].written[source.pieces] == 0).reshape(-1, len(target.pieces)).any(0)
+    spaces[target.space].written[target.pieces[unknown]] = 0
+
+
+def _require_whole(program: Program, memory: _Space) -> None:
+    config, piece = program.config, _piece(program.config)
+    for placement in program.tensors:
+        plane, used = placement.plane_bytes(config), math.prod(placement.shape[1:]) * config.derived.word_bytes
+        starts = placement.address + np.arange(placement.groups(config) * placement.parts(config)) * plane
+        pieces = np.add.outer(starts // piece, np.arange(used // piece)).reshape(-1)
+        missing = memory.written[pieces] == 0
+        if missing.any():
+            byte = int(pieces[missing.argmax()]) * piece
+            raise VerificationError(f"tensor {placement.tensor!r} lies at byte {byte} too, and nothing writes there")
 
 
 def _conflict(space: _Space, touch: Touch, clock: tuple[int, ...]) -> tuple[int, int, Unit] | None:
@@ -144,8 +174,12 @@ def _spaces(program: Program) -> dict[str, _Space]:
     def space(writer: Unit, reader: Unit, size: int, filled: bool = True) -> _Space:
         return _Space(writer, reader, np.zeros(size, np.int32), np.zeros(size, np.int32), filled)
 
+    memory = space(Unit.STORE, Unit.LOAD, program.memory_bytes // piece, False)
+    memory.written[: -(-len(program.image) // piece)] = _BY_HOST
+    for placement in program.inputs:
+        memory.written[placement.address // piece :][: placement.size(c) // piece] = _BY_HOST
     return {
-        "memory": space(Unit.STORE, Unit.LOAD, program.memory_bytes // piece, False),
+        "memory": memory,
         "activation": space(Unit.LOAD, Unit.COMPUTE, c.activation_depth * c.derived.word_bytes // piece),
         "weight": space(Unit.LOAD, Unit.COMPUTE, c.weight_depth),
         "residual": space(Unit.LOAD, Unit.COMPUTE, c.residual_depth * c.derived.word_bytes // piece),

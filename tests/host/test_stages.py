@@ -17,11 +17,13 @@ from host.terminal import Reporter
 from hw import verilog as gateware
 from hw.contract import program as programs
 from hw.contract.config import AcceleratorConfig, preset
+from hw.contract.isa import Opcode
 from quant import qdq
-from quant.base.errors import BadInput
+from quant.base.errors import BadInput, VerificationError
 from quant.ir.fixedpoint import quantize as to_integers
 from quant.run.execute import quantize_input
 from sim.bench import export, toolchain
+from tests.sim.programs import first
 
 QUIET = Reporter(quiet=True)
 
@@ -66,6 +68,13 @@ def test_waves_and_exports_are_of_the_verilog(finished: Path, tmp_path: Path, op
 def test_a_program_of_another_configuration(finished: Path) -> None:
     with pytest.raises(BadInput, match="made for configuration 'tiny'"):
         simulate(asked(finished, config=preset("small")), QUIET)
+
+
+def test_a_program_whose_tokens_leave_its_result_open(finished: Path, tmp_path: Path) -> None:
+    program = programs.load(finished / "network.program")
+    first(program, Opcode.CONV, wait=0).save(tmp_path / "p.program")
+    with pytest.raises(VerificationError, match="no token orders them$"):
+        simulate(asked(finished, program=tmp_path / "p.program"), QUIET)
 
 
 def test_too_few_images(finished: Path) -> None:

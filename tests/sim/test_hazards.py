@@ -74,3 +74,19 @@ def test_reading_what_nothing_wrote() -> None:
     i = next(i for i in program.decode() if i.opcode == Opcode.CONV)
     with pytest.raises(VerificationError, match=r"reads weight word \d+, which nothing has written$"):
         check(first(program, Opcode.CONV, weight_base=(i.weight_base + 64) % 1024))
+
+
+def test_reading_what_was_loaded_from_nowhere() -> None:
+    """The last rows of the input, from where nothing lies: the convolution reads them, not the LOAD."""
+    program = build(preset("medium"), CASES["padded"]).program
+    free = program.memory_bytes - 256
+    with pytest.raises(VerificationError, match=r"\(CONV, layer conv\) reads activation .* nothing has written$"):
+        check(first(program, Opcode.LOAD, rows=1, address=free, beats=16))
+
+
+def test_a_tensor_that_is_not_written_whole() -> None:
+    program = build(preset("tiny"), CASES["tiles"]).program
+    stores = [k for k, i in enumerate(program.decode()) if i.opcode == Opcode.STORE]
+    words = {stores[-1]: 5}
+    with pytest.raises(VerificationError, match=r"^tensor 'y' lies at byte \d+ too, and nothing writes there$"):
+        check(edited(program, lambda k, _: {"words": words[k]} if k in words else None))
