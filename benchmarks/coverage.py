@@ -1,4 +1,4 @@
-"""Which lines and toggles of the engine's Verilog a representative run reaches, by block (Verilator's coverage).
+"""Which branches and toggles of the engine's Verilog a representative run reaches, by block (Verilator's coverage).
 
     python benchmarks/coverage.py                                # prints the table
     python benchmarks/coverage.py --write docs/verification.md   # and keeps it there
@@ -6,7 +6,7 @@
 
 The run: programs made by hand, random networks and networks at the ends of what the compiler accepts, on one
 configuration, while the memory stalls, after errors of the bus and after resets (tests/sim/bench/hardships.py).
-A line is a branch of the Verilog that was taken; a toggle is one bit of one signal that rose, or that fell.
+A branch is one of the Verilog; a toggle is one bit of one signal that rose, or that fell.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,11 +33,15 @@ from tests.sim.jobs import extreme_jobs, handmade_jobs, network_jobs
 MARKERS = "coverage"
 NETWORKS, EXTREMES = 24, 8
 TOP = "shiftpoint_engine"
-KINDS = ("line", "toggle")
+KINDS = ("branch", "toggle")
+PARTS = re.compile(
+    r"(_(raster|splitter|waiting|underway|beats|memory|column|bank|((activation|residual|output|pooled)_)?buffer|\d+))+$"
+)
+"""Of a module's name, what is a part of the block before it."""
 
 
 class Point(NamedTuple):
-    """Something that can be reached.  block: path of its module below the engine; name: what it is, with its line."""
+    """Something that can be reached.  block: its module; name: a signal's bit, or the text of a branch."""
 
     block: str
     kind: str
@@ -56,24 +61,37 @@ def run(config: str, seed: int, coverage: Path) -> None:
 
 
 def points(coverage: Path) -> Iterator[Point]:
-    """What the file counts of the engine; the bench is left out."""
+    """What the file counts of the engine; the bench is left out, and branches that Yosys writes to be never taken."""
     for line in coverage.read_text(errors="replace").splitlines():
         found = re.fullmatch(r"C '(.*)' (\d+)", line)
         if found is None:
             continue
         fields = dict(part.split("\x02", 1) for part in found[1].split("\x01") if "\x02" in part)
-        kind, _, module = fields.get("page", "").partition("/")
-        kind = {"v_line": "line", "v_branch": "line", "v_toggle": "toggle"}.get(kind, "")
-        if kind and module.startswith(TOP):
-            name = f"{fields.get('o', '')} (line {fields.get('l', '?')})"
-            yield Point(module.removeprefix(TOP).lstrip(".") or "engine", kind, name, int(found[2]) > 0)
+        kind, _, module = fields["page"].partition("/")
+        if not module.startswith(TOP):
+            continue
+        kind, name = ("toggle", fields["o"]) if kind == "v_toggle" else ("branch", branch(fields))
+        if "verilog_backend" not in name:
+            yield Point(module.removeprefix(TOP).lstrip("._") or "engine", kind, name, int(found[2]) > 0)
+
+
+def branch(fields: dict[str, str]) -> str:
+    """The text of a branch's line."""
+    number = int(fields["l"])
+    return f"{fields['o']}, line {number}: {source(fields['f'])[number - 1].strip()}"
+
+
+@cache
+def source(path: str) -> list[str]:
+    """Lines of the Verilog."""
+    return Path(path).read_text().splitlines()
 
 
 def table(found: list[Point]) -> str:
-    """Reached of all, by block; the blocks of a unit together."""
+    """Reached of all, by block; copies of a block, and its memories and queues, are counted with it."""
     counts: dict[str, dict[str, list[bool]]] = defaultdict(lambda: {kind: [] for kind in KINDS})
     for point in found:
-        for block in (point.block.partition(".")[0], "**all**"):
+        for block in (PARTS.sub("", point.block), "**all**"):
             counts[block][point.kind].append(point.reached)
     rows = ["| block | branches reached | toggles reached |", "|---|---|---|"]
     for block, kinds in sorted(counts.items(), key=lambda item: (item[0] == "**all**", item[0])):
