@@ -34,6 +34,10 @@ def new_shape(
         new = _unsqueezed(old, axes or ()) if op == "Unsqueeze" else _squeezed(old, axes)
     if new[:1] != old[:1] or len(new) < 2 or prod(new) != prod(old):
         raise NotSupportedError(f"mixes the batch with data: its result has the shape {new}")
+    if op == "Reshape" and open_batch and given is not None and given[0] > 0:
+        raise NotSupportedError(
+            f"takes an open batch for {given[0]}", "write -1 or 0 there, or state the input's batch"
+        )
     return new
 
 

@@ -116,12 +116,15 @@ def fold(lowering: Lowering, node: onnx.NodeProto) -> bool:
         value = lowering.values[inputs[0]]
         assert value is not None
         lowering.computed[inputs[0] + "\0shape"] = np.zeros((lowering.batch, *value.own), np.bool_)
+        lowering.of_batch.add(inputs[0] + "\0shape")
         node = helper.make_node(node.op_type, [inputs[0] + "\0shape"], node.output, **attributes(node))
         inputs = list(node.input)
     if not all(lowering.is_constant(name) for name in inputs) or (not inputs and node.op_type != "Constant"):
         return False
     results = evaluate(node, {name: lowering.constant(name) for name in inputs}, lowering.imports)
     lowering.computed.update(zip([name for name in node.output if name], results, strict=True))
+    if lowering.of_batch.intersection(inputs):
+        lowering.of_batch.update(node.output)
     return True
 
 

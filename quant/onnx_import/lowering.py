@@ -61,6 +61,7 @@ class Lowering:
     `draft`, `values`, `source` and `records` are the result.  values: the data tensors of the file, None for those of
     which nothing is known.  source: the ONNX tensor that a tensor of another name equals, with the places of its
     elements.  functions: of tensors made element by element, the tensor that they were made of, and how.
+    of_batch: constants computed from the shape of data, in which a batch that is open stands as 1.
     guessed: tensors of refused nodes, and what is made of them, of which nothing says how they lie.
     """
 
@@ -80,6 +81,7 @@ class Lowering:
         self.functions: dict[str, tuple[str, Function]] = {}
         self.arranged: dict[tuple[str, Shape, bytes], str] = {}
         self.guessed: set[str] = set()
+        self.of_batch: set[str] = set()
         self.inferred = {
             value.name: tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
             for value in [*model.graph.value_info, *model.graph.output]
@@ -105,7 +107,7 @@ class Lowering:
         """A new tensor, kept in `shape` (that of `own` if not given), which is the ONNX tensor `name`."""
         kept = shape or map_shape(own)
         assert kept is not None
-        check_size(kept)
+        check_size((self.batch, *kept))
         self.draft.shapes[tensor or name] = kept
         self.values[name] = Value(tensor or name, own, name, places)
 

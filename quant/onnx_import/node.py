@@ -124,6 +124,10 @@ class Node:
         """The constant at an input, flattened."""
         return [int(value) for value in self.array(index).reshape(-1)]
 
+    def leaves_batch_open(self, index: int) -> bool:
+        """Whether sizes at an input may be those of one image only because a batch that is open stands as 1."""
+        return self.has(index) and self.inputs[index] in self.lowering.of_batch
+
     def axes(self, index: int, rank: int) -> list[int] | None:
         """The axes that an input or the attribute `axes` names, from 0 to rank - 1; None where neither does."""
         found = self.integers(index) if self.has(index) else self.attributes.get("axes")

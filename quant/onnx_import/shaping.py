@@ -151,7 +151,8 @@ def reshape(node: Node) -> None:
     """Flatten, Reshape, Squeeze, Unsqueeze."""
     value = node.data()
     given = node.integers(1) if node.has(1) else None
-    full = new_shape(node.op, node.attributes, (node.batch, *value.own), given, node.lowering.open_batch)
+    open_batch = node.lowering.open_batch and not node.leaves_batch_open(1)
+    full = new_shape(node.op, node.attributes, (node.batch, *value.own), given, open_batch)
     node.rebind(value, full[1:])
 
 
@@ -269,8 +270,9 @@ def slice_(node: Node) -> None:
         kept = range(size)[slice(start, end if end > -(2**31) else None, step)]
         if not kept or (axis == 0 and len(kept) != size):
             raise NotSupportedError("takes a part of the batch, or nothing")
-        many = range(1 << 20)  # an end of 1 may be computed from the batch: it stands for all
-        if axis == 0 and node.lowering.open_batch and many[slice(start, None if end == 1 else end, step)] != many:
+        many = range(1 << 20)
+        last = None if end == 1 and node.leaves_batch_open(2) else end
+        if axis == 0 and node.lowering.open_batch and many[slice(start, last, step)] != many:
             raise NotSupportedError(f"takes a part of an open batch, or turns it round (from {start}, step {step})")
         if axis:
             places = places.take(list(kept), axis - 1)

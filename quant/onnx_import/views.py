@@ -51,11 +51,11 @@ class Value:
 
 
 def check_size(shape: Sequence[int]) -> None:
-    """Raise NotSupportedError for a tensor of too many elements; shape: without the batch."""
+    """Raise NotSupportedError for a tensor of too many elements."""
     if prod(shape) > MOST_ELEMENTS:
         raise NotSupportedError(
-            f"makes {prod(shape):,} numbers of an image, in the shape {tuple(shape)}; {MOST_ELEMENTS:,} are the most",
-            "make the images smaller, or end the network before it",
+            f"makes {prod(shape):,} numbers, in the shape {tuple(shape)}; {MOST_ELEMENTS:,} are the most",
+            "make the images or the batch smaller, or end the network before it",
         )
 
 

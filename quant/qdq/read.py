@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 import onnx
@@ -24,7 +25,7 @@ from quant.ir.fixedpoint import QFormat
 from quant.ir.host import ATTRIBUTES, HostOperation
 from quant.ir.layer import Layer
 from quant.ir.network import Network
-from quant.ir.tensor import Tensor
+from quant.ir.tensor import MOST_ELEMENTS, Tensor
 from quant.ir.well_formed import Malformed, well_formed
 from quant.kinds import QDQ_READERS
 from quant.kinds.pool import conversion
@@ -77,6 +78,10 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, complete: bool = Fals
         raise UnsupportedNetwork(f"{name}: {error}") from error
     except RecursionError as error:
         raise UnsupportedNetwork(f"{name}: too many nodes between two roundings") from error
+    largest = max(network.tensors.values(), key=lambda tensor: prod(tensor.shape))
+    if reader.batch * prod(largest.shape) > MOST_ELEMENTS:
+        text = f"tensor {largest.name} has the shape {(reader.batch, *largest.shape)}"
+        raise BadInput(f"{name}: {text}, more than {MOST_ELEMENTS:,} elements: make the batch smaller")
     own = tuple(dim.dim_value for dim in source.type.tensor_type.shape.dim)[1:]
     check_runs(model, name, source.name, (reader.batch, *own), reader.returned)
     return network

@@ -27,7 +27,7 @@ class PoolOnEngine(EngineKind[Pool]):
         if layer.kind == "average" and not layer.count_include_pad and any(layer.window.pads):
             edit = "set count_include_pad = 1, or do not pad"
             if not any(layer.window.pads[:2]):  # what ceil_mode adds lies below and to the right
-                edit = "set ceil_mode = 0, or count_include_pad = 1 where it pads itself"
+                edit = "set count_include_pad = 1 where it pads, and ceil_mode = 0"
             raise CannotCompile(layer.name, "an average that does not count its padding", edit)
         check_window(layer, layer.window, kernel=Opcode.POOL, offset=Opcode.POOL)
         if layer.kind == "average":

@@ -45,6 +45,7 @@ def test_shapes(op: str, values: dict[str, Any], old: tuple[int, ...], given: li
         ("Flatten", {"axis": 0}, (1, 3, 4, 5), None, "puts all images into one row"),
         ("Flatten", {"axis": 2}, (1, 3, 4, 5), None, r"mixes the batch with data: its result has the shape \(3, 20\)"),
         ("Reshape", {}, (1, 3, 4, 5), [-1], "mixes the batch"),
+        ("Reshape", {}, (1, 3, 4, 5), [1, -1], "takes an open batch for 1"),
         ("Reshape", {}, (1, 12), [0, 7], "mixes the batch"),
         ("Reshape", {}, (1, 12), [0, 0, 0], r"keeps a size that \(1, 12\) has not"),
         ("Squeeze", {}, (1, 3, 1, 1), None, "squeezes the batch"),

@@ -140,12 +140,11 @@ REASONS = [
     ),
     (
         single((2, 4, 4), "Pad", constants=([0, 0, 10**7, 0, 0, 0, 0, 0],)),
-        "makes 80,000,032 numbers of an image, in the shape (2, 10000004, 4); 33,554,432 are the most",
+        "makes 80,000,032 numbers, in the shape (2, 10000004, 4); 33,554,432 are the most",
     ),
     (
         single((2, 4, 4), "Tile", constants=([1, 10**9, 10**9, 1],)),
-        "makes 32,000,000,000,000,000,000 numbers of an image, in the shape (2000000000, 4000000000, 4); "
-        "33,554,432 are the most",
+        "makes 32,000,000,000,000,000,000 numbers, in the shape (2000000000, 4000000000, 4); 33,554,432 are the most",
     ),
     (single((2, 4, 4), "DepthToSpace", blocksize=1), "needs pixels put between pixels, which no layer does"),
 ]

@@ -100,6 +100,14 @@ def test_reshape_by_a_shape_that_the_graph_computes() -> None:
     assert kinds(graph) == "g"
 
 
+def test_a_reshape_that_takes_an_open_batch_for_one_image() -> None:
+    net = Net(3, 4, 4)
+    flat = net.node("Reshape", "x", net.ints(1, -1), name="flat")
+    y = net.node("Gemm", flat, net.constant(net.random.normal(size=(48, 2))))
+    assert message(net.model(y)) == "net: 1 node is not supported: flat (Reshape: takes an open batch for 1)"
+    assert kinds(checked(net.model(y, batch=1))) == "g"
+
+
 @pytest.mark.parametrize("fill", [0.5, -1e38 * 3.4, -np.inf])
 def test_padding_with_other_numbers(fill: float) -> None:
     net = Net(3, 6, 6)
@@ -114,5 +122,12 @@ def test_an_open_batch_is_taken_whole() -> None:
         y = net.node("Slice", "x", net.ints(start), net.ints(end), net.ints(0), net.ints(step))
         refused = f"takes a part of an open batch, or turns it round (from {start}, step {step})"
         assert refused in message(net.model(y))
+    y = net.node("Slice", "x", net.ints(0), net.ints(1), net.ints(0), name="first")
+    assert message(net.model(net.node("Relu", y))) == (
+        "net: 1 node is not supported: first (Slice: takes a part of an open batch, or turns it round (from 0, step 1))"
+    )
+    batch = net.node("Slice", net.node("Shape", "x"), net.ints(0), net.ints(1))
+    y = net.node("Slice", "x", net.ints(0), batch, net.ints(0))
+    assert checked(net.model(net.node("Relu", y))).layers[0].inputs == ("x",)
     y = net.node("Slice", "x", net.ints(-(2**63)), net.ints(2**31 - 1), net.ints(0), net.ints(1))
     assert checked(net.model(net.node("Relu", y))).layers[0].inputs == ("x",)

@@ -314,6 +314,14 @@ def test_constants_that_nothing_reads_hold_anything() -> None:
     assert message(model) == "net: text (Constant) holds no numbers in a dense tensor"
 
 
+def test_batches_beyond_memory() -> None:
+    model = written()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1 << 40
+    assert message(model) == (
+        "net: tensor x has the shape (1099511627776, 2, 4, 4), more than 33,554,432 elements: make the batch smaller"
+    )
+
+
 def test_batches_given_as_minus_one_are_open() -> None:
     model = written()
     model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = -1

@@ -63,8 +63,8 @@ def test_average_that_excludes_padding() -> None:
 def test_average_that_ceil_mode_lets_reach_beyond_the_map() -> None:
     network = changed(one_pool("average", Window((3, 3), (1, 1), (0, 0, 1, 1))), count_include_pad=False)
     assert refused(network) == (
-        "layer layer0: an average that does not count its padding: set ceil_mode = 0, or count_include_pad = 1 where "
-        "it pads itself"
+        "layer layer0: an average that does not count its padding: set count_include_pad = 1 where it pads, and "
+        "ceil_mode = 0"
     )
 
 
