@@ -11,8 +11,6 @@ import hashlib
 import json
 import os
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,7 +82,7 @@ def reading(path: Path) -> Iterator[None]:
     """Around the taking apart of what a file holds: entries that lack or are of another type raise BadInput."""
     try:
         yield
-    except (AttributeError, EOFError, LookupError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise BadInput(f"{path}: damaged; make it again with `run`") from error
 
 
@@ -128,7 +126,7 @@ class BuildFolder:
         """Folder of a copy of the float network, under its own name."""
         self.quantized = root / "quantized.onnx"
         self.images = root / "images.npz"
-        """The images that are simulated: `images` float32 as the network takes them, maybe `labels`."""
+        """`images`: those simulated, float32 as the network takes them; `shown`: those that the report shows."""
         self.compare = root / "compare.json"
         self.program = root / "network.program"
         self.verilog = root / "verilog"

@@ -40,11 +40,11 @@ def shape(text: str) -> tuple[int, ...]:
     except ValueError:
         sizes = ()
     if not 1 <= len(sizes) <= 3:
-        raise typer.BadParameter(f"expected C,H,W or C,W or C, not {text!r}")
+        raise typer.BadParameter(f"expected C,H,W or C,W or C, not {text!r:.80}")
     if min(sizes) < 1:
-        raise typer.BadParameter(f"sizes must be at least 1, not {text!r}")
+        raise typer.BadParameter(f"sizes must be at least 1, not {text!r:.80}")
     if max(sizes) > MOST_SIZE:
-        raise typer.BadParameter(f"sizes can be {MOST_SIZE} at most, not {text!r}")
+        raise typer.BadParameter(f"sizes can be {MOST_SIZE} at most, not {text!r:.80}")
     return sizes
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from host.artefacts import BuildFolder, make_folder, reading, write_json
+from host.artefacts import BuildFolder, make_folder, write_json
 from host.comparison import SHOWN_IMAGES, CompareOptions, compare_files
 from host.legs import Leg, Subject, Verilog, legs
 from host.options import BuildDir, Configuration, MemoryOptions, key
@@ -32,6 +32,7 @@ from quant.base.errors import BadInput, VerificationError
 from quant.base.files import write_atomic
 from quant.onnx_file.read import in_one_piece
 from quant.run.images import load_images
+from quant.run.npz import open_npz
 from sim.memory import Memory
 
 
@@ -59,6 +60,7 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
     for path in (o.network, o.calibration, o.evaluation):
         if path is not None and not path.is_file():
             raise BadInput(f"{path}: no such file")
+    _require_images(o.evaluation or o.calibration, o.rtl_images)
     every = legs(o.build_dir)
     taken = [leg for leg in every if o.rtl_images or leg.name != Verilog.name]
     for leg in taken:
@@ -218,11 +220,17 @@ def _raise_on_break(value: Result) -> None:
         raise VerificationError(f"the RTL took {rtl['cycles']} cycles, the model predicts {rtl['model_cycles']}")
 
 
+def _require_images(path: Path, count: int) -> None:
+    """Raise BadInput for a file of fewer images, before all the work."""
+    stored = open_npz(path, ["images"]).get("images")
+    if stored is not None and stored.ndim and len(stored) < count:
+        raise BadInput(f"{path}: holds {len(stored)} images, {count} are needed")
+
+
 def images_to_keep(folder: BuildFolder, source: Path, count: int) -> bytes:
     """images.npz: the first images of a file, as the network takes them, to simulate and to show."""
+    _require_images(source, count)
     images, _ = load_images(source, qdq.load(folder.quantized), limit=max(count, SHOWN_IMAGES))
-    if len(images) < count:
-        raise BadInput(f"{source}: holds {len(images)} images, {count} are needed")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, images=images[:count], shown=images[:SHOWN_IMAGES])
     return buffer.getvalue()
@@ -231,8 +239,8 @@ def images_to_keep(folder: BuildFolder, source: Path, count: int) -> bytes:
 def kept_images(folder: BuildFolder) -> tuple[np.ndarray, np.ndarray]:
     """The images of a build folder, float32 (N, C, H, W): those simulated, those shown."""
     images, _ = load_images(folder.images, qdq.load(folder.quantized))
-    with np.load(folder.images) as file, reading(folder.images):
-        shown = file["shown"]
+    stored = open_npz(folder.images, ["shown"]).get("shown")
+    shown = np.zeros(0) if stored is None else stored.whole()
     if shown.shape[1:] != images.shape[1:] or shown.dtype != np.float32:
         raise BadInput(f"{folder.images}: damaged; make it again with `run`")
     return images, shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -95,7 +96,7 @@ class QuantizeOptions:
         found = {}
         for text in self.layer_bits:
             name, _, bits = text.rpartition("=")
-            if not name or not bits.isdigit():
+            if not name or not re.fullmatch("[0-9]{1,4}", bits):
                 raise BadInput(f"--layer-bits takes NAME=BITS, not {text!r}")
             found[name] = int(bits)
         return found

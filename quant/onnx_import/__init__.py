@@ -67,7 +67,8 @@ def graph_of(
 
     Raises BadInput for weights that folding made infinite, or that are beyond what can be quantized.
     """
-    name = label if isinstance(source, onnx.ModelProto) else Path(source).stem
+    stem = label if isinstance(source, onnx.ModelProto) else Path(source).stem
+    name = stem.encode(errors="backslashreplace").decode()  # files of names that are no text are taken, too
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     if lowering.input_shape != lowering.draft.shapes[lowering.input]:
         metadata[INPUT_SHAPE] = ",".join(map(str, lowering.input_shape))

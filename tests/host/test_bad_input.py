@@ -234,7 +234,7 @@ def test_usage(cli: Cli, net: Path, calibration: Path) -> None:
     assert quantize(cli, net, calibration, "--weight-bits", 3) == "weights can have 4, 8 or 16 bits, not 3"
 
 
-@pytest.mark.parametrize("text", ["fc", "fc=", "=8", "fc=wide", "fc=-4", "fc:4"])
+@pytest.mark.parametrize("text", ["fc", "fc=", "=8", "fc=wide", "fc=-4", "fc:4", "fc=²", f"fc={'9' * 5000}"])
 def test_widths_of_layers_that_cannot_be_read(cli: Cli, net: Path, calibration: Path, text: str) -> None:
     message = quantize(cli, net, calibration, "--layer-bits", text)
     assert message == f"--layer-bits takes NAME=BITS, not {text!r}"

@@ -67,7 +67,7 @@ def test_a_file_of_another_tool_is_completed_only_when_asked(
     for words in (compiling, comparing):
         capsys.readouterr()
         assert main(words) == 2
-        assert "`complete` rounds it" in capsys.readouterr().err
+        assert "`--complete` rounds it" in capsys.readouterr().err
         assert main([*words, "--complete"]) == 0
         assert "is rounded to its accumulator's unit" in " ".join(capsys.readouterr().out.split())
         assert main([*words, "--complete", "--json"]) == 0

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -175,10 +177,32 @@ def test_stages_by_hand_give_what_run_gives(
     assert all(row["sha256"] == expected[row["tensor"]] for row in simulated["digests"])
 
 
-def test_no_image_simulated_beyond_those_there(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    arguments[arguments.index("--rtl-images") + 1] = "99"
+@pytest.mark.parametrize("count", [99, 10**30])
+def test_no_image_simulated_beyond_those_there(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], count: int
+) -> None:
+    arguments[arguments.index("--rtl-images") + 1] = str(count)
     assert main(arguments) == 2
-    assert "holds 12 images, 99 are needed" in capsys.readouterr().err
+    assert f"holds 12 images, {count} are needed" in capsys.readouterr().err
+    assert not (tmp_path / "build").exists(), "told before the work"
+
+
+def test_warnings_are_said_again_by_a_run_that_keeps_its_stages(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images(tmp_path / "labelled.npz", labels=np.full(12, 7))
+    warning = "warning: labelled.npz: 12 of 12 labels are outside the 3 classes, 0 to 2; image 0 has label 7\n"
+    for _ in range(2):
+        assert main(arguments) == 0
+        assert capsys.readouterr().err.count(warning) == 1
+
+
+def test_a_name_that_is_no_text(arguments: list[str], tmp_path: Path) -> None:
+    arguments[1] = os.fsdecode(os.fsencode(tmp_path) + b"/n\xff.onnx")
+    shutil.copy(tmp_path / "small net.onnx", arguments[1])
+    assert main(arguments) == 0
+    assert json.loads((tmp_path / "build" / "report.json").read_text())["network"] == "n\\udcff"
+    assert main(["report", "--check", str(tmp_path / "build")]) == 0
 
 
 def test_the_report_of_a_network_with_a_concatenation(tmp_path: Path) -> None:

@@ -146,7 +146,7 @@ def read_bias(view: View, tensor: str, layer: str, fracs: np.ndarray) -> np.ndar
     rounded = np.rint(units)
     if (rounded != units).any():
         if not view.complete:
-            raise BadInput(f"{inexact}; `complete` rounds it")
+            raise BadInput(f"{inexact}; `--complete` rounds it")
         view.notes.append(f"{what} is rounded to its accumulator's unit")
     return rounded.astype(np.int64)
 

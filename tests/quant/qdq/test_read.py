@@ -70,7 +70,7 @@ def message(model: onnx.ModelProto) -> str:
             "conv_t0.bias_scale",
             [2.0**-9, 2.0**-9],
             "the bias of layer conv_t0 has another scale than its products "
-            "(that of the input times that of the weight); `complete` rounds it",
+            "(that of the input times that of the weight); `--complete` rounds it",
         ),
         ("conv_t0_high", np.nan, "a bound of conv_t0/clip (Clip) is not a number"),
     ],

@@ -100,7 +100,7 @@ def test_biases_and_outputs_that_need_completing() -> None:
         qdq.load(model)
     assert str(caught.value) == (
         "elsewhere: the bias of layer conv.node is no multiple of its accumulator's unit, the scale of the input times "
-        "that of the weight (2**-11); `complete` rounds it"
+        "that of the weight (2**-11); `--complete` rounds it"
     )
     network = qdq.load(model, complete=True)
     assert network.metadata[NOTES].splitlines()[0] == "the bias of layer conv.node is rounded to its accumulator's unit"
