@@ -55,7 +55,7 @@ def attempt(work: Path, kind: str, seed: int, number: int) -> tuple[list[tuple[S
     ended: list[tuple[Step, Ended]] = []
     for step in KINDS[kind](rng, folder):
         if not step.needs or (folder / step.needs).exists():
-            ended.append((step, run(step.work, folder)))
+            ended.append((step, run(step.work, folder, step.seconds)))
             if ended[-1][1].complaint():
                 break
     return ended, folder
@@ -129,8 +129,8 @@ def fuzz(work: Path, seed: int, cases: Sequence[tuple[str, int]], simulated: int
                 )
         tally.add(kind, seed, number, ended, folder, keep=alone)
     for path in taken:
-        step = Step(f"{path.name} on the Verilog", partial(programs.verilog, path))
-        end = run(step.work, work, seconds=600)
+        step = Step(f"{path.name} on the Verilog", partial(programs.verilog, path), seconds=600)
+        end = run(step.work, work, step.seconds)
         complaint = end.complaint()
         tally.broken += bool(complaint)
         if complaint:

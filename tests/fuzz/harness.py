@@ -34,12 +34,13 @@ class Step:
     """A part of a case: a command of the product, or a check of what it made.
 
     title: as one types it.  work: done in a process of its own in the case's folder, returns the exit code.  needs:
-    file without which there is nothing to do.
+    file without which there is nothing to do.  seconds: until which it must end; a check may be several commands.
     """
 
     title: str
     work: Callable[[], int]
     needs: str = ""
+    seconds: float = SECONDS
 
 
 def command(*arguments: object, needs: str = "") -> Step:
@@ -87,7 +88,7 @@ class Ended:
         return ""
 
 
-def run(work: Callable[[], int], folder: Path, seconds: float = SECONDS, most: int = MOST_BYTES) -> Ended:
+def run(work: Callable[[], int], folder: Path, seconds: float, most: int = MOST_BYTES) -> Ended:
     """Do some work in a child of this process, and see how it ends.
 
     Its standard error is kept in the folder's `stderr` until the next.

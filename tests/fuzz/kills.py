@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.fuzz.altering import pick
-from tests.fuzz.harness import Step, command
+from tests.fuzz.harness import SECONDS, Step, command
 from tests.host.onnx_networks import forked_cnn, images
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +29,7 @@ def case(rng: np.random.Generator, folder: Path) -> list[Step]:
     times = [(float(rng.random()), pick(rng, (signal.SIGKILL, signal.SIGINT))) for _ in range(int(rng.integers(1, 4)))]
     stops = ", ".join(f"after {share:.3f} of its time by {number.name}" for share, number in times)
     return [
-        Step(f"run, stopped {stops}", partial(disturbed, folder, times)),
+        Step(f"run, stopped {stops}", partial(disturbed, folder, times), seconds=(1 + len(times)) * SECONDS),
         command(*WORDS, "disturbed"),
         Step("files of both runs", partial(same, folder)),
     ]

@@ -11,4 +11,9 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "worst = int(numbers.argmax()) if len(numbers) else 0",
         "worst = int(numbers.argmax()) if len(numbers) else 1",
     ): "where there are no numbers, the next line does not look at any",
+    (
+        "sim/cycles/units.py",
+        "self._taps, self._wide, self._weights = 1, False, gateware_format(config)",
+        "self._taps, self._wide, self._weights = 1, True, gateware_format(config)",
+    ): "the SETUP without which no CONV is valid overwrites it",
 }

@@ -55,3 +55,11 @@ def test_weights_are_rounded_in_the_format_of_their_channel():
 def test_a_bias_beyond_62_bits_is_one_that_nothing_holds():
     assert np.array_equal(quantize_bias(np.array([0.75, 1e30]), np.array([2, 3])), [3, 2**62])
     assert dequantize(quantize_bias(np.array([0.75]), np.array([2])), 2) == 0.75
+
+
+@pytest.mark.parametrize(("finer", "bias", "over"), [(16, 0, False), (16, 1, True), (17, 0, True), (0, 1 << 23, False)])
+def test_the_shifted_residual_counts_beside_the_bias(finer, bias, over):
+    residual = Operand(QFormat(8, 4), Bound(-128, 127))  # 128 << 16 is what a sum of both may reach
+    weight, biases = np.zeros((1, 1, 1, 1), np.int64), np.array([bias - 128 * (not finer)])
+    found = over_limits(weight, biases, np.array([4 + finer]), DATA.bound, residual, Target())
+    assert Target().bias_reach == 128 << 16 and found.tolist() == [over]

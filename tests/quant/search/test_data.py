@@ -13,8 +13,10 @@ from quant.compare import compare_layers
 from quant.ir.bounds import accumulator_bound, prove, tensor_bounds
 from quant.ir.graph import FloatGraph
 from quant.ir.target import Target
+from quant.ir.window import Window
 from quant.run.execute import execute, quantize_input
 from quant.search import quantize_network
+from quant.search.formats import Formats
 from tests.quant.float_graphs import Builder, branches, images
 from tests.quant.search_checks import convolutions, respects
 
@@ -110,3 +112,20 @@ def test_a_residual_is_shifted_by_nothing_but_not_to_the_right(gain, shift):
     shifts = [int(layer.weight_frac.min()) for layer in fused]  # of the residual: it is the layer's input too
     assert shifts == ([] if shift is None else [shift])
     assert len(network.layers) == (3 if shift is None else 2)
+
+
+def test_evidence_is_taken_where_a_format_is_open_and_numbers_change(monkeypatch):
+    seen, plain = {}, Formats.choose
+
+    def choose(self, tensor, found=(), *rest):
+        seen[tensor] = len(found)
+        return plain(self, tensor, found, *rest)
+
+    monkeypatch.setattr(Formats, "choose", choose)
+    net = Builder(0)
+    one = net.conv("one", "x", 4)
+    two = net.pool("two", one, "max", Window((2, 2), (2, 2)))
+    three = net.pool("three", two, "average", Window((2, 2), (2, 2)))
+    graph = net.graph(net.conv("four", three, 4, clip=(None, None)))
+    quantize_network(graph, images(4), equalization=None, rounding="nearest")
+    assert (seen[one], seen[two], seen[three]) == (1, 0, 1)

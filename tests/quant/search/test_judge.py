@@ -173,3 +173,12 @@ def test_raw_pixels_enter_as_they_are(effort, data_bits):
     dark = np.random.default_rng(0).integers(0, 100, (16, 3, 8, 8)).astype(np.uint8)  # would fit a finer format
     network = quantize_network(graph, prepare(dark, graph), effort=effort, data_bits=data_bits)
     assert network.tensors[network.input].fmt == QFormat(8, 0, signed=False)
+
+
+def test_an_output_that_is_stored_itself_is_judged():
+    net = Builder(2)
+    graph = net.graph(net.conv("one", "x", 4))
+    judge = OutputJudge(graph, images(4))
+    values = {"one.y": judge.outputs["one.y"], "x": judge.images}
+    exact, coarse = judge.losses(0, values, ["one.y"], [lambda _, array: array, lambda _, array: np.rint(array)])
+    assert exact == 0.0 < coarse == pytest.approx(relative(np.rint(values["one.y"]), values["one.y"]))
