@@ -199,6 +199,9 @@ class Derived:
         addressed["output_depth"] = c.output_depth
         for name, value in addressed.items():
             _require(1 <= value <= _ADDRESSABLE, f"{name} must be 1 to {_ADDRESSABLE}, not {value}")
+        for name in ("output_depth", "pooled_depth"):
+            whole, value = self.words_per_beat, getattr(c, name)
+            _require(value >= whole, f"{name} must be at least the {whole} words of a beat, not {value}")
 
 
 INSTRUCTION_BYTES = 32

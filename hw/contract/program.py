@@ -183,10 +183,10 @@ def from_bytes(data: bytes, name: str = "program", config: AcceleratorConfig | N
     if hashlib.sha256(body).digest() != digest:
         raise BadInput(f"{name}: truncated or corrupted (checksum does not match)")
     try:
-        manifest = typed.read(_Manifest, typed.parse(body[:length]), "manifest")
+        manifest = typed.read(_Manifest, typed.parse(body[:length], "manifest"), "manifest")
         made_for = AcceleratorConfig.from_json(manifest.config)
         made_for.derived  # noqa: B018 -- raises ConfigError
-    except (BadInput, ValueError) as error:
+    except BadInput as error:
         raise BadInput(f"{name}: {error}") from None
     if not manifest.config_hash == made_for.hash == config_hash.hex():
         raise BadInput(f"{name}: corrupted (configuration does not match its hash)")

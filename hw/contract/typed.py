@@ -12,19 +12,21 @@ from quant.base.errors import BadInput
 _WORDS = {int: "a whole number", str: "a text", bool: "true or false", NoneType: "null"}
 
 
-def parse(text: bytes) -> Any:
-    """The value of a JSON text.
+def parse(text: bytes, where: str) -> Any:
+    """The value of a JSON text.  where: stands in messages.
 
-    Raises ValueError for what is none, and for what Python alone takes: NaN, infinities, keys twice, texts that are no
+    Raises BadInput for what is none, and for what Python alone takes: NaN, infinities, keys twice, texts that are no
     Unicode, whole numbers of more than 64 bits.
     """
     try:
         value = json.loads(text, object_pairs_hook=_once, parse_constant=_constant, parse_int=_whole)
         json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
-        raise ValueError("nested too deeply") from None
+        raise BadInput(f"{where}: nested too deeply") from None
     except UnicodeError:
-        raise ValueError("texts that are no Unicode") from None
+        raise BadInput(f"{where}: texts that are no Unicode") from None
+    except ValueError as error:
+        raise BadInput(f"{where}: {error}") from None
     return value
 
 

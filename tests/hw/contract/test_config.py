@@ -130,3 +130,9 @@ def test_both_ends_of_a_range(field: str, low: int, high: int, beside: dict[str,
 )
 def test_messages(changes: dict[str, Any], message: str) -> None:
     assert refusal(**changes) == message
+
+
+@pytest.mark.parametrize("field", ["output_depth", "pooled_depth"])
+def test_buffers_hold_a_beat(field: str) -> None:
+    assert refusal(axi_bits=256, oc_lanes=8, **{field: 4}) == f"{field} must be at least the 8 words of a beat, not 4"
+    _ = AcceleratorConfig.from_json({**TINY, "axi_bits": 256, "oc_lanes": 8, field: 8}).derived
