@@ -14,14 +14,14 @@ from quant.qdq.run import run_layers
 from quant.run.fast_execute import FastExecutor, quantize_images
 from quant.search import quantize_network
 
-PART = 20
+PART = 10
 """Images held at a time: all tensors of all of them."""
 
 
 @pytest.mark.verify
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("resnet8_cifar10", 1000), ("resnet20_cifar10", 1000), ("mobilenet_v1_0.75", 250), ("squeezenet1.1", 250)],
+    [("resnet8_cifar10", 1000), ("resnet20_cifar10", 1000), ("mobilenet_v1_0.75", 150), ("squeezenet1.1", 150)],
 )
 def test_every_value_of_whole_sets(shared_data: Path, labelled: Any, name: str, count: int) -> None:
     path = shared_data / "models" / f"{name}.onnx"

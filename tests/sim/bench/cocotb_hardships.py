@@ -53,10 +53,7 @@ class Job:
 
     async def endure(self) -> int:
         """Hardship, then a run that is right; how many values were compared."""
-        self.dut.base.value = self.transport.base = self.facts["base"]
-        self.transport.patience = 100 * self.facts["cycles"] + 100_000
-        await self.driver.connect()
-        await self.driver.load(self.program)
+        await self.begin()
         stall(self.dut, self.rng)
         if self.facts["hardship"] == "reset":
             await self.interrupted()
@@ -64,6 +61,13 @@ class Job:
             await self.failing(self.facts["hardship"])
         stall(self.dut, self.rng)
         return await self.right()
+
+    async def begin(self) -> None:
+        """The program is loaded."""
+        self.dut.base.value = self.transport.base = self.facts["base"]
+        self.transport.patience = 100 * self.facts["cycles"] + 100_000
+        await self.driver.connect()
+        await self.driver.load(self.program)
 
     async def interrupted(self) -> None:
         """A reset at any time, after the end too."""

@@ -15,7 +15,7 @@ from sim.cycles import simulate
 from tests.sim.jobs import Jobs
 
 HARDSHIPS = {
-    "none": "networks under stalls",
+    "none": "networks under stalls, after nothing else",
     "read": "networks under stalls, after an error of a read",
     "write": "networks under stalls, after an error of a write",
     "reset": "networks under stalls, after a reset",
@@ -29,6 +29,12 @@ def endure(jobs: Jobs, seed: int, coverage: Path | None = None) -> Counter[str]:
     coverage: where to leave Verilator's counts of lines and toggles, if anywhere.
     Returns what was counted: jobs by HARDSHIPS, values compared.  Raises BenchFailure naming the jobs that fail.
     """
+    counted = run_module(jobs, seed, "tests.sim.bench.cocotb_hardships", coverage)
+    return Counter({HARDSHIPS.get(name, name): number for name, number in counted.items()})
+
+
+def run_module(jobs: Jobs, seed: int, module: str, coverage: Path | None = None) -> dict[str, int]:
+    """Run a module of cocotb tests on jobs, of one configuration; what it leaves in the file `counted` beside them."""
     with tempfile.TemporaryDirectory(prefix="shiftpoint_") as folder:
         work = Path(folder)
         for number, (name, (job, expected)) in enumerate(jobs.items()):
@@ -49,9 +55,8 @@ def endure(jobs: Jobs, seed: int, coverage: Path | None = None) -> Counter[str]:
         config = next(iter(jobs.values()))[0].program.config
         size = max(job.program.memory_bytes for job, _ in jobs.values())
         environment = {"SHIFTPOINT_JOBS": folder}
-        bench = "tests.sim.bench.cocotb_hardships"
-        ran = run_bench(config, bench, work / "memory", size, env=environment, coverage=coverage is not None)
+        ran = run_bench(config, module, work / "memory", size, env=environment, coverage=coverage is not None)
         if coverage is not None:
             shutil.copyfile(ran.log.parent / "coverage.dat", coverage)
-        counted = json.loads((work / "counted").read_text())
-        return Counter({HARDSHIPS.get(name, name): number for name, number in counted.items()})
+        found: dict[str, int] = json.loads((work / "counted").read_text())
+        return found

@@ -11,10 +11,13 @@ import pytest
 
 from hw.contract.config import AcceleratorConfig, preset
 from sim.bench import toolchain
-from sim.bench.engine_bench import run_bench
+from sim.bench.engine_bench import RtlJob, run_bench
 from sim.bench.runner import BenchFailure
+from sim.cycles import simulate
+from sim.memory import Memory
 from tests.counting import VALUES, count
-from tests.sim.bench.hardships import HARDSHIPS, endure
+from tests.sim.bench.hardships import HARDSHIPS, endure, run_module
+from tests.sim.handmade import CASES, build
 from tests.sim.jobs import ODD, network_jobs
 
 NETWORKS = 8
@@ -41,6 +44,18 @@ def counted(config: AcceleratorConfig, seed: int, networks: int) -> None:
 
 def test_results_are_right_under_hardships(seed: int) -> None:
     counted(preset("tiny"), seed, NETWORKS)
+
+
+def test_every_channel_stalls_as_the_seed_has_it(seed: int) -> None:
+    made = build(preset("tiny"), CASES["residual"])
+    job = RtlJob(made.program, made.x[None], Memory(8, 1))
+    expected = {tensor: values[None] for tensor, values in made.expected.items()}
+    cycles = run_module({"residual": (job, expected)}, seed, "tests.sim.bench.cocotb_stalls")
+    assert cycles["steady"] == simulate(job.program, job.memory).cycles
+    assert all(cycles[channel] > cycles["steady"] for channel in ("AR", "R", "AW", "W", "B"))
+    assert cycles["again"] == cycles["AR"] != cycles["another seed"]
+    assert cycles["longer"] > cycles["R"]
+    assert cycles["data first"] and cycles["addresses first"] and not cycles["each first"]
 
 
 def test_what_breaks_the_protocol_ends_the_simulation(tmp_path: Path) -> None:
