@@ -148,7 +148,7 @@ class Driver:
         """Write a program's image into the window.
 
         Raises BadInput for a program of another configuration, one that needs more memory than the window has, or
-        one that only the models run.
+        one that only the models run, or nothing at all (`Program.validate`).
         """
         if self.engine is None:
             self.engine = await self.connect()

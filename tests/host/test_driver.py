@@ -12,6 +12,7 @@ from host.compiler import compile_network
 from host.driver import Driver, EngineError, config_word
 from host.transport import run_sync
 from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig, preset
+from hw.contract.isa import Opcode
 from hw.contract.program import Program
 from hw.contract.registers import (
     BY_NAME,
@@ -27,6 +28,7 @@ from quant.base.errors import BadInput
 from quant.ir.window import Window
 from sim.executor import ProgramExecutor
 from tests.host.networks import Builder, expected, image
+from tests.sim.programs import first
 
 BASE, SIZE = 0x10000, 1 << 20
 
@@ -137,6 +139,12 @@ def test_no_engine() -> None:
     engine.values["ID"] = 0xFFFFFFFF
     with pytest.raises(BadInput, match="^no engine answers: ID reads 0xffffffff, not 0x53504831$"):
         run_sync(Driver(engine, BASE, SIZE).connect())
+
+
+def test_a_program_that_no_engine_runs(program: Program) -> None:
+    driver, _ = loaded(program)
+    message = refused(driver, first(program, Opcode.CONV, input_groups=0))
+    assert message == "instruction 9 (CONV, layer layer0): has no input group"
 
 
 def test_a_program_for_another_configuration(program: Program) -> None:

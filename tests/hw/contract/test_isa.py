@@ -17,6 +17,7 @@ from hw.contract.isa import (
     SetupInstruction,
     StoreInstruction,
     Unit,
+    columns,
     decode,
 )
 
@@ -39,6 +40,19 @@ def test_round_trip(opcode: Opcode, rng: np.random.Generator) -> None:
         data = made.encode()
         assert len(data) == INSTRUCTION_BYTES
         assert decode(data) == made and {name: getattr(made, name) for name in values} == values
+
+
+@OPCODES
+def test_many_at_once(opcode: Opcode, rng: np.random.Generator) -> None:
+    made = [
+        INSTRUCTIONS[opcode](**{f.name: int(rng.integers(f.low, f.high + 1)) for f in (*HEADER[1:], *FIELDS[opcode])})
+        for _ in range(20)
+    ]
+    code = np.frombuffer(b"".join(i.encode() for i in made), np.uint8).reshape(-1, INSTRUCTION_BYTES)
+    found = columns(code, LAYOUTS[opcode])
+    for name in fields(opcode):
+        assert found[name].tolist() == [getattr(i, name) for i in made], name
+    assert set(found["opcode"]) == {opcode}
 
 
 @OPCODES

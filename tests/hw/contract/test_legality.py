@@ -80,17 +80,63 @@ def test_rules(case: Case, opcode: Opcode, values: dict[str, int], message: str)
     assert f" ({opcode.name}, layer {layer}): {message}" in text and text.startswith("instruction "), text
 
 
-def test_buffers_that_are_too_small() -> None:
-    config = dataclasses.replace(preset("tiny"), name="odd", partial_sum_depth=1024)
-    for case, values, buffer in [
-        (CASES["residual"], {"residual_depth": 16}, "residual"),
-        (CASES["residual"], {"output_depth": 16}, "output"),
-        (POOLED, {"pool_depth": 16}, "pool"),
-        (POOLED, {"pooled_depth": 8}, "pooled"),
-    ]:
-        program = dataclasses.replace(build(config, case).program, config=dataclasses.replace(config, **values))
-        with pytest.raises(IllegalInstruction, match=f"of the {buffer} buffer, which has|the {buffer} buffer has"):
-            program.validate()
+EXACT: list[tuple[Case, Opcode, dict[str, int]]] = [
+    (CASES["residual"], Opcode.SETUP, {"low": 9, "high": 9}),
+    (CASES["residual"], Opcode.STORE, {"row_pitch": 2, "plane_pitch": 2}),  # there is one row, and one plane
+    (CASES["residual"], Opcode.STORE, {"rows": 2, "source_pitch": 3, "row_pitch": 4}),
+    (POOLED, Opcode.POOL, {"row_offset": -2, "column_offset": -2}),
+    (POOLED, Opcode.POOL, {"row_offset": 1, "column_offset": 1}),
+    (POOLED, Opcode.POOL, {"sum_bits": 20, "shift": 21}),
+    (dataclasses.replace(POOLED, pool="max"), Opcode.POOL, {"sum_bits": 30, "shift": 0}),
+]
+
+
+@pytest.mark.parametrize(("case", "opcode", "values"), EXACT, ids=[f"{e[1].name}-{e[2]}" for e in EXACT])
+def test_what_is_just_legal(case: Case, opcode: Opcode, values: dict[str, int]) -> None:
+    first(build(preset("tiny"), case).program, opcode, **values).validate()
+
+
+@pytest.mark.parametrize(
+    ("field", "least", "message"),
+    [
+        ("partial_sum_depth", 16, "a tile of 16 pixels, and the engine takes 1 to 8"),
+        ("activation_depth", 32, "loads 32 beats, and the activation buffer has 16"),
+        ("weight_depth", 16, "loads 16 beats, and the weight buffer has 8"),
+        ("residual_depth", 16, "loads 16 beats, and the residual buffer has 8"),
+        ("output_depth", 16, "takes 16 words of the output buffer, which has 8"),
+        ("pool_depth", 16, "takes 16 words of the pool buffer, which has 8"),
+        ("pooled_depth", 4, "takes 4 words of the pooled buffer, which has 2"),
+    ],
+)
+def test_what_just_fits(field: str, least: int, message: str) -> None:
+    case = Case((8, 4, 4), 8, residual=True, pool="max")
+    program = build(preset("tiny"), case).program
+    dataclasses.replace(program, config=dataclasses.replace(program.config, **{field: least})).validate()
+    with pytest.raises(IllegalInstruction, match=f": {message}$"):
+        dataclasses.replace(program, config=dataclasses.replace(program.config, **{field: least // 2})).validate()
+
+
+@pytest.mark.parametrize("opcode", [Opcode.LOAD, Opcode.STORE])
+def test_the_end_of_memory(opcode: Opcode) -> None:
+    program = build(preset("tiny"), CASES["pointwise"]).program
+    size = {Opcode.LOAD: 200, Opcode.STORE: 100}[opcode]
+    first(program, opcode, address=program.memory_bytes - size).validate()
+    with pytest.raises(IllegalInstruction, match="memory up to byte"):
+        first(program, opcode, address=program.memory_bytes - size + 4).validate()
+
+
+@pytest.mark.parametrize(
+    ("case", "depth", "message"),
+    [
+        (Case((8, 4, 4), 8, wide=True), 32, "takes 32 words of the output buffer, which has 16"),
+        (Case((8, 3, 3), 8, wide=True), 32, "takes 19 words of the output buffer, which has 16"),
+    ],
+)
+def test_wide_results_begin_their_high_halves_in_a_beat(case: Case, depth: int, message: str) -> None:
+    program = build(preset("medium"), case).program
+    dataclasses.replace(program, config=dataclasses.replace(program.config, output_depth=depth)).validate()
+    with pytest.raises(IllegalInstruction, match=message):
+        dataclasses.replace(program, config=dataclasses.replace(program.config, output_depth=depth // 2)).validate()
 
 
 def test_the_first_of_several() -> None:
