@@ -217,12 +217,15 @@ class Engine(wiring.Component):
             watchdog.limit.eq(parts.registers.settings.watchdog),
             watchdog.moved.eq(Cat(moves).any()),
         ]
+        # Where nothing moves it does not change either, so a register keeps the queues' heads out of the way.
         fault = parts.control.faults[FAULTS.index(ErrorCause.WATCHDOG)]
-        m.d.comb += [fault.valid.eq(watchdog.expired), fault.address.eq(NONE_WAITS)]
+        blame = Signal.like(fault.address)
+        m.d.sync += blame.eq(NONE_WAITS)
         with m.If(parts.control.quiet):
             for queue in reversed(parts.queues):
                 with m.If(queue.missing != 0):
-                    m.d.comb += fault.address.eq(queue.index)
+                    m.d.sync += blame.eq(queue.index)
+        m.d.comb += [fault.valid.eq(watchdog.expired), fault.address.eq(blame)]
 
     def _registers(self, m: Module, parts: _Parts) -> None:
         """What the registers show, and the interrupt."""

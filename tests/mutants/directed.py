@@ -162,7 +162,16 @@ DIRECTED: tuple[Entry, ...] = (
             ("size = Signal(len(kept.out_rows) + len(kept.out_columns))", "size = Signal(12)"),
         ),
     ),
-    *_gateware("burst", (("min(self.config.max_burst, LONGEST, page)", "min(self.config.max_burst, LONGEST)"),)),
+    *_gateware(
+        "burst",
+        (
+            (
+                "min(self.config.max_burst, LONGEST, page)",
+                "min(self.config.max_burst, LONGEST)",
+                "what is left of a page bounds a burst anyhow; only the register is wider",
+            ),
+        ),
+    ),
     *_gateware("memory", (("_kept(m, self.read_address[:split_read])", "self.read_address[:split_read]"),)),
     (
         "quant/search/convolution.py",

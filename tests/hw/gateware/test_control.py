@@ -138,7 +138,7 @@ def test_a_reset_beside_nothing_is_waited_for() -> None:
     """No start before it has taken effect, even where there was no run and no error."""
 
     async def bench(run: Run) -> None:
-        await run.cycle(reset=1)
+        assert await run.cycle(reset=1, start=1) == (0, 0, 0)
         for _ in range(QUIET_AFTER):
             assert await run.cycle(start=1) == (0, 1, 0)
         assert await run.cycle(quiet=1, start=1) == (0, 1, 1)

@@ -40,7 +40,7 @@ def test_any_limit_counts() -> None:
 
     async def bench(context: Bench) -> None:
         for bit in range(3, 32):
-            context.set(block.limit, 1 << bit)
+            context.set(block.limit, 1 << bit | 1)
             context.set(block.run, 0)
             await context.tick().repeat(3)
             context.set(block.run, 1)
