@@ -12,6 +12,7 @@ from quant.ir.fixedpoint import QFormat, dequantize
 from quant.ir.layer import FloatLayer, Layer
 from quant.ir.network import Network
 from quant.kinds.conv import Conv, FloatConv, convolution, float_convolution
+from quant.search.assemble import real_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,12 +92,12 @@ def _quantized_convolution(
     _same_scales(scales, layer.output, layer.added, layer.name)
     factor = equalization(layer, scales[found.input], scales[layer.output])
     acc_frac = network.tensors[found.input].fmt.frac + found.weight_frac
-    weight = dequantize(found.weight, found.weight_frac.reshape(-1, 1, 1, 1)) / factor
+    weight = real_weights(found.weight, found.weight_frac, factor)
     bias = dequantize(found.bias, acc_frac) / scales[layer.output]
     between = None
     if found.output != layer.output:
         between = Storage(network.tensors[found.output].fmt, found.clip, scales[layer.output])
-    fixed = replace(layer, weight=weight.astype(np.float32), bias=bias.astype(np.float32))
+    fixed = replace(layer, weight=weight, bias=bias.astype(np.float32))
     return QuantizedLayer(fixed, storage, between, found, factor)
 
 

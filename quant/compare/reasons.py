@@ -15,6 +15,7 @@ from quant.ir.fixedpoint import QFormat
 from quant.ir.layer import FloatLayer
 from quant.ir.network import Network
 from quant.kinds.conv import FloatConv, float_convolution
+from quant.search.assemble import channel_parts
 
 MAIN = 0.5
 """Share of a layer's noise from which on a cause is the main one."""
@@ -88,8 +89,10 @@ def _weights(layer: FloatConv, quantized: QuantizedLayer) -> list[str]:
     if conv is None or factor is None:
         return []
     words = []
-    rows = np.abs((layer.weight * factor).reshape(len(layer.weight), -1))
-    largest = rows.max(1)
+    largest, strength = np.empty((2, len(layer.weight)))
+    for part in channel_parts(layer.weight):
+        rows = np.abs((layer.weight[part] * factor[part]).reshape(len(factor[part]), -1))
+        largest[part], strength[part] = rows.max(1), np.sqrt(np.square(rows).mean(1))
     median = float(np.median(largest))
     if conv.weight_bits <= FEW_BITS:
         words.append(f"{conv.weight_bits}-bit weights")
@@ -103,7 +106,6 @@ def _weights(layer: FloatConv, quantized: QuantizedLayer) -> list[str]:
     unused = _unused_weight_bits(conv.weight, conv.weight_bits)
     if unused >= 1:
         words.append(f"{_bits(unused)} of the weights unused in the median channel")
-    strength = np.sqrt(np.square(rows).mean(1))
     peaks = largest[strength > 0] / strength[strength > 0]
     if peaks.size and float(np.median(peaks)) >= OUTLIER_WEIGHT:
         words.append(f"outlier weights: the largest is {float(np.median(peaks)):.0f} times the root mean square")
@@ -115,7 +117,8 @@ def _weights(layer: FloatConv, quantized: QuantizedLayer) -> list[str]:
 
 def _unused_weight_bits(weight: np.ndarray, bits: int) -> int:
     """Top bits, without the sign, that the median channel's weights leave unused."""
-    largest = np.abs(weight.reshape(len(weight), -1)).max(1)
+    rows = weight.reshape(len(weight), -1)
+    largest = np.maximum(-rows.min(1).astype(np.int64), rows.max(1))
     return bits - 1 - int(np.median([int(value).bit_length() for value in largest]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -13,13 +14,13 @@ from quant.compare.measure import decibels
 from quant.compare.quantized import QuantizedLayer, Storage, quantized_layer
 from quant.compare.storage import storage_changes
 from quant.compare.walk import Visit, Walk, clipped, outputs_from
-from quant.ir.fixedpoint import QFormat, dequantize, quantize
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
 from quant.kinds.conv import FloatConv, float_convolution
 from quant.run.calibration import Progress
 from quant.run.float_run import RestRunner
+from quant.search.assemble import channel_parts, quantize_weights, real_weights
 from quant.search.weights import best_fracs
 
 WORTH = 1.0
@@ -81,14 +82,16 @@ def repairs(
         quantized = own_bias(walk, visit, quantized, shifts)
         rest = RestRunner(graph, visit.index + 1)
         before = _noise(walk, visit, rest, quantized, corrects=False)
-        changes = [
-            _Change(change.words, change.bytes, replace(quantized, storage=change.storage))
-            for change in storage_changes(
-                network, visit.layer.output, quantized.storage, *_ends(clipped(visit.layer, visit.values))
-            )
-        ]
-        if conv := float_convolution(visit.layer):
-            changes += _weight_changes(conv, quantized)
+        conv = float_convolution(visit.layer)
+        changes = chain(
+            (
+                _Change(change.words, change.bytes, replace(quantized, storage=change.storage))
+                for change in storage_changes(
+                    network, visit.layer.output, quantized.storage, *_ends(clipped(visit.layer, visit.values))
+                )
+            ),
+            _weight_changes(conv, quantized) if conv else (),
+        )
         found[visit.layer.output] = _ranked(
             (change.words, change.bytes, before, _noise(walk, visit, rest, change.quantized, change.corrects))
             for change in changes
@@ -179,22 +182,22 @@ def _ends(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _weight_changes(layer: FloatConv, quantized: QuantizedLayer) -> Iterator[_Change]:
     conv, factor = quantized.conv, quantized.factor
     assert conv is not None and factor is not None
-    weight = layer.weight.astype(np.float64) * factor
     yield _Change("bias corrected on images like these", 0, quantized, corrects=True)
 
     def rounded(bits: int, frac: np.ndarray) -> QuantizedLayer:
-        column = frac.reshape(-1, 1, 1, 1)
-        integers = quantize(np.ldexp(weight, column.astype(np.int32)), QFormat(bits, 0))
-        values = dequantize(integers, column) / factor
+        values = np.empty(layer.weight.shape, np.float32)
+        for part in channel_parts(layer.weight):
+            integers = quantize_weights(layer.weight[part].astype(np.float64) * factor[part], bits, frac[part])
+            values[part] = real_weights(integers, frac[part], factor[part])
         # its mean error is corrected anew: the old bias belongs to the old weights
-        changed = replace(layer, weight=values.astype(np.float32))
+        changed = replace(layer, weight=values)
         return replace(quantized, layer=changed)
 
     if len(conv.weight) > 1 and (conv.weight_frac == conv.weight_frac[0]).all():
-        frac = best_fracs(weight, conv.weight_bits, "square")
+        frac = best_fracs(layer.weight.astype(np.float64) * factor, conv.weight_bits, "square")
         yield _Change("weights with a format for each output channel", 0, rounded(conv.weight_bits, frac), True)
     for bits in (8, 16):
         if bits > conv.weight_bits:
             frac = conv.weight_frac + (bits - conv.weight_bits)
-            cost = weight.size * (bits - conv.weight_bits) // 8
+            cost = layer.weight.size * (bits - conv.weight_bits) // 8
             yield _Change(f"weights at {bits} bits", cost, rounded(bits, frac), True)

@@ -13,6 +13,7 @@ from onnx import TensorProto, external_data_helper, shape_inference
 
 from quant.base.errors import BadInput, UnsupportedNetwork, first_line
 from quant.ir.tensor import MOST_ELEMENTS
+from quant.onnx_file import weights
 from quant.onnx_file.nodes import type_name
 from quant.onnx_file.valid import asked, check, check_constants, in_place, names_read
 
@@ -20,7 +21,7 @@ OLDEST_OPSET = 7
 
 
 def read_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
-    """The checked model, and the name to use for it in messages.
+    """The checked model, its large weights stubs (`quant.onnx_file.weights`), and the name to use in messages.
 
     Outputs may come without type or shape, as ONNX Runtime takes them; inputs that nothing reads are left out.
     Raises BadInput for a missing file, one that is not ONNX or truncated, weights that lie outside it and cannot be
@@ -64,7 +65,7 @@ def drop_unread_inputs(graph: onnx.GraphProto) -> None:
 
 def read_file(path: Path) -> onnx.ModelProto:
     """The model of a file, with the weights that it keeps in other files.  Raises BadInput as `read_model` does."""
-    model = _parsed(path)
+    model, large = _parsed(path)
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
     except (OSError, ValueError, onnx.checker.ValidationError) as error:
@@ -72,32 +73,34 @@ def read_file(path: Path) -> onnx.ModelProto:
         raise BadInput(
             f"{path}: weights in {next(files, 'another file')} cannot be read: {first_line(error)}"
         ) from error
+    weights.mark(model, path, large)
     return model
 
 
-def _parsed(path: Path) -> onnx.ModelProto:
-    """The model of a file, without what it keeps in other files."""
+def _parsed(path: Path) -> tuple[onnx.ModelProto, dict[int, weights.Place]]:
+    """The model of a file, without what it keeps in other files, and where its own large weights are."""
     try:
-        model = onnx.load(path, load_external_data=False)
+        model, large = weights.parse(path)
     except (OSError, onnx.checker.ValidationError) as error:
         raise BadInput(f"{path}: cannot be read: {first_line(error)}") from error
     except Exception as error:  # protobuf's own class, for bytes that are no model
         raise BadInput(f"{path}: not an ONNX file, or truncated") from error
     if not model.ir_version or not model.graph.output:
         raise BadInput(f"{path}: not an ONNX file, or truncated")
-    return model
+    return model, large
 
 
 def files_of_weights(path: Path) -> set[Path]:
     """The other files in which an ONNX file keeps weights.  Raises BadInput for what is no ONNX file."""
-    return {path.parent / external_data_helper.ExternalDataInfo(tensor).location for tensor in outside(_parsed(path))}
+    model, _ = _parsed(path)
+    return {path.parent / external_data_helper.ExternalDataInfo(tensor).location for tensor in outside(model)}
 
 
 def in_one_piece(path: Path) -> bytes:
     """A file's content, with the weights that it keeps in other files.  Raises BadInput as `read_file` does."""
     whole = read_file(path)
-    elsewhere = any(outside(onnx.load(path, load_external_data=False)))
-    return whole.SerializeToString() if elsewhere else path.read_bytes()
+    elsewhere = any(outside(_parsed(path)[0]))
+    return weights.whole(whole).SerializeToString() if elsewhere else path.read_bytes()
 
 
 def outside(model: onnx.ModelProto) -> Iterator[TensorProto]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import filterfalse
 from typing import TypeVar
 
 import onnx
 from onnx import TensorProto, inliner, numpy_helper
 
 from quant.base.errors import BadInput, UnsupportedNetwork, first_line
+from quant.onnx_file.weights import is_stub, without_data
 
 Result = TypeVar("Result")
 
@@ -37,7 +39,7 @@ def check(model: onnx.ModelProto, label: str) -> None:
     for value in bare:  # editors append outputs like this; ONNX Runtime infers what the checker demands
         value.type.tensor_type.elem_type = value.type.tensor_type.elem_type or TensorProto.FLOAT
         value.type.tensor_type.shape.SetInParent()
-    asked(partial(onnx.checker.check_model, model), f"{label}: not a valid ONNX model")
+    asked(partial(onnx.checker.check_model, without_data(model)), f"{label}: not a valid ONNX model")
     for value, stated in zip(bare, types, strict=True):
         value.type.CopyFrom(stated)
 
@@ -57,7 +59,7 @@ def check_constants(graph: onnx.GraphProto, label: str) -> None:
 
     Raises UnsupportedNetwork for a sparse one that a node reads.
     """
-    for tensor in constants(graph):
+    for tensor in filterfalse(is_stub, constants(graph)):  # of a stub that is known
         complaint = f"{label}: tensor {tensor.name} holds other data than its shape {list(tensor.dims)} says"
         asked(partial(numpy_helper.to_array, tensor), complaint)
     read = set(names_read(graph))

@@ -14,6 +14,7 @@ from quant.onnx_file import form
 from quant.onnx_file.nodes import attributes, kind_of, name_of, type_name
 from quant.onnx_file.read import opset
 from quant.onnx_file.valid import names_read
+from quant.onnx_file.weights import array_of
 
 PASSING = ("Identity", "Dropout")
 """Operators whose first output is their input."""
@@ -34,8 +35,10 @@ class Scheme:
     axis: int
 
     def integers(self, stored: np.ndarray) -> np.ndarray:
-        """Stored integers as those of the scheme, int64."""
-        return stored.astype(np.int64) - self.zero
+        """Stored integers as those of the scheme, of a type that holds them."""
+        if self.zero:
+            stored = stored.astype(np.int64) - self.zero
+        return stored.astype(QFormat(self.bits, 0, self.signed).dtype, copy=False)
 
 
 def kind(node: onnx.NodeProto) -> str:
@@ -110,7 +113,7 @@ class View:
         """The constant of that name.  Raises BadInput, naming `what`, where it is none."""
         if not self.is_constant(name):
             raise BadInput(f"{what} is not a constant")
-        return numpy_helper.to_array(self.constants[self.origin(name)])
+        return array_of(self.constants[self.origin(name)])
 
     def has(self, node: onnx.NodeProto, index: int) -> bool:
         """Whether an optional input is there."""

@@ -23,7 +23,7 @@ def conv(node: Node) -> None:
     """A FloatConv; without bias it gets one of zeros."""
     value = node.map()
     shape = node.shape(value)
-    weight = node.array(1).astype(np.float32)
+    weight = node.array(1).astype(np.float32, copy=False)
     if not weight.size:
         raise NotSupportedError(EMPTY)
     rank = len(value.own) - 1

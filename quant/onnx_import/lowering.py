@@ -8,7 +8,6 @@ from typing import Literal
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
 
 from quant.ir.functions import Function
 from quant.ir.layer import FloatLayer
@@ -16,6 +15,7 @@ from quant.ir.tensor import MOST_ELEMENTS
 from quant.kinds.resize import Resize
 from quant.onnx_file.nodes import BehindRefusedError, NotSupportedError, attributes, kind_of
 from quant.onnx_file.read import opset
+from quant.onnx_file.weights import array_of
 from quant.onnx_import.draft import Draft
 from quant.onnx_import.steps import Select, ZeroPad
 from quant.onnx_import.views import (
@@ -118,7 +118,7 @@ class Lowering:
     def constant(self, name: str) -> np.ndarray:
         """Value of a constant, as stored."""
         if name not in self.computed:
-            self.computed[name] = numpy_helper.to_array(self.initializers[name])
+            self.computed[name] = array_of(self.initializers[name])
         return self.computed[name]
 
     def note(self, error: NotSupportedError, index: int) -> None:

@@ -13,6 +13,7 @@ from quant.ir.graph import FloatGraph
 from quant.ir.input_shape import own_shape
 from quant.onnx_file.nodes import attributes
 from quant.onnx_file.read import fix_shapes, read_model, the_input
+from quant.onnx_file.weights import Beside
 from quant.onnx_file.windows import state_padding
 from quant.run.float_onnx import float_model
 from quant.run.images import Preprocess
@@ -42,7 +43,8 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
         raise BadInput(f"{graph.name}: takes images (N, {channels}, {height}, {width}), not {images.shape}")
     names = [layer.output for layer in graph.layers]
     compared = [layer for layer in graph.layers if layer.output in graph.source]
-    ours = Session(float_model(graph), graph.name)
+    beside: Beside = {}
+    ours = Session(float_model(graph, beside), graph.name, beside=beside)
     model, label = read_model(source)
     batch = the_input(model, label).type.tensor_type.shape.dim[0].dim_value or 1
     own = own_shape(graph.metadata, expected)

@@ -15,6 +15,7 @@ from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
 from quant.run.float_run import FloatRunner
 from quant.run.images import Images, prepared
+from quant.run.stacks import Maps, stacks
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage's name, the steps done, and the steps in all."""
@@ -34,12 +35,17 @@ class TensorRange:
     """What one tensor held over all calibration images.
 
     low, high: float32 (C,), smallest and largest value of each channel.
-    samples: float32 (N, S), the values of each image at `positions`.
+    kept: float32 (N, S), the values of each image at `positions`, maybe in a file.
     """
 
     low: np.ndarray
     high: np.ndarray
-    samples: np.ndarray
+    kept: Maps
+
+    @property
+    def samples(self) -> np.ndarray:
+        """What is kept, in memory: float32 (N, S)."""
+        return self.kept[:]
 
 
 def positions(size: int, image: int) -> np.ndarray:
@@ -65,25 +71,26 @@ def calibrate(graph: FloatGraph, images: Images, progress: Progress | None = Non
     """Run the float network over calibration images.
 
     images: as `quant.run.images.prepare` takes them, or a set of them.  Returns the range of every tensor, by name.
-    Memory is bounded: beyond the images, SAMPLES floats for each tensor of each image, one image, and one batch.
+    Memory is bounded: beyond the images, one batch; SAMPLES floats for each tensor of each image go to a file.
     Raises BadInput as `prepare` does, and for a tensor with values that are not finite or beyond `LARGEST`,
     or where input or outputs stay below `SMALLEST`.
     """
     images = prepared(images, graph, "calibration images")
     lows = {name: np.full(shape[0], np.inf, np.float32) for name, shape in graph.shapes.items()}
     highs = {name: np.full(shape[0], -np.inf, np.float32) for name, shape in graph.shapes.items()}
-    kept: dict[str, list[np.ndarray]] = {name: [] for name in graph.shapes}
+    sizes = {name: (len(images), min(int(np.prod(shape)), SAMPLES)) for name, shape in graph.shapes.items()}
+    kept = stacks(sizes, np.dtype(np.float32))
     for part, tensors in FloatRunner(graph).run(images):
         for name, values in tensors.items():
             planes = values.reshape(*values.shape[:2], -1)  # one axis: several times as fast
             np.minimum(lows[name], planes.min(2).min(0), out=lows[name])
             np.maximum(highs[name], planes.max(2).max(0), out=highs[name])
-            kept[name].append(sample(values, part.start))
+            kept[name][part] = sample(values, part.start)
         check_magnitude(graph, lows, highs)
         if progress:
             progress("calibrate", part.stop, len(images))
     check_signal(graph, lows, highs)
-    return {name: TensorRange(lows[name], highs[name], np.concatenate(kept[name])) for name in graph.shapes}
+    return {name: TensorRange(lows[name], highs[name], kept[name]) for name in graph.shapes}
 
 
 def check_magnitude(graph: FloatGraph, lows: Mapping[str, np.ndarray], highs: Mapping[str, np.ndarray]) -> None:

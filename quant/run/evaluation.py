@@ -10,6 +10,7 @@ import numpy as np
 from quant.ir.graph import FloatGraph
 from quant.ir.matching import matched
 from quant.ir.network import Network
+from quant.onnx_file.weights import Beside
 from quant.run.calibration import Progress
 from quant.run.fast_execute import FastExecutor, quantize_images
 from quant.run.float_onnx import float_model
@@ -73,11 +74,12 @@ def accuracy(
 
 def float_outputs(graph: FloatGraph, images: Images, output: str, batch: int) -> Iterator[tuple[slice, np.ndarray]]:
     """One tensor of a float network in ONNX Runtime, fused as that likes: which images, and float32 (n, C, H, W)."""
-    model = float_model(graph)
+    beside: Beside = {}
+    model = float_model(graph, beside)
     wanted = [value for value in model.graph.output if value.name == output]
     del model.graph.output[:]
     model.graph.output.extend(wanted)
-    runtime = Session(model, graph.name)
+    runtime = Session(model, graph.name, beside=beside)
     for start in range(0, len(images), batch):
         part = slice(start, min(start + batch, len(images)))
         feed = np.ascontiguousarray(images[part], np.float32)

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 from quant.ir.fixedpoint import QFormat
 from quant.ir.layer import Layer
 from quant.ir.network import Network
+from quant.onnx_file.weights import Beside
 from quant.run.fast_onnx import FloatWriter
 
 OPSET, IR_VERSION = 19, 9
@@ -34,15 +35,20 @@ def zero_point(fmt: QFormat) -> int:
 
 
 def fast_model(
-    network: Network, layers: Sequence[Layer], sources: Iterable[str], outputs: Collection[str], in_bytes: bool
+    network: Network,
+    layers: Sequence[Layer],
+    sources: Iterable[str],
+    outputs: Collection[str],
+    in_bytes: bool,
+    beside: Beside | None = None,
 ) -> onnx.ModelProto:
     """Some layers as an ONNX model.
 
     sources: tensors that the layers read from outside; outputs: tensors to return, all under their own names,
     (N, C, H, W).  in_bytes: whether tensors of at most 8 bits stand as uint8, and with them those of `sources`
-    and `outputs`; all others stand as float32.
+    and `outputs`; all others stand as float32.  beside: as of `quant.run.float_onnx.float_model`.
     """
-    writer = (ByteWriter if in_bytes else FloatWriter)(network)
+    writer = (ByteWriter if in_bytes else FloatWriter)(network, beside)
 
     def value(name: str) -> onnx.ValueInfoProto:
         tensor = network.tensors[name]

@@ -13,6 +13,7 @@ from quant.ir.fixedpoint import QFormat, quantize
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.ir.scales import scaled_input
+from quant.onnx_file.weights import Beside
 from quant.run.execute import Executor, check_input, quantize_input
 from quant.run.fast_bytes import fast_model, fits_bytes, zero_point
 from quant.run.fast_kernels import bytes_are_exact, open_session
@@ -191,8 +192,8 @@ class FastExecutor:
             outputs = tuple(layer.output for layer in run if layer.output in kept or layer.output in read)
             session = None
             if run[0].name not in self.slow:
-                session = open_session(
-                    fast_model(self.network, run, sources, outputs, self.in_bytes), self.network.name, self.threads
-                )
+                beside: Beside = {}
+                model = fast_model(self.network, run, sources, outputs, self.in_bytes, beside)
+                session = open_session(model, self.network.name, self.threads, beside)
             parts.append(_Part(tuple(run), sources, outputs, session))
         return parts

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from quant.onnx_file.weights import Beside
 from quant.run.session import Session
 
 FORMS = (
@@ -24,12 +25,12 @@ FORMS = (
 """Input channels, output channels, kernel, groups, height and width of the map of the convolutions that are tried."""
 
 
-def open_session(model: onnx.ModelProto, label: str, threads: int = 0) -> Session:
+def open_session(model: onnx.ModelProto, label: str, threads: int = 0, beside: Beside | None = None) -> Session:
     """A model in ONNX Runtime with its default optimizations, but those that fuse Quantize- and DequantizeLinear.
 
-    threads: 0 for one on each core.
+    threads: 0 for one on each core.  beside: as of `Session`.
     """
-    return Session(model, label, threads=threads, fused=False)
+    return Session(model, label, beside=beside, threads=threads, fused=False)
 
 
 @cache

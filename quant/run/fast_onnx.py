@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from quant.ir.bounds import tensor_bounds
 from quant.ir.fixedpoint import QFormat
@@ -22,6 +22,7 @@ from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.ir.tensor import Bound
 from quant.ir.writing import ExactNodes
+from quant.onnx_file.weights import Beside, constant
 
 MAGIC = float(np.float32(1.5 * 2**23))
 """In the middle of the numbers whose float32 neighbours are the integers."""
@@ -43,7 +44,8 @@ def is_exact(network: Network, layer: Layer, bounds: Mapping[str, Bound]) -> boo
 class FloatWriter(ExactNodes):
     """The growing graph, all tensors float32."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, beside: Beside | None = None) -> None:
+        self.beside = beside
         self.tensors, self.bounds = network.tensors, tensor_bounds(network)
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
@@ -51,7 +53,9 @@ class FloatWriter(ExactNodes):
 
     def constant(self, name: str, values: Any, dtype: Any = np.float32) -> str:
         """As `ExactNodes.constant`."""
-        self.constants[name] = numpy_helper.from_array(np.asarray(values).astype(dtype), name)
+        if name not in self.constants:
+            array = np.asarray(values).astype(dtype, copy=False)
+            self.constants[name] = constant(array, name, self.beside)
         return name
 
     def node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:

@@ -7,25 +7,30 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import OPSET, FloatLayer
 from quant.ir.writing import FloatNodes
+from quant.onnx_file.weights import Beside, constant
 
 
-def float_model(graph: FloatGraph) -> onnx.ModelProto:
+def float_model(graph: FloatGraph, beside: Beside | None = None) -> onnx.ModelProto:
     """The graph as an ONNX model of opset 17 (19 where an average pool is dilated).
 
     Its input is float32 (N, C, H, W); its outputs are the tensors of all layers, in execution order, under
     their own names as float32 (N, C, H, W).  Fully connected layers are convolutions; what the host makes of outputs
-    is left out.
+    is left out.  beside: takes large weights, which are stubs in the model then (`quant.onnx_file.weights`).
     """
-    return layers_model(graph, graph.layers, [graph.input], [layer.output for layer in graph.layers])
+    return layers_model(graph, graph.layers, [graph.input], [layer.output for layer in graph.layers], beside)
 
 
 def layers_model(
-    graph: FloatGraph, layers: Sequence[FloatLayer], inputs: Sequence[str], outputs: Sequence[str]
+    graph: FloatGraph,
+    layers: Sequence[FloatLayer],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    beside: Beside | None = None,
 ) -> onnx.ModelProto:
     """Some layers of a graph, in execution order, as `float_model` has them: from any tensors to any tensors.
 
@@ -34,7 +39,7 @@ def layers_model(
     nodes: list[onnx.NodeProto] = []
     constants: list[onnx.TensorProto] = []
     for layer in layers:
-        writer = LayerNodes(layer)
+        writer = LayerNodes(layer, beside)
         writer.write()
         nodes += writer.nodes
         constants += writer.constants
@@ -54,15 +59,15 @@ def layers_model(
 class LayerNodes(FloatNodes):
     """The operators of one layer: the first has the layer's name, the last writes its tensor."""
 
-    def __init__(self, layer: FloatLayer) -> None:
-        self.layer = layer
+    def __init__(self, layer: FloatLayer, beside: Beside | None = None) -> None:
+        self.layer, self.beside = layer, beside
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
 
     def constant(self, role: str, values: Any) -> str:
         """As `FloatNodes.constant`."""
         name = f"{self.layer.output}/{role}"
-        self.constants.append(numpy_helper.from_array(np.asarray(values, np.float32), name))
+        self.constants.append(constant(np.asarray(values, np.float32), name, self.beside))
         return name
 
     def node(self, op: str, inputs: list[str], **attributes: Any) -> str:

@@ -8,9 +8,11 @@ import numpy as np
 
 from quant.ir.graph import FloatGraph
 from quant.ir.layer import FloatLayer
+from quant.onnx_file.weights import Beside
 from quant.run.float_onnx import float_model, layers_model
 from quant.run.images import Images
 from quant.run.session import Session
+from quant.run.stacks import Maps, Stack, stack
 
 BATCH_BYTES = 128 << 20
 """Images are taken in batches whose tensors together need about this much memory."""
@@ -24,7 +26,8 @@ class FloatRunner:
 
     def __init__(self, graph: FloatGraph) -> None:
         self.graph = graph
-        self._session = Session(float_model(graph), graph.name)
+        beside: Beside = {}
+        self._session = Session(float_model(graph, beside), graph.name, beside=beside)
         elements = sum(int(np.prod(shape)) for shape in graph.shapes.values())
         self.batch = max(1, BATCH_BYTES // (4 * elements))
 
@@ -54,18 +57,30 @@ class LayerRunner:
         self.inputs = layer.inputs
         self._shape = graph.shapes[layer.output]
         read = tuple(dict.fromkeys(layer.inputs))
-        self._session = Session(layers_model(graph, [layer], read, [layer.output]), layer.name)
+        beside: Beside = {}
+        model = layers_model(graph, [layer], read, [layer.output], beside)
+        self._session = Session(model, layer.name, beside=beside)
         sizes = [int(np.prod(graph.shapes[name])) for name in (*read, layer.output)]
         self.batch = max(1, LAYER_BYTES // (4 * sum(sizes)))
 
-    def run(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+    def run(self, inputs: Sequence[Maps]) -> np.ndarray:
         """The layer's result, float32 (N, C, H, W).  inputs: float32 (N, C, H, W) for each of `self.inputs`."""
-        given = dict(zip(self.inputs, inputs, strict=True))
         out = np.empty((len(inputs[0]), *self._shape), np.float32)
+        self.write(inputs, out)
+        return out
+
+    def stacked(self, inputs: Sequence[Maps]) -> np.ndarray | Stack:
+        """As `run`, into a file where the result is large."""
+        out = stack((len(inputs[0]), *self._shape), np.dtype(np.float32))
+        self.write(inputs, out)
+        return out
+
+    def write(self, inputs: Sequence[Maps], out: np.ndarray | Stack) -> None:
+        """As `run`, into an array."""
+        given = dict(zip(self.inputs, inputs, strict=True))
         for start in range(0, len(out), self.batch):
             part = slice(start, start + self.batch)
             out[part] = self._session.run(None, {name: array[part] for name, array in given.items()})[0]
-        return out
 
 
 class RestRunner:
@@ -81,8 +96,9 @@ class RestRunner:
         read = dict.fromkeys(name for layer in layers for name in layer.inputs if name not in written)
         self.inputs = tuple(read)
         self.outputs = tuple(name for name in graph.outputs if name in written)
-        model = layers_model(graph, layers, self.inputs, self.outputs)
-        self._session = Session(model, graph.name) if self.outputs else None
+        beside: Beside = {}
+        model = layers_model(graph, layers, self.inputs, self.outputs, beside)
+        self._session = Session(model, graph.name, beside=beside) if self.outputs else None
 
     def run(self, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """`self.outputs` by name, all images at once: float32 (N, C, H, W).

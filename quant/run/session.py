@@ -9,21 +9,30 @@ import onnx
 import onnxruntime
 
 from quant.base.errors import BadInput, first_line
+from quant.onnx_file.weights import Beside, all_beside
 
 
 class Session:
     """A model in ONNX Runtime.
 
-    label: how messages call it.  threads: how many it uses, 0 for one on each core.  optimized: whether its graph is,
-    or runs node by node as it stands; fused: whether optimizing may join QuantizeLinear and DequantizeLinear to what
-    stands between them.
+    beside: what its stubs stand for (`quant.onnx_file.weights`), unless a file holds it.  label: how messages call it.
+    threads: how many it uses, 0 for one on each core.  optimized: whether its graph is, or runs node by node as it
+    stands; fused: whether optimizing may join QuantizeLinear and DequantizeLinear to what stands between them.
     Raises BadInput where ONNX Runtime refuses the model, here or when it runs.
     """
 
     def __init__(
-        self, model: onnx.ModelProto, label: str, *, threads: int = 0, optimized: bool = True, fused: bool = True
+        self,
+        model: onnx.ModelProto,
+        label: str,
+        *,
+        beside: Beside | None = None,
+        threads: int = 0,
+        optimized: bool = True,
+        fused: bool = True,
     ) -> None:
         self.label = label
+        self._beside = all_beside(model) | (beside or {})  # ONNX Runtime reads them here as long as it runs
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # its errors are raised, and need not be printed too
         options.intra_op_num_threads = threads
@@ -31,6 +40,12 @@ class Session:
             options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         if not fused:
             options.add_session_config_entry("session.disable_quant_qdq", "1")
+        if self._beside:
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in self._beside.values()]
+            options.add_external_initializers(list(self._beside), values)
+            for name, value in zip(self._beside, values, strict=True):
+                options.add_initializer(name, value)  # the copy that it makes of an external one is dropped for this
+            options.add_session_config_entry("session.disable_prepacking", "1")  # which would copy them
         try:
             self._session = onnxruntime.InferenceSession(
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]

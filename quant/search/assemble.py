@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,9 @@ from quant.ir.target import Target
 from quant.ir.tensor import Bound
 from quant.kinds.conv import Conv, FloatConv, conv_sums
 from quant.search.weights import Objective, best_common_frac
+
+PART = 8 << 20
+"""Weights that are worked on together where their output channels do not depend on one another."""
 
 STEPS = 1024
 """Fractional lengths that a channel can lose until all that is left of finite weights and biases is zero, which every
@@ -27,6 +31,24 @@ def quantize_weights(weight: np.ndarray, bits: int, frac: np.ndarray) -> np.ndar
     column = frac.reshape(-1, *(1,) * (weight.ndim - 1))
     scaled = np.ldexp(weight.astype(np.float64), column.astype(np.int32))
     return quantize(scaled, QFormat(bits, 0))
+
+
+def real_weights(integers: np.ndarray, frac: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """What the integers of a convolution stand for, float32, their shape.
+
+    frac: int64 (O,); factor: what the weights were multiplied by before, (O, I / groups, 1, 1).
+    """
+    real = np.empty(integers.shape, np.float32)
+    for part in channel_parts(integers):
+        real[part] = dequantize(integers[part], frac[part].reshape(-1, 1, 1, 1)) / factor[part]
+    return real
+
+
+def channel_parts(weight: np.ndarray) -> Iterator[slice]:
+    """Output channels a few at a time, so that what float64 is made of them needs little memory."""
+    step = max(1, PART // weight[0].size)
+    for start in range(0, len(weight), step):
+        yield slice(start, start + step)
 
 
 def restrict_bias(bias: np.ndarray, bits: int, objective: Objective) -> np.ndarray:
@@ -128,7 +150,7 @@ def integer_conv(
         name=layer.name,
         input=layer.input,
         output=output,
-        weight=weight,
+        weight=weight.astype(QFormat(bits, 0).dtype, copy=False),
         weight_frac=frac,
         weight_bits=bits,
         bias=bias,

@@ -8,7 +8,8 @@ rounded in it; the bias, which takes up the mean error that these weights leave.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -17,7 +18,16 @@ from quant.ir.fixedpoint import QFormat
 from quant.ir.layer import Clip
 from quant.ir.target import Target
 from quant.kinds.conv import FloatConv
-from quant.search.assemble import STEPS, Operand, fit_weight_frac, over_limits, quantize_bias, quantize_weights
+from quant.search.assemble import (
+    PART,
+    STEPS,
+    Operand,
+    channel_parts,
+    fit_weight_frac,
+    over_limits,
+    quantize_bias,
+    quantize_weights,
+)
 from quant.search.bias import active_correction, mean_correction
 from quant.search.options import Options
 from quant.search.rounding import TERMS, correlations, output_errors, round_against
@@ -28,7 +38,8 @@ from quant.search.weights import best_common_frac, best_fracs, neighbours, overf
 class Placed:
     """A convolution among what is known of its surroundings, in scaled units.
 
-    layer: float64 weights and biases.  data, residual: the tensors it reads, of the fixed-point network.
+    layer: float64 biases; its weights times `factor`, which broadcasts or is None for 1, are the scaled ones.
+    data, residual: the tensors it reads, of the fixed-point network.
     At R sampled positions: patches, float32 (G, R, K), the values of `data` that are summed; beside, float32 (R, O)
     or None, those of the residual; wanted, float32 (R, O), what the float network has before the clip, residual
     included; float_patches: as patches, of the float network, where they are needed.
@@ -44,13 +55,32 @@ class Placed:
     clip: Clip
     high: np.ndarray | None
     float_patches: np.ndarray | None
+    factor: np.ndarray | None = None
+
+    @cached_property
+    def weight(self) -> np.ndarray:
+        """The scaled weights, float64, of their shape."""
+        weight = self.layer.weight.astype(np.float64, copy=False)
+        return weight if self.factor is None else weight * self.factor
+
+    def only(self, channels: slice) -> Placed:
+        """The same of some output channels, where there are no groups."""
+        layer, factor = self.layer, self.factor
+        return replace(
+            self,
+            layer=replace(layer, weight=layer.weight[channels], bias=layer.bias[channels]),
+            beside=None if self.beside is None else self.beside[:, channels],
+            wanted=self.wanted[:, channels],
+            high=None if self.high is None else self.high[channels],
+            factor=None if factor is None else factor[channels],
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Fixed:
     """What was found for a convolution.
 
-    frac: int64 (O,), fractional lengths of the weights.  weight: int64, the shape of the float weights.
+    frac: int64 (O,), fractional lengths of the weights.  weight: integers, the shape of the float weights.
     bias: int64 (O,), in the accumulator's units.  found: float32 (R, O), the values before clip and rounding.
     """
 
@@ -58,6 +88,10 @@ class Fixed:
     weight: np.ndarray
     bias: np.ndarray
     found: np.ndarray
+
+    def only(self, channels: slice) -> Fixed:
+        """The same of some output channels."""
+        return Fixed(self.frac[channels], self.weight[channels], self.bias[channels], self.found[:, channels])
 
 
 class Solver:
@@ -79,7 +113,6 @@ class Solver:
         """Whether a layer aims at the float network's output from the input that it really has."""
         return self.against_output(layer) and self.bits[layer.name] <= self.options.target_bits
 
-    @np.errstate(over="ignore", invalid="ignore")  # what overflows is refused
     def solve(self, placed: Placed, before: Fixed | None = None, highest: int | None = None) -> Fixed:
         """Find the integers of a convolution.
 
@@ -87,13 +120,29 @@ class Solver:
         Fractional lengths become smaller where the accumulator or a shift would not hold the channel.
         Raises UnsupportedNetwork where sums over the data are beyond float32.
         """
+        layer = placed.layer
+        if layer.weight.size <= PART or layer.groups > 1 or self.options.uniform or self.against_output(layer):
+            return self._solve(placed, before, highest)
+        found = []  # no output channel depends on another
+        for part in channel_parts(layer.weight):
+            found.append(self._solve(placed.only(part), None if before is None else before.only(part), highest))
+        return Fixed(
+            np.concatenate([part.frac for part in found]),
+            np.concatenate([part.weight for part in found]),
+            np.concatenate([part.bias for part in found]),
+            np.concatenate([part.found for part in found], axis=1),
+        )
+
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows is refused
+    def _solve(self, placed: Placed, before: Fixed | None = None, highest: int | None = None) -> Fixed:
         layer, bits = placed.layer, self.bits[placed.layer.name]
         ceiling = None if highest is None else highest - placed.data.fmt.frac
         if before is not None and (ceiling is None or before.frac.max() <= ceiling):
             return before
+        scaled = replace(layer, weight=placed.weight)
         rounder = _Rounder(placed, bits, self.against_output(layer), self.aims_at_float(layer))
         frac = before.frac if before is not None else self._frac(rounder)
-        frac = self._uniform(fit_weight_frac(layer, bits, frac, placed.data, placed.residual, self.target, highest))
+        frac = self._uniform(fit_weight_frac(scaled, bits, frac, placed.data, placed.residual, self.target, highest))
         weight = rounder.integers(frac, np.arange(len(frac)))
         # A corrected bias can be one that the accumulator does not hold: what was fitted above was that of the float
         # layer.  Only channels that overflow are rounded anew: an output channel's weights depend on no other's.
@@ -105,7 +154,7 @@ class Solver:
             bias_integers = quantize_bias(bias, acc_frac)
             over = over_limits(weight, bias_integers, acc_frac, placed.data.bound, placed.residual, self.target)
             if not over.any():
-                return Fixed(frac, weight, bias_integers, found)
+                return Fixed(frac, weight.astype(QFormat(bits, 0).dtype), bias_integers, found)
             lower = self._uniform(frac - over)
             changed = np.flatnonzero(lower != frac)
             frac = lower
@@ -123,9 +172,9 @@ class Solver:
         if rounder.matrix is not None:
             return rounder.best_fracs(self.options.uniform, neighbours(self.options.objective))
         if self.options.uniform:
-            common = best_common_frac([layer.weight], bits, self.options.objective)
-            return np.full(len(layer.weight), common, np.int64)
-        return best_fracs(layer.weight, bits, self.options.objective)
+            common = best_common_frac([rounder.placed.weight], bits, self.options.objective)
+            return np.full(len(layer.bias), common, np.int64)
+        return best_fracs(rounder.placed.weight, bits, self.options.objective)
 
     def _bias(self, placed: Placed, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The corrected bias, and what the layer then gives.  weight: float64 (G, O / G, K)."""
@@ -158,10 +207,10 @@ class _Rounder:
     """Rounds a layer's weights, each to the nearest integer or all against the layer's output."""
 
     def __init__(self, placed: Placed, bits: int, against_output: bool, at_float: bool) -> None:
-        self.layer, self.bits, self.fmt = placed.layer, bits, QFormat(bits, 0)
+        self.placed, self.layer, self.bits, self.fmt = placed, placed.layer, bits, QFormat(bits, 0)
         self.groups = placed.layer.groups
         outputs, inputs = placed.layer.weight.shape[:2]
-        self.target = np.asarray(placed.layer.weight, np.float64).reshape(self.groups, outputs // self.groups, -1)
+        self.target = placed.weight.reshape(self.groups, outputs // self.groups, -1)
         self.matrix = None
         if against_output:
             # centred: an error that is the same at every position is the bias's to take up

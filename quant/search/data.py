@@ -11,7 +11,7 @@ when it is done, the integer network so far is one that the executor runs, and i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -31,13 +31,17 @@ from quant.run.calibration import Progress, TensorRange
 from quant.run.fast_execute import FastExecutor, quantize_floats
 from quant.run.float_run import LayerRunner
 from quant.run.images import Images
-from quant.search.assemble import Operand, integer_conv
+from quant.run.stacks import Applied, Maps, Stack, stack
+from quant.search.assemble import Operand, integer_conv, real_weights
 from quant.search.convolution import Fixed, Placed, Solver
 from quant.search.evidence import Evidence, best_frac
 from quant.search.formats import After, Formats
 from quant.search.options import Options
 from quant.search.patches import MEANS, POSITIONS, Positions
 from quant.search.weights import overflow_free_frac
+
+PART = 16 << 20
+"""Bytes of images that are quantized together."""
 
 
 class DataPhase:
@@ -66,13 +70,16 @@ class DataPhase:
         self.notes = self.formats.notes
         self.tensors: dict[str, Tensor] = {}
         self.layers: list[Layer] = []
-        self.reference = {graph.input: np.ascontiguousarray(images[:], np.float32)}
+        self.reference: dict[str, Maps] = {graph.input: images}
         """Of the float network, unscaled: float32 (N, C, H, W), the tensors that are still read."""
-        self.values: dict[str, np.ndarray] = {}
+        self.values: dict[str, np.ndarray | Stack] = {}
         """Of the fixed-point network: integers (N, C, H, W), likewise."""
         fmt = self.formats.choose(graph.input)
         self._declare(graph.input, fmt)
-        self.values[graph.input] = quantize_floats(scaled(self.reference[graph.input], scales[graph.input]), fmt)
+        integers = stack((len(images), *graph.input_shape), fmt.dtype)
+        for part in slices(len(images), max(1, PART // (4 * int(np.prod(graph.input_shape))))):
+            integers[part] = quantize_floats(scaled(images[part], scales[graph.input]), fmt)
+        self.values[graph.input] = integers
 
     def run(self, progress: Progress | None = None) -> Network:
         """Choose every format, and return the network."""
@@ -95,29 +102,30 @@ class DataPhase:
 
     def _step(self, index: int, layer: FloatLayer) -> None:
         runner = LayerRunner(self.graph, layer.with_clip((None, None)))
-        result = runner.run([self.reference[name] for name in layer.inputs])
+        result = runner.stacked([self.reference[name] for name in layer.inputs])
         if conv := float_convolution(layer):
             self._conv(index, conv, result)
         else:
             self._simple(index, layer, result, runner)
-        if layer.clip != (None, None):
-            np.clip(result, *layer.clip, out=result)
         self.reference[layer.output] = result
+        if layer.clip != (None, None):
+            low, high = layer.clip
+            self.reference[layer.output] = Applied(result, lambda values: np.clip(values, low, high))
 
-    def _simple(self, index: int, layer: FloatLayer, result: np.ndarray, runner: LayerRunner) -> None:
+    def _simple(self, index: int, layer: FloatLayer, result: Maps, runner: LayerRunner) -> None:
         """A layer without weights: the format of its output is all there is to choose."""
         evidence = []
         if not layer.moves and self.formats.undecided(layer.output):
             positions = Positions.of(result, result.shape[1])
-            actual = positions.take(runner.run([self._real(name) for name in layer.inputs]))
+            actual = positions.take(runner.stacked([self._real(name) for name in layer.inputs]))
             evidence = [
-                self.formats.evidence(layer, positions.take(result), self._scaled(actual, layer.output), result)
+                self.formats.evidence(layer, positions.take(result), self._scaled(actual, layer.output), result.shape)
             ]
         fmt = self.formats.choose(layer.output, evidence, None if layer.moves else self._after(index, runner))
         self._declare(layer.output, fmt)
         self._append(layer.quantized(self.tensors, self.formats.scaled_clip(layer)))
 
-    def _conv(self, index: int, layer: FloatConv, result: np.ndarray) -> None:
+    def _conv(self, index: int, layer: FloatConv, result: Maps) -> None:
         """result: of the float layer, (N, O, H, W), before its clip."""
         placed = self._place(layer, result, layer.residual)
         fixed = self.solver.solve(placed)
@@ -127,21 +135,19 @@ class DataPhase:
                 self._separate(index, layer, result)
                 return
         wanted = placed.wanted / self.scales[layer.output].astype(np.float32)
-        evidence = [self.formats.evidence(layer, wanted, fixed.found, result)]
+        evidence = [self.formats.evidence(layer, wanted, fixed.found, result.shape)]
         highest = int((placed.data.fmt.frac + fixed.frac).min()) - self.target.shifts[0]
         after = self._after(index, self._fixed_runner(layer, placed, fixed)) if self.formats.judge else None
         fmt = self.formats.choose(layer.output, evidence, after, highest)
         self._finish(placed, fixed, layer.output, fmt, self.formats.scaled_clip(layer))
 
-    def _place(self, layer: FloatConv, result: np.ndarray, residual: str | None) -> Placed:
+    def _place(self, layer: FloatConv, result: Maps, residual: str | None) -> Placed:
         """A convolution among what is known of its surroundings; weights and bias scaled.
 
         residual: the layer's, or None where that is added afterwards: then the sums alone are what is wanted.
         """
         out_scale, in_scale = self.scales[layer.output], self.scales[layer.input]
-        scaled = replace(
-            layer, weight=layer.weight * self._factor(layer), bias=layer.bias * out_scale, residual=residual
-        )
+        scaled = replace(layer, bias=layer.bias * out_scale, residual=residual)
         groups, inputs, terms = layer.groups, layer.weight.shape[1], layer.weight[0].size
         positions = Positions.of(result, groups * terms, POSITIONS if self.solver.against_output(layer) else MEANS)
         in_frac = self.tensors[layer.input].fmt.frac
@@ -174,9 +180,10 @@ class DataPhase:
             clip,
             None if layer.clip[1] is None or residual != layer.residual else layer.clip[1] * out_scale,
             float_patches,
+            self._factor(layer),
         )
 
-    def _separate(self, index: int, layer: FloatConv, result: np.ndarray) -> None:
+    def _separate(self, index: int, layer: FloatConv, result: Maps) -> None:
         """A convolution whose residual cannot be shifted into its accumulator: an addition of its own follows."""
         assert layer.residual is not None
         self.notes.append(
@@ -197,7 +204,9 @@ class DataPhase:
         positions = Positions.of(result, result.shape[1])
         actual = sum(positions.take(self._real(name, layer.output)) for name in added.inputs)
         assert isinstance(actual, np.ndarray)
-        evidence = self.formats.evidence(layer, positions.take(result), self._scaled(actual, layer.output), result)
+        evidence = self.formats.evidence(
+            layer, positions.take(result), self._scaled(actual, layer.output), result.shape
+        )
         fmt = self.formats.choose(layer.output, [evidence])
         self._declare(layer.output, fmt)
         self._append(added.quantized(self.tensors, self.formats.scaled_clip(layer)))
@@ -226,13 +235,13 @@ class DataPhase:
         after = self.scales[layer.output].reshape(layer.groups, -1, 1)
         return (after / self.scales[layer.input].reshape(layer.groups, 1, inputs)).reshape(outputs, inputs, 1, 1)
 
-    def _real(self, name: str, like: str | None = None, part: np.ndarray | slice = slice(None)) -> np.ndarray:
+    def _real(self, name: str, like: str | None = None) -> Maps:
         """A tensor of the fixed-point network in the float network's units: float32 (N, C, H, W).
 
-        like: a tensor that has its scales, for one that only the fixed-point network has.  part: which images.
+        like: a tensor that has its scales, for one that only the fixed-point network has.
         """
-        unit = self.tensors[name].fmt.step / self.scales[like or name]
-        return self.values[name][part] * unit.astype(np.float32).reshape(-1, 1, 1)
+        unit = (self.tensors[name].fmt.step / self.scales[like or name]).astype(np.float32).reshape(-1, 1, 1)
+        return Applied(self.values[name], lambda values: values * unit)
 
     def _scaled(self, values: np.ndarray, name: str) -> np.ndarray:
         """Values (R, C) of a tensor in the float network's units, in scaled ones."""
@@ -246,7 +255,8 @@ class DataPhase:
 
         def tensors(part: np.ndarray) -> dict[str, np.ndarray]:
             layer = self.graph.layers[index]
-            found = {name: self._real(name, part=part) for name in self.values if name in self.graph.shapes}
+            real = {name: self._real(name) for name in self.values if name in self.graph.shapes}
+            found = {name: np.concatenate([maps[i : i + 1] for i in part.tolist()]) for name, maps in real.items()}
             result = runner.run([found[name] for name in layer.inputs])
             return found | {layer.output: np.clip(result, *layer.clip) if layer.clip != (None, None) else result}
 
@@ -254,7 +264,7 @@ class DataPhase:
 
     def _fixed_runner(self, layer: FloatConv, placed: Placed, fixed: Fixed) -> LayerRunner:
         """The layer with the weights that its integers stand for, unscaled, before the clip."""
-        weight = dequantize(fixed.weight, fixed.frac.reshape(-1, 1, 1, 1)) / self._factor(layer)
+        weight = real_weights(fixed.weight, fixed.frac, self._factor(layer))
         bias = dequantize(fixed.bias, placed.data.fmt.frac + fixed.frac) / self.scales[layer.output]
         return LayerRunner(self.graph, replace(layer, weight=weight, bias=bias, clip=(None, None)))
 
@@ -263,6 +273,15 @@ class DataPhase:
 
     def _append(self, layer: Layer) -> None:
         self.layers.append(layer)
-        executor = FastExecutor(self.network())
-        inputs = {name: self.values[name] for name in layer.inputs}
-        self.values[layer.output] = executor.run_from(inputs, [layer.output])[layer.output]
+        executor, tensor = FastExecutor(self.network()), self.tensors[layer.output]
+        count = len(self.values[layer.inputs[0]])
+        out = stack((count, *tensor.shape), tensor.fmt.dtype)
+        for part in slices(count, executor.batch):
+            inputs = {name: self.values[name][part] for name in layer.inputs}
+            out[part] = executor.run_from(inputs, [layer.output])[layer.output]
+        self.values[layer.output] = out
+
+
+def slices(count: int, step: int) -> Iterator[slice]:
+    """So many images, a step at a time."""
+    return (slice(start, min(start + step, count)) for start in range(0, count, step))

@@ -84,17 +84,19 @@ class Formats:
         scale = float(self.scales[layer.output][0])
         return None if low is None else low * scale, None if high is None else high * scale
 
-    def evidence(self, layer: FloatLayer, reference: np.ndarray, actual: np.ndarray, result: np.ndarray) -> Evidence:
+    def evidence(
+        self, layer: FloatLayer, reference: np.ndarray, actual: np.ndarray, shape: tuple[int, ...]
+    ) -> Evidence:
         """What a layer's result says about its format.
 
         reference: (R, C) of the float network, unscaled; actual: of the fixed-point network, scaled; neither is
-        clipped.  result: the whole tensor (N, C, H, W).
+        clipped.  shape: of the whole tensor.
         """
         step = max(1, reference.size // JUDGED)
         reference, actual = reference[::step], actual[::step]
         scales, clip = self.scales[layer.output].astype(np.float32), layer.clip
         clipped = np.clip(reference, *clip) if clip != (None, None) else reference
-        share = np.float32(result.size / reference.size)
+        share = np.float32(int(np.prod(shape)) / reference.size)
         # over the scales again: an error counts as much as it does in the float network's units, however it is stored
         return Evidence(clipped * scales, actual, self.scaled_clip(layer), share / scales**self._power)
 

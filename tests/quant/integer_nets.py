@@ -75,7 +75,7 @@ class Net:
         needed = 0 if residual is None else max(0, self.tensors[residual].fmt.frac - self.tensors[x].fmt.frac)
         frac = self.random.integers(needed, needed + 5, out)
         bias = self.random.integers(-1000, 1000, out)
-        weight = self.random.integers(-half, half, size)
+        weight = self.random.integers(-half, half, size).astype(QFormat(bits, 0).dtype)
         return self.put(
             lambda name: Conv(f"conv_{name}", x, name, weight, frac, bits, bias, window, groups,
                               self.clip(fmt, clip), residual),

@@ -13,7 +13,7 @@ import numpy as np
 from quant.ir.fixedpoint import FLOAT32_EXACT, FLOAT64_EXACT
 from quant.ir.tensor import Bound, Tensor
 from quant.ir.writing import ExactNodes
-from quant.kinds.conv.form import ConvForm, float_scale
+from quant.kinds.conv.form import ConvForm, float_scale, largest
 from quant.kinds.conv.split import find_split
 
 
@@ -23,7 +23,7 @@ class ConvExact(ConvForm):
     def in_float32(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> bool:
         """Whether it is exact in float32 as it is; a weight that meets only zeros must be exact too."""
         reach = self.accumulator(tensors, bounds).magnitude
-        return max(reach, int(np.abs(self.weight).max(initial=0))) <= FLOAT32_EXACT
+        return max(reach, largest(self.weight)) <= FLOAT32_EXACT
 
     def is_exact(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> bool:
         """As `Layer.is_exact`: in float32, or in digits that are."""
@@ -63,7 +63,7 @@ class ConvExact(ConvForm):
         name, scale = self.output, float_scale(self.shifts(nodes.tensors)[0])
         inputs = [
             nodes.real(self.input),
-            nodes.constant(f"{name}/weight", self.weight * scale.reshape(-1, 1, 1, 1)),
+            nodes.constant(f"{name}/weight", scaled(self.weight, scale)),
             nodes.constant(f"{name}/bias", self.bias * scale),
         ]
         exact = nodes.node("Conv", inputs, f"{name}/convolved", group=self.groups, **self.window.attributes)
@@ -81,26 +81,47 @@ class ConvExact(ConvForm):
         assert split is not None
         scale = float_scale(self.shifts(nodes.tensors)[0])
         terms = [nodes.constant(f"{name}/bias", (self.bias * scale).reshape(-1, 1, 1), np.float64)]
+        # The digits of data keep their places, so that all meet the same weights.
+        weights = []
+        for index, weight in enumerate(split.weight_digits(self.weight)):
+            factor = scale * 2.0 ** (index * split.weight_bits)
+            numbers = scaled(weight, factor)
+            if self.as_matrix:
+                numbers = numbers.reshape(len(numbers), -1)
+            weights.append(nodes.constant(f"{name}/weight{index}", numbers))
         rest = nodes.real(self.input)
         for place in range(split.data):
             digit = rest
             if place < split.data - 1:
-                step = nodes.constant(f"digit{split.data_bits}", 2.0**split.data_bits)
+                step = nodes.constant(f"digit{(place + 1) * split.data_bits}", 2.0 ** ((place + 1) * split.data_bits))
                 parts = f"{name}/digits{place}"
                 above = nodes.node("Floor", [nodes.node("Div", [rest, step], f"{parts}/quotient")], f"{parts}/above")
-                digit = nodes.node(
-                    "Sub", [rest, nodes.node("Mul", [above, step], f"{parts}/shifted")], f"{parts}/digit"
-                )
-                rest = above
-            for index, weight in enumerate(split.weight_digits(self.weight)):
-                factor = scale * 2.0 ** (place * split.data_bits + index * split.weight_bits)
-                part = f"{name}/part{place}_{index}"
-                scaled = nodes.constant(f"{part}/weight", weight * factor.reshape(-1, 1, 1, 1))
-                found = nodes.node("Conv", [digit, scaled], part, group=self.groups, **self.window.attributes)
-                terms.append(nodes.wide(found))
+                rest = nodes.node("Mul", [above, step], f"{parts}/shifted")
+                digit = nodes.node("Sub", [digit, rest], f"{parts}/digit")
+            sums = [self._sums(nodes, digit, w, f"{name}/part{place}_{index}") for index, w in enumerate(weights)]
+            terms += map(nodes.wide, sums)
         if self.residual is not None:
             terms.append(nodes.wide(self._added(nodes, self.residual)))
         total = terms[1]
         for place, term in enumerate([terms[0], *terms[2:]]):
             total = nodes.node("Add", [total, term], f"{name}/total{place}")
         return total
+
+    def _sums(self, nodes: ExactNodes, data: str, weight: str, name: str) -> str:
+        """The sums of data times weights, float32."""
+        if not self.as_matrix:
+            return nodes.node("Conv", [data, weight], name, group=self.groups, **self.window.attributes)
+        flat = nodes.node("Flatten", [data], f"{name}/flat")
+        product = nodes.node("Gemm", [flat, weight], f"{name}/product", transB=1)
+        shape = nodes.node("Constant", [], f"{name}/shape", value_ints=[0, len(self.weight), 1, 1])
+        return nodes.node("Reshape", [product, shape], name)
+
+
+def scaled(weight: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Integers times a power of two for each output channel, float32, which holds them exactly.
+
+    factor: float64 (O,), within what `float_scale` gives.
+    """
+    result = weight.astype(np.float32)
+    result *= factor.astype(np.float32).reshape(-1, 1, 1, 1)
+    return result

@@ -37,9 +37,16 @@ class FloatConv(Convolving, Clipped):
     form: ClassVar = Conv
 
     def write_float(self, nodes: FloatNodes) -> str:
-        """As `FloatLayer.write_float`: always a Conv."""
-        inputs = [self.input, nodes.constant("weight", self.weight), nodes.constant("bias", self.bias)]
-        result = nodes.node("Conv", inputs, **self.window.attributes, group=self.groups)
+        """As `FloatLayer.write_float`: a Conv, or a Gemm where `as_matrix`."""
+        if self.as_matrix:
+            outputs = len(self.weight)
+            weight, bias = nodes.constant("weight", self.weight.reshape(outputs, -1)), nodes.constant("bias", self.bias)
+            product = nodes.node("Gemm", [nodes.node("Flatten", [self.input]), weight, bias], transB=1)
+            shape = nodes.node("Constant", [], value_ints=[0, outputs, 1, 1])
+            result = nodes.node("Reshape", [product, shape])
+        else:
+            inputs = [self.input, nodes.constant("weight", self.weight), nodes.constant("bias", self.bias)]
+            result = nodes.node("Conv", inputs, **self.window.attributes, group=self.groups)
         return result if self.residual is None else nodes.node("Add", [result, self.residual])
 
     @property
@@ -113,7 +120,7 @@ class FloatConv(Convolving, Clipped):
             name=self.name,
             input=self.input,
             output=self.output,
-            weight=np.zeros(self.weight.shape, np.int64),
+            weight=np.zeros(self.weight.shape, np.int8),
             weight_frac=np.full(outputs, fmt.frac),
             weight_bits=fmt.bits,
             bias=np.zeros(outputs, np.int64),

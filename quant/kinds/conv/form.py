@@ -22,9 +22,10 @@ class ConvForm(Convolving, Bounded):
 
     acc = sum of weight * input + bias + (residual << residual_shift[o]);
     output = clip(shift_round(acc, shift[o]), *clip).
-    weight: int64 (O, I / groups, KH, KW); weight_frac: int64 (O,); bias: int64 (O,) at exactly
-    input frac + weight_frac[o].  Padding is zero.  A fully connected layer that flattens (C, H, W) is a
-    convolution whose kernel covers the map.  residual: name of a tensor of the output's shape.
+    weight: integers (O, I / groups, KH, KW), as a rule of the smallest type that holds weight_bits;
+    weight_frac: int64 (O,); bias: int64 (O,) at exactly input frac + weight_frac[o].  Padding is zero.
+    A fully connected layer that flattens (C, H, W) is a convolution whose kernel covers the map.
+    residual: name of a tensor of the output's shape.
     """
 
     name: str
@@ -98,6 +99,11 @@ class ConvForm(Convolving, Bounded):
         return Bound(int(low.min()), int(high.max()))
 
 
+def largest(weight: np.ndarray) -> int:
+    """The largest magnitude of some integers; the smallest of their type has none that the type holds."""
+    return max(-int(weight.min(initial=0)), int(weight.max(initial=0)))
+
+
 def float_scale(right: np.ndarray) -> np.ndarray:
     """2**-right.  Beyond these limits a shift leaves nothing, or saturates anything but 0."""
     return np.ldexp(1.0, -np.clip(right, -64, 100))
@@ -111,10 +117,9 @@ def conv_sums(
     weight: integers (O, ...); bias: integers (O,); data: of the input; residual: of the residual, which is
     shifted left by left[o].  Returns int64 (O,) twice, the first never above 0, the second never below.
     """
-    weight = np.asarray(weight, np.int64)
     axes = tuple(range(1, weight.ndim))
-    positive = np.maximum(weight, 0).sum(axes)
-    negative = np.minimum(weight, 0).sum(axes)
+    positive = np.maximum(weight, 0).sum(axes, dtype=np.int64)
+    negative = np.minimum(weight, 0).sum(axes, dtype=np.int64)
     upper, lower = max(data.high, 0), min(data.low, 0)
     low = positive * lower + negative * upper + np.minimum(bias, 0)
     high = positive * upper + negative * lower + np.maximum(bias, 0)

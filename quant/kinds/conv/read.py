@@ -65,7 +65,7 @@ def read_convolution(
 
 
 def read_weight(view: View, node: onnx.NodeProto, what: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """Integers int64 (O, ...), fractional lengths int64 (O,), and width of a layer's weight."""
+    """Integers (O, ...), fractional lengths int64 (O,), and width of a layer's weight."""
     values = attributes(node)
     transposed = node.op_type == "MatMul" or (node.op_type == "Gemm" and not values.get("transB", 0))
     if values.get("transA", 0) or values.get("alpha", 1.0) != 1 or values.get("beta", 1.0) != 1:
@@ -85,7 +85,7 @@ def read_weight(view: View, node: onnx.NodeProto, what: str) -> tuple[np.ndarray
     bits = scheme.bits
     if not scheme.signed and integers.max(initial=0) >= 1 << bits - 1:
         raise UnsupportedNetwork(f"{what} is of type uint{bits}")
-    axis = scheme.axis % integers.ndim
+    integers, axis = integers.astype(QFormat(bits, 0).dtype, copy=False), scheme.axis % integers.ndim
     if transposed:
         integers, axis = integers.T, 1 - axis
     if scheme.fracs.ndim and (axis != 0 or scheme.fracs.shape != integers.shape[:1]):
@@ -96,7 +96,7 @@ def read_weight(view: View, node: onnx.NodeProto, what: str) -> tuple[np.ndarray
 
 
 def stored_integers(view: View, dequantize: onnx.NodeProto, what: str) -> np.ndarray:
-    """The integers of a weight, int64: a constant, or what a QuantizeLinear makes of one, through a Clip perhaps."""
+    """The integers of a weight: a constant, or what a QuantizeLinear makes of one, through a Clip perhaps."""
     scheme = view.scheme(dequantize, what)
     made, clip = view.take(dequantize.input[0]), None
     if made is not None and made.op_type == "Clip":

@@ -8,7 +8,7 @@ import numpy as np
 
 from quant.ir.fixedpoint import FLOAT32_EXACT, FLOAT64_EXACT, requantize
 from quant.ir.tensor import Bound, Tensor
-from quant.kinds.conv.form import ConvForm, float_scale
+from quant.kinds.conv.form import ConvForm, float_scale, largest
 from quant.kinds.kernels import convolve, images_at_once
 
 
@@ -29,7 +29,7 @@ class Convolution:
     def __init__(self, layer: ConvForm, tensors: Mapping[str, Tensor], magnitude: int) -> None:
         fmt = tensors[layer.output].fmt
         right, left = layer.shifts(tensors)
-        reach = max(magnitude, -fmt.low, fmt.high, int(np.abs(layer.weight).max(initial=0)))
+        reach = max(magnitude, -fmt.low, fmt.high, largest(layer.weight))
         self.dtype = np.dtype(
             np.float32 if reach < FLOAT32_EXACT else np.float64 if reach < FLOAT64_EXACT else np.int64
         )

@@ -11,6 +11,9 @@ from quant.ir.layer import ReadsResidual
 from quant.ir.tensor import Shape
 from quant.ir.window import Window
 
+MATRIX = 1 << 23
+"""Weights of a fully connected layer from which on it runs as a matrix product."""
+
 
 class Convolving(ReadsResidual):
     """A convolution or fully connected layer.  weight: (O, I / groups, KH, KW); bias: (O,)."""
@@ -20,6 +23,14 @@ class Convolving(ReadsResidual):
     window: Window
     groups: int
     op: Literal["Conv", "Gemm"]
+
+    @property
+    def as_matrix(self) -> bool:
+        """Whether ONNX Runtime is given it as a matrix product: as a convolution it would keep copies of its weights.
+
+        Only so large fully connected layers, since small ones run faster as they are.
+        """
+        return self.op == "Gemm" and self.weight.size >= MATRIX
 
     @property
     def operator(self) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from quant.ir.fixedpoint import FLOAT32_EXACT
 from quant.ir.tensor import Bound
-from quant.kinds.conv.form import conv_sums
+from quant.kinds.conv.form import conv_sums, largest
 
 LARGEST = ((2, 1), (1, 2), (2, 2), (3, 1), (3, 2), (3, 3), (4, 4))
 """How many digits of data and of weights are tried, in this order."""
@@ -29,8 +29,9 @@ class Split:
     weight_bits: int
 
     def weight_digits(self, weight: np.ndarray) -> list[np.ndarray]:
-        """The digits of a weight, from the lowest, int64 of its shape."""
-        digits, rest = [], weight
+        """The digits of a weight, from the lowest, integers of its shape."""
+        digits: list[np.ndarray] = []
+        rest = weight if self.weights == 1 else weight.astype(np.int64)
         for _ in range(self.weights - 1):
             half = 1 << self.weight_bits - 1
             low = ((rest + half) & (2 * half - 1)) - half
@@ -53,7 +54,7 @@ def find_split(weight: np.ndarray, data: Bound) -> Split | None:
     if data.magnitude > FLOAT32_EXACT:
         return None
     width = max(data.bits, 2)
-    weight_width = max(int(np.abs(weight).max(initial=1)).bit_length() + 1, 2)
+    weight_width = max(largest(weight).bit_length() + 1, 2)
     for parts, weight_parts in LARGEST:
         split = Split(parts, -(-width // parts), weight_parts, -(-weight_width // weight_parts))
         zeros = np.zeros(len(weight), np.int64)

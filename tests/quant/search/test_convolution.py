@@ -13,6 +13,7 @@ from quant.ir.target import Target
 from quant.ir.tensor import Bound
 from quant.ir.window import Window
 from quant.kinds.conv import FloatConv
+from quant.search import assemble, convolution
 from quant.search.assemble import Operand, over_limits
 from quant.search.convolution import Placed, Solver
 from quant.search.options import Options
@@ -94,3 +95,17 @@ def test_a_solution_holds_up_to_its_ceiling_and_no_higher(rng, effort):
         assert solver(effort=effort).solve(case, before, ceiling) is before
     lower = solver(effort=effort).solve(case, before, highest - 1)
     assert case.data.fmt.frac + int(lower.frac.max()) == highest - 1
+
+
+@pytest.mark.parametrize("highest", [None, 3])
+def test_large_layers_are_solved_a_few_channels_at_a_time(rng, monkeypatch, highest):
+    """With the same result: no output channel depends on another."""
+    case = replace(placed(rng), factor=np.array([2.0, 0.75]).reshape(2, 1, 1, 1), high=np.array([1.0, 2.0]))
+    whole = solver(effort="fast").solve(case)
+    ending = solver(effort="fast").solve(case, whole, highest)
+    for module in (assemble, convolution):
+        monkeypatch.setattr(module, "PART", 3)
+    parts = solver(effort="fast").solve(case)
+    for one, other in ((whole, parts), (ending, solver(effort="fast").solve(case, parts, highest))):
+        assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("frac", "weight", "bias"))
+        assert np.allclose(one.found, other.found, rtol=1e-6)

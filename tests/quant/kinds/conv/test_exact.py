@@ -10,8 +10,9 @@ from quant.ir.fixedpoint import QFormat
 from quant.ir.network import Network
 from quant.ir.tensor import Tensor
 from quant.ir.window import Window
-from quant.kinds.conv import Conv
+from quant.kinds.conv import Conv, rules
 from quant.run.execute import Executor
+from quant.run.fast_bytes import fast_model
 from tests.quant.fast_checks import assert_equal, extremes
 from tests.sim.networks import random_images
 
@@ -78,3 +79,18 @@ def test_wide_data_and_weights_in_digits(data: int, weights: int, signed: bool, 
     images = np.concatenate([random_images(network, 4, 1), extremes(network)])
     assert_equal(network, images)
     assert len(np.unique(Executor(network).run(images)["y"])) > 100
+
+
+def test_large_fully_connected_layers_are_matrix_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In digits, since their sums leave float32, and exact as the convolution that they are."""
+    random = np.random.default_rng(3)
+    weight = random.integers(-128, 128, (4, 120, 6, 5)).astype(np.int8)
+    bias = random.integers(-1000, 1000, 4)
+    network = one_layer(weight, QFormat(8, 0, signed=False), QFormat(8, 0), 14, bias=bias, op="Gemm")
+    images = np.concatenate([random_images(network, 4, 1), extremes(network)])
+    assert_equal(network, images)
+    monkeypatch.setattr(rules, "MATRIX", weight.size)
+    model = fast_model(network, network.layers, ["x"], ["y"], in_bytes=True)
+    operators = {node.op_type for node in model.graph.node}
+    assert "Gemm" in operators and "Conv" not in operators
+    assert_equal(network, images)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import onnx
 import pytest
 
 from quant.ir.fixedpoint import QFormat
@@ -12,7 +13,8 @@ from quant.ir.graph import FloatGraph
 from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 from quant.kinds.add import FloatAdd
-from quant.kinds.conv import FloatConv, float_convolution, float_convolutions
+from quant.kinds.conv import FloatConv, float_convolution, float_convolutions, rules
+from quant.run.float_onnx import float_model
 from quant.run.float_run import FloatRunner
 
 SHAPE = (4, 6, 5)
@@ -23,9 +25,16 @@ def conv(rng: np.random.Generator, groups: int = 1, window: Window = Window((3, 
     return FloatConv("c", "x", "y", weight, rng.normal(size=4).astype(np.float32), window, groups, **fields)
 
 
+def graph_of(layer: FloatConv, source: tuple[int, int, int]) -> FloatGraph:
+    return FloatGraph("net", (layer,), {"x": source, "y": layer.output_shape({"x": source})}, "x", ("y",))
+
+
+def model_of(layer: FloatConv) -> onnx.ModelProto:
+    return float_model(graph_of(layer, SHAPE))
+
+
 def run(layer: FloatConv, x: np.ndarray) -> np.ndarray:
-    shape = layer.output_shape({"x": x.shape[1:]})
-    graph = FloatGraph("net", (layer,), {"x": x.shape[1:], "y": shape}, "x", ("y",))
+    graph = graph_of(layer, x.shape[1:])
     return np.concatenate([tensors["y"] for _, tensors in FloatRunner(graph).run(x)])
 
 
@@ -107,3 +116,14 @@ def test_in_a_few_words_and_among_others(rng: np.random.Generator) -> None:
     layer, other = conv(rng), FloatAdd("a", ("x", "y"), "z")
     assert float_convolutions([layer, other, layer]) == [layer, layer]
     assert float_convolution(other) is None and float_convolution(None) is None
+
+
+def test_large_fully_connected_layers_run_as_matrix_products(
+    rng: np.random.Generator, x: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = conv(rng, window=Window(SHAPE[1:]), op="Gemm", clip=(0, None))
+    wanted = run(layer, x)
+    assert "Gemm" not in {node.op_type for node in model_of(layer).graph.node}
+    monkeypatch.setattr(rules, "MATRIX", layer.weight.size)
+    assert "Gemm" in {node.op_type for node in model_of(layer).graph.node}
+    assert np.allclose(run(layer, x), wanted, rtol=1e-4, atol=1e-5)
