@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from host.compiler.problem import needed
 from hw.contract.config import preset
@@ -43,3 +44,11 @@ def test_fully_connected_layers_are_read_word_by_word() -> None:
     assert not conv.geometry.flat and gemm.geometry.flat and gemm.window == Window()
     assert gemm.geometry.groups == 2 * 16 and gemm.outputs.taps == 1
     assert gemm.wide(gemm.layer.result) and not conv.wide(conv.layer.result)
+
+
+@pytest.mark.parametrize("dilation", [(1, 1), (2, 1)])
+def test_a_dilated_kernel_is_read_as_a_window(dilation: tuple[int, int]) -> None:
+    b = Builder(np.random.default_rng(1), (16, 1, 8))
+    b.conv("x", 10, Window((1, 8), dilation=dilation))
+    (posed,), _ = problems(b.network(), preset("small"))
+    assert posed.geometry.flat == (dilation == (1, 1))

@@ -87,6 +87,20 @@ def test_either_end_of_the_scaled_range_decides(low, high):
     assert 2**13 <= 6 * 0.25 * 2.0**chosen.frac < 2**14
 
 
+@pytest.mark.parametrize(
+    ("clip", "wanted"), [((0, 1), [[0, 2], [2, 0]]), ((0, None), [[0, 8], [6, 0]]), ((None, None), [[-4, 8], [6, -2]])]
+)
+def test_evidence_is_clipped_and_scaled_as_the_layer_is(clip, wanted):
+    net = Builder(1)
+    graph = net.graph(net.conv("one", "x", 2, clip=clip))
+    scales = {"x": np.ones(3), "one.y": np.full(2, 2.0)}
+    formats = Formats(graph, images(2), calibrate(graph, images(2)), scales, Options(), None)
+    reference, actual = np.array([[-2, 4], [3, -1]], np.float32), np.zeros((2, 2), np.float32)
+    found = formats.evidence(graph.layers[0], reference, actual, np.zeros((2, 2, 12, 12), np.float32))
+    assert found.reference.tolist() == wanted
+    assert found.clip == tuple(end if end is None else 2 * end for end in clip)
+
+
 def test_what_is_added_is_not_finer_than_the_other_can_show():
     net = Builder(1)
     one, two = net.conv("one", "x", 2, clip=(None, None)), net.conv("two", "x", 2, clip=(None, None))
