@@ -68,13 +68,20 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON.  Raises BadInput when the file is missing or no JSON."""
+    """Read JSON.  Raises BadInput when the file is missing, no regular file, or no JSON."""
+    require_file(path)
     try:
         return json.loads(path.read_text())
     except OSError as error:
         raise BadInput(f"{path}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise BadInput(f"{path}: truncated or not JSON") from None
+
+
+def require_file(path: Path) -> None:
+    """Raise BadInput for what is there and is no regular file: a FIFO would be waited for without end."""
+    if path.exists() and not path.is_file():
+        raise BadInput(f"{path}: not a file")
 
 
 @contextmanager

@@ -148,8 +148,8 @@ class _Check:
         stages = (*STAGES_OF_FILES, *(leg.name for leg in taking))
         ours = {self.folder.root / name for stage in stages for name in self._record(stage).outputs}
         for path in sorted(ours):
-            if not path.exists():
-                raise VerificationError(f"{path}: missing")
+            if not path.is_file():
+                raise VerificationError(f"{path}: {'not a file' if path.exists() else 'missing'}")
         within = {self.folder.root, *(path.parent for path in ours)}
         foreign = sorted(
             path

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from host.artefacts import BuildFolder, make_folder, write_json
+from host.artefacts import BuildFolder, make_folder, require_file, write_json
 from host.comparison import SHOWN_IMAGES, CompareOptions, compare_files
 from host.legs import Leg, Subject, Verilog, legs
 from host.options import BuildDir, Configuration, MemoryOptions, key
@@ -176,6 +176,8 @@ def _write_report(folder: BuildFolder, reporter: Reporter) -> Result:
 
 def report_of(folder: BuildFolder) -> Result:
     """What report.json holds, from the artefacts of the other stages.  Raises BadInput where one is damaged."""
+    for path in (folder.quantized, folder.program, folder.images):
+        require_file(path)
     network, program = qdq.load(folder.quantized), programs.load(folder.program)
     images, shown = kept_images(folder)
     taken = read_legs(folder, program)

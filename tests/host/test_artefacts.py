@@ -68,8 +68,14 @@ def test_json(tmp_path: Path) -> None:
     path.write_text("{")
     with pytest.raises(BadInput, match="value.json: truncated or not JSON"):
         read_json(path)
+    path.write_text("[" * 100_000)
+    with pytest.raises(BadInput, match="value.json: truncated or not JSON"):
+        read_json(path)
     with pytest.raises(BadInput, match="none.json: No such file"):
         read_json(tmp_path / "none.json")
+    os.mkfifo(tmp_path / "fifo.json")
+    with pytest.raises(BadInput, match="fifo.json: not a file"):
+        read_json(tmp_path / "fifo.json")
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -119,6 +120,16 @@ def test_a_file_that_is_empty_or_gone(finished: Path, name: str, emptied: bool) 
     if emptied:
         (finished / name).touch()
     assert name in broken(finished)
+
+
+@pytest.mark.parametrize("name", ["report.json", "legs/integer.json", "network.program", "report.html"])
+def test_a_fifo(finished: Path, name: str) -> None:
+    (finished / name).unlink()
+    os.mkfifo(finished / name)
+    assert broken(finished).startswith(f"{name}: not a file (changed since `run`: {name}")
+    if not name.startswith("report"):
+        with pytest.raises(BadInput, match="not a file|make it again"):
+            pipeline.report(finished, QUIET)
 
 
 @pytest.mark.parametrize("key", KEYS)
