@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -28,6 +29,11 @@ class Function:
     op: str
     arguments: tuple[Function, ...] = ()
     numbers: tuple[tuple[str, float], ...] = ()
+
+    @cached_property
+    def size(self) -> int:
+        """How many operators, constants and x it is written with."""
+        return 1 + sum(argument.size for argument in self.arguments)
 
     def __call__(self, x: Array) -> Array:
         """Its values, float64; infinite where they are beyond float64."""
@@ -63,6 +69,8 @@ class Function:
 
 
 X = Function("x")
+MOST_PARTS = 200
+"""Largest function that others go into: x * Sigmoid(x) of itself doubles with every step."""
 MAGNITUDES = np.logspace(-6, 4, 2001)
 """Where a function is looked at, on both sides of zero."""
 SIGNS = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/"}

@@ -68,11 +68,9 @@ def read_file(path: Path) -> onnx.ModelProto:
     model, large = _parsed(path)
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
-        files = (external_data_helper.ExternalDataInfo(tensor).location for tensor in outside(model))
-        raise BadInput(
-            f"{path}: weights in {next(files, 'another file')} cannot be read: {first_line(error)}"
-        ) from error
+    except Exception as error:  # its C++ raises RuntimeError for a name that is too long, for instance
+        where = next((location(tensor) for tensor in outside(model)), "") or "another file"
+        raise BadInput(f"{path}: weights in {where} cannot be read: {first_line(error)}") from error
     weights.mark(model, path, large)
     return model
 
@@ -93,7 +91,8 @@ def _parsed(path: Path) -> tuple[onnx.ModelProto, dict[int, weights.Place]]:
 def files_of_weights(path: Path) -> set[Path]:
     """The other files in which an ONNX file keeps weights.  Raises BadInput for what is no ONNX file."""
     model, _ = _parsed(path)
-    return {path.parent / external_data_helper.ExternalDataInfo(tensor).location for tensor in outside(model)}
+    names = {location(tensor) for tensor in outside(model)}
+    return {path.parent / name for name in names if "\0" not in name}
 
 
 def in_one_piece(path: Path) -> bytes:
@@ -101,6 +100,11 @@ def in_one_piece(path: Path) -> bytes:
     whole = read_file(path)
     elsewhere = any(outside(_parsed(path)[0]))
     return weights.whole(whole).SerializeToString() if elsewhere else path.read_bytes()
+
+
+def location(tensor: TensorProto) -> str:
+    """The file that holds a tensor's data, as the tensor names it."""
+    return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
 
 
 def outside(model: onnx.ModelProto) -> Iterator[TensorProto]:

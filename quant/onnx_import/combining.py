@@ -62,15 +62,24 @@ def broadcast(node: Node, one: Value, other: Value) -> tuple[Value, Value]:
         raise refused from None
     if len(one.own) != len(other.own):  # the batch of one would meet data of the other
         raise refused
-    return copied(node, one, own), copied(node, other, own)
+    return copied(node, one, own, other), copied(node, other, own, one)
 
 
-def copied(node: Node, value: Value, own: tuple[int, ...]) -> Value:
-    """The value broadcast to a shape: a tensor of its own where it is not of that shape yet."""
+def copied(node: Node, value: Value, own: tuple[int, ...], beside: Value) -> Value:
+    """The value broadcast to a shape: a tensor of its own where it is not of that shape yet.
+
+    It lies as `beside` does, what it meets, where that is of the shape already: channels last, for instance.
+    """
     if value.own == own:
         return value
-    places = np.broadcast_to(value.where(), own)
-    return node.arrange_inner(Value(value.tensor, own, f"{node.name}.broadcast", places))
+    places, name = np.broadcast_to(value.where(), own), f"{node.name}.broadcast"
+    shape = node.shape(beside)
+    if beside.own != own or beside.places is None or not every_element(beside.places, shape):
+        return node.arrange_inner(Value(value.tensor, own, name, places))
+    laid = np.empty(places.size, np.int64)
+    laid[beside.places.reshape(-1)] = places.reshape(-1)
+    moved = node.arrange_inner(Value(value.tensor, shape, name, laid.reshape(shape)))
+    return Value(moved.tensor, own, name, beside.places)
 
 
 def added(node: Node, one: Value, other: Value, last: bool) -> Value:

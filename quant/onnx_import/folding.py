@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from quant.ir.functions import MOST_PARTS
 from quant.ir.layer import FloatLayer
 from quant.kinds.table import FloatTable
 from quant.onnx_import.draft import Draft
@@ -107,6 +108,8 @@ def fold_into_tables(draft: Draft) -> None:
         if first is None or second is None or all(isinstance(one, Step) for one in (before, step)):
             continue
         if isinstance(before, Step) and in_weights(draft, before):
+            continue
+        if first.size * second.size > MOST_PARTS:
             continue
         table = FloatTable(step.name, before.inputs[0], step.output, second.of(first))
         draft.put(step, table)

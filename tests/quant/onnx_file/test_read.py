@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 import pytest
 
-from quant.onnx_file.read import in_one_piece
+from quant.onnx_file.read import files_of_weights, in_one_piece
 from tests.quant.onnx_nets import Net, checked, message
 
 
@@ -28,6 +28,27 @@ def test_weights_in_another_file_that_is_cut_or_missing(tmp_path: Path) -> None:
     )
     data.unlink()
     assert message(path).startswith(f"{path}: weights in weights.data cannot be read: Data of TensorProto")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("offset", "-5", "External data offset must be non-negative"),
+        ("offset", "five", "invalid literal"),
+        ("length", str(1 << 60), "External data length"),
+        ("location", "a" * 5000, "filesystem error"),
+        ("location", "../weights.data", "Data of TensorProto"),
+    ],
+)
+def test_weights_at_no_place(tmp_path: Path, key: str, value: str, reason: str) -> None:
+    path = beside(tmp_path)
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in [entry for entry in tensor.external_data if entry.key == key]:
+            entry.value = value
+    path.write_bytes(model.SerializeToString())
+    assert f"cannot be read: {reason}" in message(path)
+    assert len(files_of_weights(path)) == 1
 
 
 def test_a_network_in_one_piece(tmp_path: Path) -> None:

@@ -139,3 +139,13 @@ def test_extremes_with_constants_are_clips() -> None:
     y = net.node("Min", net.node("Max", net.conv("x", 3, 3), net.constant(0.0)), net.constant([[[6.0]]]))
     graph = checked(net.model(net.node("Max", net.conv(y, 3, 3), net.constant([[[0.1]], [[-0.2]], [[0.3]]]))))
     assert (kinds(graph), conv_at(graph, 0).clip) == ("ccc", (0, 6))
+
+
+def test_what_is_broadcast_lies_as_what_it_meets() -> None:
+    """Channels last, as LayerNormalization has them: the mean of each pixel is copied to the channels, not the rows."""
+    net = Net(3, 4, 5)
+    y = net.node("Transpose", net.conv("x", 6, 3), perm=[0, 2, 3, 1])
+    mean = net.node("ReduceMean", y, axes=[-1])
+    y = net.node("Mul", mean, net.node("Sub", y, mean))
+    graph = checked(net.model(net.conv(net.node("Transpose", y, perm=[0, 3, 1, 2]), 4, 6)))
+    assert len(graph.layers) == 7

@@ -184,3 +184,12 @@ def test_interpolation_is_refused(mode: str) -> None:
     assert message(net.model(y)) == (
         f"net: 1 node is not supported: up (Resize: mode {mode}; only nearest is supported)"
     )
+
+
+def test_functions_that_double_with_every_step_stay_several_tables() -> None:
+    net = Net(1, 2, 2)
+    y = "x"
+    for _ in range(40):
+        y = net.node("Mul", y, net.node("Sigmoid", y))
+    graph = checked(net.model(y))
+    assert 1 < len(graph.layers) < 40
