@@ -154,17 +154,16 @@ def table(tasks: Sequence[Task], record: Record) -> tuple[str, int]:
         for task in tasks
     }
     rooms = list(dict.fromkeys(task.mutant.room for task in tasks))
-    titles = ("room", "mutants", "killed", "by a hang", "equivalent", "survived", "undecided", "killed of the others")
+    counted = ("killed", "hung", "equivalent", "survived", "undecided", "not tried")
+    titles = ("room", "mutants", *counted, "killed or hung of those tried that are not equivalent")
     lines = ["| " + " | ".join(titles) + " |", "|---" * len(titles) + "|"]
     for room in [*rooms, "all"]:
         found = [states[task.mutant.name] for task in tasks if room in (task.mutant.room, "all")]
-        killed, hung, equivalent, survived = (found.count(s) for s in ("killed", "hung", "equivalent", "survived"))
-        others = len(found) - equivalent
-        undecided = others - killed - hung - survived
-        share = f"{100 * (killed + hung) / others:.1f} %" if others else ""
-        cells = (room, len(found), killed, hung, equivalent, survived, undecided, share)
+        counts = [found.count(state) for state in counted]
+        seen, tried = counts[0] + counts[1], len(found) - counts[2] - counts[5]
+        cells = (room, len(found), *counts, f"{100 * seen / tried:.1f} %" if tried else "")
         lines.append("| " + " | ".join(map(str, cells)) + " |")
-    for title, wanted in (("Equivalent", ("equivalent",)), ("Alive", ("survived", "undecided", "not tried"))):
+    for title, wanted in (("Equivalent", ("equivalent",)), ("Alive", ("survived", "undecided"))):
         shown = [task for task in tasks if states[task.mutant.name] in wanted]
         lines += ["", f"{title}:", ""] if shown else []
         for task in shown:
