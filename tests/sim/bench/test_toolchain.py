@@ -81,6 +81,12 @@ def test_a_folder_that_was_named_keeps_the_objects_too(tmp_path, monkeypatch):
     monkeypatch.setenv("SHIFTPOINT_CACHE", str(tmp_path / "sp ace"))
     monkeypatch.delenv("OBJCACHE", raising=False)
     assert f" {tmp_path / 'good' / 'objects'} " in toolchain.environment(build_dir=tmp_path / "good")["OBJCACHE"]
+
+
+@pytest.mark.verify  # compiles Verilator's whole runtime library
+def test_a_build_in_a_folder_that_was_named_writes_nowhere_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("SHIFTPOINT_CACHE", str(tmp_path / "sp ace"))
+    monkeypatch.delenv("OBJCACHE", raising=False)
     ran = build_and_run(**(design(tmp_path) | {"root": tmp_path / "good"}))
     assert ran.rebuilt and not (tmp_path / "sp ace").exists() and any((tmp_path / "good" / "objects").iterdir())
 
