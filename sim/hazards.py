@@ -32,6 +32,7 @@ from hw.contract.isa import (
     StoreInstruction,
     Unit,
 )
+from hw.contract.layout import Placement
 from hw.contract.program import Program
 from hw.contract.weights import weight_format
 from quant.base.errors import VerificationError
@@ -128,12 +129,19 @@ def _forget(spaces: dict[str, _Space], source: Touch, target: Touch) -> None:
     spaces[target.space].written[target.pieces[unknown]] = 0
 
 
+def _planes(placement: Placement, config: AcceleratorConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Pieces of memory that a tensor's elements lie in, and those between its planes, which fill up the last beat."""
+    piece, plane = _piece(config), placement.plane_bytes(config)
+    used = math.prod(placement.shape[1:]) * config.derived.word_bytes
+    starts = placement.address + np.arange(placement.groups(config) * placement.parts(config)) * plane
+    all_of_it = np.add.outer(starts // piece, np.arange(plane // piece))
+    return all_of_it[:, : used // piece].reshape(-1), all_of_it[:, used // piece :].reshape(-1)
+
+
 def _require_whole(program: Program, memory: _Space) -> None:
-    config, piece = program.config, _piece(program.config)
+    piece = _piece(program.config)
     for placement in program.tensors:
-        plane, used = placement.plane_bytes(config), math.prod(placement.shape[1:]) * config.derived.word_bytes
-        starts = placement.address + np.arange(placement.groups(config) * placement.parts(config)) * plane
-        pieces = np.add.outer(starts // piece, np.arange(used // piece)).reshape(-1)
+        pieces, _ = _planes(placement, program.config)
         missing = memory.written[pieces] == 0
         if missing.any():
             byte = int(pieces[missing.argmax()]) * piece
@@ -178,6 +186,8 @@ def _spaces(program: Program) -> dict[str, _Space]:
     memory.written[: -(-len(program.image) // piece)] = _BY_HOST
     for placement in program.inputs:
         memory.written[placement.address // piece :][: placement.size(c) // piece] = _BY_HOST
+    for placement in program.tensors:  # a fully connected layer may read across planes: zero weights meet what is there
+        memory.written[_planes(placement, c)[1]] = _BY_HOST
     return {
         "memory": memory,
         "activation": space(Unit.LOAD, Unit.COMPUTE, c.activation_depth * c.derived.word_bytes // piece),

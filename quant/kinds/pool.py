@@ -290,13 +290,12 @@ def read_mean(reading: Reading) -> tuple[Pool, Own]:
 
 
 def read_kernel(node: onnx.NodeProto) -> tuple[int, int]:
-    """(vertical, horizontal) of a pool's kernel, which ONNX wants larger than the padding: a window sees the map."""
+    """(vertical, horizontal) of a pool's kernel, which ONNX Runtime wants larger than the padding, dilated or not."""
     values = attributes(node)
     kernel, pads = values["kernel_shape"], values.get("pads", ())
     if len(kernel) != 2:
         raise UnsupportedNetwork(f"{label(node)} has a kernel of {len(kernel)} dimensions, not 2")
-    spans = [(size - 1) * step + 1 for size, step in zip(kernel, values.get("dilations", (1, 1)), strict=False)]
-    if any(pad >= span for pad, span in zip(pads, spans * 2, strict=False)):  # other lengths: `read_window` refuses
+    if any(pad >= size for pad, size in zip(pads, [*kernel] * 2, strict=False)):  # other lengths: `read_window` refuses
         raise UnsupportedNetwork(f"{label(node)}: its padding {list(pads)} is as large as its kernel")
     return kernel[0], kernel[1]
 
