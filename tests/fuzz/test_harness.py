@@ -24,7 +24,7 @@ def says(text: str, code: int) -> Callable[[], int]:
 
 
 def memory() -> int:
-    held = np.ones(200 << 17)
+    held = np.ones(600 << 17)  # a child maps less of the libraries than its parent, in whose memory the limit is told
     time.sleep(1)
     return int(held[0]) - 1
 
