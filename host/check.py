@@ -206,12 +206,12 @@ class _Check:
                 input_shape=made_from.input_shape,
             )
             self._equal(folder.compare, json_bytes(compare_files(options, self.reporter)), "made again")
-            count = len(kept_images(folder)[0])
-            self._equal(folder.images, images_to_keep(folder, evaluation, count), "made again")
+            count = len(kept_images(folder, network)[0])
+            self._equal(folder.images, images_to_keep(network, evaluation, count), "made again")
             return
         with self.reporter.stage("answers to the images that are kept"):
             graph = like(onnx_import.load(made_from.network, made_from.input_shape), network.metadata)
-            _, shown = kept_images(folder)
+            _, shown = kept_images(folder, network)
             found = accuracy(network, graph, shown)
         recorded = read_compared(folder.compare)["answers"]
         made = {"float": list(found.float_answers), "fixed": list(found.fixed_answers)}

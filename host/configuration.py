@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hw.contract.config import PRESETS, AcceleratorConfig, ConfigError, preset
+from hw.contract.typed import RepeatedKey, once
 
 MOST_BYTES = 1 << 20
 """Of a configuration's file; an engine.json has some thousands."""
@@ -58,18 +58,10 @@ def _read(path: Path) -> Any:
     except ValueError:
         raise ConfigError("not text in UTF-8") from None
     try:
-        return json.loads(text, object_pairs_hook=_once)
+        return json.loads(text, object_pairs_hook=once)
     except RecursionError:
         raise ConfigError("nested too deeply for a configuration") from None
+    except RepeatedKey as error:
+        raise ConfigError(str(error)) from None
     except ValueError:
         raise ConfigError("truncated or not JSON") from None
-
-
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of which no key is there twice: who reads it would believe the one, and Python takes the other."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigError(f"field {twice!r:.80} is there twice")
-    return found

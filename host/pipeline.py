@@ -30,6 +30,7 @@ from hw.contract.config import PRESETS
 from quant import qdq
 from quant.base.errors import BadInput, VerificationError
 from quant.base.files import write_atomic
+from quant.ir.network import Network
 from quant.onnx_file.read import in_one_piece
 from quant.run.images import load_images
 from quant.run.npz import open_npz
@@ -65,8 +66,7 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
     taken = [leg for leg in every if o.rtl_images or leg.name != Verilog.name]
     for leg in taken:
         leg.require()
-    verilog_files = [folder.verilog / name for name in gateware.FILES]
-    made = [folder.float / o.network.name, folder.quantized, folder.compare, folder.program, *verilog_files]
+    made = [folder.float / o.network.name, folder.quantized, folder.compare, folder.program, *_verilog_files(folder)]
     made += [folder.images, *(folder.leg(leg.name) for leg in every), folder.report, folder.page]
     apart(made, [path for path in (o.network, o.calibration, o.evaluation) if path is not None])
     folder.require_free(made)
@@ -121,14 +121,13 @@ def _take_stages(
         [folder.program],
         lambda: compile_program(folder.quantized, o.config, folder.program),
     )
-    verilog_files = [folder.verilog / name for name in gateware.FILES]
-    stage("verilog", o.config, verilog_files, do_verilog)
+    stage("verilog", o.config, _verilog_files(folder), do_verilog)
     count = max(o.rtl_images, 1)
     stage(
         "images",
         [folder.quantized, evaluation, count],
         [folder.images],
-        lambda: write_atomic(folder.images, images_to_keep(folder, evaluation, count)),
+        lambda: write_atomic(folder.images, images_to_keep(qdq.load(folder.quantized), evaluation, count)),
     )
     subject = subject_of(folder, o.memory)
     make_folder(folder.legs)
@@ -139,6 +138,10 @@ def _take_stages(
             stage(leg.name, made_from, [path], partial(_take, leg, subject, path, reporter))
         else:
             _say_moved(folder.drop(leg.name, path), reporter)
+
+
+def _verilog_files(folder: BuildFolder) -> list[Path]:
+    return [folder.verilog / name for name in gateware.FILES]
 
 
 def _say_moved(moved: Sequence[tuple[Path, Path]], reporter: Reporter) -> None:
@@ -153,7 +156,7 @@ def _take(leg: Leg, subject: Subject, path: Path, reporter: Reporter) -> None:
 def subject_of(folder: BuildFolder, memory: Memory) -> Subject:
     """What the proof of a build folder is about."""
     network, program = qdq.load(folder.quantized), programs.load(folder.program)
-    return Subject(folder.quantized, network, program, kept_images(folder)[0], memory)
+    return Subject(folder.quantized, network, program, kept_images(folder, network)[0], memory)
 
 
 def report(root: Path, reporter: Reporter) -> Result:
@@ -179,7 +182,7 @@ def report_of(folder: BuildFolder) -> Result:
     for path in (folder.quantized, folder.program, folder.images):
         require_file(path)
     network, program = qdq.load(folder.quantized), programs.load(folder.program)
-    images, shown = kept_images(folder)
+    images, shown = kept_images(folder, network)
     taken = read_legs(folder, program)
     return build_report(network, program, read_compared(folder.compare), taken, len(images), shown)
 
@@ -229,18 +232,18 @@ def _require_images(path: Path, count: int) -> None:
         raise BadInput(f"{path}: holds {len(stored)} images, {count} are needed")
 
 
-def images_to_keep(folder: BuildFolder, source: Path, count: int) -> bytes:
+def images_to_keep(network: Network, source: Path, count: int) -> bytes:
     """images.npz: the first images of a file, as the network takes them, to simulate and to show."""
     _require_images(source, count)
-    images, _ = load_images(source, qdq.load(folder.quantized), limit=max(count, SHOWN_IMAGES))
+    images, _ = load_images(source, network, limit=max(count, SHOWN_IMAGES))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, images=images[:count], shown=images[:SHOWN_IMAGES])
     return buffer.getvalue()
 
 
-def kept_images(folder: BuildFolder) -> tuple[np.ndarray, np.ndarray]:
+def kept_images(folder: BuildFolder, network: Network) -> tuple[np.ndarray, np.ndarray]:
     """The images of a build folder, float32 (N, C, H, W): those simulated, those shown."""
-    images, _ = load_images(folder.images, qdq.load(folder.quantized))
+    images, _ = load_images(folder.images, network)
     stored = open_npz(folder.images, ["shown"]).get("shown")
     shown = np.zeros(0) if stored is None else stored.whole()
     if shown.shape[1:] != images.shape[1:] or shown.dtype != np.float32:

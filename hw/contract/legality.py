@@ -95,7 +95,7 @@ def _header(program: Program, code: Code) -> Iterator[Rule]:
 
 def _tokens(config: AcceleratorConfig, code: Code) -> Iterator[Rule]:
     header = code.header
-    units = np.zeros(16, np.int64)
+    units = np.zeros(1 << LAYOUTS[Opcode.LOAD]["opcode"][0].bits, np.int64)
     for opcode in Opcode:
         units[opcode] = opcode.unit
     unit = units[header.opcode]
@@ -173,7 +173,8 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
     yield (i.first == 0) & (kept != pixels), lambda k: f"continues a tile of {kept[k]} pixels with {pixels[k]}"
     yield from _fits(i, "activation", i.input_groups * i.in_rows * setup.in_columns, c.activation_depth, "input words")
     sizes = {weights.number: weights.block_beats(c) for weights in FORMATS}
-    block = np.array([sizes.get(number, 0) for number in range(16)])[setup.weight_format]
+    formats = range(1 << LAYOUTS[Opcode.SETUP]["weight_format"][0].bits)
+    block = np.array([sizes.get(number, 0) for number in formats])[setup.weight_format]
     beats = i.input_groups * taps * block + i.first * c.derived.parameter_beats
     yield from _fits(i, "weight", beats, c.weight_depth, "beats")
     yield from _fits(i, "residual", np.where(i.first & i.residual, pixels, 0), c.residual_depth, "pixels")

@@ -19,7 +19,7 @@ def parse(text: bytes, where: str) -> Any:
     Unicode, whole numbers of more than 64 bits.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_once, parse_constant=_constant, parse_int=_whole)
+        value = json.loads(text, object_pairs_hook=once, parse_constant=_constant, parse_int=_whole)
         json.dumps(value, ensure_ascii=False).encode()
     except RecursionError:
         raise BadInput(f"{where}: nested too deeply") from None
@@ -30,11 +30,16 @@ def parse(text: bytes, where: str) -> Any:
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+class RepeatedKey(ValueError):
+    """A key that an object has twice: who reads it would believe the one, and Python takes the other."""
+
+
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An `object_pairs_hook` of `json` that raises RepeatedKey."""
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} stands there twice")
+        raise RepeatedKey(f"{next(name for name in names if names.count(name) > 1)!r:.80} stands there twice")
     return found
 
 

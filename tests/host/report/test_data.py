@@ -22,7 +22,7 @@ def parts(finished: Path) -> list[Any]:
     folder = BuildFolder(finished)
     subject = subject_of(folder, Memory())
     taken = {path.stem: json.loads(path.read_text()) for path in folder.legs.iterdir()}
-    images, shown = kept_images(folder)
+    images, shown = kept_images(folder, subject.network)
     return [subject.network, subject.program, json.loads(folder.compare.read_text()), taken, len(images), shown]
 
 

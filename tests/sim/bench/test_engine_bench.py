@@ -13,7 +13,7 @@ import pytest
 
 from host.driver import EngineError
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
-from sim.bench import engine_bench, toolchain
+from sim.bench import engine_bench
 from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
 from sim.cycles import simulate
 from sim.executor import run
@@ -21,6 +21,8 @@ from sim.memory import Memory
 from tests.sim.equal import assert_counters, assert_tensors
 from tests.sim.handmade import CASES, build
 from tests.sim.jobs import ODD, Jobs, extreme_jobs, handmade_jobs, network_jobs
+
+pytestmark = pytest.mark.usefixtures("verilator")
 
 POINTS = [Memory(latency, beat_every) for latency in (8, 64, 200) for beat_every in (1, 2)]
 NETWORKS = 12
@@ -47,14 +49,6 @@ def check_all(jobs: Jobs) -> None:
         except AssertionError as error:
             failures.append(f"{name}: {error}")
     assert not failures, "\n".join([f"{len(failures)} of {len(jobs)} jobs failed:", *failures[:5]])
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _toolchain() -> None:
-    try:
-        toolchain.require()
-    except toolchain.ToolchainError as error:
-        pytest.skip(str(error))
 
 
 def test_convolutions_by_hand() -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from hw.contract.config import AcceleratorConfig, preset
-from sim.bench import toolchain
 from sim.bench.engine_bench import RtlJob, run_bench
 from sim.bench.runner import BenchFailure
 from sim.cycles import simulate
@@ -20,18 +19,12 @@ from tests.sim.bench.hardships import HARDSHIPS, endure, run_module
 from tests.sim.handmade import CASES, build
 from tests.sim.jobs import ODD, network_jobs
 
+pytestmark = pytest.mark.usefixtures("verilator")
+
 NETWORKS = 8
 VERIFIED = [preset("tiny"), preset("small"), *ODD]
 VERIFIED_NETWORKS = 40
 """Of each of them: 200 networks in all."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _toolchain() -> None:
-    try:
-        toolchain.require()
-    except toolchain.ToolchainError as error:
-        pytest.skip(str(error))
 
 
 def counted(config: AcceleratorConfig, seed: int, networks: int) -> None:
