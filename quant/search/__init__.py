@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -25,9 +26,20 @@ from quant.search.groups import group_tensors, positive_tensors
 from quant.search.mixed import NARROW, Cost, mixed_bits
 from quant.search.options import Effort, Options, Precision
 from quant.search.select import select
+from quant.search.structure import Structure, check_structures
 from quant.search.weights import Granularity, Objective, static_fracs
 
-__all__ = ["NOTES", "Cost", "Effort", "Granularity", "Objective", "Options", "Precision", "quantize_network"]
+__all__ = [
+    "NOTES",
+    "Cost",
+    "Effort",
+    "Granularity",
+    "Objective",
+    "Options",
+    "Precision",
+    "Structure",
+    "quantize_network",
+]
 
 NOTES = "quantization.notes"
 """Metadata key: one line for each decision that a user should know of."""
@@ -41,6 +53,7 @@ def quantize_network(
     budget: float | None = None,
     cost: Cost | None = None,
     target: Target | None = None,
+    structures: Mapping[str, Structure] | None = None,
     progress: Progress | None = None,
     **changes: Any,
 ) -> Network:
@@ -51,12 +64,15 @@ def quantize_network(
     budget: what weights may cost; layers are lowered to 4 bits until they do, the least sensitive first.
     cost: widths of weights by layer to what they cost; bytes by default.
     target: what the hardware can do, by default what its presets can; widened where the options are.
+    structures: which integers weights may be, by layer, where something is asked of them.
     Where images are few, the effort's steps that are fitted to them are taken only if images held back bear them out.
     The same graph and images give the same network.
     Raises BadInput for unusable images and options; UnsupportedNetwork where no format respects the target.
     """
     options = Options.of(effort, **changes)
     options.check(graph)
+    structures = structures or {}
+    check_structures(graph, structures)
     images = prepared(images, graph, "calibration images")
     notes: list[str] = []
     if budget is not None:
@@ -67,7 +83,7 @@ def quantize_network(
         notes.append(f"budget: {lowered} of {len(bits)} layers have {NARROW}-bit weights")
 
     def quantize(part: Images, trial: Options) -> Network:
-        return _quantize(graph, part, trial, target, None)[0]
+        return _quantize(graph, part, trial, target, structures, None)[0]
 
     line = ""
     if options.select:
@@ -75,7 +91,7 @@ def quantize_network(
     if not line and not {"rounding", "equalization"}.intersection(changes):  # what is asked for by name is done
         options, line = cautious(graph, images, options, quantize, progress)
     notes += [line] if line else []
-    network, more = _quantize(graph, images, options, target, progress)
+    network, more = _quantize(graph, images, options, target, structures, progress)
     metadata = options.described() | {"quantization.effort": effort, "quantization.images": str(len(images))}
     if notes + more:
         metadata[NOTES] = "\n".join(notes + more)
@@ -83,7 +99,12 @@ def quantize_network(
 
 
 def _quantize(
-    graph: FloatGraph, images: Images, options: Options, target: Target | None, progress: Progress | None
+    graph: FloatGraph,
+    images: Images,
+    options: Options,
+    target: Target | None,
+    structures: Mapping[str, Structure],
+    progress: Progress | None,
 ) -> tuple[Network, list[str]]:
     """One pass of the search with settled options: the network, and its notes."""
     bits = options.bits(graph)
@@ -107,6 +128,7 @@ def _quantize(
         options,
         target,
         best_static_frac(ranges, graph.shapes, options.data_bits, options.objective) if static else None,
+        structures,
     )
     network = phase.run(progress)
     network = with_scales(network, phase.scales)  # of the sums that only the fixed-point network has, too

@@ -33,11 +33,13 @@ from quant.run.float_run import LayerRunner
 from quant.run.images import Images
 from quant.run.stacks import Applied, Maps, Stack, stack
 from quant.search.assemble import Operand, integer_conv, real_weights
-from quant.search.convolution import Fixed, Placed, Solver
+from quant.search.convolution import Fixed, Solver
 from quant.search.evidence import Evidence, best_frac
 from quant.search.formats import After, Formats
 from quant.search.options import Options
 from quant.search.patches import MEANS, POSITIONS, Positions
+from quant.search.placed import Placed
+from quant.search.structure import Structure
 from quant.search.weights import overflow_free_frac
 
 PART = 16 << 20
@@ -49,7 +51,7 @@ class DataPhase:
 
     images: float32 (N, C, H, W); ranges: `calibrate` of the same images; weight_frac: of the weight phase, by layer,
     where that has chosen.  scales: of every tensor, (C,).  static_frac: the fractional length of all data, where it
-    is not to be searched.
+    is not to be searched.  structures: which integers weights may be, by layer, where something is asked of them.
     """
 
     def __init__(
@@ -62,10 +64,11 @@ class DataPhase:
         options: Options,
         target: Target,
         static_frac: int | None = None,
+        structures: Mapping[str, Structure] | None = None,
     ) -> None:
         self.graph, self.scales = graph, scales
         self.options, self.target, self.static_frac = options, target, static_frac
-        self.solver = Solver(options, target, options.bits(graph), weight_frac)
+        self.solver = Solver(options, target, options.bits(graph), weight_frac, structures or {})
         self.formats = Formats(graph, images, ranges, scales, options, static_frac)
         self.notes = self.formats.notes
         self.tensors: dict[str, Tensor] = {}

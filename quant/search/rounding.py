@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from quant.search.admissible import Admissible
+
 BLOCK = 64
 """Columns whose errors are carried on together: within a block one by one, to all behind it in one matrix product."""
 
@@ -53,34 +55,35 @@ def output_errors(errors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.einsum("gok,gok->go", np.matmul(errors, matrix), errors)
 
 
-def round_against(weight: np.ndarray, matrix: np.ndarray, low: int, high: int) -> np.ndarray:
+def round_against(weight: np.ndarray, matrix: np.ndarray, allowed: Admissible) -> np.ndarray:
     """Integers near `weight` with a small e H e^T, for no output above that of the nearest integers.
 
     weight: float64 (G, O, K), in units of the weights' formats; matrix: float64 (G, K, K), positive definite,
     or else, as where inputs are so small that their products underflow, the nearest integers are the result;
-    low, high: the smallest and largest integer.  Returns float64 (G, O, K), whole numbers.
+    allowed: which integers there are.  Returns float64 (G, O, K), whole numbers.
     """
-    nearest = np.clip(np.rint(weight), low, high)
+    nearest = allowed.nearest(weight)
     order = np.argsort(-np.einsum("gkk->gk", matrix), axis=1, kind="stable")
     matrix = np.take_along_axis(np.take_along_axis(matrix, order[:, :, None], 1), order[:, None, :], 2)
     weight = np.take_along_axis(weight, order[:, None, :], 2)
+    allowed = allowed.taken(order[:, None, :])
     try:
-        rounded = _carry(weight, matrix, low, high)
+        rounded = _carry(weight, matrix, allowed)
     except np.linalg.LinAlgError:
         return nearest
-    _descend(weight, rounded, matrix, low, high)
+    _descend(weight, rounded, matrix, allowed)
     nearest = np.take_along_axis(nearest, order[:, None, :], 2)
     worse = output_errors(weight - rounded, matrix) > output_errors(weight - nearest, matrix)
     if worse.any():  # another local optimum, which is seldom the better one
         rounded[worse] = nearest[worse]
-        _descend(weight, rounded, matrix, low, high)
+        _descend(weight, rounded, matrix, allowed)
     result = np.empty_like(rounded)
     np.put_along_axis(result, order[:, None, :], rounded, 2)
     return result
 
 
-def _carry(weight: np.ndarray, matrix: np.ndarray, low: int, high: int) -> np.ndarray:
-    """Column by column to the nearest integer, the error carried to the columns after."""
+def _carry(weight: np.ndarray, matrix: np.ndarray, allowed: Admissible) -> np.ndarray:
+    """Column by column to the nearest admissible integer, the error carried to the columns after."""
     # Row k of the upper factor U of H^-1 = U^T U is what eliminating columns 0 to k - 1 leaves of H^-1 at column k,
     # over the root of its diagonal (GPTQ's step 3): no inverse has to be brought up to date column by column.
     upper = np.linalg.cholesky(np.linalg.inv(matrix)).swapaxes(1, 2)
@@ -90,14 +93,14 @@ def _carry(weight: np.ndarray, matrix: np.ndarray, low: int, high: int) -> np.nd
         stop = min(start + BLOCK, terms)
         errors = np.empty((*weight.shape[:2], stop - start))
         for k in range(start, stop):
-            rounded[:, :, k] = np.clip(np.rint(free[:, :, k]), low, high)
+            rounded[:, :, k] = allowed.nearest(free[:, :, k], k)
             errors[:, :, k - start] = (free[:, :, k] - rounded[:, :, k]) / upper[:, k, k, None]
             free[:, :, k + 1 : stop] -= errors[:, :, k - start, None] * upper[:, None, k, k + 1 : stop]
         free[:, :, stop:] -= np.matmul(errors, upper[:, start:stop, stop:])
     return rounded
 
 
-def _descend(weight: np.ndarray, rounded: np.ndarray, matrix: np.ndarray, low: int, high: int) -> None:
+def _descend(weight: np.ndarray, rounded: np.ndarray, matrix: np.ndarray, allowed: Admissible) -> None:
     """Coordinate descent on e H e^T, in place, over the integers `rounded`."""
     # Invariant: gradient = (weight - rounded) H, at the start of each block for all columns, within it for the block's.
     diagonal = np.einsum("gkk->gk", matrix)
@@ -111,7 +114,7 @@ def _descend(weight: np.ndarray, rounded: np.ndarray, matrix: np.ndarray, low: i
             block = gradient[:, :, start:stop]
             for k in range(start, stop):
                 old = rounded[:, :, k]
-                new = np.clip(np.rint(old + block[:, :, k - start] / diagonal[:, k, None]), low, high)
+                new = allowed.nearest(old + block[:, :, k - start] / diagonal[:, k, None], k)
                 move = new - old
                 if move.any():
                     rounded[:, :, k] = new

@@ -15,8 +15,9 @@ from quant.ir.window import Window
 from quant.kinds.conv import FloatConv
 from quant.search import assemble, convolution
 from quant.search.assemble import Operand, over_limits
-from quant.search.convolution import Placed, Solver
+from quant.search.convolution import Solver
 from quant.search.options import Options
+from quant.search.placed import Placed
 
 
 def placed(rng, size: float = 1.0, bias: float = 0.1) -> Placed:
@@ -31,7 +32,7 @@ def placed(rng, size: float = 1.0, bias: float = 0.1) -> Placed:
 
 
 def solver(**changes) -> Solver:
-    return Solver(Options.of(**changes), Target(), {"conv": 8}, {})
+    return Solver(Options.of(**changes), Target(), {"conv": 8}, {}, {})
 
 
 @pytest.mark.parametrize("effort", ["fast", "default"])

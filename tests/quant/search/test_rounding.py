@@ -8,6 +8,7 @@ import pytest
 from quant.ir.fixedpoint import QFormat, dequantize
 from quant.ir.window import Window
 from quant.search import quantize_network, rounding
+from quant.search.admissible import Admissible
 from quant.search.rounding import correlations, output_errors, round_against
 from tests.quant.float_graphs import Builder, images
 from tests.quant.search_checks import convolutions, float_conv, float_values, respects, sqnr, values
@@ -25,7 +26,9 @@ def nearest(weight: np.ndarray, low: int, high: int) -> np.ndarray:
 
 def test_nearest_integers_where_products_of_inputs_underflow(rng):
     weight = rng.normal(0, 20, (1, 4, 9))
-    np.testing.assert_array_equal(round_against(weight, np.zeros((1, 9, 9)), -128, 127), nearest(weight, -128, 127))
+    np.testing.assert_array_equal(
+        round_against(weight, np.zeros((1, 9, 9)), Admissible(-128, 127)), nearest(weight, -128, 127)
+    )
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -37,7 +40,7 @@ def test_the_output_moves_less_than_with_nearest_integers(rng, bits, groups, ter
     outputs = 5 if groups < 16 else 1
     weight = rng.normal(size=(groups, outputs, terms)) * fmt.high / 2.5  # some saturate
     matrix = definite(rng, groups, terms)
-    found = round_against(weight, matrix, fmt.low, fmt.high)
+    found = round_against(weight, matrix, Admissible(fmt.low, fmt.high))
     assert found.shape == weight.shape
     assert np.array_equal(found, np.rint(found)) and found.min() >= fmt.low and found.max() <= fmt.high
     ours = output_errors(weight - found, matrix)
@@ -55,7 +58,7 @@ def test_no_single_step_improves_the_result(rng, monkeypatch, bits, terms):
     fmt = QFormat(bits, 0)
     weight = rng.normal(size=(2, 4, terms)) * fmt.high / 2
     matrix = definite(rng, 2, terms)
-    found = round_against(weight, matrix, fmt.low, fmt.high)
+    found = round_against(weight, matrix, Admissible(fmt.low, fmt.high))
     least = output_errors(weight - found, matrix)
     for k in range(terms):
         for step in (-1, 1):
@@ -68,7 +71,7 @@ def test_no_single_step_improves_the_result(rng, monkeypatch, bits, terms):
 def test_two_weights_against_every_pair_of_integers(rng):
     for _ in range(50):
         weight, matrix = rng.normal(size=(1, 1, 2)) * 3, definite(rng, 1, 2, 1.0)
-        found = round_against(weight, matrix, -8, 7)
+        found = round_against(weight, matrix, Admissible(-8, 7))
         pairs = np.stack(np.meshgrid(np.arange(-8, 8), np.arange(-8, 8)), -1).reshape(1, -1, 2)
         best = output_errors(weight - pairs, matrix).min()
         ours = output_errors(weight - found, matrix).item()
@@ -78,28 +81,30 @@ def test_two_weights_against_every_pair_of_integers(rng):
 def test_uncorrelated_inputs_leave_every_weight_at_its_nearest(rng):
     weight = rng.normal(size=(2, 6, 80)) * 60
     diagonal = np.stack([np.eye(80), np.diag(rng.uniform(0.01, 9, 80))])
-    assert np.array_equal(round_against(weight, diagonal, -128, 127), nearest(weight, -128, 127))
+    assert np.array_equal(round_against(weight, diagonal, Admissible(-128, 127)), nearest(weight, -128, 127))
 
 
 def test_whole_numbers_stay(rng):
     weight = rng.integers(-8, 8, (3, 5, 40)).astype(float)
-    assert np.array_equal(round_against(weight, definite(rng, 3, 40), -8, 7), weight)
+    assert np.array_equal(round_against(weight, definite(rng, 3, 40), Admissible(-8, 7)), weight)
 
 
 def test_groups_are_solved_as_each_alone_and_channels_too(rng):
     weight, matrix = rng.normal(size=(6, 4, 75)) * 50, definite(rng, 6, 75)
-    together = round_against(weight, matrix, -128, 127)
+    together = round_against(weight, matrix, Admissible(-128, 127))
     for g in range(6):
-        assert np.array_equal(round_against(weight[g : g + 1], matrix[g : g + 1], -128, 127)[0], together[g])
-        alone = round_against(weight[g : g + 1, 2:3], matrix[g : g + 1], -128, 127)
+        assert np.array_equal(
+            round_against(weight[g : g + 1], matrix[g : g + 1], Admissible(-128, 127))[0], together[g]
+        )
+        alone = round_against(weight[g : g + 1, 2:3], matrix[g : g + 1], Admissible(-128, 127))
         assert np.array_equal(alone[0, 0], together[g, 2])
 
 
 def test_blocks_do_not_change_the_result(rng, monkeypatch):
     weight, matrix = rng.normal(size=(2, 4, 50)) * 40, definite(rng, 2, 50)
-    whole = round_against(weight, matrix, -128, 127)
+    whole = round_against(weight, matrix, Admissible(-128, 127))
     monkeypatch.setattr(rounding, "BLOCK", 7)
-    assert np.array_equal(round_against(weight, matrix, -128, 127), whole)
+    assert np.array_equal(round_against(weight, matrix, Admissible(-128, 127)), whole)
 
 
 def test_output_errors_by_definition(rng):
@@ -123,7 +128,7 @@ def test_correlations_are_positive_definite_whatever_the_input(rng, rows, depthw
     assert np.allclose(found, found.swapaxes(1, 2))
     eigenvalues = np.linalg.eigvalsh(found)
     assert (eigenvalues[:, 0] > 1e-6 * eigenvalues[:, -1]).all() and (eigenvalues > 0).all()
-    assert np.isfinite(round_against(rng.normal(size=(4, 2, 12)) * 5, found, -8, 7)).all()
+    assert np.isfinite(round_against(rng.normal(size=(4, 2, 12)) * 5, found, Admissible(-8, 7))).all()
 
 
 def test_correlations_of_many_rows_are_near_the_second_moments(rng):

@@ -1,0 +1,66 @@
+"""The few integers that all weights of a layer share.
+
+First k-means over the weights, each counted by what its error does to the output, its input's mean square (Han et al.
+2016, "Deep Compression", with their linear start; Choi et al. 2017 for the weights).  Then in turn: weights to values
+in the order of `quant.search.rounding`, and the values by one least squares with all weights where they are.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+ROUNDS = 2
+"""Times that weights and values follow each other."""
+
+STEPS = 100
+"""Steps of k-means at most."""
+
+SOLVED = 32
+"""Values up to which they are solved for: of more, the steps between them are about those of the integers."""
+
+
+def clusters(values: np.ndarray, counts: np.ndarray, number: int, zero: bool = False) -> np.ndarray:
+    """k-means in one dimension, from values evenly spread.
+
+    values: float64 (n,), n >= 1; counts: (n,), what each counts, > 0.  zero: the middle one of an odd number is 0 and
+    the start symmetric.  Returns float64 (number,), ascending.
+    """
+    order = np.argsort(values, kind="stable")
+    values, counts = values[order], counts[order]
+    mass, moment = (np.concatenate([[0.0], np.cumsum(part)]) for part in (counts, counts * values))
+    reach = max(-values[0], values[-1])
+    centres = np.linspace(-reach, reach, number) if zero else np.linspace(values[0], values[-1], number)
+    for _ in range(STEPS):
+        edges = np.searchsorted(values, (centres[1:] + centres[:-1]) / 2)
+        edges = np.concatenate([[0], edges, [len(values)]])
+        weight, sums = np.diff(mass[edges]), np.diff(moment[edges])
+        moved = np.divide(sums, weight, out=centres.copy(), where=weight > 0)
+        if zero:
+            moved[number // 2] = 0.0
+        if np.array_equal(moved, centres):
+            break
+        centres = np.sort(moved)
+    return centres
+
+
+def solved(
+    weight: np.ndarray, rounded: np.ndarray, matrix: np.ndarray, gain: np.ndarray, codebook: np.ndarray
+) -> np.ndarray:
+    """The values with the least error in the output where each weight keeps its place in the codebook.
+
+    weight, rounded: float64 (G, O, K), wanted and as they are, all of the codebook or zero; matrix: H, (G, K, K);
+    gain: (G, O, 1), what an error in a channel's units counts.  codebook: float64 (V,).  Returns float64 (V,), in its
+    order; a value that none has, and zero, stay.
+    """
+    used = [value for value in codebook.tolist() if value and (rounded == value).any()]
+    places = [(rounded == value).astype(np.float64) for value in used]
+    known = [np.matmul(place, matrix) * gain for place in places]
+    normal = np.array([[np.vdot(a, place) for place in places] for a in known])
+    wanted = np.array([np.vdot(a, weight) for a in known])
+    found = dict(zip(used, np.linalg.lstsq(normal, wanted, rcond=None)[0].tolist(), strict=True)) if used else {}
+    return np.array([found.get(value, value) for value in codebook.tolist()])
+
+
+def whole(centres: np.ndarray, low: int, high: int) -> np.ndarray:
+    """Values as different integers, ascending."""
+    return np.unique(np.clip(np.rint(centres), low, high)) + 0.0

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from quant.search.codebook import clusters, solved, whole
+from quant.search.rounding import output_errors
+
+
+def loss(values, counts, centres) -> float:
+    return float((counts * np.square(values[:, None] - centres).min(1)).sum())
+
+
+def test_against_every_division_of_few_values(rng):
+    """k-means ends in an optimum of its neighbourhood: no worse than from where it began, and near the best of all."""
+    for _ in range(20):
+        values, counts = rng.normal(size=9) * 30, rng.uniform(0.1, 2, 9)
+        order = np.argsort(values)
+        best = np.inf
+        for cuts in combinations(range(1, 9), 2):
+            parts = np.split(order, cuts)
+            centres = np.array([np.average(values[part], weights=counts[part]) for part in parts])
+            best = min(best, loss(values, counts, centres))
+        found = clusters(values, counts, 3)
+        start = np.linspace(values.min(), values.max(), 3)
+        assert best * (1 - 1e-9) <= loss(values, counts, found) <= loss(values, counts, start)
+        for centre in found:
+            near = np.abs(values[:, None] - found).argmin(1) == np.flatnonzero(found == centre)[0]
+            if near.any():
+                assert centre == pytest.approx(np.average(values[near], weights=counts[near]))
+
+
+def test_zero_stays_in_the_middle(rng):
+    values = rng.normal(1, 5, 200)
+    low, middle, high = clusters(values, np.ones(200), 3, zero=True)
+    assert low < middle == 0 < high
+    assert clusters(np.array([4.0]), np.ones(1), 3, zero=True).tolist() == [-4, 0, 4]
+    assert clusters(np.zeros(3), np.ones(3), 3, zero=True).tolist() == [0, 0, 0]
+
+
+def test_values_as_integers_are_in_the_format_and_differ():
+    assert whole(np.array([-300.0, -0.2, 0.2, 1.6, 2.4]), -128, 127).tolist() == [-128, 0, 2]
+
+
+def test_values_are_those_with_the_least_error(rng):
+    book = np.array([-9.0, -2.0, 0.0, 5.0, 90.0])
+    mixed = rng.normal(size=(2, 12, 12))
+    matrix = np.matmul(mixed, mixed.swapaxes(1, 2)) + 0.1 * np.eye(12)
+    rounded = rng.choice(book[:4], (2, 3, 12))
+    weight, gain = rounded + rng.normal(size=rounded.shape), rng.uniform(0.1, 3, (2, 3, 1))
+
+    def error(values) -> float:
+        moved = rounded.copy()
+        for old, new in zip(book, values, strict=True):
+            moved[rounded == old] = new
+        return float((output_errors(weight - moved, matrix) * gain[:, :, 0]).sum())
+
+    found = solved(weight, rounded, matrix, gain, book)
+    assert found[2] == 0 and found[4] == 90
+    for place in (0, 1, 3):
+        for step in (-1e-3, 1e-3):
+            moved = found.copy()
+            moved[place] += step
+            assert error(moved) > error(found)
