@@ -7,6 +7,9 @@ of every buffer and every piece of memory the last writer and the last reader ar
 after them must know that they are done.  What is read must have been written: by the program, or by the host before
 the run; a LOAD of what was not leaves its target as good as unwritten.  No data and no time are involved.
 
+A residual may be loaded for fewer planes than a result has; the lanes of the others then hold what an earlier run
+left there, and nothing that came from them may be stored.
+
 Partial sums are COMPUTE's alone, so that no token orders them: who goes on from which is a matter of the order of the
 program (`hw/contract/legality.py`).
 """
@@ -65,6 +68,33 @@ class _Space:
     filled: bool
 
 
+class _Planes:
+    """Of the words of M channels: how many planes of N, from the first on, depend on nothing but this run."""
+
+    def __init__(self, config: AcceleratorConfig, spaces: dict[str, _Space]) -> None:
+        buffers = ("residual", "output", "pool", "pooled")
+        self.known = {name: np.zeros(len(spaces[name].written), np.int16) for name in buffers}
+        self.all = self.sums = config.derived.planes
+
+    def follow(self, instruction: Instruction, touches: list[Touch]) -> int:
+        """Planes that all that the instruction reads has; what it writes has as many."""
+        planes = self.all
+        if isinstance(instruction, LoadInstruction):
+            planes = instruction.rows
+        elif isinstance(instruction, ConvInstruction) and not instruction.first:
+            planes = self.sums
+        buffers = [(self.known[touch.space], touch) for touch in touches if touch.space in self.known]
+        for known, touch in buffers:
+            if not touch.writes:
+                planes = int(known[touch.pieces].min(initial=planes))
+        for known, touch in buffers:
+            if touch.writes:
+                known[touch.pieces] = planes
+        if isinstance(instruction, ConvInstruction):
+            self.sums = planes
+        return planes
+
+
 @dataclass
 class _Order:
     """The program so far: clocks of units, tokens on the way, and the program's index of each unit's instructions."""
@@ -99,9 +129,11 @@ def check(program: Program) -> None:
     """Prove that the tokens of a program order every access to buffers and memory.
 
     Raises VerificationError with the first pair of instructions that nothing orders, a read of words that nothing
-    wrote, or a tensor that is not written whole; BadInput for a program that no engine can run.
+    wrote, a store of planes whose residual was not loaded, or a tensor that is not written whole; BadInput for a
+    program that no engine can run.
     """
     spaces, order = _spaces(program), _Order()
+    planes = _Planes(program.config, spaces)
     setup: SetupInstruction | None = None
     for index, instruction in enumerate(program.decode()):
         clock = order.start(instruction)
@@ -117,6 +149,11 @@ def check(program: Program) -> None:
                 culprit = order.indices[who][other - 1] if other else None
                 raise VerificationError(_message(program, index, touch, place, culprit))
             (space.written if touch.writes else space.read)[touch.pieces] = number
+        known = planes.follow(instruction, found)
+        if isinstance(instruction, StoreInstruction) and instruction.planes > known:
+            raise VerificationError(
+                f"{program.describe(index)} stores plane {known}, which depends on a residual that was not loaded"
+            )
         if isinstance(instruction, LoadInstruction):
             _forget(spaces, *found)
         order.end(index, instruction)

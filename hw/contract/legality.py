@@ -198,7 +198,8 @@ def _pool(config: AcceleratorConfig, i: SimpleNamespace) -> Iterator[Rule]:
     yield (pixels == 0) | (i.kernel_rows == 0) | (i.kernel_columns == 0), lambda _: "pools nothing"
     yield _clips(i)
     outside = (
-        (i.row_offset + i.kernel_rows <= 0)
+        (np.minimum(i.in_rows, i.in_columns) == 0)
+        | (i.row_offset + i.kernel_rows <= 0)
         | (i.row_offset + (i.out_rows - 1) * i.stride_rows >= i.in_rows)
         | (i.column_offset + i.kernel_columns <= 0)
         | (i.column_offset + (i.out_columns - 1) * i.stride_columns >= i.in_columns)

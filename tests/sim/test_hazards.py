@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from hw.contract.config import preset
-from hw.contract.isa import IllegalInstruction, Instruction, Opcode, Unit
+from hw.contract.isa import Buffer, IllegalInstruction, Instruction, Opcode, Source, StoreInstruction, Unit
 from hw.contract.program import Program
 from quant.base.errors import VerificationError
+from quant.ir.window import Window
 from sim.hazards import check
-from tests.sim.handmade import CASES, build
+from tests.sim.handmade import CASES, Case, build
 from tests.sim.programs import edited, first
 
 
@@ -82,6 +83,31 @@ def test_reading_what_was_loaded_from_nowhere() -> None:
     free = program.memory_bytes - 256
     with pytest.raises(VerificationError, match=r"\(CONV, layer conv\) reads activation .* nothing has written$"):
         check(first(program, Opcode.LOAD, rows=1, address=free, beats=16))
+
+
+RESIDUAL = Window((3, 3), pads=(1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("pool", [None, "max"])
+def test_storing_planes_whose_residual_was_not_loaded(pool: str | None) -> None:
+    """Of two planes of a result, the second one is free for what the residual of the first does not fill."""
+    check(build(preset("medium"), Case((8, 9, 7), 8, RESIDUAL, residual=True, pool=pool)).program)
+    program = build(preset("medium"), Case((24, 9, 7), 24, RESIDUAL, chunk_groups=1, residual=True, pool=pool)).program
+    check(program)
+    residual = next(k for k, i in enumerate(program.decode()) if getattr(i, "target", None) == Buffer.RESIDUAL)
+    with pytest.raises(
+        VerificationError, match=r"\(STORE, layer conv\) stores plane 1, which depends on a residual that"
+    ):
+        check(edited(program, lambda k, _: {"rows": 1} if k == residual else None))
+    if pool is not None:  # nothing but the pooled results, whose planes are the convolution's
+        with pytest.raises(VerificationError, match=r"\(STORE, layer pool\) stores plane 1, which"):
+            check(edited(program, lambda k, i: _one_plane(k == residual, i)))
+
+
+def _one_plane(residual: bool, i: Instruction) -> dict[str, int]:
+    if residual:
+        return {"rows": 1}
+    return {"planes": 1} if isinstance(i, StoreInstruction) and i.source == Source.OUTPUT else {}
 
 
 def test_a_tensor_that_is_not_written_whole() -> None:

@@ -58,6 +58,8 @@ RULES: list[tuple[Case, Opcode, dict[str, int], str]] = [
     (POOLED, Opcode.POOL, {"low": 9, "high": 8}, "clips to 9 at least and 8 at most"),
     (POOLED, Opcode.POOL, {"row_offset": -3}, "a window lies outside its input"),
     (POOLED, Opcode.POOL, {"column_offset": 2}, "a window lies outside its input"),
+    (POOLED, Opcode.POOL, {"in_rows": 0, "row_offset": -1, "stride_rows": 0}, "a window lies outside its input"),
+    (POOLED, Opcode.POOL, {"in_columns": 0, "out_columns": 1}, "a window lies outside its input"),
     (POOLED, Opcode.POOL, {"in_columns": 200}, "takes 1200 words of the pool buffer, which has 1024"),
     (POOLED, Opcode.POOL, {"sum_bits": 21}, "divides sums of 21 bits with a shift by"),
     (POOLED, Opcode.POOL, {"shift": 11, "sum_bits": 11}, "divides sums of 11 bits with a shift by 11"),
