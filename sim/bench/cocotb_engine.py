@@ -1,8 +1,9 @@
 """The cocotb side of `engine_bench`: runs the jobs of a folder on the engine, through the host's driver.
 
-The folder SHIFTPOINT_JOBS holds job_<k>.json (program, images, window base, memory's parameters, cycles to wait at
-most), in order; results are left beside it as job_<k>.npz, and a byte is appended to `progress` for each image.  Where
-the engine stops with an error, job_<k>.stop.json (cause, address) is left instead, and nothing runs after it.
+The folder SHIFTPOINT_JOBS holds job_<k>.json (program, images, window base, memory's parameters, watchdog, cycles to
+wait at most), in order; results are left beside it as job_<k>.npz, and a byte is appended to `progress` for each
+image.  Where the engine stops with an error, job_<k>.stop.json (cause, address) is left instead, and nothing runs after
+it.
 """
 
 from __future__ import annotations
@@ -21,11 +22,6 @@ from hw.contract.registers import COUNTERS
 from sim.bench.transport import SimulationTransport, start
 
 
-def watchdog(latency: int, beat_every: int) -> int:
-    """Cycles in which nothing moves after which a run has stopped for good: far more than this memory ever takes."""
-    return 16 * (latency + beat_every + 16)
-
-
 @cocotb.test()
 async def run_jobs(dut: Any) -> None:
     """Every job of the folder, one after the other, on the engine as the one before left it."""
@@ -37,10 +33,9 @@ async def run_jobs(dut: Any) -> None:
         job = json.loads(path.read_text())
         dut.latency.value, dut.beat_every.value = job["latency"], job["beat_every"]
         dut.base.value = job["base"]
-        limit = watchdog(job["latency"], job["beat_every"])
-        transport.base, transport.patience = job["base"], job["patience"] + 2 * limit
+        transport.base, transport.patience = job["base"], job["patience"]
         program = load(Path(job["program"]))
-        driver = Driver(transport, job["base"], len(memory), limit)
+        driver = Driver(transport, job["base"], len(memory), job["watchdog"])
         await driver.connect()
         await driver.load(program)
         counters: list[list[int]] = []

@@ -187,6 +187,16 @@ def _key(config: AcceleratorConfig) -> str:
     return digest.hexdigest()
 
 
+def watchdog(memory: Memory) -> int:
+    """Cycles in which nothing moves after which a run has stopped for good: far more than this memory ever takes."""
+    return 16 * (memory.latency + memory.beat_every + 16)
+
+
+def patience(cycles: int, memory: Memory) -> int:
+    """Cycles that a bench waits for a run of so many: its watchdog and the end of an error come before."""
+    return 2 * (cycles + watchdog(memory)) + 1000
+
+
 def _write(jobs: Sequence[RtlJob], work: Path) -> None:
     """Programs, images and the memory's file into a folder, as `cocotb_engine` reads them."""
     for k, job in enumerate(jobs):
@@ -200,7 +210,8 @@ def _write(jobs: Sequence[RtlJob], work: Path) -> None:
             "base": job.base,
             "latency": job.memory.latency,
             "beat_every": job.memory.beat_every,
-            "patience": 2 * simulate(job.program, job.memory).cycles + 1000,
+            "watchdog": watchdog(job.memory),
+            "patience": patience(simulate(job.program, job.memory).cycles, job.memory),
         }
         stem.with_suffix(".json").write_text(json.dumps(facts))
 

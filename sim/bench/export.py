@@ -16,7 +16,7 @@ from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, REGISTERS
 from quant.base.errors import VerificationError
 from sim.bench.builds import LINT
-from sim.bench.engine_bench import SOURCES, parameters
+from sim.bench.engine_bench import SOURCES, parameters, patience, watchdog
 from sim.cycles import simulate
 from sim.executor import ProgramExecutor
 from sim.memory import Memory
@@ -122,7 +122,7 @@ def _facts(program: Program, images: int, memory: Memory) -> dict[str, Any]:
         "images": images,
         "latency": memory.latency,
         "beat_every": memory.beat_every,
-        "patience": 2 * counters["CYCLES"] + 1000,
+        "patience": patience(counters["CYCLES"], memory),
         "registers": {r.name: r.offset for r in REGISTERS},
         "settings": {
             "WINDOW_BASE": 0,
@@ -130,6 +130,7 @@ def _facts(program: Program, images: int, memory: Memory) -> dict[str, Any]:
             "PROGRAM_BASE": program.program_base,
             "PROGRAM_LENGTH": program.instructions,
             "INTERRUPT_ENABLE": 3,
+            "WATCHDOG": watchdog(memory),
         },
         "inputs": [p.address for p in program.inputs],
         "tensors": [

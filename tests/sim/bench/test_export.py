@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -43,6 +44,9 @@ def test_export_is_complete_and_repeatable(tmp_path: Path) -> None:
         assert not {"sim", "hw", "host", "quant"} & set(imported), name
     arrays = np.load(tmp_path / "one" / "arrays.npz")
     np.testing.assert_array_equal(arrays["expected_0_0"], made.expected["y"])
+    facts = json.loads(contents[0]["bench.json"])
+    assert facts["settings"].keys() <= facts["registers"].keys()
+    assert 40 + 2 < facts["settings"]["WATCHDOG"] < facts["patience"]  # a run that hangs says which cause it has
 
 
 def test_places_are_those_of_the_tensor() -> None:
