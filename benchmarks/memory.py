@@ -1,20 +1,28 @@
-"""How much memory the commands take: peak of each, its time, and the bar that it must stay below.
+"""How much memory the commands take: the peak of each, the bar that it must stay below, and its time.
 
-python benchmarks/memory.py [--data ../shared/data] [--only compare ...] [--json FILE]
+python benchmarks/memory.py [--data ../shared/data] [--networks vgg16 ...] [--commands compare ...] [--folder DIR]
+                            [--json FILE] [--write docs/verification.md]
+python benchmarks/memory.py --saved FILE ... [--write docs/verification.md]     # one table of such files
 
 VGG-16 has 553 MB of seeded random weights (make_networks.py of the data folder) and 32 calibration images;
-squeezenet1.1 has 1,000, whose maps grow with the set.  Every command is a process of its own; the peak is that of its
-resident memory.  The exit code is 1 where one is above its bar or fails.
+squeezenet1.1 has 1,000, whose maps grow with the set.  Every command is a process of its own, and its peak is that of
+its resident memory.  Commands read what those before them wrote: with --folder that is kept, so that they can be
+measured one by one.  Of a command that several files have, the last counts.  The exit code is 1 where one is above its
+bar or fails.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,98 +36,139 @@ from quant.base.errors import BadInput
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FEW, MANY = 32, 1000
-"""Images of VGG-16 and of squeezenet1.1."""
+MARKERS = "memory"
+"""What is measured, and the name of the place in a document that the table is written to."""
 
 COUNTED = """
-import resource, sys
+import sys
 from host.cli import main
-code = main(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
-sys.exit(code)
+if code := main(sys.argv[1:]):
+    sys.exit(code)
+from benchmarks.quantizing import peak_mib
+print(peak_mib(), file=sys.stderr)
 """
-"""A command that says its peak in KiB at the end."""
+"""A command that says its peak at the end."""
 
 
 class Case(NamedTuple):
-    """A command on a network; bar: GB (10**9 bytes) that it may take."""
+    """A command on a network.  bar: GB (10**9 bytes) that it may take."""
 
     network: str
     command: str
     bar: float
-    arguments: tuple[str, ...]
+    arguments: str
 
 
 CASES = (
-    Case("vgg16", "inspect", 1.5, ("vgg16.onnx",)),
-    Case("vgg16", "quantize", 3.0, ("vgg16.onnx", "--calibration", "few.npz", "-o", "vgg16.q.onnx")),
-    Case("vgg16", "compare", 3.0, ("vgg16.onnx", "vgg16.q.onnx", "--images", "few.npz", "-o", "compare.json")),
-    Case("vgg16", "compile", 3.0, ("vgg16.q.onnx", "--config", "medium", "-o", "vgg16.program")),
-    Case("squeezenet1.1", "quantize", 1.5, ("squeezenet1.1.onnx", "--calibration", "many.npz", "-o", "small.q.onnx")),
-    Case("squeezenet1.1", "compare", 1.5, ("squeezenet1.1.onnx", "small.q.onnx", "--images", "many.npz")),
+    Case("vgg16", "inspect", 1.5, "vgg16.onnx"),
+    Case("vgg16", "quantize", 3.0, "vgg16.onnx --calibration 32.npz -o vgg16.q.onnx"),
+    Case("vgg16", "compare", 3.0, "vgg16.onnx vgg16.q.onnx --images 32.npz"),
+    Case("vgg16", "compile", 3.0, "vgg16.q.onnx --config medium -o vgg16.program"),
+    Case("squeezenet1.1", "quantize", 1.5, "squeezenet1.1.onnx --calibration 1000.npz -o squeezenet1.1.q.onnx"),
+    Case("squeezenet1.1", "compare", 1.5, "squeezenet1.1.onnx squeezenet1.1.q.onnx --images 1000.npz"),
+    Case("squeezenet1.1", "compile", 1.5, "squeezenet1.1.q.onnx --config medium -o squeezenet1.1.program"),
+    Case("squeezenet1.1", "simulate", 0.6, "squeezenet1.1.program --images 1000.npz --count 1"),  # the set has 0.6
 )
 """In this order: later ones read what earlier ones wrote."""
 
 
 def prepare(data: Path, folder: Path) -> None:
-    """The networks and images in a folder.  Raises BadInput for a data folder that holds none."""
+    """The networks and images in a folder, where they are not there yet.  Raises BadInput for data that hold none."""
     labelled = Labelled(data)
     network = labelled.network("squeezenet1.1")
-    (folder / network.name).write_bytes(network.read_bytes())
-    script = [sys.executable, str(data / "make_networks.py"), "vgg16", "-o", str(folder / "vgg16.onnx")]
-    subprocess.run(script, check=True, stdout=subprocess.DEVNULL)
-    for name, count in (("few.npz", FEW), ("many.npz", MANY)):
-        pixels, labels = labelled.load.load_images("nips17", count, labelled.load.network_size(str(network)))
-        np.savez(folder / name, images=labelled.load.preprocess(pixels, str(network)), labels=labels)
+
+    def vgg16(path: Path) -> None:
+        script = [sys.executable, str(data / "make_networks.py"), "vgg16", "-o", str(path)]
+        subprocess.run(script, check=True, stdout=subprocess.DEVNULL)
+
+    def images(count: int, path: Path) -> None:
+        pixels, _ = labelled.load.load_images("nips17", count, labelled.load.network_size(str(network)))
+        np.savez(path, images=labelled.load.preprocess(pixels, str(network)))
+
+    files: dict[str, Callable[[Path], object]] = {
+        "vgg16.onnx": vgg16,
+        "squeezenet1.1.onnx": partial(shutil.copyfile, network),
+        "32.npz": partial(images, 32),
+        "1000.npz": partial(images, 1000),
+    }
+    for name, make in files.items():
+        if not (folder / name).exists():
+            begun = folder / f"begun.{name}"
+            make(begun)
+            begun.replace(folder / name)
 
 
 def measure(case: Case, folder: Path) -> report.Row:
-    """One command run: its peak in GB, and the seconds of its wall and of its processors."""
+    """One command run: its peak in GB, None where it fails, and the seconds of its wall and of all cores together."""
     began, before = time.perf_counter(), os.times()
-    line = [sys.executable, "-c", COUNTED, case.command, *case.arguments]
+    line = [sys.executable, "-c", COUNTED, case.command, *case.arguments.split()]
     taken = subprocess.run(line, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
     wall, after = time.perf_counter() - began, os.times()
-    lines = taken.stderr.strip().splitlines()
-    peak = int(lines[-1]) * 1024 / 1e9 if not taken.returncode else float("nan")
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
-    held = peak <= case.bar
-    return {
+    row = {
         "network": case.network,
-        "command": case.command,
-        "peak GB": round(peak, 2),
-        "bar GB": case.bar,
-        "seconds": round(wall),
-        "processor seconds": round(cpu),
-        "held": "yes" if held else "no" if not taken.returncode else lines[-1] if lines else "failed",
+        "command": f"{case.command} {case.arguments}",
+        "bar": case.bar,
+        "peak": None if taken.returncode else int(taken.stderr.splitlines()[-1]) * 2**20 / 1e9,
+        "seconds": wall,
+        "cpu_seconds": after.children_user + after.children_system - before.children_user - before.children_system,
     }
+    print(table([row]).splitlines()[-1], taken.stderr.strip() if taken.returncode else "", file=sys.stderr, flush=True)
+    return row
+
+
+def held(row: report.Row) -> bool:
+    """Whether a command ended, below its bar."""
+    return row["peak"] is not None and row["peak"] <= row["bar"]
+
+
+def united(rows: Sequence[report.Row]) -> list[report.Row]:
+    """One row for each command; later ones replace earlier ones."""
+    return list({(row["network"], row["command"]): row for row in rows}.values())
+
+
+def table(rows: Sequence[report.Row]) -> str:
+    """What the document says."""
+    lines = ["| network | command | peak | bar | time (of all cores together) |", "|---|---|---|---|---|"]
+    for row in rows:
+        peak = "failed" if row["peak"] is None else f"{row['peak']:.2f} GB{'' if held(row) else ', above'}"
+        time_taken = f"{row['seconds']:,.0f} ({row['cpu_seconds']:,.0f}) s"
+        lines.append(f"| {row['network']} | `{row['command']}` | {peak} | {row['bar']} GB | {time_taken} |")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def run(arguments: argparse.Namespace) -> Iterator[report.Row]:
+    """Measure, a row at a time."""
+    given = arguments.folder
+    with nullcontext(given) if given else tempfile.TemporaryDirectory(prefix="memory.") as name:
+        folder = Path(name)
+        if not folder.is_dir():
+            raise BadInput(f"{folder}: no folder")
+        prepare(arguments.data.resolve(), folder)
+        for case in CASES:
+            if case.network in arguments.networks and case.command in arguments.commands:
+                yield measure(case, folder)
 
 
 def main() -> int:
-    """Run the cases and print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    """Measure, print, and with --write put the table into a file; exit code 2 with one line for bad input."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=DATA, help="folder of the networks and images")
-    parser.add_argument("--only", nargs="+", choices=sorted({case.command for case in CASES}), help="these commands")
-    parser.add_argument("--json", type=Path, help="write the rows here")
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="memory.") as name:
-        folder = Path(name)
-        try:
-            prepare(options.data.resolve(), folder)
-        except BadInput as error:
-            print(f"memory: {error}", file=sys.stderr)
-            return 2
-        rows: list[report.Row] = []
-        for case in CASES:
-            if not options.only or case.command in options.only:
-                rows.append(measure(case, folder))
-                lines = [rows[-1]] if len(rows) > 1 else [dict.fromkeys(rows[0], "---"), rows[0]]
-                if len(rows) == 1:
-                    print("|", " | ".join(rows[0]), "|")
-                for row in lines:
-                    print("|", " | ".join(map(str, row.values())), "|", flush=True)
-                if options.json:
-                    report.save(options.json, "memory", rows)
-    return int(any(row["held"] != "yes" for row in rows))
+    for option, names in (
+        ("--networks", [case.network for case in CASES]),
+        ("--commands", [case.command for case in CASES]),
+    ):
+        known = list(dict.fromkeys(names))
+        parser.add_argument(option, nargs="+", choices=known, default=known, help="only these")
+    parser.add_argument("--folder", type=Path, help="where networks, images and outputs stay; a temporary one else")
+    report.add_options(parser)
+    arguments = parser.parse_args()
+    shown: list[report.Row] = []
+
+    def tables(rows: Sequence[report.Row]) -> str:
+        shown.extend(united(rows))
+        return table(shown)
+
+    return report.show(arguments, MARKERS, {MARKERS: tables}, run(arguments)) or int(not all(map(held, shown)))
 
 
 if __name__ == "__main__":
