@@ -41,7 +41,7 @@ demo: $(STAMP) ## run the example network through every stage, four images in RT
 	  --evaluation $(EXAMPLE)/evaluation.npz --rtl-images 4 --config small --out build/fashion_mnist
 
 test: $(STAMP) ## run the tests; SEED=7 repeats a run, PYTEST_ARGS="-k name" picks some
-	$(BIN)/python -m pytest -n $(JOBS) $(if $(SEED),--seed $(SEED)) $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(if $(SEED),--seed $(SEED)) $(PYTEST_ARGS)
 
 lint: $(STAMP) ## style, format, types and import directions
 	$(BIN)/ruff check
