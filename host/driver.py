@@ -20,6 +20,7 @@ from hw.contract.registers import (
     IDENTIFICATION,
     INTERRUPT_DONE,
     INTERRUPT_ERROR,
+    LARGEST_WINDOW,
     NONE_WAITS,
     REGISTER_BITS,
     STATUS_BUSY,
@@ -95,7 +96,7 @@ class Driver:
     """Drives one engine.
 
     transport: how to reach it.  window_base, window_size: the part of the memory that it may use, in bytes,
-    multiples of 4096; the driver writes nothing outside it.
+    multiples of 4096, which ends within 4 GiB; the driver writes nothing outside it.
     watchdog: cycles in which nothing moves after which a run ends with an error (docs/registers.md says how many are
     safe); 0: it waits for ever.
     Raises BadInput for a window or a watchdog that the engine cannot have.
@@ -107,6 +108,11 @@ class Driver:
         for name, value in (("base", window_base), ("size", window_size)):
             if value % PAGE_BYTES or value < 0:
                 raise BadInput(f"the memory window's {name} must be a multiple of {PAGE_BYTES}, not {value}")
+        if window_size > LARGEST_WINDOW or window_base + window_size > 1 << REGISTER_BITS:
+            raise BadInput(
+                f"the memory window must have {LARGEST_WINDOW} bytes at most and end by byte {1 << REGISTER_BITS}, "
+                f"not have {window_size} at byte {window_base}"
+            )
         if not 0 <= watchdog < 1 << REGISTER_BITS:
             raise BadInput(f"the watchdog must be 0 to {(1 << REGISTER_BITS) - 1} cycles, not {watchdog}")
         self.transport = transport

@@ -48,6 +48,8 @@ CAUSES = {
 
 REGISTER_BITS = 32
 """Width of every register."""
+LARGEST_WINDOW = (1 << REGISTER_BITS) - PAGE_BYTES
+"""Bytes: whole pages, as many as WINDOW_LIMIT can say."""
 NONE_WAITS = (1 << REGISTER_BITS) - 1
 """ERROR_ADDRESS after WATCHDOG where the memory owes an answer: no instruction is to blame."""
 

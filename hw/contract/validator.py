@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING
 from hw.contract import legality
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, PAGE_BYTES
 from hw.contract.layout import Placement
+from hw.contract.registers import LARGEST_WINDOW
 from quant.base.errors import BadInput
 
 if TYPE_CHECKING:
     from hw.contract.program import Program
 
-_MEMORY = 1 << 32
-"""Bytes that addresses of instructions reach."""
-_LARGEST_WINDOW = 2048
+_LARGEST_FOLD = 2048
 """Kernels, strides, dilations and pads that instructions hold are no larger, and so are those of folded inputs."""
 
 
@@ -44,8 +43,8 @@ def _require(condition: bool, message: str) -> None:
 def _image(program: Program) -> None:
     size, memory = len(program.image), program.memory_bytes
     _require(
-        0 < memory <= _MEMORY and memory % PAGE_BYTES == 0,
-        f"memory_bytes is {memory}, no multiple of {PAGE_BYTES} up to {_MEMORY}",
+        0 < memory <= LARGEST_WINDOW and memory % PAGE_BYTES == 0,
+        f"memory_bytes is {memory}, no multiple of {PAGE_BYTES} up to {LARGEST_WINDOW}",
     )
     _require(size <= memory, f"the image has {size} bytes, and memory_bytes is {memory}")
     unit = FETCH_BURST * INSTRUCTION_BYTES
@@ -64,7 +63,7 @@ def _inputs(program: Program) -> None:
         if placement.fold is not None:
             window = placement.fold.window
             numbers = (*window.kernel, *window.stride, *window.dilation)
-            usual = min(numbers) > 0 <= min(window.pads) and max(*numbers, *window.pads) <= _LARGEST_WINDOW
+            usual = min(numbers) > 0 <= min(window.pads) and max(*numbers, *window.pads) <= _LARGEST_FOLD
             _require(usual, f"input {placement.tensor!r} is folded by a window that is none: {window}")
             held = placement.fold.shape(*shape)
         _place(program, placement)

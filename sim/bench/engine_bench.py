@@ -22,7 +22,7 @@ from host.driver import EngineError
 from hw import verilog
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.program import Program
-from hw.contract.registers import COUNTERS, ErrorCause
+from hw.contract.registers import COUNTERS, REGISTER_BITS, ErrorCause
 from quant.base.files import replacing
 from sim.bench.builds import bound
 from sim.bench.runner import BenchRun, build_and_run
@@ -46,7 +46,7 @@ class RtlJob:
     """A program to run on images, on a memory.
 
     images: integers (N, C, H, W) of the network's input, before folding.  base: bus address of the window, a
-    multiple of 4096.
+    multiple of 4096; where the memory would not end within 4 GiB, it lies as high as it can.
     """
 
     program: Program
@@ -109,8 +109,8 @@ def run_jobs(
         raise ValueError("jobs of several configurations cannot share a simulator")
     with tempfile.TemporaryDirectory(prefix="shiftpoint_") as folder:
         work = Path(folder)
-        _write(jobs, work)
         size = max(job.program.memory_bytes for job in jobs)
+        _write(jobs, work, size)
         with _watch(work / "progress", sum(len(job.images) for job in jobs), progress):
             ran = run_bench(
                 config,
@@ -197,8 +197,8 @@ def patience(cycles: int, memory: Memory) -> int:
     return 2 * (cycles + watchdog(memory)) + 1000
 
 
-def _write(jobs: Sequence[RtlJob], work: Path) -> None:
-    """Programs, images and the memory's file into a folder, as `cocotb_engine` reads them."""
+def _write(jobs: Sequence[RtlJob], work: Path, memory_bytes: int) -> None:
+    """Programs, images and facts into a folder, as `cocotb_engine` reads them."""
     for k, job in enumerate(jobs):
         stem = work / f"job_{k:04}"
         program, images = stem.with_suffix(".program"), stem.with_suffix(".images.npy")
@@ -207,7 +207,7 @@ def _write(jobs: Sequence[RtlJob], work: Path) -> None:
         facts = {
             "program": str(program),
             "images": str(images),
-            "base": job.base,
+            "base": min(job.base, (1 << REGISTER_BITS) - memory_bytes),
             "latency": job.memory.latency,
             "beat_every": job.memory.beat_every,
             "watchdog": watchdog(job.memory),
@@ -220,8 +220,8 @@ def _result(job: RtlJob, stem: Path, waves: Path | None, log: Path) -> RtlResult
     """What `cocotb_engine` left of a job.  Raises EngineError where the engine stopped in it."""
     stopped = stem.with_suffix(".stop.json")
     if stopped.exists():
-        stop = json.loads(stopped.read_text())
-        raise EngineError(ErrorCause(stop["cause"]), stop["address"], job.program, job.base, log)
+        stop, facts = json.loads(stopped.read_text()), json.loads(stem.with_suffix(".json").read_text())
+        raise EngineError(ErrorCause(stop["cause"]), stop["address"], job.program, facts["base"], log)
     found = np.load(stem.with_suffix(".npz"))
     counters = tuple(dict(zip(COUNTERS, map(int, row), strict=True)) for row in found["counters"])
     tensors = {p.tensor: found[f"tensor_{k}"] for k, p in enumerate(job.program.tensors)}

@@ -173,6 +173,15 @@ def test_windows(base: int, size: int, what: str) -> None:
         Driver(FakeEngine(preset("small")), base, size)
 
 
+@pytest.mark.parametrize(("base", "size"), [(0, 1 << 32), (1 << 31, (1 << 31) + 4096), (1 << 32, 4096)])
+def test_windows_end_within_four_gib(base: int, size: int) -> None:
+    with pytest.raises(
+        BadInput, match=f"^the memory window must have 4294963200 bytes .*, not have {size} at byte {base}$"
+    ):
+        Driver(FakeEngine(preset("small")), base, size)
+    Driver(FakeEngine(preset("small")), base - 4096 if base else 4096, size - 4096)
+
+
 def test_without_a_program() -> None:
     driver = Driver(FakeEngine(preset("small")), BASE, SIZE)
     with pytest.raises(BadInput, match="^no program is loaded$"):

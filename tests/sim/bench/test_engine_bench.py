@@ -5,6 +5,8 @@ All programs run in one simulator process, on an engine built once.
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +15,7 @@ import pytest
 
 from host.driver import EngineError
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from hw.contract.registers import LARGEST_WINDOW, ErrorCause
 from sim.bench import engine_bench
 from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
 from sim.cycles import simulate
@@ -72,6 +75,20 @@ def test_an_engine_that_stops_says_why_and_where(monkeypatch: pytest.MonkeyPatch
     made = build(preset("tiny"), CASES["pointwise"])
     with pytest.raises(EngineError, match=r"^engine: illegal instruction 0, a \w+ of layer .*; the whole log: sim"):
         run_jobs([RtlJob(made.program, made.x[None])])
+
+
+def test_the_window_ends_within_four_gib(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bench(*_: object, env: dict[str, str], **__: object) -> SimpleNamespace:
+        assert json.loads(Path(env["SHIFTPOINT_JOBS"], "job_0000.json").read_text())["base"] == 4096
+        stop = {"cause": ErrorCause.READ_BUS, "address": 4096}
+        Path(env["SHIFTPOINT_JOBS"], "job_0000.stop.json").write_text(json.dumps(stop))
+        return SimpleNamespace(log=Path("sim.log"), waves=None)
+
+    monkeypatch.setattr(engine_bench, "run_bench", bench)
+    made = build(preset("tiny"), CASES["pointwise"])
+    program = replace(made.program, memory_bytes=LARGEST_WINDOW)
+    with pytest.raises(EngineError, match="^engine: read bus error at address 0x1000, among the instructions"):
+        run_jobs([RtlJob(program, made.x[None])])
 
 
 @pytest.mark.verify
