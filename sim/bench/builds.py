@@ -40,8 +40,9 @@ LINT = (
     "-Wno-SYMRSVDWORD",  # a port may be named `interrupt`; Verilator renames it in C++ alone
 )
 
-# Files of this size compile in parallel and in bounded memory.
-SPLIT = ("--output-split", "5000", "--output-split-cfuncs", "500")
+# A block is one file: several need precompiled headers, which take longer than a block.  Of an engine, files of this
+# size compile in parallel and in bounded memory.
+SPLIT = ("--output-split", "20000", "--output-split-cfuncs", "500")
 
 HEADERS = ("*.h", "*.hpp", "*.vh", "*.svh")
 
