@@ -17,6 +17,8 @@ from tests import counting
 
 ROOT = Path(__file__).resolve().parent.parent
 DEFAULT_SEED = 1
+LONG = ("tests/host/test_faults.py", "tests/hw", "tests/sim/bench", "tests/formal", "tests/fuzz", "tests/mutants")
+"""Where the long tests are: what makes its module wait first, then what builds simulators and starts processes."""
 COUNTED: dict[str, Counter[str]] = {}
 """How much was compared, by the room whose tests did."""
 
@@ -38,6 +40,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("hypothesis_seed", None) is None:
         config.option.hypothesis_seed = text
     counting.count_arrays()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long tests first on pytest-xdist's workers: the short ones are what is left to share out in the end.
+
+    A worker without work steals from the end of another's, so a module that begins early stays whole.
+    """
+    if hasattr(config, "workerinput"):
+        ranks = {folder: rank for rank, folder in enumerate(LONG)}
+        items.sort(key=lambda item: min((ranks[f] for f in ranks if item.nodeid.startswith(f)), default=len(LONG)))
 
 
 def pytest_report_header(config: pytest.Config) -> str:
