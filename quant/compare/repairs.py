@@ -90,7 +90,7 @@ def repairs(
                     network, visit.layer.output, quantized.storage, *_ends(clipped(visit.layer, visit.values))
                 )
             ),
-            _weight_changes(conv, quantized) if conv else (),
+            weight_changes(conv, quantized) if conv else (),
         )
         found[visit.layer.output] = _ranked(
             (change.words, change.bytes, before, _noise(walk, visit, rest, change.quantized, change.corrects))
@@ -179,7 +179,8 @@ def _ends(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values.min((0, 2, 3)), values.max((0, 2, 3))
 
 
-def _weight_changes(layer: FloatConv, quantized: QuantizedLayer) -> Iterator[_Change]:
+def weight_changes(layer: FloatConv, quantized: QuantizedLayer) -> Iterator[_Change]:
+    """Other weights of a convolution, each made when its turn comes, from a few channels at a time."""
     conv, factor = quantized.conv, quantized.factor
     assert conv is not None and factor is not None
     yield _Change("bias corrected on images like these", 0, quantized, corrects=True)
@@ -194,7 +195,9 @@ def _weight_changes(layer: FloatConv, quantized: QuantizedLayer) -> Iterator[_Ch
         return replace(quantized, layer=changed)
 
     if len(conv.weight) > 1 and (conv.weight_frac == conv.weight_frac[0]).all():
-        frac = best_fracs(layer.weight.astype(np.float64) * factor, conv.weight_bits, "square")
+        parts = channel_parts(layer.weight)
+        scaled = (layer.weight[part].astype(np.float64) * factor[part] for part in parts)
+        frac = np.concatenate([best_fracs(part, conv.weight_bits, "square") for part in scaled])
         yield _Change("weights with a format for each output channel", 0, rounded(conv.weight_bits, frac), True)
     for bits in (8, 16):
         if bits > conv.weight_bits:

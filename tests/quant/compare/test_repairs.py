@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from quant.compare import accumulate
 from quant.compare.alone import alone
-from quant.compare.repairs import Repair, cheapest, repairs
+from quant.compare.quantized import QuantizedLayer, Storage
+from quant.compare.repairs import Repair, cheapest, repairs, weight_changes
+from quant.ir.fixedpoint import QFormat
+from quant.ir.window import Window
+from quant.kinds.conv import Conv, FloatConv
 from quant.search import quantize_network
 from tests.quant.float_graphs import Builder, images
 
@@ -60,3 +66,21 @@ def test_an_input_that_is_the_whole_error_is_repaired() -> None:
     best = found["x"][0]
     assert best.change.startswith("stored at 16 bits") and best.gain_db > 20
     assert best.bytes == 2 * int(np.prod(graph.shapes["x"]))
+
+
+def test_many_weights_are_changed_a_few_channels_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("quant.search.assemble.PART", 1 << 15)
+    weight = np.random.default_rng(4).normal(size=(256, 1024, 3, 3)).astype(np.float32)
+    frac, bias, factor = np.full(256, 5), np.zeros(256, np.int64), np.ones((256, 1024, 1, 1))
+    window = Window((3, 3), (1, 1), (1, 1, 1, 1), (1, 1))
+    conv = Conv("c", "x", "y", weight.astype(np.int8), frac, 8, bias, window, 1, (-128, 127))
+    layer = FloatConv("c", "x", "y", weight, bias.astype(np.float32), window, 1)
+    quantized = QuantizedLayer(layer, Storage(QFormat(8, 0), (-128, 127), np.ones(256)), None, conv, factor)
+    tracemalloc.start()
+    try:
+        words = [change.words for change in weight_changes(layer, quantized)]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert "weights with a format for each output channel" in words and "weights at 16 bits" in words
+    assert peak < 2.5 * weight.nbytes  # what each change makes of the weights, and a part of them in float64
