@@ -10,6 +10,8 @@ import typer
 
 from host import inspection, pipeline, stages
 from host.check import check as check_folder
+from host.coding import decode as decode_network
+from host.coding import encode as encode_network
 from host.comparison import CompareOptions, CompareOutputs
 from host.comparison import compare as compare_networks
 from host.configuration import configuration
@@ -108,6 +110,30 @@ def compile_command(
     """Compile a quantized network to a program for one configuration."""
     reporter = Reporter(quiet=as_json)
     _finish(stages.compile_program(quantized, config, output, complete), reporter, as_json)
+
+
+@app.command()
+@command
+def encode(
+    network: Annotated[Path, Use.READ, typer.Argument(help="Network, quantized or float, ONNX.", show_default=False)],
+    output: Annotated[Path, Use.FILE, typer.Option("-o", "--output", help="Coded file to write.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Code the weights of a network by Huffman codes and relative indices; every command takes the coded file, too."""
+    reporter = Reporter(quiet=as_json)
+    _finish(encode_network(network, output, reporter), reporter, as_json)
+
+
+@app.command()
+@command
+def decode(
+    network: Annotated[Path, Use.READ, typer.Argument(help="Coded file that `encode` wrote.", show_default=False)],
+    output: Annotated[Path, Use.FILE, typer.Option("-o", "--output", help="ONNX file to write.", show_default=False)],
+    as_json: AsJson = False,
+) -> None:
+    """Write the network of a coded file, to the byte the one that it was made of."""
+    reporter = Reporter(quiet=as_json)
+    _finish(decode_network(network, output), reporter, as_json)
 
 
 @app.command("config")

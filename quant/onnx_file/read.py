@@ -1,4 +1,4 @@
-"""Reading the file: is it ONNX, is it valid, which input does it take."""
+"""Reading the file: is it coded, is it ONNX, is it valid, which input does it take."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 from onnx import TensorProto, external_data_helper, shape_inference
 
+from quant import coded
 from quant.base.errors import BadInput, UnsupportedNetwork, first_line
 from quant.ir.tensor import MOST_ELEMENTS
 from quant.onnx_file import weights
@@ -78,7 +79,9 @@ def read_file(path: Path) -> onnx.ModelProto:
 def _parsed(path: Path) -> tuple[onnx.ModelProto, dict[int, weights.Place]]:
     """The model of a file, without what it keeps in other files, and where its own large weights are."""
     try:
-        model, large = weights.parse(path)
+        model, large = (onnx.load_model_from_string(_decoded(path)), {}) if is_coded(path) else weights.parse(path)
+    except BadInput:
+        raise
     except (OSError, onnx.checker.ValidationError) as error:
         raise BadInput(f"{path}: cannot be read: {first_line(error)}") from error
     except Exception as error:  # protobuf's own class, for bytes that are no model
@@ -96,10 +99,22 @@ def files_of_weights(path: Path) -> set[Path]:
 
 
 def in_one_piece(path: Path) -> bytes:
-    """A file's content, with the weights that it keeps in other files.  Raises BadInput as `read_file` does."""
+    """A file's content, decoded, with the weights that it keeps in other files.  Raises BadInput as `read_file`."""
     whole = read_file(path)
+    if is_coded(path):
+        return _decoded(path)
     elsewhere = any(outside(_parsed(path)[0]))
     return weights.whole(whole).SerializeToString() if elsewhere else path.read_bytes()
+
+
+def is_coded(path: Path) -> bool:
+    """Whether a file is a coded network (`quant.coded`), by its first bytes.  OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return coded.is_coded(file.read(len(coded.MAGIC)))
+
+
+def _decoded(path: Path) -> bytes:
+    return coded.decode(path.read_bytes(), str(path))
 
 
 def location(tensor: TensorProto) -> str:

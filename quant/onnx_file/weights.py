@@ -7,7 +7,7 @@ place in it, and `array_of` reads it there; of one that was computed, the array 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from quant.base.errors import BadInput
+from quant.base.wire import field, fields
 
 LARGE = 1 << 20
 """Bytes from which on a weight stands beside its model."""
@@ -101,18 +102,18 @@ def parse(path: Path) -> tuple[onnx.ModelProto, dict[int, Place]]:
     places: dict[int, Place] = {}
     with path.open("rb") as file:
         parts = []
-        for number, start, begin, end in _fields(file, 0, os.fstat(file.fileno()).st_size):
+        for number, start, begin, end in fields(file, 0, os.fstat(file.fileno()).st_size):
             if number != GRAPH:
                 parts.append(_bytes(file, start, end))
                 continue
             graph, count = [], 0
-            for inner, tensor_start, tensor_begin, tensor_end in _fields(file, begin, end):
+            for inner, tensor_start, tensor_begin, tensor_end in fields(file, begin, end):
                 light = None
                 if inner == INITIALIZER:
                     light = _light(file, tensor_begin, tensor_end, places, count)
                     count += 1
                 graph.append(_bytes(file, tensor_start, tensor_end) if light is None else light)
-            parts.append(_field(GRAPH, b"".join(graph)))
+            parts.append(field(GRAPH, b"".join(graph)))
     return onnx.load_model_from_string(b"".join(parts)), places
 
 
@@ -133,9 +134,9 @@ def _light(file: BinaryIO, begin: int, end: int, places: dict[int, Place], index
     """An initializer without its data, as a field of its graph; None for one that stays as it is."""
     if end - begin < LARGE:
         return None
-    fields = list(_fields(file, begin, end))
-    raw = [field for field in fields if field[0] == RAW]
-    rest = b"".join(_bytes(file, start, stop) for number, start, _, stop in fields if number != RAW)
+    parts = list(fields(file, begin, end))
+    raw = [part for part in parts if part[0] == RAW]
+    rest = b"".join(_bytes(file, start, stop) for number, start, _, stop in parts if number != RAW)
     tensor = TensorProto.FromString(rest)
     if len(raw) != 1 or tensor.data_type not in PLAIN or tensor.HasField("data_location"):
         return None
@@ -143,50 +144,7 @@ def _light(file: BinaryIO, begin: int, end: int, places: dict[int, Place], index
     if last - first < LARGE or last - first != prod(tensor.dims) * PLAIN[tensor.data_type].itemsize:
         return None
     places[index] = first, last
-    return _field(INITIALIZER, rest)
-
-
-def _fields(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """The fields of a message: number, and where tag, value and the next field begin.  ValueError where it is none."""
-    while begin < end:
-        tag, value = _read_varint(file, begin)
-        kind = tag & 7
-        if kind == 0:
-            _, stop = _read_varint(file, value)
-        elif kind == 2:
-            length, value = _read_varint(file, value)
-            stop = value + length
-        elif kind in (1, 5):
-            stop = value + (8 if kind == 1 else 4)
-        else:
-            raise ValueError(f"field of kind {kind}")
-        if stop > end:
-            raise ValueError("a field that does not end")
-        yield tag >> 3, begin, value, stop
-        begin = stop
-
-
-def _read_varint(file: BinaryIO, place: int) -> tuple[int, int]:
-    """A number, and where it ends."""
-    file.seek(place)
-    number = 0
-    for index, byte in enumerate(file.read(10)):
-        number |= (byte & 127) << 7 * index
-        if byte < 128:
-            return number, place + index + 1
-    raise ValueError("a number that does not end")
-
-
-def _varint(number: int) -> bytes:
-    digits = bytearray()
-    while number > 127:
-        digits.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*digits, number])
-
-
-def _field(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
+    return field(INITIALIZER, rest)
 
 
 def _bytes(file: BinaryIO, begin: int, end: int) -> bytes:

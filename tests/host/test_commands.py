@@ -57,7 +57,19 @@ def test_help_says_where_simulators_are_built(command: str, capsys: pytest.Captu
 
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
     names = [command.name or command.callback.__name__ for command in commands.app.registered_commands]
-    assert set(names) >= {"run", "quantize", "compare", "inspect", "compile", "config", "verilog", "simulate", "report"}
+    assert set(names) >= {
+        "run",
+        "quantize",
+        "compare",
+        "inspect",
+        "compile",
+        "config",
+        "verilog",
+        "simulate",
+        "report",
+        "encode",
+        "decode",
+    }
     for name in names:
         assert main([name, "--help"]) == 0
         assert len(capsys.readouterr().out) > 300

@@ -7,7 +7,8 @@ from pathlib import Path
 import onnx
 import pytest
 
-from quant.onnx_file.read import files_of_weights, in_one_piece
+from quant import coded
+from quant.onnx_file.read import files_of_weights, in_one_piece, is_coded, read_model
 from tests.quant.onnx_nets import Net, checked, message
 
 
@@ -115,3 +116,15 @@ def test_a_batch_of_zero_is_an_open_one() -> None:
     model = net.model(net.node("Relu", net.conv("x", 3, 2)), batch=0)
     assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_value == 0
     assert checked(model).input_shape[0] == 2
+
+
+def test_a_coded_file_is_the_network_that_it_holds(tmp_path: Path) -> None:
+    net = Net(2, 4, 4)
+    path, small = tmp_path / "net.onnx", tmp_path / "net.coded"
+    path.write_bytes(net.model(net.conv("x", 5, 2, (3, 3), name="conv")).SerializeToString())
+    small.write_bytes(coded.encode(path.read_bytes()))
+    assert is_coded(small) and not is_coded(path)
+    assert read_model(small)[0] == read_model(path)[0] and in_one_piece(small) == path.read_bytes()
+    assert files_of_weights(small) == set()
+    small.write_bytes(small.read_bytes()[:-1])
+    assert message(small) == f"{small}: a coded network, cut or altered: its SHA-256 is another"
