@@ -16,6 +16,7 @@ from quant.ir.fixedpoint import QFormat
 from quant.ir.graph import FloatGraph
 from quant.kinds.conv import FloatConv, float_convolutions
 from quant.run.calibration import TensorRange, positions
+from quant.search.assemble import channel_parts
 from quant.search.ties import Ties
 from quant.search.weights import NEIGHBOURS, overflow_free_fracs
 
@@ -65,17 +66,27 @@ def row_losses(
     read: of the layer's input, shape (C, H, W); errors of a weight count by the mean square of what it meets.
     """
     outputs, inputs = layer.weight.shape[:2]
-    per = outputs // layer.groups
-    into = scales[layer.input].reshape(layer.groups, 1, inputs, 1)
-    out = scales[layer.output].reshape(layer.groups, per, 1, 1)
-    rows = layer.weight.astype(np.float64).reshape(layer.groups, per, inputs, -1) * (out / into)
-    met = (mean_squares(read, shape) * scales[layer.input] ** 2).reshape(layer.groups, 1, inputs, 1)
-    counts = np.broadcast_to(met, rows.shape).reshape(outputs, -1)
-    rows = rows.reshape(outputs, -1)
-    fmt = QFormat(bits, 0)
+
+    def by_output(values: np.ndarray) -> np.ndarray:  # of each channel of the input, for those that read it
+        return np.repeat(values.reshape(layer.groups, inputs), outputs // layer.groups, axis=0)[:, :, None]
+
+    into = by_output(scales[layer.input])
+    met = by_output(mean_squares(read, shape) * scales[layer.input] ** 2)
+    out = scales[layer.output].reshape(-1, 1, 1)
     losses = np.empty((outputs, len(FACTORS)))
+    for part in channel_parts(layer.weight):
+        rows = layer.weight[part].astype(np.float64)
+        rows = rows.reshape(len(rows), inputs, -1) * (out[part] / into[part])
+        counts = np.broadcast_to(met[part], rows.shape).reshape(len(rows), -1)
+        losses[part] = _losses(rows.reshape(counts.shape), counts, QFormat(bits, 0))
+    return losses
+
+
+def _losses(rows: np.ndarray, counts: np.ndarray, fmt: QFormat) -> np.ndarray:
+    """As `row_losses`, of scaled weights float64 (O, K), whose errors count so much."""
+    losses = np.empty((len(rows), len(FACTORS)))
     for place, factor in enumerate(FACTORS.tolist()):
-        starts = overflow_free_fracs(rows * factor, bits)
+        starts = overflow_free_fracs(rows * factor, fmt.bits)
         start = np.array([0 if frac is None else frac for frac in starts])
         tried = []
         for n in NEIGHBOURS:

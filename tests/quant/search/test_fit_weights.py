@@ -71,6 +71,17 @@ def test_the_factor_is_the_one_with_the_least_loss():
         assert losses[channel, factor] == pytest.approx(least)
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+def test_many_weights_are_judged_a_few_channels_at_a_time(groups: int, monkeypatch: pytest.MonkeyPatch):
+    net = Builder(3, channels=4)
+    graph, x = net.graph(net.conv("one", "x", 24, groups=groups)), images(4, 4)
+    ranges, scales = calibrate(graph, x), {"x": np.array([0.5, 1, 2, 3]), graph.outputs[0]: np.linspace(0.3, 2, 24)}
+    arguments = graph.layers[0], ranges["x"], scales, graph.shapes["x"], 4
+    whole = row_losses(*arguments)
+    monkeypatch.setattr("quant.search.assemble.PART", 5 * graph.layers[0].weight[0].size)
+    assert np.array_equal(row_losses(*arguments), whole) and len(np.unique(whole)) > 24
+
+
 def test_mean_squares_are_those_of_the_kept_values():
     graph, x = chain(), images(12, 4)
     found = mean_squares(calibrate(graph, x)["x"], graph.shapes["x"])
