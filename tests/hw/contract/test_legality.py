@@ -68,6 +68,12 @@ RULES: list[tuple[Case, Opcode, dict[str, int], str]] = [
     (CASES["residual"], Opcode.STORE, {"rows": 2, "row_pitch": 2}, "source and memory do not agree modulo the beat"),
     (CASES["residual"], Opcode.STORE, {"rows": 99}, "stores 2772 words, and the output buffer has 512"),
     (CASES["residual"], Opcode.STORE, {"address": 1 << 30}, "writes memory up to byte 1073741936, and the window has"),
+    (
+        CASES["residual"],
+        Opcode.STORE,
+        {"rows": 2, "row_pitch": 1 << 20},
+        "writes memory up to byte 1068528, and the window",
+    ),
     (CASES["residual"], Opcode.STORE, {"address": 0}, "overwrites instructions or weights of the program"),
 ]
 
@@ -84,6 +90,7 @@ def test_rules(case: Case, opcode: Opcode, values: dict[str, int], message: str)
 
 EXACT: list[tuple[Case, Opcode, dict[str, int]]] = [
     (CASES["residual"], Opcode.SETUP, {"low": 9, "high": 9}),
+    (CASES["wide"], Opcode.CONV, {"last": 0, "to_pool": 1}),  # there are no results yet
     (CASES["residual"], Opcode.STORE, {"row_pitch": 2, "plane_pitch": 2}),  # there is one row, and one plane
     (CASES["residual"], Opcode.STORE, {"rows": 2, "source_pitch": 3, "row_pitch": 4}),
     (POOLED, Opcode.POOL, {"row_offset": -2, "column_offset": -2}),

@@ -408,6 +408,14 @@ async def a_silent_memory(dut):
             assert await bench.read("STATUS") == STATUS_ERROR
         await bench.answers()
         assert await bench.good_run() == usual
+    # Also where an instruction waits for what another is to give, once it has its data.
+    for channel in ("ar", "r"):
+        await bench.start([pool(signal=LOAD, kernel=20), load(wait=POOL, signal=STORE), store(wait=LOAD)])
+        for _ in range(200):  # by then all three have been fetched, and the POOL goes on
+            await RisingEdge(dut.clk)
+        bench.silence(channel)
+        await bench.stops(ErrorCause.WATCHDOG, NONE_WAITS)
+        await bench.answers()
     # After another error, too, which is the one that is recorded.
     bench.silence("b")
     await bench.start([store(rows=1), pool(signal=LOAD, kernel=20), load(target=3, wait=POOL)])

@@ -5,7 +5,7 @@ from hw.contract.weights import gateware_format
 from hw.gateware.weight_reader import WeightReader
 from tests.hw.gateware.helpers.simulate import Bench, simulate
 
-CONFIG = AcceleratorConfig("reader", 4, 4, 64, weight_depth=32)
+CONFIG = AcceleratorConfig("reader", 8, 8, 64, weight_depth=32)
 PARAMETER_BEATS = CONFIG.derived.parameter_beats
 BLOCK_BEATS = gateware_format(CONFIG).block_beats(CONFIG)
 CONTENT = [0x0101010101010101 * (address + 1) for address in range(CONFIG.weight_depth)]
