@@ -28,7 +28,8 @@ class Band:
 
 @dataclass(frozen=True)
 class Strip:
-    """Columns of the convolution's results, of the pooling's, and of the input that they need."""
+    """Columns of the convolution's results, of the pooling's (none where nothing is pooled), and of the input that they
+    need."""
 
     columns: Span
     pooled: Span

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 
 import numpy as np
@@ -33,6 +34,17 @@ def test_the_estimate_is_near_the_cycles(
     program = compile_network(b.network(), config)
     assert 0.85 < estimate / simulate(program).cycles < 1.15
     assert beats * config.derived.beat_bytes >= program.layers[0].read_bytes
+
+
+@pytest.mark.parametrize("name", ["small", "medium"])
+def test_weights_that_wait_for_room_count(name: str) -> None:
+    """Two chunks fill the buffer, and reading one takes longer than its passes."""
+    config = dataclasses.replace(preset(name), weight_depth=64)
+    b = Builder(np.random.default_rng(1), (64, 4, 4))
+    b.conv("x", 64)
+    (posed,), _ = problems(b.network(), config)
+    estimate, _ = min(cost(posed, way) for way in ways(posed))
+    assert 0.95 < estimate / simulate(compile_network(b.network(), config)).cycles < 1.05
 
 
 def test_reading_twice_costs() -> None:

@@ -57,7 +57,9 @@ def test_strips_cover_every_column_that_somebody_needs(pool: Window | None, keep
     for strip in strips:
         if len(strips) > 1:
             assert strip.inputs == needed(problem.window, 1, strip.columns, problem.geometry.width)
-        if pooling is not None:
+        if pooling is None:
+            assert strip.pooled[0] == strip.pooled[1]
+        else:
             assert strip.pooled[1] - strip.pooled[0] <= step
             need = needed(pooling.window, 1, strip.pooled, 19)
             assert strip.columns[0] <= need[0] and need[1] <= strip.columns[1]

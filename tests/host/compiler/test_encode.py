@@ -73,14 +73,14 @@ def test_wide_results_are_stored_in_two_parts() -> None:
 @pytest.mark.parametrize("kind", ["max", "average"])
 def test_poolings(kind: str) -> None:
     b = Builder(np.random.default_rng(1), (8, 6, 6))
-    b.pool(b.conv("x", 8), kind, Window((3, 2), (2, 1), (1, 0, 1, 1)))
+    b.pool(b.conv("x", 8), kind, Window((3, 2), (2, 1), (1, 1, 1, 0)))
     pools = of(stream(b.network()), PoolInstruction)
     assert sum(pool.out_rows for pool in pools) == 3 and all(pool.out_columns == 6 for pool in pools)
     for pool in pools:
         assert (pool.kernel_rows, pool.kernel_columns, pool.stride_rows, pool.stride_columns) == (3, 2, 2, 1)
         assert pool.kind == (PoolKind.MAX if kind == "max" else PoolKind.AVERAGE)
         assert (pool.multiplier > 0) == (pool.sum_bits > 0) == (kind == "average")
-    assert pools[0].row_offset == -1
+    assert pools[0].row_offset == -1 and all(pool.column_offset == -1 for pool in pools)
 
 
 def test_loads_fill_every_buffer() -> None:

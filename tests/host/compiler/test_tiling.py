@@ -6,8 +6,10 @@ import dataclasses
 
 import numpy as np
 
+from host.compiler.tiling import ways
 from hw.contract.config import preset
 from quant.ir.window import Window
+from tests.host.compiler.problems import problems
 from tests.host.compiling import one_pool, refused
 from tests.host.networks import Builder
 
@@ -28,3 +30,20 @@ def test_windows_that_exceed_the_pool_buffer() -> None:
         "layer layer0: its smallest tile needs 2304 words of the pool buffer, 256 more than it has: "
         "take a configuration with a larger pool buffer"
     )
+
+
+def test_two_tiles_may_fill_a_buffer() -> None:
+    config = dataclasses.replace(preset("small"), partial_sum_depth=32, output_depth=64)
+    b = Builder(np.random.default_rng(1), (8, 8, 8))
+    b.conv("x", 8)
+    found = list(ways(problems(b.network(), config)[0][0]))
+    assert found and all(way.double for way in found)
+
+
+def test_rows_leave_the_pool_buffer_with_their_pooling() -> None:
+    """Five rows of ten words are all that wait in it, though bands of three rows do not end where poolings do."""
+    config = dataclasses.replace(preset("small"), partial_sum_depth=32, pool_depth=64)
+    b = Builder(np.random.default_rng(1), (8, 20, 10))
+    b.pool(b.conv("x", 8), "max", Window((5, 5), (5, 5)))
+    found = list(ways(problems(b.network(), config)[0][0]))
+    assert found and all(len(way.strips) == 1 for way in found)

@@ -47,6 +47,7 @@ def test_a_group_reads_only_the_inputs_that_it_depends_on(rng: np.random.Generat
     b.conv(b.conv("x", 64, Window()), 64, SAME, groups=64)
     groups = problems(b.network(), preset("medium"))[0][1].outputs
     assert groups.ranges == ((0, 2), (2, 4), (4, 6), (6, 8))
+    assert groups.blocks(1, (2, 3)) + groups.blocks(1, (3, 4)) == groups.blocks(1, (2, 4))
 
 
 def test_lanes_without_a_channel_have_no_parameters(rng: np.random.Generator) -> None:
