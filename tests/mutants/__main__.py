@@ -128,7 +128,7 @@ def run(tasks: Sequence[Task], record: Record, jobs: int, limit: float) -> None:
         try:
             mutant = task.mutant
             order = ([list(task.first)] if task.first else []) + levels(graph, mutant.file)
-            altered = mutant.apply((ROOT / mutant.file).read_bytes())
+            altered = mutant.apply((tree.folder / mutant.file).read_bytes())  # the checkout may have moved on
             row = record.put(task, tree.attempt(mutant.file, altered, order, limit))
             with lock:
                 print(line(mutant, str(row["state"]), str(row["by"]) or f"{row['ran']} test files passed"), flush=True)

@@ -16,4 +16,29 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "self._taps, self._wide, self._weights = 1, False, gateware_format(config)",
         "self._taps, self._wide, self._weights = 1, True, gateware_format(config)",
     ): "the SETUP without which no CONV is valid overwrites it",
+    (
+        "hw/gateware/average.py",
+        "m.d.sync += ones.eq(((1 << len(ones)) - 1) << self.sum_bits)",
+        "m.d.sync += ones.eq(((0 << len(ones)) - 1) << self.sum_bits)",
+    ): "-1 shifted to the left, cut to the register's bits, is what as many ones are",
+    (
+        "hw/gateware/store_walk.py",
+        'row_bits = _STORE["words"].shape.width + 1 + exact_log2(self.config.derived.beats_per_word)',
+        'row_bits = _STORE["words"].shape.width + 2 + exact_log2(self.config.derived.beats_per_word)',
+    ): "the splitter's registers only have a bit more, which is always 0",
+    (
+        "hw/gateware/axi_write.py",
+        'return data.StructLayout({"data": config.axi_bits, "strobe": config.derived.beat_bytes, "last": 1})',
+        'return data.StructLayout({"data": config.axi_bits, "strobe": config.derived.beat_bytes, "last": 2})',
+    ): "the queue of beats has a bit more, which is always 0, and WLAST takes the lowest",
+    (
+        "host/compiler/tiling.py",
+        "if problem.weight_beats <= problem.config.weight_depth or self.tiles == 1:",
+        "if problem.weight_beats <= problem.config.weight_depth or self.tiles == 0:",
+    ): "where there is one tile, once and once for every tile are the same, in the cost and for the steps' pieces",
+    (
+        "quant/search/convolution.py",
+        "weight = self.layer.weight.astype(np.float64, copy=False)",
+        "weight = self.layer.weight.astype(np.float64, copy=True)",
+    ): "nobody writes into these weights, so that a copy of them serves as well",
 }
