@@ -14,8 +14,19 @@ from host.coding import decode as decode_network
 from host.coding import encode as encode_network
 from host.comparison import CompareOptions, CompareOutputs
 from host.comparison import compare as compare_networks
+from host.compression import CompressOptions, CompressOutputs
+from host.compression import compress as run_compress
 from host.configuration import configuration
-from host.options import BuildDir, Complete, Configuration, InputShape, MaybeConfiguration, Quantized, command
+from host.options import (
+    BuildDir,
+    Complete,
+    Configuration,
+    FloatNetwork,
+    InputShape,
+    MaybeConfiguration,
+    Quantized,
+    command,
+)
 from host.outputs import Use
 from host.quantization import QuantizeOptions
 from host.quantization import quantize as run_quantize
@@ -70,6 +81,14 @@ def quantize(
 
 @app.command()
 @command
+def compress(options: CompressOptions, outputs: CompressOutputs, as_json: AsJson = False) -> None:
+    """Prune weights, let them share values or make them ternary, without training; write the integer network."""
+    reporter = Reporter(quiet=as_json)
+    _finish(run_compress(options, outputs, reporter), reporter, as_json)
+
+
+@app.command()
+@command
 def compare(options: CompareOptions, outputs: CompareOutputs, as_json: AsJson = False) -> None:
     """Fixed point against float, layer by layer: errors, what each layer costs alone, why, and what repairs it."""
     reporter = Reporter(quiet=as_json)
@@ -80,7 +99,7 @@ def compare(options: CompareOptions, outputs: CompareOutputs, as_json: AsJson = 
 @app.command("inspect")
 @command
 def inspect_command(
-    network: Annotated[Path, Use.READ, typer.Argument(help="Trained float network, ONNX.", show_default=False)],
+    network: FloatNetwork,
     input_shape: InputShape = None,
     as_json: AsJson = False,
 ) -> None:

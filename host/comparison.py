@@ -13,7 +13,7 @@ import typer
 
 from host.artefacts import make_folder, write_json
 from host.delivery import delivery
-from host.options import Complete, InputShape, Quantized
+from host.options import Complete, FloatNetwork, InputShape, Quantized
 from host.outputs import Use, distinct
 from host.report.comparison import PLOTS, write_plots
 from host.stages import changed
@@ -45,7 +45,7 @@ EXPLAINED = 12
 class CompareOptions:
     """What is compared, on how many images.  complete: as `qdq.load`."""
 
-    network: Annotated[Path, Use.READ, typer.Argument(help="Trained float network, ONNX.", show_default=False)]
+    network: FloatNetwork
     quantized: Quantized
     images: Annotated[
         Path, Use.READ, typer.Option(help=".npz with `images`, and `labels` for accuracy.", show_default=False)

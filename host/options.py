@@ -48,6 +48,18 @@ def shape(text: str) -> tuple[int, ...]:
     return sizes
 
 
+FloatNetwork = Annotated[Path, Use.READ, typer.Argument(help="Trained float network, ONNX.", show_default=False)]
+Calibration = Annotated[
+    Path,
+    Use.READ,
+    typer.Option(
+        help=".npz with `images` (N, C, H, W): float32 as the network takes them, or uint8 pixels.", show_default=False
+    ),
+]
+RawPixels = Annotated[
+    bool,
+    typer.Option("--raw-pixels", help="Fold mean and scale into the network: the device takes pixels, 0 to 255."),
+]
 Quantized = Annotated[Path, Use.READ, typer.Argument(help="Quantized network: QDQ ONNX, power-of-two scales.")]
 Configuration = Annotated[
     AcceleratorConfig,

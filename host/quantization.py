@@ -10,16 +10,16 @@ from typing import Annotated, Any
 import typer
 
 from host.artefacts import make_folder
-from host.options import InputShape, MaybeConfiguration, MemoryOptions
-from host.outputs import Use
+from host.options import Calibration, FloatNetwork, InputShape, MaybeConfiguration, MemoryOptions, RawPixels
 from host.target import engine_target
 from host.terminal import Reporter
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
+from quant.ir.graph import FloatGraph
 from quant.ir.target import Target
 from quant.rewrite.raw_pixels import take_pixels
 from quant.run.calibration import calibrate
-from quant.run.images import open_images
+from quant.run.images import Images, open_images
 from quant.run.suspicious import suspicious_images
 from quant.search import NOTES, Effort, Options, Precision, quantize_network
 from quant.search.mixed import cycle_cost
@@ -37,15 +37,8 @@ class QuantizeOptions:
     config: the engine whose limits are kept, the presets' if None.  config, memory: where `cycle_budget` counts.
     """
 
-    network: Annotated[Path, Use.READ, typer.Argument(help="Trained float network, ONNX.", show_default=False)]
-    calibration: Annotated[
-        Path,
-        Use.READ,
-        typer.Option(
-            help=".npz with `images` (N, C, H, W): float32 as the network takes them, or uint8 pixels.",
-            show_default=False,
-        ),
-    ]
+    network: FloatNetwork
+    calibration: Calibration
     config: MaybeConfiguration = None
     effort: Annotated[
         Effort,
@@ -70,10 +63,7 @@ class QuantizeOptions:
     published: Annotated[
         bool, typer.Option("--published", help="The method of Qiu et al. 2016 alone, nothing past it.")
     ] = False
-    raw_pixels: Annotated[
-        bool,
-        typer.Option("--raw-pixels", help="Fold mean and scale into the network: the device takes pixels, 0 to 255."),
-    ] = False
+    raw_pixels: RawPixels = False
     input_shape: InputShape = None
     memory: MemoryOptions = field(default_factory=MemoryOptions)
 
@@ -110,17 +100,25 @@ def check_bits(data_bits: int, weight_bits: int) -> None:
         raise BadInput(f"weights can have 4, 8 or 16 bits, not {weight_bits}")
 
 
+def opened(
+    network: Path, calibration: Path, input_shape: tuple[int, ...] | None, raw_pixels: bool, reporter: Reporter
+) -> tuple[FloatGraph, Images]:
+    """A float network and its calibration images, with what can be seen of them at once."""
+    graph = onnx_import.load(network, input_shape)
+    if raw_pixels:
+        graph = take_pixels(graph)
+    images, _ = open_images(calibration, graph)
+    for line in suspicious_images(images, calibration.name):
+        reporter.warn(line)
+    calibrate(graph, images[:CHECK_IMAGES])  # data that overflow are told of before the work begins
+    return graph, images
+
+
 def quantize(options: QuantizeOptions, output: Path, reporter: Reporter) -> Result:
     """float ONNX + calibration images -> quantized QDQ ONNX."""
     options.check()
     make_folder(output.parent)
-    graph = onnx_import.load(options.network, options.input_shape)
-    if options.raw_pixels:
-        graph = take_pixels(graph)
-    images, _ = open_images(options.calibration, graph)
-    for line in suspicious_images(images, options.calibration.name):
-        reporter.warn(line)
-    calibrate(graph, images[:CHECK_IMAGES])  # data that overflow are told of before the work begins
+    graph, images = opened(options.network, options.calibration, options.input_shape, options.raw_pixels, reporter)
     changes: dict[str, Any] = {
         "data_bits": options.data_bits,
         "weight_bits": options.weight_bits,

@@ -34,6 +34,11 @@ class Structure:
         return self.ternary or self.values is not None
 
     @property
+    def asks(self) -> bool:
+        """Whether anything is asked."""
+        return self.shared or self.kept is not None
+
+    @property
     def number(self) -> int:
         """How many values are shared, zero among them where it is always one."""
         return 3 if self.ternary else self.values or MOST_VALUES

@@ -60,6 +60,7 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
     assert set(names) >= {
         "run",
         "quantize",
+        "compress",
         "compare",
         "inspect",
         "compile",

@@ -1,0 +1,226 @@
+"""`shiftpoint compress`: a float network to a quantized one with fewer weights, or fewer different ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import typer
+
+from host.artefacts import make_folder
+from host.options import Calibration, FloatNetwork, InputShape, MaybeConfiguration, RawPixels
+from host.outputs import Use
+from host.quantization import CHECK_IMAGES, opened
+from host.report.sensitivity import picture
+from host.target import engine_target
+from host.terminal import Reporter
+from quant import onnx_import, qdq
+from quant.base.errors import BadInput
+from quant.base.files import write_atomic
+from quant.compare import accumulate
+from quant.compress import SINGLE, Block, Method, pruned, scan
+from quant.ir.graph import FloatGraph
+from quant.ir.network import Network
+from quant.ir.target import Target
+from quant.kinds.conv import convolution, float_convolutions
+from quant.run.evaluation import accuracy
+from quant.run.images import Images, open_images
+from quant.search import NOTES, Effort, Structure, quantize_network
+from quant.search.structure import check_values
+
+Result = dict[str, Any]
+Granularity = Literal["weights", "blocks"]
+COMPARED = 32
+"""Calibration images on which layers are held against float."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressOptions:
+    """What is taken away, and of which layers.  config: whose blocks, and the engine whose limits are kept."""
+
+    network: FloatNetwork
+    calibration: Calibration
+    prune: Annotated[
+        float | None,
+        typer.Option(help="Share of the weights that become zero, above 0 and below 1.", show_default=False),
+    ] = None
+    granularity: Annotated[
+        Granularity,
+        typer.Option(
+            help="What is pruned as one: single weights, or weight blocks of --config (a tap, N inputs, M outputs)."
+        ),
+    ] = "weights"
+    method: Annotated[
+        Method,
+        typer.Option(
+            help="What --prune keeps. alternating: what the layer's output needs, as much of each as LAMP says; "
+            "surgeon: OBS; damage: OBD; lamp: LAMP; magnitude: what is above quality times the layer's deviation."
+        ),
+    ] = "alternating"
+    share: Annotated[
+        int | None,
+        typer.Option(help="Most different values that a layer's weights share, 2 to 256.", show_default=False),
+    ] = None
+    ternary: Annotated[
+        bool, typer.Option("--ternary", help="Weights are -n, 0 or p, of all layers but the first and the last.")
+    ] = False
+    keep: Annotated[
+        tuple[str, ...],
+        typer.Option(help="Layer that stays as it is: a name, first or last; repeatable.", show_default=False),
+    ] = ()
+    config: MaybeConfiguration = None
+    effort: Annotated[Effort, typer.Option(help="As of quantize.")] = "default"
+    evaluation: Annotated[
+        Path | None, Use.READ, typer.Option(help=".npz with `images` and `labels`, for accuracy.", show_default=False)
+    ] = None
+    raw_pixels: RawPixels = False
+    input_shape: InputShape = None
+
+    @property
+    def block(self) -> Block:
+        """What is pruned as one."""
+        if self.granularity == "weights":
+            return SINGLE
+        if self.config is None:
+            raise BadInput("blocks are those of a configuration of the engine: --config")
+        return Block(self.config.ic_lanes, self.config.oc_lanes)
+
+    def check(self) -> None:
+        """Raise BadInput for what can be seen to be wrong before anything is read."""
+        if self.prune is None and self.share is None and not self.ternary:
+            raise BadInput("nothing to do: give --prune, --share or --ternary")
+        if self.prune is not None and not 0 < self.prune < 1:
+            raise BadInput(f"--prune is a share of the weights, above 0 and below 1, not {self.prune:g}")
+        if self.share is not None:
+            check_values(self.share)
+        if self.ternary and (self.share is not None or self.prune is not None):
+            raise BadInput("ternary weights have zeros and values of their own: leave out --prune and --share")
+        if self.prune is None and self.granularity != "weights":
+            raise BadInput("--granularity says what --prune takes away as one: give --prune")
+        _ = self.block
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompressOutputs:
+    """What a compression leaves on disk."""
+
+    output: Annotated[
+        Path, Use.FILE, typer.Option("-o", "--output", help="Quantized network to write.", show_default=False)
+    ]
+    scan: Annotated[
+        Path | None,
+        Use.FILE,
+        typer.Option(
+            help="SVG picture to write: what pruning each layer alone does to the outputs.", show_default=False
+        ),
+    ] = None
+
+
+def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Reporter) -> Result:
+    """float ONNX + calibration images -> quantized QDQ ONNX, compressed, beside the same one not compressed."""
+    options.check()
+    make_folder(outputs.output.parent)
+    graph, images = opened(options.network, options.calibration, options.input_shape, options.raw_pixels, reporter)
+    evaluation = None if options.evaluation is None else open_images(options.evaluation, graph, labels=True)
+    left = untouched(graph, options.keep, options.ternary)
+    target = Target() if options.config is None else engine_target(options.config)
+    files = [str(outputs.output)]
+    with reporter.stage(f"quantize {options.network.name} on {len(images)} images, to compare with"):
+        onnx_import.verify(graph, options.network, images[:CHECK_IMAGES])
+        structures = asked(options, graph, images, left, reporter)  # first: what cannot be met is told at once
+        plain = quantize_network(graph, images, effort=options.effort, target=target, progress=reporter.step)
+    if outputs.scan is not None:
+        with reporter.stage("sensitivity of layers"):
+            make_folder(outputs.scan.parent)
+            found = scan(graph, images, options.block, progress=reporter.step)
+            write_atomic(outputs.scan, picture(found).encode())
+            files.append(str(outputs.scan))
+    with reporter.stage(f"compress {options.network.name}"):
+        small = quantize_network(
+            graph, images, effort=options.effort, target=target, structures=structures, progress=reporter.step
+        )
+        small = replace(small, metadata=small.metadata | described(options, left))
+        qdq.save(small, outputs.output)
+    with reporter.stage("compare"):
+        rows = layers(small, graph, images)
+        before = _measured(plain, graph, layers(plain, graph, images), evaluation, reporter)
+        after = _measured(small, graph, rows, evaluation, reporter)
+    result: Result = {
+        "layers": rows,
+        "before and after": [{"network": "quantized"} | before, {"network": "compressed"} | after],
+    }
+    if NOTES in small.metadata:
+        result["notes"] = [{"note": line} for line in small.metadata[NOTES].splitlines()]
+    return result | {"files": files}
+
+
+def untouched(graph: FloatGraph, keep: tuple[str, ...], ternary: bool) -> tuple[str, ...]:
+    """The names of the layers that stay as they are.  Raises BadInput for one that is not there."""
+    names = [layer.name for layer in float_convolutions(graph.layers)]
+    ends = {"first": names[0], "last": names[-1]} if names else {}
+    found = dict.fromkeys(ends.values() if ternary else ())
+    for name in keep:
+        if name not in names and name not in ends:
+            raise BadInput(f"{graph.name} has no convolution or fully connected layer {name}")
+        found[name if name in names else ends[name]] = None
+    return tuple(found)
+
+
+def asked(
+    options: CompressOptions, graph: FloatGraph, images: Images, left: tuple[str, ...], reporter: Reporter
+) -> dict[str, Structure]:
+    """What the options ask of each layer."""
+    kept: dict[str, np.ndarray] = {}
+    if options.prune is not None:
+        kept = pruned(graph, images, options.prune, options.block, options.method, left, reporter.step)
+    names = [layer.name for layer in float_convolutions(graph.layers) if layer.name not in left]
+    found = {name: Structure(kept.get(name), options.share, options.ternary) for name in names}
+    return {name: structure for name, structure in found.items() if structure.asks}
+
+
+def described(options: CompressOptions, left: tuple[str, ...]) -> dict[str, str]:
+    """What was done, as metadata of the file."""
+    words = {
+        "prune": options.prune,
+        "granularity": "x".join(map(str, options.block)) if options.prune is not None else None,
+        "method": options.method if options.prune is not None else None,
+        "share": options.share,
+        "ternary": options.ternary or None,
+        "kept": ", ".join(left) or None,
+    }
+    return {f"compression.{name}": str(value) for name, value in words.items() if value is not None}
+
+
+def layers(network: Network, graph: FloatGraph, images: Images) -> list[Result]:
+    """Of each layer with weights, what is left of them."""
+    signal = {row.layer: row.sqnr_db for row in accumulate(network, graph, images[:COMPARED]).tensors}
+    return [
+        {
+            "layer": conv.name,
+            "weights": conv.weight.size,
+            "kept %": 100 * np.count_nonzero(conv.weight) / conv.weight.size,
+            "values": int(np.count_nonzero(np.unique(conv.weight))),
+            "bytes": conv.weight.size * conv.weight_bits // 8,
+            "SNR dB": signal.get(conv.name),
+        }
+        for layer in network.layers
+        if (conv := convolution(layer))
+    ]
+
+
+def _measured(
+    network: Network,
+    graph: FloatGraph,
+    rows: list[Result],
+    evaluation: tuple[Images, np.ndarray | None] | None,
+    reporter: Reporter,
+) -> Result:
+    """A network as a whole.  rows: `layers` of it."""
+    weights, kept = sum(row["weights"] for row in rows), sum(row["weights"] * row["kept %"] / 100 for row in rows)
+    found: Result = {"weights": weights, "not zero": round(kept), "bytes": sum(row["bytes"] for row in rows)}
+    if evaluation is not None:
+        seen = accuracy(network, graph, *evaluation, progress=reporter.step)
+        found |= {"top-1": seen.fixed_top1, "top-1 float": seen.float_top1, "agreement with float": seen.agreement}
+    return found
