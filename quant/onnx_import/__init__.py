@@ -100,7 +100,7 @@ def output_values(lowering: Lowering, label: str) -> list[Value]:
             except NotSupportedError as error:
                 lowering.note(error, value.maker)
                 continue
-        if value is None or value.tensor not in {step.output for step in lowering.draft.steps}:
+        if value is None or lowering.draft.writer(value.tensor) is None:
             raise UnsupportedNetwork(f"{label}: output {output.name} is not computed from the input by any layer")
         op = value.host and value.host.op
         same = [other for other in values if other.tensor == value.tensor]

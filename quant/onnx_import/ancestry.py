@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 
-from quant.ir.functions import Function, X
+from quant.ir.functions import MOST_PARTS, Function, X
 
 Made = Mapping[str, tuple[str, Function]]
 """Of tensors made element by element, the tensor that they were made of, and how."""
@@ -21,10 +22,17 @@ def common(made: Made, left: str, right: str) -> tuple[str, Function, Function] 
 
 
 def ancestors(made: Made, tensor: str) -> dict[str, Function]:
-    """The tensors of which one is a function, the tensor itself first, and these functions."""
-    found = {tensor: X}
+    """The tensors of which one is a function, the tensor itself first, and these functions.
+
+    Each is put together from its innermost step on, so that parts that are alike are one: x + x of itself is not
+    written out.  What no table could be made of is not followed.
+    """
+    found: dict[str, Function] = {tensor: X}
+    steps: list[Function] = []
     while tensor in made and len(found) <= DEPTH:
-        function = found[tensor]
         tensor, step = made[tensor]
-        found[tensor] = function.of(step)
+        if step.size > MOST_PARTS:
+            break
+        steps.append(step)
+        found[tensor] = reduce(lambda inner, outer: outer.of(inner), reversed(steps))
     return found

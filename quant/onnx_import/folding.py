@@ -16,8 +16,9 @@ from quant.onnx_import.views import ZERO
 
 def fold_selects(draft: Draft) -> None:
     """Picked or permuted channels become the order of a convolution's outputs before, or of its inputs behind."""
-    for layer in list(draft.steps):
-        divide(draft, layer)
+    for layer in draft.steps:
+        if not isinstance(layer, Step):  # none of these computes channels of its own
+            divide(draft, layer)
     for select in draft.every(Select):
         fold_into_readers(draft, select)
 
@@ -45,10 +46,9 @@ def divide(draft: Draft, layer: FloatLayer) -> None:
     if sum(len(picked) for _, picked in selects) > draft.shapes[layer.output][0]:
         return
     for number, (select, picked) in enumerate(selects):
-        place = draft.steps.index(select)
-        draft.steps[place : place + 1] = picked_chain(draft, layer, between, select, picked, number)
+        draft.put(select, *picked_chain(draft, layer, between, select, picked, number))
     for step in (layer, *between):
-        draft.steps.remove(step)
+        draft.put(step)
 
 
 def picked_chain(
@@ -56,7 +56,7 @@ def picked_chain(
 ) -> list[FloatLayer]:
     """The layer and what follows it for some of its output channels; the last writes the Select's tensor."""
     suffix = f".{number + 1}" if number else ""
-    while any(step.name == layer.name + suffix for step in draft.steps) and number:
+    while number and draft.has(layer.name + suffix):
         suffix += "_"
     draft.merged[select.name] = layer.name + suffix
     outputs = [draft.fresh(f"{step.output}.{number + 1}") for step in (layer, *between)]
@@ -98,11 +98,11 @@ def fold_into_tables(draft: Draft) -> None:
 
     Before a table only what no weights before it can take.
     """
-    for step in list(draft.steps):
-        if step not in draft.steps:
+    for step in draft.steps:
+        if step not in draft:
             continue
-        before = draft.producers().get(step.inputs[0])
-        if before is None or draft.uses()[before.output] > 1 or len(step.inputs) > 1:
+        before = draft.writer(step.inputs[0])
+        if before is None or draft.uses(before.output) > 1 or len(step.inputs) > 1:
             continue
         first, second = before.elementwise, step.elementwise
         if first is None or second is None or all(isinstance(one, Step) for one in (before, step)):
@@ -118,10 +118,9 @@ def fold_into_tables(draft: Draft) -> None:
 
 def in_weights(draft: Draft, step: FloatLayer) -> bool:
     """Whether weights can take what a step does to what it reads, behind scalings that nothing else reads."""
-    uses, producers = draft.uses(), draft.producers()
     while True:
-        before = producers.get(step.inputs[0])
-        if before is None or uses[before.output] > 1:
+        before = draft.writer(step.inputs[0])
+        if before is None or draft.uses(before.output) > 1:
             return False
         if not isinstance(before, Affine):
             channels = draft.shapes[before.output][0]
@@ -132,8 +131,8 @@ def in_weights(draft: Draft, step: FloatLayer) -> bool:
 def fold_affine(draft: Draft) -> None:
     """Affine steps go into the layer before them, else those behind them, else become a depthwise 1x1 convolution."""
     for affine in draft.every(Affine):
-        before = draft.producers().get(affine.input)
-        if before is None or draft.uses()[affine.input] != 1:
+        before = draft.writer(affine.input)
+        if before is None or draft.uses(affine.input) != 1:
             continue
         scaled = before.scaled(affine.scale, affine.shift)
         if isinstance(before, Affine):
@@ -142,7 +141,7 @@ def fold_affine(draft: Draft) -> None:
             draft.merge(before, affine)
         elif scaled is not None:
             draft.put(affine, scaled.renamed({before.output: affine.output}))
-            draft.steps.remove(before)
+            draft.put(before)
             draft.merged[affine.name] = before.name
     for affine in draft.every(Affine):
         readers = draft.readers(affine.output)

@@ -7,7 +7,7 @@ that do not).  What a layer can take into itself it says (`quant.ir.layer.FloatL
 
 from __future__ import annotations
 
-from quant.ir.layer import Clip, FloatLayer, non_negative_tensors
+from quant.ir.layer import Clip, non_negative_tensors
 from quant.onnx_import.draft import Draft
 from quant.onnx_import.folding import fold_affine, fold_into_tables, fold_selects
 from quant.onnx_import.steps import Activation, Select, Step, ZeroPad
@@ -47,36 +47,44 @@ def move_by_convolution(draft: Draft, step: Step) -> None:
 def fuse_activations(draft: Draft) -> None:
     """An activation goes into the layer before it, through concatenations, else becomes a convolution."""
     for step in draft.every(Activation):
-        uses, producers = draft.uses(), draft.producers()
-        if takes_clip(step.input, step.clip, uses, producers):
-            apply_clip(draft, step.input, step.output, step.clip, producers)
-            draft.merge(step, producers[step.input])
+        before = draft.writer(step.input)
+        if before is not None and takes_clip(draft, step.input, step.clip):
+            apply_clip(draft, step.input, step.output, step.clip)
+            draft.merge(step, before)
         else:
             move_by_convolution(draft, step)
 
 
-def takes_clip(tensor: str, clip: Clip, uses: dict[str, int], producers: dict[str, FloatLayer]) -> bool:
+def takes_clip(draft: Draft, tensor: str, clip: Clip) -> bool:
     """Whether the layer that writes a tensor, read once, can clip it, or what it only moves can be clipped before."""
-    step = producers.get(tensor)
-    if step is None or uses[tensor] != 1:
-        return False
-    if step.clipped(clip) is not None:
-        return True
-    return step.moves and all(takes_clip(source, clip, uses, producers) for source in step.inputs)
+    pending = [tensor]  # no recursion: concatenations may follow one another by the thousand
+    while pending:
+        tensor = pending.pop()
+        step = draft.writer(tensor)
+        if step is None or draft.uses(tensor) != 1:
+            return False
+        if step.clipped(clip) is None:
+            if not step.moves:
+                return False
+            pending += step.inputs
+    return True
 
 
-def apply_clip(draft: Draft, tensor: str, name: str, clip: Clip, producers: dict[str, FloatLayer]) -> None:
+def apply_clip(draft: Draft, tensor: str, name: str, clip: Clip) -> None:
     """Make the layer that writes `tensor` write it clipped, under a new name."""
-    step = producers[tensor]
-    clipped = step.clipped(clip)
-    if clipped is None:
-        made = {source: draft.fresh(f"{source}.clipped") for source in step.inputs}
-        for source, inner in made.items():
-            apply_clip(draft, source, inner, clip, producers)
-        draft.made_up.update(made.values())
-        clipped = step.renamed(made)
-    draft.put(step, clipped.renamed({tensor: name}))
-    draft.shapes[name] = draft.shapes[tensor]
+    pending = [(tensor, name)]
+    while pending:
+        tensor, name = pending.pop()
+        step = draft.writer(tensor)
+        assert step is not None
+        clipped = step.clipped(clip)
+        if clipped is None:
+            made = {source: draft.fresh(f"{source}.clipped") for source in step.inputs}
+            pending += made.items()
+            draft.made_up.update(made.values())
+            clipped = step.renamed(made)
+        draft.put(step, clipped.renamed({tensor: name}))
+        draft.shapes[name] = draft.shapes[tensor]
 
 
 def fuse_residuals(draft: Draft) -> None:
@@ -85,20 +93,19 @@ def fuse_residuals(draft: Draft) -> None:
     Of two the later one takes it, but one that computes something rather than one that only moves data: the moved
     data are kept exactly by the tensor between, a sum of products is not.
     """
-    for step in list(draft.steps):
+    for step in draft.steps:
         if step.summands is None:
             continue
-        uses, producers = draft.uses(), draft.producers()
         one, another = step.summands
         candidates = []
         for own, other in ((one, another), (another, one)):
-            before = producers.get(own)
-            fused = None if before is None or uses[own] != 1 else before.with_residual(other)
+            before = draft.writer(own)
+            fused = None if before is None or draft.uses(own) != 1 else before.with_residual(other)
             if before is not None and fused is not None:
-                order = (before.name not in draft.plumbing, draft.steps.index(before))
+                order = (before.name not in draft.plumbing, draft.place(before))
                 candidates.append((order, before, fused.renamed({own: step.output}).with_clip(step.clip)))
         if candidates:
             _, before, fused = max(candidates, key=lambda candidate: candidate[0])
+            draft.put(before)
             draft.put(step, fused)
-            draft.steps.remove(before)
             draft.merged[step.name] = fused.name

@@ -122,8 +122,7 @@ def loose_ends(lowering: Lowering) -> list[str]:
                 tensors.append(replace(lowering.arrange(value)).tensor)
             except NotSupportedError:
                 tensors.append(value.tensor)
-    made = {step.output for step in lowering.draft.steps}
-    return [tensor for tensor in tensors if tensor in made]
+    return [tensor for tensor in tensors if lowering.draft.writer(tensor) is not None]
 
 
 class Judge:

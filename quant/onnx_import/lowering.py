@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Literal
@@ -62,6 +63,7 @@ class Lowering:
     which nothing is known.  source: the ONNX tensor that a tensor of another name equals, with the places of its
     elements.  functions: of tensors made element by element, the tensor that they were made of, and how.
     of_batch: constants computed from the shape of data, in which a batch that is open stands as 1.
+    readers: the nodes that read a tensor of the file.
     guessed: tensors of refused nodes, and what is made of them, of which nothing says how they lie.
     """
 
@@ -71,6 +73,10 @@ class Lowering:
         self.graph = model.graph
         self.input, self.input_shape = input_name, input_shape[1:]
         self.batch, self.open_batch = input_shape[0] or 1, not input_shape[0]
+        self.readers: defaultdict[str, list[onnx.NodeProto]] = defaultdict(list)
+        for node in model.graph.node:
+            for tensor in dict.fromkeys(node.input):
+                self.readers[tensor].append(node)
         self.initializers = {tensor.name: tensor for tensor in model.graph.initializer}
         self.computed: dict[str, np.ndarray] = {}
         in_file = {name for node in model.graph.node for name in node.output} | set(self.initializers)
@@ -225,13 +231,13 @@ class Lowering:
         name = (self.records[value.maker].layer if value.maker >= 0 else value.alias) + suffix
         free = not suffix and value.alias not in self.draft.shapes
         output = value.alias if free else self.draft.fresh(f"{value.alias}{suffix}")
-        reserved = value.maker >= 0 and not suffix and all(step.name != name for step in self.draft.steps)
+        reserved = value.maker >= 0 and not suffix and not self.draft.has(name)
         return name if reserved else self.unique(name), output
 
     def add_move(self, step: FloatLayer, shape: Shape, value: Value, whole: bool) -> None:
         """Append a step that moves data; `whole`: its result is the value's ONNX tensor."""
         check_size(shape)
-        self.draft.steps.append(step)
+        self.draft.append(step)
         self.draft.shapes[step.output] = shape
         if value.maker >= 0:
             self.records[value.maker].steps.append(step.name)

@@ -48,7 +48,7 @@ class Node:
 
     def readers(self, index: int = 0) -> list[onnx.NodeProto]:
         """The nodes that read one of its outputs."""
-        return [node for node in self.lowering.graph.node if self.outputs[index] in node.input]
+        return self.lowering.readers.get(self.outputs[index], [])
 
     def data(self, index: int = 0) -> Value:
         """The data tensor at an input.  Raises NotSupportedError for a constant and for what the host makes."""
@@ -168,18 +168,19 @@ class Node:
 
     def arrange_inner(self, value: Value) -> Value:
         """As `Lowering.arrange`, of a value that no tensor of the file equals."""
-        known, count = set(self.lowering.draft.shapes), len(self.lowering.draft.steps)
+        count = self.lowering.draft.appended
         arranged = self.lowering.arrange(value)
+        made = self.lowering.draft.since(count)
         if value.maker < 0:
-            self.lowering.records[self.record].steps += [step.name for step in self.lowering.draft.steps[count:]]
-        if arranged.tensor not in known:
+            self.lowering.records[self.record].steps += [step.name for step in made]
+        if arranged.tensor in {step.output for step in made}:
             self.lowering.draft.made_up.add(arranged.tensor)
             self.lowering.source.pop(arranged.tensor, None)
         return arranged
 
     def append(self, step: FloatLayer) -> None:
         """Append a step and note it as this node's."""
-        self.lowering.draft.steps.append(step)
+        self.lowering.draft.append(step)
         if step.elementwise is not None:
             self.lowering.functions[step.output] = (step.inputs[0], step.elementwise)
         self.lowering.records[self.record].steps.append(step.name)

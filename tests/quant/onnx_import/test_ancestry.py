@@ -24,3 +24,12 @@ def test_the_nearest_common_tensor() -> None:
 def test_no_function_grows_without_a_bound() -> None:
     made = {f"t{index + 1}": (f"t{index}", DOUBLE) for index in range(60)}
     assert len(ancestors(made, "t60")) == DEPTH + 1
+    steps = {"a0": ("x", apply("Sigmoid", X))}
+    sums = X
+    for index in range(2000):  # a sum of sums of a0, each put together from the one before
+        sums = apply("Add", sums, X)
+        steps[f"a{index + 1}"] = ("a0", sums)
+        assert set(ancestors(steps, f"a{index + 1}")) >= {f"a{index + 1}"}
+    assert set(ancestors(steps, "a99")) == {"a99", "a0", "x"} and set(ancestors(steps, "a100")) == {"a100"}
+    doubled = ancestors(made, "t60")["t48"]
+    assert doubled.size == 2 ** (DEPTH + 1) - 1 and doubled.arguments[0] is doubled.arguments[1]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import time
 
 import pytest
 
 from quant.kinds.add import FloatAdd
 from quant.kinds.concat import Concat
+from quant.onnx_import import load
 from quant.onnx_import.draft import Draft
 from quant.onnx_import.steps import Activation, ZeroPad
+from tests.quant.onnx_nets import Net
 
 
 @pytest.fixture
@@ -25,9 +27,12 @@ def draft() -> Draft:
 
 
 def test_readers_and_writers(draft: Draft) -> None:
-    assert draft.uses() == Counter({"a": 3, "x": 2, "c": 2, "y": 1})
+    assert {name: draft.uses(name) for name in "xabcy"} == {"a": 3, "b": 0, "x": 2, "c": 2, "y": 1}
     assert [step.name for step in draft.readers("a")] == ["p", "s"]
-    assert {name: step.name for name, step in draft.producers().items()} == {"a": "r", "b": "p", "c": "s", "y": "j"}
+    writers = {name: draft.writer(name) for name in "xabcy"}
+    assert {name: step and step.name for name, step in writers.items()} == {
+        **{"x": None, "a": "r", "b": "p", "c": "s", "y": "j"}
+    }
     assert [step.name for step in draft.every(Activation)] == ["r"]
 
 
@@ -52,3 +57,30 @@ def test_steps_that_nothing_reads_go(draft: Draft) -> None:
     draft.outputs = ("x",)
     draft.drop_unread()
     assert draft.steps == []
+
+
+def test_steps_in_the_place_of_one_stand_in_order(draft: Draft) -> None:
+    relu, pad, total, join = draft.steps
+    first, second = Activation("r1", "x", "a.1", (0, 1)), Activation("r2", "a.1", "a", (0, 2))
+    draft.put(relu, first, second)
+    assert draft.steps == [first, second, pad, total, join] and draft.place(first) < draft.place(second)
+    assert draft.readers("x") == [first, join] and draft.writer("a") is second and draft.readers("a") == [pad, total]
+    assert relu not in draft and draft.has("r2") and not draft.has("r")
+    assert draft.appended == 4 and draft.since(2) == [total, join]
+
+
+def test_what_a_step_became_still_writes_its_tensor(draft: Draft) -> None:
+    relu = draft.steps[0]
+    draft.append(into := Activation("i", "x", "a", (0, 1)))
+    draft.merge(relu, into)
+    assert draft.writer("a") is into
+
+
+def test_networks_take_time_as_they_have_nodes() -> None:
+    net = Net(1, 2, 2)
+    at = "x"
+    for _ in range(1500):  # of which each step once asked every other: minutes
+        at = net.node("Relu", net.node("Add", at, "x"))
+    began = time.process_time()
+    graph = load(net.model(at))
+    assert len(graph.layers) == 1500 and time.process_time() - began < 20

@@ -41,6 +41,16 @@ def test_a_clip_goes_through_what_only_moves_data() -> None:
     assert (made.became("r"), made.made_up) == ("y", {"a.clipped", "b.clipped"})
 
 
+def test_a_clip_goes_through_a_thousand_concatenations() -> None:
+    steps: list[FloatConv | Concat | Step] = [conv("x", "t0")]
+    for index in range(1000):
+        steps += [conv("x", f"c{index}"), Concat(f"j{index}", (f"t{index}", f"c{index}"), f"t{index + 1}")]
+    made = draft(*steps, Activation("r", "t1000", "y", (0, 1)))
+    fuse_activations(made)
+    clips = [step.clip for step in made.steps if isinstance(step, FloatConv)]
+    assert clips == [(0, 1)] * 1001 and made.became("r") == "j999"
+
+
 def test_a_clip_of_what_something_else_reads_is_a_convolution() -> None:
     made = draft(conv("x", "a"), Activation("r", "a", "y", (0, None)), outputs=("a", "y"))
     fuse_activations(made)
