@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
+MOST_FIELDS = 1 << 20
+"""Most fields of a message: a network has far fewer, a file that is none may have any."""
+
 
 def fields(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[int, int, int, int]]:
     """The fields of a message: number, and where tag, value and the next field begin.  ValueError where it is none."""
-    while begin < end:
+    for _ in range(MOST_FIELDS):
+        if begin == end:
+            return
         tag, value = read_varint(file, begin)
         kind = tag & 7
+        if tag < 8:
+            raise ValueError("field 0")
         if kind == 0:
             _, stop = read_varint(file, value)
         elif kind == 2:
@@ -24,6 +31,7 @@ def fields(file: BinaryIO, begin: int, end: int) -> Iterator[tuple[int, int, int
             raise ValueError("a field that does not end")
         yield tag >> 3, begin, value, stop
         begin = stop
+    raise ValueError(f"more than {MOST_FIELDS:,} fields")
 
 
 def read_varint(file: BinaryIO, place: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from quant.base.errors import BadInput, UnsupportedNetwork, first_line
 from quant.ir.tensor import MOST_ELEMENTS
 from quant.onnx_file import weights
 from quant.onnx_file.nodes import type_name
-from quant.onnx_file.valid import asked, check, check_constants, in_place, names_read
+from quant.onnx_file.valid import asked, check, check_constants, check_names, in_place, names_read
 
 OLDEST_OPSET = 7
 
@@ -38,6 +38,7 @@ def read_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.M
             raise BadInput(f"{path}: no such file")
         model = read_file(path)
     check(model, label)
+    check_names(model, label)
     if opset(model) < OLDEST_OPSET:
         raise UnsupportedNetwork(f"{label}: opset {opset(model)} is too old; {OLDEST_OPSET} is the oldest supported")
     model = in_place(model, label)

@@ -93,6 +93,18 @@ def in_place(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
     return asked(partial(inliner.inline_local_functions, model), f"{label}: its functions cannot be put in place")
 
 
+def check_names(model: onnx.ModelProto, label: str) -> None:
+    """Raise BadInput for a name that is no text, or holds the character 0, at which C's texts end."""
+    graph = model.graph
+    names: list[str | bytes] = [value.name for value in (*graph.input, *graph.initializer, *graph.output)]
+    names += [dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim]
+    names += [name for node in graph.node for name in (node.name, node.domain, *node.input, *node.output)]
+    names += [text for entry in model.metadata_props for text in (entry.key, entry.value)]
+    for name in names:
+        if isinstance(name, bytes) or "\0" in name:  # protobuf gives bytes for what is no UTF-8
+            raise BadInput(f"{label}: name {name!r} is no text")
+
+
 def names_read(graph: onnx.GraphProto) -> Iterator[str]:
     """The tensors that the nodes of a graph read, those within their branches and bodies too."""
     for node in graph.node:

@@ -37,6 +37,9 @@ PLAIN = {
 }
 """Types of weights whose bytes in a file are those of NumPy."""
 
+MOST_OF_FIELD = 1 << 30
+"""Most bytes of a field that is kept: a network has far fewer beside its large weights, other files may have any."""
+
 Place = tuple[int, int]
 """Where the data of a tensor begin and end in its file."""
 
@@ -148,5 +151,7 @@ def _light(file: BinaryIO, begin: int, end: int, places: dict[int, Place], index
 
 
 def _bytes(file: BinaryIO, begin: int, end: int) -> bytes:
+    if end - begin > MOST_OF_FIELD:
+        raise ValueError(f"a field of more than {MOST_OF_FIELD:,} bytes")
     file.seek(begin)
     return file.read(end - begin)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -32,6 +34,18 @@ def test_only_what_is_read_must_be_dense_and_of_numbers() -> None:
     assert message(model) == "net: tensor sparse is sparse; only dense ones are read"
     model.graph.node.remove(next(node for node in model.graph.node if node.output[0] == y))
     checked(model)
+
+
+@pytest.mark.parametrize("name", ["tttt", "nnnn", "NNNN", "dddd"], ids=["tensor", "node", "batch", "domain"])
+@pytest.mark.parametrize("bad", [b"a\0bc", b"\xff\xfe\xfd\xfc"], ids=["zero", "no UTF-8"])
+def test_names_are_texts(name: str, bad: bytes, tmp_path: Path) -> None:
+    net = Net(2, 4, 4)
+    model = net.model(net.node("Odd", net.node("Relu", "x", name="tttt"), domain="dddd"), domain="dddd", batch="NNNN")
+    model.graph.node[0].name = "nnnn"
+    path = tmp_path / "net.onnx"
+    shown = bad.decode() if bad[0] < 128 else bad
+    path.write_bytes(model.SerializeToString().replace(name.encode(), bad))
+    assert message(path) == f"net.onnx: name {shown!r} is no text"
 
 
 def with_function(model: onnx.ModelProto, name: str, body: list[onnx.NodeProto]) -> None:

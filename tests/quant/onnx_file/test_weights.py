@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from quant.base import wire
 from quant.base.errors import BadInput
 from quant.onnx_file import weights
 from quant.onnx_file.read import read_model
@@ -78,6 +79,17 @@ def test_files_cut_anywhere_are_refused(path: Path) -> None:
     for length in (0, 1, 30, 3000, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
         assert message(path) == f"{path}: not an ONNX file, or truncated"
+
+
+@pytest.mark.parametrize("start", [b"", b"\x32\x80\x80\x80\x80\x10", b"\x08\x08" * 1001], ids=["0", "long", "many"])
+def test_large_files_that_are_no_networks_are_not_read(
+    start: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wire, "MOST_FIELDS", 1000)
+    with (tmp_path / "net.onnx").open("wb") as file:
+        file.write(start)
+        file.truncate(8 << 30)
+    assert message(tmp_path / "net.onnx").endswith("net.onnx: not an ONNX file, or truncated")
 
 
 def test_a_file_that_is_gone_is_one_line(path: Path) -> None:
