@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TextIO
 
-from host.names import printable
+from host.names import one_line
 from quant.base.errors import BadInput, ShiftpointError, VerificationError, first_line
 
 NAME = "shiftpoint"
@@ -159,7 +159,7 @@ def _say(line: str) -> None:
     """One line on standard error, whatever stands in it."""
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
-            print(f"{NAME}: {printable(line)}", file=sys.stderr)
+            print(f"{NAME}: {one_line(line)}", file=sys.stderr)
         _end(sys.stderr)
 
 

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 from rich.text import Text
 
-from host.names import common, fold, printable
+from host.names import common, fold, one_line, printable
 
 WIDTH = 160
 """Columns of tables that go to a file or a pipe, unless $COLUMNS says otherwise."""
@@ -64,7 +64,7 @@ class Reporter:
         if self._quiet:
             yield
             return
-        start = time.monotonic()
+        title, start = one_line(title), time.monotonic()
         if self._console.is_terminal:
             columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn()
             with Progress(*columns, console=self._console, transient=True) as self._progress:
@@ -114,7 +114,7 @@ class Reporter:
             self._listeners.remove(heard)
 
     def _say(self, text: str, style: str = "") -> None:
-        self._console.print(plain(text, style), soft_wrap=True)
+        self._console.print(plain(one_line(text), style), soft_wrap=True)
 
 
 def _format(value: Any) -> str:

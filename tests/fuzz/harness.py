@@ -1,7 +1,7 @@
 """One rule for whatever is given to the product, and a place where it is held to it.
 
 Exit code 0, 1 or 2; one line of its own on standard error with 1 and 2, none with 0; no traceback, no internal error,
-no line of a library; an end within a minute, within 2 GiB.
+no line of a library, none longer than anybody reads; an end within a minute, within 2 GiB.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 
 SECONDS = 60.0
 MOST_BYTES = 2 << 30
+MOST_CHARACTERS = 4_100
 ADDRESSES = 16 << 30
 """Address space of a command: what allocates more than the machine has ends itself and not the machine."""
 BROKEN = 70
@@ -85,6 +86,8 @@ class Ended:
             return f"exit code {self.code} with {len(own)} lines: {own}"
         if foreign:
             return f"a line that is not the product's: {foreign[0]}"
+        if any(len(line) > MOST_CHARACTERS for line in lines):
+            return f"a line of {max(map(len, lines)):,} characters"
         return ""
 
 

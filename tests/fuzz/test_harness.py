@@ -48,6 +48,7 @@ def wrong() -> int:
             says("x.py:3: RuntimeWarning: overflow", 0),
             "a line that is not the product's: x.py:3: RuntimeWarning: overflow",
         ),
+        (says(f"shiftpoint: no mode {'x' * 5000}", 2), "a line of 5,020 characters"),
         (says("shiftpoint: internal error: KeyError", 1), "shiftpoint: internal error: KeyError"),
         (wrong, "traceback: KeyError: 'x'"),
         (lambda: os.kill(os.getpid(), signal.SIGKILL) or 0, "ended by signal 9"),

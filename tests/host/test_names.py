@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from host.names import common, fold, printable
+from host.names import MOST_OF_LINE, MOST_OF_WORD, common, fold, one_line, printable
 
 LAYERS = [f"/features/features.{f}/conv/conv.{c}/conv.{c}.0/Conv" for f in range(1, 4) for c in range(2)]
 
@@ -45,3 +45,14 @@ def test_what_cannot_be_printed_is_escaped() -> None:
     assert printable("two\nlines\x1b[31m") == "two\\nlines\\x1b[31m"
     assert printable("é, 層") == "é, 層"
     assert printable("\udcff") == "\\udcff"
+
+
+def test_a_message_is_one_line_that_somebody_can_read() -> None:
+    assert one_line("mode é\nof 3") == "mode é\\nof 3"
+    assert one_line("x" * MOST_OF_WORD) == "x" * MOST_OF_WORD
+    for mode in ("x" * 10_000, "\0" * 10_000, "字" * 10_000):
+        line = one_line(f"net.onnx: mode {mode}; nearest is supported")
+        assert line.startswith("net.onnx: mode ") and line.endswith("; nearest is supported") and " ... " in line
+        assert len(line) == len("net.onnx: mode ") + MOST_OF_WORD + len(" nearest is supported")
+    line = one_line("node sin; " * 10_000)
+    assert len(line) == MOST_OF_LINE and line.startswith("node sin; node") and line.endswith("node sin; ")
