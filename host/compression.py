@@ -16,7 +16,7 @@ from host.quantization import CHECK_IMAGES, opened
 from host.report.sensitivity import picture
 from host.target import engine_target
 from host.terminal import Reporter
-from quant import onnx_import, qdq
+from quant import coded, onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 from quant.compare import accumulate
@@ -220,6 +220,7 @@ def _measured(
     """A network as a whole.  rows: `layers` of it."""
     weights, kept = sum(row["weights"] for row in rows), sum(row["weights"] * row["kept %"] / 100 for row in rows)
     found: Result = {"weights": weights, "not zero": round(kept), "bytes": sum(row["bytes"] for row in rows)}
+    found["coded file"] = len(coded.encode(qdq.to_model(network).SerializeToString(deterministic=True), reporter.step))
     if evaluation is not None:
         seen = accuracy(network, graph, *evaluation, progress=reporter.step)
         found |= {"top-1": seen.fixed_top1, "top-1 float": seen.float_top1, "agreement with float": seen.agreement}

@@ -103,6 +103,8 @@ def test_the_file_holds_to_what_was_asked_and_says_so(
     assert [row["network"] for row in found["before and after"]] == ["quantized", "compressed"]
     assert found["before and after"][1]["not zero"] == np.count_nonzero(own["conv"]) + np.count_nonzero(own["fc"])
     assert all(0 <= row["agreement with float"] <= 1 for row in found["before and after"])
+    assert main(["encode", str(tmp_path / "c.onnx"), "-o", str(tmp_path / "c.coded")]) == 0
+    assert found["before and after"][1]["coded file"] == (tmp_path / "c.coded").stat().st_size
     assert found["files"] == [str(tmp_path / "c.onnx"), str(tmp_path / "scan.svg")]
     assert (tmp_path / "scan.svg").read_text().startswith("<svg")
     told = {k: v for k, v in qdq.load(tmp_path / "c.onnx").metadata.items() if k.startswith("compression.")}
@@ -125,7 +127,7 @@ def compressed(asked: CompressOptions, path: Path, **changes: Any) -> Subject:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"prune": 0.5, "granularity": "blocks"}, {"share": 4}, {"ternary": True, "keep": ("first",)}]
+    "changes", [{"prune": 0.5, "granularity": "blocks", "share": 4}, {"ternary": True, "keep": ("first",)}]
 )
 def test_a_compressed_network_is_the_same_on_every_leg(
     asked: CompressOptions, tmp_path: Path, changes: dict[str, Any]
