@@ -24,7 +24,7 @@ async def random_rows(dut):
     await c.reset()
     rng = random.Random(cocotb.RANDOM_SEED)
     pages = 4096 // BEAT
-    for _ in range(400):
+    for _ in range(settings()["rows"]):
         beats = rng.choice([1, 2, CONFIG.max_burst, pages, rng.randint(1, 4095), rng.randint(1, 40)])
         start = rng.choice([rng.randrange(1 << POSITION_BITS - 1), pages * rng.randrange(1000) - rng.randint(0, 3)])
         start = max(start, 0)

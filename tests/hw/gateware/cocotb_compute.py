@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 
 import cocotb
 import numpy as np
@@ -55,8 +57,11 @@ class Expectation:
     outputs: dict[int, tuple[int, int]] = field(default_factory=dict)
     pools: dict[int, tuple[int, int]] = field(default_factory=dict)
 
-    def in_flight(self, cycle: int) -> int:
-        return sum(start < cycle <= end for start, end in zip(self.starts, self.ends, strict=True))
+    def in_flight(self) -> list[int]:
+        """How many instructions are under way, by cycle."""
+        changes = Counter(start + 1 for start in self.starts)
+        changes.subtract(end + 1 for end in self.ends)
+        return list(accumulate(changes[cycle] for cycle in range(max(self.ends) + 4)))
 
 
 class Reference:
@@ -90,7 +95,7 @@ class Reference:
         return e
 
     def is_ready(self, cycle: int) -> bool:
-        return cycle >= self.prepare_free and self.expected.in_flight(cycle) < 2
+        return cycle >= self.prepare_free and sum(cycle <= end for end in self.expected.ends) < 2
 
     def conv(self, c: Instruction, start: int) -> int:
         s = self.setup
@@ -263,16 +268,15 @@ async def prepare(dut, buffers: Buffers) -> Cycles:
 async def compare(bench: Cycles, program: list[Instruction], offered: list[int], reference: Reference) -> None:
     """Offer the program and hold every cycle to the reference."""
     expected = reference.run(program, offered)
-    occupied = reference.occupied
+    occupied = {cycle for start, end in reference.occupied for cycle in range(start + 1, end)}
+    words = [int.from_bytes(instruction.encode(), "little") for instruction in program]
     head = 0
-    for cycle in range(max(expected.ends) + 4):
+    for cycle, flight in enumerate(expected.in_flight()):
         offer = head < len(program) and cycle >= offered[head]
-        word = int.from_bytes(program[head].encode(), "little") if offer else 0
-        bench.set(front__valid=offer, front__instruction=word)
+        bench.set(front__valid=offer, front__instruction=words[head] if offer else 0)
         await bench.settle()
-        flight = expected.in_flight(cycle)
         bench.expect("in_flight", flight, bench.get("front__in_flight"))
-        ready = flight < 2 and not any(a < cycle < b for a, b in occupied)
+        ready = flight < 2 and cycle not in occupied
         bench.expect("ready", int(ready), bench.get("front__ready"))
         done = bench.get("front__done")
         bench.expect("done", int(cycle in expected.done), done)

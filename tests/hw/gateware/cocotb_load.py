@@ -29,6 +29,10 @@ DEPTHS = {
 }
 
 
+WRITES = [(buffer, f"{buffer.name.lower()}_write__") for buffer in Buffer]
+"""Each buffer, and how the names of its port begin."""
+
+
 def random_load(rng: random.Random) -> Instruction:
     target = rng.choice(list(Buffer))
     rows = rng.randint(1, SIZES.planes if target == Buffer.RESIDUAL else 5)
@@ -73,8 +77,7 @@ def bursts_of(load: Instruction) -> list[Burst]:
 def written(c: Cycles) -> tuple[int, int, int, int] | None:
     """What the unit writes in this cycle: buffer, plane, address, data."""
     found = None
-    for buffer in Buffer:
-        name = f"{buffer.name.lower()}_write__"
+    for buffer, name in WRITES:
         if c.get(name + "enable"):
             assert found is None
             plane = c.get(name + "plane") if buffer == Buffer.RESIDUAL and SIZES.planes > 1 else 0
@@ -101,6 +104,7 @@ async def every_cycle(dut):
 
     waiting = [random_load(rng) for _ in range(120)]
     offered: Instruction | None = None
+    word = 0  # what is offered, encoded
     front: deque[Burst] = deque()  # requests of the instruction in front
     fetch: int | None = None  # offset of the fetch offered
     register: tuple[int, int] | None = None  # AR: address, beats
@@ -118,6 +122,7 @@ async def every_cycle(dut):
         # Inputs of this cycle.
         if offered is None and waiting and rng.random() < offer_rate:
             offered = waiting.pop()
+            word = int.from_bytes(offered.encode(), "little")
         if fetch is None and rng.random() < BEAT / 1024 and (waiting or offered):
             fetch = 256 * rng.randrange(WINDOW_PAGES * 16)
         arready = rng.random() < willing
@@ -126,7 +131,7 @@ async def every_cycle(dut):
             beat = rng.getrandbits(8 * BEAT)
         c.set(
             front__valid=offered is not None,
-            front__instruction=int.from_bytes(offered.encode(), "little") if offered else rng.getrandbits(256),
+            front__instruction=word if offered else rng.getrandbits(256),
             fetch__valid=fetch is not None,
             fetch__payload=(fetch or 0) | (256 // BEAT) << 32,
             axi__arready=arready,

@@ -137,16 +137,17 @@ async def random_instructions(dut):
         start = bench.now
         writes = expected_writes(pool, results(pool, divisor, shift, buffer), start)
         bench.set(front__valid=1, front__instruction=number(pool))
-        for cycle in range(start, end(pool, start) + 1):
+        name, last = f"{pool}", end(pool, start)
+        for cycle in range(start, last + 1):
             await bench.settle()
-            bench.expect(f"ready of {pool}", int(cycle == start), bench.get("front__ready"))
-            bench.expect(f"in_flight of {pool}", int(cycle > start), bench.get("front__in_flight"))
-            bench.expect(f"done of {pool}", int(cycle == end(pool, start)), bench.get("front__done"))
+            bench.expect(f"ready of {name}", int(cycle == start), bench.get("front__ready"))
+            bench.expect(f"in_flight of {name}", int(cycle > start), bench.get("front__in_flight"))
+            bench.expect(f"done of {name}", int(cycle == last), bench.get("front__done"))
             actual = None
             if bench.get("pooled_write__enable"):
                 actual = (bench.get("pooled_write__address"), bench.get("pooled_write__data"))
-            bench.expect(f"pooled_write (address, data) of {pool}", writes.pop(cycle, None), actual)
-            if cycle == end(pool, start):
+            bench.expect(f"pooled_write (address, data) of {name}", writes.pop(cycle, None), actual)
+            if cycle == last:
                 bench.expect("signal", pool.signal, bench.get("front__signal"))
             await bench.clock()
             bench.set(front__instruction=rng.getrandbits(256))  # nothing of the queue matters any more

@@ -130,6 +130,7 @@ async def every_cycle(dut):
 
     waiting = [random_store(rng) for _ in range(120)]
     offered: Instruction | None = None
+    word = 0  # what is offered, encoded
     front: deque[Burst] = deque()  # bursts not accepted of the instruction in front
     reading: tuple[Burst, int] | None = None  # the burst being read, and beats read of it
     offers_from = 0
@@ -149,11 +150,12 @@ async def every_cycle(dut):
         offer_rate, aw_rate, w_rate, b_rate = behaviour
         if offered is None and waiting and rng.random() < offer_rate:
             offered = waiting.pop()
+            word = int.from_bytes(offered.encode(), "little")
         awready, wready = rng.random() < aw_rate, rng.random() < w_rate
         bvalid = min(addressed, sent) > answered and rng.random() < b_rate
         c.set(
             front__valid=offered is not None,
-            front__instruction=int.from_bytes(offered.encode(), "little") if offered else rng.getrandbits(256),
+            front__instruction=word if offered else rng.getrandbits(256),
             axi__awready=awready,
             axi__wready=wready,
             axi__bvalid=bvalid,

@@ -15,4 +15,11 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.name)
 def test_rows(config):
-    run(BurstSplitter(config, 12), f"burst_{config.name}", "cocotb_burst", config=config)
+    rows = 400 if config.max_burst > 1 else 100  # of single beats, each row has hundreds of bursts
+    run(BurstSplitter(config, 12), f"burst_{config.name}", "cocotb_burst", config=config, rows=rows)
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: c.name)
+def test_many_rows(config):
+    run(BurstSplitter(config, 12), f"burst_{config.name}", "cocotb_burst", config=config, rows=1000)

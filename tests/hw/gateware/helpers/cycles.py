@@ -5,17 +5,24 @@ from __future__ import annotations
 from cocotb.triggers import Timer
 
 
+def unsigned(handle) -> int:
+    """The value of a signal.  By cocotb's `value`, which makes logic or an array of it, it takes four times as long."""
+    return int(handle._handle.get_signal_val_binstr(), 2)
+
+
 class Cycles:
     """One clock domain of a design, driven by hand.
 
     In each cycle: set inputs with `set`, `await settle()`, look with `get`, `await clock()`.
-    Ports of nested signatures are joined by two underscores.
+    Ports of nested signatures are joined by two underscores.  What is set stays: nothing else drives it.
     """
 
     def __init__(self, dut) -> None:
         self.dut = dut
         self.now = 0
         self._handles: dict[str, object] = {}
+        self._driven: dict[str, int] = {}
+        self._nanosecond = Timer(1, "ns")
 
     def handle(self, name: str):
         if name not in self._handles:
@@ -24,18 +31,20 @@ class Cycles:
 
     def set(self, **values: int) -> None:
         for name, value in values.items():
-            self.handle(name).value = int(value)
+            if self._driven.get(name) != value:
+                self.handle(name).value = self._driven[name] = int(value)
 
     def get(self, name: str) -> int:
-        return int(self.handle(name).value)
+        return unsigned(self.handle(name))
 
     async def settle(self) -> None:
-        await Timer(1, "ns")
+        await self._nanosecond
 
     async def clock(self) -> None:
-        self.dut.clk.value = 1
-        await Timer(1, "ns")
-        self.dut.clk.value = 0
+        clk = self.handle("clk")
+        clk.value = 1
+        await self._nanosecond
+        clk.value = 0
         self.now += 1
 
     async def step(self, cycles: int = 1) -> None:
