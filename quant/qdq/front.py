@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import onnx
@@ -10,6 +11,7 @@ import onnx
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.network import Network
 from quant.ir.scales import SCALES, tensor_scales, with_scales
+from quant.ir.tensor import MOST_ELEMENTS
 from quant.onnx_file.nodes import NotSupportedError, attributes
 from quant.onnx_file.reshapes import RESHAPING, new_shape
 from quant.onnx_file.view import View, kind, label
@@ -55,6 +57,9 @@ def read_front(view: View, source: onnx.ValueInfoProto) -> Front:
     own, real = tuple(dim.dim_value for dim in source.type.tensor_type.shape.dim)[1:], source.name
     if len(own) not in (1, 2, 3) or min(own) < 1:
         raise BadInput(f"input {source.name} has no fixed shape (N, C, H, W), (N, C, W) or (N, C)")
+    if prod(own) > MOST_ELEMENTS:
+        text = f"{'x'.join(map(str, own))}, more than {MOST_ELEMENTS:,} elements"
+        raise BadInput(f"input {source.name} is {text}, the most that can be worked on")
     readers = view.readers.get(real, [])
     if len(own) == 2:
         own, real = read_row(view, source.name, own)

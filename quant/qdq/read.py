@@ -120,6 +120,8 @@ class _Reader:
         outputs: list[tuple[str, Own, HostOperation | None]] = []
         for value in self.graph.output:
             tensor, own, host = self.read_output(value.name)
+            if tensor == self.front.source:
+                raise UnsupportedNetwork(f"output {value.name} is the input as it is: no layer computes it")
             if any(tensor == other and (own != theirs or host == at) for other, theirs, at in outputs):
                 raise UnsupportedNetwork(f"output {value.name} is another output once more")
             outputs.append((tensor, own, host))

@@ -10,6 +10,7 @@ import pytest
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.scales import tensor_scales, with_scales
 from quant.onnx_file.view import View
+from quant.qdq import load
 from quant.qdq.front import Front, read_front
 from tests.quant.elsewhere import Graph
 from tests.quant.integer_nets import S8, Net
@@ -77,3 +78,19 @@ def test_scales_and_metadata_say_the_same() -> None:
     other = dataclasses.replace(own, scales=np.array([0.5, 4.0]))
     with pytest.raises(BadInput, match="contradict what multiplies input x$"):
         other.stated(with_scales(network, {**tensor_scales(network), "x": np.array([0.5, 2.0])}))
+
+
+def test_an_input_of_more_elements_than_anything_is_worked_on() -> None:
+    g = Graph((3, 9, 8))
+    model = g.model(g.quantized("x", 3))
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1 << 62
+    with pytest.raises(BadInput, match=r"^input x is 4611686018427387904x9x8, more than 33,554,432 elements, the most"):
+        read_front(View(model), model.graph.input[0])
+
+
+def test_an_output_that_is_the_input() -> None:
+    g = Graph((3, 9, 8))
+    quantized = g.node("QuantizeLinear", "x", *(g.constant("s", np.float32(0.5)), g.constant("z", 0, np.int8)))
+    g.quantized(g.node("MaxPool", g.node("DequantizeLinear", quantized, "s", "z"), kernel_shape=[2, 2]), 1)
+    with pytest.raises(UnsupportedNetwork, match="is the input as it is: no layer computes it"):
+        load(g.model(g.node("DequantizeLinear", quantized, "s", "z")))
