@@ -113,6 +113,8 @@ class Rounder:
     def _clusters(self, frac: np.ndarray) -> np.ndarray:
         """Values that weights share, not yet whole: float64 (V,)."""
         kept = np.ones(self.target.shape, bool) if self._allowed.kept is None else self._allowed.kept
+        if not kept.any():
+            return np.zeros(1)
         counts = np.broadcast_to(np.square(self._steps(frac)), self.target.shape)
         if self.matrix is not None:
             counts = counts * np.einsum("gkk->gk", self.matrix)[:, None, :]

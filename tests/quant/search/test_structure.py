@@ -65,7 +65,7 @@ def test_a_network_holds_to_what_is_asked(rounding, granularity):
         "joined": Structure(values=5),
         "right": Structure(kept["right"], values=2),
         "signed": Structure(ternary=True),
-        "fc": Structure(np.zeros_like(kept["fc"])),
+        "fc": Structure(np.zeros_like(kept["fc"]), values=4),
     }
     network = quantize_network(graph, x, structures=asked, rounding=rounding, granularity=granularity)
     respects(network)
