@@ -14,11 +14,14 @@ from tests.mutants.trial import Tree
 
 SOURCE = b"def f(n):\n    return n + 1\n"
 TEST = """
+import pytest
 from hw.a import f
 
 def test_broken(): assert f(1) == 3
-def test_one(): assert f(1) == 2
+@pytest.mark.parametrize("n", [1], ids=["{'n': 1, 'of': 2}"])
+def test_one(n): assert f(n) == 2
 """
+ONE = "tests/test_a.py::test_one[{'n': 1, 'of': 2}]"
 
 
 @pytest.fixture
@@ -36,8 +39,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tree:
 def test_outcomes(tree: Tree) -> None:
     levels = [["tests/test_a.py"], ["tests/test_other.py"]]
     killed = tree.attempt("hw/a.py", SOURCE.replace(b"+", b"-"), levels, 60)
-    assert (killed.state, killed.by) == ("killed", "tests/test_a.py::test_one")
-    assert tree.broken == {"tests/test_a.py::test_broken"} and tree.sound == {"tests/test_a.py::test_one"}
+    assert (killed.state, killed.by) == ("killed", ONE)
+    assert tree.broken == {"tests/test_a.py::test_broken"} and tree.sound == {ONE}
     survived = tree.attempt("hw/a.py", SOURCE.replace(b"n + 1", b"1 + n"), levels, 60)
     assert (survived.state, survived.ran) == ("survived", 2)
     assert (tree.folder / "hw" / "a.py").read_bytes() == SOURCE

@@ -10,7 +10,7 @@ from quant.ir.window import Window
 from quant.kinds.concat import Concat
 from quant.kinds.pool import Pool
 from quant.search import quantize_network
-from quant.search.groups import non_negative
+from quant.search.groups import group_tensors, non_negative
 from tests.quant.float_graphs import Builder, branches, images
 from tests.quant.search_checks import respects
 
@@ -56,3 +56,13 @@ def test_a_chain_of_concatenations_shares_one_format():
     shared = {network.tensors[name].fmt for name in (first, "b.y", "c.y", second, third)}
     assert len(shared) == 1 and shared.pop().signed
     respects(network)
+
+
+def test_outputs_that_nothing_reads_are_wide_and_others_noted():
+    net = Builder(0)
+    one = net.conv("one", "x", 4)
+    graph = dataclasses.replace(net.graph(net.conv("two", one, 4)), outputs=(one, "two.y"))
+    groups, notes = group_tensors(graph, 8, set())
+    assert (groups["x"].bits, groups[one].bits, groups["two.y"].bits) == (8, 8, 16)
+    assert notes == [f"output {one} has 8 bits: it shares the format of what layers read"]
+    assert group_tensors(graph, 16, set())[1] == []
