@@ -37,8 +37,13 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "if problem.weight_beats <= problem.config.weight_depth or self.tiles == 0:",
     ): "where there is one tile, once and once for every tile are the same, in the cost and for the steps' pieces",
     (
-        "quant/search/convolution.py",
+        "quant/search/placed.py",
         "weight = self.layer.weight.astype(np.float64, copy=False)",
         "weight = self.layer.weight.astype(np.float64, copy=True)",
     ): "nobody writes into these weights, so that a copy of them serves as well",
+    (
+        "hw/contract/validator.py",
+        "0 < memory <= LARGEST_WINDOW and memory % PAGE_BYTES == 0,",
+        "1 < memory <= LARGEST_WINDOW and memory % PAGE_BYTES == 0,",
+    ): "1 is no multiple of a page, so that the other condition refuses it",
 }
