@@ -82,7 +82,7 @@ def _run(words: list[str]) -> int:
 def _look_around() -> None:
     """Make good what is odd about the process: descriptors that are closed, variables that are no numbers.
 
-    Raises BadInput without a standard output.
+    Raises BadInput without a standard output, and in a folder that is gone.
     """
     for descriptor in range(3):
         try:
@@ -91,6 +91,10 @@ def _look_around() -> None:
             os.open(os.devnull, os.O_RDWR)
     if sys.stdout is None:
         raise BadInput("standard output is closed; /dev/null does where nothing shall be shown")
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise BadInput(f"the working folder: {error.strerror}; change to another") from error
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names come from outside, and not every one is text
     for name in _SIZES:

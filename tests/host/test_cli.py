@@ -92,6 +92,16 @@ def test_sizes_that_are_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert "COLUMNS" not in os.environ and len(capsys.readouterr().out) > 300
 
 
+def test_a_folder_that_is_gone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (gone := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert main(["inspect", "net.onnx"]) == 2
+    assert capsys.readouterr().err == "shiftpoint: the working folder: No such file or directory; change to another\n"
+
+
 def test_no_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     told = capsys.readouterr()
