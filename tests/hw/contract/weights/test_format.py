@@ -11,8 +11,12 @@ from hw.contract.weights import FORMATS, WeightFormat
 ALL = pytest.mark.parametrize("weights", FORMATS, ids=lambda weights: weights.name)
 
 
+WIDE_BUS = AcceleratorConfig("wide_bus", 4, 4, 128)
+"""A block of 4-bit weights is half a beat."""
+
+
 @ALL
-@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("config", [*PRESETS.values(), WIDE_BUS], ids=lambda config: config.name)
 def test_round_trip(config: AcceleratorConfig, weights: WeightFormat, rng: np.random.Generator) -> None:
     m, n, integers = config.oc_lanes, config.ic_lanes, weights.integers
     blocks = rng.integers(integers.low, integers.high + 1, (3, 2, m, n))
