@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quant.base.errors import BadInput
 from quant.compare.measure import Errors, ErrorSums
 from quant.compare.spread import Spread, SpreadSums
 from quant.ir.graph import FloatGraph
@@ -64,6 +65,9 @@ def accumulate(
             spreads[name].add(reference[name])
         if progress:
             progress("compare", part.stop, len(images))
+    for name in names:
+        if not np.isfinite([spreads[name].low, spreads[name].high]).all():
+            raise BadInput(f"{graph.name}: tensor {name} becomes infinite or NaN on these images")
     found = tuple(
         TensorComparison(
             **vars(errors[name].errors()),

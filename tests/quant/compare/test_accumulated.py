@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 
+from quant.base.errors import BadInput
 from quant.compare.accumulated import accumulate, compare_layers
 from quant.ir.fixedpoint import dequantize
 from quant.run.execute import execute, quantize_input
@@ -39,3 +41,10 @@ def test_what_only_the_float_network_has_is_named() -> None:
     found = accumulate(dataclasses.replace(network, tensors=tensors, layers=layers), graph, images(2))
     assert found.left_out == ("left.y",)
     assert {"left.y", "other"}.isdisjoint(tensor.tensor for tensor in found.tensors)
+
+
+def test_images_of_which_the_float_network_makes_no_numbers() -> None:
+    graph = branches()
+    network = quantize_network(graph, images(4), effort="fast", equalization=None)
+    with pytest.raises(BadInput, match="becomes infinite or NaN on these images"):
+        accumulate(network, graph, np.full_like(images(4), 3e38))
