@@ -11,6 +11,7 @@ import pytest
 from onnx import helper
 
 from host.cli import main
+from host.names import one_line
 from tests.host.onnx_networks import images, load, small_cnn
 
 
@@ -237,7 +238,7 @@ def test_usage(cli: Cli, net: Path, calibration: Path) -> None:
 @pytest.mark.parametrize("text", ["fc", "fc=", "=8", "fc=wide", "fc=-4", "fc:4", "fc=²", f"fc={'9' * 5000}"])
 def test_widths_of_layers_that_cannot_be_read(cli: Cli, net: Path, calibration: Path, text: str) -> None:
     message = quantize(cli, net, calibration, "--layer-bits", text)
-    assert message == f"--layer-bits takes NAME=BITS, not {text!r}"
+    assert message == one_line(f"--layer-bits takes NAME=BITS, not {text!r}")
 
 
 def test_widths_of_layers_that_do_not_exist(cli: Cli, net: Path, calibration: Path) -> None:
