@@ -26,10 +26,9 @@ from benchmarks.datasets import DATA, Labelled, task
 from hw.contract.config import preset
 from quant import onnx_import
 from quant.base.errors import BadInput
-from quant.compress import SINGLE, Block, Method, pruned
+from quant.compress import SINGLE, Block, Method, structures, untouched
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
-from quant.kinds.conv import float_convolutions
 from quant.run.evaluation import accuracy
 from quant.run.images import Images
 from quant.search import Structure, quantize_network
@@ -61,16 +60,20 @@ class Asked(NamedTuple):
 
     def structures(self, graph: FloatGraph, images: Images) -> dict[str, Structure]:
         """What is asked of each layer, as `shiftpoint compress` does."""
-        names = [layer.name for layer in float_convolutions(graph.layers)]
-        kept: dict[str, np.ndarray] = {}
-        if self.prune is not None:
-            block = SINGLE
-            if self.engine is not None:
-                config = preset(self.engine)
-                block = Block(config.ic_lanes, config.oc_lanes)
-            kept = pruned(graph, images, self.prune, block, self.method)
-        asked = {name: Structure(kept.get(name), self.share, self.ternary) for name in names}
-        return {name: asked[name] for name in (names[1:-1] if self.ternary else names) if asked[name].asks}
+        block = SINGLE
+        if self.engine is not None:
+            config = preset(self.engine)
+            block = Block(config.ic_lanes, config.oc_lanes)
+        return structures(
+            graph,
+            images,
+            prune=self.prune,
+            block=block,
+            method=self.method,
+            values=self.share,
+            ternary=self.ternary,
+            left=untouched(graph, ternary=self.ternary),
+        )
 
 
 ROWS = (

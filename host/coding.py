@@ -18,9 +18,10 @@ Result = dict[str, Any]
 
 def encode(network: Path, output: Path, reporter: Reporter) -> Result:
     """ONNX file -> coded file, decoded again to see that it holds the same bytes; the table of the paper."""
-    content = _content(network)
+    _require(network)
     if is_coded(network):
         raise BadInput(f"{network}: is coded already")
+    content = in_one_piece(network)
     with reporter.stage(f"encode {network.name}"):
         found = coded.encode(content, reporter.step)
     with reporter.stage("decode it again"):
@@ -33,7 +34,8 @@ def encode(network: Path, output: Path, reporter: Reporter) -> Result:
 
 def decode(network: Path, output: Path) -> Result:
     """Coded file -> the ONNX file that it was made of, to the byte."""
-    content = _content(network)
+    _require(network)
+    content = in_one_piece(network)
     if not is_coded(network):
         raise BadInput(f"{network}: not a coded network, but an ONNX file")
     make_folder(output.parent)
@@ -41,10 +43,9 @@ def decode(network: Path, output: Path) -> Result:
     return {"bytes": {"coded": network.stat().st_size, "decoded": len(content)}, "files": [str(output)]}
 
 
-def _content(network: Path) -> bytes:
+def _require(network: Path) -> None:
     if not network.is_file():
         raise BadInput(f"{network}: no such file")
-    return in_one_piece(network)
 
 
 def shown(found: Table, plain: int) -> Result:

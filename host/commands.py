@@ -25,6 +25,7 @@ from host.options import (
     InputShape,
     MaybeConfiguration,
     Quantized,
+    QuantizedOutput,
     command,
 )
 from host.outputs import Use
@@ -69,9 +70,7 @@ def run(options: pipeline.RunOptions, as_json: AsJson = False) -> None:
 @command
 def quantize(
     options: QuantizeOptions,
-    output: Annotated[
-        Path, Use.FILE, typer.Option("-o", "--output", help="Quantized network to write.", show_default=False)
-    ],
+    output: QuantizedOutput,
     as_json: AsJson = False,
 ) -> None:
     """Choose fractional lengths on calibration images; write the integer network as QDQ ONNX."""

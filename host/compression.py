@@ -10,24 +10,33 @@ import numpy as np
 import typer
 
 from host.artefacts import make_folder
-from host.options import Calibration, FloatNetwork, InputShape, MaybeConfiguration, RawPixels
+from host.options import (
+    Calibration,
+    Evaluation,
+    FloatNetwork,
+    InputShape,
+    MaybeConfiguration,
+    QuantizedOutput,
+    RawPixels,
+)
 from host.outputs import Use
 from host.quantization import CHECK_IMAGES, opened
 from host.report.sensitivity import picture
 from host.target import engine_target
 from host.terminal import Reporter
+from hw.contract.widths import bytes_of
 from quant import coded, onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 from quant.compare import accumulate
-from quant.compress import SINGLE, Block, Method, pruned, scan
+from quant.compress import SINGLE, Block, Method, scan, structures, untouched
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.target import Target
-from quant.kinds.conv import convolution, float_convolutions
+from quant.kinds.conv import convolution
 from quant.run.evaluation import accuracy
 from quant.run.images import Images, open_images
-from quant.search import NOTES, Effort, Structure, quantize_network
+from quant.search import NOTES, Effort, quantize_network
 from quant.search.structure import check_values
 
 Result = dict[str, Any]
@@ -72,9 +81,7 @@ class CompressOptions:
     ] = ()
     config: MaybeConfiguration = None
     effort: Annotated[Effort, typer.Option(help="As of quantize.")] = "default"
-    evaluation: Annotated[
-        Path | None, Use.READ, typer.Option(help=".npz with `images` and `labels`, for accuracy.", show_default=False)
-    ] = None
+    evaluation: Evaluation = None
     raw_pixels: RawPixels = False
     input_shape: InputShape = None
 
@@ -106,9 +113,7 @@ class CompressOptions:
 class CompressOutputs:
     """What a compression leaves on disk."""
 
-    output: Annotated[
-        Path, Use.FILE, typer.Option("-o", "--output", help="Quantized network to write.", show_default=False)
-    ]
+    output: QuantizedOutput
     scan: Annotated[
         Path | None,
         Use.FILE,
@@ -129,7 +134,17 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
     files = [str(outputs.output)]
     with reporter.stage(f"quantize {options.network.name} on {len(images)} images, to compare with"):
         onnx_import.verify(graph, options.network, images[:CHECK_IMAGES])
-        structures = asked(options, graph, images, left, reporter)  # first: what cannot be met is told at once
+        asked = structures(  # first: what cannot be met is told at once
+            graph,
+            images,
+            prune=options.prune,
+            block=options.block,
+            method=options.method,
+            values=options.share,
+            ternary=options.ternary,
+            left=left,
+            progress=reporter.step,
+        )
         plain = quantize_network(graph, images, effort=options.effort, target=target, progress=reporter.step)
     if outputs.scan is not None:
         with reporter.stage("sensitivity of layers"):
@@ -139,7 +154,7 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
             files.append(str(outputs.scan))
     with reporter.stage(f"compress {options.network.name}"):
         small = quantize_network(
-            graph, images, effort=options.effort, target=target, structures=structures, progress=reporter.step
+            graph, images, effort=options.effort, target=target, structures=asked, progress=reporter.step
         )
         small = replace(small, metadata=small.metadata | described(options, left))
         qdq.save(small, outputs.output)
@@ -154,30 +169,6 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
     if NOTES in small.metadata:
         result["notes"] = [{"note": line} for line in small.metadata[NOTES].splitlines()]
     return result | {"files": files}
-
-
-def untouched(graph: FloatGraph, keep: tuple[str, ...], ternary: bool) -> tuple[str, ...]:
-    """The names of the layers that stay as they are.  Raises BadInput for one that is not there."""
-    names = [layer.name for layer in float_convolutions(graph.layers)]
-    ends = {"first": names[0], "last": names[-1]} if names else {}
-    found = dict.fromkeys(ends.values() if ternary else ())
-    for name in keep:
-        if name not in names and name not in ends:
-            raise BadInput(f"{graph.name} has no convolution or fully connected layer {name}")
-        found[name if name in names else ends[name]] = None
-    return tuple(found)
-
-
-def asked(
-    options: CompressOptions, graph: FloatGraph, images: Images, left: tuple[str, ...], reporter: Reporter
-) -> dict[str, Structure]:
-    """What the options ask of each layer."""
-    kept: dict[str, np.ndarray] = {}
-    if options.prune is not None:
-        kept = pruned(graph, images, options.prune, options.block, options.method, left, reporter.step)
-    names = [layer.name for layer in float_convolutions(graph.layers) if layer.name not in left]
-    found = {name: Structure(kept.get(name), options.share, options.ternary) for name in names}
-    return {name: structure for name, structure in found.items() if structure.asks}
 
 
 def described(options: CompressOptions, left: tuple[str, ...]) -> dict[str, str]:
@@ -202,7 +193,7 @@ def layers(network: Network, graph: FloatGraph, images: Images) -> list[Result]:
             "weights": conv.weight.size,
             "kept %": 100 * np.count_nonzero(conv.weight) / conv.weight.size,
             "values": int(np.count_nonzero(np.unique(conv.weight))),
-            "bytes": conv.weight.size * conv.weight_bits // 8,
+            "bytes": bytes_of(conv.weight.size * conv.weight_bits),
             "SNR dB": signal.get(conv.name),
         }
         for layer in network.layers

@@ -61,6 +61,12 @@ RawPixels = Annotated[
     typer.Option("--raw-pixels", help="Fold mean and scale into the network: the device takes pixels, 0 to 255."),
 ]
 Quantized = Annotated[Path, Use.READ, typer.Argument(help="Quantized network: QDQ ONNX, power-of-two scales.")]
+QuantizedOutput = Annotated[
+    Path, Use.FILE, typer.Option("-o", "--output", help="Quantized network to write.", show_default=False)
+]
+Evaluation = Annotated[
+    Path | None, Use.READ, typer.Option(help=".npz with `images` and `labels`, for accuracy.", show_default=False)
+]
 Configuration = Annotated[
     AcceleratorConfig,
     Use.READ,

@@ -16,7 +16,7 @@ import typer
 from host.artefacts import BuildFolder, make_folder, require_file, write_json
 from host.comparison import SHOWN_IMAGES, CompareOptions, compare_files
 from host.legs import Leg, Subject, Verilog, legs
-from host.options import BuildDir, Configuration, MemoryOptions, key
+from host.options import BuildDir, Configuration, Evaluation, MemoryOptions, key
 from host.outputs import Use, apart
 from host.quantization import QuantizeOptions, quantize
 from host.report.data import build_report
@@ -47,9 +47,7 @@ class RunOptions(QuantizeOptions):
         Use.FOLDER,
         typer.Option(help="Folder for everything that is made; other files in it stay.", show_default=False),
     ]
-    evaluation: Annotated[
-        Path | None, Use.READ, typer.Option(help=".npz with `images` and `labels`, for accuracy.", show_default=False)
-    ] = None
+    evaluation: Evaluation = None
     rtl_images: Annotated[int, typer.Option(help="Images to run through the Verilog; 0 for none.", min=0)] = 1
     build_dir: BuildDir = None
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
+GRAPH, INITIALIZER, RAW = 7, 5, 9
+"""Numbers of the fields ModelProto.graph, GraphProto.initializer, TensorProto.raw_data."""
+
 MOST_FIELDS = 1 << 20
 """Most fields of a message: a network has far fewer, a file that is none may have any."""
 

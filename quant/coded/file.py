@@ -16,7 +16,7 @@ from math import prod
 from onnx import TensorProto
 
 from quant.base.errors import BadInput
-from quant.base.wire import fields, varint
+from quant.base.wire import GRAPH, INITIALIZER, RAW, fields, varint
 from quant.coded import layer
 from quant.coded.head import Reader, compressed, expanded
 from quant.coded.layer import MOST_AXES, MOST_BYTES, Layer
@@ -32,9 +32,6 @@ LEAST = 16
 
 MOST_HEAD = 1 << 26
 """Bytes of the head, not compressed: all of the network but its weights."""
-
-GRAPH, INITIALIZER, RAW = 7, 5, 9
-"""Numbers of the fields ModelProto.graph, GraphProto.initializer, TensorProto.raw_data."""
 
 
 @dataclass(frozen=True)

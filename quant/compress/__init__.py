@@ -1,7 +1,19 @@
 """Which weights a network can do without, and what is asked of the others: a criterion a file."""
 
+from quant.compress.asked import structures, untouched
 from quant.compress.blocks import SINGLE, Block
 from quant.compress.prune import METHODS, Method, pruned
 from quant.compress.scan import RATES, Sensitivity, scan
 
-__all__ = ["METHODS", "RATES", "SINGLE", "Block", "Method", "Sensitivity", "pruned", "scan"]
+__all__ = [
+    "METHODS",
+    "RATES",
+    "SINGLE",
+    "Block",
+    "Method",
+    "Sensitivity",
+    "pruned",
+    "scan",
+    "structures",
+    "untouched",
+]

@@ -17,7 +17,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from quant.base.errors import BadInput
-from quant.base.wire import field, fields
+from quant.base.wire import GRAPH, INITIALIZER, RAW, field, fields
 
 LARGE = 1 << 20
 """Bytes from which on a weight stands beside its model."""
@@ -27,9 +27,6 @@ Beside = dict[str, np.ndarray]
 
 _FILE = "shiftpoint.file"
 """Key of a stub's external data: the path of the file that holds it.  ONNX knows none of this name."""
-
-GRAPH, INITIALIZER, RAW = 7, 5, 9
-"""Numbers of the fields ModelProto.graph, GraphProto.initializer, TensorProto.raw_data."""
 
 PLAIN = {
     kind: helper.tensor_dtype_to_np_dtype(kind)

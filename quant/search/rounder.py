@@ -76,11 +76,7 @@ class Rounder:
         base = np.array([max(known) if start is None else start for start in starts], np.int64)
         if uniform:
             base[:] = min(known)
-        errors = []
-        for n in tried:
-            units = np.ldexp(rows, (base + n)[:, None])
-            lost = np.ldexp(np.clip(np.rint(units), self.fmt.low, self.fmt.high) - units, -(base + n)[:, None])
-            errors.append(output_errors(lost.reshape(self.target.shape), self.matrix).reshape(-1))
+        errors = [self._errors(base + n, self._allowed) for n in tried]
         if uniform:
             return base + tried[int(np.argmin(np.sum(errors, axis=1)))]
         return base + np.array(tried)[np.argmin(errors, axis=0)]
@@ -94,13 +90,17 @@ class Rounder:
         assert self.matrix is not None
         best = frac
         for _ in range(ROUNDS):
-            nearest = replace(self._allowed, codebook=self._clusters(best)).nearest
-            errors = []
-            for n in tried:
-                units, step = self._units(frac + n), self._steps(frac + n)
-                errors.append(output_errors((nearest(units) - units) * step, self.matrix).reshape(-1))
+            allowed = replace(self._allowed, codebook=self._clusters(best))
+            errors = [self._errors(frac + n, allowed) for n in tried]
             best = frac + np.array(tried)[np.argmin(errors, axis=0)]
         return best
+
+    def _errors(self, frac: np.ndarray, allowed: Admissible) -> np.ndarray:
+        """The error in the output of each channel whose weights go to their nearest: float64 (O,)."""
+        assert self.matrix is not None
+        units = self._units(frac)
+        lost = np.ldexp(allowed.nearest(units) - units, -frac.astype(np.int32).reshape(*units.shape[:2], 1))
+        return output_errors(lost, self.matrix).reshape(-1)
 
     def _steps(self, frac: np.ndarray) -> np.ndarray:
         """What 1 is in each channel's format: float64 (G, O / G, 1)."""
