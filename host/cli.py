@@ -13,13 +13,16 @@ import os
 import platform
 import re
 import shlex
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
+from types import FrameType
+from typing import NoReturn, TextIO
 
 from host.names import one_line
 from quant.base.errors import BadInput, ShiftpointError, VerificationError, first_line
@@ -28,6 +31,8 @@ NAME = "shiftpoint"
 """Of the command."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
+TERMINATED = 128 + signal.SIGTERM
+"""The same after SIGTERM, with which batch systems and containers end what runs in them."""
 
 _REFUSALS = frozenset(
     getattr(errno, name)
@@ -45,23 +50,45 @@ _ROOT = Path(__file__).resolve().parent.parent
 _ROOMS = ("quant", "hw", "sim", "host")
 
 
+class Terminated(SystemExit):
+    """SIGTERM came.  Not a KeyboardInterrupt: Typer would take that for Ctrl-C."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point.  arguments: of the command line; those of the process when None.
 
     Exit code 0; 1 where a check failed, or a fault is this program's own; 2 for a user's mistake, and where the system
-    refuses something; `INTERRUPTED`.  Each but the first comes with one line on standard error, except that `inspect`
-    says 1 of a network that is not supported.
+    refuses something; `INTERRUPTED`, `TERMINATED`.  Each but the first comes with one line on standard error, except
+    that `inspect` says 1 of a network that is not supported.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     code, line = 0, ""
     try:
-        code = _run(words)
+        with _termination():
+            code = _run(words)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         code, line = _judged(error, words)
     _end(sys.stdout)
     if line:
         _say(line)
     return code
+
+
+@contextlib.contextmanager
+def _termination() -> Iterator[None]:
+    """SIGTERM unwinds the stack as Ctrl-C does, so that simulators end and no half-written file stays."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():  # which alone is told of signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(words: list[str]) -> int:
@@ -109,6 +136,8 @@ def _judged(error: BaseException, words: list[str]) -> tuple[int, str]:
     match error:
         case KeyboardInterrupt():
             return INTERRUPTED, "interrupted; the stages that were finished are kept"
+        case Terminated():
+            return TERMINATED, "terminated; the stages that were finished are kept"
         case VerificationError():
             return 1, str(error)
         case ShiftpointError():

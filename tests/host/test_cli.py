@@ -14,7 +14,7 @@ import pytest
 import typer
 
 from host import inspection
-from host.cli import main
+from host.cli import Terminated, main
 from quant.base.errors import BadInput, VerificationError
 
 Fails = Callable[[BaseException], tuple[int, str]]
@@ -52,6 +52,7 @@ def fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Captur
         (BrokenPipeError(errno.EPIPE, "Broken pipe"), 2, "standard output: Broken pipe"),
         (KeyboardInterrupt(), 130, "interrupted; the stages that were finished are kept"),
         (typer.Abort(), 130, "interrupted; the stages that were finished are kept"),
+        (Terminated(), 143, "terminated; the stages that were finished are kept"),
     ],
 )
 def test_what_is_no_fault_of_ours(fails: Fails, tmp_path: Path, error: BaseException, code: int, line: str) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -110,17 +111,23 @@ def test_another_memory_or_engine_of_the_same_limits_needs_no_other_network(
     assert "kept quantize" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
 def test_an_interrupted_run_continues(
-    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    code: int,
+    word: str,
 ) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
     with monkeypatch.context() as patch:
-        patch.setattr(ProgramBytes, "take", interrupted)
-        assert main(arguments) == 130
+        patch.setattr(ProgramBytes, "take", lambda *_: signal.raise_signal(number))
+        assert main(arguments) == code
     build = tmp_path / "build"
-    assert "interrupted" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith(f"shiftpoint: {word}; the stages that were finished are kept\n")
     assert (
         (build / "legs" / "integer.json").exists()
         and not (build / "legs" / "program.json").exists()
