@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +24,7 @@ from host.quantization import CHECK_IMAGES, opened
 from host.report.sensitivity import picture
 from host.target import engine_target
 from host.terminal import Reporter
+from host.training import TrainOptions, checkpoint_of, retrained
 from hw.contract.widths import bytes_of
 from quant import coded, onnx_import, qdq
 from quant.base.errors import BadInput
@@ -84,6 +85,7 @@ class CompressOptions:
     evaluation: Evaluation = None
     raw_pixels: RawPixels = False
     input_shape: InputShape = None
+    training: TrainOptions = field(default_factory=TrainOptions)
 
     @property
     def block(self) -> Block:
@@ -107,6 +109,7 @@ class CompressOptions:
         if self.prune is None and self.granularity != "weights":
             raise BadInput("--granularity says what --prune takes away as one: give --prune")
         _ = self.block
+        self.training.check()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,19 +135,22 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
     left = untouched(graph, options.keep, options.ternary)
     target = Target() if options.config is None else engine_target(options.config)
     files = [str(outputs.output)]
+    wanted: dict[str, Any] = {
+        "prune": options.prune,
+        "block": options.block,
+        "method": options.method,
+        "values": options.share,
+        "ternary": options.ternary,
+        "left": left,
+    }
+    onnx_import.verify(graph, options.network, images[:CHECK_IMAGES])
+    trained, result = graph, Result()
+    if options.training.train is not None:
+        with reporter.stage(f"retrain {options.network.name}"):
+            trained, asked, result = retrained(graph, options.training, wanted, outputs.output, reporter)
     with reporter.stage(f"quantize {options.network.name} on {len(images)} images, to compare with"):
-        onnx_import.verify(graph, options.network, images[:CHECK_IMAGES])
-        asked = structures(  # first: what cannot be met is told at once
-            graph,
-            images,
-            prune=options.prune,
-            block=options.block,
-            method=options.method,
-            values=options.share,
-            ternary=options.ternary,
-            left=left,
-            progress=reporter.step,
-        )
+        if options.training.train is None:  # first: what cannot be met is told at once
+            asked = structures(graph, images, **wanted, progress=reporter.step)
         plain = quantize_network(graph, images, effort=options.effort, target=target, progress=reporter.step)
     if outputs.scan is not None:
         with reporter.stage("sensitivity of layers"):
@@ -154,15 +160,16 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
             files.append(str(outputs.scan))
     with reporter.stage(f"compress {options.network.name}"):
         small = quantize_network(
-            graph, images, effort=options.effort, target=target, structures=asked, progress=reporter.step
+            trained, images, effort=options.effort, target=target, structures=asked, progress=reporter.step
         )
         small = replace(small, metadata=small.metadata | described(options, left))
         qdq.save(small, outputs.output)
+        checkpoint_of(outputs.output).unlink(missing_ok=True)
     with reporter.stage("compare"):
-        rows = layers(small, graph, images)
+        rows = layers(small, trained, images)
         before = _measured(plain, graph, layers(plain, graph, images), evaluation, reporter)
         after = _measured(small, graph, rows, evaluation, reporter)
-    result: Result = {
+    result |= {
         "layers": rows,
         "before and after": [{"network": "quantized"} | before, {"network": "compressed"} | after],
     }
@@ -180,6 +187,7 @@ def described(options: CompressOptions, left: tuple[str, ...]) -> dict[str, str]
         "share": options.share,
         "ternary": options.ternary or None,
         "kept": ", ".join(left) or None,
+        "epochs": options.training.epochs if options.training.train is not None else None,
     }
     return {f"compression.{name}": str(value) for name, value in words.items() if value is not None}
 

@@ -219,7 +219,7 @@ class ImageSet:
         self._source, self._network = source, network
         self._chosen = np.arange(len(source))[:limit]
         for start in range(0, len(self), step := images_at_once(network)):  # to the end: damage is told of here
-            part = self._taken(start, min(start + step, len(self)))
+            part = self.stored(slice(start, min(start + step, len(self))))
             if source.dtype != np.uint8:
                 check_values(part, network, what, start)
 
@@ -240,15 +240,20 @@ class ImageSet:
         if isinstance(part, slice):
             start, stop, step = part.indices(len(self))
             if step == 1:
-                return _as_taken(self._taken(start, max(start, stop)), self._network)
+                return _as_taken(self.stored(part), self._network)
             return self[np.arange(start, stop, step)][:]
         chosen = copy(self)
         chosen._chosen = self._chosen[part]
         return chosen
 
-    def _taken(self, start: int, stop: int) -> np.ndarray:
-        """Images as they are stored, (n, C, H, W)."""
-        numbers = self._chosen[start:stop]
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the images as they are stored: float32 or uint8."""
+        return self._source.dtype
+
+    def stored(self, part: slice) -> np.ndarray:
+        """Images as they are stored, (n, C, H, W), of a part without gaps."""
+        numbers = self._chosen[part]
         if not len(numbers):
             return np.empty((0, *self._network.input_shape), self._source.dtype)
         if numbers[-1] - numbers[0] == len(numbers) - 1:

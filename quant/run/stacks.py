@@ -46,6 +46,11 @@ class Stack:
         values = np.fromfile(self._file, self.dtype, (stop - start) * self._row // self.dtype.itemsize)
         return values.reshape(stop - start, *self.shape[1:])
 
+    def rows(self, numbers: np.ndarray) -> np.ndarray:
+        """Images by their numbers, int64 (n,), in any order."""
+        every = np.memmap(self._file, self.dtype, "r", self._offset, self.shape)
+        return np.array(every[numbers])
+
     def __setitem__(self, part: slice, values: np.ndarray) -> None:
         """Write some images."""
         try:

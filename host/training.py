@@ -1,0 +1,107 @@
+"""Retraining as part of a command: its options, and PyTorch only where it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from host.options import key
+from host.outputs import Use
+from host.terminal import Reporter
+from quant.base.errors import BadInput
+from quant.ir.graph import FloatGraph
+from quant.kinds.conv import float_convolutions
+from quant.search.structure import Structure
+from quant.train.settings import Augment, Optimizer, Settings
+
+Result = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(Settings):
+    """Labelled images to retrain on, and how."""
+
+    train: Annotated[
+        Path | None,
+        Use.READ,
+        typer.Option(
+            help=".npz with `images` and `labels` to retrain on; a tenth of them is held back. Needs PyTorch: pip "
+            "install 'shiftpoint[train]'.",
+            show_default=False,
+        ),
+    ] = None
+    epochs: Annotated[int, typer.Option(help="With --train: times that all images are seen.")] = 20
+    batch: Annotated[int, typer.Option(help="With --train: images a step.")] = 64
+    optimizer: Annotated[Optimizer, typer.Option(help="With --train: SGD with Nesterov's momentum 0.9, or AdamW.")] = (
+        "sgd"
+    )
+    rate: Annotated[
+        float | None,
+        typer.Option("--learning-rate", help="With --train: of the first steps.", show_default="0.004, adamw 0.0015"),
+    ] = None
+    distil: Annotated[
+        float,
+        typer.Option(help="With --train: part of the loss that is held against the float network's answers, 0 to 1."),
+    ] = 0.8
+    augment: Annotated[
+        Augment,
+        typer.Option(help="With --train: shift: images move by up to an eighth of their size; flip: mirrored, too."),
+    ] = "none"
+    bfloat16: Annotated[
+        bool, typer.Option("--bfloat16", help="With --train: compute in bfloat16 where that is safe.")
+    ] = False
+    seed: Annotated[int, typer.Option(help="With --train: of all that is drawn.")] = 1
+
+    def check(self) -> None:
+        """Raise BadInput for what can be seen to be wrong before anything is read."""
+        if self.train is not None:
+            super().check()
+            if importlib.util.find_spec("torch") is None:
+                raise BadInput("--train needs PyTorch: pip install 'shiftpoint[train]'")
+
+
+def checkpoint_of(output: Path) -> Path:
+    """Where training stands while it makes an output: beside it."""
+    return output.with_name(output.name + ".training")
+
+
+def retrained(
+    graph: FloatGraph, options: TrainOptions, asked: dict[str, Any], output: Path, reporter: Reporter
+) -> tuple[FloatGraph, dict[str, Structure], Result]:
+    """The network with other weights, what their integers may be, and a table of the epochs.
+
+    asked: of `quant.train.retrain.stages`.  output: what all is done for; training that was stopped goes on from the
+    checkpoint beside it.
+    """
+    assert options.train is not None
+    from quant.train.checkpoint import Checkpoint
+    from quant.train.data import open_examples
+    from quant.train.loop import train
+    from quant.train.retrain import stages
+
+    examples = open_examples(options.train, graph, options.seed)
+    checkpoint = Checkpoint(checkpoint_of(output), digest(graph, options, asked))
+    found = train(graph, examples, stages(options, **asked), options, checkpoint, reporter.step)
+    rows = [
+        {"epoch": number, "of": epoch.stage, "loss": epoch.loss, "held back right %": 100 * epoch.accuracy}
+        for number, epoch in enumerate(found.epochs, 1)
+    ]
+    return found.graph, found.structures, {"training": rows}
+
+
+def digest(graph: FloatGraph, options: TrainOptions, asked: dict[str, Any]) -> str:
+    """Of all that the weights depend on, SHA-256."""
+    found = hashlib.sha256(
+        json.dumps([key(options), asked, graph.name, [layer.description for layer in graph.layers]]).encode()
+    )
+    for layer in float_convolutions(graph.layers):
+        for numbers in (layer.weight, layer.bias):
+            found.update(np.ascontiguousarray(numbers).tobytes())
+    return found.hexdigest()

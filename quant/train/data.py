@@ -1,0 +1,107 @@
+"""Labelled images to train on: held back ones, batches, and what is done to images so that no two epochs are alike.
+
+All that is drawn follows from the seed and the number of the step, so that training goes on from any step as if it had
+never stopped.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from quant.base.errors import BadInput
+from quant.ir.graph import FloatGraph
+from quant.run.images import ImageSet, open_images, prepare
+from quant.run.stacks import Stack, stack
+from quant.train.settings import Augment
+
+HELD_BACK, MOST_HELD_BACK = 10, 5000
+"""One image in so many is held back, and so many at most."""
+
+SHIFT = 8
+"""Images move by up to this part of their size: 4 pixels of 32, as He et al. 2016 have it."""
+
+PIECE = 256
+"""Images copied at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Labelled images of a network.
+
+    images: (N, C, H, W) as they are stored, uint8 or float32, maybe in a temporary file; labels: int64 (N,).
+    training, held: int64, the numbers of those that are trained on, and of those held back.
+    """
+
+    graph: FloatGraph
+    images: np.ndarray | Stack
+    labels: np.ndarray
+    training: np.ndarray
+    held: np.ndarray
+
+    def steps(self, batch: int) -> int:
+        """Batches of an epoch: images that fill none are left to other epochs."""
+        return max(1, len(self.training) // batch)
+
+    def batch(self, step: int, size: int, augment: Augment, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """The images and labels of a step, counted over all epochs: float32 (n, C, H, W), int64 (n,)."""
+        epoch, place = divmod(step, self.steps(size))
+        order = np.random.default_rng((seed, epoch)).permutation(self.training)
+        numbers = order[place * size : (place + 1) * size]
+        images = self._rows(numbers)
+        if augment != "none":
+            images = moved(images, np.random.default_rng((seed, epoch, place)), augment == "flip")
+        return prepare(images, self.graph), self.labels[numbers]
+
+    def held_back(self, start: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """Images held back and their labels, from the `start`th on: float32 (n, C, H, W), int64 (n,)."""
+        numbers = self.held[start : start + size]
+        return prepare(self._rows(numbers), self.graph), self.labels[numbers]
+
+    def _rows(self, numbers: np.ndarray) -> np.ndarray:
+        return self.images.rows(numbers) if isinstance(self.images, Stack) else self.images[numbers]
+
+
+def moved(images: np.ndarray, random: np.random.Generator, flip: bool) -> np.ndarray:
+    """Each image shifted by some pixels, zeros moving in, and half of them mirrored where that is asked for.
+
+    images: (n, C, H, W).  Returns the same.
+    """
+    count, _, height, width = images.shape
+    down, across = height // SHIFT, width // SHIFT
+    wide = np.pad(images, ((0, 0), (0, 0), (down, down), (across, across)))
+    rows = random.integers(0, 2 * down + 1, (count, 1)) + np.arange(height)
+    columns = random.integers(0, 2 * across + 1, (count, 1)) + np.arange(width)
+    if flip:
+        columns = np.where(random.random((count, 1)) < 0.5, columns[:, ::-1], columns)
+    found = wide[np.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+    return np.ascontiguousarray(found.transpose(0, 3, 1, 2))
+
+
+def open_examples(path: str | os.PathLike[str], graph: FloatGraph, seed: int) -> Examples:
+    """The images and labels of an .npz file, some of them held back.
+
+    Raises BadInput for what `open_images` refuses, for labels that are no classes of the network, and for fewer images
+    than can be divided.
+    """
+    images, labels = open_images(path, graph, labels=True)
+    assert isinstance(images, ImageSet) and labels is not None
+    name, classes = os.path.basename(path), int(np.prod(graph.shapes[graph.outputs[0]]))
+    if classes < 2:
+        raise BadInput(f"{graph.name} has one output: there are no classes to train for")
+    wrong = (labels < 0) | (labels >= classes)
+    if wrong.any():
+        first = int(np.argmax(wrong))
+        raise BadInput(f"{name}: image {first} has the label {labels[first]}, but classes are 0 to {classes - 1}")
+    count = len(labels)
+    if count < HELD_BACK:
+        raise BadInput(f"{name}: {count} images are too few to train on and to hold some back; {HELD_BACK} are needed")
+    copy = stack(images.shape, images.dtype)
+    for start in range(0, count, PIECE):
+        part = slice(start, min(start + PIECE, count))
+        copy[part] = images.stored(part)
+    order = np.random.default_rng(seed).permutation(count)
+    held = min(count // HELD_BACK, MOST_HELD_BACK)
+    return Examples(graph, copy, labels, np.sort(order[held:]), np.sort(order[:held]))
