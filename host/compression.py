@@ -20,6 +20,7 @@ from host.options import (
     RawPixels,
 )
 from host.outputs import Use
+from host.price import cycles
 from host.quantization import CHECK_IMAGES, opened
 from host.report.sensitivity import picture
 from host.target import engine_target
@@ -30,7 +31,17 @@ from quant import coded, onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 from quant.compare import accumulate
-from quant.compress import SINGLE, Block, Method, scan, structures, untouched
+from quant.compress import (
+    CRITERIA,
+    MACS,
+    SINGLE,
+    Block,
+    Method,
+    scan,
+    structures,
+    untouched,
+    without_channels,
+)
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.target import Target
@@ -41,7 +52,7 @@ from quant.search import NOTES, Effort, quantize_network
 from quant.search.structure import check_values
 
 Result = dict[str, Any]
-Granularity = Literal["weights", "blocks"]
+Granularity = Literal["weights", "blocks", "channels"]
 COMPARED = 32
 """Calibration images on which layers are held against float."""
 
@@ -54,21 +65,28 @@ class CompressOptions:
     calibration: Calibration
     prune: Annotated[
         float | None,
-        typer.Option(help="Share of the weights that become zero, above 0 and below 1.", show_default=False),
+        typer.Option(
+            help="Share of the weights that become zero, above 0 and below 1; of channels: share of the cycles of an "
+            "image on --config that go at least, of the MACs without --config.",
+            show_default=False,
+        ),
     ] = None
     granularity: Annotated[
         Granularity,
         typer.Option(
-            help="What is pruned as one: single weights, or weight blocks of --config (a tap, N inputs, M outputs)."
+            help="What is pruned as one: single weights; weight blocks of --config (a tap, N inputs, M outputs); "
+            "channels, which are removed for good."
         ),
     ] = "weights"
     method: Annotated[
-        Method,
+        Method | None,
         typer.Option(
-            help="What --prune keeps. alternating: what the layer's output needs, as much of each as LAMP says; "
-            "surgeon: OBS; damage: OBD; lamp: LAMP; magnitude: what is above quality times the layer's deviation."
+            help="What --prune keeps. alternating (default): what the layer's output needs, as much of each as LAMP "
+            "says; surgeon (default of channels): OBS; damage: OBD; lamp: LAMP; magnitude: what is above quality times "
+            "the layer's deviation. Channels go by surgeon or magnitude.",
+            show_default=False,
         ),
-    ] = "alternating"
+    ] = None
     share: Annotated[
         int | None,
         typer.Option(help="Most different values that a layer's weights share, 2 to 256.", show_default=False),
@@ -88,9 +106,14 @@ class CompressOptions:
     training: TrainOptions = field(default_factory=TrainOptions)
 
     @property
+    def criterion(self) -> Method:
+        """The method, asked for or not."""
+        return self.method or ("surgeon" if self.granularity == "channels" else "alternating")
+
+    @property
     def block(self) -> Block:
-        """What is pruned as one."""
-        if self.granularity == "weights":
+        """What is pruned as one: as blocks go, channels are none."""
+        if self.granularity != "blocks":
             return SINGLE
         if self.config is None:
             raise BadInput("blocks are those of a configuration of the engine: --config")
@@ -101,13 +124,16 @@ class CompressOptions:
         if self.prune is None and self.share is None and not self.ternary:
             raise BadInput("nothing to do: give --prune, --share or --ternary")
         if self.prune is not None and not 0 < self.prune < 1:
-            raise BadInput(f"--prune is a share of the weights, above 0 and below 1, not {self.prune:g}")
+            raise BadInput(f"--prune is a share, above 0 and below 1, not {self.prune:g}")
         if self.share is not None:
             check_values(self.share)
-        if self.ternary and (self.share is not None or self.prune is not None):
+        channels = self.granularity == "channels"
+        if self.ternary and (self.share is not None or (self.prune is not None and not channels)):
             raise BadInput("ternary weights have zeros and values of their own: leave out --prune and --share")
         if self.prune is None and self.granularity != "weights":
             raise BadInput("--granularity says what --prune takes away as one: give --prune")
+        if channels and self.criterion not in CRITERIA:
+            raise BadInput(f"channels go by --method {' or '.join(CRITERIA)}, not {self.method}")
         _ = self.block
         self.training.check()
 
@@ -129,28 +155,38 @@ class CompressOutputs:
 def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Reporter) -> Result:
     """float ONNX + calibration images -> quantized QDQ ONNX, compressed, beside the same one not compressed."""
     options.check()
+    if outputs.scan is not None and options.granularity == "channels":
+        raise BadInput("--scan is of weights that become zero, not of channels: leave out one of both")
     make_folder(outputs.output.parent)
     graph, images = opened(options.network, options.calibration, options.input_shape, options.raw_pixels, reporter)
     evaluation = None if options.evaluation is None else open_images(options.evaluation, graph, labels=True)
     left = untouched(graph, options.keep, options.ternary)
     target = Target() if options.config is None else engine_target(options.config)
     files = [str(outputs.output)]
+    onnx_import.verify(graph, options.network, images[:CHECK_IMAGES])
+    thin, result = graph, Result()
+    if options.prune is not None and options.granularity == "channels":
+        with reporter.stage(f"remove channels from {options.network.name}"):
+            price = MACS if options.config is None else cycles(options.config)
+            criterion = options.criterion
+            assert criterion in CRITERIA
+            thin = without_channels(graph, images, options.prune, price, criterion, left, reporter.step)
+            result = removed(graph, thin)
     wanted: dict[str, Any] = {
-        "prune": options.prune,
+        "prune": options.prune if thin is graph else None,
         "block": options.block,
-        "method": options.method,
+        "method": options.criterion,
         "values": options.share,
         "ternary": options.ternary,
         "left": left,
     }
-    onnx_import.verify(graph, options.network, images[:CHECK_IMAGES])
-    trained, result = graph, Result()
     if options.training.train is not None:
         with reporter.stage(f"retrain {options.network.name}"):
-            trained, asked, result = retrained(graph, options.training, wanted, outputs.output, reporter)
+            thin, asked, epochs = retrained(thin, graph, options.training, wanted, outputs.output, reporter)
+            result |= epochs
     with reporter.stage(f"quantize {options.network.name} on {len(images)} images, to compare with"):
         if options.training.train is None:  # first: what cannot be met is told at once
-            asked = structures(graph, images, **wanted, progress=reporter.step)
+            asked = structures(thin, images, **wanted, progress=reporter.step)
         plain = quantize_network(graph, images, effort=options.effort, target=target, progress=reporter.step)
     if outputs.scan is not None:
         with reporter.stage("sensitivity of layers"):
@@ -160,19 +196,21 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
             files.append(str(outputs.scan))
     with reporter.stage(f"compress {options.network.name}"):
         small = quantize_network(
-            trained, images, effort=options.effort, target=target, structures=asked, progress=reporter.step
+            thin, images, effort=options.effort, target=target, structures=asked, progress=reporter.step
         )
         small = replace(small, metadata=small.metadata | described(options, left))
         qdq.save(small, outputs.output)
         checkpoint_of(outputs.output).unlink(missing_ok=True)
     with reporter.stage("compare"):
-        rows = layers(small, trained, images)
+        rows = layers(small, thin, images)
         before = _measured(plain, graph, layers(plain, graph, images), evaluation, reporter)
         after = _measured(small, graph, rows, evaluation, reporter)
     result |= {
         "layers": rows,
         "before and after": [{"network": "quantized"} | before, {"network": "compressed"} | after],
     }
+    if options.granularity == "channels" and target.cycles is not None:  # of what came out: formats move a few
+        result["cycles of one image"] = [reached(target.cycles(plain), target.cycles(small))]
     if NOTES in small.metadata:
         result["notes"] = [{"note": line} for line in small.metadata[NOTES].splitlines()]
     return result | {"files": files}
@@ -182,14 +220,33 @@ def described(options: CompressOptions, left: tuple[str, ...]) -> dict[str, str]
     """What was done, as metadata of the file."""
     words = {
         "prune": options.prune,
-        "granularity": "x".join(map(str, options.block)) if options.prune is not None else None,
-        "method": options.method if options.prune is not None else None,
+        "granularity": None if options.prune is None else _granularity(options),
+        "method": options.criterion if options.prune is not None else None,
         "share": options.share,
         "ternary": options.ternary or None,
         "kept": ", ".join(left) or None,
         "epochs": options.training.epochs if options.training.train is not None else None,
     }
     return {f"compression.{name}": str(value) for name, value in words.items() if value is not None}
+
+
+def _granularity(options: CompressOptions) -> str:
+    return "channels" if options.granularity == "channels" else "x".join(map(str, options.block))
+
+
+def removed(graph: FloatGraph, thin: FloatGraph) -> Result:
+    """Which channels are gone of what each layer writes, and what that saves."""
+    pairs = zip(graph.layers, thin.layers, strict=True)
+    counts = [(layer.name, thin.shapes[own.output][0], graph.shapes[layer.output][0]) for layer, own in pairs]
+    return {
+        "channels": [{"layer": name, "channels": left, "of": whole} for name, left, whole in counts if left < whole],
+        "MACs of one image": [reached(MACS.network(graph), MACS.network(thin))],
+    }
+
+
+def reached(before: float, after: float) -> Result:
+    """What something cost, and costs."""
+    return {"before": round(before), "after": round(after), "gone %": 100 * (1 - after / before)}
 
 
 def layers(network: Network, graph: FloatGraph, images: Images) -> list[Result]:

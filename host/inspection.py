@@ -13,15 +13,11 @@ from rich.table import Table
 from host.target import engine_target
 from host.terminal import plain
 from hw.contract.config import preset
-from quant.ir.fixedpoint import QFormat
 from quant.ir.graph import FloatGraph
-from quant.ir.network import Network
+from quant.ir.stand_in import stand_in
 from quant.ir.target import Refusal, Target
-from quant.ir.tensor import Tensor
 from quant.onnx_import.inspect import CONSTANT, Verdict, inspect
 
-FORMAT = QFormat(8, 4, True)
-"""Stands for every format: the limits looked at here are those of shapes and windows, not of numbers."""
 CONFIG = "small"
 """Stands for every configuration: what the instructions can say is the same in all."""
 NAMES = {
@@ -77,10 +73,8 @@ def judged(verdict: Verdict, refused: dict[str, Refusal], last: set[str]) -> dic
 
 def refusals(graph: FloatGraph, target: Target) -> dict[str, Refusal]:
     """The layers that a target cannot run, by name."""
-    tensors = {name: Tensor(name, shape, FORMAT) for name, shape in graph.shapes.items()}
-    layers = tuple(layer.stand_in(tensors) for layer in graph.layers)
-    network = Network(graph.name, tensors, layers, graph.input, graph.outputs)
-    found = (target.refusal(network, layer) for layer in layers)
+    network = stand_in(graph)
+    found = (target.refusal(network, layer) for layer in network.layers)
     return {refusal.layer: refusal for refusal in found if refusal is not None}
 
 

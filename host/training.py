@@ -73,12 +73,17 @@ def checkpoint_of(output: Path) -> Path:
 
 
 def retrained(
-    graph: FloatGraph, options: TrainOptions, asked: dict[str, Any], output: Path, reporter: Reporter
+    graph: FloatGraph,
+    teacher: FloatGraph,
+    options: TrainOptions,
+    asked: dict[str, Any],
+    output: Path,
+    reporter: Reporter,
 ) -> tuple[FloatGraph, dict[str, Structure], Result]:
     """The network with other weights, what their integers may be, and a table of the epochs.
 
-    asked: of `quant.train.retrain.stages`.  output: what all is done for; training that was stopped goes on from the
-    checkpoint beside it.
+    teacher: the network before anything was taken away.  asked: of `quant.train.retrain.stages`.  output: what all is
+    done for; training that was stopped goes on from the checkpoint beside it.
     """
     assert options.train is not None
     from quant.train.checkpoint import Checkpoint
@@ -88,7 +93,7 @@ def retrained(
 
     examples = open_examples(options.train, graph, options.seed)
     checkpoint = Checkpoint(checkpoint_of(output), digest(graph, options, asked))
-    found = train(graph, examples, stages(options, **asked), options, checkpoint, reporter.step)
+    found = train(graph, examples, stages(options, **asked), options, checkpoint, reporter.step, teacher)
     rows = [
         {"epoch": number, "of": epoch.stage, "loss": epoch.loss, "held back right %": 100 * epoch.accuracy}
         for number, epoch in enumerate(found.epochs, 1)

@@ -2,18 +2,25 @@
 
 from quant.compress.asked import structures, untouched
 from quant.compress.blocks import SINGLE, Block
+from quant.compress.channels import CRITERIA, Criterion, without_channels
+from quant.compress.price import MACS, Price
 from quant.compress.prune import METHODS, Method, pruned
 from quant.compress.scan import RATES, Sensitivity, scan
 
 __all__ = [
+    "CRITERIA",
+    "MACS",
     "METHODS",
     "RATES",
     "SINGLE",
     "Block",
+    "Criterion",
     "Method",
+    "Price",
     "Sensitivity",
     "pruned",
     "scan",
     "structures",
     "untouched",
+    "without_channels",
 ]

@@ -22,11 +22,13 @@ from quant.search.rounding import TERMS, correlations, output_errors
 class Moments:
     """A layer and its inputs on calibration images.
 
-    matrix: float64 (G, K, K), the damped H of `quant.search.rounding`; None of a layer of more than TERMS inputs.
+    matrix: float64 (G, K, K), the damped H of `quant.search.rounding`; mean: float64 (G, K), of what each weight meets.
+    Both are None of a layer of more than TERMS inputs.
     """
 
     layer: FloatConv
     matrix: np.ndarray | None
+    mean: np.ndarray | None = None
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -58,7 +60,7 @@ def moments(
     for index, layer in enumerate(graph.layers):
         result = LayerRunner(graph, layer).stacked([tensors[name] for name in layer.inputs])
         if (conv := float_convolution(layer)) and conv.name in names:
-            yield Moments(conv, _matrix(conv, tensors[conv.input], result))
+            yield _moments(conv, tensors[conv.input], result)
         tensors[layer.output] = result
         for name in layer.inputs:
             if last[name] == index:
@@ -67,9 +69,11 @@ def moments(
             progress("inputs of layers", index + 1, len(graph.layers))
 
 
-def _matrix(layer: FloatConv, source: Maps, result: Maps) -> np.ndarray | None:
+def _moments(layer: FloatConv, source: Maps, result: Maps) -> Moments:
     terms = layer.weight[0].size
     if terms > TERMS:
-        return None
+        return Moments(layer, None)
     patches = Positions.of(result, layer.groups * terms).patches(source, layer.window, layer.groups)
-    return correlations(patches - patches.mean(1, keepdims=True), layer.weight.shape[1] == 1)
+    mean = patches.mean(1, keepdims=True)
+    matrix = correlations(patches - mean, layer.weight.shape[1] == 1)
+    return Moments(layer, matrix, mean[:, 0].astype(np.float64))

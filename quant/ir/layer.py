@@ -279,6 +279,26 @@ class FloatLayer(AnyLayer):
         """
         return None
 
+    # What removing channels asks.
+
+    def together(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, np.ndarray], ...] | None:
+        """Which channels of its tensors can only be removed together: int64 (C,) by tensor, equal numbers go as one.
+
+        A tensor that is not named may lose any of its channels.  None: no channel of what it reads and writes can go.
+        Usually channels meet as scales do (`tied`).  shapes: (C, H, W) of every tensor.
+        """
+        tied = self.tied(shapes)
+        if tied is None:
+            return None
+        return tuple((name, first + np.arange(shapes[name][0])) for name, first in ((self.output, 0), *tied))
+
+    def thinned(self, kept: Mapping[str, np.ndarray]) -> Self:
+        """The layer between tensors that have only these channels left.  kept: int64, ascending, by tensor.
+
+        Some of what goes together stays whole or goes whole.  Usually nothing of a layer depends on how many there are.
+        """
+        return self
+
     # What the importer asks before it merges what stands before or behind a layer into it.
 
     def clipped(self, clip: Clip) -> Self | None:

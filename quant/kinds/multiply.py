@@ -110,6 +110,10 @@ class FloatMultiply(OfMapAndGate, Clipped):
         """As `FloatLayer.never_negative`: a square, or a product of what is never negative."""
         return self.inputs[0] == self.inputs[1] or all(name in known for name in self.inputs)
 
+    def together(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, np.ndarray], ...]:
+        """As `FloatLayer.together`: channels meet one by one."""
+        return tuple((name, np.arange(shapes[name][0])) for name in (self.output, *self.inputs))
+
 
 def read(reading: Reading) -> tuple[Multiply, Own]:
     """As `Reader.read`: a Mul of two quantized tensors, the gate on either side."""

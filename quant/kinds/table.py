@@ -146,6 +146,10 @@ class FloatTable(KeepsShape, FloatLayer):
         """As `FloatLayer.clipped`: a part of its function."""
         return replace(self, function=clipped(*clip).of(self.function))
 
+    def together(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, np.ndarray], ...]:
+        """As `FloatLayer.together`: channels meet one by one."""
+        return tuple((name, np.arange(shapes[name][0])) for name in (self.output, *self.inputs))
+
 
 def read(reading: Reading) -> tuple[Table, Own]:
     """As `Reader.read`: a Gather from constants by a tensor's stored integers, rounded into a format and clipped."""

@@ -32,10 +32,11 @@ class OutputJudge:
         self.images = np.ascontiguousarray(images[self.chosen][:], np.float32)
         self.outputs = float_outputs(graph, self.images)
 
-    def replaced(self, layer: FloatLayer) -> float:
-        """Noise over signal at the outputs with another layer in the place of that of its name."""
-        layers = tuple(layer if other.name == layer.name else other for other in self.graph.layers)
-        found = float_outputs(replace(self.graph, layers=layers), self.images)
+    def replaced(self, *layers: FloatLayer) -> float:
+        """Noise over signal at the outputs with other layers in the places of those of their names."""
+        others = {layer.name: layer for layer in layers}
+        changed = tuple(others.get(layer.name, layer) for layer in self.graph.layers)
+        found = float_outputs(replace(self.graph, layers=changed), self.images)
         return sum(relative(found[name], wanted) for name, wanted in self.outputs.items())
 
     def losses(

@@ -76,16 +76,18 @@ def train(
     settings: Settings,
     checkpoint: Checkpoint,
     progress: Progress | None = None,
+    teacher: FloatGraph | None = None,
 ) -> Trained:
     """Train a network in stages, each beginning with the weights of the one before.
 
+    teacher: the network whose answers count, itself by default; of the same input and outputs.
     On one machine the same arguments give the same weights, stopped and begun again or not.  Raises BadInput where the
     loss is no number, and as `Checkpoint.load`.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = False, True
-    teacher, module = GraphModule(graph).to(device), GraphModule(graph).to(device)
-    run = _Run(teacher, module, examples, settings, checkpoint, sum(stage.epochs for stage in stages), progress)
+    knowing, module = GraphModule(teacher or graph).to(device), GraphModule(graph).to(device)
+    run = _Run(knowing, module, examples, settings, checkpoint, sum(stage.epochs for stage in stages), progress)
     saved = checkpoint.load()
     structures: dict[str, Structure] = {}
     for index, stage in enumerate(stages):

@@ -15,6 +15,7 @@ from host.cli import main
 from host.compiler import compile_network
 from host.compression import CompressOptions, CompressOutputs, compress
 from host.legs import OnnxRuntime, ProgramBytes, Subject, Verilog
+from host.target import engine_target
 from host.terminal import Reporter
 from hw.contract.config import preset
 from quant import qdq
@@ -40,8 +41,8 @@ def weights(path: Path) -> dict[str, np.ndarray]:
     ("changes", "message"),
     [
         ({}, "nothing to do: give --prune, --share or --ternary"),
-        ({"prune": 1.0}, "--prune is a share of the weights, above 0 and below 1, not 1"),
-        ({"prune": float("nan")}, "--prune is a share of the weights, above 0 and below 1, not nan"),
+        ({"prune": 1.0}, "--prune is a share, above 0 and below 1, not 1"),
+        ({"prune": float("nan")}, "--prune is a share, above 0 and below 1, not nan"),
         ({"share": 1}, "weights can share 2 to 256 values, not 1"),
         ({"share": 300}, "weights can share 2 to 256 values, not 300"),
         (
@@ -49,6 +50,11 @@ def weights(path: Path) -> dict[str, np.ndarray]:
             "ternary weights have zeros and values of their own: leave out --prune and --share",
         ),
         ({"share": 4, "granularity": "blocks"}, "--granularity says what --prune takes away as one: give --prune"),
+        (
+            {"prune": 0.5, "granularity": "channels", "method": "lamp"},
+            "channels go by --method surgeon or magnitude, not lamp",
+        ),
+        ({"share": 4, "granularity": "channels"}, "--granularity says what --prune takes away as one: give --prune"),
         ({"prune": 0.5, "granularity": "blocks"}, "blocks are those of a configuration of the engine: --config"),
     ],
 )
@@ -63,6 +69,10 @@ def test_what_can_be_seen_to_be_wrong(asked: CompressOptions, changes: dict[str,
     [
         ({"share": 4, "keep": ("odd",)}, "net has no convolution or fully connected layer odd"),
         ({"prune": 0.5, "keep": ("first", "fc")}, "0.5 of the weights cannot go: there are none"),
+        (
+            {"prune": 0.5, "granularity": "channels", "keep": ("last",)},
+            "0.5 of the MACs cannot go with channels: without all that can, 100.00% stay",
+        ),
     ],
 )
 def test_what_the_network_has_not(
@@ -117,6 +127,37 @@ def test_the_file_holds_to_what_was_asked_and_says_so(
     }
 
 
+def test_channels_are_removed_for_good(
+    asked: CompressOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fewer cycles, by as much as is said, and less to compare with the float file, which still has all."""
+    labelled = images(tmp_path / "labelled.npz", labels=np.arange(12) % 3)
+    words = ["compress", asked.network, "--calibration", asked.calibration, "-o", tmp_path / "c.onnx"]
+    words += ["--prune", 0.2, "--granularity", "channels", "--config", "tiny", "--share", 16, "--effort", "fast"]
+    assert main([*map(str, words), "--evaluation", str(labelled), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    network = qdq.load(tmp_path / "c.onnx")
+    assert weights(tmp_path / "c.onnx")["conv"].shape[0] == 4 and found["channels"] == [
+        {"layer": "conv", "channels": 4, "of": 8}, {"layer": "pool", "channels": 4, "of": 8},
+    ]  # fmt: skip
+    cycles = engine_target(preset("tiny")).cycles
+    [saved], [macs] = found["cycles of one image"], found["MACs of one image"]
+    assert cycles is not None and saved["after"] == cycles(network) and saved["gone %"] > 19
+    assert macs == {"before": 64 * 144 + 8 * 3, "after": 64 * 72 + 4 * 3, "gone %": 50.0}
+    assert len(np.unique(weights(tmp_path / "c.onnx")["fc"])) <= 17
+    assert found["before and after"][1]["weights"] < found["before and after"][0]["weights"]
+    told = {k: v for k, v in network.metadata.items() if k.startswith("compression.")}
+    assert told == {
+        "compression.prune": "0.2",
+        "compression.granularity": "channels",
+        "compression.method": "surgeon",
+        "compression.share": "16",
+    }
+    with pytest.raises(BadInput, match="--scan is of weights that become zero, not of channels"):
+        options = replace(asked, prune=0.2, granularity="channels")
+        compress(options, CompressOutputs(output=tmp_path / "d.onnx", scan=tmp_path / "d.svg"), QUIET)
+
+
 def compressed(asked: CompressOptions, path: Path, **changes: Any) -> Subject:
     """What the proof of equality is about, for a compressed network on `tiny`."""
     config = preset("tiny")
@@ -127,7 +168,12 @@ def compressed(asked: CompressOptions, path: Path, **changes: Any) -> Subject:
 
 
 @pytest.mark.parametrize(
-    "changes", [{"prune": 0.5, "granularity": "blocks", "share": 4}, {"ternary": True, "keep": ("first",)}]
+    "changes",
+    [
+        {"prune": 0.5, "granularity": "blocks", "share": 4},
+        {"prune": 0.2, "granularity": "channels"},
+        {"ternary": True, "keep": ("first",)},
+    ],
 )
 def test_a_compressed_network_is_the_same_on_every_leg(
     asked: CompressOptions, tmp_path: Path, changes: dict[str, Any]

@@ -88,6 +88,23 @@ def test_a_retrained_network_is_the_same_on_every_leg(
 
 
 @needs_torch
+def test_what_channels_are_left_of_is_trained_on_the_answers_of_the_whole(
+    asked: CompressOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from quant.train import loop
+
+    seen = []
+    module = loop.GraphModule
+    monkeypatch.setattr(loop, "GraphModule", lambda graph: (seen.append(graph.shapes["r0"][0]), module(graph))[1])
+    options = replace(asked, config=preset("tiny"), prune=0.2, granularity="channels")
+    found = compress(options, CompressOutputs(output=tmp_path / "c.onnx"), QUIET)
+    assert seen == [8, 4] and [row["of"] for row in found["training"]] == ["training"] * 2
+    assert found["channels"][0] == {"layer": "conv", "channels": 4, "of": 8}
+    assert found["cycles of one image"][0]["gone %"] > 19
+    assert [row["kept %"] for row in found["layers"]] == [pytest.approx(100, abs=5)] * 2
+
+
+@needs_torch
 def test_stopped_and_begun_again_it_writes_the_same_bytes(asked: CompressOptions, tmp_path: Path) -> None:
     whole, path = tmp_path / "whole.onnx", tmp_path / "c.onnx"
     compress(asked, CompressOutputs(output=whole), QUIET)

@@ -139,6 +139,22 @@ class FloatConv(Convolving, Clipped):
         """As `FloatLayer.tied`: the residual is added as it is; weights take back the scales of the input."""
         return tuple((name, 0) for name in self.added)
 
+    def together(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, np.ndarray], ...]:
+        """As `FloatLayer.together`: of several groups each goes whole, with what it reads."""
+        if self.groups == 1:
+            return tuple((name, np.arange(len(self.weight))) for name in (self.output, *self.added))
+        group = np.arange(len(self.weight)) * self.groups // len(self.weight)
+        read = np.arange(shapes[self.input][0]) // self.weight.shape[1]
+        return ((self.input, read), *((name, group) for name in (self.output, *self.added)))
+
+    def thinned(self, kept: Mapping[str, np.ndarray]) -> FloatConv:
+        """As `FloatLayer.thinned`."""
+        outputs, inputs = kept[self.output], kept[self.input]
+        weight, bias = self.weight[outputs], self.bias[outputs]
+        if self.groups == 1:
+            return replace(self, weight=np.ascontiguousarray(weight[:, inputs]), bias=bias)
+        return replace(self, weight=weight, bias=bias, groups=len(inputs) // self.weight.shape[1])
+
 
 def float_convolution(layer: AnyLayer | None) -> FloatConv | None:
     """The layer where it is a convolution of a float graph: for what is about weights and their rounding."""
