@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from quant.search.codebook import ROUNDS, SOLVED
 from quant.search.rounder import Rounder
 from quant.search.structure import Structure
 from quant.search.weights import best_fracs
@@ -38,3 +39,14 @@ def test_shared_values_want_other_fractional_lengths(rng):
     assert len(np.unique(integers)) == 3
     lost = np.ldexp(integers, -frac.reshape(-1, 1, 1, 1)) - weight
     assert np.square(lost).sum() < 0.01 * np.square(weight).sum()
+
+
+@pytest.mark.parametrize(("values", "calls", "least"), [(SOLVED, ROUNDS, 2), (2 * SOLVED, 0, SOLVED + 1)])
+def test_few_values_follow_their_weights_and_many_stay_where_they_are(rng, monkeypatch, values, calls, least):
+    placed = placed_conv(rng, outputs=40)
+    rounder, frac = Rounder(placed, 8, True, False, Structure(values=values)), np.full(40, 7)
+    books = []
+    monkeypatch.setattr("quant.search.rounder.solved", lambda *given: books.append(given[-1]) or given[-1])
+    rounder.share(frac)
+    found = np.unique(rounder.integers(frac, np.arange(40)))
+    assert least <= len(found) <= values and len(books) == calls
