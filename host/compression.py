@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 from host.artefacts import make_folder
+from host.low_rank import LowRankOptions, cut
 from host.options import (
     Calibration,
     Evaluation,
@@ -37,6 +38,7 @@ from quant.compress import (
     SINGLE,
     Block,
     Method,
+    Price,
     scan,
     structures,
     untouched,
@@ -59,7 +61,7 @@ COMPARED = 32
 
 @dataclass(frozen=True, kw_only=True)
 class CompressOptions:
-    """What is taken away, and of which layers.  config: whose blocks, and the engine whose limits are kept."""
+    """What is taken away, and of which layers.  config: whose blocks, cycles and limits."""
 
     network: FloatNetwork
     calibration: Calibration
@@ -98,6 +100,7 @@ class CompressOptions:
         tuple[str, ...],
         typer.Option(help="Layer that stays as it is: a name, first or last; repeatable.", show_default=False),
     ] = ()
+    ranks: LowRankOptions = field(default_factory=LowRankOptions)
     config: MaybeConfiguration = None
     effort: Annotated[Effort, typer.Option(help="As of quantize.")] = "default"
     evaluation: Evaluation = None
@@ -119,10 +122,15 @@ class CompressOptions:
             raise BadInput("blocks are those of a configuration of the engine: --config")
         return Block(self.config.ic_lanes, self.config.oc_lanes)
 
+    @property
+    def price(self) -> Price:
+        """What is saved where channels go or layers are cut."""
+        return MACS if self.config is None else cycles(self.config)
+
     def check(self) -> None:
         """Raise BadInput for what can be seen to be wrong before anything is read."""
-        if self.prune is None and self.share is None and not self.ternary:
-            raise BadInput("nothing to do: give --prune, --share or --ternary")
+        if self.prune is None and self.share is None and not self.ternary and self.ranks.low_rank is None:
+            raise BadInput("nothing to do: give --prune, --share, --ternary or --low-rank")
         if self.prune is not None and not 0 < self.prune < 1:
             raise BadInput(f"--prune is a share, above 0 and below 1, not {self.prune:g}")
         if self.share is not None:
@@ -135,6 +143,7 @@ class CompressOptions:
         if channels and self.criterion not in CRITERIA:
             raise BadInput(f"channels go by --method {' or '.join(CRITERIA)}, not {self.method}")
         _ = self.block
+        self.ranks.check()
         self.training.check()
 
 
@@ -167,19 +176,22 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
     thin, result = graph, Result()
     if options.prune is not None and options.granularity == "channels":
         with reporter.stage(f"remove channels from {options.network.name}"):
-            price = MACS if options.config is None else cycles(options.config)
             criterion = options.criterion
             assert criterion in CRITERIA
-            thin = without_channels(graph, images, options.prune, price, criterion, left, reporter.step)
+            thin = without_channels(graph, images, options.prune, options.price, criterion, left, reporter.step)
             result = removed(graph, thin)
     wanted: dict[str, Any] = {
-        "prune": options.prune if thin is graph else None,
+        "prune": None if options.granularity == "channels" else options.prune,
         "block": options.block,
         "method": options.criterion,
         "values": options.share,
         "ternary": options.ternary,
         "left": left,
     }
+    if options.ranks.low_rank is not None:
+        with reporter.stage(f"low rank of {options.network.name}"):
+            thin, told = cut(options.ranks, thin, images, options.price, target.lanes, left, reporter)
+            result |= told
     if options.training.train is not None:
         with reporter.stage(f"retrain {options.network.name}"):
             thin, asked, epochs = retrained(thin, graph, options.training, wanted, outputs.output, reporter)
@@ -191,7 +203,7 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
     if outputs.scan is not None:
         with reporter.stage("sensitivity of layers"):
             make_folder(outputs.scan.parent)
-            found = scan(graph, images, options.block, progress=reporter.step)
+            found = scan(thin, images, options.block, progress=reporter.step)
             write_atomic(outputs.scan, picture(found).encode())
             files.append(str(outputs.scan))
     with reporter.stage(f"compress {options.network.name}"):
@@ -209,7 +221,9 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
         "layers": rows,
         "before and after": [{"network": "quantized"} | before, {"network": "compressed"} | after],
     }
-    if options.granularity == "channels" and target.cycles is not None:  # of what came out: formats move a few
+    if (
+        options.granularity == "channels" or options.ranks.low_rank is not None
+    ) and target.cycles is not None:  # of what came out: formats move a few
         result["cycles of one image"] = [reached(target.cycles(plain), target.cycles(small))]
     if NOTES in small.metadata:
         result["notes"] = [{"note": line} for line in small.metadata[NOTES].splitlines()]
@@ -224,6 +238,7 @@ def described(options: CompressOptions, left: tuple[str, ...]) -> dict[str, str]
         "method": options.criterion if options.prune is not None else None,
         "share": options.share,
         "ternary": options.ternary or None,
+        **options.ranks.described(),
         "kept": ", ".join(left) or None,
         "epochs": options.training.epochs if options.training.train is not None else None,
     }

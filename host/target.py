@@ -31,4 +31,5 @@ def engine_target(config: AcceleratorConfig, memory: Memory | None = None) -> Ta
         bias_reach=ACCUMULATORS[config.acc_bits],
         refusal=refused,
         cycles=cycles,
+        lanes=max(config.ic_lanes, config.oc_lanes),
     )

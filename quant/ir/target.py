@@ -41,7 +41,8 @@ class Target:
     of very small weights would otherwise get so fine an accumulator that its bias alone leaves the integers
     that float32 represents exactly, for weights that hardly matter beside that bias.
     refusal: why a layer of a network cannot run, None where it can.
-    cycles: what one image takes; None where nobody can tell.
+    cycles: what one image takes; None where nobody can tell.  lanes: channels that count as so many, at least: a layer
+    of fewer takes no less.
 
     The defaults are the numbers of the presets (a test holds them to the contract's), for whoever quantizes without
     a host; they refuse nothing.
@@ -55,6 +56,7 @@ class Target:
     bias_reach: int = ACCUMULATORS[USUAL]
     refusal: Callable[[Network, Layer], Refusal | None] = _runs
     cycles: Callable[[Network], float] | None = None
+    lanes: int = 1
 
     @property
     def numbers(self) -> dict[str, int]:

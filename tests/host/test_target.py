@@ -20,7 +20,8 @@ from tests.host.networks import Builder
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 def test_whoever_quantizes_without_a_host_keeps_to_the_presets(config: AcceleratorConfig) -> None:
     target, usual = engine_target(config), Target()
-    assert dataclasses.replace(target, refusal=usual.refusal, cycles=None) == usual
+    assert target.lanes == max(config.ic_lanes, config.oc_lanes)
+    assert dataclasses.replace(target, refusal=usual.refusal, cycles=None, lanes=1) == usual
 
 
 def test_an_accumulator_of_ones_own() -> None:
