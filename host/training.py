@@ -57,6 +57,12 @@ class TrainOptions(Settings):
     bfloat16: Annotated[
         bool, typer.Option("--bfloat16", help="With --train: compute in bfloat16 where that is safe.")
     ] = False
+    zeros: Annotated[
+        float | None,
+        typer.Option(
+            help="With --train --ternary: share of weights that are zero.", show_default="below 0.05 of the largest"
+        ),
+    ] = None
     seed: Annotated[int, typer.Option(help="With --train: of all that is drawn.")] = 1
 
     def check(self) -> None:

@@ -73,6 +73,8 @@ def quantize_network(
     options.check(graph)
     structures = structures or {}
     check_structures(graph, structures)
+    if any(structure.settled for structure in structures.values()):
+        options = replace(options, equalization=None)  # channels that were scaled would not share values any more
     images = prepared(images, graph, "calibration images")
     notes: list[str] = []
     if budget is not None:

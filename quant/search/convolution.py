@@ -70,7 +70,8 @@ class Solver:
 
     def against_output(self, layer: FloatConv) -> bool:
         """Whether a layer's weights are rounded against its output."""
-        return self.options.rounding == "output" and layer.weight[0].size <= TERMS
+        settled = self.structures.get(layer.name, FREE).settled
+        return self.options.rounding == "output" and layer.weight[0].size <= TERMS and not settled
 
     def aims_at_float(self, layer: FloatConv) -> bool:
         """Whether a layer aims at the float network's output from the input that it really has."""
@@ -111,7 +112,8 @@ class Solver:
         scaled = replace(layer, weight=placed.weight)
         rounder = Rounder(placed, bits, self.against_output(layer), self.aims_at_float(layer), structure)
         frac = before.frac if before is not None else self._frac(rounder)
-        frac = self._uniform(fit_weight_frac(scaled, bits, frac, placed.data, placed.residual, self.target, highest))
+        fitted = fit_weight_frac(scaled, bits, frac, placed.data, placed.residual, self.target, highest)
+        frac = self._uniform(fitted, structure)
         rounder.share(frac)
         weight = rounder.integers(frac, np.arange(len(frac)))
         # A corrected bias can be one that the accumulator does not hold: what was fitted above was that of the float
@@ -125,14 +127,20 @@ class Solver:
             over = over_limits(weight, bias_integers, acc_frac, placed.data.bound, placed.residual, self.target)
             if not over.any():
                 return Fixed(frac, weight.astype(QFormat(bits, 0).dtype), bias_integers, found)
-            lower = self._uniform(frac - over)
+            lower = self._uniform(frac - over, structure)
             changed = np.flatnonzero(lower != frac)
             frac = lower
             weight[changed] = rounder.integers(frac, changed)
         raise AssertionError(f"layer {layer.name}: weights and biases of zero do not fit the accumulator")
 
-    def _uniform(self, frac: np.ndarray) -> np.ndarray:
-        return np.full_like(frac, frac.min()) if self.options.uniform else frac
+    def _uniform(self, frac: np.ndarray, structure: Structure) -> np.ndarray:
+        """No finer than allowed, and as different between channels as they may be."""
+        if self.options.uniform:
+            return np.full_like(frac, frac.min())
+        if structure.exponents is None:
+            return frac
+        common: np.ndarray = (frac + structure.exponents).min() - structure.exponents
+        return common
 
     def _frac(self, rounder: Rounder) -> np.ndarray:
         """The weight phase of one layer."""
@@ -144,6 +152,10 @@ class Solver:
             shared = rounder.structure.shared and not self.options.uniform
             found = rounder.best_fracs(self.options.uniform, (0,) if shared else tried)
             return rounder.shared_fracs(found, tried) if shared else found
+        exponents = rounder.structure.exponents
+        if exponents is not None and not self.options.uniform:
+            own = np.ldexp(rounder.target, -exponents.astype(np.int32).reshape(*rounder.target.shape[:2], 1))
+            return best_common_frac([own], bits, self.options.objective) - exponents
         if self.options.uniform:
             common = best_common_frac([rounder.target], bits, self.options.objective)
             return np.full(len(layer.bias), common, np.int64)

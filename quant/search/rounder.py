@@ -115,6 +115,8 @@ class Rounder:
         kept = np.ones(self.target.shape, bool) if self._allowed.kept is None else self._allowed.kept
         if not kept.any():
             return np.zeros(1)
+        if self.structure.settled:
+            return np.unique(self._units(frac)[kept])
         counts = np.broadcast_to(np.square(self._steps(frac)), self.target.shape)
         if self.matrix is not None:
             counts = counts * np.einsum("gkk->gk", self.matrix)[:, None, :]

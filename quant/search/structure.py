@@ -22,16 +22,24 @@ class Structure:
     kept: bool, the shape of its weights: all others are zero; None for all.  values: how many different integers
     those that are kept may be, at most; None for any number.  ternary: three, {-n, 0, p}, with any n and p.
     Different integers are different weights but for the power of two of each output channel, which is its format.
+    exponents: int64 (O,), where shared values were trained and are not looked for again: those of an output channel are
+    the layer's times 2**exponents[o], and every weight is one of them already; else None.
     """
 
     kept: np.ndarray | None = None
     values: int | None = None
     ternary: bool = False
+    exponents: np.ndarray | None = None
 
     @property
     def shared(self) -> bool:
         """Whether weights share values."""
         return self.ternary or self.values is not None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the weights are those that are asked for, but for rounding."""
+        return self.exponents is not None
 
     @property
     def asks(self) -> bool:
@@ -45,7 +53,8 @@ class Structure:
 
     def only(self, channels: slice) -> Structure:
         """The same of some output channels."""
-        return self if self.kept is None else replace(self, kept=self.kept[channels])
+        kept, exponents = (part if part is None else part[channels] for part in (self.kept, self.exponents))
+        return replace(self, kept=kept, exponents=exponents) if self.asks else self
 
 
 FREE = Structure()
@@ -65,6 +74,16 @@ def check_structures(graph: FloatGraph, structures: Mapping[str, Structure]) -> 
             check_values(structure.values)
             if structure.ternary:
                 raise BadInput(f"layer {name}: ternary weights share two values, not {structure.values}")
+        if structure.exponents is not None:
+            check_settled(name, layers[name].weight, structure.exponents, structure)
+
+
+def check_settled(name: str, weight: np.ndarray, exponents: np.ndarray, structure: Structure) -> None:
+    """Raise BadInput for weights that do not share the values that they are said to share."""
+    found = np.unique(np.ldexp(weight, -exponents.reshape(-1, 1, 1, 1).astype(np.int32)))
+    number = np.count_nonzero(found) if structure.ternary or structure.kept is not None else len(found)
+    if number > (2 if structure.ternary else structure.number):
+        raise BadInput(f"layer {name}: its weights are said to be settled, and have {number} values")
 
 
 def check_values(values: int) -> None:

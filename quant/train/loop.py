@@ -218,11 +218,7 @@ def _spoken(seconds: float) -> str:
 
 
 def _optimizer(kind: Optimizer, constraint: Constraint) -> Any:
-    rates = constraint.rates()
-    groups = [
-        {"params": [parameter for parameter, own in rates if own == factor], "factor": factor}
-        for factor in dict.fromkeys(own for _, own in rates)
-    ]
+    groups = [{"params": [parameter], "factor": factor} for parameter, factor in constraint.rates()]
     if kind == "adamw":
         return torch.optim.AdamW(groups, weight_decay=0.0)
     return torch.optim.SGD(groups, momentum=0.9, nesterov=True)

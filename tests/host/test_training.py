@@ -68,16 +68,26 @@ def test_the_key_is_of_all_that_weights_depend_on(asked: CompressOptions, tmp_pa
 
 
 @needs_torch
-@pytest.mark.parametrize("changes", [{}, {"granularity": "blocks"}])
+@pytest.mark.parametrize(
+    ("changes", "trained"),
+    [
+        ({"granularity": "blocks"}, ["pruning"] * 2),
+        ({"share": 3}, ["pruning", "sharing"]),
+        ({"prune": None, "share": 3}, ["sharing"] * 2),
+    ],
+)
 def test_a_retrained_network_is_the_same_on_every_leg(
-    asked: CompressOptions, tmp_path: Path, changes: dict[str, Any]
+    asked: CompressOptions, tmp_path: Path, changes: dict[str, Any], trained: list[str]
 ) -> None:
     config, path = preset("tiny"), tmp_path / "c.onnx"
     found = compress(replace(asked, config=config, **changes), CompressOutputs(output=path), QUIET)
-    assert [row["of"] for row in found["training"]] == ["pruning"] * 2 and not checkpoint_of(path).exists()
+    assert [row["of"] for row in found["training"]] == trained and not checkpoint_of(path).exists()
     network = qdq.load(path)
     weights = [conv.weight for layer in network.layers if (conv := convolution(layer))]
-    assert sum(map(np.count_nonzero, weights)) <= sum(weight.size for weight in weights) / 2
+    if "prune" not in changes:
+        assert sum(map(np.count_nonzero, weights)) <= sum(weight.size for weight in weights) / 2
+    if "share" in changes:
+        assert all(len(set(np.unique(weight).tolist()) - {0}) <= 3 for weight in weights)
     assert network.metadata["compression.epochs"] == "2"
     subject = Subject(
         path, network, compile_network(network, config), np.load(asked.calibration)["images"][:2], Memory()

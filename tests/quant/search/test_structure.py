@@ -19,6 +19,8 @@ def kept_of(graph, share: float, seed: int = 3) -> dict[str, np.ndarray]:
 def test_of_some_channels():
     kept = np.arange(24).reshape(4, 2, 1, 3) % 2 == 0
     assert np.array_equal(Structure(kept, 3).only(slice(1, 3)).kept, kept[1:3])
+    powers = Structure(values=3, exponents=np.arange(4)).only(slice(1, 3))
+    assert powers.kept is None and np.array_equal(powers.exponents, [1, 2]) and powers.settled
     assert FREE.only(slice(1, 3)) is FREE and not FREE.shared
 
 
@@ -32,6 +34,10 @@ def test_of_some_channels():
         (Structure(np.ones((8, 3), bool)), "layer stem: which weights are kept is bool (8, 3, 3, 3), not bool (8, 3)"),
         (Structure(values=1), "weights can share 2 to 256 values, not 1"),
         (Structure(values=257), "weights can share 2 to 256 values, not 257"),
+        (
+            Structure(values=4, exponents=np.zeros(8, np.int64)),
+            "layer stem: its weights are said to be settled, and have 216 values",
+        ),
         (Structure(values=4, ternary=True), "layer stem: ternary weights share two values, not 4"),
     ],
 )

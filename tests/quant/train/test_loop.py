@@ -36,6 +36,7 @@ def same(one: Trained, other: Trained) -> None:
     assert one.epochs == other.epochs and one.structures.keys() == other.structures.keys()
     for name, structure in one.structures.items():
         np.testing.assert_array_equal(structure.kept, other.structures[name].kept)
+        np.testing.assert_array_equal(structure.exponents, other.structures[name].exponents)
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -76,6 +77,21 @@ def test_killed_in_the_middle_it_goes_on_to_the_same_bytes(tmp_path: Path) -> No
     assert seen[0] == 16 and seen[-1] == 30
     same(again, run(tmp_path / "whole"))
     same(again, run(tmp_path / "killed"))  # from its end
+
+
+@pytest.mark.parametrize("asked", [{"prune": 0.5, "values": 4}, {"ternary": True, "left": ("stem",)}])
+@pytest.mark.parametrize("step", [10, 13, 14])
+def test_stages_go_on_too(tmp_path: Path, asked, step: int) -> None:
+    """Within the first, at its end, within the second."""
+    settings = Settings(epochs=3, batch=32, seed=2)
+
+    def stop(what: str, done: int, total: int) -> None:
+        if done == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", stop, asked, settings)
+    same(run(tmp_path / "stopped", None, asked, settings), run(tmp_path / "whole", None, asked, settings))
 
 
 def test_checkpoints_between_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

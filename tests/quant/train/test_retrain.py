@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from quant.base.errors import BadInput
@@ -23,6 +24,31 @@ def test_nothing_asked() -> None:
     assert stage.name == "training" and not stage.make(GraphModule(net()), {}).structures()
 
 
-def test_what_is_not_there() -> None:
-    with pytest.raises(BadInput, match="cannot be trained yet"):
-        stages(Settings(), values=4)
+def test_pruning_then_sharing() -> None:
+    first, second = stages(Settings(epochs=11), prune=0.5, values=4, left=("stem",))
+    assert (first.epochs, second.epochs, second.optimizer) == (9, 2, "adamw")
+    module = GraphModule(net())
+    pruning = first.make(module, {})
+    pruning.before(6, 10)
+    pruned = pruning.structures()
+    for name, structure in second.make(module, pruned).structures().items():
+        np.testing.assert_array_equal(structure.kept, pruned[name].kept)
+
+
+def test_ternary_then_integers() -> None:
+    first, second = stages(Settings(epochs=2), ternary=True, left=("stem", "fc"))
+    assert (first.epochs, second.epochs, first.rate, second.rate) == (1, 1, 0.01, 0.001)
+    module = GraphModule(net())
+    first.make(module, {})
+    assert set(second.make(module, {}).structures()) == {"body"}
+
+
+def test_sharing_alone_takes_all_epochs() -> None:
+    (stage,) = stages(Settings(epochs=1), values=4)
+    assert stage.name == "sharing" and stage.epochs == 1
+
+
+@pytest.mark.parametrize("asked", [{"ternary": True}, {"prune": 0.5, "values": 4}])
+def test_two_stages_need_two_epochs(asked) -> None:
+    with pytest.raises(BadInput, match="this trains in two stages: 2 epochs are needed"):
+        stages(Settings(epochs=1), **asked)

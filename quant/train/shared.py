@@ -1,0 +1,83 @@
+"""Values that all weights of a layer share, trained by the sums of their weights' gradients (Han et al. 2016, "Deep
+Compression").
+
+k-means with the linear start says which weight has which value; that stays.  Past it: a power of two for each output
+channel.  What was pruned before stays zero and counts as no value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from quant.search.codebook import clusters
+from quant.search.structure import Structure
+from quant.train.constraint import Constraint
+from quant.train.exponents import exponents
+from quant.train.module import GraphModule
+
+OTHERS = 0.1
+"""Learning rate of biases, and of weights that share none, over that of values of size 1: Adam's steps do not know how
+large a value is, so that of a value is times its layer's root mean square."""
+
+
+class Shared(torch.nn.Module):
+    """Weights that are `values`, by their `place`, 0 for zero, times the `scale` of their output channel."""
+
+    def __init__(self, weight: np.ndarray, number: int, kept: np.ndarray | None) -> None:
+        super().__init__()
+        power = exponents(weight, kept)
+        scale = np.ldexp(1.0, power.astype(np.int32)).reshape(-1, *[1] * (weight.ndim - 1))
+        own = (weight / scale).astype(np.float64)
+        chosen = np.ones(weight.shape, bool) if kept is None else kept
+        found = clusters(own[chosen], np.ones(int(chosen.sum())), number) if chosen.any() else np.zeros(number)
+        place = np.searchsorted((found[1:] + found[:-1]) / 2, own) + 1
+        self.values = torch.nn.Parameter(torch.from_numpy(found.astype(np.float32)))
+        self.place: torch.Tensor
+        self.scale: torch.Tensor
+        self.register_buffer("place", torch.from_numpy(np.where(chosen, place, 0)))
+        self.register_buffer("scale", torch.from_numpy(scale.astype(np.float32)))
+        self.size = float(np.sqrt(np.mean(np.square(found))))
+
+    def forward(self) -> torch.Tensor:
+        """The weights."""
+        table = torch.cat([torch.zeros_like(self.values[:1]), self.values])
+        weights = functional.embedding(self.place, table[:, None])[..., 0]  # its backward sums in one order
+        return weights * self.scale
+
+    def structure(self, kept: bool) -> Structure:
+        """What the integers may be.  kept: whether only some weights are."""
+        place = self.place.cpu().numpy()
+        return Structure(place > 0 if kept else None, len(self.values), exponents=powers(self.scale))
+
+
+def powers(scale: torch.Tensor) -> np.ndarray:
+    """The exponents (O,) of scales that are powers of two."""
+    return np.log2(scale.cpu().numpy().reshape(-1)).astype(np.int64)
+
+
+class Sharing(Constraint):
+    """All layers but those that are left have so many values.  pruned: what a pruning before asked of its layers."""
+
+    def __init__(
+        self, module: GraphModule, values: int, left: Collection[str], pruned: Mapping[str, Structure]
+    ) -> None:
+        super().__init__(module)
+        self.names = [name for name in module.layers if name not in left]
+        self.pruned = {name for name in self.names if name in pruned}
+        for name in self.names:
+            held = module.layers[name]
+            kept = pruned[name].kept if name in pruned else None
+            held.source = Shared(held.numbers(), values, kept)
+
+    def rates(self) -> list[tuple[torch.nn.Parameter, float]]:
+        """As `Constraint.rates`."""
+        sizes = {id(source.values): source.size for name in self.names for source in (self.module.layers[name].source,)}
+        return [(parameter, sizes.get(id(parameter), OTHERS)) for parameter in self.module.parameters()]
+
+    def structures(self) -> dict[str, Structure]:
+        """As `Constraint.structures`."""
+        return {name: self.module.layers[name].source.structure(name in self.pruned) for name in self.names}
