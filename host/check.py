@@ -14,12 +14,12 @@ from typing import Any
 
 from host import chain
 from host.artefacts import STAGES, BuildFolder, Record, file_digest, json_bytes, read_json, source_digest
-from host.comparison import CompareOptions, compare_files
+from host.comparison import CompareOptions, answers_alone, compare_files
 from host.compiler import compile_network
 from host.difference import first_difference
 from host.form import Maybe, require
 from host.legs import Leg, ProgramBytes, Subject, Verilog, legs
-from host.pipeline import images_to_keep, kept_images, report_of, subject_of
+from host.pipeline import GIVEN, images_to_keep, kept_images, report_of, subject_of
 from host.report.page import render
 from host.report.sources import read_compared, read_leg
 from host.terminal import Reporter
@@ -28,7 +28,7 @@ from quant import onnx_import
 from quant.base.errors import BadInput, VerificationError
 from quant.ir.network import Network
 from quant.rewrite.raw_pixels import like
-from quant.run.evaluation import accuracy
+from quant.run.evaluation import accuracy, answers
 from sim import hazards
 from sim.bench.toolchain import ToolchainError
 from sim.memory import Memory
@@ -108,9 +108,11 @@ class _Check:
         with self.reporter.stage("write the Verilog again"):
             for name, text in verilog.contents(program.config).items():
                 self._equal(folder.verilog / name, text.encode(), "written again")
+        given = isinstance(made_from := self._record("quantize").made_from, dict) and GIVEN in made_from
         self._leave(
-            f"{folder.quantized.name} from the float network",
-            "held against its digest alone: the calibration images are not in the folder; `run` quantizes again",
+            f"{folder.quantized.name} from the {'file that was given' if given else 'float network'}",
+            f"held against its digest alone: {'that file is' if given else 'the calibration images are'} not in the "
+            f"folder; `run` {'reads it' if given else 'quantizes'} again",
         )
         self._compared(network, evaluation)
         with self.reporter.stage("write the report again"):
@@ -199,28 +201,37 @@ class _Check:
                 raise BadInput(f"{evaluation}: no such file")
             if file_digest(evaluation) != made_from.digest:
                 raise BadInput(f"{evaluation}: not the images that `run` compared on, {made_from.images}")
-            options = CompareOptions(
-                network=made_from.network,
-                quantized=folder.quantized,
-                images=evaluation,
-                input_shape=made_from.input_shape,
-            )
-            self._equal(folder.compare, json_bytes(compare_files(options, self.reporter)), "made again")
+            if made_from.network is None:
+                compared = answers_alone(folder.quantized, evaluation, self.reporter)
+            else:
+                options = CompareOptions(
+                    network=made_from.network,
+                    quantized=folder.quantized,
+                    images=evaluation,
+                    input_shape=made_from.input_shape,
+                )
+                compared = compare_files(options, self.reporter)
+            self._equal(folder.compare, json_bytes(compared), "made again")
             count = len(kept_images(folder, network)[0])
             self._equal(folder.images, images_to_keep(network, evaluation, count), "made again")
             return
         with self.reporter.stage("answers to the images that are kept"):
-            graph = like(onnx_import.load(made_from.network, made_from.input_shape), network.metadata)
             _, shown = kept_images(folder, network)
-            found = accuracy(network, graph, shown)
+            made: dict[str, list[int] | None]
+            if made_from.network is None:
+                made = {"float": None, "fixed": answers(network, shown).tolist()}
+            else:
+                graph = like(onnx_import.load(made_from.network, made_from.input_shape), network.metadata)
+                found = accuracy(network, graph, shown)
+                made = {"float": list(found.float_answers), "fixed": list(found.fixed_answers)}
         recorded = read_compared(folder.compare)["answers"]
-        made = {"float": list(found.float_answers), "fixed": list(found.fixed_answers)}
         difference = first_difference(json_bytes(recorded), json_bytes(made))
         if difference is not None:
             raise VerificationError(f"{folder.compare}: answers.{difference}")
-        self._say(folder.compare, f"float and fixed answers to {len(shown)} images, equal")
+        who = " and ".join(name for name, given in made.items() if given)
+        self._say(folder.compare, f"{who} answers to {len(shown)} images, equal")
         self._leave(
-            f"{folder.compare.name}: accuracy, errors of layers",
+            f"{folder.compare.name}: accuracy" + (", errors of layers" if made_from.network is not None else ""),
             f"held against its digest alone: {made_from.images} is not in the folder; give it as --evaluation",
         )
 
@@ -250,9 +261,12 @@ class _Check:
 
 @dataclass(frozen=True)
 class _CompareRecord:
-    """What the comparison of a run was made from.  images, digest: name and SHA-256 of its images."""
+    """What the comparison of a run was made from.  images, digest: name and SHA-256 of its images.
 
-    network: Path
+    network: the float one; None where the run had none.
+    """
+
+    network: Path | None
     input_shape: tuple[int, ...] | None
     images: str
     digest: str
@@ -261,11 +275,11 @@ class _CompareRecord:
     def of(folder: BuildFolder, record: Record) -> _CompareRecord:
         """Raises BadInput for a damaged record."""
         made_from = record.made_from
-        form = {"network": [str], "images": [str], "input_shape": Maybe([int])}
+        form = {"network": Maybe([str]), "images": [str], "input_shape": Maybe([int])}
         require(made_from, form, folder.root / STAGES / "compare.json", "made_from")
         shape = made_from["input_shape"]
-        (network, _), (images, digest) = made_from["network"], made_from["images"]
-        return _CompareRecord(folder.float / network, shape and tuple(shape), images, digest)
+        network, (images, digest) = made_from["network"], made_from["images"]
+        return _CompareRecord(network and folder.float / network[0], shape and tuple(shape), images, digest)
 
 
 def _reported_legs(path: Path) -> list[str]:

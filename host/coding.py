@@ -21,7 +21,7 @@ def encode(network: Path, output: Path, reporter: Reporter) -> Result:
     _require(network)
     if is_coded(network):
         raise BadInput(f"{network}: is coded already")
-    content = in_one_piece(network)
+    content, _ = in_one_piece(network)
     with reporter.stage(f"encode {network.name}"):
         found = coded.encode(content, reporter.step)
     with reporter.stage("decode it again"):
@@ -35,7 +35,7 @@ def encode(network: Path, output: Path, reporter: Reporter) -> Result:
 def decode(network: Path, output: Path) -> Result:
     """Coded file -> the ONNX file that it was made of, to the byte."""
     _require(network)
-    content = in_one_piece(network)
+    content, _ = in_one_piece(network)
     if not is_coded(network):
         raise BadInput(f"{network}: not a coded network, but an ONNX file")
     make_folder(output.parent)

@@ -58,7 +58,7 @@ def _finish(result: dict[str, Any], reporter: Reporter, as_json: bool) -> None:
 @app.command()
 @command
 def run(options: pipeline.RunOptions, as_json: AsJson = False) -> None:
-    """All stages: from a float network to Verilog, program, proof of equality and report.
+    """All stages: from a network, float or quantized or coded, to Verilog, program, proof of equality and report.
 
     An interrupted run continues after its last whole stage.
     """

@@ -24,7 +24,7 @@ from quant.compare import accumulate, dump_tensors, sensitivities
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.rewrite.raw_pixels import like
-from quant.run.evaluation import accuracy
+from quant.run.evaluation import accuracy, answers
 from quant.run.images import Images, open_images
 from quant.run.suspicious import suspicious_images, suspicious_labels
 
@@ -108,6 +108,35 @@ def compare_files(options: CompareOptions, reporter: Reporter) -> Result:
     return _compare(options, *_load(options), reporter)
 
 
+def answers_alone(quantized: Path, images: Path, reporter: Reporter) -> Result:
+    """What `compare_files` gives where there is no float network: answers, and which of them are right."""
+    network = qdq.load(quantized)
+    shown, labels = open_images(images, network, labels=None)
+    with reporter.stage(f"answers to {len(shown)} images, without a float network to compare with"):
+        warnings = _suspicious(shown[:LAYER_IMAGES], labels, network, images, reporter)
+        found = answers(network, shown, progress=reporter.step)
+    right = None if labels is None else float((found == labels).mean())
+    return {
+        "images": 0,
+        "warnings": warnings,
+        "tensors": [],
+        "left_out": [],
+        "sensitivity": {"images": 0, "layers": []},
+        "accuracy": {"images": len(shown), "float_top1": None, "fixed_top1": right, "agreement": None},
+        "answers": {"float": None, "fixed": found[:SHOWN_IMAGES].tolist()},
+    }
+
+
+def _suspicious(
+    images: np.ndarray, labels: np.ndarray | None, network: Network, source: Path, reporter: Reporter
+) -> list[str]:
+    classes = int(np.prod(network.tensors[network.outputs[0]].shape))
+    warnings = [*suspicious_images(images, source.name), *suspicious_labels(labels, classes, source.name)]
+    for line in warnings:
+        reporter.warn(line)
+    return warnings
+
+
 def _load(options: CompareOptions) -> tuple[FloatGraph, Network, Images, np.ndarray | None]:
     integers = qdq.load(options.quantized, options.complete)
     graph = like(onnx_import.load(options.network, options.input_shape), integers.metadata)
@@ -125,11 +154,7 @@ def _compare(
 ) -> Result:
     with reporter.stage(f"compare fixed with float on {len(images)} images"):
         some, few = images[: options.layer_images], images[: options.alone_images]
-        classes = int(np.prod(integers.tensors[integers.outputs[0]].shape))
-        name = options.images.name
-        warnings = [*suspicious_images(some, name), *suspicious_labels(labels, classes, name)]
-        for line in warnings:
-            reporter.warn(line)
+        warnings = _suspicious(some, labels, integers, options.images, reporter)
         found = accumulate(integers, graph, some, reporter.step)
         ranked = sensitivities(integers, graph, few, found, reporter.step) if len(few) else ()
         result = accuracy(integers, graph, images, labels, progress=reporter.step)

@@ -56,6 +56,11 @@ Calibration = Annotated[
         help=".npz with `images` (N, C, H, W): float32 as the network takes them, or uint8 pixels.", show_default=False
     ),
 ]
+MaybeCalibration = Annotated[
+    Path | None,
+    Use.READ,
+    typer.Option(help="As of quantize; a quantized network needs none.", show_default=False),
+]
 RawPixels = Annotated[
     bool,
     typer.Option("--raw-pixels", help="Fold mean and scale into the network: the device takes pixels, 0 to 255."),
@@ -138,6 +143,8 @@ def key(value: Any, kind: type | None = None) -> Any:
         return {field.name: key(getattr(value, field.name)) for field in fields(kind or type(value))}
     if isinstance(value, Path):
         return [value.name, file_digest(value)]
+    if isinstance(value, dict):
+        return {name: key(item) for name, item in value.items()}
     if isinstance(value, tuple | list):
         return [key(item) for item in value]
     return value

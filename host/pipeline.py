@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import onnx
 import typer
 
 from host.artefacts import BuildFolder, make_folder, require_file, write_json
-from host.comparison import SHOWN_IMAGES, CompareOptions, compare_files
+from host.comparison import SHOWN_IMAGES, CompareOptions, answers_alone, compare_files
 from host.legs import Leg, Subject, Verilog, legs
-from host.options import BuildDir, Configuration, Evaluation, MemoryOptions, key
+from host.options import BuildDir, Complete, Configuration, Evaluation, MaybeCalibration, MemoryOptions, key
 from host.outputs import Use, apart
-from host.quantization import QuantizeOptions, quantize
+from host.quantization import QuantizeOptions, QuantizerOptions, quantize
 from host.report.data import build_report
 from host.report.page import render
 from host.report.sources import read_compared, read_legs
@@ -31,16 +32,30 @@ from quant import qdq
 from quant.base.errors import BadInput, VerificationError
 from quant.base.files import write_atomic
 from quant.ir.network import Network
+from quant.onnx_file.quantized import is_quantized
 from quant.onnx_file.read import in_one_piece
 from quant.run.images import load_images
 from quant.run.npz import open_npz
 from sim.memory import Memory
 
+GIVEN = "quantized already"
+"""Key in what `quantize` was made from, where the network was given so."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class RunOptions(QuantizeOptions):
-    """What a run was asked for: what the quantizer was, for one engine, and what to do beyond it."""
+class RunOptions(QuantizerOptions):
+    """What a run was asked for: what the quantizer is, for one engine, and what to do beyond it."""
 
+    network: Annotated[
+        Path, Use.READ, typer.Argument(help="Trained float network, or a quantized one; ONNX.", show_default=False)
+    ]
+    calibration: MaybeCalibration = None
+    float_network: Annotated[
+        Path | None,
+        Use.READ,
+        typer.Option("--float", help="Of a quantized network: the float one, to compare with.", show_default=False),
+    ] = None
+    complete: Complete = False
     config: Configuration = PRESETS["small"]
     out: Annotated[
         Path,
@@ -51,32 +66,99 @@ class RunOptions(QuantizeOptions):
     rtl_images: Annotated[int, typer.Option(help="Images to run through the Verilog; 0 for none.", min=0)] = 1
     build_dir: BuildDir = None
 
+    @property
+    def images(self) -> Path:
+        """What is compared, simulated and shown.  Raises BadInput where none are given."""
+        path = self.evaluation or self.calibration
+        if path is None:
+            raise BadInput("no images to run: give --evaluation, or --calibration")
+        return path
+
+    @property
+    def files(self) -> list[Path]:
+        """All that is read."""
+        return [p for p in (self.network, self.float_network, self.calibration, self.evaluation) if p is not None]
+
+    def quantizer(self, network: Path) -> QuantizeOptions:
+        """What the quantizer is asked for.  Raises BadInput without calibration images."""
+        if self.calibration is None:
+            raise BadInput(f"Missing option '--calibration': {self.network} is a float network")
+        asked: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(QuantizerOptions)}
+        return QuantizeOptions(**asked, network=network, calibration=self.calibration)
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """What quantized.onnx is made of.
+
+    content: of the file that was given, in one piece; quantized: whether it is so already.  reference: name and content
+    of the float network, None where there is none.
+    """
+
+    content: bytes
+    quantized: bool
+    reference: tuple[str, bytes] | None
+
+    @property
+    def digests(self) -> list[str]:
+        """SHA-256 of all contents."""
+        contents = [self.content, *([] if self.reference is None else [self.reference[1]])]
+        return [sha256(content).hexdigest() for content in contents]
+
+    @staticmethod
+    def of(o: RunOptions) -> _Origin:
+        """Raises BadInput where options do not go with the network."""
+        content, model = in_one_piece(o.network)
+        if not is_quantized(model.graph):
+            o.quantizer(o.network)
+            for name, given in (("--float", o.float_network is not None), ("--complete", o.complete)):
+                if given:
+                    raise BadInput(f"{o.network}: is a float network: leave out {name}, which is of quantized ones")
+            return _Origin(content, False, (o.network.name, content))
+        where = {"config", "memory"} | ({"input_shape"} if o.float_network is not None else set())
+        for field in fields(QuantizerOptions):
+            if field.name not in where and getattr(o, field.name) != field.default:
+                raise BadInput(f"{o.network}: is quantized already: leave out --{field.name.replace('_', '-')}")
+        if o.float_network is None:
+            return _Origin(content, True, None)
+        reference, model = in_one_piece(o.float_network)
+        if is_quantized(model.graph):
+            raise BadInput(f"{o.float_network}: is quantized itself: --float takes the float network")
+        return _Origin(content, True, (o.float_network.name, reference))
+
 
 def run(o: RunOptions, reporter: Reporter) -> Result:
     """Every stage in order; stages whose artefacts are good already are passed over."""
     folder = BuildFolder(o.out)
     o.check()
-    for path in (o.network, o.calibration, o.evaluation):
-        if path is not None and not path.is_file():
+    for path in o.files:
+        if not path.is_file():
             raise BadInput(f"{path}: no such file")
-    _require_images(o.evaluation or o.calibration, o.rtl_images)
+    origin = _Origin.of(o)
+    _require_images(o.images, o.rtl_images)
     every = legs(o.build_dir)
     taken = [leg for leg in every if o.rtl_images or leg.name != Verilog.name]
     for leg in taken:
         leg.require()
-    made = [folder.float / o.network.name, folder.quantized, folder.compare, folder.program, *_verilog_files(folder)]
-    made += [folder.images, *(folder.leg(leg.name) for leg in every), folder.report, folder.page]
-    apart(made, [path for path in (o.network, o.calibration, o.evaluation) if path is not None])
+    made = [] if origin.reference is None else [folder.float / origin.reference[0]]
+    made += [folder.quantized, folder.compare, folder.program, *_verilog_files(folder), folder.images]
+    made += [*(folder.leg(leg.name) for leg in every), folder.report, folder.page]
+    apart(made, o.files)
     folder.require_free(made)
     with folder.alone():
-        _take_stages(o, folder, every, taken, reporter)
+        _take_stages(o, origin, folder, every, taken, reporter)
         return _write_report(folder, reporter)
 
 
 def _take_stages(
-    o: RunOptions, folder: BuildFolder, every: Sequence[Leg], taken: Sequence[Leg], reporter: Reporter
+    o: RunOptions,
+    origin: _Origin,
+    folder: BuildFolder,
+    every: Sequence[Leg],
+    taken: Sequence[Leg],
+    reporter: Reporter,
 ) -> None:
-    original, evaluation = folder.float / o.network.name, o.evaluation or o.calibration
+    original = None if origin.reference is None else folder.float / origin.reference[0]
 
     def stage(name: str, made_from: Any, outputs: list[Path], work: Callable[[], Any]) -> None:
         """A stage is kept where its outputs were made from the same: options, files, values.
@@ -94,25 +176,31 @@ def _take_stages(
             work()
         folder.mark_good(name, made, outputs, warnings)
 
-    content = in_one_piece(o.network)
-
     def do_quantize() -> None:
-        make_folder(folder.float)
-        write_atomic(original, content)
-        quantize(replace(o, network=original), folder.quantized, reporter)
+        if original is not None and origin.reference is not None:
+            make_folder(folder.float)
+            write_atomic(original, origin.reference[1])
+        if not origin.quantized:
+            assert original is not None
+            quantize(o.quantizer(original), folder.quantized, reporter)
+            return
+        with reporter.stage(f"read {o.network.name}, which is quantized"):
+            network = qdq.load(onnx.load_model_from_string(origin.content), o.complete)
+            for line in network.metadata.get(qdq.NOTES, "").splitlines():
+                reporter.warn(line)
+            qdq.save(network, folder.quantized)  # the same bytes, where a command of this project wrote them
 
     def do_verilog() -> None:
         with reporter.stage(f"Verilog of {o.config.name}"):
             gateware.write(o.config, folder.verilog)
 
-    # Without a budget of cycles only the limits of the engine count: one with the same needs no other network.
-    asked = o if o.cycle_budget is not None else replace(o, config=PRESETS["small"], memory=MemoryOptions())
-    sources = [key(asked, QuantizeOptions), sha256(content).hexdigest(), o.target.numbers]
-    stage("quantize", sources, [original, folder.quantized], do_quantize)
-    compared = CompareOptions(
-        network=original, quantized=folder.quantized, images=evaluation, input_shape=o.input_shape
-    )
-    stage("compare", compared, [folder.compare], lambda: write_json(folder.compare, compare_files(compared, reporter)))
+    sources: Any = {GIVEN: origin.digests, "complete": o.complete}
+    if not origin.quantized:
+        # Without a budget of cycles only the limits of the engine count: one with the same needs no other network.
+        asked = o if o.cycle_budget is not None else replace(o, config=PRESETS["small"], memory=MemoryOptions())
+        sources = [asked.quantizer(o.network), origin.digests[0], o.target.numbers]
+    stage("quantize", sources, [*([] if original is None else [original]), folder.quantized], do_quantize)
+    stage("compare", *_comparison(o, folder, original, reporter))
     stage(
         "compile",
         [folder.quantized, o.config],
@@ -123,9 +211,9 @@ def _take_stages(
     count = max(o.rtl_images, 1)
     stage(
         "images",
-        [folder.quantized, evaluation, count],
+        [folder.quantized, o.images, count],
         [folder.images],
-        lambda: write_atomic(folder.images, images_to_keep(qdq.load(folder.quantized), evaluation, count)),
+        lambda: write_atomic(folder.images, images_to_keep(qdq.load(folder.quantized), o.images, count)),
     )
     subject = subject_of(folder, o.memory)
     make_folder(folder.legs)
@@ -136,6 +224,21 @@ def _take_stages(
             stage(leg.name, made_from, [path], partial(_take, leg, subject, path, reporter))
         else:
             _say_moved(folder.drop(leg.name, path), reporter)
+
+
+def _comparison(
+    o: RunOptions, folder: BuildFolder, original: Path | None, reporter: Reporter
+) -> tuple[Any, list[Path], Callable[[], None]]:
+    """The stage that compares with float, where there is a float network: what it is made from, leaves and does."""
+    quantized, images = folder.quantized, o.images
+    if original is None:
+        return (
+            {"network": None, "input_shape": None, "quantized": quantized, "images": images},
+            [folder.compare],
+            lambda: write_json(folder.compare, answers_alone(quantized, images, reporter)),
+        )
+    options = CompareOptions(network=original, quantized=quantized, images=images, input_shape=o.input_shape)
+    return options, [folder.compare], lambda: write_json(folder.compare, compare_files(options, reporter))
 
 
 def _verilog_files(folder: BuildFolder) -> list[Path]:
@@ -203,6 +306,8 @@ def summary(value: Result, folder: BuildFolder) -> Result:
     ]
     files = [folder.verilog, folder.quantized, folder.program, folder.report, folder.page]
     result = {"layers": layers, "accuracy": value["accuracy"], "totals": value["totals"]}
+    if value["accuracy"]["agreement"] is None:
+        result["float reference"] = "none: --float names the network to compare with"
     if value["rtl"] is not None:
         result["rtl"] = {k: v for k, v in value["rtl"].items() if k != "first_mismatch"}
     return {**result, "files": [str(path) for path in files]}

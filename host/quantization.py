@@ -31,14 +31,12 @@ CHECK_IMAGES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizeOptions:
-    """What the quantizer is asked for.  published: the method of Qiu et al. 2016 alone.
+class QuantizerOptions:
+    """How the quantizer works.  published: the method of Qiu et al. 2016 alone.
 
     config: the engine whose limits are kept, the presets' if None.  config, memory: where `cycle_budget` counts.
     """
 
-    network: FloatNetwork
-    calibration: Calibration
     config: MaybeConfiguration = None
     effort: Annotated[
         Effort,
@@ -90,6 +88,14 @@ class QuantizeOptions:
                 raise BadInput(f"--layer-bits takes NAME=BITS, not {text!r}")
             found[name] = int(bits)
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeOptions(QuantizerOptions):
+    """What is quantized, and how."""
+
+    network: FloatNetwork
+    calibration: Calibration
 
 
 def check_bits(data_bits: int, weight_bits: int) -> None:

@@ -182,12 +182,13 @@ def _totals(program: Program, model: Values, layers: list[Values]) -> Values:
     }
 
 
-def _samples(shown: np.ndarray, answers: Mapping[str, list[int]]) -> list[Values]:
+def _samples(shown: np.ndarray, answers: Mapping[str, Any]) -> list[Values]:
     """Images as 8-bit pixels (each stretched to its own range) with both networks' answers."""
     if shown.shape[1] not in (1, 3) or min(shown.shape[2:]) < 8:
         return []
     result = []
-    for image, by_float, by_fixed in zip(shown[:SAMPLES], answers["float"], answers["fixed"], strict=False):
+    by_floats = answers["float"] or [None] * len(answers["fixed"])
+    for image, by_float, by_fixed in zip(shown[:SAMPLES], by_floats, answers["fixed"], strict=False):
         low, high = float(image.min()), float(image.max())
         pixels = np.rint((image - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)
         step = max(1, max(pixels.shape[1:]) // 96)  # large images are thinned: a page of pictures stays small

@@ -103,7 +103,7 @@ def timeline(report: Report) -> str:
 
 
 def samples(report: Report) -> str:
-    """Some images with the answers of both networks."""
+    """Some images with the answers of both networks, or of the one there is."""
     shown = report["samples"]
     columns = min(len(shown), 8)
     rows = -(-len(shown) // columns)
@@ -114,13 +114,14 @@ def samples(report: Report) -> str:
         data = np.frombuffer(base64.b64decode(sample["pixels"]), np.uint8).reshape(sample["shape"])
         image = data[0] if data.shape[0] != 3 else data.transpose(1, 2, 0)
         axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-        agree = sample["float"] == sample["fixed"]
-        axes.set_title(f"float {sample['float']}, fixed {sample['fixed']}", fontsize=7, color=GREEN if agree else RED)
+        by_float, by_fixed = sample["float"], sample["fixed"]
+        text = f"fixed {by_fixed}" if by_float is None else f"float {by_float}, fixed {by_fixed}"
+        axes.set_title(text, fontsize=7, color=GREEN if by_float in (None, by_fixed) else RED)
     return svg(figure)
 
 
 PICTURES: dict[str, tuple[str, Callable[[Report], str]]] = {
-    "samples": ("Some images and both answers", samples),
+    "samples": ("Some images and the answers", samples),
     "sqnr": ("Fixed against float: signal-to-quantization-noise ratio", sqnr),
     "sensitivity": ("What each layer costs by itself", sensitivity),
     "ranges": ("Fractional lengths against value ranges", ranges),

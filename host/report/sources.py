@@ -30,7 +30,7 @@ _RTL = {
     "first_mismatch": Maybe(str),
 }
 _COMPARED = {
-    "accuracy": {"images": int, "float_top1": Maybe(float), "fixed_top1": Maybe(float), "agreement": float},
+    "accuracy": {"images": int, "float_top1": Maybe(float), "fixed_top1": Maybe(float), "agreement": Maybe(float)},
     "tensors": [
         {
             "tensor": str,
@@ -52,7 +52,7 @@ _COMPARED = {
             }
         ]
     },
-    "answers": {"float": [int], "fixed": [int]},
+    "answers": {"float": Maybe([int]), "fixed": [int]},
 }
 
 

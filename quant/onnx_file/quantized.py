@@ -1,4 +1,4 @@
-"""Files that are quantized in other forms than QuantizeLinear and DequantizeLinear around float layers."""
+"""Files that are quantized: with QuantizeLinear and DequantizeLinear around float layers, or in other forms."""
 
 from __future__ import annotations
 
@@ -22,3 +22,14 @@ def other_form(graph: onnx.GraphProto) -> tuple[str, str] | None:
         if node.domain.split(".")[0] in ("qonnx", "finn") or node.domain == "onnx.brevitas":
             return f"{name} is QONNX's, of {node.domain}", f"export it with {QDQ} (as qonnx-convert writes it)"
     return None
+
+
+def is_quantized(graph: onnx.GraphProto) -> bool:
+    """Whether data are rounded by a QuantizeLinear.  Where weights alone are, they fold, and the network is float."""
+    constant = {"", *(tensor.name for tensor in graph.initializer)}
+    for node in graph.node:
+        if all(name in constant for name in node.input):
+            constant.update(node.output)
+        elif node.op_type == "QuantizeLinear":
+            return True
+    return False

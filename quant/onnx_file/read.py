@@ -67,7 +67,10 @@ def drop_unread_inputs(graph: onnx.GraphProto) -> None:
 
 def read_file(path: Path) -> onnx.ModelProto:
     """The model of a file, with the weights that it keeps in other files.  Raises BadInput as `read_model` does."""
-    model, large = _parsed(path)
+    return _with_outside(path, *_parsed(path)[:2])
+
+
+def _with_outside(path: Path, model: onnx.ModelProto, large: dict[int, weights.Place]) -> onnx.ModelProto:
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
     except Exception as error:  # its C++ raises RuntimeError for a name that is too long, for instance
@@ -77,10 +80,11 @@ def read_file(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _parsed(path: Path) -> tuple[onnx.ModelProto, dict[int, weights.Place]]:
-    """The model of a file, without what it keeps in other files, and where its own large weights are."""
+def _parsed(path: Path) -> tuple[onnx.ModelProto, dict[int, weights.Place], bytes | None]:
+    """The model of a file, without what it keeps in other files; where its own large weights are; what was coded."""
     try:
-        model, large = (onnx.load_model_from_string(_decoded(path)), {}) if is_coded(path) else weights.parse(path)
+        decoded = coded.decode(path.read_bytes(), str(path)) if is_coded(path) else None
+        model, large = weights.parse(path) if decoded is None else (onnx.load_model_from_string(decoded), {})
     except BadInput:
         raise
     except (OSError, onnx.checker.ValidationError) as error:
@@ -89,33 +93,30 @@ def _parsed(path: Path) -> tuple[onnx.ModelProto, dict[int, weights.Place]]:
         raise BadInput(f"{path}: not an ONNX file, or truncated") from error
     if not model.ir_version or not model.graph.output:
         raise BadInput(f"{path}: not an ONNX file, or truncated")
-    return model, large
+    return model, large, decoded
 
 
 def files_of_weights(path: Path) -> set[Path]:
     """The other files in which an ONNX file keeps weights.  Raises BadInput for what is no ONNX file."""
-    model, _ = _parsed(path)
+    model, *_ = _parsed(path)
     names = {location(tensor) for tensor in outside(model)}
     return {path.parent / name for name in names if "\0" not in name}
 
 
-def in_one_piece(path: Path) -> bytes:
-    """A file's content, decoded, with the weights that it keeps in other files.  Raises BadInput as `read_file`."""
-    whole = read_file(path)
-    if is_coded(path):
-        return _decoded(path)
-    elsewhere = any(outside(_parsed(path)[0]))
-    return weights.whole(whole).SerializeToString() if elsewhere else path.read_bytes()
+def in_one_piece(path: Path) -> tuple[bytes, onnx.ModelProto]:
+    """A file's content, decoded, with the weights that it keeps in other files; and its model, as `read_file`."""
+    model, large, decoded = _parsed(path)
+    elsewhere = any(outside(model))
+    model = _with_outside(path, model, large)
+    if decoded is not None:
+        return decoded, model
+    return weights.whole(model).SerializeToString() if elsewhere else path.read_bytes(), model
 
 
 def is_coded(path: Path) -> bool:
     """Whether a file is a coded network (`quant.coded`), by its first bytes.  OSError where it cannot be read."""
     with path.open("rb") as file:
         return coded.is_coded(file.read(len(coded.MAGIC)))
-
-
-def _decoded(path: Path) -> bytes:
-    return coded.decode(path.read_bytes(), str(path))
 
 
 def location(tensor: TensorProto) -> str:

@@ -77,7 +77,7 @@ def refuse_quantized(lowering: Lowering, label: str) -> None:
         raise UnsupportedNetwork(f"{label}: quantized already ({other[0]}): give the float network it was made of")
     found = [record for record in refused if record.op in QUANTIZED]
     if found:
-        text = "give the float network it was made of; what reads quantized files is `compare` and `compile`"
+        text = "give the float network it was made of; `run`, `compare` and `compile` read quantized files"
         raise UnsupportedNetwork(f"{label}: quantized already ({found[0].op} {found[0].name}): {text}")
 
 

@@ -72,6 +72,18 @@ def accuracy(
     )
 
 
+def answers(network: Network, images: Images, progress: Progress | None = None) -> np.ndarray:
+    """The classes that an integer network gives to images, as `accuracy` has them: int64 (N,)."""
+    executor, output = FastExecutor(network), network.outputs[0]
+    found = []
+    for start in range(0, len(images), executor.batch):
+        part = images[start : start + executor.batch]
+        found.append(_classes(executor.run(quantize_images(network, part), [output])[output]))
+        if progress:
+            progress("answers", min(start + executor.batch, len(images)), len(images))
+    return np.concatenate(found)
+
+
 def float_outputs(graph: FloatGraph, images: Images, output: str, batch: int) -> Iterator[tuple[slice, np.ndarray]]:
     """One tensor of a float network in ONNX Runtime, fused as that likes: which images, and float32 (n, C, H, W)."""
     beside: Beside = {}

@@ -24,6 +24,7 @@ from hw.contract.config import preset
 from quant import qdq
 from quant.base.errors import BadInput
 from quant.ir.scales import tensor_scales
+from quant.run.evaluation import answers
 from quant.run.execute import execute, quantize_input
 from tests.host.onnx_networks import forked_cnn, images, load, small_cnn
 
@@ -285,3 +286,75 @@ def test_a_folder_of_the_user_is_not_written_over(
             assert main(command) == 2
             assert re.match(r"shiftpoint: .*build: in use by process \d+ on ", capsys.readouterr().err)
     assert list(build.iterdir()) == []
+
+
+def quantized(folder: Path, coded: bool = False) -> Path:
+    """The small network with four values a layer, in a folder with net.onnx and labelled.npz."""
+    network = small_cnn(folder / "net.onnx")
+    labelled = images(folder / "labelled.npz", labels=np.arange(12) % 3)
+    words = ["compress", network, "--calibration", labelled, "--share", 4, "--effort", "fast", "-o", folder / "c.onnx"]
+    assert main([str(word) for word in words]) == 0
+    assert main(["encode", str(folder / "c.onnx"), "-o", str(folder / "c.coded")]) == 0
+    return folder / ("c.coded" if coded else "c.onnx")
+
+
+def test_a_run_of_a_coded_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given, build, labelled = quantized(tmp_path, coded=True), tmp_path / "build", str(tmp_path / "labelled.npz")
+    words = ["run", str(given), "--evaluation", labelled, "--config", "tiny", "--rtl-images", "0", "--out", str(build)]
+    assert main(words) == 0
+    assert "float reference: none" in capsys.readouterr().out
+    assert (build / "quantized.onnx").read_bytes() == (tmp_path / "c.onnx").read_bytes()
+    report = json.loads((build / "report.json").read_text())
+    network = qdq.load(build / "quantized.onnx")
+    right = np.mean(answers(network, np.load(labelled)["images"]) == np.arange(12) % 3)
+    assert report["accuracy"] == {"images": 12, "float_top1": None, "fixed_top1": right, "agreement": None}
+    for layer in report["layers"]:
+        assert len({layer["digest"][leg] for leg in ("onnxruntime", "integer", "program")}) == 1
+    assert "no float reference" in (build / "report.html").read_text()
+    for more in ([], ["--evaluation", labelled]):
+        assert main(["report", "--check", str(build), *more]) == 0
+    assert "from the file that was given" in capsys.readouterr().out
+    compared = json.loads((build / "compare.json").read_text())
+    compared["answers"]["fixed"][3] += 1
+    (build / "compare.json").write_text(json.dumps(compared, indent=1) + "\n")
+    assert main(["report", str(build)]) == 0 and main(["report", "--check", str(build)]) == 1
+    assert "answers.fixed[3] is" in capsys.readouterr().err
+
+    assert main([*words, "--float", str(tmp_path / "net.onnx")]) == 0
+    told = capsys.readouterr()
+    assert "kept verilog" in told.err and "float reference" not in told.out
+    assert json.loads((build / "report.json").read_text())["accuracy"]["agreement"] is not None
+    assert main(["report", "--check", str(build), "--evaluation", labelled]) == 0
+    assert main([*words, "--float", str(tmp_path / "net.onnx")]) == 0
+    assert "kept quantize" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("c.onnx", "no images to run: give --evaluation, or --calibration"),
+        ("c.onnx --calibration labelled.npz --effort fast", "c.onnx: is quantized already: leave out --effort"),
+        ("c.onnx --calibration labelled.npz --raw-pixels", "c.onnx: is quantized already: leave out --raw-pixels"),
+        (
+            "c.onnx --evaluation labelled.npz --input-shape 2,8,8",
+            "c.onnx: is quantized already: leave out --input-shape",
+        ),
+        (
+            "c.onnx --evaluation labelled.npz --float c.onnx",
+            "c.onnx: is quantized itself: --float takes the float network",
+        ),
+        ("net.onnx --evaluation labelled.npz", "Missing option '--calibration': net.onnx is a float network"),
+        (
+            "net.onnx --calibration labelled.npz --float net.onnx",
+            "net.onnx: is a float network: leave out --float, which is of quantized ones",
+        ),
+    ],
+)
+def test_options_that_do_not_go_with_the_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: str, message: str
+) -> None:
+    quantized(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    assert main(["run", *words.split(), "--out", "build"]) == 2
+    assert capsys.readouterr().err == f"shiftpoint: {message}\n" and not (tmp_path / "build").exists()

@@ -8,6 +8,7 @@ import pytest
 
 from quant import qdq
 from quant.base.errors import BadInput, UnsupportedNetwork
+from quant.onnx_file.quantized import is_quantized
 from tests.quant.onnx_nets import Net, message
 
 QONNX = "qonnx.custom_op.general"
@@ -54,3 +55,14 @@ def test_weights_alone_are_no_quantized_network() -> None:
     model = net.model(net.node("Conv", "x", weights))
     with pytest.raises(BadInput, match=r"only its weights are \(DequantizeLinear\): `quantize` takes it"):
         qdq.load(model)
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_data_that_are_rounded_make_it_quantized(weights: bool) -> None:
+    net = Net(3, 8, 8)
+    scale, zero = net.constant(0.5), net.constant(0, np.int8)
+    kernel = net.constant(np.ones((4, 3, 1, 1)))
+    rounded = net.node("Identity", kernel) if weights else "x"
+    rounded = net.node("DequantizeLinear", net.node("QuantizeLinear", rounded, scale, zero), scale, zero)
+    y = net.node("Conv", *(("x", rounded) if weights else (rounded, kernel)))
+    assert is_quantized(net.model(y).graph) is not weights

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import onnx
 import pytest
@@ -55,9 +56,9 @@ def test_weights_at_no_place(tmp_path: Path, key: str, value: str, reason: str) 
 def test_a_network_in_one_piece(tmp_path: Path) -> None:
     path = beside(tmp_path)
     whole = tmp_path / "whole.onnx"
-    whole.write_bytes(in_one_piece(path))
+    whole.write_bytes(in_one_piece(path)[0])
     assert whole.stat().st_size > path.stat().st_size
-    assert in_one_piece(whole) == whole.read_bytes()
+    assert in_one_piece(whole)[0] == whole.read_bytes()
     (tmp_path / "weights.data").unlink()
     checked(onnx.load(whole))
 
@@ -118,13 +119,17 @@ def test_a_batch_of_zero_is_an_open_one() -> None:
     assert checked(model).input_shape[0] == 2
 
 
-def test_a_coded_file_is_the_network_that_it_holds(tmp_path: Path) -> None:
+def test_a_coded_file_is_the_network_that_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     net = Net(2, 4, 4)
     path, small = tmp_path / "net.onnx", tmp_path / "net.coded"
     path.write_bytes(net.model(net.conv("x", 5, 2, (3, 3), name="conv")).SerializeToString())
     small.write_bytes(coded.encode(path.read_bytes()))
     assert is_coded(small) and not is_coded(path)
-    assert read_model(small)[0] == read_model(path)[0] and in_one_piece(small) == path.read_bytes()
+    assert read_model(small)[0] == read_model(path)[0] and in_one_piece(small)[0] == path.read_bytes()
+    with monkeypatch.context() as patch:
+        counted = Mock(wraps=coded.decode)
+        patch.setattr(coded, "decode", counted)
+        assert in_one_piece(small)[1] == in_one_piece(path)[1] and counted.call_count == 1
     assert files_of_weights(small) == set()
     small.write_bytes(small.read_bytes()[:-1])
     assert message(small) == f"{small}: a coded network, cut or altered: its SHA-256 is another"

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks import precision
 from quant.ir.fixedpoint import QFormat
 from quant.kinds.conv import Conv
-from quant.run.evaluation import accuracy, float_outputs
+from quant.run.evaluation import accuracy, answers, float_outputs
 from quant.run.execute import execute, quantize_input
 from quant.run.float_run import FloatRunner
 from quant.search import Options, quantize_network
@@ -36,6 +36,7 @@ def test_both_networks_give_the_answers_of_their_references() -> None:
     fixed = execute(network, quantize_input(network, x))[output].reshape(23, -1).argmax(1)
     whole = np.concatenate([tensors[output] for _, tensors in FloatRunner(graph).run(x, (output,))])
     assert found.fixed_answers == tuple(fixed) and found.float_answers == tuple(whole.reshape(23, -1).argmax(1))
+    assert found.fixed_answers == tuple(answers(network, x))
     parts = list(float_outputs(graph, x, output, 5))
     assert [(part.start, part.stop) for part, _ in parts] == [(0, 5), (5, 10), (10, 15), (15, 20), (20, 23)]
     np.testing.assert_allclose(np.concatenate([array for _, array in parts]), whole, rtol=1e-4, atol=1e-5)
