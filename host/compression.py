@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import typer
 
 from host.artefacts import make_folder
+from host.cost import cost, row
 from host.low_rank import LowRankOptions, cut
 from host.options import (
     Calibration,
@@ -27,8 +27,7 @@ from host.report.sensitivity import picture
 from host.target import engine_target
 from host.terminal import Reporter
 from host.training import TrainOptions, checkpoint_of, retrained
-from hw.contract.widths import bytes_of
-from quant import coded, onnx_import, qdq
+from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 from quant.compare import accumulate
@@ -47,8 +46,7 @@ from quant.compress import (
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.target import Target
-from quant.kinds.conv import convolution
-from quant.run.evaluation import accuracy
+from quant.run.evaluation import Accuracy, accuracy
 from quant.run.images import Images, open_images
 from quant.search import NOTES, Effort, quantize_network
 from quant.search.structure import check_values
@@ -214,17 +212,21 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
         qdq.save(small, outputs.output)
         checkpoint_of(outputs.output).unlink(missing_ok=True)
     with reporter.stage("compare"):
-        rows = layers(small, thin, images)
-        before = _measured(plain, graph, layers(plain, graph, images), evaluation, reporter)
-        after = _measured(small, graph, rows, evaluation, reporter)
+        pair = []
+        for network in (plain, small):
+            seen = None if evaluation is None else accuracy(network, graph, *evaluation, progress=reporter.step)
+            top1 = None if seen is None else seen.fixed_top1
+            pair.append((cost(network, options.config, top1=top1, progress=reporter.step), seen))
+        (before, _), (after, _) = pair
+    names = ("quantized", "compressed")
     result |= {
-        "layers": rows,
-        "before and after": [{"network": "quantized"} | before, {"network": "compressed"} | after],
+        "layers": layers(after, small, thin, images),
+        "before and after": [{"network": name} | _row(*of) for name, of in zip(names, pair, strict=True)],
     }
-    if (
-        options.granularity == "channels" or options.ranks.low_rank is not None
-    ) and target.cycles is not None:  # of what came out: formats move a few
-        result["cycles of one image"] = [reached(target.cycles(plain), target.cycles(small))]
+    if after["refused"]:
+        result["cycles"] = f"not counted: {after['refused']}"
+    elif before["cycles"] is not None:  # of what came out: formats move a few
+        result["cycles of one image"] = [reached(before["cycles"], after["cycles"])]
     if NOTES in small.metadata:
         result["notes"] = [{"note": line} for line in small.metadata[NOTES].splitlines()]
     return result | {"files": files}
@@ -264,35 +266,24 @@ def reached(before: float, after: float) -> Result:
     return {"before": round(before), "after": round(after), "gone %": 100 * (1 - after / before)}
 
 
-def layers(network: Network, graph: FloatGraph, images: Images) -> list[Result]:
-    """Of each layer with weights, what is left of them."""
+def layers(found: Result, network: Network, graph: FloatGraph, images: Images) -> list[Result]:
+    """Of each layer with weights, what is left of them.  found: the network's cost."""
     signal = {row.layer: row.sqnr_db for row in accumulate(network, graph, images[:COMPARED]).tensors}
     return [
         {
-            "layer": conv.name,
-            "weights": conv.weight.size,
-            "kept %": 100 * np.count_nonzero(conv.weight) / conv.weight.size,
-            "values": int(np.count_nonzero(np.unique(conv.weight))),
-            "bytes": bytes_of(conv.weight.size * conv.weight_bits),
-            "SNR dB": signal.get(conv.name),
+            "layer": layer["layer"],
+            "weights": layer["weights"],
+            "kept %": 100 * layer["kept"] / layer["weights"],
+            "values": layer["values"],
+            "bytes": layer["bytes"],
+            "SNR dB": signal.get(layer["layer"]),
         }
-        for layer in network.layers
-        if (conv := convolution(layer))
+        for layer in found["layers"]
+        if layer["weights"]
     ]
 
 
-def _measured(
-    network: Network,
-    graph: FloatGraph,
-    rows: list[Result],
-    evaluation: tuple[Images, np.ndarray | None] | None,
-    reporter: Reporter,
-) -> Result:
-    """A network as a whole.  rows: `layers` of it."""
-    weights, kept = sum(row["weights"] for row in rows), sum(row["weights"] * row["kept %"] / 100 for row in rows)
-    found: Result = {"weights": weights, "not zero": round(kept), "bytes": sum(row["bytes"] for row in rows)}
-    found["coded file"] = len(coded.encode(qdq.to_model(network).SerializeToString(deterministic=True), reporter.step))
-    if evaluation is not None:
-        seen = accuracy(network, graph, *evaluation, progress=reporter.step)
-        found |= {"top-1": seen.fixed_top1, "top-1 float": seen.float_top1, "agreement with float": seen.agreement}
-    return found
+def _row(found: Result, seen: Accuracy | None) -> Result:
+    """A network as a whole: its cost, and beside it the float network."""
+    beside = {} if seen is None else {"top-1 float": seen.float_top1, "agreement with float": seen.agreement}
+    return row(found) | beside
