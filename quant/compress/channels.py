@@ -31,7 +31,7 @@ from quant.search.judge import OutputJudge
 STEPS = 32
 """In so many steps a kind's sets are ordered, at most: of many, several are taken at once."""
 
-JUDGED = 5
+JUDGED = 3
 """At so many numbers of sets the noise at the outputs is measured."""
 
 Criterion = Literal["surgeon", "magnitude"]
@@ -98,7 +98,7 @@ def chosen(
         return left_by(channels, gone)
 
     whole = price.network(graph)
-    least = price.network(thinned(graph, after(len(steps)))) / whole
+    least = price.network(thinned(graph, after(len(steps)))) / whole if steps else 1.0
     if least > 1 - share:
         raise BadInput(f"{share:g} of the {price.unit} cannot go with channels: without all that can, {least:.2%} stay")
     low, high = 0, len(steps)

@@ -185,8 +185,11 @@ def test_a_compressed_network_is_the_same_on_every_leg(
 
 
 @pytest.mark.verify
-def test_a_compressed_network_in_the_verilog(asked: CompressOptions, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "changes", [{"prune": 0.5, "granularity": "blocks", "share": 4}, {"prune": 0.2, "granularity": "channels"}]
+)
+def test_a_compressed_network_in_the_verilog(asked: CompressOptions, tmp_path: Path, changes: dict[str, Any]) -> None:
     """Equal tensors, and the cycles of the model."""
-    subject = compressed(asked, tmp_path / "c.onnx", prune=0.5, granularity="blocks", share=4)
+    subject = compressed(asked, tmp_path / "c.onnx", **changes)
     taken, model = (leg.take(subject, QUIET) for leg in (Verilog(), ProgramBytes()))
     assert taken.facts["mismatches"] == 0 and taken.facts["counters"] == model.facts["counters"]

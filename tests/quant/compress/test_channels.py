@@ -100,6 +100,9 @@ def test_a_share_that_cannot_be_met():
     net = Builder(0, size=6)
     with pytest.raises(BadInput, match="0.1 of the MACs cannot go with channels: without all that can, 100.00% stay"):
         without_channels(net.graph(net.conv("only", "x", 4)), images(8, size=6), 0.1)
+    bare = Builder(0, size=6)
+    with pytest.raises(BadInput, match="0.1 of the MACs cannot go with channels: without all that can, 100.00% stay"):
+        without_channels(bare.graph(bare.pool("only", "x", "max", Window((2, 2)))), images(8, size=6), 0.1)
 
 
 def test_quantized_it_is_the_same_in_onnx_runtime():
