@@ -192,7 +192,8 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
             result |= told
     if options.training.train is not None:
         with reporter.stage(f"retrain {options.network.name}"):
-            thin, asked, epochs = retrained(thin, graph, options.training, wanted, outputs.output, reporter)
+            output = outputs.output
+            thin, asked, epochs = retrained(thin, graph, options.training, wanted, images, target, output, reporter)
             result |= epochs
     with reporter.stage(f"quantize {options.network.name} on {len(images)} images, to compare with"):
         if options.training.train is None:  # first: what cannot be met is told at once

@@ -17,9 +17,12 @@ from host.outputs import Use
 from host.terminal import Reporter
 from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
+from quant.ir.target import Target
 from quant.kinds.conv import float_convolutions
+from quant.run.images import Images
 from quant.search.structure import Structure
-from quant.train.settings import Augment, Optimizer, Settings
+from quant.train.settings import Augment, Optimizer, Settings, Start
+from quant.train.solved import Solved, solved
 
 Result = dict[str, Any]
 
@@ -57,12 +60,14 @@ class TrainOptions(Settings):
     bfloat16: Annotated[
         bool, typer.Option("--bfloat16", help="With --train: compute in bfloat16 where that is safe.")
     ] = False
-    zeros: Annotated[
-        float | None,
+    start: Annotated[
+        Start,
         typer.Option(
-            help="With --train --ternary: share of weights that are zero.", show_default="below 0.05 of the largest"
+            "--ternary-start",
+            help="With --train --ternary: weights begin as solved for without training, or as they are in the network, "
+            "with the published threshold.",
         ),
-    ] = None
+    ] = "solved"
     seed: Annotated[int, typer.Option(help="With --train: of all that is drawn.")] = 1
 
     def check(self) -> None:
@@ -83,13 +88,16 @@ def retrained(
     teacher: FloatGraph,
     options: TrainOptions,
     asked: dict[str, Any],
+    images: Images,
+    target: Target,
     output: Path,
     reporter: Reporter,
 ) -> tuple[FloatGraph, dict[str, Structure], Result]:
     """The network with other weights, what their integers may be, and a table of the epochs.
 
-    teacher: the network before anything was taken away.  asked: of `quant.train.retrain.stages`.  output: what all is
-    done for; training that was stopped goes on from the checkpoint beside it.
+    teacher: the network before anything was taken away.  asked: of `quant.train.retrain.stages`.  images, target: for
+    what is solved for first.  output: what all is done for; training that was stopped goes on from the checkpoint
+    beside it.
     """
     assert options.train is not None
     from quant.train.checkpoint import Checkpoint
@@ -98,8 +106,11 @@ def retrained(
     from quant.train.retrain import stages
 
     examples = open_examples(options.train, graph, options.seed)
-    checkpoint = Checkpoint(checkpoint_of(output), digest(graph, options, asked))
-    found = train(graph, examples, stages(options, **asked), options, checkpoint, reporter.step, teacher)
+    start = None
+    if asked["ternary"] and options.start == "solved":
+        start = solved(graph, images, asked["left"], target, reporter.step)
+    checkpoint = Checkpoint(checkpoint_of(output), digest(graph, options, asked, start))
+    found = train(graph, examples, stages(options, **asked, start=start), options, checkpoint, reporter.step, teacher)
     rows = [
         {"epoch": number, "of": epoch.stage, "loss": epoch.loss, "held back right %": 100 * epoch.accuracy}
         for number, epoch in enumerate(found.epochs, 1)
@@ -107,12 +118,15 @@ def retrained(
     return found.graph, found.structures, {"training": rows}
 
 
-def digest(graph: FloatGraph, options: TrainOptions, asked: dict[str, Any]) -> str:
+def digest(graph: FloatGraph, options: TrainOptions, asked: dict[str, Any], start: Solved | None = None) -> str:
     """Of all that the weights depend on, SHA-256."""
     found = hashlib.sha256(
         json.dumps([key(options), asked, graph.name, [layer.description for layer in graph.layers]]).encode()
     )
     for layer in float_convolutions(graph.layers):
         for numbers in (layer.weight, layer.bias):
+            found.update(np.ascontiguousarray(numbers).tobytes())
+    for arrays in (start.weights, start.exponents, start.biases) if start is not None else ():
+        for numbers in arrays.values():
             found.update(np.ascontiguousarray(numbers).tobytes())
     return found.hexdigest()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -165,7 +166,7 @@ class _Run:
         """One step; returns its loss."""
         settings = self.settings
         pixels, classes = self.examples.batch(self.step, settings.batch, settings.augment, settings.seed)
-        images, labels = (torch.from_numpy(array).to(self.device) for array in (pixels, classes))
+        images, labels = self._images(pixels), torch.from_numpy(classes).to(self.device)
         with self._precision():
             answers = self.module(images)
             with torch.no_grad():
@@ -190,9 +191,13 @@ class _Run:
         with torch.no_grad(), self._precision():
             for start in range(0, len(self.examples.held), size):
                 images, labels = self.examples.held_back(start, size)
-                found = self.module(torch.from_numpy(images).to(self.device)).argmax(1).cpu().numpy()
+                found = self.module(self._images(images)).argmax(1).cpu().numpy()
                 right += int((found == labels).sum())
         return right / len(self.examples.held)
+
+    def _images(self, pixels: np.ndarray) -> torch.Tensor:
+        """As convolutions like them best, which in bfloat16 more than halves the time."""
+        return torch.from_numpy(pixels).to(self.device, memory_format=torch.channels_last)
 
     def _precision(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.bfloat16)

@@ -12,6 +12,7 @@ from quant.train.loop import Stage
 from quant.train.masks import Pruning
 from quant.train.settings import Settings
 from quant.train.shared import Sharing
+from quant.train.solved import Solved
 from quant.train.ternary import Settled, Ternarized
 
 LATER = 5
@@ -34,10 +35,12 @@ def stages(
     values: int | None = None,
     ternary: bool = False,
     left: Collection[str] = (),
+    start: Solved | None = None,
 ) -> list[Stage]:
     """The stages of a training.
 
-    The arguments: of `quant.compress.structures`; of none of them, weights are free.  Raises BadInput where there are
+    The arguments: of `quant.compress.structures`; of none of them, weights are free.  start: of ternary weights, None
+    for those of the network.  Raises BadInput where there are
     fewer epochs than stages.
     """
     later = max(1, settings.epochs // LATER)
@@ -47,7 +50,7 @@ def stages(
     if ternary:
         rate = settings.rate or TERNARY
         return [
-            Stage("ternary", first, lambda module, _: Ternarized(module, settings.zeros, left), rate=rate),
+            Stage("ternary", first, lambda module, _: Ternarized(module, start, left), rate=rate),
             Stage("integer scales", later, lambda module, _: Settled(module), rate=rate / 10),
         ]
     found = []

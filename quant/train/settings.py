@@ -9,6 +9,7 @@ from quant.base.errors import BadInput
 
 Augment = Literal["none", "shift", "flip"]
 Optimizer = Literal["sgd", "adamw"]
+Start = Literal["solved", "weights"]
 
 RATES: dict[Optimizer, float] = {"sgd": 0.004, "adamw": 0.0015}
 """Learning rates where none is given."""
@@ -21,7 +22,7 @@ class Settings:
     rate: the learning rate of the first steps, one that suits the optimizer where None.  distil: the part of the loss
     that is held against the float network's answers, the rest against labels.  augment: what is done to images: none,
     shifted by up to an eighth of their size, or mirrored, too.  bfloat16: compute in it where PyTorch sees fit.
-    zeros: share of ternary weights that are zero; None for the threshold as published (`quant.train.ternary`).
+    start: where ternary weights begin: as they are solved for without training, or as published with the network's.
     """
 
     epochs: int = 20
@@ -31,7 +32,7 @@ class Settings:
     distil: float = 0.8
     augment: Augment = "none"
     bfloat16: bool = False
-    zeros: float | None = None
+    start: Start = "solved"
     seed: int = 1
 
     @property
@@ -47,7 +48,5 @@ class Settings:
             raise BadInput(f"a learning rate is above 0 and 10 at most, not {self.rate:g}")
         if not 0 <= self.distil <= 1:
             raise BadInput(f"the part of the loss that is distilled is 0 to 1, not {self.distil:g}")
-        if self.zeros is not None and not 0 < self.zeros < 1:
-            raise BadInput(f"the share of zeros among ternary weights is above 0 and below 1, not {self.zeros:g}")
         if self.seed < 0:
             raise BadInput(f"a seed is 0 at least, not {self.seed}")

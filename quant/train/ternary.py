@@ -1,9 +1,10 @@
 """Trained ternary weights (Zhu et al. 2017, "Trained Ternary Quantization").
 
-A weight is p where its latent one is above a threshold, -n where it is below the negative one, else 0.  As published:
-the threshold is 0.05 of the layer's largest latent weight, or what leaves a share of zeros; p and n are learned, a pair
-a layer, from the sums of the gradients of their weights; latent weights have the gradient of the weight times p, times
-n, or as it is.  The first and the last layer stay.  Past it: a power of two for each output channel.
+A weight is p where its latent one is above a threshold, -n where it is below the negative one, else 0.  The threshold
+is 0.05 of the layer's largest latent weight, or what leaves so many zeros; p and n are learned, a pair a layer, from
+the sums of the gradients of their weights; latent weights have the gradient of the weight times p, times n, or as it
+is.  The first and the last layer stay.  All that is as published; past it: a power of two for each output channel, and
+a start from what the quantizer solves for (`quant.train.solved`).
 
 Then both scales snap to integers that the engine multiplies by, and what else there is is trained a last time.
 """
@@ -21,12 +22,16 @@ from quant.train.constraint import Constraint
 from quant.train.exponents import exponents
 from quant.train.module import GraphModule
 from quant.train.shared import powers
+from quant.train.solved import Solved
 
 THRESHOLD = 0.05
 """Of the largest latent weight, as published."""
 
 LATENT, SCALES = 2.0, 0.1
 """Learning rates of latent weights and of scales over that of biases."""
+
+MARGIN = 0.1
+"""Of half the larger value: how far latent weights that begin on its other side begin behind it."""
 
 LARGEST = 127
 """The integer that the larger scale may become: weights have 8 bits on today's engine."""
@@ -52,30 +57,39 @@ class _Ternarize(torch.autograd.Function):
 class Ternary(torch.nn.Module):
     """Weights that are -n, 0 or p times the `scale` of their output channel.
 
-    zeros: their share; None for the published threshold.
+    weight: where latent ones begin.  assigned: ternary weights, whose zeros stay so many; None for the published
+    threshold.  power: int64 (O,), the exponents of the scales.
     """
 
-    def __init__(self, weight: np.ndarray, zeros: float | None) -> None:
+    def __init__(self, weight: np.ndarray, assigned: np.ndarray | None, power: np.ndarray) -> None:
         super().__init__()
-        scale = np.ldexp(1.0, exponents(weight).astype(np.int32)).reshape(-1, *[1] * (weight.ndim - 1))
-        self.zeros = zeros
-        self.latent = torch.nn.Parameter(torch.from_numpy((weight / scale).astype(np.float32)))
+        scale = np.ldexp(1.0, power.astype(np.int32)).reshape(-1, *[1] * (weight.ndim - 1)).astype(np.float32)
+        latent = weight / scale
+        self.zeros: int | None = None
+        if assigned is None:
+            edge = THRESHOLD * np.abs(latent).max()
+            kept = np.where(np.abs(latent) > edge, latent, 0)
+        else:
+            kept = assigned / scale
+            self.zeros = int((kept == 0).sum())
+            edge = np.abs(kept).max() / 2
+            sizes = np.abs(latent)
+            near, far = np.minimum(sizes, (1 - MARGIN) * edge), np.maximum(sizes, (1 + MARGIN) * edge)
+            latent = np.where(kept == 0, np.copysign(near, latent), np.copysign(far, kept))
+        self.latent = torch.nn.Parameter(torch.from_numpy(latent.astype(np.float32)))
+        self.positive, self.negative = (
+            torch.nn.Parameter(torch.tensor(side[side > 0].mean() if (side > 0).any() else edge, dtype=torch.float32))
+            for side in (kept, -kept)
+        )
         self.scale: torch.Tensor
-        self.register_buffer("scale", torch.from_numpy(scale.astype(np.float32)))
-        with torch.no_grad():
-            threshold = self.threshold()
-            above, below = self.latent > threshold, self.latent < -threshold
-            ends = [self.latent[above].mean() if above.any() else self.latent.abs().max()]
-            ends += [-self.latent[below].mean() if below.any() else self.latent.abs().max()]
-        self.positive, self.negative = (torch.nn.Parameter(end.clone()) for end in ends)
+        self.register_buffer("scale", torch.from_numpy(scale))
 
     def threshold(self) -> torch.Tensor:
-        """Between zero and what is not."""
+        """The largest latent weight that is zero, at least."""
         sizes = self.latent.detach().abs()
         if self.zeros is None:
             return THRESHOLD * sizes.max()
-        count = max(1, min(round(self.zeros * sizes.numel()), sizes.numel() - 1))
-        return sizes.flatten().kthvalue(count).values
+        return sizes.flatten().kthvalue(self.zeros).values if self.zeros else torch.zeros_like(sizes.flatten()[0])
 
     def forward(self) -> torch.Tensor:
         """The weights."""
@@ -105,14 +119,19 @@ class Snapped(torch.nn.Module):
 
 
 class Ternarized(Constraint):
-    """All layers but those that are left are ternary.  zeros: as of `Ternary`."""
+    """All layers but those that are left are ternary.  start: None to begin as published, with the layers' weights."""
 
-    def __init__(self, module: GraphModule, zeros: float | None, left: Collection[str]) -> None:
+    def __init__(self, module: GraphModule, start: Solved | None, left: Collection[str]) -> None:
         super().__init__(module)
         self.names = [name for name in module.layers if name not in left]
-        for name in self.names:
-            held = module.layers[name]
-            held.source = Ternary(held.numbers(), zeros)
+        for name, held in module.layers.items():
+            weight = held.numbers()
+            if start is not None:
+                with torch.no_grad():
+                    held.bias.copy_(torch.from_numpy(start.biases[name]))
+            if name in self.names:
+                assigned = None if start is None else start.weights[name]
+                held.source = Ternary(weight, assigned, exponents(weight) if start is None else start.exponents[name])
 
     def rates(self) -> list[tuple[torch.nn.Parameter, float]]:
         """As `Constraint.rates`."""

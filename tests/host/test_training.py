@@ -23,6 +23,7 @@ from hw.contract.config import preset
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.kinds.conv import convolution
+from quant.train.solved import Solved
 from sim.memory import Memory
 from tests.host.onnx_networks import images, small_cnn
 
@@ -58,13 +59,15 @@ def test_the_key_is_of_all_that_weights_depend_on(asked: CompressOptions, tmp_pa
     assert first == digest(onnx_import.load(asked.network), options, {"prune": 0.5})
     other = onnx_import.load(small_cnn(tmp_path / "other.onnx", channels=6))
     images(tmp_path / "train.npz", (60, 2, 8, 8), labels=np.zeros(60, np.int64))
+    ones = {"fc": np.ones(3, np.float32)}
     changed = {
+        digest(graph, options, {"prune": 0.5}, Solved(ones, {}, {})),
         digest(other, options, {"prune": 0.5}),
         digest(graph, options, {"prune": 0.6}),
         digest(graph, replace(options, seed=4), {"prune": 0.5}),
         digest(graph, options, {"prune": 0.5}),  # other labels
     }
-    assert len(changed) == 4 and first not in changed
+    assert len(changed) == 5 and first not in changed
 
 
 @needs_torch

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-WITHOUT = ("test_data.py", "test_exponents.py", "test_settings.py")
+WITHOUT = ("test_data.py", "test_exponents.py", "test_settings.py", "test_solved.py")
 TORCH = find_spec("torch") is not None
 
 collect_ignore = (

@@ -19,7 +19,6 @@ from quant.train.settings import Settings
         ({"rate": 0.0}, "a learning rate is above 0 and 10 at most, not 0"),
         ({"rate": float("nan")}, "a learning rate is above 0 and 10 at most, not nan"),
         ({"distil": 1.5}, "the part of the loss that is distilled is 0 to 1, not 1.5"),
-        ({"zeros": 1.0}, "the share of zeros among ternary weights is above 0 and below 1, not 1"),
         ({"seed": -1}, "a seed is 0 at least, not -1"),
     ],
 )

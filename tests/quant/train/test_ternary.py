@@ -10,37 +10,55 @@ from quant.kinds.conv import convolution
 from quant.search import quantize_network
 from quant.search.structure import check_structures
 from quant.train.module import GraphModule
+from quant.train.solved import solved
 from quant.train.ternary import LATENT, SCALES, Settled, Ternarized, Ternary
 from tests.quant.float_graphs import images
 from tests.quant.train.nets import net, weights
 
 
-@pytest.mark.parametrize("zeros", [None, 0.4])
-def test_function_and_gradients_are_as_published(zeros: float | None, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("fixed", [False, True])
+def test_function_and_gradients_are_as_published(fixed: bool, rng: np.random.Generator) -> None:
     weight = rng.normal(size=(6, 3, 3, 3)).astype(np.float32)
-    made, gradient = Ternary(weight, zeros), rng.normal(size=weight.shape).astype(np.float32)
+    power = rng.integers(-2, 3, 6)
+    assigned = rng.choice([-0.7, 0, 0.9], weight.shape) * np.ldexp(1.0, power.astype(np.int32)).reshape(-1, 1, 1, 1)
+    made, gradient = (
+        Ternary(weight, assigned if fixed else None, power),
+        rng.normal(size=weight.shape).astype(np.float32),
+    )
     found = made()
     found.backward(torch.from_numpy(gradient))
-    latent, scale = made.latent.detach().numpy(), made.scale.numpy()
-    edge = 0.05 * np.abs(latent).max() if zeros is None else np.sort(np.abs(latent), axis=None)[round(0.4 * 162) - 1]
+    latent, scale, values = made.latent.detach().numpy(), made.scale.numpy(), found.detach().numpy()
+    edge = 0.05 * np.abs(latent).max() if not fixed else np.abs(latent)[assigned == 0].max()
     p, n = made.positive.item(), made.negative.item()
     above, below = latent > edge, latent < -edge
-    np.testing.assert_allclose(found.detach().numpy(), scale * np.where(above, p, np.where(below, -n, 0)), rtol=1e-6)
+    np.testing.assert_allclose(values, scale * np.where(above, p, np.where(below, -n, 0)), rtol=1e-6)
     scaled = gradient * scale
     np.testing.assert_allclose(made.positive.grad.numpy(), scaled[above].sum(), rtol=1e-4)
     np.testing.assert_allclose(made.negative.grad.numpy(), -scaled[below].sum(), rtol=1e-4)
     np.testing.assert_allclose(
         made.latent.grad.numpy(), scaled * np.where(above, p, np.where(below, n, 1)), rtol=1e-5, atol=1e-7
     )
-    np.testing.assert_allclose([p, n], [latent[above].mean(), -latent[below].mean()], rtol=1e-5)
-    if zeros is not None:
-        assert (found.detach().numpy() == 0).mean() == pytest.approx(0.4, abs=0.005)
+    if fixed:
+        np.testing.assert_allclose(values, assigned, rtol=1e-6)
+    else:
+        np.testing.assert_allclose(latent * scale, weight, rtol=1e-6)
+        np.testing.assert_allclose([p, n], [latent[above].mean(), -latent[below].mean()], rtol=1e-5)
 
 
-def test_scales_become_integers_and_stay_them() -> None:
+def test_zeros_stay_so_many(rng: np.random.Generator) -> None:
+    assigned = rng.choice([-1.0, 0.0, 1.0], (5, 4, 3, 3))
+    made = Ternary(rng.normal(size=assigned.shape).astype(np.float32), assigned, np.zeros(5, np.int64))
+    with torch.no_grad():
+        made.latent += torch.from_numpy(rng.normal(size=assigned.shape).astype(np.float32))
+    found = made().detach().numpy()
+    assert (found == 0).sum() == (assigned == 0).sum() and (found != assigned).any()
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_scales_become_integers_and_stay_them(begun: bool) -> None:
     """In the quantized network: -n, 0 and p of the layer, beside each channel's power of two."""
-    module = GraphModule(net())
-    first = Ternarized(module, None, ("stem", "fc"))
+    module, left = GraphModule(net()), ("stem", "fc")
+    first = Ternarized(module, solved(net(), images(80, 2, 8), left) if begun else None, left)
     before = module.trained()
     settled = Settled(module)
     trained, structures = module.trained(), settled.structures()
@@ -57,7 +75,7 @@ def test_scales_become_integers_and_stay_them() -> None:
 
 def test_what_is_trained_how_fast() -> None:
     module = GraphModule(net())
-    factors = {id(parameter): factor for parameter, factor in Ternarized(module, 0.5, ("stem", "fc")).rates()}
+    factors = {id(parameter): factor for parameter, factor in Ternarized(module, None, ("stem", "fc")).rates()}
     body, stem = module.layers["body"], module.layers["stem"]
     found = [body.source.latent, body.source.positive, body.source.negative, body.bias, stem.source.values]
     assert [factors[id(parameter)] for parameter in found] == [LATENT, SCALES, SCALES, 1.0, 1.0]
@@ -70,7 +88,8 @@ def test_what_is_trained_how_fast() -> None:
 
 
 @pytest.mark.parametrize("weight", [np.zeros((2, 2)), np.ones((2, 2)), -np.ones((1, 1)), np.array([[3.0, -3.0]])])
-@pytest.mark.parametrize("zeros", [None, 0.9])
-def test_layers_with_little_in_them(weight: np.ndarray, zeros: float | None) -> None:
-    found = Ternary(weight.astype(np.float32), zeros)().detach().numpy()
-    assert np.isfinite(found).all() and (zeros is not None or np.array_equal(found, weight))
+@pytest.mark.parametrize("fixed", [False, True])
+def test_layers_with_little_in_them(weight: np.ndarray, fixed: bool) -> None:
+    weight = weight.astype(np.float32)
+    found = Ternary(weight, weight if fixed else None, np.zeros(len(weight), np.int64))().detach().numpy()
+    assert np.array_equal(found, weight)
