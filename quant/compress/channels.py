@@ -89,18 +89,24 @@ def chosen(
     ends = {name for layer in convolutions if layer.name in fixed for name in (layer.input, layer.output)}
     channels = sets(graph, ends)
     kinds = kinds_of(channels)
-    order(graph, images, channels, kinds, criterion, progress)
-    steps = list(descent(graph, channels, kinds, price))
+    whole = price.network(graph)
 
     def after(count: int) -> dict[str, np.ndarray]:
-        left = dict.fromkeys(range(len(kinds)), -1) | dict(steps[:count])
-        gone = [n for k, kind in enumerate(kinds) if left[k] >= 0 for n in kind.order[: len(kind.order) - left[k]]]
+        left = dict(steps[:count])
+        gone = [n for k, kind in enumerate(kinds) if k in left for n in kind.order[: len(kind.order) - left[k]]]
         return left_by(channels, gone)
 
-    whole = price.network(graph)
-    least = price.network(thinned(graph, after(len(steps)))) / whole if steps else 1.0
-    if least > 1 - share:
-        raise BadInput(f"{share:g} of the {price.unit} cannot go with channels: without all that can, {least:.2%} stay")
+    def check() -> None:
+        least = price.network(thinned(graph, after(len(steps)))) / whole if steps else 1.0
+        if least > 1 - share:
+            words = f"without all that can, {least:.2%} stay"
+            raise BadInput(f"{share:g} of the {price.unit} cannot go with channels: {words}")
+
+    steps = list(descent(graph, channels, kinds, price))
+    check()  # before the long part, where every loss is 0 still; the steps to come end elsewhere at most by a few lanes
+    order(graph, images, channels, kinds, criterion, progress)
+    steps = list(descent(graph, channels, kinds, price))
+    check()
     low, high = 0, len(steps)
     while low < high:
         middle = (low + high) // 2
@@ -179,6 +185,8 @@ def descent(
     graph: FloatGraph, channels: Mapping[str, np.ndarray], kinds: list[Kind], price: Price
 ) -> Iterator[tuple[int, int]]:
     """Steps, each the kind that loses channels and how many are left of it: least loss over what is saved first."""
+    for kind in kinds:
+        kind.left = len(kind.order)
     convolutions = float_convolutions(graph.layers)
     fixed = {name: int((numbers == STAYS).sum()) for name, numbers in channels.items()}
     members = {name: [(kind, kind.tensors[name]) for kind in kinds if name in kind.tensors] for name in channels}
