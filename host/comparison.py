@@ -22,6 +22,7 @@ from quant import onnx_import, qdq
 from quant.base.files import write_atomic
 from quant.compare import accumulate, dump_tensors, sensitivities
 from quant.ir.graph import FloatGraph
+from quant.ir.matching import RENAMED, matched
 from quant.ir.network import Network
 from quant.rewrite.raw_pixels import like
 from quant.run.evaluation import accuracy, answers
@@ -94,7 +95,15 @@ def compare(options: CompareOptions, outputs: CompareOutputs, reporter: Reporter
         if plots is not None and outputs.plots is not None:
             with reporter.stage("draw"):
                 files += [str(outputs.plots / path.name) for path in write_plots(value, plots)]
-    return {**changed(integers), **value, "files": files}, {**changed(integers), **_tables(value), "files": files}
+    shown = {**changed(integers), **_tables(value), **_own(integers, graph), "files": files}
+    return {**changed(integers), **value, "files": files}, shown
+
+
+def _own(network: Network, graph: FloatGraph) -> Result:
+    """The layers that only the integer network has: a sum of its own, the thin layers into which one was cut."""
+    shared = {*graph.shapes, *matched(network, graph).shapes}
+    names = [layer.name for layer in network.layers if layer.output not in shared]
+    return {"not compared, since only the quantized network has them": ", ".join(names)} if names else {}
 
 
 def _plots_folder(outputs: CompareOutputs, folder: Path) -> AbstractContextManager[Path]:
@@ -219,11 +228,13 @@ def _tables(value: Result) -> Result:
         for entry in ranked[:EXPLAINED]
         if entry["reason"] or entry["repair"]
     ]
-    left_out = value["left_out"]
+    thin = [name.removesuffix(RENAMED) for name in value["left_out"] if name.endswith(RENAMED)]
+    other = [name for name in value["left_out"] if not name.endswith(RENAMED)]
     title = "fixed against float, most sensitive first; dB alone, with all layers quantized, at the output alone"
     return {
         title if ranked else "fixed against float, dB with all layers quantized": rows,
-        **({"not compared, since the quantized file names them otherwise": ", ".join(left_out)} if left_out else {}),
+        **({"not compared, since the quantized file names them otherwise": ", ".join(other)} if other else {}),
+        **({"not compared, since the quantized file has them in another shape": ", ".join(thin)} if thin else {}),
         **({"why, and what repairs it": explained} if explained else {}),
         "accuracy": value["accuracy"],
     }

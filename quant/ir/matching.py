@@ -12,6 +12,9 @@ from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 
+RENAMED = "/float"
+"""Behind the name of a tensor that the integer network has in another shape."""
+
 
 def matched(network: Network, graph: FloatGraph) -> FloatGraph:
     """The float network with the integer network's names: tensors of one name stand for the same.
@@ -36,7 +39,7 @@ def matched(network: Network, graph: FloatGraph) -> FloatGraph:
         other = network.tensors.get(name)
         if name in names or (name not in names.values() and (other is None or other.shape == shape)):
             continue
-        fresh = f"{name}/float"
+        fresh = f"{name}{RENAMED}"
         while fresh in used:
             fresh += "_"
         used.add(fresh)

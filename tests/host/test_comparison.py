@@ -189,3 +189,35 @@ def test_the_page_explains(arguments: list[str], tmp_path: Path) -> None:
     assert all(layer["sqnr_alone_db"] > layer["sqnr_db"] for layer in (conv, pool))
     page = (build / "report.html").read_text()
     assert 'id="sensitivity"' in page and "cheapest repair" in page and len(page) < 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("words", "compared", "lines"),
+    [
+        (
+            "--prune 0.4 --granularity channels",
+            ["", "fc"],
+            ["not compared, since the quantized file has them in another shape: r0, g"],
+        ),
+        (
+            "--low-rank 0.6",
+            ["", "conv", "pool", "fc"],
+            ["not compared, since only the quantized network has them: conv.low"],
+        ),
+    ],
+)
+def test_a_network_of_other_layers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: str, compared: list[str], lines: list[str]
+) -> None:
+    network, pixels = small_cnn(tmp_path / "net.onnx", planes=4, channels=16), (12, 4, 8, 8)
+    labelled = images(tmp_path / "labelled.npz", pixels, labels=np.arange(12) % 3)
+    small = ["compress", str(network), "--calibration", str(labelled), *words.split(), "--effort", "fast"]
+    assert main([*small, "-o", str(tmp_path / "c.onnx")]) == 0
+    capsys.readouterr()
+    asked = ["compare", str(network), str(tmp_path / "c.onnx"), "--images", str(labelled)]
+    assert main([*asked, "-o", str(tmp_path / "c.json")]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line for line in shown if line.startswith("not compared")] == lines
+    value = json.loads((tmp_path / "c.json").read_text())
+    assert [tensor["layer"] for tensor in value["tensors"]] == compared
+    assert value["accuracy"]["agreement"] > 0.5 and value["accuracy"]["fixed_top1"] is not None
