@@ -17,6 +17,8 @@ from host.comparison import compare as compare_networks
 from host.compression import CompressOptions, CompressOutputs
 from host.compression import compress as run_compress
 from host.configuration import configuration
+from host.optimization import OptimizeOptions, OptimizeOutputs, shown
+from host.optimization import optimize as run_optimize
 from host.options import (
     BuildDir,
     Complete,
@@ -84,6 +86,18 @@ def compress(options: CompressOptions, outputs: CompressOutputs, as_json: AsJson
     """Prune weights or channels, make weights share values or ternary, without training; write the integer network."""
     reporter = Reporter(quiet=as_json)
     _finish(run_compress(options, outputs, reporter), reporter, as_json)
+
+
+@app.command()
+@command
+def optimize(options: OptimizeOptions, outputs: OptimizeOutputs, as_json: AsJson = False) -> None:
+    """Search which methods of `compress` to use, how far and in which layers, for the fewest cycles or bytes at a loss.
+
+    A search that was interrupted goes on from what it measured.
+    """
+    reporter = Reporter(quiet=as_json)
+    everything = run_optimize(options, outputs, reporter)
+    _finish(everything if as_json else shown(everything), reporter, as_json)
 
 
 @app.command()

@@ -84,6 +84,11 @@ def answers(network: Network, images: Images, progress: Progress | None = None) 
     return np.concatenate(found)
 
 
+def float_answers(graph: FloatGraph, images: Images, batch: int = 16) -> np.ndarray:
+    """As `answers`, of the float network."""
+    return np.concatenate([_classes(part) for _, part in float_outputs(graph, images, graph.outputs[0], batch)])
+
+
 def float_outputs(graph: FloatGraph, images: Images, output: str, batch: int) -> Iterator[tuple[slice, np.ndarray]]:
     """One tensor of a float network in ONNX Runtime, fused as that likes: which images, and float32 (n, C, H, W)."""
     beside: Beside = {}

@@ -1,0 +1,40 @@
+"""Accuracy against what it costs: every plan of a search as a point, and those that no other beats as a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+
+from host.report.drawing import INK, STYLE, svg
+from quant.optimize import BYTES, Point, front
+
+COLOURS = ("#2563eb", "#ea8a1a", "#16a34a", "#dc2626", "#7c3aed", "#0891b2", "#be185d", "#65a30d", "#92400e")
+SHOWN = 20.0
+"""Points of loss up to which a picture goes: what loses more is of no use to anybody."""
+
+
+def picture(points: Sequence[Point], best: Point, cost: str) -> str:
+    """An SVG element.  cost: of a point, by name, along the horizontal axis; loss grows downwards."""
+    made = [point for point in points if point.loss is not None and point.loss <= SHOWN]
+    origins = list(dict.fromkeys(point.plan.origin for point in made))
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(figsize=(8.6, 4.6))
+        for place, origin in enumerate(origins):
+            own = [point for point in made if point.plan.origin == origin]
+            axes.plot(*_places(own, cost), "o", markersize=4, color=COLOURS[place % len(COLOURS)], label=origin)
+        line = front(made, cost)
+        axes.plot(*_places(line, cost), color=INK, linewidth=0.8, zorder=0)
+        if best in made:
+            axes.plot(*_places([best], cost), "o", markersize=11, fillstyle="none", color=INK, label="written")
+        axes.set_xscale("log")
+        axes.invert_yaxis()
+        axes.set_xlabel(f"{cost}, bytes" if cost == BYTES else f"{cost} of one image")
+        axes.set_ylabel("top-1 lost against float, points")
+        figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        return svg(figure)
+
+
+def _places(points: Sequence[Point], cost: str) -> tuple[list[float], list[float]]:
+    """Where points are, across and down."""
+    return [point.costs[cost] for point in points], [point.loss or 0.0 for point in points]

@@ -1,0 +1,25 @@
+"""What is done to which layer, and how far: plans, by what they save and what they harm."""
+
+from quant.optimize.candidate import METHODS, Candidate
+from quant.optimize.path import Step, path
+from quant.optimize.plan import BYTES, PLAIN, Plan, Point, Reshape, front
+from quant.optimize.search import Goal, Searched, search
+from quant.optimize.survey import Option, survey
+
+__all__ = [
+    "BYTES",
+    "METHODS",
+    "PLAIN",
+    "Candidate",
+    "Goal",
+    "Option",
+    "Plan",
+    "Point",
+    "Reshape",
+    "Searched",
+    "Step",
+    "front",
+    "path",
+    "search",
+    "survey",
+]

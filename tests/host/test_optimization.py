@@ -1,0 +1,131 @@
+"""`optimize` as users run it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from host.cli import main
+from host.kept import Kept
+from host.optimization import OptimizeOptions, OptimizeOutputs, halves, optimize, point
+from host.points import Measurement, Problem
+from host.terminal import Reporter
+from hw.contract.config import preset
+from quant import onnx_import, qdq
+from quant.base.errors import BadInput
+from quant.optimize import METHODS, PLAIN, Searched
+from quant.run.evaluation import answers, float_answers
+from tests.host.onnx_networks import images, small_cnn
+
+QUIET = Reporter(quiet=True)
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> OptimizeOptions:
+    """Labels are what the float network says, so that loss is what a plan changes."""
+    network, calibration = small_cnn(tmp_path / "net.onnx", channels=16), images(tmp_path / "images.npz")
+    graph = onnx_import.load(network)
+    x = np.random.default_rng(3).normal(0, 1, (80, 2, 8, 8)).astype(np.float32)
+    x *= np.random.default_rng(4).uniform(0, 4, (80, 2, 1, 1)).astype(np.float32)
+    np.savez(tmp_path / "labelled.npz", images=x, labels=float_answers(graph, x))
+    return OptimizeOptions(
+        network=network,
+        calibration=calibration,
+        evaluation=tmp_path / "labelled.npz",
+        config=preset("tiny"),
+        effort="fast",
+        count=2,
+        jobs=1,
+        max_loss=5.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_loss": -1.0}, "--max-loss is in points of a hundred, from 0 and below 100, not -1"),
+        ({"max_loss": float("nan")}, "--max-loss is in points of a hundred, from 0 and below 100, not nan"),
+        ({"goal": "cycles", "config": None}, "cycles are those of a configuration of the engine: --config"),
+        ({"count": 0}, "--points is 1 to 1000, not 0"),
+        (
+            {"scheduler": "host:1"},
+            "the work is done by --jobs processes or by a --scheduler: leave out one of both",
+        ),
+    ],
+)
+def test_what_can_be_seen_to_be_wrong(asked: OptimizeOptions, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        replace(asked, **changes).check()
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({}, "holds no array `labels`"),
+        ({"labels": np.arange(12) % 3}, "holds 12 images; to choose by them, 20 are needed at least"),
+        ({"labels": np.arange(12)}, "labels are outside the 3 classes"),
+    ],
+)
+def test_labels_that_say_nothing(asked: OptimizeOptions, tmp_path: Path, arrays: Any, message: str) -> None:
+    path = images(tmp_path / "odd.npz", **arrays)
+    with pytest.raises(BadInput) as caught:
+        optimize(replace(asked, evaluation=path), OptimizeOutputs(output=tmp_path / "b.onnx"), QUIET)
+    assert message in str(caught.value) and not (tmp_path / "b.onnx").exists()
+
+
+def test_the_best_is_written_and_told_of_on_other_images(
+    asked: OptimizeOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["optimize", asked.network, "--calibration", asked.calibration, "--evaluation", asked.evaluation]
+    words += ["--config", "tiny", "--max-loss", 5, "--points", 2, "--jobs", 1, "--effort", "fast"]
+    words += ["-o", tmp_path / "b.onnx", "--out", tmp_path / "out", "--json"]
+    for method in ("bits", "prune", "prune and share"):
+        monkeypatch.delitem(METHODS, method)
+    module = import_module("quant.optimize.search")  # not the function of that name
+    monkeypatch.setattr(module, "SHARES", (300,))
+    monkeypatch.setattr(module, "REFINED", 1)
+    assert main(list(map(str, words))) == 0
+    found = json.loads(capsys.readouterr().out)
+    graph = onnx_import.load(asked.network)
+    _, (others, labels) = halves(asked.evaluation, graph)
+    plain, best = found["on 40 other images"]
+    network = qdq.load(tmp_path / "b.onnx")
+    assert best["top-1"] == np.mean(answers(network, others) == labels)
+    assert best["loss"] == pytest.approx(100 - 100 * best["top-1"])
+    assert best["cycles"] < 0.8 * plain["cycles"] and found["loss while choosing"] <= 5
+    assert found["files"][1:] == [
+        str(tmp_path / "out" / name) for name in ("pareto.json", "pareto_cycles.svg", "pareto_bytes.svg")
+    ]
+    assert json.loads((tmp_path / "out" / "pareto.json").read_text()) == {
+        k: v for k, v in found.items() if k != "files"
+    }
+    assert {"plain", "channels", "low rank", "share", "layers"} <= {row["origin"] for row in found["all plans"]}
+    # Again, everything is there: no job is performed.
+    monkeypatch.setattr("host.optimization.perform", None)
+    content = (tmp_path / "b.onnx").read_bytes()
+    assert main(list(map(str, words))) == 0
+    assert json.loads(capsys.readouterr().out) == found and (tmp_path / "b.onnx").read_bytes() == content
+
+
+@pytest.mark.parametrize("met", [True, False])
+def test_where_nothing_meets_the_loss_that_is_said(
+    asked: OptimizeOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, met: bool
+) -> None:
+    def plain(options: OptimizeOptions, problem: Problem, kept: Kept) -> Searched:
+        (value,) = kept.values("plans", [Measurement(PLAIN)])
+        found = point(PLAIN, value, 1.0)
+        return Searched((found,), found, met)
+
+    monkeypatch.setattr("host.optimization.searched", plain)
+    reporter = Reporter(quiet=True)
+    optimize(replace(asked, config=None), OptimizeOutputs(output=tmp_path / "b.onnx"), reporter)
+    said = ["no plan loses 5 or less: the network that is written is the plain one"]
+    assert reporter.warnings == ([] if met else said) and (tmp_path / "b.onnx").exists()
+    assert (tmp_path / "b.onnx.search" / "pareto_bytes.svg").exists()
