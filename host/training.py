@@ -22,7 +22,7 @@ from quant.kinds.conv import float_convolutions
 from quant.run.images import Images
 from quant.search.structure import Structure
 from quant.train.settings import Augment, Optimizer, Settings, Start
-from quant.train.solved import Solved, solved
+from quant.train.solved import Solved
 
 Result = dict[str, Any]
 
@@ -63,9 +63,9 @@ class TrainOptions(Settings):
     start: Annotated[
         Start,
         typer.Option(
-            "--ternary-start",
-            help="With --train --ternary: weights begin as solved for without training, or as they are in the network, "
-            "with the published threshold.",
+            "--start",
+            help="With --train: begin with what is solved for without training, or as published with the network's own "
+            "weights: they go while it trains (--method lamp or magnitude), or are cut at a threshold (--ternary).",
         ),
     ] = "solved"
     seed: Annotated[int, typer.Option(help="With --train: of all that is drawn.")] = 1
@@ -103,12 +103,10 @@ def retrained(
     from quant.train.checkpoint import Checkpoint
     from quant.train.data import open_examples
     from quant.train.loop import train
-    from quant.train.retrain import stages
+    from quant.train.retrain import begun, stages
 
     examples = open_examples(options.train, graph, options.seed)
-    start = None
-    if asked["ternary"] and options.start == "solved":
-        start = solved(graph, images, asked["left"], target, reporter.step)
+    start = begun(graph, images, options, target, reporter.step, **asked)
     checkpoint = Checkpoint(checkpoint_of(output), digest(graph, options, asked, start))
     found = train(graph, examples, stages(options, **asked, start=start), options, checkpoint, reporter.step, teacher)
     rows = [
@@ -126,7 +124,9 @@ def digest(graph: FloatGraph, options: TrainOptions, asked: dict[str, Any], star
     for layer in float_convolutions(graph.layers):
         for numbers in (layer.weight, layer.bias):
             found.update(np.ascontiguousarray(numbers).tobytes())
-    for arrays in (start.weights, start.exponents, start.biases) if start is not None else ():
-        for numbers in arrays.values():
-            found.update(np.ascontiguousarray(numbers).tobytes())
+    if start is not None:
+        kept = {name: structure.kept for name, structure in start.structures.items() if structure.kept is not None}
+        for arrays in (kept, start.weights, start.exponents, start.biases):
+            for numbers in arrays.values():
+                found.update(np.ascontiguousarray(numbers).tobytes())
     return found.hexdigest()

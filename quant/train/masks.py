@@ -1,9 +1,10 @@
-"""Pruned while it is trained: ever more weights are zero, until after 60 % of the steps as many as are asked for.
+"""Weights that are zero while others are trained.
 
-Gradually (Zhu and Gupta 2018, "To Prune, or Not to Prune"): the share that is gone after the share f of those steps is
-s (1 - (1 - f)^3), in small steps, by LAMP under one threshold for all layers.  Or as published by Han et al. 2015, in a
-few rounds with training between them, by magnitude in deviations of the layer.  What is gone has no gradient and stays
-gone.
+Either those that are zero where training begins (`Kept`).  Or ever more (`Pruning`), until after 60 % of the steps as
+many are gone as are asked for.  Gradually (Zhu and Gupta 2018, "To Prune, or Not to Prune"): the share that is gone
+after the share f of those steps is s (1 - (1 - f)^3), in small steps, by LAMP under one threshold for all layers.  Or
+as published by Han et al. 2015, in a few rounds with training between them, by magnitude in deviations of the layer.
+What is gone has no gradient and stays gone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from quant.compress.prune import METHODS, Method, prunable, thresholded
 from quant.search.structure import Structure
 from quant.train.constraint import Constraint
 from quant.train.module import Free, GraphModule
+from quant.train.solved import Solved
 
 END = 0.6
 """Share of the steps after which nothing more goes."""
@@ -37,18 +39,41 @@ SCORED = ("alternating", "lamp", "magnitude")
 class Masked(torch.nn.Module):
     """Weights of which only those of a mask are not zero."""
 
-    def __init__(self, weights: Free) -> None:
+    def __init__(self, weights: Free, kept: np.ndarray) -> None:
         super().__init__()
         self.values = weights.values
         self.mask: torch.Tensor
-        self.register_buffer("mask", torch.ones_like(self.values, dtype=torch.bool))
+        self.register_buffer("mask", torch.from_numpy(kept))
 
     def forward(self) -> torch.Tensor:
         """The weights."""
         return torch.where(self.mask, self.values, 0.0)
 
 
-class Pruning(Constraint):
+class Masks(Constraint):
+    """Some layers, by `names`, are `Masked`."""
+
+    names: list[str]
+
+    def structures(self) -> dict[str, Structure]:
+        """As `Constraint.structures`."""
+        return {name: Structure(self.module.layers[name].source.mask.cpu().numpy().copy()) for name in self.names}
+
+
+class Kept(Masks):
+    """What is kept where training begins stays kept, and nothing else."""
+
+    def __init__(self, module: GraphModule, start: Solved) -> None:
+        super().__init__(module)
+        module.begin(start.biases, start.weights)
+        self.names = list(start.structures)
+        for name, structure in start.structures.items():
+            assert structure.kept is not None
+            held = module.layers[name]
+            held.source = Masked(held.source, structure.kept)
+
+
+class Pruning(Masks):
     """Weights go until a share is gone.  The arguments: of `quant.compress.pruned`, of whose methods three remain.
 
     Raises BadInput for a share that cannot be met, and a method that needs more than weights.
@@ -59,14 +84,14 @@ class Pruning(Constraint):
     ) -> None:
         super().__init__(module)
         if method not in SCORED:
-            raise BadInput(f"with training, what goes is chosen by {' or '.join(SCORED[1:])}, not {method}")
+            raise BadInput(f"while it trains, what goes is chosen by {' or '.join(SCORED[1:])}, not {method}")
         self.share, self.block, self.method = share, block, method
         layers = [layer for layer in module.convolutions() if prunable(layer, block, left)]
         self.names = [layer.name for layer in layers]
         self._best(share)
         for name in self.names:
             held = module.layers[name]
-            held.source = Masked(held.source)
+            held.source = Masked(held.source, np.ones(held.source.values.shape, bool))
 
     def before(self, step: int, steps: int) -> None:
         """As `Constraint.before`: some go, where it is time for it."""
@@ -77,10 +102,6 @@ class Pruning(Constraint):
         gone = self.share * (1 - (1 - step / end) ** 3) if end else self.share
         for name, kept in self._best(gone).items():
             self.module.layers[name].source.mask.copy_(torch.from_numpy(kept))
-
-    def structures(self) -> dict[str, Structure]:
-        """As `Constraint.structures`."""
-        return {name: Structure(self.module.layers[name].source.mask.cpu().numpy().copy()) for name in self.names}
 
     def _best(self, share: float) -> dict[str, np.ndarray]:
         """What is kept where such a share goes: bool by name.  What is zero already has the lowest scores."""

@@ -6,7 +6,7 @@ any numbers (`Free`), or what stands in `masks.py`, `shared.py` and `ternary.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -116,6 +116,14 @@ class GraphModule(torch.nn.Module):
                 if name and name not in names:
                     del values[name]
         return {name: values[name] for name in names}
+
+    def begin(self, biases: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray] | None = None) -> None:
+        """Give layers other biases, float32 (O,), and weights that may be any numbers, by name."""
+        for name, bias in biases.items():
+            with torch.no_grad():
+                self.layers[name].bias.copy_(torch.from_numpy(bias))
+        for name, values in (weights or {}).items():
+            self.layers[name].source = Free(values)
 
     def trained(self) -> FloatGraph:
         """The graph with the weights and biases that they have now."""

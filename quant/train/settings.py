@@ -22,7 +22,7 @@ class Settings:
     rate: the learning rate of the first steps, one that suits the optimizer where None.  distil: the part of the loss
     that is held against the float network's answers, the rest against labels.  augment: what is done to images: none,
     shifted by up to an eighth of their size, or mirrored, too.  bfloat16: compute in it where PyTorch sees fit.
-    start: where ternary weights begin: as they are solved for without training, or as published with the network's.
+    start: with which weights it begins: as they are solved for without training, or with the network's, as published.
     """
 
     epochs: int = 20

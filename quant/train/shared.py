@@ -2,7 +2,8 @@
 Compression").
 
 k-means with the linear start says which weight has which value; that stays.  Past it: a power of two for each output
-channel.  What was pruned before stays zero and counts as no value.
+channel, and a start from what the quantizer solves for (`quant.train.solved`).  What was pruned before stays zero and
+counts as no value.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from quant.search.structure import Structure
 from quant.train.constraint import Constraint
 from quant.train.exponents import exponents
 from quant.train.module import GraphModule
+from quant.train.solved import Solved
 
 OTHERS = 0.1
 """Learning rate of biases, and of weights that share none, over that of values of size 1: Adam's steps do not know how
@@ -25,15 +27,20 @@ large a value is, so that of a value is times its layer's root mean square."""
 
 
 class Shared(torch.nn.Module):
-    """Weights that are `values`, by their `place`, 0 for zero, times the `scale` of their output channel."""
+    """Weights that are `values`, by their `place`, 0 for zero, times the `scale` of their output channel.
 
-    def __init__(self, weight: np.ndarray, number: int, kept: np.ndarray | None) -> None:
+    weight: where they begin, with no more values already or with any.  power: int64 (O,), the exponents of the scales.
+    """
+
+    def __init__(self, weight: np.ndarray, number: int, kept: np.ndarray | None, power: np.ndarray) -> None:
         super().__init__()
-        power = exponents(weight, kept)
         scale = np.ldexp(1.0, power.astype(np.int32)).reshape(-1, *[1] * (weight.ndim - 1))
         own = (weight / scale).astype(np.float64)
         chosen = np.ones(weight.shape, bool) if kept is None else kept
-        found = clusters(own[chosen], np.ones(int(chosen.sum())), number) if chosen.any() else np.zeros(number)
+        found = np.unique(own[chosen]) if chosen.any() else np.zeros(1)
+        if len(found) > number:
+            found = clusters(own[chosen], np.ones(int(chosen.sum())), number)
+        found = np.pad(found, (0, number - len(found)), mode="edge")
         place = np.searchsorted((found[1:] + found[:-1]) / 2, own) + 1
         self.values = torch.nn.Parameter(torch.from_numpy(found.astype(np.float32)))
         self.place: torch.Tensor
@@ -60,18 +67,30 @@ def powers(scale: torch.Tensor) -> np.ndarray:
 
 
 class Sharing(Constraint):
-    """All layers but those that are left have so many values.  pruned: what a pruning before asked of its layers."""
+    """All layers but those that are left have so many values.
+
+    pruned: what a pruning before asked of its layers.  start: None to begin with the layers' weights.
+    """
 
     def __init__(
-        self, module: GraphModule, values: int, left: Collection[str], pruned: Mapping[str, Structure]
+        self,
+        module: GraphModule,
+        values: int,
+        left: Collection[str],
+        pruned: Mapping[str, Structure],
+        start: Solved | None = None,
     ) -> None:
         super().__init__(module)
+        if start is not None:
+            module.begin(start.biases, start.weights)
         self.names = [name for name in module.layers if name not in left]
         self.pruned = {name for name in self.names if name in pruned}
         for name in self.names:
             held = module.layers[name]
             kept = pruned[name].kept if name in pruned else None
-            held.source = Shared(held.numbers(), values, kept)
+            weight = held.numbers()
+            power = exponents(weight, kept) if start is None else start.exponents[name]
+            held.source = Shared(weight, values, kept, power)
 
     def rates(self) -> list[tuple[torch.nn.Parameter, float]]:
         """As `Constraint.rates`."""

@@ -124,14 +124,14 @@ class Ternarized(Constraint):
     def __init__(self, module: GraphModule, start: Solved | None, left: Collection[str]) -> None:
         super().__init__(module)
         self.names = [name for name in module.layers if name not in left]
-        for name, held in module.layers.items():
+        module.begin({} if start is None else start.biases)
+        for name in self.names:
+            held = module.layers[name]
             weight = held.numbers()
-            if start is not None:
-                with torch.no_grad():
-                    held.bias.copy_(torch.from_numpy(start.biases[name]))
-            if name in self.names:
-                assigned = None if start is None else start.weights[name]
-                held.source = Ternary(weight, assigned, exponents(weight) if start is None else start.exponents[name])
+            if start is None:
+                held.source = Ternary(weight, None, exponents(weight))
+            else:
+                held.source = Ternary(weight, start.weights[name], start.exponents[name])
 
     def rates(self) -> list[tuple[torch.nn.Parameter, float]]:
         """As `Constraint.rates`."""

@@ -8,8 +8,10 @@ import torch
 
 from quant.base.errors import BadInput
 from quant.compress.blocks import SINGLE, Block
-from quant.train.masks import END, Pruning
+from quant.search.structure import Structure
+from quant.train.masks import END, Kept, Pruning
 from quant.train.module import GraphModule
+from quant.train.solved import Solved
 from tests.quant.train.nets import net, weights
 
 
@@ -59,8 +61,23 @@ def test_blocks_and_layers_that_are_left() -> None:
     assert not own["body"][~structures["body"].kept].any() and own["stem"].all()
 
 
+def test_what_is_kept_where_it_begins_stays_kept(rng: np.random.Generator) -> None:
+    graph, module = net(), GraphModule(net())
+    masks = {name: rng.random(own.shape) < 0.5 for name, own in weights(graph).items() if name != "fc"}
+    begin = {name: np.where(mask, 2 * weights(graph)[name], 0).astype(np.float32) for name, mask in masks.items()}
+    biases = {name: np.full(len(own), 0.5, np.float32) for name, own in weights(graph).items()}
+    kept = Kept(module, Solved({name: Structure(mask) for name, mask in masks.items()}, begin, {}, biases))
+    kept.before(6, 10)
+    for layer in module.convolutions():
+        np.testing.assert_array_equal(layer.weight, begin.get(layer.name, weights(graph)[layer.name]))
+        assert (layer.bias == 0.5).all()
+    for name, structure in kept.structures().items():
+        np.testing.assert_array_equal(structure.kept, masks[name])
+    assert set(kept.structures()) == {"stem", "body"} and len(kept.rates()) == 6
+
+
 def test_what_cannot_be() -> None:
-    with pytest.raises(BadInput, match="with training, what goes is chosen by lamp or magnitude, not surgeon"):
+    with pytest.raises(BadInput, match="while it trains, what goes is chosen by lamp or magnitude, not surgeon"):
         Pruning(GraphModule(net()), 0.5, SINGLE, "surgeon")
     with pytest.raises(BadInput, match="cannot go: the best block of each layer is"):
         Pruning(GraphModule(net()), 0.999, SINGLE, "lamp")

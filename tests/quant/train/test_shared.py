@@ -9,8 +9,10 @@ import torch
 from quant.kinds.conv import convolution
 from quant.search import quantize_network
 from quant.search.structure import Structure, check_structures
+from quant.train.exponents import exponents
 from quant.train.module import GraphModule
 from quant.train.shared import OTHERS, Shared, Sharing
+from quant.train.solved import solved
 from tests.quant.float_graphs import images
 from tests.quant.train.nets import net, weights
 
@@ -20,7 +22,10 @@ def test_a_value_has_the_sum_of_its_weights_gradients(rng: np.random.Generator) 
         rng.normal(size=(4, 3, 2, 2)).astype(np.float32) * np.array([1, 4, 1, 0.3], np.float32)[:, None, None, None]
     )
     kept = rng.random(weight.shape) < 0.7
-    shared, gradient = Shared(weight, 5, kept), rng.normal(size=weight.shape).astype(np.float32)
+    shared, gradient = (
+        Shared(weight, 5, kept, exponents(weight, kept)),
+        rng.normal(size=weight.shape).astype(np.float32),
+    )
     shared().backward(torch.from_numpy(gradient))
     place, scale = shared.place.numpy(), shared.scale.numpy()
     wanted = [(gradient * scale)[place == number].sum() for number in range(1, 6)]
@@ -30,7 +35,7 @@ def test_a_value_has_the_sum_of_its_weights_gradients(rng: np.random.Generator) 
 
 def test_every_weight_has_the_nearest_value(rng: np.random.Generator) -> None:
     weight = rng.normal(size=(4, 3, 2, 2)).astype(np.float32)
-    shared = Shared(weight, 4, None)
+    shared = Shared(weight, 4, None, exponents(weight))
     values = shared.values.detach().numpy()
     own = weight / shared.scale.numpy()
     nearest = values[np.abs(own[..., None] - values).argmin(-1)]
@@ -64,6 +69,17 @@ def test_integers_are_as_few(pruned: bool, rng: np.random.Generator) -> None:
             assert not conv.weight[~kept[conv.name]].any()
 
 
+def test_it_begins_with_what_is_solved_for() -> None:
+    graph, module = net(), GraphModule(net())
+    start = solved(graph, images(80, 2, 8), {name: Structure(values=4) for name in ("stem", "body")})
+    Sharing(module, 4, ("fc",), {}, start)
+    found = {layer.name: layer for layer in module.convolutions()}
+    for name in ("stem", "body"):
+        np.testing.assert_array_equal(found[name].weight, start.weights[name])
+        np.testing.assert_array_equal(found[name].bias, start.biases[name])
+    np.testing.assert_array_equal(found["fc"].weight, weights(graph)["fc"])
+
+
 def test_rates_follow_the_size_of_values() -> None:
     module = GraphModule(net())
     sharing = Sharing(module, 4, ("fc",), {})
@@ -74,7 +90,7 @@ def test_rates_follow_the_size_of_values() -> None:
 
 
 def test_fewer_weights_than_values() -> None:
-    found = Shared(np.array([[1.0, 2.0]], np.float32), 8, None)
-    np.testing.assert_allclose(found().detach().numpy(), [[1.0, 2.0]], rtol=0.2)
-    nothing = Shared(np.ones((2, 2), np.float32), 3, np.zeros((2, 2), bool))
+    found = Shared(np.array([[1.0, 2.0]], np.float32), 8, None, np.zeros(1, np.int64))
+    np.testing.assert_array_equal(found().detach().numpy(), [[1.0, 2.0]])
+    nothing = Shared(np.ones((2, 2), np.float32), 3, np.zeros((2, 2), bool), np.zeros(2, np.int64))
     assert not nothing().detach().numpy().any()

@@ -8,6 +8,7 @@ import numpy as np
 
 from quant.kinds.conv import FloatConv
 from quant.run.float_run import FloatRunner
+from quant.search.structure import Structure
 from quant.train.solved import solved
 from tests.quant.float_graphs import images
 from tests.quant.train.nets import net, weights
@@ -16,7 +17,7 @@ from tests.quant.train.nets import net, weights
 def test_three_values_a_layer_and_a_bias_that_fits_them() -> None:
     """Nearer to the network's outputs than its weights cut at a threshold."""
     graph, x = net(), images(80, 2, 8)
-    found = solved(graph, x, ("stem", "fc"))
+    found = solved(graph, x, {"body": Structure(ternary=True)})
     assert set(found.weights) == set(found.exponents) == {"body"} and set(found.biases) == {"stem", "body", "fc"}
     own = np.ldexp(found.weights["body"], -found.exponents["body"].reshape(-1, 1, 1, 1).astype(np.int32))
     assert len(np.unique(own)) == 3 and np.median(found.exponents["body"]) in (0, 0.5, -0.5)

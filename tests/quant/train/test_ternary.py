@@ -8,7 +8,7 @@ import torch
 
 from quant.kinds.conv import convolution
 from quant.search import quantize_network
-from quant.search.structure import check_structures
+from quant.search.structure import Structure, check_structures
 from quant.train.module import GraphModule
 from quant.train.solved import solved
 from quant.train.ternary import LATENT, SCALES, Settled, Ternarized, Ternary
@@ -58,7 +58,8 @@ def test_zeros_stay_so_many(rng: np.random.Generator) -> None:
 def test_scales_become_integers_and_stay_them(begun: bool) -> None:
     """In the quantized network: -n, 0 and p of the layer, beside each channel's power of two."""
     module, left = GraphModule(net()), ("stem", "fc")
-    first = Ternarized(module, solved(net(), images(80, 2, 8), left) if begun else None, left)
+    asked = {"body": Structure(ternary=True)}
+    first = Ternarized(module, solved(net(), images(80, 2, 8), asked) if begun else None, left)
     before = module.trained()
     settled = Settled(module)
     trained, structures = module.trained(), settled.structures()
