@@ -83,7 +83,7 @@ def quantize(
 @app.command()
 @command
 def compress(options: CompressOptions, outputs: CompressOutputs, as_json: AsJson = False) -> None:
-    """Prune weights or channels, make weights share values or ternary, without training; write the integer network."""
+    """Prune weights or channels, make weights share values or ternary, trained or not; write the integer network."""
     reporter = Reporter(quiet=as_json)
     _finish(run_compress(options, outputs, reporter), reporter, as_json)
 
