@@ -34,7 +34,7 @@ from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 from quant.ir.graph import FloatGraph
 from quant.kinds.conv import float_convolutions
-from quant.optimize import BYTES, PLAIN, Candidate, Goal, Option, Plan, Point, Reshape, Searched, front, search
+from quant.optimize import BYTES, METHODS, PLAIN, Candidate, Goal, Option, Plan, Point, Reshape, Searched, front, search
 from quant.run.evaluation import answers, float_answers
 from quant.run.images import open_images
 from quant.run.suspicious import suspicious_labels
@@ -185,6 +185,8 @@ def searched(options: OptimizeOptions, problem: Problem, kept: Kept) -> Searched
         (): [layer.name for layer in float_convolutions(problem.graph.layers)]
     }
 
+    candidates = (Candidate(), *(each for method in METHODS.values() for each in method))
+
     def measure(plans: Sequence[Plan]) -> list[Point]:
         values = kept.values("plans", [Measurement(plan) for plan in plans])
         names.update(
@@ -193,7 +195,7 @@ def searched(options: OptimizeOptions, problem: Problem, kept: Kept) -> Searched
         return [point(plan, value, reference) for plan, value in zip(plans, values, strict=True)]
 
     def surveys(reshapes: tuple[Reshape, ...]) -> dict[str, list[Option]]:
-        jobs = [Survey(reshapes, name) for name in names[reshapes]]
+        jobs = [Survey(reshapes, name, candidates) for name in names[reshapes]]
         values = kept.values("layers", jobs)
         return {job.layer: options_of(value) for job, value in zip(jobs, values, strict=True)}
 

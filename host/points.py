@@ -24,7 +24,7 @@ from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.target import Target
 from quant.kinds.conv import float_convolutions
-from quant.optimize import METHODS, PLAIN, Candidate, Plan, Reshape, survey
+from quant.optimize import PLAIN, Candidate, Plan, Reshape, survey
 from quant.run.evaluation import answers
 from quant.search import Effort, quantize_network
 
@@ -117,22 +117,23 @@ class Job(Protocol):
 
 @dataclass(frozen=True)
 class Survey:
-    """What each candidate does to one layer of a shape."""
+    """What each of some candidates does to one layer of a shape."""
 
     reshapes: tuple[Reshape, ...]
     layer: str
+    candidates: tuple[Candidate, ...]
 
     @property
     def key(self) -> list[Any]:
         """As of `Job`."""
-        return ["survey", [asdict(each) for each in self.reshapes], self.layer]
+        candidates = [asdict(each) for each in self.candidates]
+        return ["survey", [asdict(each) for each in self.reshapes], self.layer, candidates]
 
     def perform(self, problem: Problem) -> Made:
         """As of `Job`.  The first and the last layer are never ternary, as published (Zhu et al. 2017)."""
         graph = problem.shaped(self.reshapes)
         names = [layer.name for layer in float_convolutions(graph.layers)]
-        every = [Candidate(), *(each for method in METHODS.values() for each in method)]
-        fit = [each for each in every if not (each.ternary and self.layer in (names[0], names[-1]))]
+        fit = [each for each in self.candidates if not (each.ternary and self.layer in (names[0], names[-1]))]
         found = survey(graph, problem.images, self.layer, fit, problem.bits)
         return Made({"options": [asdict(option) for option in found]})
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -46,6 +50,16 @@ def asked(tmp_path: Path) -> OptimizeOptions:
     )
 
 
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search of few points."""
+    for method in ("bits", "prune", "prune and share"):
+        monkeypatch.delitem(METHODS, method)
+    module = import_module("quant.optimize.search")  # not the function of that name
+    monkeypatch.setattr(module, "SHARES", (300,))
+    monkeypatch.setattr(module, "REFINED", 1)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -81,16 +95,15 @@ def test_labels_that_say_nothing(asked: OptimizeOptions, tmp_path: Path, arrays:
 
 
 def test_the_best_is_written_and_told_of_on_other_images(
-    asked: OptimizeOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    asked: OptimizeOptions,
+    tmp_path: Path,
+    short: None,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     words = ["optimize", asked.network, "--calibration", asked.calibration, "--evaluation", asked.evaluation]
     words += ["--config", "tiny", "--max-loss", 5, "--points", 2, "--jobs", 1, "--effort", "fast"]
     words += ["-o", tmp_path / "b.onnx", "--out", tmp_path / "out", "--json"]
-    for method in ("bits", "prune", "prune and share"):
-        monkeypatch.delitem(METHODS, method)
-    module = import_module("quant.optimize.search")  # not the function of that name
-    monkeypatch.setattr(module, "SHARES", (300,))
-    monkeypatch.setattr(module, "REFINED", 1)
     assert main(list(map(str, words))) == 0
     found = json.loads(capsys.readouterr().out)
     graph = onnx_import.load(asked.network)
@@ -129,3 +142,29 @@ def test_where_nothing_meets_the_loss_that_is_said(
     said = ["no plan loses 5 or less: the network that is written is the plain one"]
     assert reporter.warnings == ([] if met else said) and (tmp_path / "b.onnx").exists()
     assert (tmp_path / "b.onnx.search" / "pareto_bytes.svg").exists()
+
+
+@pytest.mark.verify
+def test_a_cluster_that_loses_a_worker_finds_the_same(asked: OptimizeOptions, tmp_path: Path, short: None) -> None:
+    distributed = pytest.importorskip("distributed")
+    here = optimize(asked, OptimizeOutputs(output=tmp_path / "here.onnx"), QUIET)
+    points = tmp_path / "there.onnx.search" / "points"
+    killed: list[int] = []
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=60
+    ) as cluster:
+
+        def kill() -> None:
+            while not any(points.glob("*.json")):
+                time.sleep(0.05)
+            killed.append(cluster.workers[0].pid)
+            os.kill(killed[0], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        options = replace(asked, jobs=None, scheduler=cluster.scheduler_address)
+        there = optimize(options, OptimizeOutputs(output=tmp_path / "there.onnx"), QUIET)
+        killer.join()
+        assert cluster.workers[0].pid != killed[0]  # another one has come
+    assert {**there, "files": here["files"]} == here
+    assert (tmp_path / "there.onnx").read_bytes() == (tmp_path / "here.onnx").read_bytes()

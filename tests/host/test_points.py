@@ -48,15 +48,18 @@ def test_another_shape_costs_less_and_can_be_surveyed(problem: Problem, method: 
     shape = (Reshape(method, 0.2),)
     other = Measurement(Plan(shape)).perform(problem)
     assert other.value["costs"]["cycles"] < 0.9 * plain.value["costs"]["cycles"]
-    options = Survey(shape, other.value["layers"][1]).perform(problem).value["options"]
+    options = (
+        Survey(shape, other.value["layers"][1], (Candidate(), Candidate(values=4))).perform(problem).value["options"]
+    )
     assert options[0]["candidate"] == {"prune": 0.0, "values": None, "ternary": False, "bits": None}
+    assert [option["candidate"]["values"] for option in options] == [None, 4]
 
 
 @pytest.mark.parametrize(("name", "ternary"), [("one", False), ("two", True), ("three", False)])
 def test_the_ends_are_not_ternary(problem: Problem, monkeypatch: pytest.MonkeyPatch, name: str, ternary: bool) -> None:
     asked: list[Candidate] = []
     monkeypatch.setattr(points, "survey", lambda graph, images, name, candidates, bits: asked.extend(candidates) or [])
-    Survey((), name).perform(problem)
+    Survey((), name, (Candidate(), Candidate(ternary=True))).perform(problem)
     assert asked[0] == Candidate() and (Candidate(ternary=True) in asked) == ternary
 
 
