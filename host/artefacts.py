@@ -135,6 +135,10 @@ class BuildFolder:
         self.images = root / "images.npz"
         """`images`: those simulated, float32 as the network takes them; `shown`: those that the report shows."""
         self.compare = root / "compare.json"
+        self.beside = root / "beside.onnx"
+        """Another quantized network, beside which this one is shown."""
+        self.cost = root / "cost.json"
+        """What both cost."""
         self.program = root / "network.program"
         self.verilog = root / "verilog"
         self.legs = root / "legs"
@@ -184,10 +188,15 @@ class BuildFolder:
         )
         return moved
 
-    def drop(self, stage: str, output: Path) -> list[tuple[Path, Path]]:
+    def began(self, stage: str) -> bool:
+        """Whether a stage was taken, to its end or not, and not dropped since."""
+        return self._record(stage).exists()
+
+    def drop(self, stage: str, outputs: Sequence[Path]) -> list[tuple[Path, Path]]:
         """Remove what a stage left that was not asked for this time.  As `claim`."""
-        moved = self.claim(stage, [output])
-        output.unlink(missing_ok=True)
+        moved = self.claim(stage, outputs)
+        for output in outputs:
+            output.unlink(missing_ok=True)
         self._record(stage).unlink()
         return moved
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from host import chain
 from host.artefacts import STAGES, BuildFolder, Record, file_digest, json_bytes, read_json, source_digest
+from host.beside import both_costs, right
 from host.comparison import CompareOptions, answers_alone, compare_files
 from host.compiler import compile_network
 from host.difference import first_difference
@@ -21,10 +22,10 @@ from host.form import Maybe, require
 from host.legs import Leg, ProgramBytes, Subject, Verilog, legs
 from host.pipeline import GIVEN, images_to_keep, kept_images, report_of, subject_of
 from host.report.page import render
-from host.report.sources import read_compared, read_leg
+from host.report.sources import read_compared, read_costs, read_leg
 from host.terminal import Reporter
 from hw import verilog
-from quant import onnx_import
+from quant import onnx_import, qdq
 from quant.base.errors import BadInput, VerificationError
 from quant.ir.network import Network
 from quant.rewrite.raw_pixels import like
@@ -35,7 +36,7 @@ from sim.memory import Memory
 
 Result = dict[str, Any]
 STAGES_OF_FILES = ("quantize", "compare", "compile", "verilog", "images", "report")
-"""The stages of a run beside the legs."""
+"""The stages that every run has beside the legs."""
 MOST_NAMED = 8
 """Files that are not of the run, named one by one."""
 
@@ -75,9 +76,14 @@ class _Check:
     left: list[Result] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        names = (*STAGES_OF_FILES, *(leg.name for leg in legs()))
+        names = (*self.stages, *(leg.name for leg in legs()))
         self.records = {name: self.folder.record(name) for name in names}
         self.changed = [path for record in self.records.values() if record for path in self.folder.changed(record)]
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages of the run beside the legs."""
+        return [*STAGES_OF_FILES, *(["beside"] if self.folder.began("beside") else [])]
 
     def explained(self, error: Exception) -> Exception:
         """The error, with what the records know of its reason.  A file that cannot be read any more is a break."""
@@ -115,6 +121,8 @@ class _Check:
             f"folder; `run` {'reads it' if given else 'quantizes'} again",
         )
         self._compared(network, evaluation)
+        if "beside" in self.stages:
+            self._beside(subject, evaluation)
         with self.reporter.stage("write the report again"):
             value = report_of(folder)
             self._equal(folder.report, json_bytes(value), "made again")
@@ -147,7 +155,7 @@ class _Check:
 
     def _complete(self, taking: Sequence[Leg]) -> None:
         """Nothing of the run is missing; what does not belong to it is said."""
-        stages = (*STAGES_OF_FILES, *(leg.name for leg in taking))
+        stages = (*self.stages, *(leg.name for leg in taking))
         ours = {self.folder.root / name for stage in stages for name in self._record(stage).outputs}
         for path in sorted(ours):
             if not path.is_file():
@@ -234,6 +242,25 @@ class _Check:
             f"{folder.compare.name}: accuracy" + (", errors of layers" if made_from.network is not None else ""),
             f"held against its digest alone: {made_from.images} is not in the folder; give it as --evaluation",
         )
+
+    def _beside(self, subject: Subject, evaluation: Path | None) -> None:
+        """What the network and the one beside it cost; the latter's accuracy with the run's images alone."""
+        folder, recorded = self.folder, read_costs(self.folder.cost)
+        with self.reporter.stage("cost of both networks"):
+            share = recorded["beside"]["top1"]
+            if evaluation is not None:
+                share = right(qdq.load(folder.beside), evaluation, self.reporter)
+            shares = read_compared(folder.compare)["accuracy"]["fixed_top1"], share
+            config, memory = subject.program.config, subject.memory
+            made = both_costs(folder, recorded["name"], config, memory, shares, self.reporter)
+            self._equal(folder.cost, json_bytes(made), "counted again")
+        self._leave(
+            f"{folder.beside.name} from the file that was given", "held against its digest alone: not in the folder"
+        )
+        if evaluation is None and share is not None:
+            self._leave(
+                f"{folder.cost.name}: top-1 of {recorded['name']}", "held against its digest alone: --evaluation"
+            )
 
     def _equal(self, path: Path, made: bytes, how: str) -> None:
         """Hold a file against what it must be, byte by byte."""

@@ -15,14 +15,17 @@ import onnx
 import typer
 
 from host.artefacts import BuildFolder, make_folder, require_file, write_json
+from host.beside import both_costs, quantized_of, right
 from host.comparison import SHOWN_IMAGES, CompareOptions, answers_alone, compare_files
 from host.legs import Leg, Subject, Verilog, legs
+from host.names import printable
 from host.options import BuildDir, Complete, Configuration, Evaluation, MaybeCalibration, MemoryOptions, key
 from host.outputs import Use, apart
 from host.quantization import QuantizeOptions, QuantizerOptions, quantize
+from host.report.beside import totals
 from host.report.data import build_report
 from host.report.page import render
-from host.report.sources import read_compared, read_legs
+from host.report.sources import read_compared, read_costs, read_legs
 from host.stages import Result, compile_program
 from host.terminal import Reporter
 from hw import verilog as gateware
@@ -63,6 +66,15 @@ class RunOptions(QuantizerOptions):
         typer.Option(help="Folder for everything that is made; other files in it stay.", show_default=False),
     ]
     evaluation: Evaluation = None
+    beside: Annotated[
+        Path | None,
+        Use.READ,
+        typer.Option(
+            help="Another network, a quantized file or a folder that `run` made: the report shows both costs side by "
+            "side.",
+            show_default=False,
+        ),
+    ] = None
     rtl_images: Annotated[int, typer.Option(help="Images to run through the Verilog; 0 for none.", min=0)] = 1
     build_dir: BuildDir = None
 
@@ -77,7 +89,9 @@ class RunOptions(QuantizerOptions):
     @property
     def files(self) -> list[Path]:
         """All that is read."""
-        return [p for p in (self.network, self.float_network, self.calibration, self.evaluation) if p is not None]
+        beside = None if self.beside is None else quantized_of(self.beside)
+        known = (self.network, self.float_network, self.calibration, self.evaluation, beside)
+        return [path for path in known if path is not None]
 
     def quantizer(self, network: Path) -> QuantizeOptions:
         """What the quantizer is asked for.  Raises BadInput without calibration images."""
@@ -142,6 +156,7 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
         leg.require()
     made = [] if origin.reference is None else [folder.float / origin.reference[0]]
     made += [folder.quantized, folder.compare, folder.program, *_verilog_files(folder), folder.images]
+    made += [] if o.beside is None else [folder.beside, folder.cost]
     made += [*(folder.leg(leg.name) for leg in every), folder.report, folder.page]
     apart(made, o.files)
     folder.require_free(made)
@@ -215,6 +230,12 @@ def _take_stages(
         [folder.images],
         lambda: write_atomic(folder.images, images_to_keep(qdq.load(folder.quantized), o.images, count)),
     )
+    if o.beside is not None:
+        other = quantized_of(o.beside)
+        made_from = [o.beside.name, other, folder.quantized, folder.compare, o.images, o.config, o.memory]
+        stage("beside", made_from, [folder.beside, folder.cost], lambda: _put_beside(o, folder, other, reporter))
+    elif folder.began("beside"):
+        _say_moved(folder.drop("beside", [folder.beside, folder.cost]), reporter)
     subject = subject_of(folder, o.memory)
     make_folder(folder.legs)
     for leg in every:
@@ -223,7 +244,7 @@ def _take_stages(
             made_from = [folder.quantized, folder.program, folder.images, o.memory]
             stage(leg.name, made_from, [path], partial(_take, leg, subject, path, reporter))
         else:
-            _say_moved(folder.drop(leg.name, path), reporter)
+            _say_moved(folder.drop(leg.name, [path]), reporter)
 
 
 def _comparison(
@@ -239,6 +260,15 @@ def _comparison(
         )
     options = CompareOptions(network=original, quantized=quantized, images=images, input_shape=o.input_shape)
     return options, [folder.compare], lambda: write_json(folder.compare, compare_files(options, reporter))
+
+
+def _put_beside(o: RunOptions, folder: BuildFolder, other: Path, reporter: Reporter) -> None:
+    assert o.beside is not None
+    with reporter.stage(f"what {o.network.name} and {o.beside.name} cost"):
+        network = qdq.load(other)
+        qdq.save(network, folder.beside)
+        shares = read_compared(folder.compare)["accuracy"]["fixed_top1"], right(network, o.images, reporter)
+        write_json(folder.cost, both_costs(folder, printable(o.beside.name), o.config, o.memory, shares, reporter))
 
 
 def _verilog_files(folder: BuildFolder) -> list[Path]:
@@ -285,7 +315,8 @@ def report_of(folder: BuildFolder) -> Result:
     network, program = qdq.load(folder.quantized), programs.load(folder.program)
     images, shown = kept_images(folder, network)
     taken = read_legs(folder, program)
-    return build_report(network, program, read_compared(folder.compare), taken, len(images), shown)
+    costs = read_costs(folder.cost) if folder.began("beside") else None
+    return build_report(network, program, read_compared(folder.compare), taken, len(images), shown, costs)
 
 
 def summary(value: Result, folder: BuildFolder) -> Result:
@@ -306,6 +337,8 @@ def summary(value: Result, folder: BuildFolder) -> Result:
     ]
     files = [folder.verilog, folder.quantized, folder.program, folder.report, folder.page]
     result = {"layers": layers, "accuracy": value["accuracy"], "totals": value["totals"]}
+    if value["beside"] is not None:
+        result[f"beside {value['beside']['name']}"] = totals(value["beside"])
     if value["accuracy"]["agreement"] is None:
         result["float reference"] = "none: --float names the network to compare with"
     if value["rtl"] is not None:

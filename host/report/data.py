@@ -26,12 +26,19 @@ Values = dict[str, Any]
 
 
 def build_report(
-    network: Network, program: Program, compared: Values, taken: Mapping[str, Values], images: int, shown: np.ndarray
+    network: Network,
+    program: Program,
+    compared: Values,
+    taken: Mapping[str, Values],
+    images: int,
+    shown: np.ndarray,
+    costs: Values | None = None,
 ) -> Values:
     """The report.
 
     compared: what the comparison wrote.  taken: what each leg of the proof gave, by name, over `images` images.
-    shown: float images (N, C, H, W) for pictures, in the order of compared["answers"].
+    shown: float images (N, C, H, W) for pictures, in the order of compared["answers"].  costs: of this network and of
+    another one beside it.
     """
     model, rtl = taken[ProgramBytes.name], taken.get(Verilog.name)
     errors = {entry["tensor"]: entry for entry in compared["tensors"]}
@@ -69,6 +76,7 @@ def build_report(
         "counters": model["counters"],
         "timeline": model["timeline"],
         "samples": _samples(shown, compared["answers"]),
+        "beside": costs,
     }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from host.legs import legs
+from host.report.beside import by_layer, totals
 from host.report.pictures import draw
 from hw.contract.registers import STALL_CAUSES
 
@@ -23,5 +24,10 @@ def render(report: dict[str, Any]) -> str:
     )
     causes = [cause for cause in STALL_CAUSES if cause != "compute"]
     return environment.get_template("page.html.j2").render(
-        r=report, pictures=draw(report), stall_causes=causes, legs=legs()
+        r=report,
+        pictures=draw(report),
+        stall_causes=causes,
+        legs=legs(),
+        totals=totals(report["beside"]) if report["beside"] else [],
+        both=by_layer(report["beside"]) if report["beside"] else [],
     )

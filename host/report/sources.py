@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from host import cost
 from host.artefacts import BuildFolder, read_json
 from host.form import Each, Form, Maybe, require
 from host.legs import ProgramBytes, Verilog, legs
@@ -67,6 +68,13 @@ def read_compared(path: Path) -> Values:
     """What the comparison with float gave.  Raises BadInput for a file that is missing or damaged."""
     value = read_json(path)
     require(value, _COMPARED, path)
+    return dict(value)
+
+
+def read_costs(path: Path) -> Values:
+    """What two networks cost.  Raises BadInput for a file that is missing or damaged."""
+    value = read_json(path)
+    require(value, {"name": str, "network": cost.FORM, "beside": cost.FORM}, path)
     return dict(value)
 
 
