@@ -103,9 +103,7 @@ def test_the_file_holds_to_what_was_asked_and_says_so(
     assert main([*map(str, words), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     own = weights(tmp_path / "c.onnx")
-    assert (
-        np.count_nonzero(own["conv"]) == 72 and set(np.unique(own["conv"]).tolist()) - {0}.__len__() if False else True
-    )
+    assert np.count_nonzero(own["conv"]) == 72
     assert len(set(np.unique(own["conv"]).tolist()) - {0}) == 3 and len(np.unique(own["fc"])) > 15
     assert found["layers"][0] | {"SNR dB": 0} == {
         "layer": "conv", "weights": 144, "kept %": 50.0, "values": 3, "bytes": 144, "SNR dB": 0,

@@ -5,7 +5,7 @@ import pytest
 
 from quant.base.errors import BadInput
 from quant.search import Structure, quantize_network
-from quant.search.structure import FREE, check_structures
+from quant.search.structure import FREE, check_settled, check_structures
 from tests.quant.float_graphs import Builder, branches, images
 from tests.quant.search_checks import convolutions, float_conv, identical, respects, sqnr
 
@@ -45,6 +45,28 @@ def test_what_no_layer_can_have(structure, message):
     with pytest.raises(BadInput) as caught:
         check_structures(branches(), {"stem": structure})
     assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "structure", "values"),
+    [
+        ([0.0, 0.5, 4.0], Structure(values=3), None),
+        ([0.0, 0.5, 4.0], Structure(values=2), 3),  # zero is one of them
+        ([0.0, 0.5, 4.0], Structure(np.ones((8, 1, 1, 1), bool), values=2), None),  # zero is what was pruned
+        ([0.5, 1.0, 4.0], Structure(np.ones((8, 1, 1, 1), bool), values=2), 3),
+        ([-1.0, 0.0, 3.0], Structure(ternary=True), None),
+        ([-1.0, 1.0, 3.0], Structure(ternary=True), 3),
+    ],
+)
+def test_whether_weights_are_settled(numbers, structure, values):
+    """In their channels' units; each channel has another here."""
+    exponents = np.arange(8) - 4
+    weight = np.ldexp(np.resize(numbers, (8, 1, 1, 1)), exponents.reshape(-1, 1, 1, 1)).astype(np.float32)
+    if values is None:
+        check_settled("conv", weight, exponents, structure)
+    else:
+        with pytest.raises(BadInput, match=f"layer conv: its weights are said to be settled, and have {values} values"):
+            check_settled("conv", weight, exponents, structure)
 
 
 def test_a_layer_that_is_not_there():
