@@ -93,7 +93,7 @@ class OptimizeOptions(ProblemOptions):
         str | None,
         typer.Option(
             help="Address of a Dask scheduler, host:port, whose workers do the work. Needs Dask: pip install "
-            "'shiftpoint[dask]'.",
+            "'shiftpoint\\[dask]'.",
             show_default=False,
         ),
     ] = None

@@ -36,7 +36,7 @@ class TrainOptions(Settings):
         Use.READ,
         typer.Option(
             help=".npz with `images` and `labels` to retrain on; a tenth of them is held back. Needs PyTorch: pip "
-            "install 'shiftpoint[train]'.",
+            "install 'shiftpoint\\[train]'.",
             show_default=False,
         ),
     ] = None

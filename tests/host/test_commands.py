@@ -7,6 +7,8 @@ from pathlib import Path
 
 import onnx
 import pytest
+import typer
+from rich.text import Text
 
 from host import commands
 from host.cli import main
@@ -95,3 +97,11 @@ def test_warnings_stand_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[st
     reporter.warn("image 0 is constant")
     commands._finish({"files": []}, reporter, as_json=True)
     assert json.loads(capsys.readouterr().out) == {"files": [], "warnings": ["image 0 is constant"]}
+
+
+def test_no_word_of_the_help_is_taken_for_markup() -> None:
+    group = typer.main.get_command(commands.app)
+    for command in group.commands.values():
+        for parameter in command.params:
+            words = getattr(parameter, "help", None) or ""
+            assert Text.from_markup(words).plain == words.replace(r"\[", "["), (command.name, parameter.name)
