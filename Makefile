@@ -36,9 +36,14 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 	@echo 'setup: done'
 
-demo: $(STAMP) ## run the example network through every stage, four images in RTL
+demo: $(STAMP) ## run the example network through every stage, four images in RTL; then compressed, beside it
 	$(BIN)/shiftpoint run $(EXAMPLE)/fashion_mnist.onnx --calibration $(EXAMPLE)/calibration.npz \
 	  --evaluation $(EXAMPLE)/evaluation.npz --rtl-images 4 --config small --out build/fashion_mnist
+	$(BIN)/shiftpoint compress $(EXAMPLE)/fashion_mnist.onnx --calibration $(EXAMPLE)/calibration.npz \
+	  --prune 0.3 --granularity channels --config small --share 16 -o build/fashion_mnist_compressed.onnx
+	$(BIN)/shiftpoint run build/fashion_mnist_compressed.onnx --float $(EXAMPLE)/fashion_mnist.onnx \
+	  --evaluation $(EXAMPLE)/evaluation.npz --rtl-images 1 --config small --beside build/fashion_mnist \
+	  --out build/fashion_mnist_compressed
 
 test: $(STAMP) ## run the tests; SEED=7 repeats a run, PYTEST_ARGS="-k name" picks some
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(if $(SEED),--seed $(SEED)) $(PYTEST_ARGS)

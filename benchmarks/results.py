@@ -33,8 +33,9 @@ def row(report: dict[str, Any]) -> str:
         seen = f"{'the same' if same else 'DIFFERS'}, {rtl['elements_compared']:,} elements equal"
     legs = len(report["proof"]["legs"])
     equal = all(len({d for d in layer["digest"].values() if d}) == 1 for layer in report["layers"])
+    name = report["network"] + (", compressed" if report["beside"] else "")  # of the rows here, what has one is that
     cells = (
-        report["network"], f"{config['name']} {config['ic_lanes']}x{config['oc_lanes']}",
+        name, f"{config['name']} {config['ic_lanes']}x{config['oc_lanes']}",
         percent(accuracy["float_top1"]), percent(accuracy["fixed_top1"]),
         f"{percent(accuracy['agreement'])} of {accuracy['images']:,}", f"{totals['cycles']:,}", seen,
         f"{totals['roofline_ratio']:.3f}", f"{totals['frames_per_second']:,.0f} at {config['clock_mhz']:.0f} MHz",
