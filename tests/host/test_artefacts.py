@@ -112,13 +112,15 @@ def test_what_stages_left_is_written_over(folder: BuildFolder) -> None:
 
 def test_a_leg_that_is_not_taken_is_dropped(folder: BuildFolder) -> None:
     path = folder.leg("rtl")
-    assert folder.drop("rtl", path) == []
+    assert folder.drop("rtl", [path]) == []
     make_folder(folder.legs)
     path.write_text("mine")
-    assert folder.drop("rtl", path) == [(path, folder.legs / "rtl.json.old-1")] and not path.exists()
+    assert folder.drop("rtl", [path]) == [(path, folder.legs / "rtl.json.old-1")] and not path.exists()
     path.write_text("ours")
     folder.mark_good("rtl", 1, [path])
-    assert folder.drop("rtl", path) == [] and not path.exists() and not (folder.root / ".stages" / "rtl.json").exists()
+    assert (
+        folder.drop("rtl", [path]) == [] and not path.exists() and not (folder.root / ".stages" / "rtl.json").exists()
+    )
 
 
 def test_a_folder_that_no_run_made_is_not_written_over(folder: BuildFolder, tmp_path: Path) -> None:

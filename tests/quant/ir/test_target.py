@@ -28,7 +28,7 @@ def test_every_number_is_told() -> None:
                "residual_shifts": range(31)}  # fmt: skip
     for name, value in changes.items():
         assert Target(**{name: value}).numbers != Target().numbers  # type: ignore[arg-type]
-    assert {field.name for field in dataclasses.fields(Target)} == {*changes, "refusal", "cycles"}
+    assert {field.name for field in dataclasses.fields(Target)} == {*changes, "refusal", "cycles", "lanes"}
 
 
 def test_a_refusal_is_one_line() -> None:
