@@ -34,7 +34,7 @@ from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 from quant.ir.graph import FloatGraph
 from quant.kinds.conv import float_convolutions
-from quant.optimize import BYTES, METHODS, PLAIN, Candidate, Goal, Option, Plan, Point, Reshape, Searched, front, search
+from quant.optimize import BYTES, METHODS, PLAIN, Candidate, Goal, Option, Plan, Point, Reshape, Search, Searched, front
 from quant.run.evaluation import answers, float_answers
 from quant.run.images import open_images
 from quant.run.suspicious import suspicious_labels
@@ -199,7 +199,7 @@ def searched(options: OptimizeOptions, problem: Problem, kept: Kept) -> Searched
         values = kept.values("layers", jobs)
         return {job.layer: options_of(value) for job, value in zip(jobs, values, strict=True)}
 
-    return search(
+    return Search(
         measure,
         surveys,
         list(RESHAPES),
@@ -207,7 +207,7 @@ def searched(options: OptimizeOptions, problem: Problem, kept: Kept) -> Searched
         goal=options.aim,
         speed=problem.speed,
         count=options.count,
-    )
+    ).run()
 
 
 def point(plan: Plan, value: Mapping[str, Any], reference: float) -> Point:

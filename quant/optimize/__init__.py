@@ -3,7 +3,7 @@
 from quant.optimize.candidate import METHODS, Candidate
 from quant.optimize.path import Step, path
 from quant.optimize.plan import BYTES, PLAIN, Plan, Point, Reshape, front
-from quant.optimize.search import Goal, Searched, search
+from quant.optimize.search import Goal, Search, Searched
 from quant.optimize.survey import Option, survey
 
 __all__ = [
@@ -16,10 +16,10 @@ __all__ = [
     "Plan",
     "Point",
     "Reshape",
+    "Search",
     "Searched",
     "Step",
     "front",
     "path",
-    "search",
     "survey",
 ]

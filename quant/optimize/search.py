@@ -60,8 +60,9 @@ class Searched:
 
 
 class Search:
-    """One search.  reshapes: the methods that make another shape.  speed: the cost that stands for time.  count: places
-    of a path.  Loss is allowed up to `most`.
+    """The search for the best plan whose loss is at most `most` points.
+
+    reshapes: the methods that make another shape.  speed: the cost that stands for time.  count: places of a path.
     """
 
     def __init__(
@@ -143,17 +144,3 @@ class Search:
         wanted = [saved[-1] * part / self.count for part in range(1, self.count + 1)]
         places = {min(range(last + 1), key=lambda place: abs(saved[place] - aim)) for aim in wanted} - {0}
         return Line(lambda place: Plan(shape, steps[place].layers, origin), sorted(places))
-
-
-def search(
-    measure: Measure,
-    surveys: Surveys,
-    reshapes: Sequence[str],
-    *,
-    most: float,
-    goal: Goal,
-    speed: str,
-    count: int,
-) -> Searched:
-    """The best plan whose loss is at most `most` points.  Arguments: of `Search`."""
-    return Search(measure, surveys, reshapes, most=most, goal=goal, speed=speed, count=count).run()

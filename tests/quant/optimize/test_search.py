@@ -8,7 +8,7 @@ import pytest
 
 from quant.optimize.candidate import Candidate
 from quant.optimize.plan import BYTES, PLAIN, Plan, Point, Reshape
-from quant.optimize.search import Searched, search
+from quant.optimize.search import Search, Searched
 from quant.optimize.survey import Option
 
 SHARE, LIGHT, HEAVY = Candidate(values=16), Candidate(values=4), Candidate(ternary=True)
@@ -51,7 +51,7 @@ class Formula:
 
 
 def found(formula: Formula, most: float, goal: str, reshapes: Sequence[str] = ("channels", "low rank")) -> Searched:
-    return search(formula.measure, formula.surveys, reshapes, most=most, goal=goal, speed="MACs", count=4)  # type: ignore[arg-type]
+    return Search(formula.measure, formula.surveys, reshapes, most=most, goal=goal, speed="MACs", count=4).run()  # type: ignore[arg-type]
 
 
 def test_of_bytes_the_layers_that_matter_least_go_furthest() -> None:
