@@ -119,6 +119,8 @@ class Cluster:
             self.client = Client(address, timeout=PATIENCE, set_as_default=False)
         except (OSError, ValueError, TimeoutError) as error:
             raise BadInput(f"--scheduler {address}: {first_line(error)}") from None
+        except AssertionError:  # how Dask says that its thread did not begin within ten seconds
+            raise BadInput(f"--scheduler {address}: this machine is too busy to begin the connection") from None
         # A task, not data that are scattered: where the worker that holds it dies, the scheduler makes it again.
         self._common = self.client.submit(bytes, content, pure=False)
 

@@ -63,6 +63,18 @@ def test_a_scheduler_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, addre
     assert str(caught.value).startswith(f"--scheduler {address}: ") and "\n" not in str(caught.value)
 
 
+def test_dask_that_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed")
+
+    def busy(self: Any, **_: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(distributed.Client, "start", busy)
+    with pytest.raises(BadInput) as caught:
+        Cluster(jobs.echo, b"", "tcp://127.0.0.1:1")
+    assert str(caught.value) == "--scheduler tcp://127.0.0.1:1: this machine is too busy to begin the connection"
+
+
 @pytest.fixture
 def cluster() -> Iterator[str]:
     distributed = pytest.importorskip("distributed")
