@@ -62,7 +62,7 @@ def utilization(report: Report) -> str:
         axes.barh(i, limit, color=GREY, height=0.7)
         axes.barh(i, layer["utilization"], color=_BOUND_COLOURS[layer["bound"]], height=0.42)
         ratio = layer["roofline_cycles"] / layer["cycles"]
-        axes.text(limit + 0.01, i, f"{ratio:.2f} of its roofline", va="center", fontsize=8)
+        axes.text(max(limit, layer["utilization"]) + 0.01, i, f"{ratio:.2f} of its roofline", va="center", fontsize=8)
     axes.set_xlim(0, 1.25)
     axes.set_xlabel("MACs / (multipliers x cycles); grey: the roofline; blue compute, orange read, green write bound")
     return svg(figure)

@@ -41,3 +41,8 @@ def test_a_run_in_rtl_and_a_break_are_shown(report: dict[str, Any]) -> None:
     page = render(report)
     assert '<b class="bad">3 of 1,000</b>' in page and '<b class="bad">11</b>' in page and "predicted 12" in page
     assert '<td class="bad">NO</td>' in page and "<th>ONNX Runtime</th><th>integers</th><th>program</th>" in page
+
+
+def test_a_layer_beyond_its_roofline_is_explained(report: dict[str, Any]) -> None:
+    """Cycles of a layer are counted from the end of the one before: what it did until then is not in them."""
+    assert "a layer can pass 1." in render(report).replace("\n", " ")
