@@ -63,6 +63,7 @@ check: lint test ## what CI runs: lint, then test
 verify: $(STAMP) ## the long runs; writes docs/verification.md
 	$(BIN)/python -m pytest -m verify --counted build/compared.json $(if $(SEED),--seed $(SEED)) $(PYTEST_ARGS)
 	$(BIN)/python benchmarks/verification.py --write docs/verification.md
+	$(BIN)/python benchmarks/compressed_legs.py --write docs/verification.md
 	$(BIN)/python benchmarks/coverage.py --write docs/verification.md
 	$(BIN)/python benchmarks/compared.py build/compared.json --write docs/verification.md
 
