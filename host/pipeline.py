@@ -182,7 +182,8 @@ def _take_stages(
         """
         made = key(made_from)
         if (kept := folder.kept(name, made)) is not None:
-            reporter.note(f"kept {name}")
+            read = name == "quantize" and origin.quantized  # there was nothing to quantize
+            reporter.note(f"kept {folder.quantized.name if read else name}")
             for line in kept.warnings:
                 reporter.warn(line)
             return
@@ -200,7 +201,7 @@ def _take_stages(
             quantize(o.quantizer(original), folder.quantized, reporter)
             return
         with reporter.stage(f"read {o.network.name}, which is quantized"):
-            network = qdq.load(onnx.load_model_from_string(origin.content), o.complete)
+            network = qdq.load(onnx.load_model_from_string(origin.content), o.complete, o.network.name)
             for line in network.metadata.get(qdq.NOTES, "").splitlines():
                 reporter.warn(line)
             qdq.save(network, folder.quantized)  # the same bytes, where a command of this project wrote them

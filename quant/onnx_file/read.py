@@ -21,15 +21,18 @@ from quant.onnx_file.valid import asked, check, check_constants, check_names, in
 OLDEST_OPSET = 7
 
 
-def read_model(source: str | os.PathLike[str] | onnx.ModelProto) -> tuple[onnx.ModelProto, str]:
+def read_model(
+    source: str | os.PathLike[str] | onnx.ModelProto, called: str | None = None
+) -> tuple[onnx.ModelProto, str]:
     """The checked model, its large weights stubs (`quant.onnx_file.weights`), and the name to use in messages.
 
+    called: that name, where a model was read from a file already; else a file's, or the graph's.
     Outputs may come without type or shape, as ONNX Runtime takes them; inputs that nothing reads are left out.
     Raises BadInput for a missing file, one that is not ONNX or truncated, weights that lie outside it and cannot be
     read, and an invalid model.
     """
     if isinstance(source, onnx.ModelProto):
-        model, label = onnx.ModelProto(), source.graph.name or "network"
+        model, label = onnx.ModelProto(), called or source.graph.name or "network"
         model.CopyFrom(source)
     else:
         path = Path(source)

@@ -49,17 +49,20 @@ OUTPUT_BITS = 16
 """Width of an output that a file leaves in float."""
 
 
-def load(source: str | os.PathLike[str] | onnx.ModelProto, complete: bool = False) -> Network:
+def load(
+    source: str | os.PathLike[str] | onnx.ModelProto, complete: bool = False, called: str | None = None
+) -> Network:
     """The integer network of a file that `quant.qdq.save` wrote, or of another tool's with power-of-two scales.
 
     Zero points are 0, or what moves uint8 to int8 (128) and back (-128).  complete: where a bias is no multiple of
     its accumulator's unit, round it, and where an output is left in float, give it 16 bits that cannot saturate;
     each change is a line of the metadata `qdq.notes`.  8-bit weights of another tool that all need no more than
-    4 bits are 4-bit weights.  `output_shapes` has an entry for every output.
+    4 bits are 4-bit weights.  `output_shapes` has an entry for every output.  called: as of
+    `quant.onnx_file.read.read_model`.
     Raises BadInput where the file is none, or a number is none of this project's: a scale that is not a
     power of two, another zero point, a bias or an output as above; UnsupportedNetwork for other nodes.
     """
-    model, name = read_model(source)
+    model, name = read_model(source, called)
     other = other_form(model.graph)
     if other is not None:
         raise UnsupportedNetwork(f"{name}: {other[0]}: {other[1]}")

@@ -326,7 +326,19 @@ def test_a_run_of_a_coded_network(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert json.loads((build / "report.json").read_text())["accuracy"]["agreement"] is not None
     assert main(["report", "--check", str(build), "--evaluation", labelled]) == 0
     assert main([*words, "--float", str(tmp_path / "net.onnx")]) == 0
-    assert "kept quantize" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "kept quantized.onnx" in told and "kept quantize\n" not in told
+
+
+def test_a_quantized_network_is_called_by_its_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = onnx.load(quantized(tmp_path))
+    scale = next(constant for constant in model.graph.initializer if constant.name == "input_scale")
+    scale.CopyFrom(onnx.numpy_helper.from_array(np.float32(0.3), scale.name))
+    onnx.save(model, tmp_path / "odd.onnx")
+    capsys.readouterr()
+    words = ["run", tmp_path / "odd.onnx", "--evaluation", tmp_path / "labelled.npz", "--rtl-images", 0]
+    assert main([str(word) for word in [*words, "--out", tmp_path / "build"]]) == 2
+    assert re.search(r"^shiftpoint: odd\.onnx: ", capsys.readouterr().err, re.MULTILINE)
 
 
 @pytest.mark.parametrize(
