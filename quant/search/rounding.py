@@ -55,6 +55,38 @@ def output_errors(errors: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return np.einsum("gok,gok->go", np.matmul(errors, matrix), errors)
 
 
+def inverse_factor(matrix: np.ndarray) -> np.ndarray:
+    """The upper triangular U of H^-1 = U^T U.  matrix: H, float64 (G, K, K).  Raises LinAlgError where H is not
+    positive definite.
+
+    U is the inverse of the upper triangular V of H = V V^T, which is Cholesky's factor of H with both axes turned
+    round.  Half the work of inverting H and factoring that, and no root is lost on the way.
+    """
+    factor = np.linalg.cholesky(matrix[:, ::-1, ::-1])[:, ::-1, ::-1]
+    result = np.zeros_like(matrix)
+    _invert(factor, result)
+    if not np.isfinite(result).all():  # as where what stands in H is next to nothing
+        raise np.linalg.LinAlgError("the inverse of H is beyond float64")
+    return result
+
+
+def _invert(factor: np.ndarray, result: np.ndarray) -> None:
+    """Put the inverse of upper triangular matrices into `result`, zero below the diagonal: by halves, so that
+    nearly all of it is matrix products.  Both float64 (G, K, K).
+    """
+    size = factor.shape[1]
+    if size <= BLOCK:
+        result[...] = np.linalg.inv(factor)
+        return
+    half = size // 2
+    first, last = slice(half), slice(half, None)
+    _invert(factor[:, first, first], result[:, first, first])
+    _invert(factor[:, last, last], result[:, last, last])
+    corner = np.matmul(result[:, first, first], factor[:, first, last])
+    np.matmul(corner, result[:, last, last], out=result[:, first, last])
+    result[:, first, last] *= -1
+
+
 def round_against(weight: np.ndarray, matrix: np.ndarray, allowed: Admissible) -> np.ndarray:
     """Integers near `weight` with a small e H e^T, for no output above that of the nearest integers.
 
@@ -86,7 +118,7 @@ def _carry(weight: np.ndarray, matrix: np.ndarray, allowed: Admissible) -> np.nd
     """Column by column to the nearest admissible integer, the error carried to the columns after."""
     # Row k of the upper factor U of H^-1 = U^T U is what eliminating columns 0 to k - 1 leaves of H^-1 at column k,
     # over the root of its diagonal (GPTQ's step 3): no inverse has to be brought up to date column by column.
-    upper = np.linalg.cholesky(np.linalg.inv(matrix)).swapaxes(1, 2)
+    upper = inverse_factor(matrix)
     free, rounded = weight.copy(), np.empty_like(weight)
     terms = weight.shape[2]
     for start in range(0, terms, BLOCK):

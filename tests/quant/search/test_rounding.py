@@ -9,7 +9,7 @@ from quant.ir.fixedpoint import QFormat, dequantize
 from quant.ir.window import Window
 from quant.search import quantize_network, rounding
 from quant.search.admissible import Admissible
-from quant.search.rounding import correlations, output_errors, round_against
+from quant.search.rounding import correlations, inverse_factor, output_errors, round_against
 from tests.quant.float_graphs import Builder, images
 from tests.quant.search_checks import convolutions, float_conv, float_values, respects, sqnr, values
 
@@ -29,6 +29,17 @@ def test_nearest_integers_where_products_of_inputs_underflow(rng):
     np.testing.assert_array_equal(
         round_against(weight, np.zeros((1, 9, 9)), Admissible(-128, 127)), nearest(weight, -128, 127)
     )
+
+
+@pytest.mark.parametrize("groups, terms", [(1, 1), (3, 9), (1, 64), (2, 65), (1, 300)])
+def test_the_factor_of_the_inverse(rng, groups, terms):
+    matrix = definite(rng, groups, terms, 1.0)
+    upper = inverse_factor(matrix)
+    assert np.array_equal(upper, np.triu(upper)) and (np.einsum("gkk->gk", upper) > 0).all()
+    product = np.matmul(np.matmul(upper.swapaxes(1, 2), upper), matrix)
+    np.testing.assert_allclose(product, np.broadcast_to(np.eye(terms), product.shape), rtol=0, atol=1e-9)
+    with pytest.raises(np.linalg.LinAlgError):
+        inverse_factor(-matrix)
 
 
 @pytest.mark.parametrize("bits", [4, 8])
