@@ -45,20 +45,29 @@ class Examples:
         """Batches of an epoch: images that fill none are left to other epochs."""
         return max(1, len(self.training) // batch)
 
-    def batch(self, step: int, size: int, augment: Augment, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """The images and labels of a step, counted over all epochs: float32 (n, C, H, W), int64 (n,)."""
+    def places(self, step: int, size: int, seed: int) -> np.ndarray:
+        """Which of `training` a step has, counted over all epochs: int64 (n,)."""
         epoch, place = divmod(step, self.steps(size))
-        order = np.random.default_rng((seed, epoch)).permutation(self.training)
-        numbers = order[place * size : (place + 1) * size]
+        order = np.random.default_rng((seed, epoch)).permutation(len(self.training))
+        return order[place * size : (place + 1) * size]
+
+    def batch(self, step: int, size: int, augment: Augment, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """The images and labels of a step: float32 (n, C, H, W), int64 (n,)."""
+        numbers = self.training[self.places(step, size, seed)]
         images = self._rows(numbers)
         if augment != "none":
-            images = moved(images, np.random.default_rng((seed, epoch, place)), augment == "flip")
+            random = np.random.default_rng((seed, *divmod(step, self.steps(size))))
+            images = moved(images, random, augment == "flip")
         return prepare(images, self.graph), self.labels[numbers]
+
+    def images_of(self, numbers: np.ndarray) -> np.ndarray:
+        """Images as they are: float32 (n, C, H, W).  numbers: int64 (n,)."""
+        return prepare(self._rows(numbers), self.graph)
 
     def held_back(self, start: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Images held back and their labels, from the `start`th on: float32 (n, C, H, W), int64 (n,)."""
         numbers = self.held[start : start + size]
-        return prepare(self._rows(numbers), self.graph), self.labels[numbers]
+        return self.images_of(numbers), self.labels[numbers]
 
     def _rows(self, numbers: np.ndarray) -> np.ndarray:
         return self.images.rows(numbers) if isinstance(self.images, Stack) else self.images[numbers]

@@ -47,7 +47,7 @@ class Masked(torch.nn.Module):
 
     def forward(self) -> torch.Tensor:
         """The weights."""
-        return torch.where(self.mask, self.values, 0.0)
+        return self.values * self.mask  # backwards less than half the time of `where`
 
 
 class Masks(Constraint):

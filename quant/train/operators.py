@@ -30,6 +30,10 @@ def _conv(
     dilations: Sequence[int] = (1, 1),
     group: int = 1,
 ) -> Tensor:
+    if (
+        x.shape[2:] == weight.shape[2:] and group == 1 and not any(pads)
+    ):  # fully connected, and many times faster as that
+        return functional.linear(x.flatten(1), weight.flatten(1), bias)[:, :, None, None]
     around = tuple(pads[:2])
     if around != tuple(pads[2:]):
         x, around = functional.pad(x, _sides(pads)), (0, 0)

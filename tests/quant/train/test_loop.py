@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from quant.base.errors import BadInput
+from quant.run import stacks
 from quant.train import loop
 from quant.train.checkpoint import Checkpoint
 from quant.train.loop import Trained, train
@@ -121,6 +122,29 @@ def test_what_is_said_while_it_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(3, "3 s"), (200, "3 min"), (9000, "2.5 h")])
 def test_times(seconds: float, text: str) -> None:
     assert loop._spoken(seconds) == text
+
+
+@pytest.mark.parametrize("memory", [0, 1 << 20])
+def test_answers_to_images_that_never_move_are_taken_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: int
+) -> None:
+    """And are those of each step's images, from memory or a file."""
+    counted = [0]
+    monkeypatch.setattr(stacks, "MEMORY", memory)
+    settings = Settings(epochs=3, batch=32, augment="none")
+    held, wanted = examples(tmp_path), loop._Run._wanted
+
+    def checked(self: loop._Run, images: torch.Tensor) -> torch.Tensor:
+        found = wanted(self, images)
+        torch.testing.assert_close(found, self.teacher(images), rtol=1e-5, atol=1e-5)
+        counted[0] += 1
+        return found
+
+    monkeypatch.setattr(loop._Run, "_wanted", checked)
+    said: list[tuple[str, int, int]] = []
+    train(net(), held, stages(settings), settings, Checkpoint(None, ""), lambda *of: said.append(of))
+    assert counted == [15] and [of[1:] for of in said[:6]] == [(min(32 * n, 180), 180) for n in range(1, 7)]
+    assert sum(what == "the float network's answers" for what, _, _ in said) == 6
 
 
 def test_no_number_ends_it_and_keeps_what_was_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

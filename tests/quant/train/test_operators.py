@@ -72,6 +72,14 @@ def test_convolutions(rng: np.random.Generator, window: Window, clip: tuple[floa
     agree(net.graph(net.conv("c", "x", 6, window, clip, other)), rng.normal(size=(2, 4, 10, 10)).astype(np.float32))
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("pads", [(0, 0, 0, 0), (1, 1, 1, 1)])
+def test_a_kernel_as_large_as_its_map(rng: np.random.Generator, groups: int, pads: tuple[int, int, int, int]) -> None:
+    net = Builder(0, 4, 5)
+    graph = net.graph(net.conv("c", "x", 6, Window((5, 5), (1, 1), pads), groups=groups))
+    agree(graph, rng.normal(size=(3, 4, 5, 5)).astype(np.float32))
+
+
 @pytest.mark.parametrize("op", sorted(FUNCTIONS))
 def test_functions(rng: np.random.Generator, op: str) -> None:
     """Also of two arguments, the other a number."""
