@@ -3,8 +3,9 @@
     python -m pytest -m verify --counted build/compared.json
     python benchmarks/compared.py build/compared.json --write docs/verification.md
 
-What the tests counted comes from their file, what whole networks on the Verilog compared from the table that
-benchmarks/verification.py left in the document.  Values that a bench compares inside the simulator are not counted.
+What the tests counted comes from their file, what whole networks compared from the tables that
+benchmarks/verification.py and compressed_legs.py left in the document.  Values that a bench compares inside the
+simulator are not counted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks and tests: not installed
 
-from benchmarks import marked, verification
+from benchmarks import compressed_legs, marked, verification
 from quant.base.errors import BadInput
 from tests.counting import VALUES
 
@@ -24,17 +25,27 @@ MARKERS = "compared"
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "verification.md"
 
 
-def on_the_verilog(document: Path) -> int:
-    """Elements compared, of all rows of the document's table of networks."""
-    column = verification.HEAD.splitlines()[0].split(" | ").index("elements compared")
-    rows = marked.read(document, verification.MARKERS).splitlines()[2:]
-    return sum(int(row.split(" | ")[column].replace(",", "")) for row in rows)
+TABLES = (
+    (verification.MARKERS, verification.HEAD, "elements compared"),
+    (compressed_legs.MARKERS, compressed_legs.HEAD, "values compared"),
+)
+"""Of whole networks: the place in the document, the head, and the column of what was compared."""
+
+
+def of_networks(document: Path) -> int:
+    """Values compared, of all rows of the document's tables of networks."""
+    found = 0
+    for markers, head, title in TABLES:
+        column = head.splitlines()[0].split(" | ").index(title)
+        rows = marked.read(document, markers).splitlines()[2:]
+        found += sum(int(row.split(" | ")[column].replace(",", "")) for row in rows)
+    return found
 
 
 def table(counted: dict[str, dict[str, int]], networks: int) -> str:
     """What the document says.  counted: by room, by what is counted."""
     rows = {f"`{room}`": found[VALUES] for room, found in counted.items() if found.get(VALUES)}
-    rows["networks on the Verilog, the table above"] = networks
+    rows["whole networks, the tables above"] = networks
     rows["**all**"] = sum(rows.values())
     others: dict[str, int] = {}
     for found in counted.values():
@@ -56,7 +67,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         counted = json.loads(arguments.counted.read_text())
-        text = table(counted, on_the_verilog(arguments.write or DOCUMENT))
+        text = table(counted, of_networks(arguments.write or DOCUMENT))
         print(text, end="")
         if arguments.write:
             marked.write(arguments.write, MARKERS, text)

@@ -7,7 +7,9 @@
 Each row is what `shiftpoint compress` makes of a trained network: every layer is held against the integers on each leg,
 and every counter of the Verilog against the cycle model.  Equality is the question, not accuracy: `--effort fast`, few
 images, one or two epochs of training.  Rows that train are left out with a line where there is no PyTorch.  Networks
-and images are those of benchmarks/verification.py.  Exit code 1 on a difference.
+and images are those of benchmarks/verification.py; without them there is nothing to do, and the document stays.
+
+Exit code 1 on a difference.
 """
 
 from __future__ import annotations
@@ -133,7 +135,7 @@ def rows(name: str, methods: Sequence[str], config: str, count: int) -> Iterator
 
 
 def main() -> int:
-    """Run and print; exit code 1 where anything differs, 2 where there are no networks."""
+    """Run and print; exit code 1 where anything differs, 2 for what cannot be run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(METHODS), default=list(METHODS), help="rows")
     parser.add_argument("--network", default="resnet8_cifar10", help="one that takes photographs of CIFAR-10")
@@ -141,6 +143,9 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=1, help="images that run on every leg (default 1)")
     parser.add_argument("--write", type=Path, help="file with the markers to write the table between")
     arguments = parser.parse_args()
+    if not DATA.is_dir():
+        print(f"{DATA} is absent: nothing to compress", file=sys.stderr)
+        return 0
     text, good = HEAD, True
     try:
         if arguments.write:
