@@ -214,7 +214,12 @@ def point(plan: Plan, value: Mapping[str, Any], reference: float) -> Point:
     """A plan with what its job gave.  reference: the share of images that the float network gets right."""
     if "refused" in value:
         return Point(plan, None, refused=value["refused"])
-    return Point(plan, 100 * (reference - value["right"]), value["costs"])
+    return Point(plan, lost(reference, value["right"]), value["costs"])
+
+
+def lost(reference: float, right: float) -> float:
+    """Points of a hundred between two shares of images, without what binary fractions add: 1 is not above 1."""
+    return round(100 * (reference - right), 6)
 
 
 def options_of(value: Mapping[str, Any]) -> list[Option]:
@@ -239,7 +244,7 @@ def told(
     rows = []
     for name, content, made in zip(("plain", "written"), networks, (found.points[0], found.best), strict=True):
         right = _right(answers(qdq.load(onnx.load_from_string(content)), images), labels)
-        rows.append({"network": name, **made.costs, "top-1": right, "loss": 100 * (reference - right)})
+        rows.append({"network": name, **made.costs, "top-1": right, "loss": lost(reference, right)})
     return {
         "goal": options.aim,
         "allowed loss": options.max_loss,

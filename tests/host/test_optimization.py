@@ -50,6 +50,13 @@ def asked(tmp_path: Path) -> OptimizeOptions:
     )
 
 
+def test_a_loss_that_is_allowed_is_not_above_itself() -> None:
+    """In binary 0.905 - 0.895 is more than 0.01."""
+    for right in range(0, 363):
+        found = point(PLAIN, {"right": right / 400, "costs": {}}, 362 / 400)
+        assert found.loss == (362 - right) / 4 and found.within((362 - right) / 4)
+
+
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """A search of few points."""
