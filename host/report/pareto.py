@@ -10,6 +10,8 @@ from host.report.drawing import INK, STYLE, svg
 from quant.optimize import BYTES, Point, front
 
 COLOURS = ("#2563eb", "#ea8a1a", "#16a34a", "#dc2626", "#7c3aed", "#0891b2", "#be185d", "#65a30d", "#92400e")
+MARKERS = "o^sD"
+"""Of the first so many methods as there are colours, of the next, ..."""
 SHOWN = 20.0
 """Points of loss up to which a picture goes: what loses more is of no use to anybody."""
 
@@ -22,7 +24,9 @@ def picture(points: Sequence[Point], best: Point, cost: str) -> str:
         figure, axes = plt.subplots(figsize=(8.6, 4.6))
         for place, origin in enumerate(origins):
             own = [point for point in made if point.plan.origin == origin]
-            axes.plot(*_places(own, cost), "o", markersize=4, color=COLOURS[place % len(COLOURS)], label=origin)
+            turn, colour = divmod(place, len(COLOURS))
+            marker = MARKERS[turn % len(MARKERS)]
+            axes.plot(*_places(own, cost), marker, markersize=4, color=COLOURS[colour], label=origin)
         line = front(made, cost)
         axes.plot(*_places(line, cost), color=INK, linewidth=0.8, zorder=0)
         if best in made:
