@@ -77,7 +77,7 @@ fuzz: $(STAMP) ## files, options and kills with slips, and one rule; COUNT= SEED
 verilog: $(STAMP) ## the Verilog of every preset, into build/verilog/
 	$(BIN)/shiftpoint verilog --out build/verilog
 
-BENCHMARKS := quantizer precision evaluation compression post_training lenets synthesis memory
+BENCHMARKS := quantizer precision evaluation compression post_training retrained lenets synthesis memory
 
 bench: $(STAMP) ## print the figures of benchmarks/ (hours; the labelled networks are not part of the repository)
 	@set -e; for name in $(BENCHMARKS); do echo "bench: $$name"; $(BIN)/python benchmarks/$$name.py; done
