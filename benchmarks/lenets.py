@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmark
 from benchmarks import logits, report
 from benchmarks.datasets import DATA, Labelled
 from benchmarks.report import Row
-from quant import coded, onnx_import, qdq
+from quant import coded, compress, onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.coded.table import table as coding_table
 from quant.ir.graph import FloatGraph
@@ -168,10 +168,10 @@ def measure(asked: Asked, seed: int, data: Path, fashion: Path, folder: Path, ke
     alone = Settings(
         epochs=FLOAT_EPOCHS, batch=128, optimizer="adamw", rate=asked.rate, distil=0.0, bfloat16=True, seed=seed
     )
-    whole = trained(graph, f"{asked}-float", stages(alone), alone, alone)
+    whole = trained(graph, f"{asked}-float", stages(alone, compress.Asked()), alone, alone)
     small = replace(alone, epochs=asked.epochs, distil=0.7)
     rates = {"prune": asked.prune, "values": asked.values}
-    found = trained(whole.graph, str(asked), stages(small, **rates), small, (alone, small, rates))
+    found = trained(whole.graph, str(asked), stages(small, compress.Asked(**rates)), small, (alone, small, rates))
     network = quantize_network(found.graph, prepare(pixels[:CALIBRATION], graph), structures=found.structures)
     qdq.save(network, folder / "quantized.onnx")
     content = (folder / "quantized.onnx").read_bytes()

@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmark
 from benchmarks import report
 from benchmarks.datasets import DATA, Labelled, task
 from hw.contract.config import preset
-from quant import onnx_import
+from quant import compress, onnx_import
 from quant.base.errors import BadInput
-from quant.compress import SINGLE, Block, Method, structures, untouched
+from quant.compress import SINGLE, Block, Method
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.run.evaluation import accuracy
@@ -64,16 +64,15 @@ class Asked(NamedTuple):
         if self.engine is not None:
             config = preset(self.engine)
             block = Block(config.ic_lanes, config.oc_lanes)
-        return structures(
-            graph,
-            images,
+        asked = compress.Asked(
             prune=self.prune,
             block=block,
             method=self.method,
             values=self.share,
             ternary=self.ternary,
-            left=untouched(graph, ternary=self.ternary),
+            left=compress.untouched(graph, ternary=self.ternary),
         )
+        return compress.structures(graph, images, asked)
 
 
 ROWS = (

@@ -35,6 +35,7 @@ from quant.compress import (
     CRITERIA,
     MACS,
     SINGLE,
+    Asked,
     Block,
     Method,
     Price,
@@ -178,14 +179,14 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
             assert criterion in CRITERIA
             thin = without_channels(graph, images, options.prune, options.price, criterion, left, reporter.step)
             result = removed(graph, thin)
-    wanted: dict[str, Any] = {
-        "prune": None if options.granularity == "channels" else options.prune,
-        "block": options.block,
-        "method": options.criterion,
-        "values": options.share,
-        "ternary": options.ternary,
-        "left": left,
-    }
+    asked = Asked(
+        prune=None if options.granularity == "channels" else options.prune,
+        block=options.block,
+        method=options.criterion,
+        values=options.share,
+        ternary=options.ternary,
+        left=left,
+    )
     if options.ranks.low_rank is not None:
         with reporter.stage(f"low rank of {options.network.name}"):
             thin, told = cut(options.ranks, thin, images, options.price, target.lanes, left, reporter)
@@ -193,11 +194,11 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
     if options.training.train is not None:
         with reporter.stage(f"retrain {options.network.name}"):
             output = outputs.output
-            thin, asked, epochs = retrained(thin, graph, options.training, wanted, images, target, output, reporter)
+            thin, wanted, epochs = retrained(thin, graph, options.training, asked, images, target, output, reporter)
             result |= epochs
     with reporter.stage(f"quantize {options.network.name} on {len(images)} images, to compare with"):
         if options.training.train is None:  # first: what cannot be met is told at once
-            asked = structures(thin, images, **wanted, progress=reporter.step)
+            wanted = structures(thin, images, asked, reporter.step)
         plain = quantize_network(graph, images, effort=options.effort, target=target, progress=reporter.step)
     if outputs.scan is not None:
         with reporter.stage("sensitivity of layers"):
@@ -207,7 +208,7 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
             files.append(str(outputs.scan))
     with reporter.stage(f"compress {options.network.name}"):
         small = quantize_network(
-            thin, images, effort=options.effort, target=target, structures=asked, progress=reporter.step
+            thin, images, effort=options.effort, target=target, structures=wanted, progress=reporter.step
         )
         small = replace(small, metadata=small.metadata | described(options, left))
         qdq.save(small, outputs.output)

@@ -32,9 +32,10 @@ from host.workers import workers
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
+from quant.compress import Candidate
 from quant.ir.graph import FloatGraph
 from quant.kinds.conv import float_convolutions
-from quant.optimize import BYTES, METHODS, PLAIN, Candidate, Goal, Option, Plan, Point, Reshape, Search, Searched, front
+from quant.optimize import BYTES, METHODS, PLAIN, Goal, Option, Plan, Point, Reshape, Search, Searched, front
 from quant.run.evaluation import answers, float_answers
 from quant.run.images import open_images
 from quant.run.suspicious import suspicious_labels

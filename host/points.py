@@ -17,14 +17,13 @@ from host.target import engine_target
 from hw.contract.config import AcceleratorConfig
 from quant import qdq
 from quant.base.errors import BadInput, ShiftpointError
-from quant.compress import MACS, Price, without_channels
+from quant.compress import MACS, Asked, Candidate, Price, structures, without_channels
 from quant.compress.low_rank import low_rank
-from quant.compress.moments import moments
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.target import Target
 from quant.kinds.conv import float_convolutions
-from quant.optimize import PLAIN, Candidate, Plan, Reshape, survey
+from quant.optimize import PLAIN, Plan, Reshape, survey
 from quant.run.evaluation import answers
 from quant.search import Effort, quantize_network
 
@@ -167,20 +166,15 @@ class Measurement:
 
 def made(problem: Problem, graph: FloatGraph, plan: Plan) -> Network:
     """The integer network of a plan.  graph: in the plan's shape."""
-    images, layers = problem.images, plan.layers
-    pruned = [name for name, candidate in layers.items() if candidate.prune]
-    asked = {name: candidate.structure(None) for name, candidate in layers.items() if not candidate.prune}
-    for known in moments(graph, images, pruned):
-        candidate = layers[known.layer.name]
-        asked[known.layer.name] = candidate.structure(candidate.kept(known))
+    asked = Asked(layers=plan.layers)
     network = quantize_network(
         graph,
-        images,
+        problem.images,
         effort=problem.effort,
         target=problem.target,
-        structures={name: structure for name, structure in asked.items() if structure.asks},
+        structures=structures(graph, problem.images, asked),
         weight_bits=problem.bits,
-        layer_weight_bits={name: each.bits for name, each in layers.items() if each.bits is not None},
+        layer_weight_bits=asked.bits,
     )
     return replace(network, metadata=network.metadata | described(plan))
 

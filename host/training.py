@@ -16,6 +16,7 @@ from host.options import key
 from host.outputs import Use
 from host.terminal import Reporter
 from quant.base.errors import BadInput
+from quant.compress import Asked
 from quant.ir.graph import FloatGraph
 from quant.ir.target import Target
 from quant.kinds.conv import float_convolutions
@@ -87,7 +88,7 @@ def retrained(
     graph: FloatGraph,
     teacher: FloatGraph,
     options: TrainOptions,
-    asked: dict[str, Any],
+    asked: Asked,
     images: Images,
     target: Target,
     output: Path,
@@ -95,7 +96,7 @@ def retrained(
 ) -> tuple[FloatGraph, dict[str, Structure], Result]:
     """The network with other weights, what their integers may be, and a table of the epochs.
 
-    teacher: the network before anything was taken away.  asked: of `quant.train.retrain.stages`.  images, target: for
+    teacher: the network before anything was taken away.  images, target: for
     what is solved for first.  output: what all is done for; training that was stopped goes on from the checkpoint
     beside it.
     """
@@ -106,9 +107,9 @@ def retrained(
     from quant.train.retrain import begun, stages
 
     examples = open_examples(options.train, graph, options.seed)
-    start = begun(graph, images, options, target, reporter.step, **asked)
+    start = begun(graph, images, options, asked, target, reporter.step)
     checkpoint = Checkpoint(checkpoint_of(output), digest(graph, options, asked, start))
-    found = train(graph, examples, stages(options, **asked, start=start), options, checkpoint, reporter.step, teacher)
+    found = train(graph, examples, stages(options, asked, start), options, checkpoint, reporter.step, teacher)
     rows = [
         {"epoch": number, "of": epoch.stage, "loss": epoch.loss, "held back right %": 100 * epoch.accuracy}
         for number, epoch in enumerate(found.epochs, 1)
@@ -116,10 +117,11 @@ def retrained(
     return found.graph, found.structures, {"training": rows}
 
 
-def digest(graph: FloatGraph, options: TrainOptions, asked: dict[str, Any], start: Solved | None = None) -> str:
+def digest(graph: FloatGraph, options: TrainOptions, asked: Asked, start: Solved | None = None) -> str:
     """Of all that the weights depend on, SHA-256."""
+    wanted = {name: value for name, value in key(asked).items() if name != "layers" or value}
     found = hashlib.sha256(
-        json.dumps([key(options), asked, graph.name, [layer.description for layer in graph.layers]]).encode()
+        json.dumps([key(options), wanted, graph.name, [layer.description for layer in graph.layers]]).encode()
     )
     for layer in float_convolutions(graph.layers):
         for numbers in (layer.weight, layer.bias):

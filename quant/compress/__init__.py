@@ -1,7 +1,8 @@
 """Which weights a network can do without, and what is asked of the others: a criterion a file."""
 
-from quant.compress.asked import structures, untouched
+from quant.compress.asked import Asked, structures, untouched
 from quant.compress.blocks import SINGLE, Block
+from quant.compress.candidate import Candidate
 from quant.compress.channels import CRITERIA, Criterion, without_channels
 from quant.compress.price import MACS, Price
 from quant.compress.prune import METHODS, Method, pruned
@@ -13,7 +14,9 @@ __all__ = [
     "METHODS",
     "RATES",
     "SINGLE",
+    "Asked",
     "Block",
+    "Candidate",
     "Criterion",
     "Method",
     "Price",

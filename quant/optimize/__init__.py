@@ -1,6 +1,6 @@
 """What is done to which layer, and how far: plans, by what they save and what they harm."""
 
-from quant.optimize.candidate import METHODS, Candidate
+from quant.optimize.methods import METHODS
 from quant.optimize.path import Step, path
 from quant.optimize.plan import BYTES, PLAIN, Plan, Point, Reshape, front
 from quant.optimize.search import Goal, Search, Searched
@@ -10,7 +10,6 @@ __all__ = [
     "BYTES",
     "METHODS",
     "PLAIN",
-    "Candidate",
     "Goal",
     "Option",
     "Plan",

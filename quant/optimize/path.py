@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from quant.optimize.candidate import Candidate
+from quant.compress.candidate import Candidate
 from quant.optimize.survey import Option
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from quant.optimize.candidate import Candidate
+from quant.compress.candidate import Candidate
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from quant.optimize.candidate import METHODS, Candidate
+from quant.compress.candidate import Candidate
+from quant.optimize.methods import METHODS
 from quant.optimize.path import path
 from quant.optimize.plan import BYTES, PLAIN, Plan, Point, Reshape
 from quant.optimize.survey import Option

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from quant.compress.candidate import Candidate
 from quant.compress.moments import Moments
 from quant.ir.fixedpoint import QFormat, dequantize
 from quant.ir.graph import FloatGraph
 from quant.ir.tensor import Bound
 from quant.kinds.conv import FloatConv, float_convolutions
-from quant.optimize.candidate import Candidate
 from quant.run.float_run import FloatRunner
 from quant.search.assemble import Operand
 from quant.search.judge import OutputJudge

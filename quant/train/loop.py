@@ -97,7 +97,7 @@ def train(
         module.to(device)
         if saved is None or saved["stage"] <= index:
             run.stage(index, stage, constraint, saved if saved and saved["stage"] == index else None)
-        structures = constraint.structures()
+        structures = structures | constraint.structures()  # what a stage does not name stays as it was asked
     return Trained(module.trained(), structures, tuple(run.epochs))
 
 

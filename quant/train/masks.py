@@ -61,16 +61,18 @@ class Masks(Constraint):
 
 
 class Kept(Masks):
-    """What is kept where training begins stays kept, and nothing else."""
+    """What is kept where training begins stays kept, and nothing else; what is ternary waits as it is for its stage."""
 
     def __init__(self, module: GraphModule, start: Solved) -> None:
         super().__init__(module)
         module.begin(start.biases, start.weights)
-        self.names = list(start.structures)
+        self.names = [name for name, structure in start.structures.items() if structure.kept is not None]
         for name, structure in start.structures.items():
-            assert structure.kept is not None
             held = module.layers[name]
-            held.source = Masked(held.source, structure.kept)
+            if structure.kept is None:
+                held.source.values.requires_grad_(False)
+            else:
+                held.source = Masked(held.source, structure.kept)
 
 
 class Pruning(Masks):

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from quant.base.errors import BadInput
-from quant.compress import structures
-from quant.compress.blocks import SINGLE, Block
-from quant.compress.prune import Method
+from quant.compress import Asked, structures
 from quant.ir.graph import FloatGraph
 from quant.ir.target import Target
 from quant.run.calibration import Progress
@@ -38,62 +35,52 @@ def begun(
     graph: FloatGraph,
     images: Images,
     settings: Settings,
+    asked: Asked,
     target: Target | None = None,
     progress: Progress | None = None,
-    **asked: Any,
 ) -> Solved | None:
     """What a training begins with: what is asked of it first, solved for; None for the weights of the network.
 
-    images: float32 (N, C, H, W), for calibration.  asked: of `quant.compress.structures`.
+    images: float32 (N, C, H, W), for calibration.
     """
     if settings.start == "weights":
         return None
-    if asked["prune"] is not None:
-        asked = asked | {"values": None}
-    wanted = structures(graph, images, **asked, progress=progress)
+    wanted = structures(graph, images, asked.unshared if asked.prunes else asked, progress)
     return solved(graph, images, wanted, target, progress) if wanted else None
 
 
-def stages(
-    settings: Settings,
-    *,
-    prune: float | None = None,
-    block: Block = SINGLE,
-    method: Method = "alternating",
-    values: int | None = None,
-    ternary: bool = False,
-    left: Collection[str] = (),
-    start: Solved | None = None,
-) -> list[Stage]:
-    """The stages of a training.
+def stages(settings: Settings, asked: Asked, start: Solved | None = None) -> list[Stage]:
+    """The stages of a training; where nothing is asked weights are free.
 
-    The arguments: of `quant.compress.structures`; of none of them, weights are free.  start: of `begun`, of the same.
+    start: of `begun`, of the same; what is asked of single layers needs it.
     Raises BadInput where there are fewer epochs than stages.
     """
     later = max(1, settings.epochs // LATER)
     first = settings.epochs - later
-    if (ternary or (prune is not None and values is not None)) and first < 1:
+    shares = asked.values is not None or bool(asked.numbers(()))
+    if (asked.ternary or (asked.prunes and shares)) and first < 1:
         raise BadInput("this trains in two stages: 2 epochs are needed")
-    if ternary:
+    if asked.ternary:
         rate = settings.rate or TERNARY
         return [
-            Stage("ternary", first, lambda module, _: Ternarized(module, start, left), rate=rate),
+            Stage("ternary", first, lambda module, _: Ternarized(module, start, asked.left), rate=rate),
             Stage("integer scales", later, lambda module, _: Settled(module), rate=rate / 10),
         ]
+
+    def pruning(module: GraphModule, _: Mapping[str, Structure]) -> Constraint:
+        if start is not None:
+            return Kept(module, start)
+        assert asked.prune is not None
+        return Pruning(module, asked.prune, asked.block, asked.method, asked.left)
+
+    def sharing(module: GraphModule, pruned: Mapping[str, Structure]) -> Constraint:
+        return Sharing(module, asked.numbers(module.layers), pruned, start)
+
     found = []
-    if prune is not None:
-        share, epochs = prune, settings.epochs if values is None else first
-
-        def pruning(module: GraphModule, _: Mapping[str, Structure]) -> Constraint:
-            return Pruning(module, share, block, method, left) if start is None else Kept(module, start)
-
-        found = [Stage("pruning" if start is None else "what is kept", epochs, pruning)]
-    if values is not None:
-        number, epochs = values, settings.epochs if prune is None else later
-        own = start if prune is None else None
-
-        def sharing(module: GraphModule, pruned: Mapping[str, Structure]) -> Constraint:
-            return Sharing(module, number, left, pruned, own)
-
+    if asked.prunes:
+        epochs = first if shares else settings.epochs
+        found.append(Stage("pruning" if start is None else "what is kept", epochs, pruning))
+    if shares:
+        epochs = later if asked.prunes else settings.epochs
         found.append(Stage("sharing", epochs, sharing, "adamw", SHARING))
     return found or [Stage("training", settings.epochs, lambda module, _: Constraint(module))]

@@ -8,14 +8,14 @@ counts as no value.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from quant.search.codebook import clusters
-from quant.search.structure import Structure
+from quant.search.structure import FREE, Structure
 from quant.train.constraint import Constraint
 from quant.train.exponents import exponents
 from quant.train.module import GraphModule
@@ -67,30 +67,35 @@ def powers(scale: torch.Tensor) -> np.ndarray:
 
 
 class Sharing(Constraint):
-    """All layers but those that are left have so many values.
+    """Layers have so many values, by name.
 
-    pruned: what a pruning before asked of its layers.  start: None to begin with the layers' weights.
+    pruned: what a stage before asked of its layers.  start: what was solved for at first, None where nothing was.  What
+    was ternary then has the same zeros and two values.
     """
 
     def __init__(
         self,
         module: GraphModule,
-        values: int,
-        left: Collection[str],
+        numbers: Mapping[str, int],
         pruned: Mapping[str, Structure],
         start: Solved | None = None,
     ) -> None:
         super().__init__(module)
-        if start is not None:
+        if start is not None and not pruned:
             module.begin(start.biases, start.weights)
-        self.names = [name for name in module.layers if name not in left]
-        self.pruned = {name for name in self.names if name in pruned}
+        self.names = [name for name in module.layers if name in numbers]
+        self.pruned = set()
         for name in self.names:
             held = module.layers[name]
-            kept = pruned[name].kept if name in pruned else None
             weight = held.numbers()
-            power = exponents(weight, kept) if start is None else start.exponents[name]
-            held.source = Shared(weight, values, kept, power)
+            kept = pruned[name].kept if name in pruned else None
+            begun = FREE if start is None else start.structures.get(name, FREE)
+            if begun.ternary:
+                kept = weight != 0
+            if kept is not None:
+                self.pruned.add(name)
+            power = start.exponents[name] if start is not None and begun.shared else exponents(weight, kept)
+            held.source = Shared(weight, numbers[name], kept, power)
 
     def rates(self) -> list[tuple[torch.nn.Parameter, float]]:
         """As `Constraint.rates`."""

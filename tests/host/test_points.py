@@ -13,8 +13,9 @@ from host.points import Measurement, Problem, Survey, packed, perform
 from hw.contract.config import preset
 from quant import coded, qdq
 from quant.base.errors import BadInput
+from quant.compress import Candidate
 from quant.kinds.conv import convolution
-from quant.optimize import BYTES, PLAIN, Candidate, Plan, Reshape
+from quant.optimize import BYTES, PLAIN, Plan, Reshape
 from quant.run.evaluation import answers
 from tests.quant.float_graphs import Builder, images
 

@@ -22,6 +22,7 @@ from host.training import TrainOptions, checkpoint_of, digest
 from hw.contract.config import preset
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
+from quant.compress import Asked
 from quant.kinds.conv import convolution
 from quant.train.solved import Solved
 from sim.memory import Memory
@@ -55,17 +56,17 @@ def test_settings_count_only_where_there_is_training() -> None:
 
 def test_the_key_is_of_all_that_weights_depend_on(asked: CompressOptions, tmp_path: Path) -> None:
     graph, options = onnx_import.load(asked.network), asked.training
-    first = digest(graph, options, {"prune": 0.5})
-    assert first == digest(onnx_import.load(asked.network), options, {"prune": 0.5})
+    first = digest(graph, options, Asked(prune=0.5))
+    assert first == digest(onnx_import.load(asked.network), options, Asked(prune=0.5))
     other = onnx_import.load(small_cnn(tmp_path / "other.onnx", channels=6))
     images(tmp_path / "train.npz", (60, 2, 8, 8), labels=np.zeros(60, np.int64))
     ones = {"fc": np.ones(3, np.float32)}
     changed = {
-        digest(graph, options, {"prune": 0.5}, Solved({}, ones, {}, {})),
-        digest(other, options, {"prune": 0.5}),
-        digest(graph, options, {"prune": 0.6}),
-        digest(graph, replace(options, seed=4), {"prune": 0.5}),
-        digest(graph, options, {"prune": 0.5}),  # other labels
+        digest(graph, options, Asked(prune=0.5), Solved({}, ones, {}, {})),
+        digest(other, options, Asked(prune=0.5)),
+        digest(graph, options, Asked(prune=0.6)),
+        digest(graph, replace(options, seed=4), Asked(prune=0.5)),
+        digest(graph, options, Asked(prune=0.5)),  # other labels
     }
     assert len(changed) == 5 and first not in changed
 

@@ -7,7 +7,7 @@ from itertools import pairwise, product
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant.optimize.candidate import Candidate
+from quant.compress.candidate import Candidate
 from quant.optimize.path import hull, path
 from quant.optimize.survey import Option
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from quant.optimize.candidate import Candidate
+from quant.compress.candidate import Candidate
 from quant.optimize.plan import PLAIN, Plan, Point, Reshape, front
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from quant.optimize.candidate import Candidate
+from quant.compress.candidate import Candidate
 from quant.optimize.plan import BYTES, PLAIN, Plan, Point, Reshape
 from quant.optimize.search import Search, Searched
 from quant.optimize.survey import Option

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from quant.optimize.candidate import Candidate
+from quant.compress.candidate import Candidate
 from quant.optimize.survey import entropy, survey
 from quant.search.judge import OutputJudge
 from quant.search.mixed import narrowed

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from quant.base.errors import BadInput
+from quant.compress import Asked
 from quant.run import stacks
 from quant.train import loop
 from quant.train.checkpoint import Checkpoint
@@ -27,7 +28,7 @@ def run(folder: Path, progress=None, asked=None, settings: Settings = SETTINGS, 
     folder.mkdir(exist_ok=True)
     asked = ASKED if asked is None else asked
     return train(
-        net(), examples(folder), stages(settings, **asked), settings, Checkpoint(folder / "c", key), progress
+        net(), examples(folder), stages(settings, Asked(**asked)), settings, Checkpoint(folder / "c", key), progress
     )  # fmt: skip
 
 
@@ -142,7 +143,7 @@ def test_answers_to_images_that_never_move_are_taken_once(
 
     monkeypatch.setattr(loop._Run, "_wanted", checked)
     said: list[tuple[str, int, int]] = []
-    train(net(), held, stages(settings), settings, Checkpoint(None, ""), lambda *of: said.append(of))
+    train(net(), held, stages(settings, Asked()), settings, Checkpoint(None, ""), lambda *of: said.append(of))
     assert counted == [15] and [of[1:] for of in said[:6]] == [(min(32 * n, 180), 180) for n in range(1, 7)]
     assert sum(what == "the float network's answers" for what, _, _ in said) == 6
 

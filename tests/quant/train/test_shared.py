@@ -47,7 +47,7 @@ def test_integers_are_as_few(pruned: bool, rng: np.random.Generator) -> None:
     graph = net()
     kept = {name: rng.random(own.shape) < 0.6 for name, own in weights(graph).items()} if pruned else {}
     module = GraphModule(graph)
-    sharing = Sharing(module, 5, ("fc",), {name: Structure(mask) for name, mask in kept.items()})
+    sharing = Sharing(module, {"stem": 5, "body": 5}, {name: Structure(mask) for name, mask in kept.items()})
     trained, structures = module.trained(), sharing.structures()
     assert set(structures) == {"stem", "body"}
     check_structures(trained, structures)
@@ -72,7 +72,7 @@ def test_integers_are_as_few(pruned: bool, rng: np.random.Generator) -> None:
 def test_it_begins_with_what_is_solved_for() -> None:
     graph, module = net(), GraphModule(net())
     start = solved(graph, images(80, 2, 8), {name: Structure(values=4) for name in ("stem", "body")})
-    Sharing(module, 4, ("fc",), {}, start)
+    Sharing(module, {"stem": 4, "body": 4}, {}, start)
     found = {layer.name: layer for layer in module.convolutions()}
     for name in ("stem", "body"):
         np.testing.assert_array_equal(found[name].weight, start.weights[name])
@@ -82,7 +82,7 @@ def test_it_begins_with_what_is_solved_for() -> None:
 
 def test_rates_follow_the_size_of_values() -> None:
     module = GraphModule(net())
-    sharing = Sharing(module, 4, ("fc",), {})
+    sharing = Sharing(module, {"stem": 4, "body": 4}, {})
     factors = {id(parameter): factor for parameter, factor in sharing.rates()}
     values = module.layers["body"].source.values
     assert factors[id(values)] == pytest.approx(float(values.detach().square().mean().sqrt()), rel=1e-5)

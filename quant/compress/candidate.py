@@ -1,4 +1,4 @@
-"""What may be done to the weights of one layer: a method is a line of `METHODS`."""
+"""What may be done to the weights of one layer."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from quant.base.errors import BadInput
 from quant.compress import alternating, lamp
 from quant.compress.blocks import SINGLE
 from quant.compress.moments import Moments
 from quant.compress.prune import thresholded
-from quant.search.mixed import NARROW
-from quant.search.structure import Structure
+from quant.search.options import WEIGHT_BITS
+from quant.search.structure import Structure, check_values
 
 
 @dataclass(frozen=True)
@@ -47,15 +48,13 @@ class Candidate:
         """What that asks of the integers of a layer.  kept: those weights."""
         return Structure(kept, self.values, self.ternary)
 
-
-RATES = (0.3, 0.5, 0.65, 0.8, 0.9)
-VALUES = (16, 8, 4)
-
-METHODS: dict[str, tuple[Candidate, ...]] = {
-    "bits": (Candidate(bits=NARROW),),
-    "share": tuple(Candidate(values=values) for values in VALUES),
-    "ternary": (Candidate(ternary=True),),
-    "prune": tuple(Candidate(prune=rate) for rate in RATES),
-    "prune and share": tuple(Candidate(prune=rate, values=VALUES[0]) for rate in RATES),
-}
-"""The candidates of each method, those that do least first."""
+    def check(self) -> None:
+        """Raise BadInput for what no layer can have."""
+        if not 0 <= self.prune < 1:
+            raise BadInput(f"the share that is pruned is 0 at least and below 1, not {self.prune:g}")
+        if self.values is not None:
+            check_values(self.values)
+        if self.ternary and (self.prune or self.values is not None):
+            raise BadInput("ternary weights have zeros and values of their own: neither pruned nor shared, too")
+        if self.bits is not None and self.bits not in WEIGHT_BITS:
+            raise BadInput(f"weights can have 4, 8 or 16 bits, not {self.bits}")
