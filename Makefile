@@ -19,10 +19,10 @@ STAMP := .venv/.installed
 EXAMPLE := examples/fashion_mnist
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check verify mutants fuzz lint format verilog bench lock clean
+.PHONY: help setup demo test check verify mutants fuzz lint format verilog bench papers papers-all lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the pinned versions of constraints.txt
 
@@ -77,10 +77,16 @@ fuzz: $(STAMP) ## files, options and kills with slips, and one rule; COUNT= SEED
 verilog: $(STAMP) ## the Verilog of every preset, into build/verilog/
 	$(BIN)/shiftpoint verilog --out build/verilog
 
-BENCHMARKS := quantizer precision evaluation compression post_training retrained lenets synthesis memory
+BENCHMARKS := quantizer precision evaluation coding post_training retrained lenets synthesis memory
 
 bench: $(STAMP) ## print the figures of benchmarks/ (hours; the labelled networks are not part of the repository)
 	@set -e; for name in $(BENCHMARKS); do echo "bench: $$name"; $(BIN)/python benchmarks/$$name.py; done
+
+papers: $(STAMP) ## the figures of five papers, row by row pass or fail: what an hour of two cores measures; DATA=folder
+	$(BIN)/python benchmarks/compression.py --measure hour $(if $(DATA),--data $(DATA))
+
+papers-all: $(STAMP) ## all of them, with all seeds and trainings (a day)
+	$(BIN)/python benchmarks/compression.py --measure all $(if $(DATA),--data $(DATA))
 
 lock: ## resolve the newest allowed versions and write constraints.txt (torch stays out)
 	@rm -rf build/lock

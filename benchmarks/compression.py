@@ -1,128 +1,156 @@
-"""What compression takes and leaves, beside the papers' figures.
+"""The living benchmark of five papers: what each reached, what is wanted here, what is reached, row by row.
 
-python benchmarks/compression.py [--data ../shared/data] [--networks resnet20_cifar10 ...] [--limit N]
-                                 [--json FILE] [--write docs/compression.md]
-python benchmarks/compression.py --saved FILE ... [--write docs/compression.md]      # the table of such files, anew
+python benchmarks/compression.py [--write docs/compression.md]      # of what results/ keeps; measures nothing
+python benchmarks/compression.py --measure hour|all [--goals TEXT ...] [--data ../shared/data] [--keep]
 
-Each network is encoded (Deep Compression's Huffman codes and relative indices), and what is measured is the network
-that the coded file decodes to.  The one that the paper's authors pruned and shared is coded as it is, and with
-codebooks and biases rounded to 16-bit floats; others are quantized to 8 bits first, on 100 images of
-imagenet_calibration or 200 of cifar10_train_2000.  Top-1 and agreement with the float network: on all of nips17 or
-cifar10_test, or the first N.
+--measure runs the benchmarks that the rows come from, `make papers` within an hour of two cores, `make papers-all` with
+all seeds and trainings anew, and shows what they found; other rows are of what is kept in benchmarks/results.  --keep:
+what is found is kept there.  A row that needs images or a package that are not there is skipped, and that is said.
+Rows pass or fail by what is wanted (`goals.py`); what nothing measures yet is missing, and fails, too.  Exit code: 0
+where all rows pass but those skipped, 1 where one does not, 2 for bad input.
 """
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import numpy as np
-import onnx
-from onnx import TensorProto, numpy_helper
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
 
-from benchmarks import logits, report
-from benchmarks.datasets import DATA, Labelled, Task, task
-from benchmarks.report import Row
-from quant import coded, onnx_import, qdq
-from quant.base.errors import BadInput
-from quant.coded.table import table as coding_table
-from quant.search import quantize_network
+from benchmarks import marked, report
+from benchmarks.datasets import DATA
+from benchmarks.goals import GOALS, Goal, Reached, Run
+from quant.base.errors import ShiftpointError
 
-MARKERS = "coding"
-"""What is measured, and the name of the place in a document that the table is written to."""
+MARKERS = "papers"
+"""The name of the place in a document that the table is written to."""
 
-SHARED = "squeezenet1.0_deepcompressed"
-"""Pruned, and at most 256 values a layer, by the authors of the paper."""
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+"""What was measured, a file for each run."""
 
-PAPER = {SHARED: "660 kB"}
-"""What the paper's authors state."""
+MADE = HERE.parent / "build" / "papers"
+"""What is measured without --keep."""
 
-NETWORKS = (SHARED, "resnet20_cifar10", "squeezenet1.1")
+MISSING = "not measured"
 
 
-def halved(content: bytes) -> bytes:
-    """A network with its float weights and biases rounded to what 16-bit floats hold."""
-    model = onnx.load_model_from_string(content)
-    for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT:
-            rounded = numpy_helper.to_array(tensor).astype(np.float16).astype(np.float32)
-            tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
-    return model.SerializeToString(deterministic=True)
+class Found(NamedTuple):
+    """What there is of a row.  origin: now, kept, or why there is nothing; passed: None where it was skipped."""
+
+    goal: Goal
+    reached: Reached | None
+    origin: str
+    passed: bool | None
 
 
-def variants(path: Path, labelled: Labelled, kind: Task, folder: Path) -> Iterator[tuple[str, bytes]]:
-    """The ONNX files that are coded of one network, and what they are."""
-    if path.stem == SHARED:
-        yield "float, as published", path.read_bytes()
-        yield "float, 16-bit codebooks and biases", halved(path.read_bytes())
-    else:
-        network = quantize_network(onnx_import.load(path), labelled.calibration(path, kind))
-        qdq.save(network, folder / "quantized.onnx")
-        yield "8 bits", (folder / "quantized.onnx").read_bytes()
+def read(goal: Goal, folder: Path) -> Reached | None:
+    """What a folder's file of figures says of a row.  Raises BadInput for a file that holds others."""
+    assert goal.run is not None
+    file = folder / f"{goal.run.name}.json"
+    return goal.reached(report.load([file], [goal.run.mode])[1]) if file.exists() else None
 
 
-def measure(path: Path, labelled: Labelled, limit: int | None) -> Iterator[Row]:
-    """The rows of one network.  Raises BadInput for one that has no labelled images."""
-    graph = onnx_import.load(path)
-    kind = task(graph)
-    if kind is None:
-        raise BadInput(f"{path}: there are no labelled images for it")
-    pixels, labels = labelled.evaluation(path, kind, limit)
-    reference = logits.float_logits(graph, labelled.parts(path, pixels)).argmax(1)
-    with tempfile.TemporaryDirectory() as folder:
-        decoded = Path(folder) / "decoded.onnx"
-        for form, content in variants(path, labelled, kind, Path(folder)):
-            found = coded.encode(content)
-            decoded.write_bytes(coded.decode(found, path.name))
-            if path.stem == SHARED:
-                ours = logits.float_logits(onnx_import.load(decoded), labelled.parts(path, pixels))
-            else:
-                ours = logits.fixed_logits(decoded, labelled.parts(path, pixels))
-            answers, held = ours.argmax(1), coding_table(content, found)
-            yield {
-                "network": path.stem, "form": form, "images": len(pixels),
-                "weights": held.weights, "kept": held.kept, "bytes": held.file, "tables": held.head,
-                "float_top1": float(np.mean(reference == labels)), "top1": float(np.mean(answers == labels)),
-                "agreement": float(np.mean(answers == reference)),
-            }  # fmt: skip
+def measure(run: Run, whole: bool, data: Path, folder: Path) -> str:
+    """Run a benchmark; its figures lie in a folder.  Returns an empty text, or why there are none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    words = [sys.executable, str(HERE / f"{run.script}.py"), *(run.whole if whole else run.options)]
+    words += ["--data", str(data), "--json", str(folder / f"{run.name}.json")]
+    last = ""
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            print(line, end="", file=sys.stderr, flush=True)
+            last = line.strip() or last
+    if process.returncode == 2:
+        return f"skipped: {last.removeprefix('error: ')}"
+    return f"broken: {last}" if process.returncode else ""
 
 
-def table(rows: Sequence[Row]) -> str:
+def judged(goal: Goal, reached: Reached | None, origin: str) -> Found:
+    """A row, and whether it passes."""
+    if reached is None:
+        return Found(goal, None, origin, None if origin.startswith("skipped") else False)
+    return Found(goal, reached, origin, all(bar.met(reached.figures[bar.figure]) for bar in goal.wanted))
+
+
+def kept(goals: Sequence[Goal]) -> list[Found]:
+    """Rows of what is kept."""
+    found = []
+    for goal in goals:
+        reached = None if goal.run is None else read(goal, RESULTS)
+        found.append(judged(goal, reached, MISSING if reached is None else "kept"))
+    return found
+
+
+def measured(goals: Sequence[Goal], run: Callable[[Run], str], folder: Path) -> list[Found]:
+    """Rows measured now.  run: measures into the folder, as `measure` does; called once for rows of one run."""
+    ended: dict[str, str] = {}
+    found = []
+    for goal in goals:
+        if goal.run is None:
+            found.append(judged(goal, None, MISSING))
+            continue
+        if goal.run.name not in ended:
+            ended[goal.run.name] = run(goal.run)
+        reason = ended[goal.run.name]
+        reached = None if reason else read(goal, folder)
+        found.append(judged(goal, reached, reason or "now"))
+    return found
+
+
+def table(rows: Sequence[Found]) -> str:
     """All rows as Markdown."""
-    titles = ("network", "coded", "weights", "kept", "bytes", "of them tables, graph", "of float", "of 8 bits", "paper")
-    titles += ("top-1 float", "top-1", "agreement")
-    text = f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}\n"
-    for row in rows:
-        cells = [row["network"], row["form"], f"{row['weights']:,}", f"{row['kept'] / row['weights']:.1%}"]
-        cells += [f"{row['bytes']:,}", f"{row['tables']:,}"]
-        cells += [f"{4 * row['weights'] / row['bytes']:.2f}x", f"{row['weights'] / row['bytes']:.2f}x"]
-        cells += [PAPER.get(row["network"], "")]
-        cells += [f"{row['float_top1']:.2%}", f"{row['top1']:.2%}", f"{row['agreement']:.2%} of {row['images']:,}"]
+    text = "| paper | what | published | wanted | reached | float | measured | |\n|---|---|---|---|---|--:|---|---|\n"
+    for goal, reached, origin, passed in rows:
+        wanted = [f"{'at least' if bar.least else 'at most'} {bar.form.format(bar.value)}" for bar in goal.wanted]
+        cells = [goal.paper, goal.title, goal.published, ", ".join(wanted)]
+        if reached is None:
+            cells += ["", "", origin]
+        else:
+            figures = [bar.form.format(reached.figures[bar.figure]) for bar in goal.wanted]
+            cells += [", ".join(figures), f"{100 * reached.theirs:.2f}", f"{origin}: {reached.over}"]
+        bad = "**fail**" if reached or origin != MISSING else "**missing**"
+        cells.append("skipped" if passed is None else "pass" if passed else bad)
         text += f"| {' | '.join(cells)} |\n"
     return text
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
+    """Print the table; the exit code is as the module's text says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=DATA, help="folder of labelled networks and images")
-    parser.add_argument("--networks", nargs="+", metavar="NAME", default=NETWORKS)
-    parser.add_argument("--limit", type=int, metavar="N", help="evaluate on the first N images")
-    report.add_options(parser)
-    arguments = parser.parse_args()
-
-    def measured() -> Iterator[Row]:
-        labelled = Labelled(arguments.data)
-        for name in arguments.networks:
-            for row in measure(labelled.network(name), labelled, arguments.limit):
-                print(f"{name}, {row['form']}: {row['bytes']:,} bytes", file=sys.stderr, flush=True)
-                yield row
-
-    return report.show(arguments, MARKERS, {MARKERS: table}, measured())
+    parser.add_argument("--measure", choices=("hour", "all"), help="measure rows now, in an hour or whole")
+    parser.add_argument(
+        "--goals", nargs="+", default=[""], metavar="TEXT", help="texts, one of which a row's title holds"
+    )
+    parser.add_argument("--data", type=Path, default=DATA, help="folder of the labelled networks and images")
+    parser.add_argument("--keep", action="store_true", help="keep what is measured in benchmarks/results")
+    parser.add_argument("--write", type=Path, help="file with the markers to write the table between")
+    arguments = parser.parse_args(words)
+    goals = [goal for goal in GOALS if any(text in f"{goal.paper}: {goal.title}" for text in arguments.goals)]
+    folder = RESULTS if arguments.keep else MADE
+    try:
+        if arguments.write:
+            marked.check(arguments.write, MARKERS)
+        if arguments.measure:
+            whole = arguments.measure == "all"
+            rows = measured(goals, lambda run: measure(run, whole, arguments.data.resolve(), folder), folder)
+        else:
+            rows = kept(goals)
+        text = table(rows)
+        print(text, end="")
+        if arguments.write:
+            marked.write(arguments.write, MARKERS, text)
+    except ShiftpointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    counts = [sum(row.passed is passed for row in rows) for passed in (True, False, None)]
+    print("{} pass, {} fail, {} skipped".format(*counts), file=sys.stderr)
+    return 1 if counts[1] else 0
 
 
 if __name__ == "__main__":
