@@ -15,7 +15,7 @@ from host.legs import Integers, OnnxRuntime, ProgramBytes, Subject, Verilog
 from host.terminal import Reporter
 from hw.contract.config import preset
 from quant import onnx_import, qdq
-from quant.compress import structures
+from quant.compress import Asked, structures
 from quant.search import quantize_network
 from sim.memory import Memory
 from tests.host.onnx_networks import images, small_cnn
@@ -43,7 +43,7 @@ class Pins(ProgramBytes):
 def subject(tmp_path: Path) -> Subject:
     graph = onnx_import.load(small_cnn(tmp_path / "net.onnx", channels=8))
     x = np.load(images(tmp_path / "images.npz"))["images"].astype(np.float32)
-    network = quantize_network(graph, x, effort="fast", structures=structures(graph, x, values=4))
+    network = quantize_network(graph, x, effort="fast", structures=structures(graph, x, Asked(values=4)))
     qdq.save(network, tmp_path / "c.onnx")
     return Subject(tmp_path / "c.onnx", network, compile_network(network, preset("tiny")), x[:2], Memory())
 
