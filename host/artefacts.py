@@ -140,6 +140,8 @@ class BuildFolder:
         self.cost = root / "cost.json"
         """What both cost."""
         self.program = root / "network.program"
+        self.tail = root / "network.tail.onnx"
+        """What the host does behind the program; only of networks that end there."""
         self.verilog = root / "verilog"
         self.legs = root / "legs"
         self.report = root / "report.json"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -17,19 +18,33 @@ Tensors = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Taken:
-    """What one way gave: tensors, and facts for the report as JSON values, `cycles` among them if it has a clock."""
+    """What one way gave: tensors, and facts for the report as JSON values, `cycles` among them if it has a clock.
+
+    returned: of a network with a tail, what that made of the tensors of each image.
+    """
 
     tensors: Tensors
     facts: dict[str, Any] = field(default_factory=dict)
+    returned: Sequence[Mapping[str, np.ndarray]] = ()
 
     @cached_property
     def digests(self) -> dict[str, str]:
         """The digest of each tensor over all its images."""
         return {name: digest(values) for name, values in self.tensors.items()}
 
+    @cached_property
+    def returned_digests(self) -> dict[str, str]:
+        """Of each array that is returned, over all images: SHA-256 of types, shapes and bits."""
+        found = {name: hashlib.sha256() for name in (self.returned[0] if self.returned else ())}
+        for one in self.returned:
+            for name, array in one.items():
+                found[name].update(f"{array.dtype.str}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+        return {name: value.hexdigest() for name, value in found.items()}
+
     def to_json(self) -> dict[str, Any]:
         """All but the tensors themselves."""
-        return {**self.facts, "digests": self.digests}
+        returned = {"returned": self.returned_digests} if self.returned else {}
+        return {**self.facts, "digests": self.digests, **returned}
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ class _Check:
     @property
     def stages(self) -> list[str]:
         """The stages of the run beside the legs."""
-        return [*STAGES_OF_FILES, *(["beside"] if self.folder.began("beside") else [])]
+        return [*STAGES_OF_FILES, *(stage for stage in ("beside", "tail") if self.folder.began(stage))]
 
     def explained(self, error: Exception) -> Exception:
         """The error, with what the records know of its reason.  A file that cannot be read any more is a break."""
@@ -111,6 +111,8 @@ class _Check:
         network, program = subject.network, subject.program
         with self.reporter.stage("compile again"):
             self._equal(folder.program, compile_network(network, program.config).to_bytes(), "compiled again")
+        if network.tail is not None:
+            self._equal(folder.tail, network.tail.content, f"cut off {folder.quantized.name} again")
         with self.reporter.stage("write the Verilog again"):
             for name, text in verilog.contents(program.config).items():
                 self._equal(folder.verilog / name, text.encode(), "written again")
@@ -184,6 +186,11 @@ class _Check:
                 found = chain.first_break(subject.order, one, other, before, leg.name)
                 if found is not None:
                     raise VerificationError(f"chain broken at {found}")
+                returned = taken[before].returned_digests
+                for output, digest in taken[leg.name].returned_digests.items():
+                    if returned.get(output) != digest:
+                        text = f"{before} and {leg.name} differ"
+                        raise VerificationError(f"chain broken at output {output}, which the host makes: {text}")
             if "cycles" in taken[leg.name].facts:
                 cycles[leg.name] = taken[leg.name].facts["cycles"]
             before = leg.name

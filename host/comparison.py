@@ -20,7 +20,7 @@ from host.stages import changed
 from host.terminal import Reporter
 from quant import onnx_import, qdq
 from quant.base.files import write_atomic
-from quant.compare import accumulate, dump_tensors, sensitivities
+from quant.compare import accumulate, dump_tensors, returned_errors, sensitivities
 from quant.ir.graph import FloatGraph
 from quant.ir.matching import RENAMED, matched
 from quant.ir.network import Network
@@ -140,7 +140,8 @@ def _suspicious(
     images: np.ndarray, labels: np.ndarray | None, network: Network, source: Path, reporter: Reporter
 ) -> list[str]:
     classes = int(np.prod(network.tensors[network.outputs[0]].shape))
-    warnings = [*suspicious_images(images, source.name), *suspicious_labels(labels, classes, source.name)]
+    known = None if network.tail is not None else labels  # how many a tail tells apart is not known
+    warnings = [*suspicious_images(images, source.name), *suspicious_labels(known, classes, source.name)]
     for line in warnings:
         reporter.warn(line)
     return warnings
@@ -167,10 +168,12 @@ def _compare(
         found = accumulate(integers, graph, some, reporter.step)
         ranked = sensitivities(integers, graph, few, found, reporter.step) if len(few) else ()
         result = accuracy(integers, graph, images, labels, progress=reporter.step)
+        returned = [asdict(errors) for errors in returned_errors(integers, graph, some, reporter.step)]
     return {
         "images": len(some),
         "warnings": warnings,
         "tensors": [asdict(tensor) for tensor in found.tensors],
+        **({"returned": returned} if returned else {}),
         "left_out": list(found.left_out),
         "sensitivity": {
             "images": len(few),
@@ -236,6 +239,7 @@ def _tables(value: Result) -> Result:
         **({"not compared, since the quantized file names them otherwise": ", ".join(other)} if other else {}),
         **({"not compared, since the quantized file has them in another shape": ", ".join(thin)} if thin else {}),
         **({"why, and what repairs it": explained} if explained else {}),
+        **({"what the host returns, fixed against float": value["returned"]} if "returned" in value else {}),
         "accuracy": value["accuracy"],
     }
 

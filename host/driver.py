@@ -209,6 +209,10 @@ class Driver:
         data = await self.transport.read_memory(self.window_base + placement.address, size)
         return unpack(data, placement, program.config)
 
+    async def read_outputs(self) -> dict[str, np.ndarray]:
+        """The integers of the network's outputs by name, int64 (1, C, H, W): what `host.tail.Ending` goes on from."""
+        return {name: (await self.read_tensor(name))[np.newaxis] for name in self._loaded().outputs}
+
     def _loaded(self) -> Program:
         if self.program is None:
             raise BadInput("no program is loaded")

@@ -10,13 +10,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from host.tail import share
 from host.target import engine_target
 from host.terminal import plain
 from hw.contract.config import preset
 from quant.ir.graph import FloatGraph
 from quant.ir.stand_in import stand_in
 from quant.ir.target import Refusal, Target
-from quant.onnx_import.inspect import CONSTANT, Verdict, inspect
+from quant.onnx_import.inspect import CONSTANT, Inspection, Verdict, inspect
 
 CONFIG = "small"
 """Stands for every configuration: what the instructions can say is the same in all."""
@@ -37,7 +38,10 @@ def inspection(network: Path, input_shape: tuple[int, ...] | None) -> dict[str, 
     """Verdicts of every node of a file, and how many there are of each kind.
 
     Returns `network`, `supported` (whether all of it runs), `counts`, `nodes` (node, op, kind, text, layers,
-    edit, engine), `problems`, and the number of `layers`.  Kinds are those of `quant.onnx_import.inspect.Verdict`,
+    edit, engine), `problems`, the number of `layers`, and `tail`: None, or `cut` (the tensors at which the host takes
+    over), `because` (of each node that is the reason: node, op, reason), `nodes` (how many the host has), `macs`, and
+    `share` (of all multiplications).  `uncut` says why a refused network cannot have one.
+    Kinds are those of `quant.onnx_import.inspect.Verdict`,
     and `executor` for what can be quantized and run in integers, but not by the engine: `engine` is its reason.
     """
     found = inspect(network, input_shape)
@@ -52,6 +56,22 @@ def inspection(network: Path, input_shape: tuple[int, ...] | None) -> dict[str, 
         "nodes": nodes,
         "problems": list(found.problems),
         "layers": len(found.graph.layers),
+        "tail": _tail(found, counts["host"]),
+        "uncut": found.uncut,
+    }
+
+
+def _tail(found: Inspection, nodes: int) -> dict[str, Any] | None:
+    """What `inspection` says of a tail."""
+    tail = found.graph.tail
+    if tail is None:
+        return None
+    return {
+        "cut": list(tail.inputs),
+        "because": [{"node": v.node, "op": v.op, "reason": v.text} for v in found.because],
+        "nodes": nodes,
+        "macs": tail.macs,
+        "share": share(tail, stand_in(found.graph)),
     }
 
 
@@ -101,9 +121,29 @@ def show(console: Console, result: dict[str, Any]) -> None:
         name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
         console.print(plain(f"{name} ({op}): {NAMES[kind]}: {reason}"), soft_wrap=True)
         console.print(plain(f"    cheapest change: {edit}"), soft_wrap=True)
+    if result["tail"]:
+        for line in cut_lines(result["tail"]):
+            console.print(plain(line), soft_wrap=True)
+    if result["uncut"]:
+        console.print(plain(f"network: cannot end on the host: {result['uncut']}"), soft_wrap=True)
     for problem in result["problems"]:
         console.print(plain(f"network: {problem}"), soft_wrap=True)
     console.print(total(result), soft_wrap=True)
+
+
+def cut_lines(tail: dict[str, Any]) -> list[str]:
+    """Where the engine ends and the host goes on, and why."""
+    lines = [
+        f"cut: the host goes on from {', '.join(tail['cut'])}, in ONNX Runtime: {tail['nodes']} nodes, "
+        f"{tail['share']:.2g} of the multiplications"
+    ]
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for entry in tail["because"]:
+        reasons.setdefault((entry["op"], entry["reason"]), []).append(entry["node"])
+    for (op, reason), names in reasons.items():
+        name = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        lines.append(f"    because of {name} ({op}): {reason}")
+    return lines
 
 
 def total(result: dict[str, Any]) -> str:
@@ -111,7 +151,8 @@ def total(result: dict[str, Any]) -> str:
     counts = result["counts"]
     parts = ", ".join(f"{counts[kind]} {NAMES[kind]}" for kind in NAMES if counts[kind])
     if result["supported"]:
-        return f"supported; nodes: {len(result['nodes'])} ({parts}); layers: {result['layers']}"
+        ending = " with its end on the host" if result["tail"] else ""
+        return f"supported{ending}; nodes: {len(result['nodes'])} ({parts}); layers: {result['layers']}"
     if not counts["unsupported"] and not counts["unknown"] and not result["problems"]:
         return f"quantizer and executor run it, the engine does not; nodes: {len(result['nodes'])} ({parts})"
     return f"not supported as it is; nodes: {len(result['nodes'])} ({parts})"

@@ -7,7 +7,7 @@ takes them again.  A new way to run a network (a board) is a class here, and an 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -17,12 +17,15 @@ import numpy as np
 from host.chain import Taken, Tensors, compared
 from host.driver import EngineError
 from host.simulation import simulate_model, simulate_rtl
+from host.tail import Ending
 from host.terminal import Reporter
 from hw.contract.program import Program
 from quant import qdq
 from quant.base.errors import VerificationError
 from quant.ir.network import Network
+from quant.ir.tail import Tail
 from quant.run.execute import execute, quantize_input
+from quant.run.tail import Returned
 from sim.memory import Memory
 
 
@@ -30,13 +33,14 @@ from sim.memory import Memory
 class Subject:
     """What the proof is about, the same for every leg.
 
-    quantized: the file; network: what it holds; program: made from it.  images: float32 (N, C, H, W) as the network
-    takes them.  memory: of whatever counts cycles.
+    quantized: the file; network: what it holds; program: made from it; tail: what lies beside that, None where nothing
+    does.  images: float32 (N, C, H, W) as the network takes them.  memory: of whatever counts cycles.
     """
 
     quantized: Path
     network: Network
     program: Program
+    tail: Tail | None
     images: np.ndarray
     memory: Memory
 
@@ -49,6 +53,10 @@ class Subject:
     def integers(self) -> Tensors:
         """Every tensor by the integer executor."""
         return execute(self.network, self.x, list(self.network.tensors))
+
+    def returned(self, tensors: Tensors) -> list[Returned]:
+        """What the tail makes of the outputs' integers; nothing without a tail."""
+        return [] if self.tail is None else Ending(self.program, self.tail).of(tensors)
 
     @property
     def order(self) -> list[tuple[str, str]]:
@@ -79,7 +87,9 @@ class OnnxRuntime(Leg):
         """Every tensor."""
         with reporter.stage("ONNX Runtime on the quantized file"):
             wide = qdq.beyond_float32(subject.network)
-            return Taken(qdq.run_layers(subject.quantized, subject.images, wide=wide))
+            tensors = qdq.run_layers(subject.quantized, subject.images, wide=wide)
+            returned = subject.tail and qdq.run_returned(subject.quantized, subject.images, wide)
+            return Taken(tensors, returned=returned or ())
 
 
 class Integers(Leg):
@@ -90,7 +100,7 @@ class Integers(Leg):
     def take(self, subject: Subject, reporter: Reporter) -> Taken:
         """Every tensor."""
         with reporter.stage("integer executor"):
-            return Taken(subject.integers)
+            return Taken(subject.integers, returned=subject.returned(subject.integers))
 
 
 class ProgramBytes(Leg):
@@ -100,7 +110,8 @@ class ProgramBytes(Leg):
 
     def take(self, subject: Subject, reporter: Reporter) -> Taken:
         """The tensors that the program leaves in memory; as `simulate_model`."""
-        return simulate_model(subject.program, subject.x, subject.memory, reporter)
+        taken = simulate_model(subject.program, subject.x, subject.memory, reporter)
+        return replace(taken, returned=subject.returned(taken.tensors))
 
 
 class Verilog(Leg):
@@ -128,7 +139,8 @@ class Verilog(Leg):
             raise VerificationError(f"the program's bytes run to their end in the model, not in RTL: {stop}") from stop
         order = [(layer.name, layer.output) for layer in subject.program.layers]
         found = compared(order, subject.integers, taken.tensors, Integers.name, self.name)
-        return Taken(taken.tensors, {**taken.facts, "images": len(subject.images), **found})
+        facts = {**taken.facts, "images": len(subject.images), **found}
+        return Taken(taken.tensors, facts, subject.returned(taken.tensors))
 
 
 def legs(build_dir: Path | None = None) -> tuple[Leg, ...]:

@@ -14,9 +14,11 @@ import numpy as np
 import onnx
 import typer
 
+from host import tail as tails
 from host.artefacts import BuildFolder, make_folder, require_file, write_json
 from host.beside import both_costs, quantized_of, right
 from host.comparison import SHOWN_IMAGES, CompareOptions, answers_alone, compare_files
+from host.compiler import compile_network
 from host.legs import Leg, Subject, Verilog, legs
 from host.names import printable
 from host.options import BuildDir, Complete, Configuration, Evaluation, MaybeCalibration, MemoryOptions, key
@@ -26,7 +28,7 @@ from host.report.beside import totals
 from host.report.data import build_report
 from host.report.page import render
 from host.report.sources import read_compared, read_costs, read_legs
-from host.stages import Result, compile_program
+from host.stages import Result
 from host.terminal import Reporter
 from hw import verilog as gateware
 from hw.contract import program as programs
@@ -35,8 +37,9 @@ from quant import qdq
 from quant.base.errors import BadInput, VerificationError
 from quant.base.files import write_atomic
 from quant.ir.network import Network
+from quant.onnx_file.cut import split
 from quant.onnx_file.quantized import is_quantized
-from quant.onnx_file.read import in_one_piece
+from quant.onnx_file.read import in_one_piece, read_file
 from quant.run.images import load_images
 from quant.run.npz import open_npz
 from sim.memory import Memory
@@ -155,7 +158,7 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
     for leg in taken:
         leg.require()
     made = [] if origin.reference is None else [folder.float / origin.reference[0]]
-    made += [folder.quantized, folder.compare, folder.program, *_verilog_files(folder), folder.images]
+    made += [folder.quantized, folder.compare, folder.program, folder.tail, *_verilog_files(folder), folder.images]
     made += [] if o.beside is None else [folder.beside, folder.cost]
     made += [*(folder.leg(leg.name) for leg in every), folder.report, folder.page]
     apart(made, o.files)
@@ -221,8 +224,13 @@ def _take_stages(
         "compile",
         [folder.quantized, o.config],
         [folder.program],
-        lambda: compile_program(folder.quantized, o.config, folder.program),
+        lambda: compile_network(qdq.load(folder.quantized), o.config).save(folder.program),
     )
+    if split(read_file(folder.quantized))[1]:
+        work = partial(_write_tail, folder, o.network.name, reporter)
+        stage("tail", [folder.quantized], [folder.tail], work)
+    elif folder.began("tail"):
+        _say_moved(folder.drop("tail", [folder.tail]), reporter)
     stage("verilog", o.config, _verilog_files(folder), do_verilog)
     count = max(o.rtl_images, 1)
     stage(
@@ -272,6 +280,11 @@ def _put_beside(o: RunOptions, folder: BuildFolder, other: Path, reporter: Repor
         write_json(folder.cost, both_costs(folder, printable(o.beside.name), o.config, o.memory, shares, reporter))
 
 
+def _write_tail(folder: BuildFolder, name: str, reporter: Reporter) -> None:
+    with reporter.stage(f"the end of {name}, which the host does"):
+        tails.write(qdq.load(folder.quantized), folder.program)
+
+
 def _verilog_files(folder: BuildFolder) -> list[Path]:
     return [folder.verilog / name for name in gateware.FILES]
 
@@ -288,7 +301,8 @@ def _take(leg: Leg, subject: Subject, path: Path, reporter: Reporter) -> None:
 def subject_of(folder: BuildFolder, memory: Memory) -> Subject:
     """What the proof of a build folder is about."""
     network, program = qdq.load(folder.quantized), programs.load(folder.program)
-    return Subject(folder.quantized, network, program, kept_images(folder, network)[0], memory)
+    tail = tails.load(program, folder.program)
+    return Subject(folder.quantized, network, program, tail, kept_images(folder, network)[0], memory)
 
 
 def report(root: Path, reporter: Reporter) -> Result:
@@ -342,9 +356,20 @@ def summary(value: Result, folder: BuildFolder) -> Result:
         result[f"beside {value['beside']['name']}"] = totals(value["beside"])
     if value["accuracy"]["agreement"] is None:
         result["float reference"] = "none: --float names the network to compare with"
+    if value["tail"] is not None:
+        result["on the host"] = host_rows(value["tail"])
+        files.append(folder.tail)
     if value["rtl"] is not None:
         result["rtl"] = {k: v for k, v in value["rtl"].items() if k != "first_mismatch"}
     return {**result, "files": [str(path) for path in files]}
+
+
+def host_rows(tail: Result) -> list[Result]:
+    """What the host returns, a row each."""
+    return [
+        {"output": output["name"], "SQNR dB": output["sqnr_db"], "equal digests": _equal(output["digest"])}
+        for output in tail["outputs"]
+    ]
 
 
 def _equal(digests: dict[str, str | None]) -> str:
@@ -357,6 +382,9 @@ def _raise_on_break(value: Result) -> None:
         if _equal(layer["digest"]) == "NO":
             place = (value["rtl"] or {}).get("first_mismatch")
             raise VerificationError(f"digests differ at layer {layer['name']}" + (f": {place}" if place else ""))
+    for output in (value["tail"] or {"outputs": []})["outputs"]:
+        if _equal(output["digest"]) == "NO":
+            raise VerificationError(f"digests differ at output {output['name']}, which the host makes")
     rtl = value["rtl"]
     if rtl is not None and rtl["cycles"] != rtl["model_cycles"]:
         raise VerificationError(f"the RTL took {rtl['cycles']} cycles, the model predicts {rtl['model_cycles']}")

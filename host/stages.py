@@ -6,7 +6,7 @@ Every function returns what the command line shows: tables by title, and `files`
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,11 +14,12 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from host import tail
 from host.artefacts import make_folder, write_json
 from host.compiler import compile_network
 from host.delivery import delivery
 from host.options import BuildDir, MaybeConfiguration, MemoryOptions
-from host.outputs import Use
+from host.outputs import Use, apart
 from host.simulation import bench_folder, check_waves, export_bench, simulate_model, simulate_rtl
 from host.terminal import Reporter
 from hw import verilog as gateware
@@ -27,9 +28,11 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
 from quant import qdq
 from quant.base.errors import BadInput
+from quant.base.files import write_atomic
 from quant.ir.fixedpoint import quantize as to_integers
 from quant.ir.network import Network
 from quant.ir.scales import input_scales, scaled
+from quant.ir.tail import Tail
 from quant.run.images import load_images
 from sim import hazards
 
@@ -37,11 +40,17 @@ Result = dict[str, Any]
 
 
 def compile_program(quantized: Path, config: AcceleratorConfig, output: Path, complete: bool = False) -> Result:
-    """Quantized ONNX -> program file for one configuration.  complete: as `qdq.load`; what it changed is in `notes`."""
+    """Quantized ONNX -> program file for one configuration, and what the host does behind it, beside that.
+
+    complete: as `qdq.load`; what it changed is in `notes`.
+    """
     make_folder(output.parent)
     network = qdq.load(quantized, complete)
     program = compile_network(network, config)
+    if network.tail is not None:
+        apart([tail.path_of(output)], [quantized])
     program.save(output)
+    ends = tail.write(network, output)
     return {
         **changed(network),
         "program": {
@@ -51,8 +60,16 @@ def compile_program(quantized: Path, config: AcceleratorConfig, output: Path, co
             "image bytes": len(program.image),
             "memory bytes": program.memory_bytes,
         },
-        "files": [str(output)],
+        **({} if network.tail is None else {"on the host": _shown(network.tail, network)}),
+        "files": [str(output), *map(str, ends)],
     }
+
+
+def _shown(end: Tail, network: Network) -> Result:
+    """What the host does, for people."""
+    found = tail.facts(end, network)
+    operators = ", ".join(f"{count} {op}" for op, count in found["operators"].items())
+    return {"goes on from": ", ".join(found["inputs"]), "operators": operators, "share of all MACs": found["share"]}
 
 
 def changed(network: Network) -> Result:
@@ -105,6 +122,14 @@ class SimulateOptions:
             help="With --engine rtl: waveform file to write, .vcd, or .fst where liblz4-dev and zlib1g-dev are."
         ),
     ] = None
+    returned: Annotated[
+        Path | None,
+        Use.FILE,
+        typer.Option(
+            help=".npz to write with what the network returns, by its end on the host, too: NAME_0 of the first image.",
+            show_default=False,
+        ),
+    ] = None
     memory: MemoryOptions = field(default_factory=MemoryOptions)
     build_dir: BuildDir = None
 
@@ -121,6 +146,8 @@ def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
         check_waves(o.waves)
         make_folder(o.waves.parent)
     program = programs.load(o.program, o.config)
+    end = tail.load(program, o.program)
+    ending = tail.Ending(program, end)
     with reporter.stage("tokens of the program"):
         hazards.check(program)  # else the model would show one of several results
     x = program_images(program, o.images, o.count)
@@ -130,15 +157,22 @@ def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
             taken = simulate_model(program, x, o.memory, reporter)
         else:
             taken = simulate_rtl(program, x, o.memory, reporter, o.waves, o.build_dir)
+        if end is not None:
+            taken = replace(taken, returned=ending.of(taken.tensors))
+        if o.returned is not None:
+            make_folder(o.returned.parent)
+            write_atomic(o.returned, tail.stored(taken.returned or ending.of(taken.tensors)))
         if o.output is not None:
             make_folder(o.output.parent)
             write_json(o.output, taken.to_json())
         if bench is not None:
             export_bench(program, x, o.memory, bench, reporter)
-    files = [str(path) for path in (o.export, o.waves, o.output) if path is not None]
+    files = [str(path) for path in (o.export, o.waves, o.returned, o.output) if path is not None]
     rows = [
         {"layer": layer.name, "tensor": layer.output, "sha256": taken.digests[layer.output]} for layer in program.layers
     ]
+    if taken.returned:
+        rows += [{"layer": "(on the host)", "tensor": n, "sha256": d} for n, d in taken.returned_digests.items()]
     return {"digests": rows, "counters": taken.facts["counters"], "files": files}
 
 

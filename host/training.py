@@ -101,6 +101,8 @@ def retrained(
     beside it.
     """
     assert options.train is not None
+    if graph.tail is not None:
+        raise BadInput(f"{graph.name}: ends on the host, and --train trains networks that return the classes' scores")
     from quant.train.checkpoint import Checkpoint
     from quant.train.data import open_examples
     from quant.train.loop import train

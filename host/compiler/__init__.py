@@ -18,6 +18,7 @@ from host.compiler.problem import problem
 from host.compiler.steps import Plan, add_layer
 from host.compiler.tiling import ways
 from host.compiler.tokens import schedule
+from host.tail import DIGEST
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import HEADER
 from hw.contract.layout import Placement
@@ -65,7 +66,7 @@ def compile_network(
         tensors=tuple(placements[name] for name in _visible(network, lowered)),
         outputs=network.outputs,
         layers=tuple(layers),
-        metadata=network.metadata,
+        metadata=network.metadata | ({} if network.tail is None else {DIGEST: network.tail.digest}),
     )
 
 

@@ -11,10 +11,12 @@ import numpy as np
 
 from host.legs import ProgramBytes, Verilog, legs
 from host.report.roofline import roofline
+from host.tail import facts
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import LayerEntry, Program
 from quant.ir.layer import Layer
 from quant.ir.network import Network
+from quant.ir.tail import Tail
 from quant.kinds.conv import convolution
 
 SCHEMA = 1
@@ -77,7 +79,23 @@ def build_report(
         "timeline": model["timeline"],
         "samples": _samples(shown, compared["answers"]),
         "beside": costs,
+        "tail": None if network.tail is None else _tail(network, network.tail, taken, compared),
     }
+
+
+def _tail(network: Network, tail: Tail, taken: Mapping[str, Values], compared: Values) -> Values:
+    """What the host does, how much of the work that is, and what it returns: how near float, the same by every leg."""
+    digests = {leg.name: taken.get(leg.name, {}).get("returned", {}) for leg in legs()}
+    errors = {entry["output"]: entry for entry in compared.get("returned", ())}
+    outputs = [
+        {
+            "name": name,
+            **{key: errors[name][key] if name in errors else None for key in ("sqnr_db", "max_abs_error")},
+            "digest": {leg: found.get(name) for leg, found in digests.items()},
+        }
+        for name in tail.outputs
+    ]
+    return facts(tail, network) | {"outputs": outputs}
 
 
 _SENSITIVITY = (

@@ -55,19 +55,21 @@ _COMPARED = {
     },
     "answers": {"float": Maybe([int]), "fixed": [int]},
 }
+_RETURNED: dict[str, Form] = {"returned": [{"output": str, "sqnr_db": Maybe(float), "max_abs_error": float}]}
 
 
 def read_leg(path: Path, name: str) -> Values:
     """What a leg of the proof gave.  Raises BadInput for a file that is missing or damaged."""
     value = read_json(path)
     require(value, {ProgramBytes.name: _MODEL, Verilog.name: _RTL}.get(name, _LEG), path)
+    require(value, {"returned": Each(str)} if "returned" in value else {}, path)
     return dict(value)
 
 
 def read_compared(path: Path) -> Values:
     """What the comparison with float gave.  Raises BadInput for a file that is missing or damaged."""
     value = read_json(path)
-    require(value, _COMPARED, path)
+    require(value, _COMPARED | (_RETURNED if "returned" in value else {}), path)
     return dict(value)
 
 

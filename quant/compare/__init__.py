@@ -7,6 +7,7 @@ from quant.compare.alone import Causes, LayerAlone
 from quant.compare.dump import dump_tensors
 from quant.compare.measure import Errors
 from quant.compare.repairs import Repair
+from quant.compare.returned import ReturnedErrors, returned_errors
 from quant.compare.sensitivity import Sensitivity, sensitivities
 from quant.compare.spread import Spread
 
@@ -16,11 +17,13 @@ __all__ = [
     "Errors",
     "LayerAlone",
     "Repair",
+    "ReturnedErrors",
     "Sensitivity",
     "Spread",
     "TensorComparison",
     "accumulate",
     "compare_layers",
     "dump_tensors",
+    "returned_errors",
     "sensitivities",
 ]

@@ -13,6 +13,7 @@ import numpy as np
 
 from quant.ir.host import Results
 from quant.ir.layer import FloatLayer
+from quant.ir.tail import Tail
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class FloatGraph:
     input: str
     outputs: tuple[str, ...]
     results: Results = ()
+    tail: Tail | None = None
     output_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)

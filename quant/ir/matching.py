@@ -25,6 +25,9 @@ def matched(network: Network, graph: FloatGraph) -> FloatGraph:
     """
     if len(network.outputs) != len(graph.outputs):
         raise BadInput(f"{network.name} has {len(network.outputs)} outputs, the float network {len(graph.outputs)}")
+    if (network.tail is None) != (graph.tail is None):
+        which = network.name if graph.tail is None else f"the float network {graph.name}"
+        raise BadInput(f"only {which} has an end on the host: these are not the same network")
     ends = [("input", network.input, graph.input)]
     ends += [("output", ours, theirs) for ours, theirs in zip(network.outputs, graph.outputs, strict=True)]
     names: dict[str, str] = {}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from quant.ir.host import Results
 from quant.ir.layer import Layer
+from quant.ir.tail import Tail
 from quant.ir.tensor import Tensor
 
 
@@ -20,6 +21,7 @@ class Network:
     input: name of the only input; its integers are quantize(x, tensors[input].fmt).
     outputs: names, in the order of the float network's outputs.  results: what the
     float network returns, in its order, where the host makes that of the outputs; empty: the outputs as they are.
+    tail: what the host computes from the outputs to give what the float network returns; then there are no results.
     output_shapes: the shapes without the batch that outputs have in the float network (a fully connected
     (C, 1, 1) was (C,)).  metadata: metadata_props carried over
     (preprocess.*, source, ...).
@@ -31,6 +33,7 @@ class Network:
     input: str
     outputs: tuple[str, ...]
     results: Results = ()
+    tail: Tail | None = None
     output_shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     metadata: dict[str, str] = field(default_factory=dict)
 

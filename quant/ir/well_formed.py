@@ -112,6 +112,8 @@ def _check_outputs(network: Network | FloatGraph, shapes: Mapping[str, Shape]) -
             raise Malformed(f"{what} is made of {name}, which is no output")
     if network.results and {name for name, _ in network.results} != set(network.outputs):
         raise Malformed("an output belongs to no result")
+    if network.tail is not None and (network.tail.inputs != network.outputs or network.results):
+        raise Malformed("the tail reads other tensors than the outputs")
     for name, own in network.output_shapes.items():
         if name not in network.outputs:
             raise Malformed(f"output_shapes names {name}, which is no output")

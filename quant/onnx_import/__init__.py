@@ -20,27 +20,58 @@ from quant.ir.well_formed import Malformed, well_formed
 from quant.kinds.conv import float_convolution
 from quant.onnx_file.nodes import NotSupportedError
 from quant.onnx_file.read import fix_shapes, read_model, the_input
+from quant.onnx_import.cut import cut
 from quant.onnx_import.fuse import fuse
-from quant.onnx_import.lower import lower, refuse
+from quant.onnx_import.lower import lower, output_values, refuse
 from quant.onnx_import.lowering import Lowering
 from quant.onnx_import.operators import HANDLERS
 from quant.onnx_import.verify import verify
 from quant.onnx_import.views import Value
 from quant.run.calibration import LARGEST
 
-__all__ = ["load", "verify"]
+__all__ = ["load", "load_whole", "verify"]
 
 
 def load(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[int, ...] | None = None) -> FloatGraph:
-    """The float graph of an ONNX file or model.
+    """The float graph of an ONNX file or model; where no layer computes its end, with that as its tail.
 
     input_shape: as the file has it without the batch: (C, H, W), or (C, W), or (C,) for a network of fully connected
     layers; needed where the file leaves more than the batch open.
     Raises BadInput for a file that is missing, damaged or contradicts itself or `input_shape`, and for
     weights that are not finite; UnsupportedNetwork, naming every node with its reason, for the rest.
     """
+    model, label, shape = _read(source, input_shape)
+    try:
+        return _imported(source, label, model, shape)
+    except UnsupportedNetwork as refusal:
+        try:
+            head, tail = cut(model, label, shape)
+        except NotSupportedError as reason:
+            if not str(reason):
+                raise refusal from None
+            raise UnsupportedNetwork(f"{refusal}; {reason}") from refusal
+    return well_formed(replace(_imported(source, label, head, shape), tail=tail))
+
+
+def load_whole(
+    source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[int, ...] | None = None
+) -> FloatGraph:
+    """As `load`, but without a tail: a network that layers do not compute to its end is refused."""
+    model, label, shape = _read(source, input_shape)
+    return _imported(source, label, model, shape)
+
+
+def _read(
+    source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[int, ...] | None
+) -> tuple[onnx.ModelProto, str, tuple[int, ...]]:
     model, label = read_model(source)
     model, shape = fix_shapes(model, label, input_shape)
+    return model, label, shape
+
+
+def _imported(
+    source: str | os.PathLike[str] | onnx.ModelProto, label: str, model: onnx.ModelProto, shape: tuple[int, ...]
+) -> FloatGraph:
     lowering = Lowering(model, shape, the_input(model, label).name)
     try:
         lower(lowering, HANDLERS)
@@ -82,32 +113,6 @@ def graph_of(
             text = f"layer {layer.name} has weights or a bias of {largest:.2g}, at most {LARGEST:.0g} can be quantized"
             raise BadInput(f"{label}: {text}: train the network again, or repair the file")
     return graph
-
-
-def output_values(lowering: Lowering, label: str) -> list[Value]:
-    """The network's outputs, each a tensor in order.  One that cannot be is noted in the records.
-
-    Raises UnsupportedNetwork for a constant, the input itself, or one given twice.
-    """
-    values: list[Value] = []
-    for output in lowering.graph.output:
-        value = lowering.values.get(output.name)
-        if any(record.fate in ("refused", "unreached") for record in lowering.records):
-            continue  # what cannot be reached is no mistake of its own
-        if value is not None and value.places is not None:
-            try:
-                value = replace(lowering.arrange(value), host=value.host)
-            except NotSupportedError as error:
-                lowering.note(error, value.maker)
-                continue
-        if value is None or lowering.draft.writer(value.tensor) is None:
-            raise UnsupportedNetwork(f"{label}: output {output.name} is not computed from the input by any layer")
-        op = value.host and value.host.op
-        same = [other for other in values if other.tensor == value.tensor]
-        if any(other.own != value.own or (other.host and other.host.op) == op for other in same):
-            raise UnsupportedNetwork(f"{label}: output {output.name} is another output once more")
-        values.append(value)
-    return values
 
 
 def build(name: str, lowering: Lowering, values: list[Value], metadata: dict[str, str]) -> FloatGraph:

@@ -8,16 +8,18 @@ from typing import Literal
 
 import onnx
 
-from quant.base.errors import UnsupportedNetwork
+from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.graph import FloatGraph
+from quant.ir.tail import Tail
 from quant.kinds.conv import float_convolution
 from quant.onnx_file.nodes import NotSupportedError, kind_of, name_of
 from quant.onnx_file.read import fix_shapes, read_model, the_input
-from quant.onnx_import import graph_of, output_values
+from quant.onnx_import import graph_of
 from quant.onnx_import.advice import advise
+from quant.onnx_import.cut import cut
 from quant.onnx_import.draft import Draft
 from quant.onnx_import.fuse import fuse
-from quant.onnx_import.lower import live_nodes, lower, refuse_quantized
+from quant.onnx_import.lower import live_nodes, lower, output_values, refuse_quantized
 from quant.onnx_import.lowering import Lowering, Record
 from quant.onnx_import.operators import HANDLERS
 from quant.onnx_import.steps import Affine, Select
@@ -52,12 +54,16 @@ class Inspection:
 
     name: the network's.  problems: what is wrong with the network as a whole, a line each.  graph: the float
     graph; where something is unsupported, of what there is beside it, for its layers and shapes alone.
+    because: of a graph with a tail, the verdicts for which it is cut.  uncut: of one that is refused, why no tail would
+    help; empty where there is nothing to say.
     """
 
     name: str
     verdicts: tuple[Verdict, ...]
     problems: tuple[str, ...]
     graph: FloatGraph
+    because: tuple[Verdict, ...] = ()
+    uncut: str = ""
 
     @property
     def supported(self) -> bool:
@@ -73,6 +79,40 @@ def inspect(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple
     """
     model, label = read_model(source)
     model, shape = fix_shapes(model, label, input_shape)
+    found = _inspect(source, label, model, shape)
+    if found.supported:
+        return found
+    try:
+        head, tail = cut(model, label, shape)
+    except NotSupportedError as reason:
+        return replace(found, uncut=str(reason))
+    except (BadInput, UnsupportedNetwork):  # said of the network as a whole, or of the node
+        return found
+    return _with_tail(found, model, _inspect(source, label, head, shape), head, tail)
+
+
+def _with_tail(
+    whole: Inspection, model: onnx.ModelProto, inside: Inspection, head: onnx.ModelProto, tail: Tail
+) -> Inspection:
+    """What was found of a model that is cut.  whole: of it as it is; inside: of its head."""
+    within = {tuple(node.output): verdict for node, verdict in zip(head.graph.node, inside.verdicts, strict=True)}
+    verdicts = []
+    for node, verdict in zip(model.graph.node, whole.verdicts, strict=True):
+        mine = within.get(tuple(node.output))
+        if mine is None or mine.kind == "unused":
+            stays = verdict.kind == "unused" or verdict.text == CONSTANT
+            text = verdict.text if verdict.kind == "unsupported" else "behind the cut"
+            mine = verdict if stays else Verdict(verdict.node, verdict.op, "host", text)
+        verdicts.append(mine)
+    because = tuple(verdict for verdict in whole.verdicts if verdict.kind == "unsupported")
+    graph = replace(inside.graph, tail=tail)
+    return Inspection(whole.name, tuple(verdicts), inside.problems, graph, because)
+
+
+def _inspect(
+    source: str | os.PathLike[str] | onnx.ModelProto, label: str, model: onnx.ModelProto, shape: tuple[int, ...]
+) -> Inspection:
+    """As `inspect`, of a model with fixed shapes, without a tail."""
     lowering = Lowering(model, shape, the_input(model, label).name)
     lower(lowering, HANDLERS, tolerant=True)
     refuse_quantized(lowering, label)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -17,6 +18,7 @@ from quant.onnx_file.quantized import other_form
 from quant.onnx_import.advice import UNKNOWN, advise
 from quant.onnx_import.lowering import Lowering, Record
 from quant.onnx_import.node import Handler, Node
+from quant.onnx_import.views import Value
 from quant.run.session import Session
 
 RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
@@ -55,6 +57,32 @@ def lower(lowering: Lowering, handlers: Mapping[str, Handler], tolerant: bool = 
             refusal = NotSupportedError(str(error), "train it again, or repair the file")
             lowering.note(refusal, len(lowering.records) - 1)
             lowering.skip(node)
+
+
+def output_values(lowering: Lowering, label: str) -> list[Value]:
+    """The network's outputs, each a tensor in order.  One that cannot be is noted in the records.
+
+    Raises UnsupportedNetwork for a constant, the input itself, or one given twice.
+    """
+    values: list[Value] = []
+    for output in lowering.graph.output:
+        value = lowering.values.get(output.name)
+        if any(record.fate in ("refused", "unreached") for record in lowering.records):
+            continue  # what cannot be reached is no mistake of its own
+        if value is not None and value.places is not None:
+            try:
+                value = replace(lowering.arrange(value), host=value.host)
+            except NotSupportedError as error:
+                lowering.note(error, value.maker)
+                continue
+        if value is None or lowering.draft.writer(value.tensor) is None:
+            raise UnsupportedNetwork(f"{label}: output {output.name} is not computed from the input by any layer")
+        op = value.host and value.host.op
+        same = [other for other in values if other.tensor == value.tensor]
+        if any(other.own != value.own or (other.host and other.host.op) == op for other in same):
+            raise UnsupportedNetwork(f"{label}: output {output.name} is another output once more")
+        values.append(value)
+    return values
 
 
 def refuse(lowering: Lowering, label: str) -> None:

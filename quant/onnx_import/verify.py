@@ -11,6 +11,7 @@ from onnx import TensorProto, helper
 from quant.base.errors import BadInput, VerificationError
 from quant.ir.graph import FloatGraph
 from quant.ir.input_shape import own_shape
+from quant.ir.tail import Tail
 from quant.onnx_file.nodes import attributes
 from quant.onnx_file.read import fix_shapes, read_model, the_input
 from quant.onnx_file.weights import Beside
@@ -18,6 +19,7 @@ from quant.onnx_file.windows import state_padding
 from quant.run.float_onnx import float_model
 from quant.run.images import Preprocess
 from quant.run.session import Session
+from quant.run.tail import TailRunner
 
 TOLERANCE = 1e-3
 """Largest difference taken for float noise, relative to the largest magnitude of the tensor.
@@ -28,7 +30,7 @@ less than 2e-5, a wrong fold by more than 1e-1.
 
 
 def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, images: np.ndarray) -> float:
-    """Run the graph and the ONNX file that it came from on the same images, and compare every tensor.
+    """Run the graph and the ONNX file that it came from on the same images, and compare every tensor; a tail too.
 
     images: float32 (N, C, H, W), N >= 1, as the graph takes them: for one that takes raw pixels
     (`quant.rewrite.raw_pixels`) these, which the file then is given preprocessed.  Returns the largest difference
@@ -74,7 +76,30 @@ def verify(graph: FloatGraph, source: str | os.PathLike[str] | onnx.ModelProto, 
             raise VerificationError(
                 f"{label}: layer {layer.name} differs from the file by {value:.2g} of its largest value"
             )
+    if graph.tail is not None:
+        verify_tail(graph.tail, *read_model(source), folded.apply(images[:1]) if folded else images[:1], graph, own)
     return float(worst.max(initial=0.0))
+
+
+def verify_tail(
+    tail: Tail, model: onnx.ModelProto, label: str, image: np.ndarray, graph: FloatGraph, own: tuple[int, ...]
+) -> None:
+    """Hold a tail against the file that it was cut from, on one image, from the file's own numbers at the cut.
+
+    Raises VerificationError naming the first output that differs; BadInput as `verify`.
+    """
+    state_dilated_padding(model, label, own)
+    whole = Session(with_outputs(model, list(tail.inputs)), label, optimized=False)
+    feed = {graph.input: in_file_order(graph, graph.input, image, own)}
+    names = [*tail.inputs, *tail.outputs]
+    expected = dict(zip(names, whole.run(names, feed), strict=True))
+    found = TailRunner(tail, label).run([expected[name] for name in tail.inputs])[0]
+    for name in tail.outputs:
+        left, right = np.asarray(found[name]), np.asarray(expected[name])
+        alike = left.shape == right.shape and left.dtype == right.dtype
+        floats = alike and left.dtype.kind == "f"
+        if not alike or not (difference(left, right) <= TOLERANCE if floats else np.array_equal(left, right)):
+            raise VerificationError(f"{label}: output {name} of what the host does differs from the file's")
 
 
 def in_file_order(graph: FloatGraph, tensor: str, values: np.ndarray, own: tuple[int, ...] | None = None) -> np.ndarray:

@@ -32,6 +32,7 @@ from quant.kinds.pool import conversion
 from quant.kinds.reading import Own, Reading
 from quant.onnx_file import form
 from quant.onnx_file.clips import CLIPPING, exact_limits, integer_limits, rounded_limits
+from quant.onnx_file.cut import rest, split
 from quant.onnx_file.known import check_attributes
 from quant.onnx_file.nodes import NotSupportedError, attributes, name_of
 from quant.onnx_file.quantized import other_form
@@ -41,6 +42,7 @@ from quant.onnx_file.tails import host_operation
 from quant.onnx_file.view import View, kind, label
 from quant.qdq.front import read_front
 from quant.qdq.runnable import check_runs
+from quant.run.tail import TailRunner
 
 NOTES = "qdq.notes"
 """Metadata key: one line for each number that `complete` changed."""
@@ -62,7 +64,8 @@ def load(
     Raises BadInput where the file is none, or a number is none of this project's: a scale that is not a
     power of two, another zero point, a bias or an output as above; UnsupportedNetwork for other nodes.
     """
-    model, name = read_model(source, called)
+    whole, name = read_model(source, called)
+    model, tail = split(whole)
     other = other_form(model.graph)
     if other is not None:
         raise UnsupportedNetwork(f"{name}: {other[0]}: {other[1]}")
@@ -75,6 +78,11 @@ def load(
     try:
         reader = _Reader(View(model, complete), source)
         network = reader.network()
+        if tail:
+            shapes = {output: network.output_shapes[output] for output in network.outputs}
+            end = rest(whole, tail, shapes)
+            network = well_formed(replace(network, tail=end))
+            TailRunner(end, name)
     except (BadInput, UnsupportedNetwork) as error:
         raise type(error)(f"{name}: {error}") from error
     except Malformed as error:

@@ -14,6 +14,7 @@ from quant.onnx_file import form
 from quant.onnx_file.read import read_model, the_input
 from quant.qdq.wide import widen
 from quant.run.session import Session
+from quant.run.tail import Returned
 
 
 def run_layers(
@@ -30,17 +31,8 @@ def run_layers(
     Returns int64 (N, C, H, W) by tensor name, the input among them, in execution order.
     Raises BadInput for images of another shape and for files that ONNX Runtime cannot run.
     """
-    model, label = read_model(source)
-    dims = [dim.dim_value for dim in the_input(model, label).type.tensor_type.shape.dim][1:]
-    images = np.asarray(images, np.float32)
-    expected = {1: (*dims, 1, 1), 2: (dims[0], 1, dims[-1])}.get(len(dims), tuple(dims))
-    if images.ndim != 4 or images.shape[1:] != expected or not len(images):
-        raise BadInput(f"{label}: takes images (N, {', '.join(map(str, expected))}), not {images.shape}")
-    if not np.isfinite(images).all():
-        raise BadInput(f"{label}: the images have NaN or infinite values")
-    name = the_input(model, label).name
-    if wide:
-        widen(model, wide)
+    model, label, name, images, dims = _opened(source, images, wide)
+    batch = the_input(model, label).type.tensor_type.shape.dim[0].dim_value or batch
     session, tensors = open_session(model, name, label)
     parts = []
     for first in range(0, len(images), batch):
@@ -50,6 +42,33 @@ def run_layers(
         tensor: as_map(np.concatenate(arrays))
         for tensor, arrays in zip(tensors.values(), zip(*parts, strict=True), strict=True)
     }
+
+
+def run_returned(
+    source: str | os.PathLike[str] | onnx.ModelProto, images: np.ndarray, wide: Collection[str] = ()
+) -> list[Returned]:
+    """What a file returns for each image, as `run_layers` runs it."""
+    model, label, name, images, dims = _opened(source, images, wide)
+    session, names = plain_session(model, label), [value.name for value in model.graph.output]
+    found = (session.run(names, {name: image.reshape(1, *dims)}) for image in images)
+    return [dict(zip(names, arrays, strict=True)) for arrays in found]
+
+
+def _opened(
+    source: str | os.PathLike[str] | onnx.ModelProto, images: np.ndarray, wide: Collection[str]
+) -> tuple[onnx.ModelProto, str, str, np.ndarray, list[int]]:
+    """The model, as it is to run, its label, its input's name, the images, and the shape of one in the file."""
+    model, label = read_model(source)
+    dims = [dim.dim_value for dim in the_input(model, label).type.tensor_type.shape.dim][1:]
+    images = np.asarray(images, np.float32)
+    expected = {1: (*dims, 1, 1), 2: (dims[0], 1, dims[-1])}.get(len(dims), tuple(dims))
+    if images.ndim != 4 or images.shape[1:] != expected or not len(images):
+        raise BadInput(f"{label}: takes images (N, {', '.join(map(str, expected))}), not {images.shape}")
+    if not np.isfinite(images).all():
+        raise BadInput(f"{label}: the images have NaN or infinite values")
+    if wide:
+        widen(model, wide)
+    return model, label, the_input(model, label).name, images, dims
 
 
 def as_map(array: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ them stand the float operators of one layer, so that there is one rounding for e
 The input's scales (`quant.ir.scales`), where it has any, are a Mul before its QuantizeLinear.
 A table is a Gather from its entries by the stored integers, cast to int32, and a QuantizeLinear that rounds nothing.
 A layer's operator has the layer's name; the integers of tensor `t` are called `t_quantized`.
+A tail (`quant.onnx_file.cut`) stands behind all that as it is, and the file takes one image then.
 """
 
 from __future__ import annotations
@@ -48,8 +49,13 @@ def to_model(network: Network) -> onnx.ModelProto:
     for layer in network.layers:
         writer.write_layer(layer)
     outputs = [writer.write_result(*result) for result in network.results or ((name, None) for name in network.outputs)]
-    source = helper.make_tensor_value_info(network.input, TensorProto.FLOAT, ["N", *writer.input_shape])
-    graph = helper.make_graph(writer.nodes, network.name, [source], outputs, list(writer.constants.values()))
+    nodes, constants = writer.nodes, list(writer.constants.values())
+    if network.tail is not None:
+        tail = onnx.load_model_from_string(network.tail.content).graph
+        nodes, constants, outputs = [*nodes, *tail.node], [*constants, *tail.initializer], list(tail.output)
+    batch = "N" if network.tail is None else 1
+    source = helper.make_tensor_value_info(network.input, TensorProto.FLOAT, [batch, *writer.input_shape])
+    graph = helper.make_graph(nodes, network.name, [source], outputs, constants)
     model = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid("", form.OPSET)],

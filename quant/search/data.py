@@ -96,7 +96,13 @@ class DataPhase:
             if progress:
                 progress("data formats", index + 1, len(self.graph.layers))
         graph = self.graph
-        return replace(self.network(), outputs=graph.outputs, results=graph.results, output_shapes=graph.output_shapes)
+        return replace(
+            self.network(),
+            outputs=graph.outputs,
+            results=graph.results,
+            tail=graph.tail,
+            output_shapes=graph.output_shapes,
+        )
 
     def network(self) -> Network:
         """The network so far."""

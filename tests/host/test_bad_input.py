@@ -81,10 +81,11 @@ def test_no_onnx_file(cli: Cli, calibration: Path) -> None:
 
 
 def test_every_unsupported_operator_is_named(cli: Cli, calibration: Path) -> None:
-    network = small_cnn(cli.folder / "u.onnx", extra=("Round", "Floor"))
+    network = small_cnn(cli.folder / "u.onnx", size=(1, 1), extra=("Round", "Floor"))
     assert quantize(cli, network, calibration) == (
         "u.onnx: 2 nodes are not supported: round_0 (Round: operator not supported); "
-        "floor_1 (Floor: operator not supported)"
+        "floor_1 (Floor: operator not supported); "
+        "layers behind it have 14% of the multiplications; the host does at most 5%"
     )
 
 

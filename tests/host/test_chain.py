@@ -16,6 +16,16 @@ def tensors(**values: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.zeros((2, 3, 4, 5), np.int64) for name in "abc"} | values
 
 
+def test_what_is_returned_has_digests_of_types_shapes_and_bits() -> None:
+    one = {"boxes": np.zeros((1, 4), np.float32)}
+    found = Taken({}, {"cycles": 3}, [one, one]).to_json()
+    assert list(found) == ["cycles", "digests", "returned"] and list(found["returned"]) == ["boxes"]
+    assert "returned" not in Taken({}).to_json()
+    others = [np.zeros((4, 1), np.float32), np.zeros((1, 4), np.int32), np.full((1, 4), -0.0, np.float32)]
+    digests = [Taken({}, returned=[one, {"boxes": array}]).returned_digests["boxes"] for array in others]
+    assert len({found["returned"]["boxes"], *digests}) == 4
+
+
 def test_equal_tensors_have_no_break() -> None:
     assert first_break(LAYERS, tensors(), tensors(), "integer", "program") is None
 

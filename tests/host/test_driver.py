@@ -114,6 +114,9 @@ def test_runs_images_one_after_the_other(rng: np.random.Generator) -> None:
         for name, values in expected(network, x).items():
             if name != "x":
                 np.testing.assert_array_equal(run_sync(driver.read_tensor(name)), values)
+        outputs = run_sync(driver.read_outputs())
+        assert list(outputs) == list(network.outputs)
+        assert all(np.array_equal(array[0], expected(network, x)[name]) for name, array in outputs.items())
 
 
 def test_connect_tells_the_window(program: Program) -> None:

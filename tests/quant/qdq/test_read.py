@@ -188,7 +188,8 @@ def test_quantizers_of_onnx_runtimes_own_domain_are_those_of_onnx() -> None:
 
 
 def test_attributes_that_are_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quant.qdq.read.read_model", lambda model: (model, "net"))  # onnx.checker knows no later opset
+    # onnx.checker knows no later opset
+    monkeypatch.setattr("quant.qdq.read.read_model", lambda model, called: (model, "net"))
     model = written()
     node(model, "pool_t1").attribute.append(helper.make_attribute("norm", "L2"))
     assert message(model).startswith("net: pool_t1 (MaxPool): its attribute norm is L2; opset 25")
