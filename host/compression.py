@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from host import plans
 from host.artefacts import make_folder
 from host.cost import cost, row
 from host.low_rank import LowRankOptions, cut
@@ -19,14 +20,16 @@ from host.options import (
     MaybeConfiguration,
     QuantizedOutput,
     RawPixels,
+    key,
 )
 from host.outputs import Use
+from host.plans import RESHAPES, read_plan
 from host.price import cycles
 from host.quantization import CHECK_IMAGES, opened
 from host.report.sensitivity import picture
 from host.target import engine_target
 from host.terminal import Reporter
-from host.training import TrainOptions, checkpoint_of, retrained
+from host.training import TrainOptions, check_planned, checkpoint_of, forget, retrained
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
@@ -47,6 +50,7 @@ from quant.compress import (
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.target import Target
+from quant.optimize import Plan
 from quant.run.evaluation import Accuracy, accuracy
 from quant.run.images import Images, open_images
 from quant.search import NOTES, Effort, quantize_network
@@ -101,6 +105,15 @@ class CompressOptions:
     ] = ()
     ranks: LowRankOptions = field(default_factory=LowRankOptions)
     config: MaybeConfiguration = None
+    plan: Annotated[
+        Path | None,
+        Use.READ,
+        typer.Option(
+            help="Plan for this network, as optimize writes it (plan.json): what is done to its shape and to each "
+            "layer, in place of all other options that say so.",
+            show_default=False,
+        ),
+    ] = None
     effort: Annotated[Effort, typer.Option(help="As of quantize.")] = "default"
     evaluation: Evaluation = None
     raw_pixels: RawPixels = False
@@ -128,8 +141,10 @@ class CompressOptions:
 
     def check(self) -> None:
         """Raise BadInput for what can be seen to be wrong before anything is read."""
-        if self.prune is None and self.share is None and not self.ternary and self.ranks.low_rank is None:
-            raise BadInput("nothing to do: give --prune, --share, --ternary or --low-rank")
+        if self.plan is not None:
+            self._check_planned()
+        elif self.prune is None and self.share is None and not self.ternary and self.ranks.low_rank is None:
+            raise BadInput("nothing to do: give --prune, --share, --ternary, --low-rank or --plan")
         if self.prune is not None and not 0 < self.prune < 1:
             raise BadInput(f"--prune is a share, above 0 and below 1, not {self.prune:g}")
         if self.share is not None:
@@ -144,6 +159,22 @@ class CompressOptions:
         _ = self.block
         self.ranks.check()
         self.training.check()
+
+    def _check_planned(self) -> None:
+        """Of these options a plan is in place of others."""
+        alone = {
+            "prune": self.prune is not None,
+            "granularity": self.granularity != "weights",
+            "method": self.method is not None,
+            "share": self.share is not None,
+            "ternary": self.ternary,
+            "keep": bool(self.keep),
+            "low-rank": self.ranks.low_rank is not None,
+        }
+        for name, given in alone.items():
+            if given:
+                raise BadInput(f"--plan says what is done to each layer: leave out --{name}")
+        check_planned(self.training)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +197,7 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
     if outputs.scan is not None and options.granularity == "channels":
         raise BadInput("--scan is of weights that become zero, not of channels: leave out one of both")
     make_folder(outputs.output.parent)
+    plan = None if options.plan is None else read_plan(options.plan, options.network, options.config)
     graph, images = opened(options.network, options.calibration, options.input_shape, options.raw_pixels, reporter)
     evaluation = None if options.evaluation is None else open_images(options.evaluation, graph, labels=True)
     left = untouched(graph, options.keep, options.ternary)
@@ -186,15 +218,21 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
         values=options.share,
         ternary=options.ternary,
         left=left,
+        layers={} if plan is None else plan.layers,
     )
+    for reshape in () if plan is None else plan.reshapes:
+        with reporter.stage(f"{reshape} of {options.network.name}"):
+            thin = RESHAPES[reshape.method](thin, images, reshape.share, options.price, target, reporter.step)
     if options.ranks.low_rank is not None:
         with reporter.stage(f"low rank of {options.network.name}"):
             thin, told = cut(options.ranks, thin, images, options.price, target.lanes, left, reporter)
             result |= told
     if options.training.train is not None:
         with reporter.stage(f"retrain {options.network.name}"):
-            output = outputs.output
-            thin, wanted, epochs = retrained(thin, graph, options.training, asked, images, target, output, reporter)
+            place, made_from = checkpoint_of(outputs.output), key([options.calibration, options.config])
+            thin, wanted, epochs = retrained(
+                thin, graph, options.training, asked, images, target, place, made_from, reporter.step
+            )
             result |= epochs
     with reporter.stage(f"quantize {options.network.name} on {len(images)} images, to compare with"):
         if options.training.train is None:  # first: what cannot be met is told at once
@@ -208,11 +246,17 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
             files.append(str(outputs.scan))
     with reporter.stage(f"compress {options.network.name}"):
         small = quantize_network(
-            thin, images, effort=options.effort, target=target, structures=wanted, progress=reporter.step
+            thin,
+            images,
+            effort=options.effort,
+            target=target,
+            structures=wanted,
+            layer_weight_bits=asked.bits,
+            progress=reporter.step,
         )
-        small = replace(small, metadata=small.metadata | described(options, left))
+        small = replace(small, metadata=small.metadata | described(options, left, plan))
         qdq.save(small, outputs.output)
-        checkpoint_of(outputs.output).unlink(missing_ok=True)
+        forget(checkpoint_of(outputs.output))
     with reporter.stage("compare"):
         pair = []
         for network in (plain, small):
@@ -234,8 +278,10 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
     return result | {"files": files}
 
 
-def described(options: CompressOptions, left: tuple[str, ...]) -> dict[str, str]:
+def described(options: CompressOptions, left: tuple[str, ...], plan: Plan | None) -> dict[str, str]:
     """What was done, as metadata of the file."""
+    if plan is not None:
+        return plans.described(plan) | options.training.described()
     words = {
         "prune": options.prune,
         "granularity": None if options.prune is None else _granularity(options),
@@ -244,9 +290,9 @@ def described(options: CompressOptions, left: tuple[str, ...]) -> dict[str, str]
         "ternary": options.ternary or None,
         **options.ranks.described(),
         "kept": ", ".join(left) or None,
-        "epochs": options.training.epochs if options.training.train is not None else None,
     }
-    return {f"compression.{name}": str(value) for name, value in words.items() if value is not None}
+    done = {f"compression.{name}": str(value) for name, value in words.items() if value is not None}
+    return done | options.training.described()
 
 
 def _granularity(options: CompressOptions) -> str:

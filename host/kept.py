@@ -7,14 +7,22 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from host.artefacts import json_bytes, make_folder, read_json, reading
-from host.points import Job, Made
+from host.points import Made
 from host.terminal import Reporter
 from host.workers import Workers
 from quant.base.errors import BadInput
 from quant.base.files import PREFIX, write_atomic
+
+
+class Keyed(Protocol):
+    """A job, as far as its result is kept."""
+
+    @property
+    def key(self) -> list[Any]:
+        """As of `host.points.Job`."""
 
 
 class Kept:
@@ -30,7 +38,7 @@ class Kept:
         for left in folder.glob(f"{PREFIX}????????"):  # of a command that was killed
             left.unlink()
 
-    def values(self, what: str, jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    def values(self, what: str, jobs: Sequence[Keyed]) -> list[dict[str, Any]]:
         """The values of jobs, in their order.  what: how progress calls them."""
         found = {place: value for place, job in enumerate(jobs) if (value := self._kept(job)) is not None}
         missing = [place for place in range(len(jobs)) if place not in found]
@@ -47,21 +55,20 @@ class Kept:
             self.reporter.step(f"{what}, about {spoken(left)} left", len(found), len(jobs))
         return [found[place] for place in range(len(jobs))]
 
-    def network(self, job: Job) -> bytes:
+    def network(self, job: Keyed) -> bytes:
         """The ONNX file that a job gave whose value was asked for."""
         return self._place(job, "onnx").read_bytes()
 
-    def _place(self, job: Job, ending: str) -> Path:
-        text = json.dumps([self.made_from, job.key], sort_keys=True)
-        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.{ending}"
+    def _place(self, job: Keyed, ending: str) -> Path:
+        return self.folder / f"{name_of(self.made_from, job)}.{ending}"
 
-    def _keep(self, job: Job, made: Made) -> None:
+    def _keep(self, job: Keyed, made: Made) -> None:
         """The value is written last: what has one is whole."""
         write_atomic(self._place(job, "onnx"), made.network)
         record = {"job": job.key, "value": made.value, "network": hashlib.sha256(made.network).hexdigest()}
         write_atomic(self._place(job, "json"), json_bytes(record))
 
-    def _kept(self, job: Job) -> dict[str, Any] | None:
+    def _kept(self, job: Keyed) -> dict[str, Any] | None:
         """The value of a job; None where it is not there, or not as it was written."""
         try:
             with reading(self._place(job, "json")):
@@ -71,6 +78,12 @@ class Kept:
                 return dict(record["value"]) if whole else None
         except (BadInput, OSError):
             return None
+
+
+def name_of(made_from: Any, job: Keyed) -> str:
+    """What the files of a job are called."""
+    text = json.dumps([made_from, job.key], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def spoken(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,10 +24,14 @@ from host.options import (
     key,
 )
 from host.outputs import Use
-from host.points import RESHAPES, Measurement, Problem, Survey, packed, perform
+from host.plans import RESHAPES
+from host.plans import written as plan_json
+from host.points import Measurement, Problem, Survey, packed, perform
 from host.quantization import CHECK_IMAGES, opened
 from host.report.pareto import picture
+from host.retraining import Retraining, Trainer
 from host.terminal import Reporter
+from host.training import TrainOptions, check_planned
 from host.workers import workers
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
@@ -35,17 +39,35 @@ from quant.base.files import write_atomic
 from quant.compress import Candidate
 from quant.ir.graph import FloatGraph
 from quant.kinds.conv import float_convolutions
-from quant.optimize import BYTES, METHODS, PLAIN, Goal, Option, Plan, Point, Reshape, Search, Searched, front
+from quant.optimize import (
+    BYTES,
+    METHODS,
+    PLAIN,
+    Goal,
+    Option,
+    Plan,
+    Point,
+    Reshape,
+    Search,
+    Searched,
+    front,
+    survivors,
+    weight,
+)
 from quant.run.evaluation import answers, float_answers
 from quant.run.images import open_images
 from quant.run.suspicious import suspicious_labels
 from quant.search import Effort
+from quant.train.data import open_examples
 
 Result = dict[str, Any]
 POINTS = "points"
 """Folder in the folder of a search: what its jobs gave."""
-FILES = ("pareto.json", "pareto_cycles.svg", "pareto_bytes.svg")
+PICTURES = ("pareto_cycles.svg", "pareto_bytes.svg")
+FILES = ("pareto.json", *PICTURES, "plan.json")
 """What is delivered in it."""
+RETRAINED = "retrained"
+"""Origin of plans that were."""
 LEAST = 20
 """Labelled images without which there is nothing to choose by."""
 
@@ -98,11 +120,21 @@ class OptimizeOptions(ProblemOptions):
             show_default=False,
         ),
     ] = None
+    margin: Annotated[
+        float, typer.Option(help="With --train: points beyond --max-loss that a plan may lose to be retrained.")
+    ] = 3.0
+    survivors: Annotated[int, typer.Option(help="With --train: plans that are retrained, at most.")] = 3
+    training: TrainOptions = field(default_factory=TrainOptions)
 
     @property
     def aim(self) -> Goal:
         """The goal, asked for or not."""
         return self.goal or ("bytes" if self.config is None else "cycles")
+
+    @property
+    def reach(self) -> float:
+        """Points that a plan may lose and be retrained."""
+        return self.max_loss + self.margin
 
     def check(self) -> None:
         """Raise BadInput for what can be seen to be wrong before anything is read."""
@@ -114,6 +146,12 @@ class OptimizeOptions(ProblemOptions):
             raise BadInput(f"--points is 1 to 1000, not {self.count}")
         if self.jobs is not None and self.scheduler is not None:
             raise BadInput("the work is done by --jobs processes or by a --scheduler: leave out one of both")
+        if not 0 <= self.margin < 100:
+            raise BadInput(f"--margin is in points of a hundred, from 0 and below 100, not {self.margin:g}")
+        if self.survivors < 1:
+            raise BadInput(f"--survivors is 1 at least, not {self.survivors}")
+        check_planned(self.training)
+        self.training.check()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,24 +182,80 @@ def optimize(options: OptimizeOptions, outputs: OptimizeOutputs, reporter: Repor
     graph, images = opened(options.network, options.calibration, options.input_shape, options.raw_pixels, reporter)
     chosen, others = halves(options.evaluation, graph)
     onnx_import.verify(graph, options.network, images[:CHECK_IMAGES])
+    if options.training.train is not None:
+        open_examples(options.training.train, graph, options.training.seed)  # what is wrong with them is told at once
     made_from = [key(options, ProblemOptions), source_digest()]
     problem = Problem(graph, np.asarray(images[:], np.float32), *chosen, options.config, options.effort)
-    with (
-        delivery(outputs.folder, FILES) as staged,
-        workers(perform, packed(problem), options.jobs, options.scheduler) as taken,
-        reporter.stage(f"search for the least {options.aim} at a loss of {options.max_loss:g}"),
-    ):
-        kept = Kept(outputs.folder / POINTS, made_from, taken, reporter)
-        found = searched(options, problem, kept)
-        plain, best = kept.network(Measurement(PLAIN)), kept.network(Measurement(found.best.plan))
-        result = told(options, problem, found, (plain, best), others)
+    with delivery(outputs.folder, FILES) as staged:
+        with (
+            workers(perform, packed(problem), options.jobs, options.scheduler) as taken,
+            reporter.stage(f"search for the least {options.aim} at a loss of {options.max_loss:g}"),
+        ):
+            kept = Kept(outputs.folder / POINTS, made_from, taken, reporter)
+            found = searched(options, problem, kept)
+        networks = [Named("plain", found.points[0], kept.network(Measurement(PLAIN)))]
+        written = Named("written", found.best, kept.network(Measurement(found.best.plan)))
+        table: Result = {}
+        if options.training.train is not None:
+            with reporter.stage(f"retrain {options.survivors} plans at most"):
+                made_from = [*made_from, key(options.training)]
+                trainer = Trainer(problem, options.training, outputs.folder / POINTS, made_from, reporter)
+                trained = Kept(outputs.folder / POINTS, made_from, trainer, reporter)
+                found, rows = retrained(options, problem, found, trained)
+                table["retrained, by the loss while choosing"] = rows
+            if not rows:
+                reporter.warn(f"no plan that saves anything loses {options.reach:g} or less: nothing was retrained")
+            if (plan := found.best.plan).origin == RETRAINED:
+                before = next(each for each in found.points if each.plan.key == plan.key)
+                networks.append(Named("written, before training", before, kept.network(Measurement(plan))))
+                written = Named("written", found.best, trained.network(Retraining(plan)))
+        networks.append(written)
+        result = told(options, problem, found, networks, others) | table
         write_json(staged / "pareto.json", result)
+        write_json(staged / "plan.json", plan_json(found.best.plan, options.network, options.config))
         for name, cost in pictures(problem).items():
             write_atomic(staged / name, picture(found.points, found.best, cost).encode())
-        write_atomic(outputs.output, best)
+        write_atomic(outputs.output, written.content)
     if not found.met:
         reporter.warn(f"no plan loses {options.max_loss:g} or less: the network that is written is the plain one")
     return result | {"files": [str(outputs.output), *(str(outputs.folder / name) for name in FILES)]}
+
+
+@dataclass(frozen=True)
+class Named:
+    """A network of which is told what it loses on other images.  content: its ONNX file."""
+
+    name: str
+    point: Point
+    content: bytes
+
+
+def retrained(options: OptimizeOptions, problem: Problem, found: Searched, kept: Kept) -> tuple[Searched, list[Result]]:
+    """What a search found, with its survivors retrained, and a row of each.  kept: of a `Trainer`."""
+    near = survivors(found, options.aim, problem.speed, options.reach, options.survivors)
+    values = kept.values("plans retrained", [Retraining(point.plan) for point in near])
+    reference = _right(float_answers(problem.graph, problem.chosen), problem.labels)
+    after = [
+        point(replace(before.plan, origin=RETRAINED), value, reference)
+        for before, value in zip(near, values, strict=True)
+    ]
+    rows = [
+        {
+            "plan": str(before.plan),
+            "loss before": before.loss,
+            "loss": own.loss,
+            "held back right %": value["training"][-1]["held back right %"],
+            **own.costs,
+        }
+        for before, own, value in zip(near, after, values, strict=True)
+    ]
+    good = [own for own in after if own.within(options.max_loss)]
+    again = [own.plan.key for own in good if (own.loss or 0.0) <= (found.best.loss or 0.0)]
+    if found.met and found.best.plan.key not in again:  # the same plan that loses less is taken, whatever its bytes
+        good.append(found.best)
+    best = min(good, key=lambda each: weight(each, options.aim, problem.speed), default=found.best)
+    points = (*found.points, *after)
+    return Searched(points, best, bool(good)), rows
 
 
 Labelled = tuple[np.ndarray, np.ndarray]
@@ -230,22 +324,20 @@ def options_of(value: Mapping[str, Any]) -> list[Option]:
 
 def pictures(problem: Problem) -> dict[str, str]:
     """The cost that each picture shows."""
-    return dict(zip(FILES[1:], (problem.speed, BYTES), strict=True))
+    return dict(zip(PICTURES, (problem.speed, BYTES), strict=True))
 
 
 def told(
-    options: OptimizeOptions, problem: Problem, found: Searched, networks: tuple[bytes, bytes], others: Labelled
+    options: OptimizeOptions, problem: Problem, found: Searched, networks: Sequence[Named], others: Labelled
 ) -> Result:
-    """All points, those that no other beats, and the best one on images that chose nothing.
-
-    networks: ONNX files of the plain network and the best.
-    """
+    """All points, those that no other beats, and some networks on images that chose nothing."""
     images, labels = others
     speed, reference = problem.speed, _right(float_answers(problem.graph, images), labels)
     rows = []
-    for name, content, made in zip(("plain", "written"), networks, (found.points[0], found.best), strict=True):
-        right = _right(answers(qdq.load(onnx.load_from_string(content)), images), labels)
-        rows.append({"network": name, **made.costs, "top-1": right, "loss": lost(reference, right)})
+    for each in networks:
+        right = _right(answers(qdq.load(onnx.load_from_string(each.content)), images), labels)
+        loss = lost(reference, right)
+        rows.append({"network": each.name, **each.point.costs, "top-1": right, "loss": loss})
     return {
         "goal": options.aim,
         "allowed loss": options.max_loss,

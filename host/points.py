@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Protocol
@@ -12,13 +12,13 @@ import numpy as np
 
 from host.artefacts import source_digest
 from host.cost import cost, row
+from host.plans import RESHAPES, described
 from host.price import cycles
 from host.target import engine_target
 from hw.contract.config import AcceleratorConfig
 from quant import qdq
 from quant.base.errors import BadInput, ShiftpointError
-from quant.compress import MACS, Asked, Candidate, Price, structures, without_channels
-from quant.compress.low_rank import low_rank
+from quant.compress import MACS, Asked, Candidate, Price, structures
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
 from quant.ir.target import Target
@@ -26,6 +26,7 @@ from quant.kinds.conv import float_convolutions
 from quant.optimize import PLAIN, Plan, Reshape, survey
 from quant.run.evaluation import answers
 from quant.search import Effort, quantize_network
+from quant.search.structure import Structure
 
 WIDTH = 8
 """Bits of weights that no plan lowers, where the engine's multipliers have as many."""
@@ -73,26 +74,10 @@ class Problem:
             return self.graph
         if reshapes not in self._shapes:
             before, last = self.shaped(reshapes[:-1]), reshapes[-1]
-            self._shapes[reshapes] = RESHAPES[last.method](self, before, last.share)
+            self._shapes[reshapes] = RESHAPES[last.method](
+                before, self.images, last.share, self.price, self.target, None
+            )
         return self._shapes[reshapes]
-
-
-def _channels(problem: Problem, graph: FloatGraph, share: float) -> FloatGraph:
-    return without_channels(graph, problem.images, share, problem.price)
-
-
-def _low_rank(problem: Problem, graph: FloatGraph, share: float) -> FloatGraph:
-    target = problem.target
-    return low_rank(
-        graph, problem.images, 1 - share, price=problem.price, lanes=target.lanes, spatial=True
-    ).graph  # fmt: skip
-
-
-RESHAPES: dict[str, Callable[[Problem, FloatGraph, float], FloatGraph]] = {
-    "channels": _channels,
-    "low rank": _low_rank,
-}
-"""The methods that make another shape, so that a share of the price goes; each knows by itself which layers pay."""
 
 
 @dataclass(frozen=True)
@@ -152,38 +137,44 @@ class Measurement:
         """Of a plan that cannot be made the value says why; of the plain network that is the user's to mend."""
         try:
             graph = problem.shaped(self.plan.reshapes)
-            network = made(problem, graph, self.plan)
+            wanted = structures(graph, problem.images, Asked(layers=self.plan.layers))
+            network = made(problem, graph, self.plan, wanted)
         except ShiftpointError as error:
             if self.plan.key == PLAIN.key:
                 raise
             return Made({"refused": str(error)})
-        right = float((answers(network, problem.chosen) == problem.labels).mean())
-        costs = row(cost(network, problem.config))
-        names = [layer.name for layer in float_convolutions(graph.layers)]
-        content = qdq.to_model(network).SerializeToString(deterministic=True)
-        return Made({"right": right, "costs": costs, "layers": names}, content)
+        found = measured(problem, network)
+        return Made(
+            {**found.value, "layers": [layer.name for layer in float_convolutions(graph.layers)]}, found.network
+        )
 
 
-def made(problem: Problem, graph: FloatGraph, plan: Plan) -> Network:
-    """The integer network of a plan.  graph: in the plan's shape."""
-    asked = Asked(layers=plan.layers)
+def measured(problem: Problem, network: Network) -> Made:
+    """What counts of a network, and its file."""
+    right = float((answers(network, problem.chosen) == problem.labels).mean())
+    content = qdq.to_model(network).SerializeToString(deterministic=True)
+    return Made({"right": right, "costs": row(cost(network, problem.config))}, content)
+
+
+def made(
+    problem: Problem,
+    graph: FloatGraph,
+    plan: Plan,
+    wanted: Mapping[str, Structure],
+    trained: dict[str, str] | None = None,
+) -> Network:
+    """The integer network of a plan.  graph: in the plan's shape.  wanted: what its layers' integers may be.  trained:
+    metadata beside the plan's."""
     network = quantize_network(
         graph,
         problem.images,
         effort=problem.effort,
         target=problem.target,
-        structures=structures(graph, problem.images, asked),
+        structures=wanted,
         weight_bits=problem.bits,
-        layer_weight_bits=asked.bits,
+        layer_weight_bits=Asked(layers=plan.layers).bits,
     )
-    return replace(network, metadata=network.metadata | described(plan))
-
-
-def described(plan: Plan) -> dict[str, str]:
-    """A plan as metadata of its file."""
-    words = {"reshapes": ", ".join(map(str, plan.reshapes))}
-    words["layers"] = "\n".join(f"{name}: {candidate}" for name, candidate in plan.layers.items())
-    return {f"compression.{name}": text for name, text in words.items() if text}
+    return replace(network, metadata=network.metadata | described(plan) | (trained or {}))
 
 
 def packed(problem: Problem) -> bytes:

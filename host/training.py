@@ -12,14 +12,15 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from host.artefacts import source_digest
 from host.options import key
 from host.outputs import Use
-from host.terminal import Reporter
 from quant.base.errors import BadInput
 from quant.compress import Asked
 from quant.ir.graph import FloatGraph
 from quant.ir.target import Target
 from quant.kinds.conv import float_convolutions
+from quant.run.calibration import Progress
 from quant.run.images import Images
 from quant.search.structure import Structure
 from quant.train.settings import Augment, Optimizer, Settings, Start
@@ -78,10 +79,34 @@ class TrainOptions(Settings):
             if importlib.util.find_spec("torch") is None:
                 raise BadInput("--train needs PyTorch: pip install 'shiftpoint[train]'")
 
+    def described(self) -> dict[str, str]:
+        """What was trained, as metadata of the file."""
+        return {} if self.train is None else {"compression.epochs": str(self.epochs)}
+
+
+def check_planned(options: TrainOptions) -> None:
+    """Raise BadInput for what the training of a plan, in which each layer is another matter, cannot be."""
+    if options.train is None:
+        return
+    if options.start == "weights":
+        raise BadInput("a plan is trained from what is solved for: leave out --start weights")
+    if options.epochs < 2:
+        raise BadInput("what a plan prunes and shares trains in two stages: 2 epochs are needed")
+
 
 def checkpoint_of(output: Path) -> Path:
     """Where training stands while it makes an output: beside it."""
     return output.with_name(output.name + ".training")
+
+
+def forget(checkpoint: Path) -> None:
+    """Once what was trained is written: remove what training would go on from."""
+    for path in (checkpoint, _start_of(checkpoint)):
+        path.unlink(missing_ok=True)
+
+
+def _start_of(checkpoint: Path) -> Path:
+    return checkpoint.with_name(checkpoint.name + ".start")
 
 
 def retrained(
@@ -91,14 +116,15 @@ def retrained(
     asked: Asked,
     images: Images,
     target: Target,
-    output: Path,
-    reporter: Reporter,
+    place: Path,
+    made_from: Any,
+    progress: Progress,
 ) -> tuple[FloatGraph, dict[str, Structure], Result]:
     """The network with other weights, what their integers may be, and a table of the epochs.
 
     teacher: the network before anything was taken away.  images, target: for
-    what is solved for first.  output: what all is done for; training that was stopped goes on from the checkpoint
-    beside it.
+    what is solved for first; made_from: a JSON value that says which they are.  place: of the checkpoint, from which
+    training that was stopped goes on; what was solved for stands beside it.
     """
     assert options.train is not None
     if graph.tail is not None:
@@ -107,11 +133,18 @@ def retrained(
     from quant.train.data import open_examples
     from quant.train.loop import train
     from quant.train.retrain import begun, stages
+    from quant.train.start import load, save
 
     examples = open_examples(options.train, graph, options.seed)
-    start = begun(graph, images, options, asked, target, reporter.step)
-    checkpoint = Checkpoint(checkpoint_of(output), digest(graph, options, asked, start))
-    found = train(graph, examples, stages(options, asked, start), options, checkpoint, reporter.step, teacher)
+    kept = Checkpoint(_start_of(place), json.dumps([made_from, source_digest(), digest(graph, options, asked)]))
+    start = known = load(kept)
+    if start is None:
+        start = begun(graph, images, options, asked, target, progress)
+    checkpoint = Checkpoint(place, digest(graph, options, asked, start))
+    if start is not None and known is None:
+        checkpoint.load()  # nothing is written beside one of another training
+        save(kept, start)
+    found = train(graph, examples, stages(options, asked, start), options, checkpoint, progress, teacher)
     rows = [
         {"epoch": number, "of": epoch.stage, "loss": epoch.loss, "held back right %": 100 * epoch.accuracy}
         for number, epoch in enumerate(found.epochs, 1)

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from quant.base.errors import BadInput
 
-_WORDS = {int: "a whole number", str: "a text", bool: "true or false", NoneType: "null"}
+_WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", NoneType: "null"}
 
 
 def parse(text: bytes, where: str) -> Any:
@@ -54,7 +54,7 @@ def _whole(digits: str) -> int:
 
 
 def read(kind: Any, value: Any, where: str) -> Any:
-    """A JSON value as a `kind`: int, str, bool, a dataclass, tuple[...], dict[str, ...], a union of these, or Any.
+    """A JSON value as a `kind`: int, float, str, bool, a dataclass, tuple[...], dict[str, ...], a union of these, Any.
 
     where: stands in messages.  Raises BadInput for a value of another type, naming its place.
     """
@@ -72,6 +72,8 @@ def read(kind: Any, value: Any, where: str) -> Any:
         return _tuple(arguments, _expect(list, value, where, "a list"), where)
     if isinstance(value, bool) and kind is not bool:  # which Python takes for a whole number
         raise _mismatch(value, where, _WORDS[kind])
+    if kind is float and isinstance(value, int):
+        return float(value)
     return _expect(kind, value, where, _WORDS[kind])
 
 

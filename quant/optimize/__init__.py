@@ -3,8 +3,9 @@
 from quant.optimize.methods import METHODS
 from quant.optimize.path import Step, path
 from quant.optimize.plan import BYTES, PLAIN, Plan, Point, Reshape, front
-from quant.optimize.search import Goal, Search, Searched
+from quant.optimize.search import Goal, Search, Searched, weight
 from quant.optimize.survey import Option, survey
+from quant.optimize.survivors import survivors
 
 __all__ = [
     "BYTES",
@@ -21,4 +22,6 @@ __all__ = [
     "front",
     "path",
     "survey",
+    "survivors",
+    "weight",
 ]

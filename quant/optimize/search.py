@@ -60,6 +60,12 @@ class Searched:
     met: bool
 
 
+def weight(point: Point, goal: Goal, speed: str) -> tuple[float, float]:
+    """What is to be least: the goal, the other cost for a little; then the loss.  speed: as of `Search`."""
+    major, minor = (speed, BYTES) if goal == "cycles" else (BYTES, speed)
+    return math.log(point.costs[major]) + MINOR * math.log(point.costs[minor]), point.loss or 0.0
+
+
 class Search:
     """The search for the best plan whose loss is at most `most` points.
 
@@ -95,9 +101,8 @@ class Search:
         return Searched(tuple(self.points), min(good, key=self.weight, default=plain), bool(good))
 
     def weight(self, point: Point) -> tuple[float, float]:
-        """What is to be least: the goal, the other cost for a little; then the loss."""
-        major, minor = (self.speed, BYTES) if self.goal == "cycles" else (BYTES, self.speed)
-        return math.log(point.costs[major]) + MINOR * math.log(point.costs[minor]), point.loss or 0.0
+        """What is to be least."""
+        return weight(point, self.goal, self.speed)
 
     def _points(self, plans: Sequence[Plan]) -> list[Point]:
         """The points of plans, each made once."""

@@ -40,7 +40,7 @@ def weights(path: Path) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({}, "nothing to do: give --prune, --share, --ternary or --low-rank"),
+        ({}, "nothing to do: give --prune, --share, --ternary, --low-rank or --plan"),
         ({"prune": 1.0}, "--prune is a share, above 0 and below 1, not 1"),
         ({"prune": float("nan")}, "--prune is a share, above 0 and below 1, not nan"),
         ({"share": 1}, "weights can share 2 to 256 values, not 1"),

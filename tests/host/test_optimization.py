@@ -9,6 +9,7 @@ import threading
 import time
 from dataclasses import replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from host.kept import Kept
 from host.optimization import OptimizeOptions, OptimizeOutputs, halves, optimize, point
 from host.points import Measurement, Problem
 from host.terminal import Reporter
+from host.training import TrainOptions
 from hw.contract.config import preset
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
-from quant.optimize import METHODS, PLAIN, Searched
+from quant.compress import Candidate
+from quant.optimize import METHODS, PLAIN, Plan, Point, Reshape, Searched
 from quant.run.evaluation import answers, float_answers
 from tests.host.onnx_networks import images, small_cnn
 
@@ -78,6 +81,16 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
             {"scheduler": "host:1"},
             "the work is done by --jobs processes or by a --scheduler: leave out one of both",
         ),
+        ({"margin": -1.0}, "--margin is in points of a hundred, from 0 and below 100, not -1"),
+        ({"survivors": 0}, "--survivors is 1 at least, not 0"),
+        (
+            {"training": TrainOptions(train=Path("t.npz"), start="weights")},
+            "a plan is trained from what is solved for: leave out --start weights",
+        ),
+        (
+            {"training": TrainOptions(train=Path("t.npz"), epochs=1)},
+            "what a plan prunes and shares trains in two stages: 2 epochs are needed",
+        ),
     ],
 )
 def test_what_can_be_seen_to_be_wrong(asked: OptimizeOptions, changes: dict[str, Any], message: str) -> None:
@@ -121,17 +134,72 @@ def test_the_best_is_written_and_told_of_on_other_images(
     assert best["loss"] == pytest.approx(100 - 100 * best["top-1"])
     assert best["cycles"] < 0.8 * plain["cycles"] and found["loss while choosing"] <= 5
     assert found["files"][1:] == [
-        str(tmp_path / "out" / name) for name in ("pareto.json", "pareto_cycles.svg", "pareto_bytes.svg")
+        str(tmp_path / "out" / name) for name in ("pareto.json", "pareto_cycles.svg", "pareto_bytes.svg", "plan.json")
     ]
     assert json.loads((tmp_path / "out" / "pareto.json").read_text()) == {
         k: v for k, v in found.items() if k != "files"
     }
     assert {"plain", "channels", "low rank", "share", "layers"} <= {row["origin"] for row in found["all plans"]}
+    words_of_plan = ["--plan", tmp_path / "out" / "plan.json", "--effort", "fast", "--config", "tiny"]
+    made = ["compress", asked.network, "--calibration", asked.calibration, *words_of_plan, "-o", tmp_path / "c.onnx"]
+    assert main([*map(str, made), "--json"]) == 0 and capsys.readouterr()
+    assert (tmp_path / "c.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
     # Again, everything is there: no job is performed.
     monkeypatch.setattr("host.optimization.perform", None)
     content = (tmp_path / "b.onnx").read_bytes()
     assert main(list(map(str, words))) == 0
     assert json.loads(capsys.readouterr().out) == found and (tmp_path / "b.onnx").read_bytes() == content
+
+
+@pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed (extra `train`)")
+def test_survivors_are_retrained(asked: OptimizeOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was stopped in the second training goes on there; losses before and after are told."""
+    plans = [
+        PLAIN,
+        Plan((Reshape("channels", 0.3),)),
+        Plan((), {"conv": Candidate(prune=0.5), "fc": Candidate(values=4)}),
+    ]
+
+    def three(options: OptimizeOptions, problem: Problem, kept: Kept) -> Searched:
+        values = kept.values("plans", [Measurement(plan) for plan in plans])
+        found = [Point(plan, loss, v["costs"]) for plan, loss, v in zip(plans, (0.0, 40.0, 20.0), values, strict=True)]
+        return Searched(tuple(found), found[0], True)
+
+    monkeypatch.setattr("host.optimization.searched", three)
+    graph = onnx_import.load(asked.network)
+    x = np.random.default_rng(5).normal(0, 2, (60, 2, 8, 8)).astype(np.float32)
+    np.savez(tmp_path / "train.npz", images=x, labels=float_answers(graph, x))
+    training = TrainOptions(train=tmp_path / "train.npz", epochs=2, batch=16)
+    options, output = replace(asked, training=training, margin=50.0), tmp_path / "b.onnx"
+    said: list[str] = []
+
+    class Saying(Reporter):
+        def step(self, what: str, done: int, total: int) -> None:
+            said.append(what)
+
+    class Stopping(Reporter):
+        def step(self, what: str, done: int, total: int) -> None:
+            if what.startswith("plan 2 of 2: ") and "epoch" in what and done == 4:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        optimize(options, OptimizeOutputs(output=output), Stopping(quiet=True))
+    points = tmp_path / "b.onnx.search" / "points"
+    assert not output.exists() and len(list(points.glob("*.training"))) == 1
+    found = optimize(options, OptimizeOutputs(output=output), Saying(quiet=True))
+    assert any(word.startswith("plan 1 of 1: sharing: epoch 2 of 2") for word in said)
+    assert not any("what is kept" in word for word in said)
+    assert not list(points.glob("*.training*"))
+    rows = found["retrained, by the loss while choosing"]
+    assert [row["loss before"] for row in rows] == [40.0, 20.0] and all(row["loss"] < 5 for row in rows)
+    assert [row["plan"] for row in rows] == [str(plan) for plan in plans[1:]]
+    after = [row for row in found["all plans"] if row["origin"] == "retrained"]
+    assert [row["loss"] for row in after] == [row["loss"] for row in rows]
+    shown = found["on 40 other images"]
+    assert [row["network"] for row in shown] == ["plain", "written, before training", "written"]
+    assert shown[2]["cycles"] < 0.8 * shown[0]["cycles"] and found["loss while choosing"] == rows[0]["loss"]
+    assert qdq.load(output).metadata["compression.epochs"] == "2"
+    assert json.loads((tmp_path / "b.onnx.search" / "plan.json").read_text())["reshapes"][0]["share"] == 0.3
 
 
 @pytest.mark.parametrize("met", [True, False])

@@ -29,6 +29,7 @@ class Outer:
     inner: Inner | None
     notes: dict[str, str]
     anything: Any
+    share: float
 
 
 GIVEN: dict[str, Any] = {
@@ -38,11 +39,13 @@ GIVEN: dict[str, Any] = {
     "inner": None,
     "notes": {"a": "b"},
     "anything": [1.5],
+    "share": 0.5,
 }
 
 
 def test_what_fits_is_read() -> None:
-    assert read(Outer, GIVEN, "it") == Outer("n", (1, 2), (Inner(3, True),), None, {"a": "b"}, [1.5])
+    assert read(Outer, GIVEN, "it") == Outer("n", (1, 2), (Inner(3, True),), None, {"a": "b"}, [1.5], 0.5)
+    assert isinstance(read(Outer, {**GIVEN, "share": 1}, "it").share, float)
     assert read(Outer, {**GIVEN, "inner": {"size": 1, "signed": False}}, "it").inner == Inner(1, False)
 
 
@@ -50,6 +53,8 @@ def test_what_fits_is_read() -> None:
     ("change", "says"),
     [
         ({"name": 5}, "it.name must be a text, not 5"),
+        ({"share": "x"}, 'it.share must be a number, not "x"'),
+        ({"share": True}, "it.share must be a number, not true"),
         ({"pair": [1, True]}, "it.pair[1] must be a whole number, not true"),
         ({"pair": [1, 2.5]}, "it.pair[1] must be a whole number, not 2.5"),
         ({"pair": [1]}, "it.pair must have 2 entries, not 1"),
