@@ -40,9 +40,9 @@ class Subject:
     quantized: Path
     network: Network
     program: Program
-    tail: Tail | None
     images: np.ndarray
     memory: Memory
+    tail: Tail | None = None
 
     @cached_property
     def x(self) -> np.ndarray:

@@ -301,8 +301,8 @@ def _take(leg: Leg, subject: Subject, path: Path, reporter: Reporter) -> None:
 def subject_of(folder: BuildFolder, memory: Memory) -> Subject:
     """What the proof of a build folder is about."""
     network, program = qdq.load(folder.quantized), programs.load(folder.program)
-    tail = tails.load(program, folder.program)
-    return Subject(folder.quantized, network, program, tail, kept_images(folder, network)[0], memory)
+    tail, images = tails.load(program, folder.program), kept_images(folder, network)[0]
+    return Subject(folder.quantized, network, program, images, memory, tail)
 
 
 def report(root: Path, reporter: Reporter) -> Result:

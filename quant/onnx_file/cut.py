@@ -117,7 +117,10 @@ def _tail(
     inputs: Mapping[str, tuple[int, ...]],
     outputs: Iterable[onnx.ValueInfoProto],
 ) -> Tail:
-    """A tail in its one form, so that one that was read has the bytes of the one that was written."""
+    """A tail in its one form, so that one that was read has the bytes of the one that was written.
+
+    Raises BadInput for an output that is no tensor of a known type.
+    """
     outputs = list(outputs)
     graph = helper.make_graph(
         list(nodes),
@@ -132,6 +135,11 @@ def _tail(
         ir_version=form.IR_VERSION,
         producer_name=form.PRODUCER,
     )
+    for value, inferred in zip(model.graph.output, shape_inference.infer_shapes(model).graph.output, strict=True):
+        if not value.type.tensor_type.HasField("shape"):  # ONNX Runtime infers what ONNX's checker demands
+            value.type.CopyFrom(inferred.type)
+        if not value.type.tensor_type.elem_type:
+            raise BadInput(f"output {value.name}, which the host makes, is no tensor of a known type")
     content = model.SerializeToString(deterministic=True)
     return Tail(content, tuple(inputs), tuple(value.name for value in outputs), sum(multiplications(model)))
 

@@ -19,7 +19,7 @@ from quant.onnx_import import curves, tails
 from quant.onnx_import.lower import RANDOM, live_nodes, lower, output_values, refuse_quantized
 from quant.onnx_import.lowering import Lowering, Record
 from quant.onnx_import.operators import HANDLERS
-from quant.run.session import Session
+from quant.run.tail import check_tail
 
 MOST = 0.05
 """The largest share of a network's multiplications that a tail may have of those that the engine could do."""
@@ -152,7 +152,7 @@ class _Cutter:
         held = [name for name in wanted if name not in made and name not in shapes and self.first.is_constant(name)]
         try:
             tail = tail_of(self.model, nodes, {name: self.first.constant(name) for name in held}, shapes)
-            Session(onnx.load_model_from_string(tail.content), f"{self.label}: what the host does")
+            check_tail(tail, self.label)
         except BadInput as error:
             raise NotSupportedError(str(error).removeprefix(f"{self.label}: ")) from error
         return head, tail

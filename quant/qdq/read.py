@@ -42,7 +42,7 @@ from quant.onnx_file.tails import host_operation
 from quant.onnx_file.view import View, kind, label
 from quant.qdq.front import read_front
 from quant.qdq.runnable import check_runs
-from quant.run.tail import TailRunner
+from quant.run.tail import check_tail
 
 NOTES = "qdq.notes"
 """Metadata key: one line for each number that `complete` changed."""
@@ -79,10 +79,12 @@ def load(
         reader = _Reader(View(model, complete), source)
         network = reader.network()
         if tail:
+            if reader.open_batch or reader.batch != 1:
+                raise BadInput("ends on the host, and takes another batch than 1")
             shapes = {output: network.output_shapes[output] for output in network.outputs}
             end = rest(whole, tail, shapes)
             network = well_formed(replace(network, tail=end))
-            TailRunner(end, name)
+            check_tail(end, name)
     except (BadInput, UnsupportedNetwork) as error:
         raise type(error)(f"{name}: {error}") from error
     except Malformed as error:

@@ -31,6 +31,7 @@ from quant.ir.scales import tensor_scales
 from quant.ir.well_formed import well_formed
 from quant.ir.writing import QdqNodes
 from quant.onnx_file import form
+from quant.onnx_file.valid import check
 
 
 def save(network: Network, path: str | os.PathLike[str]) -> None:
@@ -66,7 +67,7 @@ def to_model(network: Network) -> onnx.ModelProto:
     if any(writer.widths.values()):
         metadata[form.WIDTHS] = json.dumps(writer.widths, sort_keys=True)
     helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model)
+    check(model, network.name)
     return model
 
 

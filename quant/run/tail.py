@@ -25,7 +25,7 @@ class TailRunner:
     def __init__(self, tail: Tail, label: str) -> None:
         model = onnx.load_model_from_string(tail.content)
         self.outputs = tail.outputs
-        self._shapes = {
+        self.shapes = {
             value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in model.graph.input
         }
         self._session = Session(model, f"{label}: its tail", optimized=False)
@@ -36,9 +36,15 @@ class TailRunner:
         return [self._one([array[image] for array in arrays]) for image in range(len(arrays[0]))]
 
     def _one(self, arrays: Sequence[np.ndarray]) -> Returned:
-        given = zip(self._shapes.items(), arrays, strict=True)
+        given = zip(self.shapes.items(), arrays, strict=True)
         feed = {name: np.ascontiguousarray(array).reshape(shape) for (name, shape), array in given}
         return dict(zip(self.outputs, self._session.run(self.outputs, feed), strict=True))
+
+
+def check_tail(tail: Tail, label: str) -> None:
+    """Run a tail once, on zeros.  Raises BadInput, with ONNX Runtime's reason, where that cannot be."""
+    runner = TailRunner(tail, label)
+    runner.run([np.zeros(shape, np.float32) for shape in runner.shapes.values()])
 
 
 def real_outputs(network: Network, integers: Mapping[str, np.ndarray]) -> list[np.ndarray]:

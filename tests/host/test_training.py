@@ -23,10 +23,12 @@ from hw.contract.config import preset
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.compress import Asked
+from quant.ir.target import Target
 from quant.kinds.conv import convolution
 from quant.train.solved import Solved
 from sim.memory import Memory
 from tests.host.onnx_networks import images, small_cnn
+from tests.quant.tailed import best_three
 
 QUIET = Reporter(quiet=True)
 needs_torch = pytest.mark.skipif(find_spec("torch") is None, reason="torch is not installed (extra `train`)")
@@ -48,6 +50,14 @@ def test_without_pytorch_it_says_what_to_install(
     words = ["compress", asked.network, "--calibration", asked.calibration, "--prune", 0.5, "-o", tmp_path / "c.onnx"]
     assert main([*map(str, words), "--train", str(asked.training.train)]) == 2
     assert capsys.readouterr().err == "shiftpoint: --train needs PyTorch: pip install 'shiftpoint[train]'\n"
+
+
+def test_networks_that_end_on_the_host_are_not_trained(asked: CompressOptions) -> None:
+    graph = onnx_import.load(best_three())
+    with pytest.raises(BadInput, match="net: ends on the host, and --train trains networks that return the classes'"):
+        training.retrained(
+            graph, graph, asked.training, {}, np.zeros((1, *graph.input_shape)), Target(), Path("c.onnx"), QUIET
+        )
 
 
 def test_settings_count_only_where_there_is_training() -> None:

@@ -46,6 +46,16 @@ def best_three(sigmoid: bool = True) -> onnx.ModelProto:
     return net.model(k, f"{k}_1", y, batch=1)
 
 
+def suppressed() -> onnx.ModelProto:
+    """Boxes that NonMaxSuppression leaves: how many depends on the image."""
+    net = Net(3, 5, 5)
+    y = net.node("Relu", net.conv("x", 6, 3, (3, 3), pads=[1] * 4))
+    boxes = net.node("Reshape", net.node("Transpose", net.conv(y, 4, 6), perm=[0, 2, 3, 1]), net.ints(1, 25, 4))
+    scores = net.node("Reshape", net.node("Sigmoid", net.conv(y, 2, 6)), net.ints(1, 2, 25))
+    limits = [net.ints(5), net.constant([0.3]), net.constant([0.4])]
+    return net.model(net.node("NonMaxSuppression", boxes, scores, *limits, name="kept"), batch=1)
+
+
 def normalized_head() -> onnx.ModelProto:
     """A LayerNormalization before a small classifier."""
     net = Net(3, 12, 12)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto
 
 from quant import qdq
 from quant.base.errors import BadInput
@@ -16,9 +17,9 @@ from quant.run.session import Session
 from quant.run.tail import TailRunner, real_outputs
 from quant.search import quantize_network
 from tests.quant.onnx_nets import Net
-from tests.quant.tailed import best_three, images, joined_heads, normalized_head
+from tests.quant.tailed import best_three, images, joined_heads, normalized_head, suppressed
 
-MODELS = {"joined": joined_heads, "best": best_three, "normalized": normalized_head}
+MODELS = {"joined": joined_heads, "best": best_three, "normalized": normalized_head, "suppressed": suppressed}
 
 
 def quantized(name: str) -> tuple[Network, np.ndarray]:
@@ -59,6 +60,29 @@ def test_a_tail_that_was_damaged() -> None:
     node.input[0] = f"{PREFIX}gone"
     with pytest.raises(BadInput):
         qdq.load(model)
+
+
+def test_a_file_with_a_tail_takes_one_image() -> None:
+    network, _ = quantized("best")
+    model = qdq.to_model(network)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    with pytest.raises(BadInput):
+        qdq.load(model)
+
+
+def test_outputs_without_a_type_are_given_theirs() -> None:
+    network, _ = quantized("best")
+    model = qdq.to_model(network)
+    for value in model.graph.output:
+        value.ClearField("type")
+    found = qdq.load(model)
+    assert found.tail is not None and network.tail is not None
+    kinds = [
+        [value.type.tensor_type.elem_type for value in onnx.load_model_from_string(tail.content).graph.output]
+        for tail in (found.tail, network.tail)
+    ]
+    assert kinds[0] == kinds[1] == [TensorProto.FLOAT, TensorProto.INT64, TensorProto.FLOAT]
+    qdq.to_model(found)
 
 
 def test_a_file_without_a_tail_is_its_own_head() -> None:

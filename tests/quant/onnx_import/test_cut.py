@@ -15,7 +15,7 @@ from quant.onnx_import import load, load_whole, verify
 from quant.onnx_import.inspect import inspect
 from quant.run.session import Session
 from tests.quant.onnx_nets import Net, kinds
-from tests.quant.tailed import best_three, float_returned, images, joined_heads, normalized_head
+from tests.quant.tailed import best_three, float_returned, images, joined_heads, normalized_head, suppressed
 
 
 def cut(model: onnx.ModelProto) -> FloatGraph:
@@ -54,6 +54,12 @@ def test_joined_heads_are_cut_right_behind_their_convolutions(batch: int | str) 
     graph = cut(joined_heads(batch))
     assert graph.outputs == ("ca", "cb", "ba", "bb") and kinds(graph) == "cccccc"
     assert sorted(set(operators(graph))) == ["Concat", "Reshape", "Softmax", "Transpose"]
+
+
+def test_how_much_is_returned_may_depend_on_the_image() -> None:
+    graph = cut(suppressed())
+    assert operators(graph)[-1] == "NonMaxSuppression" and kinds(graph) == "ccc"
+    assert len({len(one["kept"]) for one in float_returned(graph, images(graph, 12))}) > 1
 
 
 def test_functions_of_elements_and_views_go_with_their_readers() -> None:
