@@ -31,7 +31,7 @@ from host.quantization import CHECK_IMAGES, opened
 from host.report.pareto import picture
 from host.retraining import Retraining, Trainer
 from host.terminal import Reporter
-from host.training import TrainOptions, check_planned
+from host.training import TrainOptions, check_planned, examples_for
 from host.workers import workers
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
@@ -58,7 +58,6 @@ from quant.run.evaluation import answers, float_answers
 from quant.run.images import open_images
 from quant.run.suspicious import suspicious_labels
 from quant.search import Effort
-from quant.train.data import open_examples
 
 Result = dict[str, Any]
 POINTS = "points"
@@ -183,7 +182,7 @@ def optimize(options: OptimizeOptions, outputs: OptimizeOutputs, reporter: Repor
     chosen, others = halves(options.evaluation, graph)
     onnx_import.verify(graph, options.network, images[:CHECK_IMAGES])
     if options.training.train is not None:
-        open_examples(options.training.train, graph, options.training.seed)  # what is wrong with them is told at once
+        examples_for(graph, options.training)  # what is wrong with them is told before the search
     made_from = [key(options, ProblemOptions), source_digest()]
     problem = Problem(graph, np.asarray(images[:], np.float32), *chosen, options.config, options.effort)
     with delivery(outputs.folder, FILES) as staged:

@@ -23,6 +23,7 @@ from quant.kinds.conv import float_convolutions
 from quant.run.calibration import Progress
 from quant.run.images import Images
 from quant.search.structure import Structure
+from quant.train.data import Examples, open_examples
 from quant.train.settings import Augment, Optimizer, Settings, Start
 from quant.train.solved import Solved
 
@@ -109,6 +110,14 @@ def _start_of(checkpoint: Path) -> Path:
     return checkpoint.with_name(checkpoint.name + ".start")
 
 
+def examples_for(graph: FloatGraph, options: TrainOptions) -> Examples:
+    """What a network is trained on.  Raises BadInput where it cannot be, and for files as `open_examples`."""
+    assert options.train is not None
+    if graph.tail is not None:
+        raise BadInput(f"{graph.name}: ends on the host, and --train trains networks that return the classes' scores")
+    return open_examples(options.train, graph, options.seed)
+
+
 def retrained(
     graph: FloatGraph,
     teacher: FloatGraph,
@@ -122,20 +131,16 @@ def retrained(
 ) -> tuple[FloatGraph, dict[str, Structure], Result]:
     """The network with other weights, what their integers may be, and a table of the epochs.
 
-    teacher: the network before anything was taken away.  images, target: for
-    what is solved for first; made_from: a JSON value that says which they are.  place: of the checkpoint, from which
-    training that was stopped goes on; what was solved for stands beside it.
+    teacher: the network before anything was taken away.  images, target: for what is solved for first;
+    made_from: a JSON value that says which they are.  place: of the checkpoint, from which training that was stopped
+    goes on; what was solved for stands beside it.
     """
-    assert options.train is not None
-    if graph.tail is not None:
-        raise BadInput(f"{graph.name}: ends on the host, and --train trains networks that return the classes' scores")
     from quant.train.checkpoint import Checkpoint
-    from quant.train.data import open_examples
     from quant.train.loop import train
     from quant.train.retrain import begun, stages
     from quant.train.start import load, save
 
-    examples = open_examples(options.train, graph, options.seed)
+    examples = examples_for(graph, options)
     kept = Checkpoint(_start_of(place), json.dumps([made_from, source_digest(), digest(graph, options, asked)]))
     start = known = load(kept)
     if start is None:
