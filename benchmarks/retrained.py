@@ -80,6 +80,13 @@ ROWS = (
         lambda row: f"{_times(row, 'plain_cycles', 'cycles')} fewer cycles",
         0.8,
     ),
+    Asked(
+        "weights",
+        "a quarter of the weights",
+        f"--prune 0.75 {COMMON} --learning-rate 0.001 --epochs 7",
+        lambda row: f"{_times(row, 'weights', 'kept')} fewer weights",
+        0.5,
+    ),
 )
 
 
