@@ -135,7 +135,7 @@ def cut_lines(tail: dict[str, Any]) -> list[str]:
     """Where the engine ends and the host goes on, and why."""
     lines = [
         f"cut: the host goes on from {', '.join(tail['cut'])}, in ONNX Runtime: {tail['nodes']} nodes, "
-        f"{tail['share']:.2g} of the multiplications"
+        f"{tail['share']:.1%} of the multiplications"
     ]
     reasons: dict[tuple[str, str], list[str]] = {}
     for entry in tail["because"]:

@@ -54,6 +54,21 @@ def network(rng: np.random.Generator) -> Net:
     return net
 
 
+def host_end(net: Net, rng: np.random.Generator) -> str:
+    """An end of the network that no layer computes, behind `y`."""
+    match rng.integers(5):
+        case 0:
+            return net.node("TopK", "y", net.ints(1), axis=1, outputs=2)
+        case 1:
+            return net.node("Exp", net.node("Softmax", "y", axis=int(pick(rng, (-1, 1)))))
+        case 2:
+            return net.node("Transpose", net.node("Round", "y"))
+        case 3:
+            return net.node("Softmax", net.node("Reshape", "y", net.ints(int(pick(rng, (0, 1))), -1)), axis=1)
+        case _:
+            return net.node("LpNormalization", "y", axis=1)
+
+
 def window(rng: np.random.Generator, kernel: int, pool: bool = False) -> dict[str, object]:
     """Attributes of a convolution or a pool."""
     options: dict[str, object] = {"strides": [int(pick(rng, (1, 1, 2, 3)))] * 2}
@@ -73,7 +88,8 @@ def case(rng: np.random.Generator, folder: Path) -> list[Step]:
     """A network file, inspected, quantized and compiled."""
     while True:
         try:
-            model = network(rng).model("y")
+            net = network(rng)
+            model = net.model(host_end(net, rng) if rng.integers(3) == 0 else "y")
             break
         except Exception:  # ONNX's own shape inference refuses some
             continue

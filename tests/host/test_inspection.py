@@ -12,6 +12,7 @@ from host.cli import main
 from host.inspection import inspection, total
 from tests.host.onnx_networks import small_cnn
 from tests.quant.onnx_nets import Net
+from tests.quant.tailed import normalized_head
 
 
 def save(path: Path, model: onnx.ModelProto) -> Path:
@@ -31,6 +32,29 @@ def test_a_supported_network(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     text = capsys.readouterr().out
     assert "3x3 convolution, 2 to 4 channels" in text
     assert text.splitlines()[-1] == "supported; nodes: 5 (3 on the engine, 1 fused, 1 folded); layers: 3"
+
+
+def test_a_network_that_ends_on_the_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = save(tmp_path / "net.onnx", normalized_head())
+    assert main(["inspect", str(path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3:] == [
+        "cut: the host goes on from pool, in ONNX Runtime: 3 nodes, 0.0% of the multiplications",
+        "    because of norm (LayerNormalization): its mean and variance are taken of every image, and nothing here "
+        "divides by data",
+        "supported with its end on the host; nodes: 7 (3 on the engine, 1 fused, 3 on the host); layers: 3",
+    ]
+    assert main(["inspect", str(path), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["tail"]["cut"] == ["pool"] and result["tail"]["macs"] == 32 and result["uncut"] == ""
+
+
+def test_why_a_network_cannot_end_on_the_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = Net(3, 8, 8)
+    y = net.node("LRN", net.conv("x", 4, 3), size=3, name="norm")
+    assert main(["inspect", str(save(tmp_path / "net.onnx", net.model(net.conv(y, 4, 4))))]) == 1
+    text = "cannot end on the host: layers behind it have 57% of the multiplications; the host does at most 5%"
+    assert f"network: {text}" in capsys.readouterr().out.splitlines()
 
 
 def test_all_that_is_unsupported_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

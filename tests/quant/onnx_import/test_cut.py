@@ -56,6 +56,50 @@ def test_joined_heads_are_cut_right_behind_their_convolutions(batch: int | str) 
     assert sorted(set(operators(graph))) == ["Concat", "Reshape", "Softmax", "Transpose"]
 
 
+def random_end(seed: int) -> onnx.ModelProto:
+    """Two convolutions, and behind them a few operators, of which some are none of layers."""
+    rng = np.random.default_rng(seed)
+    net = Net(3, 4, 4, seed=seed)
+    at = net.node("Relu", net.conv("x", 4, 3, (3, 3), pads=[1] * 4))
+    others = [at, net.conv(at, 4, 4)]
+    at = others[1]
+    for _ in range(int(rng.integers(2, 6))):
+        match rng.integers(8):
+            case 0:
+                at = net.node("Softmax", at, axis=int(rng.integers(1, 4)))
+            case 1:
+                at = net.node("Transpose", at, perm=[0, *(1 + rng.permutation(3))])
+            case 2:
+                at = net.node(str(rng.choice(["Sigmoid", "Abs", "Round", "Neg", "Relu"])), at)
+            case 3:
+                at = net.node("TopK", at, net.ints(4), axis=int(rng.integers(1, 4)), outputs=2)
+            case 4:
+                at = net.node("Reshape", net.node("Flatten", at), net.ints(1, 4, 4, 4))
+            case 5:
+                at = net.node(str(rng.choice(["Add", "Mul", "Div"])), at, str(rng.choice(others)))
+            case 6:
+                twice = net.node("Concat", at, at, axis=1)
+                at = net.node("Slice", twice, net.ints(2), net.ints(6), net.ints(1))
+            case _:
+                at = net.node("LpNormalization", at, axis=1)
+        others.append(at)
+    kept = [str(name) for name in rng.permutation(others[1:])[: int(rng.integers(2))] if name != at]
+    return net.model(net.node("Mul", at, at), *kept, batch=1)
+
+
+def test_random_ends() -> None:
+    done = 0
+    for seed in range(24):
+        try:
+            found = load(random_end(seed)).tail
+        except UnsupportedNetwork:
+            continue
+        if found is not None:
+            cut(random_end(seed))
+            done += 1
+    assert done > 12
+
+
 def test_how_much_is_returned_may_depend_on_the_image() -> None:
     graph = cut(suppressed())
     assert operators(graph)[-1] == "NonMaxSuppression" and kinds(graph) == "ccc"
