@@ -15,6 +15,7 @@ of the float network's weights, of their bytes at 8 bits, of the cycles of the s
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 import tempfile
@@ -46,7 +47,8 @@ NETWORK = "resnet20_cifar10"
 ENGINE = "small"
 """Whose blocks and cycles."""
 
-TRAINED = Path(__file__).resolve().parent / "trained"
+ROOT = Path(__file__).resolve().parents[1]
+TRAINED = ROOT / "benchmarks" / "trained"
 """What was trained: NAME.coded, and NAME.log, the command and what it printed."""
 
 
@@ -64,27 +66,37 @@ def _times(row: Row, plain: str, own: str) -> str:
     return f"{row[plain] / row[own]:.2f}x"
 
 
-COMMON = "--config small --augment flip --bfloat16 --optimizer adamw"
+COMMON = "--config small --augment flip --bfloat16"
+ADAMW = f"{COMMON} --optimizer adamw --learning-rate 0.001"
 ROWS = (
     Asked(
         "blocks",
         "half of the blocks of `small`",
-        f"--prune 0.5 --granularity blocks {COMMON} --learning-rate 0.001 --epochs 12",
+        f"--prune 0.5 --granularity blocks {ADAMW} --epochs 12",
         lambda row: f"{_times(row, 'weights', 'kept')} fewer weights",
         0.8,
     ),
     Asked(
         "channels",
         "channels removed",
-        f"--prune 0.375 --granularity channels {COMMON} --learning-rate 0.001 --epochs 14",
+        f"--prune 0.375 --granularity channels {ADAMW} --epochs 14",
         lambda row: f"{_times(row, 'plain_cycles', 'cycles')} fewer cycles",
         0.8,
     ),
     Asked(
         "weights",
         "a quarter of the weights",
-        f"--prune 0.75 {COMMON} --learning-rate 0.001 --epochs 7",
+        f"--prune 0.75 {ADAMW} --epochs 7",
         lambda row: f"{_times(row, 'weights', 'kept')} fewer weights",
+        0.5,
+    ),
+    Asked(
+        "ternary",
+        "ternary",
+        f"--ternary {COMMON} --epochs 6",
+        lambda row: (
+            f"{_times(row, 'weights', 'two_bits')} fewer bytes, {_times(row, 'weights', 'fives')} five in a byte"
+        ),
         0.5,
     ),
 )
@@ -115,12 +127,13 @@ def train(asked: Asked, labelled: Labelled, folder: Path) -> None:
         words += [word for option, path in files.items() for word in (option, str(path))]
         began = time.monotonic()
         line = [sys.executable, "-m", "host.cli", *words, "-o", str(output)]
-        done = subprocess.run(line, cwd=TRAINED.parents[1], stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(line, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise BadInput(f"{asked.name}: the training ended with exit code {done.returncode}")
     told = " ".join(f"{option} {path.name}" for option, path in files.items())
     head = f"$ shiftpoint compress {network.name} {asked.options} {told} -o {output.name}\n"
-    write_atomic(log, f"{head}{done.stdout}{time.monotonic() - began:,.0f} s\n".encode())
+    printed = done.stdout.replace(str(output), output.name)
+    write_atomic(log, f"{head}{printed}{time.monotonic() - began:,.0f} s\n".encode())
     write_atomic(file, coded.encode(output.read_bytes()))
 
 
