@@ -91,7 +91,7 @@ def made(network: Path, images: Photographs, asked: dict[str, Any], config: str,
     )  # fmt: skip
     compress(options, CompressOutputs(output=output), Reporter(quiet=True))
     found = qdq.load(output)
-    return Subject(output, found, compile_network(found, preset(config)), None, images.run, Memory())
+    return Subject(output, found, compile_network(found, preset(config)), images.run, Memory())
 
 
 def proved(subject: Subject, ways: Sequence[Leg]) -> list[object]:

@@ -45,7 +45,7 @@ def subject(tmp_path: Path) -> Subject:
     x = np.load(images(tmp_path / "images.npz"))["images"].astype(np.float32)
     network = quantize_network(graph, x, effort="fast", structures=structures(graph, x, Asked(values=4)))
     qdq.save(network, tmp_path / "c.onnx")
-    return Subject(tmp_path / "c.onnx", network, compile_network(network, preset("tiny")), None, x[:2], Memory())
+    return Subject(tmp_path / "c.onnx", network, compile_network(network, preset("tiny")), x[:2], Memory())
 
 
 def test_a_row_counts_what_was_compared_and_what_differs(subject: Subject) -> None:

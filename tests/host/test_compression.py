@@ -162,7 +162,7 @@ def compressed(asked: CompressOptions, path: Path, **changes: Any) -> Subject:
     compress(replace(asked, config=config, **changes), CompressOutputs(output=path), QUIET)
     network = qdq.load(path)
     x = np.load(asked.calibration)["images"][:2]
-    return Subject(path, network, compile_network(network, config), None, x, Memory())
+    return Subject(path, network, compile_network(network, config), x, Memory())
 
 
 @pytest.mark.parametrize(

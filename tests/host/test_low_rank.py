@@ -72,7 +72,7 @@ def test_cycles_fall_as_predicted_and_integers_are_the_same_on_every_leg(
     assert network.metadata["compression.low_rank"] == "0.7"
     assert network.metadata.get("compression.spatial") == ("True" if spatial else None)
     x = np.load(tmp_path / "images.npz")["images"][:2]
-    subject = Subject(tmp_path / "c.onnx", network, program, None, x, Memory())
+    subject = Subject(tmp_path / "c.onnx", network, program, x, Memory())
     for leg in (OnnxRuntime(), ProgramBytes()):
         result = leg.take(subject, Reporter(quiet=True))
         assert first_break(subject.order, subject.integers, result.tensors, "integers", leg.name) is None

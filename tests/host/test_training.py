@@ -104,7 +104,7 @@ def test_a_retrained_network_is_the_same_on_every_leg(
         assert all(len(set(np.unique(weight).tolist()) - {0}) <= 3 for weight in weights)
     assert network.metadata["compression.epochs"] == "2"
     subject = Subject(
-        path, network, compile_network(network, config), None, np.load(asked.calibration)["images"][:2], Memory()
+        path, network, compile_network(network, config), np.load(asked.calibration)["images"][:2], Memory()
     )
     for leg in (OnnxRuntime(), ProgramBytes()):
         taken = leg.take(subject, QUIET)
