@@ -320,6 +320,13 @@ class FloatLayer(AnyLayer):
         """The layer with only these channels of its result.  channels: int64, not negative."""
         return None
 
+    def cropped(self, first: tuple[int, int], count: tuple[int, int], size: tuple[int, int]) -> Self | None:
+        """The layer with only these rows and columns of its result: `count`, from `first` on.
+
+        Each is (vertical, horizontal), and so is size: of what it reads.
+        """
+        return None
+
     def of_channels(self, channels: np.ndarray, count: int) -> Self | None:
         """The layer of a tensor of `count` channels, of which `channels` are those that its first input has now.
 

@@ -33,6 +33,23 @@ class Window:
         top, left, bottom, right = (own + more for own, more in zip(self.pads, pads, strict=True))
         return replace(self, pads=(top, left, bottom, right))
 
+    def cropped(self, first: tuple[int, int], count: tuple[int, int], size: tuple[int, int]) -> Window | None:
+        """The window of which the whole result over a map of `size` is `count` of this one's, from `first` on.
+
+        None where that needs less than no padding.
+        """
+        before, after = [], []
+        for axis in range(2):
+            step = self.stride[axis]
+            start = self.pads[axis] - first[axis] * step
+            reach = (count[axis] - 1) * step + self.span[axis]
+            missing = reach - start - size[axis]  # below zero: so much of the map is behind the last window
+            if start < 0 or missing <= -step:
+                return None
+            before.append(start)
+            after.append(max(missing, 0))
+        return replace(self, pads=(before[0], before[1], after[0], after[1]))
+
     @property
     def attributes(self) -> dict[str, Any]:
         """Those of an ONNX Conv or pool; dilations only where there are any."""

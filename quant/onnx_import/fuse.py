@@ -8,6 +8,7 @@ that do not).  What a layer can take into itself it says (`quant.ir.layer.FloatL
 from __future__ import annotations
 
 from quant.ir.layer import Clip, non_negative_tensors
+from quant.onnx_import.cropping import fold_crops
 from quant.onnx_import.draft import Draft
 from quant.onnx_import.folding import fold_affine, fold_into_tables, fold_selects
 from quant.onnx_import.steps import Activation, Select, Step, ZeroPad
@@ -16,6 +17,7 @@ from quant.onnx_import.steps import Activation, Select, Step, ZeroPad
 def fuse(draft: Draft) -> None:
     """Leave only layers of the float graph in `draft.steps`."""
     draft.drop_unread()
+    fold_crops(draft)
     fold_selects(draft)
     fold_into_tables(draft)
     fold_affine(draft)

@@ -156,6 +156,11 @@ class ZeroPad(Step):
         return depthwise(self, np.ones(shape[0]), np.zeros(shape[0]), self.pads)
 
 
+def stays_in_place(step: FloatLayer) -> bool:
+    """Whether it makes each element of its result of the one at the same place, and of that alone."""
+    return isinstance(step, ByChannel) or step.elementwise is not None
+
+
 def depthwise(
     step: Step,
     scale: np.ndarray,

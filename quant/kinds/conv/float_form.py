@@ -93,6 +93,11 @@ class FloatConv(Convolving, Clipped):
             return None
         return replace(self, weight=self.weight[channels], bias=self.bias[channels])
 
+    def cropped(self, first: tuple[int, int], count: tuple[int, int], size: tuple[int, int]) -> FloatConv | None:
+        """As `FloatLayer.cropped`: with less padding."""
+        window = self.window.cropped(first, count, size)
+        return None if window is None or self.residual is not None else replace(self, window=window)
+
     def of_channels(self, channels: np.ndarray, count: int) -> FloatConv | None:
         """As `FloatLayer.of_channels`."""
         if self.groups != 1:

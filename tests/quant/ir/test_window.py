@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,23 @@ def test_counts_and_sizes(window: Window, include_pad: bool) -> None:
     found = window.counts(height, width, include_pad)
     assert found.shape == window.output_size(height, width)
     assert (found == walked).all()
+
+
+@pytest.mark.parametrize("window", WINDOWS, ids=str)
+def test_a_cropped_window_visits_the_same_places(window: Window) -> None:
+    def starts(window: Window) -> list[list[int]]:
+        counts = window.output_size(*size)
+        return [[place * window.stride[axis] - window.pads[axis] for place in range(counts[axis])] for axis in range(2)]
+
+    size = (7, 9)
+    (height, width), (rows, columns) = window.output_size(*size), starts(window)
+    for top, bottom, left, right in np.ndindex(3, 3, 3, 3):
+        kept = [rows[top : height - bottom], columns[left : width - right]]
+        found = window.cropped((top, left), (len(kept[0]), len(kept[1])), size)
+        around = np.ndindex(*(more + 1 for more in window.pads))
+        possible = [pads for pads in around if starts(replace(window, pads=pads)) == kept]
+        assert (found is not None) == bool(possible)
+        assert found is None or found.pads == min(possible)
 
 
 def test_attributes_are_those_of_onnx() -> None:
