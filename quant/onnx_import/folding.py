@@ -10,7 +10,7 @@ from quant.ir.functions import MOST_PARTS
 from quant.ir.layer import FloatLayer
 from quant.kinds.table import FloatTable
 from quant.onnx_import.draft import Draft
-from quant.onnx_import.steps import Affine, ByChannel, Select, Step
+from quant.onnx_import.steps import Affine, ByChannel, Select, Step, stays_in_place
 from quant.onnx_import.views import ZERO
 
 
@@ -26,12 +26,12 @@ def fold_selects(draft: Draft) -> None:
 def divide(draft: Draft, layer: FloatLayer) -> None:
     """A layer of which only picked channels are read computes these, for each reader its own.
 
-    Clips and scalings between are picked along.  The channels picked are no more than there were.
+    Clips, scalings and tables between are picked along.  The channels picked are no more than there were.
     """
-    between: list[ByChannel] = []
+    between: list[FloatLayer] = []
     tensor = layer.output
     readers = draft.readers(tensor)
-    while len(readers) == 1 and isinstance(readers[0], ByChannel) and tensor not in draft.outputs:
+    while len(readers) == 1 and stays_in_place(readers[0]) and tensor not in draft.outputs:
         between.append(readers[0])
         tensor = readers[0].output
         readers = draft.readers(tensor)
@@ -52,11 +52,11 @@ def divide(draft: Draft, layer: FloatLayer) -> None:
 
 
 def picked_chain(
-    draft: Draft, layer: FloatLayer, between: list[ByChannel], select: Select, picked: np.ndarray, number: int
+    draft: Draft, layer: FloatLayer, between: list[FloatLayer], select: Select, picked: np.ndarray, number: int
 ) -> list[FloatLayer]:
     """The layer and what follows it for some of its output channels; the last writes the Select's tensor."""
     suffix = f".{number + 1}" if number else ""
-    while number and draft.has(layer.name + suffix):
+    while number and any(draft.has(step.name + suffix) for step in (layer, *between)):
         suffix += "_"
     draft.merged[select.name] = layer.name + suffix
     outputs = [draft.fresh(f"{step.output}.{number + 1}") for step in (layer, *between)]
@@ -66,7 +66,7 @@ def picked_chain(
         draft.made_up.add(output)
     first = layer.only(picked)
     assert first is not None
-    chain = [first, *(step.on(picked) for step in between)]
+    chain = [first, *(step.on(picked) if isinstance(step, ByChannel) else step for step in between)]
     names = dict(zip([step.output for step in chain], outputs, strict=True))
     return [step.named(step.name + suffix).renamed(names) for step in chain]
 

@@ -81,6 +81,42 @@ def test_a_split_divides_the_convolution_before_it() -> None:
     assert all(layer.clip == (0, None) for layer in graph.layers if isinstance(layer, FloatConv))
 
 
+@pytest.mark.parametrize("silu", [True, False])
+def test_a_split_behind_a_table_divides_the_convolution_before_it(silu: bool) -> None:
+    net = Net(3, 6, 6)
+    y = net.conv("x", 6, 3, name="conv")
+    y = net.node("Mul", y, net.node("Sigmoid", y, name="s"), name="f") if silu else net.node("Sigmoid", y, name="f")
+    parts = net.node("Split", y, net.ints(2, 4), axis=1, outputs=2, name="part")
+    own = net.node("Tanh", parts, name="f.2")  # a name that the second table would get
+    graph = checked(net.model(own, f"{parts}_1"))
+    # what the file's second table does is done by the table of its part
+    assert [layer.name for layer in graph.layers] == ["conv", "f.2", "conv.2_", "f.2_"]
+    assert [graph.shapes[layer.output][0] for layer in graph.layers] == [2, 2, 4, 4]
+    assert kinds(graph) == "ctct" and graph.outputs == ("f.2", "part_1")
+
+
+def test_a_table_that_something_else_reads_is_not_divided() -> None:
+    net = Net(3, 6, 6)
+    y = net.node("Tanh", net.conv("x", 6, 3))
+    parts = net.node("Split", y, axis=1, outputs=2)
+    assert kinds(checked(net.model(parts, f"{parts}_1", y))) == "ctcc"
+
+
+@given(st.data())
+@settings(max_examples=25, deadline=None)
+def test_any_parts_behind_anything_done_to_elements(data: st.DataObject) -> None:
+    net = Net(3, 5, 5)
+    y = net.conv("x", 6, 3, (3, 3))
+    operators = st.sampled_from(["Relu", "norm", "Sigmoid", "Tanh", "Neg"])
+    for op in data.draw(st.lists(operators, max_size=4)):
+        y = net.norm(y, 6) if op == "norm" else net.node(op, y)
+    order = data.draw(st.permutations(range(6)))
+    ends = sorted(data.draw(st.sets(st.integers(1, 6), min_size=1, max_size=3)))
+    parts = [order[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    graph = checked(net.model(*(net.node("Gather", y, net.ints(*part), axis=1) for part in parts)))
+    assert all(graph.shapes[layer.output][0] in map(len, parts) for layer in graph.layers)
+
+
 def test_a_split_of_what_something_else_reads_picks() -> None:
     net = Net(3, 6, 6)
     y = net.conv("x", 4, 3)
