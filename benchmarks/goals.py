@@ -107,7 +107,7 @@ def _values(asked: post_training.Asked) -> Goal:
                 return Reached({"loss": loss}, row["float"], f"{row['images']:,} images")
         return None
 
-    images = ("--limit", "3000" if asked.network == "resnet20_cifar10" else "1000")
+    images = ("--limit", "10000" if asked.network == "resnet20_cifar10" else "1000")
     run = Run(str(asked).replace(": ", "_").replace(" ", "_"), "post_training", post_training.MARKERS, *2 * (
         ("--rows", str(asked), *images),
     ))  # fmt: skip

@@ -11,7 +11,7 @@ from quant.base.errors import UnsupportedNetwork
 from quant.ir.fixedpoint import QFormat
 from quant.kinds.conv import FloatConv
 from quant.search.admissible import Admissible
-from quant.search.codebook import ROUNDS, SOLVED, clusters, solved, whole
+from quant.search.codebook import ROUNDS, SOLVED, clusters, nearest_clusters, solved, whole
 from quant.search.placed import Placed
 from quant.search.reconstruct import reconstructed
 from quant.search.rounding import correlations, output_errors, round_against
@@ -120,7 +120,10 @@ class Rounder:
         counts = np.broadcast_to(np.square(self._steps(frac)), self.target.shape)
         if self.matrix is not None:
             counts = counts * np.einsum("gkk->gk", self.matrix)[:, None, :]
-        return clusters(self._units(frac)[kept], counts[kept], self.structure.number, self.structure.ternary)
+        weights = self._units(frac)[kept], counts[kept]
+        if self.structure.ternary:
+            return clusters(*weights, self.structure.number, zero=True)
+        return nearest_clusters(*weights, self.structure.number)
 
     def share(self, frac: np.ndarray) -> None:
         """Choose the integers that all weights share, where they do, for fractional lengths (O,)."""

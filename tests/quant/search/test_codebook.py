@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from quant.search.codebook import clusters, solved, whole
+from quant.search.codebook import clusters, nearest_clusters, solved, whole
 from quant.search.rounding import output_errors
 
 
@@ -30,6 +30,19 @@ def test_against_every_division_of_few_values(rng):
             near = np.abs(values[:, None] - found).argmin(1) == np.flatnonzero(found == centre)[0]
             if near.any():
                 assert centre == pytest.approx(np.average(values[near], weights=counts[near]))
+
+
+def test_the_better_of_two_starts(rng):
+    """A few weights far out have most of evenly spread values; of few values the end is near the best of all."""
+    counts = rng.uniform(0.5, 2, 3000)
+    for values in (rng.standard_t(3, 3000) * 20, rng.uniform(-9, 5, 3000)):
+        spread, found = clusters(values, counts, 16), nearest_clusters(values, counts, 16)
+        assert loss(values, counts, found) <= loss(values, counts, spread) and np.all(np.diff(found) >= 0)
+    values = np.concatenate([rng.normal(size=2990), rng.uniform(-90, 90, 10)])
+    assert loss(values, counts, nearest_clusters(values, counts, 16)) < 0.7 * loss(
+        values, counts, clusters(values, counts, 16)
+    )
+    assert nearest_clusters(np.full(5, 3.0), np.ones(5), 4).tolist() == [3, 3, 3, 3]
 
 
 def test_zero_stays_in_the_middle(rng):
