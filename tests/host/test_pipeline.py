@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,14 @@ def test_an_interrupted_run_continues(
     code: int,
     word: str,
 ) -> None:
+    def stopped(*_: Any) -> None:
+        signal.raise_signal(number)
+        for _ in range(1000):  # Python may take some steps more before it looks at the signal
+            time.sleep(0.01)
+        raise AssertionError("no signal within ten seconds")
+
     with monkeypatch.context() as patch:
-        patch.setattr(ProgramBytes, "take", lambda *_: signal.raise_signal(number))
+        patch.setattr(ProgramBytes, "take", stopped)
         assert main(arguments) == code
     build = tmp_path / "build"
     assert capsys.readouterr().err.endswith(f"shiftpoint: {word}; the stages that were finished are kept\n")
