@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from quant.base.errors import BadInput, ShiftpointError, first_line
 
@@ -102,6 +102,20 @@ def _perform(job: Any) -> Any:
     return function(content, job)
 
 
+Begun = TypeVar("Begun")
+
+
+def begun(make: Callable[[], Begun]) -> Begun:
+    """What Dask makes with a thread of its own.
+
+    Dask asserts that the thread begins within ten seconds. On a busy machine it does not always: so two times more.
+    """
+    for _ in range(2):
+        with contextlib.suppress(AssertionError):
+            return make()
+    return make()
+
+
 class Cluster:
     """A Dask cluster.  It runs jobs of workers that die again on others.
 
@@ -116,10 +130,10 @@ class Cluster:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is one line, of this command's
         self.function, self.address = function, address
         try:
-            self.client = Client(address, timeout=PATIENCE, set_as_default=False)
+            self.client = begun(lambda: Client(address, timeout=PATIENCE, set_as_default=False))
         except (OSError, ValueError, TimeoutError) as error:
             raise BadInput(f"--scheduler {address}: {first_line(error)}") from None
-        except AssertionError:  # how Dask says that its thread did not begin within ten seconds
+        except AssertionError:
             raise BadInput(f"--scheduler {address}: this machine is too busy to begin the connection") from None
         # A task, not data that are scattered: where the worker that holds it dies, the scheduler makes it again.
         self._common = self.client.submit(bytes, content, pure=False)

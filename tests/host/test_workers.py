@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from host.workers import Cluster, workers
+from host.workers import Cluster, begun, workers
 from quant.base.errors import BadInput
 from tests.host import jobs
 
@@ -75,10 +75,22 @@ def test_dask_that_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(caught.value) == "--scheduler tcp://127.0.0.1:1: this machine is too busy to begin the connection"
 
 
+def test_dask_that_begins_late() -> None:
+    tries: list[int] = []
+
+    def late() -> str:
+        tries.append(0)
+        assert len(tries) == 3
+        return "begun"
+
+    assert begun(late) == "begun"
+
+
 @pytest.fixture
 def cluster() -> Iterator[str]:
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=60) as found:
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 60}
+    with begun(lambda: distributed.LocalCluster(**options)) as found:
         yield found.scheduler_address
 
 
