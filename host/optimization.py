@@ -51,6 +51,7 @@ from quant.optimize import (
     Search,
     Searched,
     front,
+    halved,
     survivors,
     weight,
 )
@@ -120,7 +121,8 @@ class OptimizeOptions(ProblemOptions):
         ),
     ] = None
     margin: Annotated[
-        float, typer.Option(help="With --train: points beyond --max-loss that a plan may lose to be retrained.")
+        float,
+        typer.Option(help="With --train: points beyond --max-loss that a plan may lose before it is retrained."),
     ] = 3.0
     survivors: Annotated[int, typer.Option(help="With --train: plans that are retrained, at most.")] = 3
     training: TrainOptions = field(default_factory=TrainOptions)
@@ -231,23 +233,20 @@ class Named:
 
 def retrained(options: OptimizeOptions, problem: Problem, found: Searched, kept: Kept) -> tuple[Searched, list[Result]]:
     """What a search found, with its survivors retrained, and a row of each.  kept: of a `Trainer`."""
-    near = survivors(found, options.aim, problem.speed, options.reach, options.survivors)
-    values = kept.values("plans retrained", [Retraining(point.plan) for point in near])
+    near = survivors(found, options.aim, problem.speed, options.reach)
     reference = _right(float_answers(problem.graph, problem.chosen), problem.labels)
-    after = [
-        point(replace(before.plan, origin=RETRAINED), value, reference)
-        for before, value in zip(near, values, strict=True)
-    ]
-    rows = [
-        {
-            "plan": str(before.plan),
-            "loss before": before.loss,
-            "loss": own.loss,
-            "held back right %": value["training"][-1]["held back right %"],
-            **own.costs,
-        }
-        for before, own, value in zip(near, after, values, strict=True)
-    ]
+    after: list[Point] = []
+    rows: list[Result] = []
+
+    def good_again(before: Point) -> bool:
+        (value,) = kept.values("plans retrained", [Retraining(before.plan)])
+        own = point(replace(before.plan, origin=RETRAINED), value, reference)
+        row = {"plan": str(before.plan), "loss before": before.loss, "loss": own.loss}
+        rows.append(row | {"held back right %": value["training"][-1]["held back right %"], **own.costs})
+        after.append(own)
+        return own.within(options.max_loss)
+
+    halved(near, good_again, options.survivors)
     good = [own for own in after if own.within(options.max_loss)]
     again = [own.plan.key for own in good if (own.loss or 0.0) <= (found.best.loss or 0.0)]
     if found.met and found.best.plan.key not in again:  # the same plan that loses less is taken, whatever its bytes
@@ -298,6 +297,7 @@ def searched(options: OptimizeOptions, problem: Problem, kept: Kept) -> Searched
         surveys,
         list(RESHAPES),
         most=options.max_loss,
+        reach=options.max_loss if options.training.train is None else options.reach,
         goal=options.aim,
         speed=problem.speed,
         count=options.count,

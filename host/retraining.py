@@ -44,8 +44,8 @@ class Trainer:
         """As of `Workers`."""
         for number, job in enumerate(jobs):
 
-            def progress(what: str, done: int, total: int, name: str = f"{number + 1} of {len(jobs)}") -> None:
-                self.reporter.step(f"plan {name}: {what}", done, total)
+            def progress(what: str, done: int, total: int, plan: Plan = job.plan) -> None:
+                self.reporter.step(f"{plan}: {what}", done, total)
 
             problem, plan = self.problem, job.plan
             graph, place = problem.shaped(plan.reshapes), self.folder / f"{name_of(self.made_from, job)}.training"

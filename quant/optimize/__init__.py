@@ -5,7 +5,7 @@ from quant.optimize.path import Step, path
 from quant.optimize.plan import BYTES, PLAIN, Plan, Point, Reshape, front
 from quant.optimize.search import Goal, Search, Searched, weight
 from quant.optimize.survey import Option, survey
-from quant.optimize.survivors import survivors
+from quant.optimize.survivors import halved, survivors
 
 __all__ = [
     "BYTES",
@@ -20,6 +20,7 @@ __all__ = [
     "Searched",
     "Step",
     "front",
+    "halved",
     "path",
     "survey",
     "survivors",

@@ -25,8 +25,11 @@ Surveys = Callable[[tuple[Reshape, ...]], Mapping[str, Sequence[Option]]]
 SHARES = (100, 200, 350, 500)
 """Thousandths of the cost that are to go with the shape, at first."""
 
+HEAVIER = (650, 750, 850)
+"""One after the other while those before are good."""
+
 REFINED = 3
-"""Times that the middle is measured."""
+"""Times that the middle is measured, or what is heavier than all before."""
 
 MINOR = 0.05
 """What the other cost counts beside the goal, both as logarithms: half the bytes are worth 3.4 % of the cycles."""
@@ -34,17 +37,26 @@ MINOR = 0.05
 
 @dataclass(eq=False)
 class Line:
-    """at: the plan at a place.  places: to be measured next.  least: the distance of two places that is not divided."""
+    """at: the plan at a place.  places: to be measured next.  least: the distance of two places that is not divided.
+
+    heavier: places behind the last ones.
+    """
 
     at: Callable[[int], Plan]
     places: Sequence[int]
     least: int = 1
+    heavier: Sequence[int] = ()
     known: dict[int, Point] = field(default_factory=dict)
 
     def closer(self, most: float) -> list[int]:
-        """The middle between the last good place, 0 where there is none, and the first bad one behind it."""
+        """The middle between the last good place, 0 where there is none, and the first bad one behind it.
+
+        Where none behind it is bad, what is heavier.
+        """
         good = max((place for place, point in self.known.items() if point.within(most)), default=0)
         bad = min((place for place in self.known if place > good), default=good)
+        if bad == good:
+            return [place for place in self.heavier if place > good][:1]
         return [(good + bad) // 2] if bad - good > self.least else []
 
 
@@ -69,6 +81,7 @@ def weight(point: Point, goal: Goal, speed: str) -> tuple[float, float]:
 class Search:
     """The search for the best plan whose loss is at most `most` points.
 
+    reach: the loss up to which plans are looked for, more than `most` where training may win some back.
     reshapes: the methods that make another shape.  speed: the cost that stands for time.  count: places of a path.
     """
 
@@ -79,22 +92,23 @@ class Search:
         reshapes: Sequence[str],
         *,
         most: float,
+        reach: float,
         goal: Goal,
         speed: str,
         count: int,
     ) -> None:
         self.measure, self.surveys, self.reshapes = measure, surveys, reshapes
-        self.most, self.goal, self.speed, self.count = most, goal, speed, count
+        self.most, self.reach, self.goal, self.speed, self.count = most, reach, goal, speed, count
         self.points: list[Point] = []
 
     def run(self) -> Searched:
         """Each method alone; shapes; another method on the best shape; then the layers of some shapes."""
         self._points([PLAIN, *self._uniform()])
         self._along([self._shape((), method) for method in self.reshapes])
-        if start := self._best_shape(self.most / 2):
+        if start := self._best_shape(self.reach / 2):
             others = [method for method in self.reshapes if method not in {each.method for each in start}]
             self._along([self._shape(start, method) for method in others])
-        best = self._best_shape(self.most if self.goal == "cycles" else self.most / 2)  # layers want their part
+        best = self._best_shape(self.reach if self.goal == "cycles" else self.reach / 2)  # layers want their part
         self._along([self._layers(shape) for shape in dict.fromkeys([(), best])])
         plain = self.points[0]
         good = [point for point in self.points if point.within(self.most)]
@@ -120,7 +134,7 @@ class Search:
             for (line, place), point in zip(asked, points, strict=True):
                 line.known[place] = point
             for line in lines:
-                line.places = line.closer(self.most)
+                line.places = line.closer(self.reach)
 
     def _best_shape(self, most: float) -> tuple[Reshape, ...]:
         """The shape of the best point of those to whose layers nothing was done."""
@@ -141,7 +155,7 @@ class Search:
 
     def _shape(self, start: tuple[Reshape, ...], method: str) -> Line:
         origin = " and ".join([*(each.method for each in start), method])
-        return Line(lambda place: Plan((*start, Reshape(method, place / 1000)), {}, origin), SHARES, 10)
+        return Line(lambda place: Plan((*start, Reshape(method, place / 1000)), {}, origin), SHARES, 10, HEAVIER)
 
     def _layers(self, shape: tuple[Reshape, ...]) -> Line:
         steps = path(self.surveys(shape))

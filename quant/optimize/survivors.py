@@ -1,16 +1,17 @@
-"""Which of the points of a search are worth training."""
+"""Which of the points of a search are worth training, and which of them are trained."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 from quant.optimize.plan import PLAIN, Point
 from quant.optimize.search import Goal, Searched, weight
 
 
-def survivors(found: Searched, goal: Goal, speed: str, loss: float, number: int) -> list[Point]:
+def survivors(found: Searched, goal: Goal, speed: str, loss: float) -> list[Point]:
     """Those that lose no more than `loss` points, cost no more than the best, and beside which no other costs less and
-    loses no more; of more than `number` some from the cheapest to the best, evenly.  The cheapest is the first.
+    loses no more.  The cheapest is the first.
 
     goal, speed: by which they cost something, as of `weight`.
     """
@@ -21,6 +22,15 @@ def survivors(found: Searched, goal: Goal, speed: str, loss: float, number: int)
         if weight(point, goal, speed)[0] <= most and point.loss is not None and point.loss < least:
             line.append(point)
             least = point.loss
-    if len(line) <= number:
-        return line
-    return [line[round(place * (len(line) - 1) / max(number - 1, 1))] for place in range(number)]
+    return line
+
+
+def halved(line: Sequence[Point], good: Callable[[Point], bool], number: int) -> None:
+    """Look for the first point that is good, where those behind it are, too, asking `number` times at most.
+
+    The middle is asked first, then the half before it where that is good, else the half behind it.
+    """
+    first, end = 0, len(line)
+    while first < end and number:
+        middle, number = (first + end) // 2, number - 1
+        first, end = (first, middle) if good(line[middle]) else (middle + 1, end)

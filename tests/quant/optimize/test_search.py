@@ -8,7 +8,7 @@ import pytest
 
 from quant.compress.candidate import Candidate
 from quant.optimize.plan import BYTES, PLAIN, Plan, Point, Reshape
-from quant.optimize.search import Search, Searched
+from quant.optimize.search import Goal, Search, Searched
 from quant.optimize.survey import Option
 
 SHARE, LIGHT, HEAVY = Candidate(values=16), Candidate(values=4), Candidate(ternary=True)
@@ -50,8 +50,16 @@ class Formula:
         return Point(plan, loss + sum(o.noise for o in chosen), {"MACs": speed, BYTES: sum(o.bytes for o in chosen)})
 
 
-def found(formula: Formula, most: float, goal: str, reshapes: Sequence[str] = ("channels", "low rank")) -> Searched:
-    return Search(formula.measure, formula.surveys, reshapes, most=most, goal=goal, speed="MACs", count=4).run()  # type: ignore[arg-type]
+def found(
+    formula: Formula,
+    most: float,
+    goal: Goal,
+    reshapes: Sequence[str] = ("channels", "low rank"),
+    reach: float | None = None,
+) -> Searched:
+    far = most if reach is None else reach
+    search = Search(formula.measure, formula.surveys, reshapes, most=most, reach=far, goal=goal, speed="MACs", count=4)
+    return search.run()
 
 
 def test_of_bytes_the_layers_that_matter_least_go_furthest() -> None:
@@ -79,7 +87,7 @@ def test_no_plan_is_made_twice_and_all_are_told() -> None:
 
 
 @pytest.mark.parametrize("goal", ["cycles", "bytes"])
-def test_what_nothing_meets_is_the_plain_network(goal: str) -> None:
+def test_what_nothing_meets_is_the_plain_network(goal: Goal) -> None:
     result = found(Formula(base=5.0), 1.0, goal)
     assert not result.met and result.best.plan.key == PLAIN.key
 
@@ -88,3 +96,11 @@ def test_a_shape_that_cannot_be_made_is_a_bad_point() -> None:
     result = found(Formula(most=0.15), 5.0, "cycles", ["channels"])
     assert {p.refused for p in result.points} == {"", "no"}
     assert 0.1 <= result.best.plan.reshapes[0].share <= 0.15
+
+
+def test_what_training_may_win_back_is_looked_for_and_not_written() -> None:
+    result = found(Formula(), 3.0, "cycles", reach=8.0)
+    alone = [p.plan.reshapes[0].share for p in result.points if p.plan.origin == "channels" and p.within(8.0)]
+    assert 0.75 <= max(alone) <= 0.8  # the formula's loss is 10 points of all
+    assert result.best.within(3.0) and result.best.costs["MACs"] > 400
+    assert min(p.costs["MACs"] for p in result.points if p.within(8.0)) < 250

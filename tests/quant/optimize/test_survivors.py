@@ -7,7 +7,7 @@ from math import inf
 import numpy as np
 import pytest
 
-from quant.optimize import BYTES, PLAIN, Plan, Point, Reshape, Searched, survivors, weight
+from quant.optimize import BYTES, PLAIN, Plan, Point, Reshape, Searched, halved, survivors, weight
 
 
 def point(share: float, loss: float | None, cycles: float) -> Point:
@@ -31,15 +31,30 @@ def test_those_that_nothing_beats(rng: np.random.Generator) -> None:
 
     wanted = {(p.costs["cycles"], p.loss) for p in points if p.within(14) and not beaten(p)}
     wanted = {(cost, loss) for cost, loss in wanted if cost <= best.costs["cycles"]}
-    every = survivors(found, "cycles", "cycles", 14, 100)
+    every = survivors(found, "cycles", "cycles", 14)
     assert {(p.costs["cycles"], p.loss) for p in every} == wanted and len(every) > 2 and every[-1].loss == best.loss
     assert [p.costs["cycles"] for p in every] == sorted(p.costs["cycles"] for p in every)
-    assert survivors(found, "cycles", "cycles", 14, 2) == [every[0], every[-1]]
-    assert survivors(found, "cycles", "cycles", 14, 1) == every[:1]
 
 
 @pytest.mark.parametrize("loss", [0.0, 3.0])
 def test_the_plain_network_is_not_trained(loss: float) -> None:
     plain = Point(PLAIN, 0.0, {"cycles": 9.0, BYTES: 9.0})
     found = Searched((plain, point(0.2, 2.0, 5.0)), plain, True)
-    assert [p.loss for p in survivors(found, "cycles", "cycles", loss, 3)] == ([2.0] if loss else [])
+    assert [p.loss for p in survivors(found, "cycles", "cycles", loss)] == ([2.0] if loss else [])
+
+
+@pytest.mark.parametrize("length", range(9))
+def test_the_first_good_one_is_among_those_that_are_asked(length: int) -> None:
+    line = [point(0.1, float(-place), float(place)) for place in range(length)]
+    for first in range(length + 1):
+        for number in range(1, 5):
+            asked: list[int] = []
+
+            def good(each: Point, first: int = first, asked: list[int] = asked) -> bool:
+                asked.append(line.index(each))
+                return asked[-1] >= first
+
+            halved(line, good, number)
+            assert len(asked) == len(set(asked)) <= number
+            if 2**number > length:  # as many as divide the row to the end
+                assert first == length or first in asked
