@@ -99,8 +99,8 @@ def measure(path: Path, labelled: Labelled, limit: int | None) -> Iterator[Row]:
 
 def table(rows: Sequence[Row]) -> str:
     """All rows as Markdown."""
-    titles = ("network", "coded", "weights", "kept", "bytes", "of them tables, graph", "of float", "of 8 bits", "paper")
-    titles += ("top-1 float", "top-1", "agreement")
+    titles = ["network", "coded", "weights", "kept", "bytes", "of them tables, graph", "of float", "of 8 bits", "paper"]
+    titles += ["top-1 float", "top-1", "agreement"]
     text = f"| {' | '.join(titles)} |\n|{'---|' * len(titles)}\n"
     for row in rows:
         cells = [row["network"], row["form"], f"{row['weights']:,}", f"{row['kept'] / row['weights']:.1%}"]

@@ -23,7 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -91,7 +91,7 @@ def lenet(name: str, seed: int, mean: float, scale: float) -> onnx.ModelProto:
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
 
-    def layer(operator: str, source: str, output: str, shape: tuple[int, ...], **attributes: int) -> str:
+    def layer(operator: str, source: str, output: str, shape: tuple[int, ...], **attributes: Any) -> str:
         spread = np.sqrt(2 / np.prod(shape[1:]))
         named = (f"{output}.weight", random.normal(0, spread, shape)), (f"{output}.bias", np.zeros(shape[0]))
         weights.extend(numpy_helper.from_array(values.astype(np.float32), title) for title, values in named)
@@ -99,7 +99,7 @@ def lenet(name: str, seed: int, mean: float, scale: float) -> onnx.ModelProto:
         nodes.append(helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
 
-    def then(operator: str, source: str, output: str, **attributes: Sequence[int]) -> str:
+    def then(operator: str, source: str, output: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(operator, [source], [output], name=output, **attributes))
         return output
 
@@ -183,7 +183,8 @@ def measure(asked: Asked, seed: int, data: Path, fashion: Path, folder: Path, ke
     whole = trained(graph, f"{asked}-float", stages(alone, compress.Asked()), alone, alone)
     small = replace(alone, epochs=asked.epochs, distil=0.7)
     rates = {"prune": asked.prune, "values": asked.values}
-    found = trained(whole.graph, str(asked), stages(small, compress.Asked(**rates)), small, (alone, small, rates))
+    wanted = compress.Asked(prune=asked.prune, values=asked.values)
+    found = trained(whole.graph, str(asked), stages(small, wanted), small, (alone, small, rates))
     network = quantize_network(found.graph, prepare(pixels[:CALIBRATION], graph), structures=found.structures)
     qdq.save(network, folder / "quantized.onnx")
     content = (folder / "quantized.onnx").read_bytes()

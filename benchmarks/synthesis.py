@@ -113,7 +113,7 @@ def synthesize(config: AcceleratorConfig, folder: Path) -> Synthesis:
             for buffer, prefix in BUFFERS.items()
         },
         memories=memories,
-        yosys=re.match(r"Yosys \S+", stat["creator"])[0],
+        yosys=stat["creator"].partition(" (")[0],
     )
 
 

@@ -108,9 +108,8 @@ def random_window(rng: np.random.Generator, height: int, width: int, pooling: bo
     pads = tuple(int(rng.integers(0, kernel[i % 2] + (not pooling))) for i in range(4)) if rng.integers(2) else (0,) * 4
     dilation = (1, 1)
     if not pooling and rng.integers(4) == 0:
-        dilation = tuple(
-            int(rng.integers(1, 1 + max(1, min(9, s // k)))) for s, k in zip((height, width), kernel, strict=True)
-        )
+        most = (max(1, min(9, s // k)) for s, k in zip((height, width), kernel, strict=True))
+        dilation = (int(rng.integers(1, 1 + next(most))), int(rng.integers(1, 1 + next(most))))
     return Window(kernel, stride, pads, dilation)  # type: ignore[arg-type]
 
 

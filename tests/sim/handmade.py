@@ -297,7 +297,7 @@ class _Builder:
             stride_rows=w.stride[0], stride_columns=w.stride[1],
             kind=PoolKind.AVERAGE if self.case.pool == "average" else PoolKind.MAX, input_signed=1,
             output_base=self._half(c.pooled_depth, step, 0), multiplier=divide.multiplier, shift=divide.shift,
-            sum_bits=divide.sum_bits, low=pool.clip[0], high=pool.clip[1],  # type: ignore[union-attr]
+            sum_bits=divide.sum_bits, low=pool.clip[0], high=pool.clip[1],  # type: ignore[attr-defined]
         )  # fmt: skip
 
     def _more(self, step: int) -> int:
