@@ -18,16 +18,28 @@ from hw.contract.isa import Unit
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
 from quant.base.errors import BadInput
+from quant.base.files import replacing
 from sim import cycles as cycle_model
 from sim import executor
 from sim.cycles import Timeline
+from sim.cycles.trace import TRANSACTION_BYTES, write_trace
 from sim.memory import Memory
 
 Result = dict[str, Any]
 
 
-def simulate_model(program: Program, x: np.ndarray, memory: Memory, reporter: Reporter) -> Taken:
-    """Executor and cycle model.  x: integers (N, C, H, W).  Cycles, counters, layers and timeline are of one image."""
+def simulate_model(
+    program: Program,
+    x: np.ndarray,
+    memory: Memory,
+    reporter: Reporter,
+    trace: Path | None = None,
+    trace_bytes: int = TRANSACTION_BYTES,
+) -> Taken:
+    """Executor and cycle model.  x: integers (N, C, H, W).  Cycles, counters, layers and timeline are of one image.
+
+    trace: where to leave the memory trace of one image, transactions of `trace_bytes`, none when None.
+    """
     with reporter.stage(f"run the program's bytes on {len(x)} images"):
         runs = []
         for i, image in enumerate(x):
@@ -35,6 +47,9 @@ def simulate_model(program: Program, x: np.ndarray, memory: Memory, reporter: Re
             reporter.step("images", i + 1, len(x))
     with reporter.stage("predict every cycle"):
         timeline = cycle_model.simulate(program, memory)
+    if trace is not None:
+        with reporter.stage("write the memory trace"), replacing(trace) as file:
+            write_trace(file, program, timeline, trace_bytes)
     facts = {
         "memory": asdict(memory),
         "cycles": timeline.cycles,

@@ -35,6 +35,7 @@ from quant.ir.scales import input_scales, scaled
 from quant.ir.tail import Tail
 from quant.run.images import load_images
 from sim import hazards
+from sim.cycles.trace import TRANSACTION_BYTES
 
 Result = dict[str, Any]
 
@@ -122,6 +123,16 @@ class SimulateOptions:
             help="With --engine rtl: waveform file to write, .vcd, or .fst where liblz4-dev and zlib1g-dev are."
         ),
     ] = None
+    trace: Annotated[
+        Path | None,
+        Use.FILE,
+        typer.Option(
+            help="With --engine model: memory trace to write, cycle-stamped, as DRAMsim3 reads it.", show_default=False
+        ),
+    ] = None
+    trace_bytes: Annotated[
+        int, typer.Option(help="Bytes of a transaction in the trace, a power of two.", min=4, max=4096)
+    ] = TRANSACTION_BYTES
     returned: Annotated[
         Path | None,
         Use.FILE,
@@ -142,6 +153,10 @@ def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
     """
     if o.engine is Backend.model and (o.export or o.waves):
         raise BadInput("--export and --waves need --engine rtl")
+    if o.engine is Backend.rtl and o.trace:
+        raise BadInput("--trace needs --engine model")
+    if o.trace_bytes & (o.trace_bytes - 1):
+        raise BadInput(f"--trace-bytes must be a power of two, not {o.trace_bytes}")
     if o.waves is not None:
         check_waves(o.waves)
         make_folder(o.waves.parent)
@@ -154,7 +169,9 @@ def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
     with ExitStack() as stack:
         bench = None if o.export is None else stack.enter_context(bench_folder(o.export, [o.output, o.waves]))
         if o.engine is Backend.model:
-            taken = simulate_model(program, x, o.memory, reporter)
+            if o.trace is not None:
+                make_folder(o.trace.parent)
+            taken = simulate_model(program, x, o.memory, reporter, o.trace, o.trace_bytes)
         else:
             taken = simulate_rtl(program, x, o.memory, reporter, o.waves, o.build_dir)
         if end is not None:
@@ -167,7 +184,7 @@ def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
             write_json(o.output, taken.to_json())
         if bench is not None:
             export_bench(program, x, o.memory, bench, reporter)
-    files = [str(path) for path in (o.export, o.waves, o.returned, o.output) if path is not None]
+    files = [str(path) for path in (o.export, o.waves, o.trace, o.returned, o.output) if path is not None]
     rows = [
         {"layer": layer.name, "tensor": layer.output, "sha256": taken.digests[layer.output]} for layer in program.layers
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from functools import lru_cache
 
 from hw.contract import timing
@@ -51,6 +52,8 @@ class ReadTimes:
         """Cycle in which the last burst was taken."""
         self._last_beats = [NEVER] * config.read_outstanding
         self._next = 0
+        self.bursts = array("q")
+        """Of each burst in order, the cycle of its address on the port, and that of its last beat."""
 
     @property
     def free(self) -> int:
@@ -64,6 +67,7 @@ class ReadTimes:
         slots[self._next] = last
         self._next = (self._next + 1) % len(slots)
         self.accepted = cycle
+        self.bursts.extend((cycle + 1, last))
         return last
 
 
@@ -75,6 +79,8 @@ class WriteTimes:
         self._responses = [NEVER] * config.write_outstanding
         self._next = 0
         self._transfers = [NEVER] * timing.STORE_AHEAD  # of the latest beats, oldest first
+        self.bursts = array("q")
+        """As ReadTimes."""
 
     def send(self, offered: int, beats: int) -> tuple[int, int]:
         """A burst whose address is offered from a cycle on: the cycles of its last read and of its response.
@@ -98,4 +104,5 @@ class WriteTimes:
         response = self.memory.write_response(last)
         self._responses[self._next] = response
         self._next = (self._next + 1) % len(self._responses)
+        self.bursts.extend((taken + 1, last))
         return last_read, response

@@ -58,13 +58,15 @@ class _Run:
         self.instructions: list[Instruction] = list(program.decode())
         self.reads = ReadTimes(self.config, memory)
         self.load = LoadTimes(self.config)
-        store = StoreTimes(self.config, WriteTimes(self.config, memory))
+        self.writes = WriteTimes(self.config, memory)
+        store = StoreTimes(self.config, self.writes)
         units: tuple[Recurrence, ...] = (self.load, ComputeTimes(self.config), PoolTimes(self.config), store)
         self.queues = [_Queue(unit, recurrence) for unit, recurrence in zip(_UNITS, units, strict=True)]
         self.awake: list[_Queue] = []  # those whose head may be able to start, now that something is known
         self.arrived: list[int] = []
         self.dispatched: list[int] = []
         self.asked = 0  # instructions whose fetch the port has taken
+        self.fetches: list[int] = []  # which of the port's bursts they are
         count = len(self.instructions)
         self.ready, self.start, self.end = [0] * count, [0] * count, [0] * count
         self.stalls: list[tuple[int, ...]] = [_NO_STALL] * count
@@ -97,6 +99,7 @@ class _Run:
     def _fetch(self, cycle: int) -> None:
         n = min(FETCH_BURST, len(self.instructions) - self.asked)
         beats = self.config.derived.instruction_beats
+        self.fetches.append(len(self.reads.bursts) // 2)
         last = self.reads.take(cycle, n * beats)
         each = beats * self.memory.beat_every
         self.arrived.extend(last + 1 - (n - 1 - k) * each for k in range(n))
@@ -206,6 +209,9 @@ class _Run:
             layer_cycles=split(end, layer, layers, cycles),
             layer_read=np.bincount(layer, read, layers).astype(np.int64),
             layer_written=np.bincount(layer, written, layers).astype(np.int64),
+            reads=np.array(self.reads.bursts).reshape(-1, 2),
+            writes=np.array(self.writes.bursts).reshape(-1, 2),
+            fetches=np.array(self.fetches, np.int64),
         )
 
     def _bytes(self) -> tuple[np.ndarray, np.ndarray]:

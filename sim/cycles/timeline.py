@@ -26,6 +26,9 @@ class Timeline:
     layer_cycles: cycles from the completion of the layers before to the completion of this one, as in
     `split`; they add up to `cycles`.  layer_read, layer_written: bytes, by instructions' layer, each with the
     fetch of its own instructions; they add up to BYTES_READ and BYTES_WRITTEN.
+    One entry for each burst, in the order of addresses on the port (`sim/cycles/traffic.py` says what they move):
+    reads, writes: (bursts, 2), cycle of the address's handshake and of the last beat's.  fetches: which of the reads
+    are of instructions, ascending.
     """
 
     memory: Memory
@@ -41,6 +44,9 @@ class Timeline:
     layer_cycles: np.ndarray
     layer_read: np.ndarray
     layer_written: np.ndarray
+    reads: np.ndarray
+    writes: np.ndarray
+    fetches: np.ndarray
 
     @property
     def busy(self) -> dict[Unit, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from host import stages
 from host.delivery import HOME
+from host.options import MemoryOptions
 from host.simulation import simulate_model
 from host.stages import Backend, SimulateOptions, changed, compile_program, program_images, simulate, verilog
 from host.terminal import Reporter
@@ -23,6 +25,8 @@ from quant.base.errors import BadInput, VerificationError
 from quant.ir.fixedpoint import quantize as to_integers
 from quant.run.execute import quantize_input
 from sim.bench import export, toolchain
+from sim.cycles import simulate as cycle_model
+from sim.cycles.trace import write_trace
 from tests.sim.programs import first
 
 QUIET = Reporter(quiet=True)
@@ -63,6 +67,18 @@ def test_waves_and_exports_are_of_the_verilog(finished: Path, tmp_path: Path, op
     with pytest.raises(BadInput, match="^--export and --waves need --engine rtl$"):
         simulate(asked(finished, **{option: tmp_path / "x"}), QUIET)
     assert Backend("rtl") is Backend.rtl
+
+
+def test_a_memory_trace(finished: Path, tmp_path: Path) -> None:
+    trace, memory = tmp_path / "new" / "memory.trace", MemoryOptions(latency=9, beat_every=2)
+    assert simulate(asked(finished, trace=trace, memory=memory, trace_bytes=16), QUIET)["files"] == [str(trace)]
+    program, file = programs.load(finished / "network.program"), io.BytesIO()
+    write_trace(file, program, cycle_model(program, memory), 16)
+    assert trace.read_bytes() == file.getvalue() and file.getvalue().startswith(b"0x0 READ 2\n0x10 READ 2\n")
+    with pytest.raises(BadInput, match="^--trace needs --engine model$"):
+        simulate(asked(finished, trace=trace, engine=Backend.rtl), QUIET)
+    with pytest.raises(BadInput, match="^--trace-bytes must be a power of two, not 48$"):
+        simulate(asked(finished, trace=trace, trace_bytes=48), QUIET)
 
 
 def test_a_program_of_another_configuration(finished: Path) -> None:

@@ -11,33 +11,39 @@ from collections.abc import Callable
 from typing import Any
 
 from hw.contract import timing
-from hw.contract.config import FETCH_BURST, AcceleratorConfig
+from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import Instruction, Opcode, Unit
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
 from hw.contract.weights import weight_format
 from sim.memory import Memory
 
+Burst = tuple[int, int]
+"""Address of the first beat, in bytes from the start of the window; beats."""
 
-def bursts(config: AcceleratorConfig, address: int, size: int) -> list[int]:
-    """Beats of the bursts of a row: one beat after the other, until a limit is met."""
+
+def bursts(config: AcceleratorConfig, address: int, size: int) -> list[Burst]:
+    """The bursts of a row: one beat after the other, until a limit is met."""
     beat = config.derived.beat_bytes
-    lengths = [0]
+    found = [(address // beat * beat, 0)]
     for at in range(address // beat, -(-(address + size) // beat)):
-        if lengths[-1] == config.max_burst or (lengths[-1] and at * beat % 4096 == 0):
-            lengths.append(0)
-        lengths[-1] += 1
-    return lengths
+        if found[-1][1] == config.max_burst or (found[-1][1] and at * beat % 4096 == 0):
+            found.append((at * beat, 0))
+        found[-1] = (found[-1][0], found[-1][1] + 1)
+    return found
 
 
 class Naive:
-    """One run.  `counters` as the engine's registers, `start` and `end` of each instruction."""
+    """One run.  `counters` as the engine's registers, `start` and `end` of each instruction; `asked`: each burst's
+    direction, and the cycle in which the port shows its address; `last`: cycles of bursts' last beats, by direction."""
 
     def __init__(self, program: Program, memory: Memory, limit: int = 200_000) -> None:
-        self.c, self.memory = program.config, memory
+        self.c, self.memory, self.whole = program.config, memory, program
         self.program = list(program.decode())
         self.start, self.end = [-1] * len(self.program), [-1] * len(self.program)
         self.counters: Counter[str] = Counter()
+        self.asked: dict[str, list[tuple[int, Burst]]] = {"READ": [], "WRITE": []}
+        self.last: dict[str, list[int]] = {"READ": [], "WRITE": []}
         self.t = 0
         self.queues: list[deque[int]] = [deque() for _ in Unit]
         self.tokens: Counter[tuple[int, int]] = Counter()
@@ -51,14 +57,14 @@ class Naive:
         self.reads: deque[list[Any]] = deque()  # [cycle of the address, beats left, what to do with a beat]
         self.last_read = -(10**9)
         # load
-        self.load_bursts: deque[tuple[int, bool]] = deque()
+        self.load_bursts: deque[tuple[Burst, bool]] = deque()
         self.load_busy = False
         # compute
         self.setup: Instruction | None = None
         self.prepare_free = 0
         self.passes_end = 0
         # store
-        self.store_bursts: deque[tuple[int, bool]] = deque()
+        self.store_bursts: deque[tuple[Burst, bool]] = deque()
         self.store_busy = self.store_reading = False
         self.store_left = 0
         self.write_outstanding = 0
@@ -110,16 +116,18 @@ class Naive:
         kept = self.requested - self.dispatched  # in the buffer or underway
         if self.t >= 1 and n and self.c.fetch_depth - kept >= n:
             if free:
-                self._accept(n * self.c.derived.instruction_beats, self._instruction_beat())
+                code = self.whole.program_base + self.requested * INSTRUCTION_BYTES
+                self._accept((code, n * self.c.derived.instruction_beats), self._instruction_beat())
                 self.set(requested=self.requested + n)
         elif self.load_bursts and free:
-            beats, final = self.load_bursts.popleft()
-            self._accept(beats, self._load_beat(beats, final))
+            burst, final = self.load_bursts.popleft()
+            self._accept(burst, self._load_beat(burst[1], final))
             if final:
                 self.set(load_busy=False)
 
-    def _accept(self, beats: int, action: Callable[[], None]) -> None:
-        self.reads.append([self.t + 1, beats, action])
+    def _accept(self, burst: Burst, action: Callable[[], None]) -> None:
+        self.asked["READ"].append((self.t + 1, burst))
+        self.reads.append([self.t + 1, burst[1], action])
         self._outstanding(1)
 
     def _outstanding(self, by: int) -> None:
@@ -138,6 +146,7 @@ class Naive:
         self.counters["BYTES_READ"] += self.c.derived.beat_bytes
         self.reads[0][1] = left - 1
         if left == 1:
+            self.last["READ"].append(self.t)
             self.reads.popleft()
             self._outstanding(-1)
         action()
@@ -236,7 +245,7 @@ class Naive:
 
         self.later(change)
 
-    def _rows(self, address: int, rows: int, pitch: int, size: int) -> list[int]:
+    def _rows(self, address: int, rows: int, pitch: int, size: int) -> list[Burst]:
         return [n for r in range(rows) for n in bursts(self.c, address + r * pitch, size)]
 
     def _begin_load(self, i: Instruction) -> None:
@@ -289,9 +298,10 @@ class Naive:
                 self.later(lambda: self.beats.append(entry))
                 self.set(store_left=left, store_reading=not last, store_busy=not (last and final))
         elif self.store_bursts and self.write_outstanding < self.c.write_outstanding:
-            beats, _ = self.store_bursts.popleft()
+            burst, _ = self.store_bursts.popleft()
+            self.asked["WRITE"].append((self.t + 1, burst))
             self._writing(1)
-            self.set(store_left=beats, store_reading=True)
+            self.set(store_left=burst[1], store_reading=True)
 
     def _writing(self, by: int) -> None:
         def change() -> None:
@@ -308,6 +318,7 @@ class Naive:
         self.last_write = self.t
         self.later(self.beats.popleft)
         if last:
+            self.last["WRITE"].append(self.t)
             cycle = self.t + self.memory.latency
             self.later(lambda: self.answers.append((cycle, final)))
 
@@ -320,9 +331,8 @@ class Naive:
                 self._done(Unit.STORE, self.t + 1)
 
 
-def expected(program: Program, memory: Memory) -> tuple[dict[str, int], list[int], list[int]]:
-    """(counters by register name, start, end) of a run, played out cycle by cycle."""
-    run = Naive(program, memory)
+def expected(run: Naive) -> dict[str, int]:
+    """All counters by register name."""
     names = ["CYCLES", "BYTES_READ", "BYTES_WRITTEN", *(f"BUSY_{u.name}" for u in Unit)]
     names += [f"STALL_{u.name}_{c.upper()}" for u in Unit for c in STALL_CAUSES if c != u.name.lower()]
-    return {name: run.counters[name] for name in names}, run.start, run.end
+    return {name: run.counters[name] for name in names}

@@ -13,19 +13,25 @@ from hw.contract.isa import IllegalInstruction, Opcode, Unit
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, STALL_CAUSES
 from sim.cycles import Timeline, simulate
+from sim.cycles.traffic import traffic
 from sim.memory import Memory
 from tests.sim.handmade import CASES, build
-from tests.sim.naive_cycles import expected
+from tests.sim.naive_cycles import Naive, expected
 from tests.sim.programs import first
 
 
 def assert_equal(program: Program, memory: Memory) -> Timeline:
     timeline = simulate(program, memory)
-    counters, start, end = expected(program, memory)
+    run = Naive(program, memory)
     for k, instruction in enumerate(program.decode()):
-        mine, theirs = (int(timeline.start[k]), int(timeline.end[k])), (start[k], end[k])
+        mine, theirs = (int(timeline.start[k]), int(timeline.end[k])), (run.start[k], run.end[k])
         assert mine == theirs, f"instruction {k} ({instruction}) on {memory}: start and end {mine}, expected {theirs}"
-    assert timeline.counters == counters
+    assert timeline.counters == expected(run)
+    for direction, bursts in zip(("READ", "WRITE"), traffic(program, timeline), strict=True):
+        asked = zip(
+            bursts.asked.tolist(), zip(bursts.address.tolist(), bursts.beats.tolist(), strict=True), strict=True
+        )
+        assert list(asked) == run.asked[direction] and bursts.last.tolist() == run.last[direction], direction
     return timeline
 
 
