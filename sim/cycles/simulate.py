@@ -57,10 +57,10 @@ class _Run:
         self.program, self.config, self.memory = program, program.config, memory
         self.instructions: list[Instruction] = list(program.decode())
         self.reads = ReadTimes(self.config, memory)
-        self.load = LoadTimes(self.config)
+        self.load, self.compute = LoadTimes(self.config), ComputeTimes(self.config)
         self.writes = WriteTimes(self.config, memory)
         store = StoreTimes(self.config, self.writes)
-        units: tuple[Recurrence, ...] = (self.load, ComputeTimes(self.config), PoolTimes(self.config), store)
+        units: tuple[Recurrence, ...] = (self.load, self.compute, PoolTimes(self.config), store)
         self.queues = [_Queue(unit, recurrence) for unit, recurrence in zip(_UNITS, units, strict=True)]
         self.awake: list[_Queue] = []  # those whose head may be able to start, now that something is known
         self.arrived: list[int] = []
@@ -212,6 +212,7 @@ class _Run:
             reads=np.array(self.reads.bursts).reshape(-1, 2),
             writes=np.array(self.writes.bursts).reshape(-1, 2),
             fetches=np.array(self.fetches, np.int64),
+            passes=np.array(self.compute.passes).reshape(-1, 2),
         )
 
     def _bytes(self) -> tuple[np.ndarray, np.ndarray]:

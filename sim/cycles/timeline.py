@@ -29,6 +29,8 @@ class Timeline:
     One entry for each burst, in the order of addresses on the port (`sim/cycles/traffic.py` says what they move):
     reads, writes: (bursts, 2), cycle of the address's handshake and of the last beat's.  fetches: which of the reads
     are of instructions, ascending.
+    passes: (instructions of COMPUTE, 2), the cycles in which the array multiplies, from and up to (not included);
+    none in those of a SETUP.
     """
 
     memory: Memory
@@ -47,6 +49,7 @@ class Timeline:
     reads: np.ndarray
     writes: np.ndarray
     fetches: np.ndarray
+    passes: np.ndarray
 
     @property
     def busy(self) -> dict[Unit, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import Protocol, TypeVar
 
 from hw.contract import timing
@@ -74,6 +75,8 @@ class ComputeTimes:
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         self.ready: int | None = 0
+        self.passes = array("q")
+        """Of each instruction, the cycles of its passes: from, and up to, not included; none of a SETUP."""
         self._taps, self._wide, self._weights = 1, False, gateware_format(config)
         self._passes_end = 0
         self._done = (NEVER, NEVER)  # the latest two, later one last
@@ -85,6 +88,7 @@ class ComputeTimes:
             self._wide = bool(instruction.wide)
             self._weights = weight_format(instruction.weight_format)
             prepared, done = start + 1, start + 1
+            self.passes.extend((done, done))
         else:
             prepared, done = self._conv(instruction, start)
         earlier, later = self._done
@@ -99,6 +103,7 @@ class ComputeTimes:
         passes, pixels = conv.input_groups * self._taps, conv.out_rows * conv.out_columns
         before, last = timing.compute_passes(self.config, self._weights, passes, pixels, bool(conv.last), self._wide)
         self._passes_end = first + before + last
+        self.passes.extend((first, self._passes_end))
         return first + before + timing.SWAP_DELAY + 1, self._passes_end + timing.COMPUTE_LATENCY
 
 

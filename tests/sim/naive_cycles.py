@@ -35,7 +35,8 @@ def bursts(config: AcceleratorConfig, address: int, size: int) -> list[Burst]:
 
 class Naive:
     """One run.  `counters` as the engine's registers, `start` and `end` of each instruction; `asked`: each burst's
-    direction, and the cycle in which the port shows its address; `last`: cycles of bursts' last beats, by direction."""
+    direction, and the cycle in which the port shows its address; `last`: cycles of bursts' last beats, by direction;
+    `multiplying`: every cycle of a pass."""
 
     def __init__(self, program: Program, memory: Memory, limit: int = 200_000) -> None:
         self.c, self.memory, self.whole = program.config, memory, program
@@ -44,6 +45,7 @@ class Naive:
         self.counters: Counter[str] = Counter()
         self.asked: dict[str, list[tuple[int, Burst]]] = {"READ": [], "WRITE": []}
         self.last: dict[str, list[int]] = {"READ": [], "WRITE": []}
+        self.multiplying: list[int] = []
         self.t = 0
         self.queues: list[deque[int]] = [deque() for _ in Unit]
         self.tokens: Counter[tuple[int, int]] = Counter()
@@ -268,7 +270,9 @@ class Naive:
             last = k == passes - 1
             if last:
                 self.prepare_free = begin + timing.SWAP_DELAY + 1
-            begin += timing.pass_cycles(self.c, weights, pixels, bool(last and i.last and self.setup.wide))
+            taken = timing.pass_cycles(self.c, weights, pixels, bool(last and i.last and self.setup.wide))
+            self.multiplying += range(begin, begin + taken)
+            begin += taken
         self.passes_end = begin
         self.done_at[Unit.COMPUTE, begin + timing.COMPUTE_LATENCY].append(index)
 

@@ -32,6 +32,7 @@ def assert_equal(program: Program, memory: Memory) -> Timeline:
             bursts.asked.tolist(), zip(bursts.address.tolist(), bursts.beats.tolist(), strict=True), strict=True
         )
         assert list(asked) == run.asked[direction] and bursts.last.tolist() == run.last[direction], direction
+    assert [t for begin, end in timeline.passes.tolist() for t in range(begin, end)] == run.multiplying
     return timeline
 
 
