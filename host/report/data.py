@@ -18,6 +18,7 @@ from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.ir.tail import Tail
 from quant.kinds.conv import convolution
+from sim.memory import Memory
 
 SCHEMA = 1
 """Version of report.json's form."""
@@ -46,10 +47,13 @@ def build_report(
     errors = {entry["tensor"]: entry for entry in compared["tensors"]}
     alone = {entry["tensor"]: entry["sqnr_db"] for entry in compared["sensitivity"]["layers"]}
     engine = {name: (i, e) for i, e in enumerate(program.layers) for name in (e.name, *e.fused)}
+    memory = Memory(**model["memory"])
     layers = []
     for layer in network.layers:
         index, entry = engine.get(layer.name, (None, None))
-        cost = {} if entry is None or layer.name != entry.name else _cost(program.config, entry, model["layers"][index])
+        cost: Values = {}
+        if entry is not None and layer.name == entry.name:
+            cost = _cost(program.config, memory, entry, model["layers"][index])
         leaves = layer.output if entry is None else entry.output
         layers.append(
             {
@@ -171,9 +175,9 @@ def _describe(
     }
 
 
-def _cost(config: AcceleratorConfig, entry: LayerEntry, simulated: Values) -> Values:
+def _cost(config: AcceleratorConfig, memory: Memory, entry: LayerEntry, simulated: Values) -> Values:
     """What a layer costs on the engine; an engine layer's cost stands with the layer that computes."""
-    limit = roofline(config, entry)
+    limit = roofline(config, entry, memory)
     cycles = simulated["cycles"]
     return {
         "cycles": cycles,
@@ -195,7 +199,8 @@ def _rtl(rtl: Values, model_cycles: int) -> Values:
 
 def _totals(program: Program, model: Values, layers: list[Values]) -> Values:
     macs = sum(layer["macs"] for layer in layers)
-    limit = sum(roofline(program.config, entry).cycles for entry in program.layers)
+    memory = Memory(**model["memory"])
+    limit = sum(roofline(program.config, entry, memory).cycles for entry in program.layers)
     return {
         "macs": macs,
         "cycles": model["cycles"],

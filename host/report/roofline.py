@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import LayerEntry
+from sim.memory import Memory
 
 COUNTED = ("Conv", "Gemm")
 """Operators of the roofline; pooling, additions and the rest count nothing."""
@@ -20,15 +21,18 @@ class Roofline:
     bound: str
 
 
-def roofline(config: AcceleratorConfig, layer: LayerEntry) -> Roofline:
-    """max(MACs / multipliers, bytes read / beat, bytes written / beat) of a Conv or Gemm; 0 of the rest."""
+def roofline(config: AcceleratorConfig, layer: LayerEntry, memory: Memory) -> Roofline:
+    """max(MACs / multipliers, beats read, beats written) of a Conv or Gemm; 0 of the rest.
+
+    Beats are compulsory bytes / bytes of a beat, each for as many cycles as the memory takes for one.
+    """
     if layer.op not in COUNTED:
         return Roofline(0.0, "none")
     beat = config.derived.beat_bytes
     limits = {
         "compute": Fraction(layer.macs, config.derived.multipliers),
-        "read": Fraction(layer.read_bytes, beat),
-        "write": Fraction(layer.written_bytes, beat),
+        "read": Fraction(memory.beat_every * layer.read_bytes, beat),
+        "write": Fraction(memory.beat_every * layer.written_bytes, beat),
     }
     bound = max(limits, key=lambda name: limits[name])
     return Roofline(float(limits[bound]), bound)

@@ -7,6 +7,7 @@ import pytest
 from host.report.roofline import roofline
 from hw.contract.config import preset
 from hw.contract.program import LayerEntry
+from sim.memory import Memory
 
 
 @pytest.mark.parametrize(
@@ -20,10 +21,16 @@ from hw.contract.program import LayerEntry
 )
 def test_the_slowest_part_sets_the_cycles(macs: int, read: int, written: int, cycles: float, bound: str) -> None:
     for op in ("Conv", "Gemm"):
-        found = roofline(preset("small"), LayerEntry("layer", op, (), "out", macs, read, written))
+        found = roofline(preset("small"), LayerEntry("layer", op, (), "out", macs, read, written), Memory())
         assert (found.cycles, found.bound) == (cycles, bound)
 
 
+@pytest.mark.parametrize(("every", "cycles", "bound"), [(2, 20.0, "read"), (1, 15.0, "compute"), (3, 30.0, "read")])
+def test_a_slower_memory_takes_its_time_for_every_beat(every: int, cycles: float, bound: str) -> None:
+    found = roofline(preset("small"), LayerEntry("layer", "Conv", (), "out", 960, 80, 40), Memory(200, every))
+    assert (found.cycles, found.bound) == (cycles, bound)
+
+
 def test_other_operators_count_nothing() -> None:
-    found = roofline(preset("small"), LayerEntry("layer", "Add", (), "out", 0, 8000, 8000))
+    found = roofline(preset("small"), LayerEntry("layer", "Add", (), "out", 0, 8000, 8000), Memory())
     assert (found.cycles, found.bound) == (0.0, "none")
