@@ -34,7 +34,7 @@ from quant.run.execute import execute, quantize_input
 from quant.run.images import load_images, prepare
 from quant.search import quantize_network
 from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
-from sim.cycles import simulate
+from sim.cycles import Timeline, simulate
 from sim.memory import Memory
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "fashion_mnist"
@@ -96,8 +96,9 @@ def verify(network: Network, images: np.ndarray, config: str, points: tuple[Memo
     results = run_jobs([RtlJob(program, images, memory) for memory in points])
     for memory, result in zip(points, results, strict=True):
         predicted = simulate(program, memory)
+        differ = differing(result, predicted)
         yield [f"{memory.latency}, {memory.beat_every}", len(images), *_compared(expected, result),
-               f"{result.cycles[0]:,}", f"{predicted.cycles:,}", _differing(result, predicted.counters)]  # fmt: skip
+               f"{result.cycles[0]:,}", f"{predicted.cycles:,}", ", ".join(differ) or "0"]  # fmt: skip
 
 
 def _compared(expected: dict[str, np.ndarray], result: RtlResult) -> list[object]:
@@ -106,10 +107,11 @@ def _compared(expected: dict[str, np.ndarray], result: RtlResult) -> list[object
     return [len(expected), f"{elements:,}", wrong]
 
 
-def _differing(result: RtlResult, predicted: dict[str, int]) -> str:
-    """Names of the counters that differ in any image; 0 where none does."""
-    names = sorted({name for counted in result.counters for name in counted if counted[name] != predicted[name]})
-    return ", ".join(names) or "0"
+def differing(result: RtlResult, predicted: Timeline) -> list[str]:
+    """Names of the counters that differ in any image."""
+    return sorted(
+        {name for counted in result.counters for name in counted if counted[name] != predicted.counters[name]}
+    )
 
 
 def rows(names: list[str], configs: list[str] | None, count: int) -> Iterator[list[object]]:

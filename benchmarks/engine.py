@@ -1,0 +1,188 @@
+"""A network on the engine: the share of the roofline at that memory, and what each layer's other cycles are lost to.
+
+    python benchmarks/engine.py NET.onnx --config medium [--latency 64] [--beat-every 4] [--engine rtl] [--json FILE]
+    python benchmarks/engine.py --saved FILE ...        # a line for each run that --json kept
+
+The network is quantized (QDQ or coded), or float: then it is quantized first, with the effort `fast`, on the images of
+--calibration or on seeded random ones.  Cycles are those of the cycle model; with --engine rtl the Verilog runs one
+image, and the exit code is 1 where one of its counters differs from the model's.
+
+The roofline of a convolution or fully connected layer is the largest of MACs / multipliers, B * compulsory bytes read
+/ bytes of a beat, and B * compulsory bytes written / bytes of a beat, with a beat every B cycles; of others it is 0.
+The network's share is the sum over all layers, over its cycles.  Lost cycles of a layer, its cycles less its roofline,
+are divided among (benchmarks/losses.py; columns without any are left out):
+
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
+
+from benchmarks import report
+from benchmarks.losses import CAUSES, accounts
+from benchmarks.verification import differing
+from host.compiler import compile_network
+from host.configuration import configuration
+from quant import onnx_import, qdq
+from quant.base.errors import BadInput
+from quant.ir.network import Network
+from quant.onnx_file.quantized import is_quantized
+from quant.onnx_file.read import read_file
+from quant.run.execute import quantize_input
+from quant.run.images import TakesImages, load_images
+from quant.search import quantize_network
+from sim.bench.engine_bench import run_rtl
+from sim.cycles import simulate
+from sim.memory import Memory
+
+MODE = "engine"
+"""What is measured, and the name of the place in a document that the table of runs is written to."""
+RANDOM_IMAGES = 4
+"""So many where none are given."""
+
+
+def images_for(network: TakesImages, calibration: Path | None) -> np.ndarray:
+    """Images that are given, or seeded random ones: float32 (N, C, H, W)."""
+    if calibration is not None:
+        return load_images(calibration, network)[0]
+    return np.random.default_rng(1).normal(0, 1, (RANDOM_IMAGES, *network.input_shape)).astype(np.float32)
+
+
+def integers(path: Path, calibration: Path | None) -> tuple[Network, np.ndarray]:
+    """The integer network of a file, quantized first where it is float; and images."""
+    if is_quantized(read_file(path).graph):
+        network = qdq.load(path)
+        return network, images_for(network, calibration)
+    graph = onnx_import.load(path)
+    images = images_for(graph, calibration)
+    return quantize_network(graph, images, effort="fast"), images
+
+
+def measure(arguments: argparse.Namespace) -> report.Row:
+    """A run: what it was, its cycles and roofline, the counters that differ, and each layer."""
+    memory, config = Memory(arguments.latency, arguments.beat_every), configuration(arguments.config)
+    network, images = integers(arguments.network, arguments.calibration)
+    program = compile_network(network, config)
+    timeline = simulate(program, memory)
+    found = accounts(program, timeline)
+    differ = None
+    if arguments.engine == "rtl":
+        differ = differing(run_rtl(program, quantize_input(network, images[:1]), memory), timeline)
+    return {
+        "network": arguments.network.stem,
+        "config": config.name,
+        "latency": memory.latency,
+        "beat_every": memory.beat_every,
+        "engine": arguments.engine,
+        "images": arguments.calibration.name if arguments.calibration else "seeded random",
+        "cycles": timeline.cycles,
+        "roofline": sum(account.roofline.cycles for account in found),
+        "differing": differ,
+        "layers": [
+            {
+                "name": account.layer.name,
+                "op": account.layer.op,
+                "bound": account.roofline.bound,
+                "bottleneck": account.bottleneck,
+                "cycles": account.cycles,
+                "roofline": account.roofline.cycles,
+                "lost": account.lost,
+            }
+            for account in found
+        ],
+    }
+
+
+def share(row: report.Row) -> str:
+    """Of the roofline, of a layer or a network; a dash where nothing counts, or takes any time."""
+    return f"{row['roofline'] / row['cycles']:.3f}" if row["roofline"] and row["cycles"] else "-"
+
+
+def by_layer(row: report.Row) -> str:
+    """A run, layer by layer."""
+    total = {cause: sum(layer["lost"][cause] for layer in row["layers"]) for cause in CAUSES}
+    causes = [cause for cause in CAUSES if any(round(layer["lost"][cause]) for layer in row["layers"])]
+    lines = [
+        f"{row['network']} on {row['config']}, latency {row['latency']}, a beat every {row['beat_every']} cycles; "
+        f"images: {row['images']}",
+        "",
+        f"| layer | operator | bound | bottleneck | cycles | roofline | share | lost | {' | '.join(causes)} |",
+        f"|---|---|---|---|{'--:|' * (4 + len(causes))}",
+    ]
+    for layer in [*row["layers"], {**row, "name": "all", "op": "", "bound": "", "bottleneck": "", "lost": total}]:
+        lost = [layer["cycles"] - layer["roofline"], *(layer["lost"][cause] for cause in causes)]
+        cells = [*(layer[key] for key in ("name", "op", "bound", "bottleneck")), f"{layer['cycles']:,}"]
+        cells += [f"{layer['roofline']:,.0f}", share(layer), *(f"{cycles:,.0f}" for cycles in lost)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "".join(f"{line}\n" for line in [*lines, ""])
+
+
+def table(rows: Sequence[report.Row]) -> str:
+    """A line for each run, with the causes that take a hundredth of its cycles or more."""
+    lines = [
+        "| network | configuration | latency, beat every | cycles | of the roofline | lost to | counted by |",
+        "|---|---|---|--:|--:|---|---|",
+    ]
+    for row in rows:
+        total = {cause: sum(layer["lost"][cause] for layer in row["layers"]) / row["cycles"] for cause in CAUSES}
+        lost = [f"{cause} {of:.3f}" for cause, of in sorted(total.items(), key=lambda item: -item[1]) if of >= 0.01]
+        counted = "the model"
+        if row["differing"] is not None:
+            counted = "the Verilog" + (
+                f", DIFFERS: {', '.join(row['differing'])}" if row["differing"] else ", the same"
+            )
+        cells = (
+            row["network"],
+            row["config"],
+            f"{row['latency']}, {row['beat_every']}",
+            f"{row['cycles']:,}",
+            share(row),
+        )
+        lines.append(f"| {' | '.join([*cells, ', '.join(lost) or '-', counted])} |")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def run(arguments: argparse.Namespace) -> Iterator[report.Row]:
+    """The run that is asked for, printed layer by layer."""
+    if arguments.network is None or arguments.config is None:
+        raise BadInput("a network and its --config are needed, or --saved")
+    row = measure(arguments)
+    print(by_layer(row))
+    yield row
+
+
+def main() -> int:
+    """Measure and print; exit code 1 where a counter differs, 2 with one line for bad input."""
+    causes = "\n".join(textwrap.fill(f"{cause}: {what}", 116, initial_indent="    ", subsequent_indent=" " * 8)
+                       for cause, what in CAUSES.items())  # fmt: skip
+    parser = argparse.ArgumentParser(
+        description=f"{(__doc__ or '').rstrip()}\n\n{causes}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("network", nargs="?", type=Path, help="ONNX file, float or quantized, or a coded one")
+    parser.add_argument("--config", help="a preset, or a configuration's JSON file")
+    parser.add_argument("--latency", type=int, default=Memory.latency, help="memory: cycles to a burst's first beat")
+    parser.add_argument("--beat-every", type=int, default=Memory.beat_every, help="memory: cycles from beat to beat")
+    parser.add_argument("--engine", choices=("model", "rtl"), default="model", help="what counts the cycles")
+    parser.add_argument("--calibration", type=Path, help=".npz with `images`; else seeded random ones")
+    report.add_options(parser)
+    shown: list[report.Row] = []
+
+    def tables(rows: Sequence[report.Row]) -> str:
+        shown.extend(rows)
+        return table(rows)
+
+    return report.show(arguments := parser.parse_args(), MODE, {MODE: tables}, run(arguments)) or int(
+        any(row["differing"] for row in shown)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
