@@ -22,7 +22,10 @@ from quant.base.files import replacing
 from sim import cycles as cycle_model
 from sim import executor
 from sim.cycles import Timeline
+from sim.cycles.bandwidth import bandwidth
+from sim.cycles.occupancy import occupancy
 from sim.cycles.trace import TRANSACTION_BYTES, write_trace
+from sim.cycles.traffic import traffic
 from sim.memory import Memory
 
 Result = dict[str, Any]
@@ -36,7 +39,7 @@ def simulate_model(
     trace: Path | None = None,
     trace_bytes: int = TRANSACTION_BYTES,
 ) -> Taken:
-    """Executor and cycle model.  x: integers (N, C, H, W).  Cycles, counters, layers and timeline are of one image.
+    """Executor and cycle model.  x: integers (N, C, H, W).  Cycles, counters and what follows are of one image.
 
     trace: where to leave the memory trace of one image, transactions of `trace_bytes`, none when None.
     """
@@ -56,6 +59,7 @@ def simulate_model(
         "counters": timeline.counters,
         "layers": layers_of(timeline),
         "timeline": spans_of(timeline),
+        "over_time": over_time_of(program, timeline),
     }
     return Taken({name: np.stack([r[name] for r in runs]) for name in runs[0]}, facts)
 
@@ -149,3 +153,15 @@ def spans_of(timeline: Timeline, most: int = 4000) -> list[Result]:
                 current = {"unit": unit.name.lower(), "layer": layer, "start": start, "end": end}
                 spans.append(current)
     return spans
+
+
+def over_time_of(program: Program, timeline: Timeline, most: int = 200) -> Result:
+    """Bytes moved and words occupied, in at most so many stretches of the run, all but the last equally long."""
+    every = max(1, -(-timeline.cycles // most))
+    edges = np.append(np.arange(0, timeline.cycles, every), timeline.cycles)
+    reads, writes = (bandwidth(bursts, timeline.memory, edges).tolist() for bursts in traffic(program, timeline))
+    buffers = [
+        {"name": found.buffer, "words": found.depth, "peak": found.peak, "mean": found.mean.tolist()}
+        for found in occupancy(program, timeline, edges)
+    ]
+    return {"every": every, "read": reads, "written": writes, "buffers": buffers}

@@ -225,14 +225,27 @@ def _spaces(program: Program) -> dict[str, _Space]:
         memory.written[placement.address // piece :][: placement.size(c) // piece] = _BY_HOST
     for placement in program.tensors:  # a fully connected layer may read across planes: zero weights meet what is there
         memory.written[_planes(placement, c)[1]] = _BY_HOST
+    users = {
+        "activation": (Unit.LOAD, Unit.COMPUTE),
+        "weight": (Unit.LOAD, Unit.COMPUTE),
+        "residual": (Unit.LOAD, Unit.COMPUTE),
+        "output": (Unit.COMPUTE, Unit.STORE),
+        "pool": (Unit.COMPUTE, Unit.POOL),
+        "pooled": (Unit.POOL, Unit.STORE),
+    }
+    return {"memory": memory} | {name: space(*users[name], size) for name, size in pieces_of(c).items()}
+
+
+def pieces_of(config: AcceleratorConfig) -> dict[str, int]:
+    """The pieces of each buffer that `touches` names; a residual word's planes lie at the same piece."""
+    loaded = config.derived.word_bytes // _piece(config)
     return {
-        "memory": memory,
-        "activation": space(Unit.LOAD, Unit.COMPUTE, c.activation_depth * c.derived.word_bytes // piece),
-        "weight": space(Unit.LOAD, Unit.COMPUTE, c.weight_depth),
-        "residual": space(Unit.LOAD, Unit.COMPUTE, c.residual_depth * c.derived.word_bytes // piece),
-        "output": space(Unit.COMPUTE, Unit.STORE, c.output_depth),
-        "pool": space(Unit.COMPUTE, Unit.POOL, c.pool_depth),
-        "pooled": space(Unit.POOL, Unit.STORE, c.pooled_depth),
+        "activation": config.activation_depth * loaded,
+        "weight": config.weight_depth,
+        "residual": config.residual_depth * loaded,
+        "output": config.output_depth,
+        "pool": config.pool_depth,
+        "pooled": config.pooled_depth,
     }
 
 

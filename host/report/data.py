@@ -81,6 +81,7 @@ def build_report(
         "totals": _totals(program, model, layers),
         "counters": model["counters"],
         "timeline": model["timeline"],
+        "over_time": model["over_time"],
         "samples": _samples(shown, compared["answers"]),
         "beside": costs,
         "tail": None if network.tail is None else _tail(network, network.tail, taken, compared),

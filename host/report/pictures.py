@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 
 from host.report import comparison
 from host.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, STYLE, label, rows, svg
@@ -102,6 +103,70 @@ def timeline(report: Report) -> str:
     return svg(figure)
 
 
+def bandwidth(report: Report) -> str:
+    """Bytes a cycle that passed the memory port in the course of the run, and what the memory gives at most."""
+    figure, axes = plt.subplots(figsize=(8.6, 2.2))
+    edges = _edges(report)
+    for key, colour, sign in (("read", ORANGE, 1), ("written", GREEN, -1)):
+        moved = sign * np.array(report["over_time"][key]) / np.diff(edges)
+        axes.stairs(moved, edges, fill=True, color=colour, linewidth=0)
+    most = report["config"]["axi_bits"] / 8 / report["memory"]["beat_every"]
+    for level in (most, -most):
+        axes.axhline(level, color=INK, linewidth=0.8, linestyle="--")
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.set_yticks([-most, 0, most], [f"{most:g}", "0", f"{most:g}"])
+    axes.set_ylim(-1.1 * most, 1.1 * most)
+    _layers(report, [axes])
+    axes.set_ylabel("bytes a cycle")
+    axes.set_xlabel(
+        "cycle; up, orange: read; down, green: written; dashed: what the memory gives; grey: ends of layers"
+    )
+    return svg(figure)
+
+
+def occupancy(report: Report) -> str:
+    """How full each buffer was in the course of the run."""
+    buffers = report["over_time"]["buffers"]
+    figure, grid = plt.subplots(len(buffers), figsize=(8.6, 0.4 + 0.48 * len(buffers)), sharex=True, squeeze=False)
+    edges = _edges(report)
+    for axes, buffer in zip(grid[:, 0], buffers, strict=True):
+        axes.stairs(buffer["mean"], edges, fill=True, color=BLUE, linewidth=0)
+        axes.axhline(buffer["peak"], color=RED, linewidth=0.8)
+        axes.set_ylim(0, 1.05 * buffer["words"])
+        axes.set_yticks([])
+        axes.set_ylabel(label(buffer["name"].replace("_", " ")), rotation=0, ha="right", va="center")
+        axes.text(
+            1.005,
+            0.5,
+            f"{buffer['peak']:,}\nof {buffer['words']:,}",
+            transform=axes.transAxes,
+            va="center",
+            fontsize=7.5,
+        )
+    _layers(report, list(grid[:, 0]))
+    grid[-1, 0].set_xlabel(
+        "cycle; words occupied, the height is all of the buffer; red: most at once; grey: ends of layers"
+    )
+    return svg(figure)
+
+
+def _edges(report: Report) -> np.ndarray:
+    """Where the stretches of `over_time` begin, and where the last ends."""
+    return np.append(
+        np.arange(len(report["over_time"]["read"])) * report["over_time"]["every"], report["totals"]["cycles"]
+    )
+
+
+def _layers(report: Report, grid: list[Axes]) -> None:
+    """The cycles of the run as the range of x, and a line where a layer ends."""
+    ends = np.cumsum([layer["cycles"] for layer in _rows(report)])[:-1]
+    for axes in grid:
+        axes.set_xlim(0, report["totals"]["cycles"])
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        lines = np.repeat(ends, 3), np.tile([0, 1, math.nan], len(ends))  # one path for all: they are many
+        axes.plot(*lines, color=GREY, linewidth=0.6, zorder=0, transform=axes.get_xaxis_transform())
+
+
 def samples(report: Report) -> str:
     """Some images with the answers of both networks, or of the one there is."""
     shown = report["samples"]
@@ -127,6 +192,8 @@ PICTURES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "ranges": ("Fractional lengths against value ranges", ranges),
     "utilization": ("Multipliers: utilization and roofline", utilization),
     "timeline": ("Load, compute, pool, store", timeline),
+    "bandwidth": ("Bandwidth over time", bandwidth),
+    "occupancy": ("On-chip buffers over time", occupancy),
     "traffic": ("Bytes moved", traffic),
 }
 

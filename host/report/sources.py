@@ -23,6 +23,12 @@ _MODEL = {
     "counters": Each(int),
     "layers": [{"cycles": int, "bytes_read": int, "bytes_written": int, "stalls": Each(int)}],
     "timeline": [{"unit": str, "layer": int, "start": int, "end": int}],
+    "over_time": {
+        "every": int,
+        "read": [int],
+        "written": [int],
+        "buffers": [{"name": str, "words": int, "peak": int, "mean": [int]}],
+    },
 }
 _RTL = {
     **_LEG,

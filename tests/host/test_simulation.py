@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host.simulation import layers_of, simulate_model, spans_of
+from host.simulation import layers_of, over_time_of, simulate_model, spans_of
 from host.terminal import Reporter
 from hw.contract import program as programs
 from hw.contract.program import Program
@@ -55,3 +55,17 @@ def test_spans_are_in_order_and_whole(program: Program) -> None:
         assert all(span["start"] < span["end"] for span in mine)
         assert [span["start"] for span in mine] == sorted(span["start"] for span in mine)
     assert len(spans_of(simulate(program, Memory()), most=1)) <= len(spans)
+
+
+@pytest.mark.parametrize("most", [1, 7, 200])
+def test_what_is_moved_over_time_adds_up(program: Program, most: int) -> None:
+    timeline = simulate(program, Memory(20, 3))
+    found = over_time_of(program, timeline, most)
+    stretches = len(found["read"])
+    assert stretches <= most and stretches == -(-timeline.cycles // found["every"]) == len(found["written"])
+    assert sum(found["read"]) == timeline.counters["BYTES_READ"]
+    assert sum(found["written"]) == timeline.counters["BYTES_WRITTEN"]
+    assert len(found["buffers"]) == 7
+    for buffer in found["buffers"]:
+        assert buffer["words"] == getattr(program.config, f"{buffer['name']}_depth")
+        assert len(buffer["mean"]) == stretches and max(buffer["mean"]) <= buffer["peak"] <= buffer["words"]

@@ -35,3 +35,11 @@ def test_without_data_there_is_no_picture(report: dict[str, Any], picture: str, 
     for layer in report["layers"]:
         layer[key] = value
     assert picture not in [name for name, _, _ in draw(report)]
+
+
+def test_course_of_the_run(report: dict[str, Any]) -> None:
+    pictures = {name: svg for name, _, svg in draw(report)}
+    assert ">bytes a cycle</text>" in pictures["bandwidth"]
+    for buffer in report["over_time"]["buffers"]:
+        assert f">{buffer['name'].replace('_', ' ')}</text>" in pictures["occupancy"]
+        assert f">of {buffer['words']:,}</text>" in pictures["occupancy"]

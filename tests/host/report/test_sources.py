@@ -37,6 +37,7 @@ def test_what_a_run_left(folder: BuildFolder) -> None:
         (lambda leg: leg["layers"].pop(), "not of network.program"),
         (lambda leg: leg["timeline"][0].update(layer=9), "not of network.program"),
         (lambda leg: leg["timeline"][0].update(layer=-1), "not of network.program"),
+        (lambda leg: leg["over_time"]["buffers"][0].pop("peak"), "over_time.buffers[0].peak is missing"),
         (lambda leg: leg["counters"].pop("BYTES_READ"), "counters.BYTES_READ is missing"),
         (lambda leg: leg["layers"][0].update(cycles=None), "layers[0].cycles must be a whole number, not null"),
         (lambda leg: leg.update(digests=[]), "digests must be an object, not list"),
