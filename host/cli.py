@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn, TextIO
+from typing import TextIO
 
 from host.names import one_line
 from quant.base.errors import BadInput, ShiftpointError, VerificationError, first_line
@@ -33,6 +33,9 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""
 TERMINATED = 128 + signal.SIGTERM
 """The same after SIGTERM, with which batch systems and containers end what runs in them."""
+
+PAUSE = 0.02
+"""Seconds after which a signal that waits for an import looks again."""
 
 _REFUSALS = frozenset(
     getattr(errno, name)
@@ -64,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     code, line = 0, ""
     try:
-        with _termination():
+        with _signals():
             code = _run(words)
     except (Exception, KeyboardInterrupt, SystemExit) as error:
         code, line = _judged(error, words)
@@ -75,20 +78,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _termination() -> Iterator[None]:
-    """SIGTERM unwinds the stack as Ctrl-C does, so that simulators end and no half-written file stays."""
+def _signals() -> Iterator[None]:
+    """SIGTERM unwinds the stack as Ctrl-C does, so that simulators end and no half-written file stays.
 
-    def end(number: int, frame: FrameType | None) -> NoReturn:
-        raise Terminated
+    Both wait while something is imported: an exception in the middle leaves the native part of a library in pieces.
+    onnxruntime made an ImportError of it, or crashed at the process's end.
+    """
+    waiting: list[BaseException] = []
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if number != signal.SIGALRM:
+            waiting.append(Terminated() if number == signal.SIGTERM else KeyboardInterrupt())
+        if _importing(frame):
+            signal.setitimer(signal.ITIMER_REAL, PAUSE)
+            return
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        first, waiting[:] = waiting[0], []
+        raise first
 
     if threading.current_thread() is not threading.main_thread():  # which alone is told of signals
         yield
         return
-    before = signal.signal(signal.SIGTERM, end)
+    numbers = [signal.SIGTERM, signal.SIGALRM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else whoever started this wants something else
+        numbers.append(signal.SIGINT)
+    before = {number: signal.signal(number, end) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether an import is under way in a frame or those that called it."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "importlib._bootstrap":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _run(words: list[str]) -> int:

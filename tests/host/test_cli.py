@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +17,7 @@ import pytest
 import typer
 
 from host import inspection
-from host.cli import Terminated, main
+from host.cli import Terminated, _signals, main
 from quant.base.errors import BadInput, VerificationError
 
 Fails = Callable[[BaseException], tuple[int, str]]
@@ -124,3 +127,25 @@ def test_output_that_cannot_be_written(redirected: str, line: str) -> None:
     command = f"'{sys.executable}' -m host.cli config {redirected}"
     ran = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr) == (2, f"shiftpoint: {line}\n")
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_signal_waits_for_the_end_of_an_import(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, error: type[BaseException], times: int
+) -> None:
+    signals = f"for _ in range({times}):\n    os.kill(os.getpid(), {int(number)})\n"
+    (tmp_path / "interrupted.py").write_text(f"import os, time\n{signals}time.sleep(0.1)\nwhole = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "interrupted", raising=False)
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where tests run behind a shell's `&`
+    before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)]
+    try:
+        with pytest.raises(error), _signals():
+            importlib.import_module("interrupted")
+            time.sleep(10)
+        assert sys.modules["interrupted"].whole
+        assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == before
+        assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+    finally:
+        signal.signal(signal.SIGINT, usual)
