@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from host.legs import ProgramBytes, Verilog, legs
+from host.report.energy import PICOJOULES, SOURCE, energy, total
 from host.report.roofline import roofline
 from host.tail import facts
 from hw.contract.config import AcceleratorConfig
@@ -18,6 +19,7 @@ from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.ir.tail import Tail
 from quant.kinds.conv import convolution
+from sim.accesses import buffer_bytes
 from sim.memory import Memory
 
 SCHEMA = 1
@@ -47,13 +49,15 @@ def build_report(
     errors = {entry["tensor"]: entry for entry in compared["tensors"]}
     alone = {entry["tensor"]: entry["sqnr_db"] for entry in compared["sensitivity"]["layers"]}
     engine = {name: (i, e) for i, e in enumerate(program.layers) for name in (e.name, *e.fused)}
-    memory = Memory(**model["memory"])
+    memory, buffers = Memory(**model["memory"]), buffer_bytes(program)
     layers = []
     for layer in network.layers:
         index, entry = engine.get(layer.name, (None, None))
         cost: Values = {}
-        if entry is not None and layer.name == entry.name:
+        if index is not None and entry is not None and layer.name == entry.name:
             cost = _cost(program.config, memory, entry, model["layers"][index])
+            moved = cost["bytes_read"] + cost["bytes_written"]
+            cost["energy"] = energy(entry.macs, buffers[index], moved)
         leaves = layer.output if entry is None else entry.output
         layers.append(
             {
@@ -79,6 +83,7 @@ def build_report(
         "proof": {"images": images, "legs": [leg.name for leg in legs() if leg.name in taken]},
         "rtl": None if rtl is None else _rtl(rtl, model["cycles"]),
         "totals": _totals(program, model, layers),
+        "energy_table": {"source": SOURCE, "picojoules": PICOJOULES},
         "counters": model["counters"],
         "timeline": model["timeline"],
         "over_time": model["over_time"],
@@ -128,6 +133,7 @@ _NO_COST = dict.fromkeys(
         "compulsory_written",
         "bound",
         "stalls",
+        "energy",
     )
 )
 
@@ -210,6 +216,7 @@ def _totals(program: Program, model: Values, layers: list[Values]) -> Values:
         "utilization": macs / (program.config.derived.multipliers * model["cycles"]),
         "bytes_read": model["counters"]["BYTES_READ"],
         "bytes_written": model["counters"]["BYTES_WRITTEN"],
+        "energy": total([layer["energy"] for layer in layers if layer["energy"] is not None]),
         "frames_per_second": 1e6 * program.config.clock_mhz / model["cycles"],
     }
 

@@ -82,6 +82,20 @@ def traffic(report: Report) -> str:
     return svg(figure)
 
 
+def energy(report: Report) -> str:
+    """What each layer's work would take, estimated."""
+    layers = _rows(report)
+    figure, (axes,) = rows([layer["name"] for layer in layers])
+    colours = {"macs": BLUE, "buffers": GREEN, "memory": ORANGE}
+    for i, layer in enumerate(layers):
+        left = 0.0
+        for part, colour in colours.items():
+            axes.barh(i, layer["energy"][part], left=left, color=colour, height=0.62)
+            left += layer["energy"][part]
+    axes.set_xlabel("microjoules, estimated; blue: multiplications, green: on-chip buffers, orange: off-chip memory")
+    return svg(figure)
+
+
 def timeline(report: Report) -> str:
     """When each unit was at work on which layer."""
     figure, axes = plt.subplots(figsize=(8.6, 2.4))
@@ -195,6 +209,7 @@ PICTURES: dict[str, tuple[str, Callable[[Report], str]]] = {
     "bandwidth": ("Bandwidth over time", bandwidth),
     "occupancy": ("On-chip buffers over time", occupancy),
     "traffic": ("Bytes moved", traffic),
+    "energy": ("Energy, estimated", energy),
 }
 
 

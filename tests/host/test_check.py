@@ -25,7 +25,7 @@ from tests.host.onnx_networks import images
 QUIET = Reporter(quiet=True)
 KEYS = (
     "schema", "version", "network", "config", "memory", "accuracy", "layers", "sensitivity", "proof", "rtl", "totals",
-    "counters", "timeline", "over_time", "samples", "beside", "tail",
+    "energy_table", "counters", "timeline", "over_time", "samples", "beside", "tail",
 )  # fmt: skip
 FILES = (
     "quantized.onnx", "images.npz", "compare.json", "network.program", "verilog/engine.v", "verilog/engine.json",

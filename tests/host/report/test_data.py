@@ -40,6 +40,15 @@ def test_layers(parts: list[Any]) -> None:
     assert 0 < conv["utilization"] <= 1.5 and conv["bound"] == "compute"
 
 
+def test_energy_is_of_all_that_layers_do(parts: list[Any]) -> None:
+    report = build_report(*parts)
+    conv, pool, fc = (layer["energy"] for layer in report["layers"])
+    assert pool is None and all(value > 0 for value in (*conv.values(), *fc.values()))
+    assert report["totals"]["energy"] == {part: conv[part] + fc[part] for part in conv}
+    moved = report["totals"]["bytes_read"] + report["totals"]["bytes_written"]
+    assert report["totals"]["energy"]["memory"] == pytest.approx(moved * 1300 / 8 / 1e6)
+
+
 def test_legs(parts: list[Any]) -> None:
     report = build_report(*parts)
     assert report["proof"] == {"images": 1, "legs": ["onnxruntime", "integer", "program"]} and report["rtl"] is None

@@ -20,7 +20,7 @@ def report(finished: Path) -> dict[str, Any]:
 def test_every_picture_names_its_layers(report: dict[str, Any]) -> None:
     pictures = {name: svg for name, _, svg in draw(report)}
     assert list(pictures) == [name for name in PICTURES if name != "samples"]  # two planes are no picture
-    for name in ("sqnr", "sensitivity", "ranges", "utilization", "traffic"):
+    for name in ("sqnr", "sensitivity", "ranges", "utilization", "traffic", "energy"):
         assert pictures[name].startswith("<svg") and ">conv</text>" in pictures[name], name
 
 

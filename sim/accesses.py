@@ -1,0 +1,60 @@
+"""How many bytes the instructions of a program read and write in on-chip buffers; time plays no part."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import (
+    ConvInstruction,
+    Instruction,
+    LoadInstruction,
+    PoolInstruction,
+    SetupInstruction,
+    StoreInstruction,
+)
+from hw.contract.program import Program
+from hw.contract.weights import weight_format
+from hw.contract.widths import bytes_of
+from sim.taps import TapGrid, conv_grid, pool_grid
+
+
+def buffer_bytes(program: Program) -> Counter[int]:
+    """Bytes read and written in all buffers, by the layer that instructions name.
+
+    Raises BadInput for a program that no engine can run.
+    """
+    found: Counter[int] = Counter()
+    setup = SetupInstruction()
+    for i in program.decode():
+        if isinstance(i, SetupInstruction):
+            setup = i
+        found[i.layer] += _bytes(program.config, i, setup)
+    return found
+
+
+def _bytes(config: AcceleratorConfig, i: Instruction, setup: SetupInstruction) -> int:
+    d = config.derived
+    result = config.oc_lanes * d.lane_bytes  # of one pixel, M channels
+    if isinstance(i, LoadInstruction):
+        return i.rows * i.beats * d.beat_bytes
+    if isinstance(i, StoreInstruction):
+        return i.planes * i.rows * i.words * d.word_bytes
+    if isinstance(i, PoolInstruction):
+        grid = pool_grid(i)
+        return (_present(grid) + grid.pixels * (1 + i.wide)) * result
+    if not isinstance(i, ConvInstruction):
+        return 0
+    grid = conv_grid(setup, i)
+    passes = i.input_groups * grid.taps
+    parameters = d.parameter_beats if i.first else 0
+    weights = (passes * weight_format(setup.weight_format).block_beats(config) + parameters) * d.beat_bytes
+    # Each pass reads and writes the sums, but the first of a tile starts from the bias, and the last hands them on.
+    sums = grid.pixels * (2 * passes - i.first - i.last) * config.oc_lanes * bytes_of(config.acc_bits)
+    results = i.first * i.residual + i.last * (i.to_output * (1 + setup.wide) + i.to_pool)
+    return i.input_groups * _present(grid) * d.word_bytes + weights + sums + grid.pixels * results * result
+
+
+def _present(grid: TapGrid) -> int:
+    """Taps of all pixels that are not padding."""
+    return int(grid.rows.inside().sum()) * int(grid.columns.inside().sum())

@@ -1,0 +1,60 @@
+"""Bytes moved in buffers, against taps, pixels and passes counted one by one."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from hw.contract.config import preset
+from hw.contract.isa import (
+    ConvInstruction,
+    LoadInstruction,
+    PoolInstruction,
+    SetupInstruction,
+    StoreInstruction,
+)
+from hw.contract.program import Program
+from sim.accesses import buffer_bytes
+from tests.sim.handmade import CASES, build
+
+
+def one_by_one(program: Program) -> Counter[int]:
+    """By layer, an access after the other; 8-bit data and weights, 32-bit sums."""
+    c, found = program.config, Counter[int]()
+    n, m = c.ic_lanes, c.oc_lanes
+    setup = SetupInstruction()
+    for i in program.decode():
+        if isinstance(i, SetupInstruction):
+            setup = i
+        elif isinstance(i, LoadInstruction):
+            found[i.layer] += i.rows * i.beats * c.axi_bits // 8
+        elif isinstance(i, StoreInstruction):
+            found[i.layer] += i.planes * i.rows * i.words * n
+        elif isinstance(i, PoolInstruction):
+            for y, x in np.ndindex(i.out_rows, i.out_columns):
+                for ky, kx in np.ndindex(i.kernel_rows, i.kernel_columns):
+                    row, column = y * i.stride_rows + ky + i.row_offset, x * i.stride_columns + kx + i.column_offset
+                    found[i.layer] += m * (0 <= row < i.in_rows and 0 <= column < i.in_columns)
+                found[i.layer] += m * (1 + i.wide)
+        elif isinstance(i, ConvInstruction):
+            found[i.layer] += i.first * 8 * m  # bias and two shifts
+            passes = list(np.ndindex(i.input_groups, setup.kernel_rows, setup.kernel_columns))
+            for k, (_, ky, kx) in enumerate(passes):
+                found[i.layer] += n * m
+                for y, x in np.ndindex(i.out_rows, i.out_columns):
+                    row = y * setup.stride_rows + ky * setup.dilation_rows + i.row_offset
+                    column = x * setup.stride_columns + kx * setup.dilation_columns + i.column_offset
+                    found[i.layer] += n * (0 <= row < i.in_rows and 0 <= column < setup.in_columns)
+                    begins, ends = i.first and k == 0, i.last and k == len(passes) - 1
+                    found[i.layer] += 4 * m * (not begins) + 4 * m * (not ends)
+                    found[i.layer] += m * bool(begins and i.residual)
+                    found[i.layer] += m * (bool(ends and i.to_output) * (1 + setup.wide) + bool(ends and i.to_pool))
+    return found
+
+
+@pytest.mark.parametrize("name", ["pointwise", "chunks", "dilated", "residual", "wide", "max_pool", "average_padded"])
+def test_one_by_one(name: str) -> None:
+    program = build(preset("small"), CASES[name]).program
+    assert buffer_bytes(program) == one_by_one(program)
