@@ -126,7 +126,7 @@ def beside(graph: FloatGraph, images: np.ndarray, config: AcceleratorConfig, jud
         asked = structures(graph, images, Asked(prune=share, block=block))
         network = quantize_network(graph, images, target=target, structures=asked)
         yield point("blocks", f"blocks {share:g}", judge.loss(network), row(cost(network, config)))
-    for each in retrained.ROWS:
+    for each in (each for each in retrained.ROWS if each.network == retrained.RESNET):
         network = qdq.load(retrained.TRAINED / f"{each.name}.coded")
         yield point(f"{each.name}, trained", each.title, judge.loss(network), row(cost(network, config)))
 

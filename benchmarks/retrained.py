@@ -1,15 +1,17 @@
-"""What retraining makes of resnet20_cifar10: pruned, with fewer channels, ternary, as integers on the test images.
+"""What retraining makes of two networks for CIFAR-10: pruned, ternary, smaller, as integers on the test images.
 
 python benchmarks/retrained.py [--data ../shared/data] [--rows NAME ...] [--limit N] [--json FILE]
                                [--write docs/compression.md]
 python benchmarks/retrained.py --train FOLDER [--rows NAME ...] ...                 # trains them first, for hours
 python benchmarks/retrained.py --saved FILE ... [--write docs/compression.md]       # the table of such files, anew
 
-Each row is one command, `shiftpoint compress ... --train` on all of cifar10_train, a tenth of it held back.  What came
-out lies in benchmarks/trained, coded, with its log; that is what is measured, unless --train names a folder to train in
-(with PyTorch: pip install 'shiftpoint[train]'); what is there is not trained again, and what was stopped goes on.  The
-images of cifar10_test decide nothing.  *loss*: top-1 of the float network less that of the integers, in points; fewer:
-of the float network's weights, of their bytes at 8 bits, of the cycles of the same network with nothing taken away.
+resnet20_cifar10 is of the labelled networks, vgg_cifar10 of `vgg.py`.  Each row is one command, `shiftpoint compress`
+or `optimize ... --train` on all of cifar10_train, a tenth of it held back, which is what `optimize` chooses by.  What
+came out lies in benchmarks/trained, coded, with its log; that is what is measured, unless --train names a folder to
+train in (with PyTorch: pip install 'shiftpoint[train]'); what is there is not trained again, and what was stopped goes
+on.  The images of cifar10_test decide nothing.  *loss*: top-1 of the float network less that of the integers, in
+points; fewer: of the float network's weights, of their bytes at 8 bits, of the cycles of the same network with nothing
+taken away.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
 
-from benchmarks import report
+from benchmarks import report, vgg
 from benchmarks.datasets import DATA, TASKS, Labelled
 from benchmarks.report import Row
 from host.cost import cost
@@ -38,12 +40,15 @@ from quant import coded, onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 from quant.run.evaluation import answers, float_answers
+from quant.run.images import prepare
 from quant.search import quantize_network
+from quant.train.data import open_examples
+from quant.train.settings import Settings
 
 MARKERS = "retrained"
 """What is measured, and the name of the place in a document that the table is written to."""
 
-NETWORK = "resnet20_cifar10"
+RESNET = "resnet20_cifar10"
 ENGINE = "small"
 """Whose blocks and cycles."""
 
@@ -53,17 +58,26 @@ TRAINED = ROOT / "benchmarks" / "trained"
 
 
 class Asked(NamedTuple):
-    """A row.  options: of `compress`; gain: what is fewer, as the table has it; wanted: points of loss."""
+    """A row.  options: the command and its own; gain: what is fewer, as the table has it; wanted: points of loss."""
 
     name: str
+    network: str
     title: str
     options: str
     gain: Callable[[Row], str]
     wanted: float
 
+    def __str__(self) -> str:
+        return f"{self.network}: {self.title}"
+
 
 def _times(row: Row, plain: str, own: str) -> str:
     return f"{row[plain] / row[own]:.2f}x"
+
+
+def fewer_cycles(row: Row) -> str:
+    """Of one image, than with nothing taken away."""
+    return f"{_times(row, 'plain_cycles', 'cycles')} fewer cycles"
 
 
 COMMON = "--config small --augment flip --bfloat16"
@@ -71,33 +85,53 @@ ADAMW = f"{COMMON} --optimizer adamw --learning-rate 0.001"
 ROWS = (
     Asked(
         "blocks",
+        RESNET,
         "half of the blocks of `small`",
-        f"--prune 0.5 --granularity blocks {ADAMW} --epochs 12",
+        f"compress --prune 0.5 --granularity blocks {ADAMW} --epochs 12",
         lambda row: f"{_times(row, 'weights', 'kept')} fewer weights",
         0.8,
     ),
     Asked(
         "channels",
+        RESNET,
         "channels removed",
-        f"--prune 0.375 --granularity channels {ADAMW} --epochs 14",
-        lambda row: f"{_times(row, 'plain_cycles', 'cycles')} fewer cycles",
+        f"compress --prune 0.375 --granularity channels {ADAMW} --epochs 14",
+        fewer_cycles,
         0.8,
     ),
     Asked(
         "weights",
+        RESNET,
         "a quarter of the weights",
-        f"--prune 0.75 {ADAMW} --epochs 7",
+        f"compress --prune 0.75 {ADAMW} --epochs 14",
         lambda row: f"{_times(row, 'weights', 'kept')} fewer weights",
         0.5,
     ),
     Asked(
         "ternary",
+        RESNET,
         "ternary",
-        f"--ternary {COMMON} --epochs 6",
+        f"compress --ternary {COMMON} --epochs 6",
         lambda row: (
             f"{_times(row, 'weights', 'two_bits')} fewer bytes, {_times(row, 'weights', 'fives')} five in a byte"
         ),
         0.5,
+    ),
+    Asked(
+        "low_rank",
+        vgg.NAME,
+        "low rank",
+        f"compress --low-rank 0.29 --spatial {ADAMW} --epochs 12",
+        fewer_cycles,
+        1.0,
+    ),
+    Asked(
+        "vgg_channels",
+        vgg.NAME,
+        "channels removed",
+        f"compress --prune 0.375 --granularity channels {ADAMW} --epochs 8",
+        fewer_cycles,
+        0.8,
     ),
 )
 
@@ -111,19 +145,38 @@ def packed(found: Row, together: int) -> int:
     return sum(-(-weights // together) + 2 if ternary else weights for weights, ternary in sizes)
 
 
+def float_network(name: str, labelled: Labelled) -> Path:
+    """The file of a row's network.  Raises BadInput for one that is not there."""
+    return TRAINED / f"{name}.coded" if name == vgg.NAME else labelled.network(name)
+
+
+def given(asked: Asked, network: Path, labelled: Labelled, folder: Path) -> dict[str, Path]:
+    """The images that a row's command takes, written into a folder, by its options."""
+    pixels, labels = labelled.load.load_images("cifar10_train")
+    few, _ = labelled.load.load_images(TASKS[10].calibration, TASKS[10].images)
+    contents = {"--train": {"images": pixels, "labels": labels}, "--calibration": {"images": few}}
+    files = {"--train": folder / "cifar10_train.npz", "--calibration": folder / "cifar10_train_200.npz"}
+    if asked.options.startswith("optimize"):
+        np.savez(files["--train"], **contents["--train"])
+        held = open_examples(files["--train"], onnx_import.load(network), Settings().seed).held
+        files["--evaluation"] = folder / "cifar10_train_held_back.npz"
+        contents["--evaluation"] = {"images": pixels[held], "labels": labels[held]}
+    for option, path in files.items():
+        np.savez(path, **contents[option])
+    return files
+
+
 def train(asked: Asked, labelled: Labelled, folder: Path) -> None:
     """Make the files of a row that are not there.  Raises BadInput where the command fails, which has said why."""
     file, log = folder / f"{asked.name}.coded", folder / f"{asked.name}.log"
     if file.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    network, output = labelled.network(NETWORK), folder / f"{asked.name}.onnx"
+    network, output = float_network(asked.network, labelled), folder / f"{asked.name}.onnx"
+    verb, _, options = asked.options.partition(" ")
     with tempfile.TemporaryDirectory() as name:
-        files = {"--train": Path(name) / "cifar10_train.npz", "--calibration": Path(name) / "cifar10_train_200.npz"}
-        for path, count in zip(files.values(), (None, TASKS[10].images), strict=True):
-            pixels, labels = labelled.load.load_images("cifar10_train", count)
-            np.savez(path, images=pixels, labels=labels)
-        words = ["compress", str(network), *asked.options.split()]
+        files = given(asked, network, labelled, Path(name))
+        words = [verb, str(network), *options.split()]
         words += [word for option, path in files.items() for word in (option, str(path))]
         began = time.monotonic()
         line = [sys.executable, "-m", "host.cli", *words, "-o", str(output)]
@@ -131,14 +184,15 @@ def train(asked: Asked, labelled: Labelled, folder: Path) -> None:
     if done.returncode:
         raise BadInput(f"{asked.name}: the training ended with exit code {done.returncode}")
     told = " ".join(f"{option} {path.name}" for option, path in files.items())
-    head = f"$ shiftpoint compress {network.name} {asked.options} {told} -o {output.name}\n"
-    printed = done.stdout.replace(str(output), output.name)
+    head = f"$ shiftpoint {verb} {network.name} {options} {told} -o {output.name}\n"
+    printed = "".join(f"{text.rstrip()}\n" for text in done.stdout.replace(str(output), output.name).splitlines())
     write_atomic(log, f"{head}{printed}{time.monotonic() - began:,.0f} s\n".encode())
     write_atomic(file, coded.encode(output.read_bytes()))
 
 
 class Known(NamedTuple):
-    """What all rows have in common.  theirs: top-1 in float; plain, cycles: of 8 bits with nothing asked."""
+    """What all rows of a network have in common.  images: the float network's inputs; theirs: top-1 in float; plain,
+    cycles: of 8 bits with nothing asked."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -147,13 +201,14 @@ class Known(NamedTuple):
     cycles: int
 
 
-def known(labelled: Labelled, limit: int | None) -> Known:
+def known(name: str, labelled: Labelled, limit: int | None) -> Known:
     """Of the first so many test images."""
-    path, task = labelled.network(NETWORK), TASKS[10]
-    graph, config = onnx_import.load(path), preset(ENGINE)
-    pixels, labels = labelled.evaluation(path, task, limit)
-    images = labelled.load.preprocess(pixels, str(path))
-    network = quantize_network(graph, labelled.calibration(path, task), target=engine_target(config))
+    task, config = TASKS[10], preset(ENGINE)
+    graph = onnx_import.load(float_network(name, labelled))
+    pixels, labels = labelled.load.load_images(task.evaluation, limit)
+    few, _ = labelled.load.load_images(task.calibration, task.images)
+    images = prepare(pixels, graph)
+    network = quantize_network(graph, prepare(few, graph), target=engine_target(config))
     theirs, plain = (
         float(np.mean(found == labels)) for found in (float_answers(graph, images), answers(network, images))
     )
@@ -174,13 +229,15 @@ def measure(asked: Asked, folder: Path, known: Known) -> Row:
 
 def measured(arguments: argparse.Namespace) -> Iterator[Row]:
     """Rows as they come."""
-    labelled, common = Labelled(arguments.data), None
+    labelled = Labelled(arguments.data)
+    common: dict[str, Known] = {}
     for asked in ROWS:
         if asked.name in arguments.rows:
             if arguments.train is not None:
                 train(asked, labelled, arguments.train)
-            common = common or known(labelled, arguments.limit)
-            row = measure(asked, arguments.train or TRAINED, common)
+            if asked.network not in common:
+                common[asked.network] = known(asked.network, labelled, arguments.limit)
+            row = measure(asked, arguments.train or TRAINED, common[asked.network])
             print(f"{asked.name}: {row['top1']:.2%} (float {row['float']:.2%})", file=sys.stderr, flush=True)
             yield row
 
@@ -193,7 +250,7 @@ def table(rows: Sequence[Row]) -> str:
         for row in rows:
             if row["row"] == asked.name:
                 cells = [
-                    asked.title,
+                    str(asked),
                     f"{row['images']:,}",
                     *(f"{100 * row[k]:.2f}" for k in ("float", "plain", "top1")),
                 ]
