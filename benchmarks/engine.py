@@ -132,8 +132,12 @@ def table(rows: Sequence[report.Row]) -> str:
         "|---|---|---|--:|--:|---|---|",
     ]
     for row in rows:
-        total = {cause: sum(layer["lost"][cause] for layer in row["layers"]) / row["cycles"] for cause in CAUSES}
-        lost = [f"{cause} {of:.3f}" for cause, of in sorted(total.items(), key=lambda item: -item[1]) if of >= 0.01]
+        total: dict[str, float] = {}
+        for layer in row["layers"]:
+            for cause, cycles in layer["lost"].items():
+                name = f"{cause} ({layer['bottleneck']})" if cause == "surplus" else cause
+                total[name] = total.get(name, 0) + cycles / row["cycles"]
+        lost = [f"{name} {of:.3f}" for name, of in sorted(total.items(), key=lambda item: -item[1]) if of >= 0.01]
         counted = "the model"
         if row["differing"] is not None:
             counted = "the Verilog" + (
