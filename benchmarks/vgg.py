@@ -97,19 +97,13 @@ def bfloat16(values: np.ndarray) -> np.ndarray:
 def trained(start: Path, train: Path, epochs: int) -> Iterator[tuple[str, Parameters]]:
     """After each epoch a line of how it went, and the parameters; batch normalisation folded."""
     import torch
-    from torch import nn
     from torch.nn import functional
 
     from quant.train.data import open_examples
 
     examples = open_examples(train, onnx_import.load(start), SEED)
     torch.manual_seed(SEED)
-    modules: list[nn.Module] = []
-    for (outputs, inputs, *_), last in zip(shapes(), (False, True, False, True, False, True), strict=False):
-        modules += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-        modules += [nn.MaxPool2d(2)] if last else []
-    module = nn.Sequential(*modules, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(WIDTHS[-1][-1], 10))
-    module = module.to(memory_format=torch.channels_last)
+    module = normalized().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(module.parameters(), RATE, momentum=0.9, nesterov=True, weight_decay=DECAY)
     each = examples.steps(BATCH)
     for step in range(epochs * each):
@@ -134,6 +128,20 @@ def trained(start: Path, train: Path, epochs: int) -> Iterator[tuple[str, Parame
             module.train()
             line = f"epoch {(step + 1) // each} of {epochs}: loss {loss.item():.3f}, "
             yield f"{line}{right / len(examples.held):.2%} of the images held back right", folded(module)
+
+
+def normalized() -> Any:
+    """The network in PyTorch with random weights, a batch normalisation behind each convolution."""
+    from torch import nn
+
+    modules: list[nn.Module] = []
+    inputs = 3
+    for pair in WIDTHS:
+        for width in pair:
+            modules += [nn.Conv2d(inputs, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+            inputs = width
+        modules.append(nn.MaxPool2d(2))
+    return nn.Sequential(*modules, nn.AvgPool2d(4), nn.Flatten(), nn.Linear(inputs, 10))
 
 
 def folded(module: object) -> Parameters:

@@ -89,6 +89,8 @@ def _signals() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         if number != signal.SIGALRM:
             waiting.append(Terminated() if number == signal.SIGTERM else KeyboardInterrupt())
+        if not waiting:  # an alarm that was already under way when another signal was raised
+            return
         if _importing(frame):
             signal.setitimer(signal.ITIMER_REAL, PAUSE)
             return

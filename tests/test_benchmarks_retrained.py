@@ -48,7 +48,7 @@ def held(asked: retrained.Asked, network: Network) -> bool:
     if name == "ternary":
         return all(len(np.unique(conv.weight)) <= 3 for conv in convolutions(network)[1:-1])
     cycles = simulate(compile_network(network, preset("small"))).cycles
-    return cycles * FEWER.get(name, 1) <= PLAIN_CYCLES[asked.network]
+    return cycles * FEWER[name] <= PLAIN_CYCLES[asked.network]
 
 
 @pytest.mark.parametrize("asked", retrained.ROWS, ids=lambda asked: asked.name)

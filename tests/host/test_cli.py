@@ -144,6 +144,8 @@ def test_a_signal_waits_for_the_end_of_an_import(
         with pytest.raises(error), _signals():
             importlib.import_module("interrupted")
             time.sleep(10)
+        with _signals():
+            os.kill(os.getpid(), signal.SIGALRM)  # nothing waits
         assert sys.modules["interrupted"].whole
         assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)] == before
         assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)

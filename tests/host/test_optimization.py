@@ -22,6 +22,7 @@ from host.optimization import OptimizeOptions, OptimizeOutputs, halves, optimize
 from host.points import Measurement, Problem
 from host.terminal import Reporter
 from host.training import TrainOptions
+from host.workers import begun
 from hw.contract.config import preset
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
@@ -225,9 +226,8 @@ def test_a_cluster_that_loses_a_worker_finds_the_same(asked: OptimizeOptions, tm
     here = optimize(asked, OptimizeOutputs(output=tmp_path / "here.onnx"), QUIET)
     points = tmp_path / "there.onnx.search" / "points"
     killed: list[int] = []
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=60
-    ) as cluster:
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 60}
+    with begun(lambda: distributed.LocalCluster(**options)) as cluster:
 
         def kill() -> None:
             while not any(points.glob("*.json")):
@@ -237,8 +237,8 @@ def test_a_cluster_that_loses_a_worker_finds_the_same(asked: OptimizeOptions, tm
 
         killer = threading.Thread(target=kill, daemon=True)
         killer.start()
-        options = replace(asked, jobs=None, scheduler=cluster.scheduler_address)
-        there = optimize(options, OptimizeOutputs(output=tmp_path / "there.onnx"), QUIET)
+        elsewhere = replace(asked, jobs=None, scheduler=cluster.scheduler_address)
+        there = optimize(elsewhere, OptimizeOutputs(output=tmp_path / "there.onnx"), QUIET)
         killer.join()
         assert cluster.workers[0].pid != killed[0]  # another one has come
     assert {**there, "files": here["files"]} == here
