@@ -37,10 +37,10 @@ from host.low_rank import LowRankOptions
 from host.terminal import Reporter
 from host.training import TrainOptions
 from hw.contract.config import PRESETS, preset
+from hw.contract.memory import Memory
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.run.images import prepare
-from sim.memory import Memory
 
 MARKERS = "compressed networks"
 """Name of the place in a document that the table is written to."""

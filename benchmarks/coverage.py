@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmark
 
 from benchmarks import marked
 from hw.contract.config import PRESETS, preset
+from hw.contract.memory import Memory
 from quant.base.errors import BadInput
-from sim.memory import Memory
 from tests.sim.bench.hardships import endure
 from tests.sim.jobs import extreme_jobs, handmade_jobs, network_jobs
 

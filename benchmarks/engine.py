@@ -31,6 +31,7 @@ from benchmarks.losses import CAUSES, accounts
 from benchmarks.verification import differing
 from host.compiler import compile_network
 from host.configuration import configuration
+from hw.contract.memory import Memory
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.ir.network import Network
@@ -41,7 +42,6 @@ from quant.run.images import TakesImages, load_images
 from quant.search import quantize_network
 from sim.bench.engine_bench import run_rtl
 from sim.cycles import simulate
-from sim.memory import Memory
 
 MODE = "engine"
 """What is measured, and the name of the place in a document that the table of runs is written to."""
@@ -70,7 +70,7 @@ def measure(arguments: argparse.Namespace) -> report.Row:
     """A run: what it was, its cycles and roofline, the counters that differ, and each layer."""
     memory, config = Memory(arguments.latency, arguments.beat_every), configuration(arguments.config)
     network, images = integers(arguments.network, arguments.calibration)
-    program = compile_network(network, config)
+    program = compile_network(network, config, memory=memory)
     timeline = simulate(program, memory)
     found = accounts(program, timeline)
     differ = None

@@ -26,6 +26,7 @@ from benchmarks import marked
 from benchmarks.datasets import DATA, Labelled
 from host.compiler import compile_network
 from hw.contract.config import PRESETS, preset
+from hw.contract.memory import Memory
 from quant import onnx_import
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
@@ -35,7 +36,6 @@ from quant.run.images import load_images, prepare
 from quant.search import quantize_network
 from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
 from sim.cycles import Timeline, simulate
-from sim.memory import Memory
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "fashion_mnist"
 POINTS = (Memory(64, 1), Memory(8, 1), Memory(200, 1), Memory(64, 2))

@@ -9,11 +9,11 @@ from host.artefacts import BuildFolder
 from host.cost import cost
 from host.terminal import Reporter
 from hw.contract.config import AcceleratorConfig
+from hw.contract.memory import Memory
 from quant import qdq
 from quant.ir.network import Network
 from quant.run.evaluation import answers
 from quant.run.images import open_images
-from sim.memory import Memory
 
 
 def quantized_of(given: Path) -> Path:

@@ -25,6 +25,7 @@ from host.report.page import render
 from host.report.sources import read_compared, read_costs, read_leg
 from host.terminal import Reporter
 from hw import verilog
+from hw.contract.memory import Memory
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput, VerificationError
 from quant.ir.network import Network
@@ -32,7 +33,6 @@ from quant.rewrite.raw_pixels import like
 from quant.run.evaluation import accuracy, answers
 from sim import hazards
 from sim.bench.toolchain import ToolchainError
-from sim.memory import Memory
 
 Result = dict[str, Any]
 STAGES_OF_FILES = ("quantize", "compare", "compile", "verilog", "images", "report")
@@ -110,7 +110,11 @@ class _Check:
         cycles = self._take(taking, subject)
         network, program = subject.network, subject.program
         with self.reporter.stage("compile again"):
-            self._equal(folder.program, compile_network(network, program.config).to_bytes(), "compiled again")
+            self._equal(
+                folder.program,
+                compile_network(network, program.config, memory=subject.memory).to_bytes(),
+                "compiled again",
+            )
         if network.tail is not None:
             self._equal(folder.tail, network.tail.content, f"cut off {folder.quantized.name} again")
         with self.reporter.stage("write the Verilog again"):

@@ -26,6 +26,7 @@ from host.options import (
     FloatNetwork,
     InputShape,
     MaybeConfiguration,
+    MemoryOptions,
     Quantized,
     QuantizedOutput,
     command,
@@ -135,13 +136,14 @@ def compile_command(
     output: Annotated[
         Path, Use.FILE, typer.Option("-o", "--output", help="Program file to write.", show_default=False)
     ],
+    memory: MemoryOptions,
     config: Configuration = PRESETS["small"],
     complete: Complete = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compile a quantized network to a program for one configuration."""
+    """Compile a quantized network to a program for one configuration, fast with one memory and right with any."""
     reporter = Reporter(quiet=as_json)
-    _finish(stages.compile_program(quantized, config, output, complete), reporter, as_json)
+    _finish(stages.compile_program(quantized, config, output, complete, memory), reporter, as_json)
 
 
 @app.command()

@@ -14,13 +14,13 @@ from host.compiler import compile_network
 from host.compiler.errors import CannotCompile
 from host.form import Maybe
 from hw.contract.config import AcceleratorConfig
+from hw.contract.memory import Memory
 from hw.contract.widths import bytes_of
 from quant import coded, qdq
 from quant.ir.network import Network
 from quant.kinds.conv import convolution
 from quant.run.calibration import Progress
 from sim.cycles import simulate
-from sim.memory import Memory
 
 Values = dict[str, Any]
 
@@ -53,7 +53,7 @@ def cost(
     cycles: dict[str, int] = {}
     if config is not None:
         try:
-            program = compile_network(network, config)
+            program = compile_network(network, config, memory=memory)
         except CannotCompile as error:
             on_engine["refused"] = str(error)
         else:

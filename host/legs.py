@@ -19,6 +19,7 @@ from host.driver import EngineError
 from host.simulation import simulate_model, simulate_rtl
 from host.tail import Ending
 from host.terminal import Reporter
+from hw.contract.memory import Memory
 from hw.contract.program import Program
 from quant import qdq
 from quant.base.errors import VerificationError
@@ -26,7 +27,6 @@ from quant.ir.network import Network
 from quant.ir.tail import Tail
 from quant.run.execute import execute, quantize_input
 from quant.run.tail import Returned
-from sim.memory import Memory
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ from host.artefacts import file_digest
 from host.configuration import configuration, file_of
 from host.outputs import Use
 from hw.contract.config import PRESETS, AcceleratorConfig
-from sim.memory import MOST, Memory
+from hw.contract.memory import MOST, Memory
 
 R = TypeVar("R")
 

@@ -33,6 +33,7 @@ from host.terminal import Reporter
 from hw import verilog as gateware
 from hw.contract import program as programs
 from hw.contract.config import PRESETS
+from hw.contract.memory import Memory
 from quant import qdq
 from quant.base.errors import BadInput, VerificationError
 from quant.base.files import write_atomic
@@ -42,7 +43,6 @@ from quant.onnx_file.quantized import is_quantized
 from quant.onnx_file.read import in_one_piece, read_file
 from quant.run.images import load_images
 from quant.run.npz import open_npz
-from sim.memory import Memory
 
 GIVEN = "quantized already"
 """Key in what `quantize` was made from, where the network was given so."""
@@ -222,9 +222,9 @@ def _take_stages(
     stage("compare", *_comparison(o, folder, original, reporter))
     stage(
         "compile",
-        [folder.quantized, o.config],
+        [folder.quantized, o.config, o.memory],
         [folder.program],
-        lambda: compile_network(qdq.load(folder.quantized), o.config).save(folder.program),
+        lambda: compile_network(qdq.load(folder.quantized), o.config, memory=o.memory).save(folder.program),
     )
     if split(read_file(folder.quantized))[1]:
         work = partial(_write_tail, folder, o.network.name, reporter)

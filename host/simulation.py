@@ -15,6 +15,7 @@ from host.chain import Taken
 from host.delivery import delivery
 from host.terminal import Reporter
 from hw.contract.isa import Unit
+from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
 from quant.base.errors import BadInput
@@ -26,7 +27,6 @@ from sim.cycles.bandwidth import bandwidth
 from sim.cycles.occupancy import occupancy
 from sim.cycles.trace import TRANSACTION_BYTES, write_trace
 from sim.cycles.traffic import traffic
-from sim.memory import Memory
 
 Result = dict[str, Any]
 

@@ -16,7 +16,7 @@ import typer
 
 from host import tail
 from host.artefacts import make_folder, write_json
-from host.compiler import compile_network
+from host.compiler import MADE_FOR, compile_network
 from host.delivery import delivery
 from host.options import BuildDir, MaybeConfiguration, MemoryOptions
 from host.outputs import Use, apart
@@ -25,6 +25,7 @@ from host.terminal import Reporter
 from hw import verilog as gateware
 from hw.contract import program as programs
 from hw.contract.config import AcceleratorConfig
+from hw.contract.memory import Memory
 from hw.contract.program import Program
 from quant import qdq
 from quant.base.errors import BadInput
@@ -40,14 +41,16 @@ from sim.cycles.trace import TRANSACTION_BYTES
 Result = dict[str, Any]
 
 
-def compile_program(quantized: Path, config: AcceleratorConfig, output: Path, complete: bool = False) -> Result:
-    """Quantized ONNX -> program file for one configuration, and what the host does behind it, beside that.
+def compile_program(
+    quantized: Path, config: AcceleratorConfig, output: Path, complete: bool = False, memory: Memory | None = None
+) -> Result:
+    """Quantized ONNX -> program file for one configuration and memory, and what the host does behind it, beside that.
 
     complete: as `qdq.load`; what it changed is in `notes`.
     """
     make_folder(output.parent)
     network = qdq.load(quantized, complete)
-    program = compile_network(network, config)
+    program = compile_network(network, config, memory=memory)
     if network.tail is not None:
         apart([tail.path_of(output)], [quantized])
     program.save(output)
@@ -56,6 +59,7 @@ def compile_program(quantized: Path, config: AcceleratorConfig, output: Path, co
         **changed(network),
         "program": {
             "configuration": f"{config.name} ({config.hash[:8]})",
+            "memory": program.metadata[MADE_FOR],
             "layers": len(program.layers),
             "instructions": program.instructions,
             "image bytes": len(program.image),
@@ -165,6 +169,8 @@ def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
     ending = tail.Ending(program, end)
     with reporter.stage("tokens of the program"):
         hazards.check(program)  # else the model would show one of several results
+    if program.metadata.get(MADE_FOR, str(o.memory)) != str(o.memory):
+        reporter.warn(f"{o.program}: made for a memory of {program.metadata[MADE_FOR]}, and runs with {o.memory}")
     x = program_images(program, o.images, o.count)
     with ExitStack() as stack:
         bench = None if o.export is None else stack.enter_context(bench_folder(o.export, [o.output, o.waves]))

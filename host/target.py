@@ -5,12 +5,12 @@ from __future__ import annotations
 from host.compiler import compile_network
 from host.compiler.refusals import refusal
 from hw.contract.config import AcceleratorConfig
+from hw.contract.memory import Memory
 from hw.contract.shifts import SHIFTS, residual_shifts
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.ir.target import ACCUMULATORS, Refusal, Target
 from sim.cycles import simulate
-from sim.memory import Memory
 
 
 def engine_target(config: AcceleratorConfig, memory: Memory | None = None) -> Target:
@@ -20,7 +20,7 @@ def engine_target(config: AcceleratorConfig, memory: Memory | None = None) -> Ta
         return refusal(network, layer, config)
 
     def cycles(network: Network) -> float:
-        return float(simulate(compile_network(network, config), memory).cycles)
+        return float(simulate(compile_network(network, config, memory=memory), memory).cycles)
 
     return Target(
         data_bits=config.data_bits,

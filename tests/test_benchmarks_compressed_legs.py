@@ -14,10 +14,10 @@ from host.compiler import compile_network
 from host.legs import Integers, OnnxRuntime, ProgramBytes, Subject, Verilog
 from host.terminal import Reporter
 from hw.contract.config import preset
+from hw.contract.memory import Memory
 from quant import onnx_import, qdq
 from quant.compress import Asked, structures
 from quant.search import quantize_network
-from sim.memory import Memory
 from tests.host.onnx_networks import images, small_cnn
 
 

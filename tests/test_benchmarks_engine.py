@@ -17,13 +17,13 @@ from benchmarks.losses import CAUSES, accounts
 from host.compiler import compile_network
 from hw.contract.config import preset
 from hw.contract.isa import Unit
+from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
 from quant import onnx_import, qdq
 from quant.search import quantize_network
 from sim.cycles import Timeline, simulate
 from sim.cycles.traffic import traffic
-from sim.memory import Memory
 from tests.host.onnx_networks import images, small_cnn
 
 TINY = preset("tiny")
@@ -56,7 +56,10 @@ def test_shares_follow_the_formula(
     of_conv = max(8 * 8 * weights / multipliers, every * (2 * 8 * 8 + weights) / beat, every * 12 / beat)
     of_fc = max(12 * 3 / multipliers, every * (12 + 12 * 3) / beat, every * 3 * 2 / beat)  # outputs have 16 bits
     assert (conv["roofline"], fc["roofline"]) == (of_conv, of_fc)
-    assert row["cycles"] == simulate(compile_network(qdq.load(quantized), TINY), Memory(64, every)).cycles
+    assert (
+        row["cycles"]
+        == simulate(compile_network(qdq.load(quantized), TINY, memory=Memory(64, every)), Memory(64, every)).cycles
+    )
     assert row["roofline"] == of_conv + of_fc and sum(layer["cycles"] for layer in row["layers"]) == row["cycles"]
     for layer in row["layers"]:
         assert sum(layer["lost"].values()) == pytest.approx(layer["cycles"] - layer["roofline"], abs=1e-6)

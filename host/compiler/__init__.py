@@ -22,38 +22,46 @@ from host.tail import DIGEST
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import HEADER
 from hw.contract.layout import Placement
+from hw.contract.memory import Memory
 from hw.contract.program import LayerEntry, Program
 from hw.contract.weights import WeightFormat, gateware_format
 from quant.ir.network import Network
 from quant.ir.well_formed import well_formed
 
-__all__ = ["CannotCompile", "compile_network"]
+__all__ = ["MADE_FOR", "CannotCompile", "compile_network"]
 
 PAGE = 4096
+MADE_FOR = "memory"
+"""Key in the metadata of a program: the memory that it was made for, as `Memory` says it."""
 
 
 def compile_network(
-    network: Network, config: AcceleratorConfig, formats: Sequence[WeightFormat] | None = None
+    network: Network,
+    config: AcceleratorConfig,
+    formats: Sequence[WeightFormat] | None = None,
+    memory: Memory | None = None,
 ) -> Program:
     """A network as a program for one configuration.  Deterministic: the same network gives the same bytes.
 
+    memory: that it is to be fast with, latency 64 and a beat every cycle when None; it is right with any.
     formats: in which weights may be stored, each layer's in the narrowest that holds them; that of the
     configuration's gateware when None.  Programs with others run on the models alone.
     Raises CannotCompile, naming layer and reason, for what the engine cannot run; UnsupportedNetwork where a
     layer can overflow the accumulator; ConfigError for a configuration that cannot be built.
     """
     lowered = lower(well_formed(network), config, (gateware_format(config),) if formats is None else formats)
-    fold_inputs(lowered, config)
-    memory = place(lowered, config)
-    plan, layers, pool_layers = _plan(lowered, memory, config)
-    operations = emit(plan, memory, config, pool_layers)
+    memory = memory or Memory()
+    fold_inputs(lowered, config, memory)
+    places = place(lowered, config)
+    plan, layers, pool_layers = _plan(lowered, places, config, memory)
+    operations = emit(plan, places, config, pool_layers)
     schedule([operation.task for operation in operations])
     weights_base = aligned(len(operations) * INSTRUCTION_BYTES, FETCH_BURST * INSTRUCTION_BYTES)
     tensors_base = aligned(weights_base + len(plan.weights), ALIGNMENT)
     bases: dict[Base, int] = {"weights": weights_base, "tensors": tensors_base}
     code = b"".join(operation.finished(bases).encode() for operation in operations)
     image = code.ljust(weights_base, b"\0") + bytes(plan.weights)
-    placements = _placements(lowered, memory, tensors_base)
+    placements = _placements(lowered, places, tensors_base)
     return Program(
         config=config,
         name=network.name,
@@ -61,24 +69,27 @@ def compile_network(
         image=image,
         program_base=0,
         instructions=len(operations),
-        memory_bytes=aligned(tensors_base + memory.size, PAGE),
+        memory_bytes=aligned(tensors_base + places.size, PAGE),
         inputs=tuple(placements[name] for name in lowered.views),
         tensors=tuple(placements[name] for name in _visible(network, lowered)),
         outputs=network.outputs,
         layers=tuple(layers),
-        metadata=network.metadata | ({} if network.tail is None else {DIGEST: network.tail.digest}),
+        metadata=network.metadata
+        | {MADE_FOR: str(memory)}
+        | ({} if network.tail is None else {DIGEST: network.tail.digest}),
     )
 
 
 def _plan(
-    lowered: Lowered, memory: MemoryMap, config: AcceleratorConfig
+    lowered: Lowered, places: MemoryMap, config: AcceleratorConfig, memory: Memory
 ) -> tuple[Plan, list[LayerEntry], dict[int, int]]:
     """Steps of all layers, the manifest's layers, and the indexes of poolings that are layers of their own."""
     plan, layers, pool_layers = Plan(), list[LayerEntry](), dict[int, int]()
     for layer in lowered.layers:
-        posed = problem(config, layer, memory.placements[layer.source], memory.placements[layer.outputs[0]].lanes)
+        placed = places.placements
+        posed = problem(config, layer, placed[layer.source], placed[layer.outputs[0]].lanes, memory)
         tiling = min(ways(posed), key=lambda way: cost(posed, way))
-        residual = None if layer.residual is None else memory.placements[layer.residual]
+        residual = None if layer.residual is None else placed[layer.residual]
         add_layer(plan, posed, tiling, len(layers), residual)
         found = entries(layer, lowered)
         if len(found) > 1:
@@ -94,10 +105,10 @@ def _check_indexes(layers: list[LayerEntry]) -> None:
         raise CannotCompile(layers[1 << bits].name, f"layer {len(layers)} of the program, {1 << bits} fit")
 
 
-def _placements(lowered: Lowered, memory: MemoryMap, base: int) -> dict[str, Placement]:
+def _placements(lowered: Lowered, places: MemoryMap, base: int) -> dict[str, Placement]:
     """Placements as the program states them: addresses in the window; views are of the network's input."""
     found = {}
-    for name, placement in memory.placements.items():
+    for name, placement in places.placements.items():
         tensor = lowered.network.input if name in lowered.views else name
         found[name] = dataclasses.replace(placement, tensor=tensor, address=placement.address + base)
     return found

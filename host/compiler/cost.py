@@ -1,4 +1,4 @@
-"""About how many cycles a tiling takes: what the choice between tilings is made by.
+"""About how many cycles a tiling takes at a memory: what the choice between tilings is made by.
 
 An estimate for ranking only; `sim.cycles` says how long a program takes.
 """
@@ -11,17 +11,16 @@ from host.compiler.problem import Problem, needed
 from host.compiler.tiling import Tiling
 from hw.contract.timing import SWAP_DELAY, compute_prepare, pass_cycles, pool_pixel_cycles
 
-LATENCY = 64
-"""Cycles of memory latency that are assumed."""
-
 STEP = 16
 """Cycles that a CONV with its loads and stores is taken to cost beyond its work: few large tiles are preferred."""
 
 
 def cost(problem: Problem, tiling: Tiling) -> tuple[int, int]:
-    """(cycles, beats read) of a layer."""
-    read = _weight_beats(problem, tiling) + _input_cycles(problem, tiling) + _residual_beats(problem, tiling)
-    work = [_compute(problem, tiling), read, _written(problem, tiling), _pooling(problem, tiling)]
+    """(cycles, cycles of the read port) of a layer."""
+    every = problem.memory.beat_every
+    beats = _weight_beats(problem, tiling) + _residual_beats(problem, tiling)
+    read = every * beats + _input_cycles(problem, tiling)
+    work = [_compute(problem, tiling), read, every * _written(problem, tiling), _pooling(problem, tiling)]
     cycles = max(work) if tiling.double else sum(work)
     cycles += _starved(problem, tiling)
     return cycles + _exposed(problem, tiling) + STEP * _steps(problem, tiling), read
@@ -62,14 +61,14 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
     """
     if problem.weight_beats <= problem.config.weight_depth:
         return 0
-    config = problem.config
-    read = tiling.chunk * problem.block_beats + config.derived.parameter_beats
-    fitting = config.weight_depth // read
+    config, memory = problem.config, problem.memory
+    beats = tiling.chunk * problem.block_beats + config.derived.parameter_beats
+    fitting, read = config.weight_depth // beats, memory.beat_every * beats
     tiles = [pass_cycles(config, problem.layer.weights, _pixels(*tile)) for tile in _tiles(tiling)]
     repeats = 1 if tiling.weights_once(problem) else len(tiles)
     passes = tiling.chunk * problem.outputs.taps * sum(tiles) // repeats
-    idle = -(-(read + passes + LATENCY) // fitting) - max(read, passes)
-    return max(0, idle) * problem.weight_beats // read * repeats
+    idle = -(-(read + passes + memory.latency) // fitting) - max(read, passes)
+    return max(0, idle) * problem.weight_beats // beats * repeats
 
 
 def _weight_beats(problem: Problem, tiling: Tiling) -> int:
@@ -77,9 +76,9 @@ def _weight_beats(problem: Problem, tiling: Tiling) -> int:
 
 
 def _load_cycles(problem: Problem, footprint: Footprint) -> int:
-    """Beats, and for rows shorter than what latency lets pass between them, that time."""
-    shortest = -(-LATENCY // problem.config.read_outstanding)
-    return sum(load.rows * max(load.beats, shortest) for load in footprint.loads)
+    """Of the beats, and for rows shorter than what latency lets pass between them, that time."""
+    shortest = -(-problem.memory.latency // problem.config.read_outstanding)
+    return sum(load.rows * max(problem.memory.beat_every * load.beats, shortest) for load in footprint.loads)
 
 
 def _input_cycles(problem: Problem, tiling: Tiling) -> int:
@@ -137,4 +136,4 @@ def _exposed(problem: Problem, tiling: Tiling) -> int:
     groups = problem.range_groups if tiling.reading != "chunk" else tiling.chunk
     head = _load_cycles(problem, problem.geometry.band((0, groups), rows, strip.inputs))
     tail = problem.config.derived.planes * _beats(problem, _pixels(tiling.strips[-1], tiling.bands[-1]))
-    return (head + tail + 2 * LATENCY) // min(len(tiling.bands), 4)
+    return (head + problem.memory.beat_every * tail + 2 * problem.memory.latency) // min(len(tiling.bands), 4)

@@ -17,25 +17,26 @@ from host.compiler.problem import problem
 from host.compiler.tiling import ways
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Fold, Placement
+from hw.contract.memory import Memory
 from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 
 
-def fold_inputs(lowered: Lowered, config: AcceleratorConfig) -> None:
+def fold_inputs(lowered: Lowered, config: AcceleratorConfig, memory: Memory) -> None:
     """Give each dense convolution of the network's input the view of it that costs least; drop unused views.
 
     Raises CannotCompile where none of a layer's views can be run.
     """
     for index, layer in enumerate(lowered.layers):
         if layer.source in lowered.views and layer.groups == 1:
-            lowered.layers[index] = _folded(lowered, layer, config)
+            lowered.layers[index] = _folded(lowered, layer, config, memory)
     read = {name for layer in lowered.layers for name in (layer.source, layer.residual)}
     read |= {part for join in lowered.joins.values() for part in join}
     for name in [name for name in lowered.views if name not in read]:
         del lowered.views[name], lowered.tensors[name]
 
 
-def _folded(lowered: Lowered, layer: EngineLayer, config: AcceleratorConfig) -> EngineLayer:
+def _folded(lowered: Lowered, layer: EngineLayer, config: AcceleratorConfig, memory: Memory) -> EngineLayer:
     """A layer on its best view, which is entered."""
     plain = lowered.tensors[layer.source]
     options, refusals = [], []
@@ -43,7 +44,7 @@ def _folded(lowered: Lowered, layer: EngineLayer, config: AcceleratorConfig) -> 
         view = plain if fold is None else _view(lowered, plain, fold)
         option = dataclasses.replace(layer, source=view.name, weight=_weights(layer.weight, fold), window=window)
         try:
-            options.append((_rate(option, view, config), option, view, fold))
+            options.append((_rate(option, view, config, memory), option, view, fold))
         except CannotCompile as refusal:
             refusals.append(refusal)
     if not options:
@@ -74,10 +75,10 @@ def _view(lowered: Lowered, plain: Tensor, fold: Fold) -> Tensor:
     return Tensor(name, (plain.shape[0] * taps, *fold.window.output_size(*plain.shape[1:])), plain.fmt)
 
 
-def _rate(layer: EngineLayer, view: Tensor, config: AcceleratorConfig) -> tuple[int, int]:
+def _rate(layer: EngineLayer, view: Tensor, config: AcceleratorConfig, memory: Memory) -> tuple[int, int]:
     """The cost of a layer on a view of its input."""
     source = Placement(view.name, 0, view.shape, view.fmt, tuple(range(view.shape[0])))
-    posed = problem(config, layer, source, tuple(range(layer.result.shape[0])))
+    posed = problem(config, layer, source, tuple(range(layer.result.shape[0])), memory)
     return min(cost(posed, way) for way in ways(posed))
 
 

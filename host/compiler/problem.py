@@ -10,6 +10,7 @@ from host.compiler.geometry import Geometry
 from host.compiler.weights import OutputGroups
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Placement
+from hw.contract.memory import Memory
 from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 
@@ -28,12 +29,13 @@ def needed(window: Window, axis: int, outputs: Span, size: int) -> Span:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A layer to cut.  geometry: of its input.  outputs: its groups of output channels."""
+    """A layer to cut, for a memory.  geometry: of its input.  outputs: its groups of output channels."""
 
     config: AcceleratorConfig
     layer: EngineLayer
     geometry: Geometry
     outputs: OutputGroups
+    memory: Memory
 
     @cached_property
     def window(self) -> Window:
@@ -89,10 +91,12 @@ class Problem:
         return -(-(phase + low + pixels) // unit) * unit
 
 
-def problem(config: AcceleratorConfig, layer: EngineLayer, source: Placement, lanes: tuple[int, ...]) -> Problem:
-    """A layer with its input as placed, and its output channels on physical ones."""
+def problem(
+    config: AcceleratorConfig, layer: EngineLayer, source: Placement, lanes: tuple[int, ...], memory: Memory
+) -> Problem:
+    """A layer with its input as placed, and its output channels on physical ones, for a memory."""
     geometry = Geometry(config, source, flat(source, layer, config))
-    return Problem(config, layer, geometry, OutputGroups(config, layer, lanes, geometry))
+    return Problem(config, layer, geometry, OutputGroups(config, layer, lanes, geometry), memory)
 
 
 def flat(placement: Placement, layer: EngineLayer, config: AcceleratorConfig) -> bool:

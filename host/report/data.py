@@ -14,13 +14,13 @@ from host.report.energy import PICOJOULES, SOURCE, energy, total
 from host.report.roofline import roofline
 from host.tail import facts
 from hw.contract.config import AcceleratorConfig
+from hw.contract.memory import Memory
 from hw.contract.program import LayerEntry, Program
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.ir.tail import Tail
 from quant.kinds.conv import convolution
 from sim.accesses import buffer_bytes
-from sim.memory import Memory
 
 SCHEMA = 1
 """Version of report.json's form."""

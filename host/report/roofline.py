@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.memory import Memory
 from hw.contract.program import LayerEntry
-from sim.memory import Memory
 
 COUNTED = ("Conv", "Gemm")
 """Operators of the roofline; pooling, additions and the rest count nothing."""

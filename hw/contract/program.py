@@ -63,7 +63,8 @@ class Program:
     in stand `instructions` instructions.  memory_bytes: how much of the window is used (a multiple of
     4096).  inputs: placements the driver writes, all views of the one input tensor.  tensors: placement
     of every tensor that is left in memory, in execution order.  outputs: names of the network's outputs.
-    layers: in execution order.  metadata: of the network (preprocess.*, quantization.scales, source).
+    layers: in execution order.  metadata: of the network (preprocess.*, quantization.scales, source), and the
+    memory that the program was made for.
     """
 
     config: AcceleratorConfig

@@ -21,6 +21,7 @@ import numpy as np
 from host.driver import EngineError
 from hw import verilog
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
+from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, REGISTER_BITS, ErrorCause
 from quant.base.files import replacing
@@ -28,7 +29,6 @@ from sim.bench.builds import bound
 from sim.bench.runner import BenchRun, build_and_run
 from sim.bench.toolchain import build_root
 from sim.cycles import simulate
-from sim.memory import Memory
 
 HERE = Path(__file__).parent
 CHECKERS = tuple(HERE / f"{name}_checker.sv" for name in ("handshake", "axi4", "axi_lite"))

@@ -12,6 +12,7 @@ import numpy as np
 from hw import verilog
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Placement, pack
+from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, REGISTERS
 from quant.base.errors import VerificationError
@@ -19,7 +20,6 @@ from sim.bench.builds import LINT
 from sim.bench.engine_bench import SOURCES, parameters, patience, watchdog
 from sim.cycles import simulate
 from sim.executor import ProgramExecutor
-from sim.memory import Memory
 
 HERE = Path(__file__).parent
 

@@ -2,7 +2,7 @@
 //
 // Its bytes are those of a file that memory.cpp maps, so that whoever maps the same file sees them.  The file's
 // first byte has the bus address `base`; bursts beyond its end are answered with DECERR.
-// latency, beat_every: as in sim/memory.py; these and all that follow may change while nothing is under way.
+// latency, beat_every: as in hw/contract/memory.py; these and all that follow may change while nothing is under way.
 // read_error, write_error: number of the beat answered with SLVERR, counted from 1 on since it was last 0; 0 means none.
 // failed: bus address of the burst with the last such beat.
 //

@@ -17,7 +17,7 @@ ANSWER_CYCLES = 100
 async def start(dut: Any, latency: int = 1, beat_every: int = 1, base: int = 0) -> None:
     """Start the clock of a `bench.sv` and bring it out of its reset, before a memory that never stalls nor fails.
 
-    latency, beat_every: as `sim.memory.Memory`.  base: bus address of the memory's first byte.
+    latency, beat_every: as `hw.contract.memory.Memory`.  base: bus address of the memory's first byte.
     """
     dut.latency.value, dut.beat_every.value, dut.base.value = latency, beat_every, base
     for name in ("read_error", "write_error", "stall_chance", "stall_longest", "seed", "data_first", "address_first"):

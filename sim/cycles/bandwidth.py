@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from hw.contract.memory import Memory
 from sim.cycles.traffic import Bursts
-from sim.memory import Memory
 
 
 def bandwidth(bursts: Bursts, memory: Memory, edges: np.ndarray) -> np.ndarray:

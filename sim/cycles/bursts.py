@@ -8,7 +8,7 @@ from functools import lru_cache
 from hw.contract import timing
 from hw.contract.config import PAGE_BYTES, AcceleratorConfig
 from hw.contract.isa import LoadInstruction, StoreInstruction
-from sim.memory import NEVER, Memory
+from hw.contract.memory import NEVER, Memory
 
 
 @lru_cache(maxsize=1 << 16)

@@ -15,12 +15,12 @@ import numpy as np
 
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES
 from hw.contract.isa import Instruction, LoadInstruction, StoreInstruction, Unit
+from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
 from sim.cycles.bursts import ReadTimes, WriteTimes
 from sim.cycles.timeline import Timeline, layer_count, split
 from sim.cycles.units import ComputeTimes, LoadTimes, PoolTimes, Recurrence, StoreTimes
-from sim.memory import Memory
 
 _UNITS = tuple(Unit)
 _NO_STALL = (0,) * len(STALL_CAUSES)

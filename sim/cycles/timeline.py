@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.contract.isa import Unit
+from hw.contract.memory import Memory
 from hw.contract.program import Program
-from sim.memory import Memory
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,9 +16,9 @@ from hw.contract.isa import (
     SetupInstruction,
     StoreInstruction,
 )
+from hw.contract.memory import NEVER
 from hw.contract.weights import gateware_format, weight_format
 from sim.cycles.bursts import ReadTimes, WriteTimes, load_bursts, store_bursts
-from sim.memory import NEVER
 
 J = TypeVar("J", bound=Instruction, contravariant=True)
 

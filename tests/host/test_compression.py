@@ -18,10 +18,10 @@ from host.legs import OnnxRuntime, ProgramBytes, Subject, Verilog
 from host.target import engine_target
 from host.terminal import Reporter
 from hw.contract.config import preset
+from hw.contract.memory import Memory
 from quant import qdq
 from quant.base.errors import BadInput
 from quant.kinds.conv import convolution
-from sim.memory import Memory
 from tests.host.onnx_networks import images, small_cnn
 
 QUIET = Reporter(quiet=True)

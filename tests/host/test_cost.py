@@ -13,12 +13,12 @@ from host.compiler import compile_network
 from host.cost import FORM, cost, row
 from host.form import require
 from hw.contract.config import preset
+from hw.contract.memory import Memory
 from quant import coded, onnx_import, qdq
 from quant.ir.network import Network
 from quant.kinds.conv import Conv
 from quant.search import quantize_network
 from sim.cycles import simulate
-from sim.memory import Memory
 from tests.host.onnx_networks import images, small_cnn
 
 
@@ -37,7 +37,7 @@ def test_every_figure(network: Network) -> None:
     memory, config = Memory(latency=9, beat_every=2), preset("tiny")
     found = cost(network, config, memory, top1=0.25)
     require(json.loads(json.dumps(found)), FORM, Path("cost.json"))
-    time = simulate(compile_network(network, config), memory)
+    time = simulate(compile_network(network, config, memory=memory), memory)
     conv, pool, fc = found["layers"]
     assert conv | {"cycles": 0} == {
         "layer": "conv", "weights": 72, "kept": 52, "values": 3, "bytes": 72, "macs": 4 * 2 * 9 * 64, "cycles": 0,

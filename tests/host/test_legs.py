@@ -12,8 +12,8 @@ from host.chain import first_break
 from host.legs import Integers, OnnxRuntime, ProgramBytes, Subject, Verilog, legs
 from host.pipeline import subject_of
 from host.terminal import Reporter
+from hw.contract.memory import Memory
 from sim.bench.toolchain import ToolchainError
-from sim.memory import Memory
 
 QUIET = Reporter(quiet=True)
 

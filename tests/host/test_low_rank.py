@@ -16,10 +16,10 @@ from host.legs import OnnxRuntime, ProgramBytes, Subject
 from host.low_rank import LowRankOptions
 from host.terminal import Reporter
 from hw.contract.config import preset
+from hw.contract.memory import Memory
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from sim.cycles import simulate
-from sim.memory import Memory
 from tests.host.onnx_networks import images, small_cnn
 
 

@@ -15,7 +15,7 @@ from host.options import MemoryOptions, command, key
 from host.pipeline import RunOptions
 from host.quantization import QuantizeOptions
 from hw.contract.config import preset
-from sim.memory import Memory
+from hw.contract.memory import Memory
 
 
 @dataclass(frozen=True, kw_only=True)

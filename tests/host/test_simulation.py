@@ -10,10 +10,10 @@ import pytest
 from host.simulation import layers_of, over_time_of, simulate_model, spans_of
 from host.terminal import Reporter
 from hw.contract import program as programs
+from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
 from sim.cycles import simulate
-from sim.memory import Memory
 
 QUIET = Reporter(quiet=True)
 

@@ -81,6 +81,19 @@ def test_a_memory_trace(finished: Path, tmp_path: Path) -> None:
         simulate(asked(finished, trace=trace, trace_bytes=48), QUIET)
 
 
+def test_a_program_says_the_memory_it_was_made_for(finished: Path, tmp_path: Path) -> None:
+    program, memory = tmp_path / "p.program", MemoryOptions(latency=9, beat_every=2)
+    result = compile_program(finished / "quantized.onnx", preset("tiny"), program, memory=memory)
+    assert result["program"]["memory"] == "latency 9, a beat every 2"
+    for runs_with, warnings in (
+        (memory, []),
+        (MemoryOptions(), ["made for a memory of latency 9, a beat every 2, and runs with latency 64, a beat every 1"]),
+    ):
+        reporter = Reporter(quiet=True)
+        simulate(asked(finished, program=program, memory=runs_with), reporter)
+        assert [line.removeprefix(f"{program}: ") for line in reporter.warnings] == warnings
+
+
 def test_a_program_of_another_configuration(finished: Path) -> None:
     with pytest.raises(BadInput, match="made for configuration 'tiny'"):
         simulate(asked(finished, config=preset("small")), QUIET)

@@ -10,10 +10,10 @@ import pytest
 from host.compiler import CannotCompile, compile_network
 from host.target import engine_target
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from hw.contract.memory import Memory
 from quant.ir.target import Target
 from quant.ir.window import Window
 from sim.cycles import simulate
-from sim.memory import Memory
 from tests.host.networks import Builder
 
 
@@ -36,7 +36,10 @@ def test_cycles_are_those_of_the_program(rng: np.random.Generator) -> None:
     memory = Memory(latency=9)
     target = engine_target(preset("tiny"), memory)
     assert target.cycles is not None
-    assert target.cycles(b.network()) == simulate(compile_network(b.network(), preset("tiny")), memory).cycles
+    assert (
+        target.cycles(b.network())
+        == simulate(compile_network(b.network(), preset("tiny"), memory=memory), memory).cycles
+    )
 
 
 def test_what_a_target_refuses_the_compiler_refuses(rng: np.random.Generator) -> None:

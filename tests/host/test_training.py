@@ -20,13 +20,13 @@ from host.legs import OnnxRuntime, ProgramBytes, Subject
 from host.terminal import Reporter
 from host.training import TrainOptions, checkpoint_of, digest
 from hw.contract.config import preset
+from hw.contract.memory import Memory
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.compress import Asked
 from quant.ir.target import Target
 from quant.kinds.conv import convolution
 from quant.train.solved import Solved
-from sim.memory import Memory
 from tests.host.onnx_networks import images, small_cnn
 from tests.quant.tailed import best_three
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from host.compiler import CannotCompile, compile_network
 from hw.contract.config import AcceleratorConfig, preset
+from hw.contract.memory import Memory
 from quant.base.errors import UnsupportedNetwork
 from quant.ir.well_formed import Malformed
 from quant.run.execute import execute
 from sim.bench.engine_bench import RtlJob
-from sim.memory import Memory
 from tests.host.extremes import extreme_network
 from tests.host.networks import image
 from tests.sim.handmade import CASES, build

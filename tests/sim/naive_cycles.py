@@ -13,10 +13,10 @@ from typing import Any
 from hw.contract import timing
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import Instruction, Opcode, Unit
+from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
 from hw.contract.weights import weight_format
-from sim.memory import Memory
 
 Burst = tuple[int, int]
 """Address of the first beat, in bytes from the start of the window; beats."""

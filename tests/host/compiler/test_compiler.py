@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from host.compiler import CannotCompile, compile_network
 from hw.contract.config import PRESETS, AcceleratorConfig, ConfigError, preset
+from hw.contract.memory import Memory
 from quant.ir.network import Network
 from quant.ir.window import Window
 from sim.cycles import simulate
@@ -87,9 +88,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- d55688 - 23090c 735d0c fc5f72 1466cb 564c4c a0dbbc c8534f 4ccf82 e20f73 8ee4af - 41b2e9 66fc47 fc125d 892b65
-0a5988 2ddb49 9441f8 5df77f a3060c 180fcf b7c0bd e040f6 5b5aef 9b5159 - db4e94 - 104931 b5cd37 60f68c cbae0a -
-- c866c0 ae3925 - 3b7859 d6dd8b - 55b227 9e0d3b b21bf4 3acfc7 e705e4 cb043c bf1d3f 5636c1 9baa81 2e2e25 faa115
+- 792a0e - 640957 b05a7f fd2ef0 460cd3 5b21db bfcd6b 5d37e7 ecf761 ee7a7c d15580 - c3359a c42301 f3ca83 89db11 558c60
+28ef59 c64aba 5cf2ac 86f78a a54e30 6ec8e0 3af841 d7787c ce2789 - 12d33b - 90d382 882c7f 5ae029 014f11 - - 9d8610 669880
+- 493ea6 dd0c3b - cc6e7e bd857b 6de7f5 be86b6 f5648f ddc525 fa1049 e206df f1e56c bc8f18 701269
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 
@@ -115,8 +116,9 @@ def test_metadata_and_outputs_are_carried_over(rng: np.random.Generator) -> None
     b = Builder(rng, (3, 6, 6))
     b.conv("x", 4)
     network = dataclasses.replace(b.network(), metadata={"source": "here"})
-    program = compile_network(network, preset("tiny"))
-    assert program.metadata == {"source": "here"} and program.outputs == ("t0",) and program.name == "net"
+    program = compile_network(network, preset("tiny"), memory=Memory(9, 4))
+    made_for = {"memory": "latency 9, a beat every 4"}
+    assert program.metadata == {"source": "here"} | made_for and program.outputs == ("t0",) and program.name == "net"
     json.dumps(program.manifest())
 
 

@@ -13,7 +13,7 @@ import pytest
 from host.artefacts import BuildFolder
 from host.pipeline import kept_images, subject_of
 from host.report.data import build_report
-from sim.memory import Memory
+from hw.contract.memory import Memory
 
 
 @pytest.fixture

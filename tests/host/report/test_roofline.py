@@ -6,8 +6,8 @@ import pytest
 
 from host.report.roofline import roofline
 from hw.contract.config import preset
+from hw.contract.memory import Memory
 from hw.contract.program import LayerEntry
-from sim.memory import Memory
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ import pytest
 
 from host.driver import EngineError
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from hw.contract.memory import Memory
 from hw.contract.registers import LARGEST_WINDOW, ErrorCause
 from sim.bench import engine_bench
 from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
 from sim.cycles import simulate
 from sim.executor import run
-from sim.memory import Memory
 from tests.sim.equal import assert_counters, assert_tensors
 from tests.sim.handmade import CASES, build
 from tests.sim.jobs import ODD, Jobs, extreme_jobs, handmade_jobs, network_jobs

@@ -14,9 +14,9 @@ import pytest
 
 from hw.contract.config import preset
 from hw.contract.isa import IllegalInstruction, Opcode
+from hw.contract.memory import Memory
 from sim.bench import toolchain
 from sim.bench.export import export_bench, places
-from sim.memory import Memory
 from tests.sim.handmade import CASES, build
 from tests.sim.programs import first
 

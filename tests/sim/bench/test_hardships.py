@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from hw.contract.config import AcceleratorConfig, preset
+from hw.contract.memory import Memory
 from sim.bench.engine_bench import RtlJob, run_bench
 from sim.bench.runner import BenchFailure
 from sim.cycles import simulate
-from sim.memory import Memory
 from tests.counting import VALUES, count
 from tests.sim.bench.hardships import HARDSHIPS, endure, run_module
 from tests.sim.handmade import CASES, build

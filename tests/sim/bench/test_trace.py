@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from hw.contract.config import preset
+from hw.contract.memory import Memory
 from sim.bench import engine_bench
 from sim.bench.runner import BenchRun
 from sim.cycles import simulate
 from sim.cycles.traffic import traffic
-from sim.memory import Memory
 from tests.sim.jobs import handmade_jobs, network_jobs
 
 pytestmark = [pytest.mark.usefixtures("verilator"), pytest.mark.verify]

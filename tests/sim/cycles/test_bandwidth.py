@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from hw.contract.config import preset
+from hw.contract.memory import Memory
 from sim.cycles import simulate
 from sim.cycles.bandwidth import bandwidth
 from sim.cycles.traffic import traffic
-from sim.memory import Memory
 from tests.sim.handmade import CASES, build
 
 

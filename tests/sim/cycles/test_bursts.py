@@ -8,8 +8,8 @@ import pytest
 
 from hw.contract.config import preset
 from hw.contract.isa import LoadInstruction, StoreInstruction
+from hw.contract.memory import Memory
 from sim.cycles.bursts import ReadTimes, WriteTimes, load_bursts, row_bursts, store_bursts
-from sim.memory import Memory
 
 SMALL = preset("small")  # beats of 8 bytes, bursts of 128
 

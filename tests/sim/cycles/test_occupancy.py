@@ -7,11 +7,11 @@ import pytest
 
 from hw.contract.config import preset
 from hw.contract.isa import ConvInstruction, SetupInstruction
+from hw.contract.memory import Memory
 from hw.contract.program import Program
 from sim.cycles import Timeline, simulate
 from sim.cycles.occupancy import PARTIAL_SUMS, Occupancy, occupancy
 from sim.hazards import pieces_of, touches
-from sim.memory import Memory
 from tests.sim.handmade import CASES, build
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.isa import IllegalInstruction, Opcode, Unit
+from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, STALL_CAUSES
 from sim.cycles import Timeline, simulate
 from sim.cycles.traffic import traffic
-from sim.memory import Memory
 from tests.sim.handmade import CASES, build
 from tests.sim.naive_cycles import Naive, expected
 from tests.sim.programs import first

@@ -8,10 +8,10 @@ import re
 import pytest
 
 from hw.contract.config import preset
+from hw.contract.memory import Memory
 from sim.cycles import simulate
 from sim.cycles.trace import TRANSACTION_BYTES, write_trace
 from sim.cycles.traffic import traffic
-from sim.memory import Memory
 from tests.sim.handmade import CASES, build
 
 LINE = re.compile(r"0x([0-9A-F]+) (READ|WRITE) (\d+)")

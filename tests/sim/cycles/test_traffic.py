@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from hw.contract.config import preset
+from hw.contract.memory import Memory
 from sim.cycles import simulate
 from sim.cycles.traffic import Bursts, traffic
-from sim.memory import Memory
 from tests.sim.handmade import CASES, build
 
 

@@ -12,10 +12,10 @@ from hw.contract.isa import (
     SetupInstruction,
     StoreInstruction,
 )
+from hw.contract.memory import Memory
 from hw.contract.weights import gateware_format
 from sim.cycles.bursts import ReadTimes, WriteTimes
 from sim.cycles.units import ComputeTimes, LoadTimes, PoolTimes, StoreTimes
-from sim.memory import Memory
 
 CONFIG = preset("small")
 BLOCK = gateware_format(CONFIG).block_beats(CONFIG)

@@ -10,6 +10,7 @@ import pytest
 from host.compiler import CannotCompile, compile_network
 from hw.contract.config import preset
 from hw.contract.isa import SetupInstruction
+from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.weights import FORMATS, narrowest, weight_format
 from hw.contract.weights.int4 import Int4
@@ -20,7 +21,6 @@ from quant.run.execute import execute
 from sim.bench.engine_bench import run_rtl
 from sim.cycles import simulate
 from sim.executor import run
-from sim.memory import Memory
 from tests.sim.cycles.test_simulate import assert_equal
 from tests.sim.equal import assert_tensors
 from tests.sim.handmade import CASES, build

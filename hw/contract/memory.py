@@ -1,4 +1,4 @@
-"""The memory that the cycle model and the whole-engine bench share: its parameters and its timing.
+"""The memory that compiler, cycle model and whole-engine bench share: its parameters and its timing.
 
 docs/architecture.md, "The memory of the simulation", is the contract; `sim/bench/memory.sv` is the same
 memory in SystemVerilog.  Times are cycles; bursts are answered in the order of their handshakes.
@@ -33,6 +33,10 @@ class Memory:
             value = getattr(self, name)
             if not 1 <= value <= most:
                 raise BadInput(f"a memory's {name} must be 1 to {most} cycles, not {value}")
+
+    def __str__(self) -> str:
+        """In words; what a program's metadata say of the memory that it was made for."""
+        return f"latency {self.latency}, a beat every {self.beat_every}"
 
     def last_read_beat(self, address: int, beats: int, previous: int) -> int:
         """The cycle of the last beat of a burst of `beats` whose address was taken in cycle `address`, after a

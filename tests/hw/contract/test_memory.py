@@ -2,8 +2,8 @@
 
 import pytest
 
+from hw.contract.memory import NEVER, Memory
 from quant.base.errors import BadInput
-from sim.memory import NEVER, Memory
 
 
 def test_a_burst_alone_waits_for_the_latency() -> None:
