@@ -113,7 +113,8 @@ def _written(problem: Problem, tiling: Tiling) -> int:
     total, pooling = 0, problem.layer.pooling
     for strip, band in _tiles(tiling):
         if problem.layer.keep:
-            total += _beats(problem, _pixels(strip, band)) * problem.layer.result.fmt.bits // problem.config.data_bits
+            bits = problem.layer.copies * problem.layer.result.fmt.bits
+            total += _beats(problem, _pixels(strip, band)) * bits // problem.config.data_bits
         if pooling is not None:
             words = (strip.pooled[1] - strip.pooled[0]) * (band.pooled[1] - band.pooled[0])
             total += _beats(problem, words) * pooling.result.fmt.bits // problem.config.data_bits

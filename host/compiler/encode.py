@@ -5,7 +5,9 @@ Where things lie in the rings comes from `room`; nothing here decides anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
 
 from host.compiler.engine_layer import OutputPooling
 from host.compiler.memory import MemoryMap
@@ -28,6 +30,16 @@ from hw.contract.isa import (
 
 MEMORY = "memory"
 POOL = "pool"
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Stretches of a plane: of `words` each, the first at `word`, each `pitch` words behind the one before."""
+
+    word: int
+    words: int
+    rows: int = 1
+    pitch: int = 0
 
 
 class Encoder:
@@ -129,8 +141,8 @@ class Encoder:
             start = self.room.start(step.residual) * self.words + step.residual_origin
             residual_base = start % self.config.residual_depth
         if to_output:
-            word = rows[0] * layer.result.shape[2] + step.strip.columns[0]
-            output_base, access, behind = self._stores(step, Source.OUTPUT, layer.result.name, word, pixels, step.layer)
+            lines = self._lines(step, pixels)
+            output_base, access, behind = self._stores(step, Source.OUTPUT, layer.outputs[0], lines, step.layer)
             writes.append(access)
         if to_pool:
             start = self.room.pool_words(pixels, rows[1])
@@ -184,15 +196,15 @@ class Encoder:
     # results
 
     def _stores(
-        self, step: ConvStep, source: Source, tensor: str, word: int, pixels: int, layer: int
+        self, step: ConvStep, source: Source, tensor: str, lines: Sequence[Lines], layer: int
     ) -> tuple[int, Access, list[Operation]]:
         """Room for results and their way to memory: word of pixel 0 in the buffer, what is written, STOREs.
 
-        word: of pixel 0 in a plane of the tensor.  The buffer's word agrees with it modulo the beat, since a STORE
-        moves whole beats but for its ends.
+        lines: where all of the results go, once each.  The buffer's word agrees with each modulo the beat, since a
+        STORE moves whole beats but for its ends.
         """
         placement, d = self.memory.placements[tensor], self.config.derived
-        parts, phase = placement.parts(self.config), word % self.words
+        parts, phase, pixels = placement.parts(self.config), lines[0].word % self.words, lines[0].rows * lines[0].words
         high = -(-pixels // self.words) * self.words  # from a part's words to those of the next
         region = self.room.results(source, -(-(phase + pixels + (parts - 1) * high) // self.words))
         grains = self.room.results_depth(source)
@@ -201,21 +213,39 @@ class Encoder:
         plane, planes = placement.plane_bytes(self.config), step.problem.outputs.planes(step.group)
         pitch = plane * parts
         stores = []
-        for part in range(parts):
-            address = placement.address + step.group * d.planes * pitch + part * plane + word * d.word_bytes
+        for part, line in product(range(parts), lines):
+            address = placement.address + step.group * d.planes * pitch + part * plane + line.word * d.word_bytes
+            several = line.rows > 1
             instruction = StoreInstruction(
                 layer=layer,
                 source=int(source),
                 base=(base + part * high) % (grains * self.words),
+                source_pitch=line.words if several else 0,
                 address=address,
-                words=pixels,
-                rows=1,
+                words=line.words,
+                rows=line.rows,
+                row_pitch=line.pitch * d.word_bytes if several else 0,
                 planes=planes,
                 plane_pitch=pitch if planes > 1 else 0,
             )
-            writes = [Access(MEMORY, address + p * pitch, pixels * d.word_bytes) for p in range(planes)]
+            begins = [
+                address + p * pitch + r * line.pitch * d.word_bytes for p in range(planes) for r in range(line.rows)
+            ]
+            writes = [Access(MEMORY, begin, line.words * d.word_bytes) for begin in begins]
             stores.append(operation(instruction, [access], writes, "tensors"))
         return base % (grains * self.words), access, stores
+
+    def _lines(self, step: ConvStep, pixels: int) -> list[Lines]:
+        """Where a step's results go in a plane."""
+        layer, rows, columns = step.problem.layer, step.band.rows, step.strip.columns
+        if layer.spread is None:
+            return [Lines(rows[0] * layer.result.shape[2] + columns[0], pixels)]
+        spread = layer.spread
+        width, step_ = spread.whole.shape[2], spread.step
+        return [
+            Lines((rows[0] * step_ + first) * width + columns[0], step.strip.width, rows[1] - rows[0], step_ * width)
+            for first in spread.firsts
+        ]
 
     def _poolings(self, step: ConvStep, pooling: OutputPooling | None) -> list[Operation]:
         """POOL over the rows that are complete, and its STOREs; in a strip, a row at a time."""
@@ -234,7 +264,7 @@ class Encoder:
         need = needed(window, 0, pooled, layer.result.shape[1])
         index = self.pool_layers.get(step.layer, step.layer)
         word = pooled[0] * out.shape[2] + strip.pooled[0]
-        base, access, stores = self._stores(step, Source.POOLED, out.name, word, rows * columns, index)
+        base, access, stores = self._stores(step, Source.POOLED, out.name, [Lines(word, rows * columns)], index)
         first = self.room.pool_word(need[0], strip.width)
         row = pooled[0] * window.stride[0] - window.pads[0] - need[0]
         column = strip.pooled[0] * window.stride[1] - window.pads[1] - strip.columns[0]

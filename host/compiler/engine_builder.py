@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from host.compiler.engine_layer import UNCHANGED_BITS, EngineLayer, Lowered, OutputPooling
 from host.compiler.errors import CannotCompile
 from hw.contract.config import AcceleratorConfig
 from hw.contract.weights import WeightFormat, narrowest
+from quant.ir.fixedpoint import QFormat
 from quant.ir.network import Network
 from quant.ir.tensor import Tensor
+
+Follower = Callable[["EngineBuilder", EngineLayer], str]
+"""Appends a layer of the engine and what follows it; returns the output of what does."""
 
 
 class EngineBuilder:
     """Collects the engine's layers of a network.
 
     poolings: for tensors that a pooling reads, the first such, which may run behind the layer that writes it.
-    fused: outputs of the poolings that do.  formats: those that weights may be stored in.
+    followers: for tensors whose one reader is appended together with what writes them, how.
+    fused: outputs of the poolings and followers that are appended so.  formats: those that weights may be stored in.
     """
 
     def __init__(
@@ -25,12 +30,13 @@ class EngineBuilder:
         network: Network,
         config: AcceleratorConfig,
         poolings: Mapping[str, OutputPooling],
+        followers: Mapping[str, Follower],
         formats: Sequence[WeightFormat],
     ) -> None:
         self.network, self.config, self.formats = network, config, formats
         self.lowered = Lowered(network)
         self.fused: set[str] = set()
-        self._poolings = poolings
+        self._poolings, self._followers = poolings, followers
 
     def weights(self, layer: str, bits: int = UNCHANGED_BITS) -> WeightFormat:
         """The format for a layer's weights of `bits`.  Raises CannotCompile where none holds them."""
@@ -56,22 +62,37 @@ class EngineBuilder:
         self.lowered.joins[name] = parts
         self.lowered.tensors[name] = self.network.tensors[name]
 
+    def reshape(self, name: str, tensor: str, rows: int, columns: int) -> Tensor:
+        """A tensor of this name that is another one, its words taken for so many rows and columns.
+
+        One that is wider than the engine's data is taken for bytes, without signs: for a channel on each lane of each
+        of its planes, used or not.
+        """
+        known, bits = self.lowered.tensors[tensor], self.config.data_bits
+        channels, fmt, parts = known.shape[0], known.fmt, known.fmt.bits // bits
+        if parts > 1:
+            lanes = self.config.ic_lanes
+            channels, fmt = -(-channels // lanes) * parts * lanes, QFormat(bits, 0, signed=False)
+        self.lowered.reshaped[name] = tensor
+        self.lowered.tensors[name] = Tensor(name, (channels, rows, columns), fmt)
+        return self.lowered.tensors[name]
+
     def joined(self, name: str) -> bool:
         """Whether a tensor is a part of some join already."""
         return any(name in parts for parts in self.lowered.joins.values())
 
     def append(self, layer: EngineLayer) -> None:
         """Append a layer as it is."""
-        written: list[Tensor] = [layer.result] if layer.keep else []
-        if layer.pooling is not None:
-            written.append(layer.pooling.result)
-        self.lowered.tensors.update({tensor.name: tensor for tensor in written})
+        self.lowered.tensors.update({tensor.name: tensor for tensor in layer.written})
         self.lowered.layers.append(layer)
 
     def append_pooled(self, layer: EngineLayer) -> None:
-        """Append a layer with the first pooling that reads its result behind it: where nobody else reads that, it
-        never reaches memory."""
+        """Append a layer with the first pooling that reads its result behind it, or with its follower: where nobody
+        else reads that, it never reaches memory."""
         name, pooling = layer.result.name, self._poolings.get(layer.result.name)
+        if name in self._followers:
+            self.fused.add(self._followers[name](self, layer))
+            return
         if pooling is None:
             self.append(layer)
             return

@@ -15,7 +15,7 @@ from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 
 HIDDEN = "\0"
-"""Stands in the name of every tensor that the network itself does not have."""
+"""Stands in the name of every tensor that the network itself does not have, behind the one that it is made for."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,24 @@ class OutputPooling:
         return "MaxPool" if self.kind == "max" else "AveragePool"
 
 
+@dataclass(frozen=True)
+class Spread:
+    """Where a layer's rows of results go in a taller map: row r becomes row r * step + first, for each of `firsts`.
+
+    whole: that map, as wide as the results.
+    """
+
+    whole: Tensor
+    step: int
+    firsts: tuple[int, ...]
+
+    def words(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[int, int]:
+        """The words of a plane, first and behind the last, between which some rows and columns of results go."""
+        width = self.whole.shape[2]
+        first, last = rows[0] * self.step + self.firsts[0], (rows[1] - 1) * self.step + self.firsts[-1]
+        return first * width + columns[0], last * width + columns[1]
+
+
 @dataclass(frozen=True, eq=False)
 class EngineLayer:
     """One layer of the engine.
@@ -42,7 +60,7 @@ class EngineLayer:
     source: tensor read (a view of the network's input may be folded).  weight: int64 (O, I / groups, KH, KW)
     over the source's channels.  weights: the format it is stored in.  bias, shift, residual_shift: int64 (O,).
     result: format and shape of the convolution's results, kept in memory or not.  keep: they are.
-    pooling: what else is done with them.
+    pooling: what else is done with them.  spread: where its results go, if not into a map of their own.
     macs, input_elements, weight_elements: of the network's layer: what it computes, and cannot avoid to read.
     """
 
@@ -61,6 +79,7 @@ class EngineLayer:
     residual: str | None = None
     pooling: OutputPooling | None = None
     keep: bool = True
+    spread: Spread | None = None
     macs: int = 0
     input_elements: int = 0
     weight_elements: int = 0
@@ -68,8 +87,18 @@ class EngineLayer:
     @property
     def outputs(self) -> tuple[str, ...]:
         """Tensors it leaves in memory."""
-        kept = (self.result.name,) if self.keep else ()
-        return kept if self.pooling is None else (*kept, self.pooling.result.name)
+        return tuple(tensor.name for tensor in self.written)
+
+    @property
+    def copies(self) -> int:
+        """How often a kept result lies in memory."""
+        return 1 if self.spread is None else len(self.spread.firsts)
+
+    @property
+    def written(self) -> tuple[Tensor, ...]:
+        """As `outputs`: the tensors, of a spread result the whole."""
+        kept = (self.result if self.spread is None else self.spread.whole,) if self.keep else ()
+        return kept if self.pooling is None else (*kept, self.pooling.result)
 
 
 UNCHANGED_BITS = 2
@@ -103,13 +132,15 @@ class Lowered:
 
     tensors: by name, those of the network that are left in memory, and hidden ones that it does not name.
     views: hidden or plain tensors that hold the network's input, each with its fold.  joins: the parts of
-    each concatenation, in order; every part belongs to one join only.  layers: in execution order.
+    each concatenation, in order; every part belongs to one join only.  reshaped: hidden tensors that are another one,
+    with other rows and columns of the same words.  layers: in execution order.
     """
 
     network: Network
     tensors: dict[str, Tensor] = field(default_factory=dict)
     views: dict[str, Fold | None] = field(default_factory=dict)
     joins: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    reshaped: dict[str, str] = field(default_factory=dict)
     layers: list[EngineLayer] = field(default_factory=list)
 
 

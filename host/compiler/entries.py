@@ -13,7 +13,7 @@ from quant.ir.tensor import Tensor
 def entries(layer: EngineLayer, lowered: Lowered) -> list[LayerEntry]:
     """One entry for each tensor that a layer of the engine leaves in memory: a pooling behind a convolution
     whose own result is kept too is a layer of its own, which reads nothing.  A tensor that the network does
-    not name is entered as the concatenation it is a part of."""
+    not name is entered as the one that it becomes a part of."""
     bits = layer.input_elements * lowered.tensors[layer.source].fmt.bits + layer.weight_elements * layer.weights.bits
     if layer.residual is not None:
         bits += int(np.prod(layer.result.shape)) * lowered.tensors[layer.residual].fmt.bits
@@ -22,26 +22,36 @@ def entries(layer: EngineLayer, lowered: Lowered) -> list[LayerEntry]:
     if pooling is None:
         return [
             LayerEntry(
-                layer.name, layer.op, (), _named(layer.result.name, lowered), layer.macs, read, _bytes(layer.result)
+                layer.name,
+                layer.op,
+                (),
+                _named(layer.outputs[0]),
+                layer.macs,
+                read,
+                layer.copies * _bytes(layer.result),
             )
         ]
     pooled = pooling.result
     if layer.keep:
         return [
             LayerEntry(
-                layer.name, layer.op, (), _named(layer.result.name, lowered), layer.macs, read, _bytes(layer.result)
+                layer.name,
+                layer.op,
+                (),
+                _named(layer.outputs[0]),
+                layer.macs,
+                read,
+                layer.copies * _bytes(layer.result),
             ),
-            LayerEntry(pooling.name, pooling.op, (), _named(pooled.name, lowered), 0, 0, _bytes(pooled)),
+            LayerEntry(pooling.name, pooling.op, (), _named(pooled.name), 0, 0, _bytes(pooled)),
         ]
     fused = () if pooling.name == layer.name else (pooling.name,)
-    return [LayerEntry(layer.name, layer.op, fused, _named(pooled.name, lowered), layer.macs, read, _bytes(pooled))]
+    return [LayerEntry(layer.name, layer.op, fused, _named(pooled.name), layer.macs, read, _bytes(pooled))]
 
 
-def _named(tensor: str, lowered: Lowered) -> str:
-    """The smallest tensor that the network names and that holds this one."""
-    while HIDDEN in tensor:
-        tensor = next(name for name, parts in lowered.joins.items() if tensor in parts)
-    return tensor
+def _named(tensor: str) -> str:
+    """The tensor of the network that a tensor is made for: what stands before HIDDEN in its name."""
+    return tensor.split(HIDDEN)[0]
 
 
 def _bytes(tensor: Tensor) -> int:

@@ -31,6 +31,7 @@ def fold_inputs(lowered: Lowered, config: AcceleratorConfig, memory: Memory) -> 
         if layer.source in lowered.views and layer.groups == 1:
             lowered.layers[index] = _folded(lowered, layer, config, memory)
     read = {name for layer in lowered.layers for name in (layer.source, layer.residual)}
+    read |= {known for name, known in lowered.reshaped.items() if name in read}
     read |= {part for join in lowered.joins.values() for part in join}
     for name in [name for name in lowered.views if name not in read]:
         del lowered.views[name], lowered.tensors[name]

@@ -7,10 +7,11 @@ optional pooling behind it.  What each kind of layer becomes of that stands in `
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from host.compiler.engine_builder import EngineBuilder
+from host.compiler.engine_builder import EngineBuilder, Follower
 from host.compiler.engine_layer import Lowered, OutputPooling
-from host.compiler.kinds import on_engine
+from host.compiler.kinds import follows, on_engine
 from host.compiler.pooled_joins import pool_parts
 from host.compiler.refusals import check_layer, check_tensors
 from hw.contract.config import AcceleratorConfig
@@ -29,11 +30,17 @@ def lower(network: Network, config: AcceleratorConfig, formats: Sequence[WeightF
         check_layer(network, layer, config)
     prove(network, config.acc_bits)
     network = pool_parts(network)
-    builder = EngineBuilder(network, config, _poolings(network), formats)
+    builder = EngineBuilder(network, config, _poolings(network), _followers(network), formats)
     for layer in network.layers:
         if layer.output not in builder.fused:
             on_engine(layer).lower(layer, builder)
     return builder.lowered
+
+
+def _followers(network: Network) -> dict[str, Follower]:
+    """For tensors whose one reader follows what writes them, how both are appended."""
+    following = [layer for layer in network.layers if follows(network, layer)]
+    return {layer.inputs[0]: partial(on_engine(layer).follow, layer) for layer in following}
 
 
 def _poolings(network: Network) -> dict[str, OutputPooling]:

@@ -49,10 +49,12 @@ def place(lowered: Lowered, config: AcceleratorConfig) -> MemoryMap:
             address = aligned(address + placements[name].size(config), ALIGNMENT)
     for name, tensor in lowered.tensors.items():
         home = homes[name]
-        if home.root != name:
+        if home.root != name and name not in lowered.reshaped:
             plane = plane_bytes(config, *tensor.shape[1:])
             offset = home.plane * plane * (tensor.fmt.bits // config.data_bits)
             placements[name] = _placement(lowered, name, placements[home.root].address + offset, lanes[name])
+    for name, known in lowered.reshaped.items():
+        placements[name] = _placement(lowered, name, placements[known].address, lanes[name])
     return MemoryMap({name: placements[name] for name in lowered.tensors}, homes, address)
 
 
@@ -67,6 +69,11 @@ def _lanes(lowered: Lowered, n: int) -> dict[str, tuple[int, ...]]:
 
     def resolve(name: str) -> tuple[int, ...]:
         if name not in lanes:
+            if name in lowered.reshaped:
+                known, channels = lowered.reshaped[name], lowered.tensors[name].shape[0]
+                same = channels == lowered.tensors[known].shape[0]
+                lanes[name] = resolve(known) if same else tuple(range(channels))
+                return lanes[name]
             layer = makers.get(name)
             if name in lowered.joins:
                 result: list[int] = []
@@ -101,4 +108,4 @@ def _homes(lowered: Lowered, lanes: dict[str, tuple[int, ...]], n: int) -> dict[
     for name in lowered.joins:
         if name not in parts:
             settle(name, name, 0)
-    return homes
+    return homes | {name: homes[tensor] for name, tensor in lowered.reshaped.items()}

@@ -98,14 +98,16 @@ def _sources(plan: Plan, memory: MemoryMap, config: AcceleratorConfig) -> Iterat
             after = -1
             if fill.tensor is not None:
                 home = memory.homes[fill.tensor]
-                planes = (fill.planes[0] + home.plane, fill.planes[1] + home.plane)
+                first = home.plane * memory.placements[home.root].parts(config)
+                planes = (first + fill.planes[0], first + fill.planes[1])
                 after = written.setdefault(home.root, _Written()).last(planes, fill.words)
             yield fill, after
             fill = next(fills, None)
         for placement, words in _results(step, memory):
             home = memory.homes[placement.tensor]
-            plane = home.plane + step.group * config.derived.planes
-            count = step.problem.outputs.planes(step.group)
+            parts = placement.parts(config)
+            plane = (home.plane + step.group * config.derived.planes) * parts
+            count = step.problem.outputs.planes(step.group) * parts
             written.setdefault(home.root, _Written()).rows.append((plane, plane + count, *words, index))
 
 
@@ -115,7 +117,10 @@ def _results(step: ConvStep, memory: MemoryMap) -> Iterator[tuple[Placement, Spa
     if not step.last:
         return
     spans = []
-    if layer.keep:
+    if layer.keep and layer.spread is not None:
+        whole = layer.spread.whole.name
+        yield memory.placements[whole], layer.spread.words(step.band.rows, step.strip.columns)
+    elif layer.keep:
         spans.append((layer.result.name, step.band.rows, step.strip.columns))
     if layer.pooling is not None and step.band.pooled != (0, 0):
         spans.append((layer.pooling.result.name, step.band.pooled, step.strip.pooled))

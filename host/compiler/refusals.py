@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from host.compiler.errors import CannotCompile
-from host.compiler.kinds import on_engine
+from host.compiler.kinds import follows, on_engine
 from host.compiler.limits import at_most
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode
@@ -36,7 +36,8 @@ def check_tensors(network: Network, config: AcceleratorConfig) -> None:
     narrow = config.data_bits
     wide = 2 * narrow
     for name, tensor in network.tensors.items():
-        readers = [layer for layer in network.consumers(name) if not on_engine(layer).joins]
+        readers = network.consumers(name)
+        readers = [layer for layer in readers if not on_engine(layer).joins and not follows(network, layer)]
         bits = tensor.fmt.bits
         if readers and bits != narrow:
             reason = f"input {name} has {bits} bits, and the engine reads {narrow}"

@@ -99,8 +99,9 @@ def _fitting(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:
     """
     width = max(strip.width for strip in strips)
     most = min(problem.results(0), problem.config.partial_sum_depth // width)
-    if len(strips) > 1 and (problem.layer.keep or problem.layer.residual is not None):
-        most = min(most, 1)  # a strip's rows start anywhere in a beat: each has a STORE or LOAD of its own
+    apart = problem.layer.spread is not None and problem.layer.result.shape[2] % problem.config.derived.words_per_beat
+    if apart or (len(strips) > 1 and (problem.layer.keep or problem.layer.residual is not None)):
+        most = min(most, 1)  # such rows start anywhere in a beat: each has a STORE or LOAD of its own
     tried = set()
     for count in range(1, problem.results(0) + 1):
         rows = -(-problem.results(0) // count)

@@ -107,6 +107,12 @@ class Placement:
         return asdict(self)
 
 
+def byte_lanes(lanes: np.ndarray, part: int, parts: int, n: int) -> np.ndarray:
+    """Where the planes of a tensor of several parts are taken for those of one that has as many more channels: the lane
+    of a part of each lane.  n: lanes of a group.  int64, any shape."""
+    return (lanes // n * parts + part) * n + lanes % n
+
+
 def plane_bytes(config: AcceleratorConfig, height: int, width: int) -> int:
     """Bytes of one plane of N-channel words, rounded up to whole beats."""
     beat = config.derived.beat_bytes

@@ -305,6 +305,13 @@ class FloatLayer(AnyLayer):
         """The layer with its result clipped once more; one that `moves` and has no clip has its inputs clipped."""
         return None
 
+    def becomes(self, channels: int) -> np.ndarray | None:
+        """For each channel of its input, where it only moves, the channel of its result that its elements go to.
+
+        channels: of its result.  int64; None for a kind that does anything else to them.
+        """
+        return None
+
     def scaled(self, scale: np.ndarray, shift: np.ndarray) -> Self | None:
         """The layer with its result * scale + shift.  scale, shift: float64 (C,), by the channels of its result."""
         return None

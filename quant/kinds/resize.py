@@ -67,6 +67,10 @@ class Resize(ReadsOne, Layer, FloatLayer):
         """As `FloatLayer.tied`."""
         return ((self.input, 0),)
 
+    def becomes(self, channels: int) -> np.ndarray:
+        """As `FloatLayer.becomes`."""
+        return np.arange(channels)
+
     def prepare(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Runner:
         """As `Layer.prepare`."""
 

@@ -12,7 +12,7 @@ LOOP = ("a loop over time", "run it on the host, or retrain with Conv in one dim
 NO_DIVISION = "end the network before it; inside a network nothing here divides by data"
 CHOICE = ("depends on data in a way that no layer does", CUT)
 FLOW = ("control flow", "export with fixed shapes, for inference, so that it folds away")
-UPSAMPLE = "retrain with Resize (nearest) and Conv in its place, which the quantizer runs, though not the engine yet"
+UPSAMPLE = "retrain with Resize (nearest) and Conv in its place, or with ConvTranspose"
 INTERLEAVE = "needs pixels put between pixels, which no layer does"
 
 ADVICE: dict[str, tuple[str, str]] = {
@@ -29,8 +29,6 @@ ADVICE: dict[str, tuple[str, str]] = {
     "Div": ("divides by data", CUT),
     "MatMul": ("multiplies data by data", "attention does not run here: a network of convolutions does"),
     "Einsum": ("multiplies data by data", "write it as MatMul with a constant, or as a 1x1 Conv"),
-    "ConvTranspose": (INTERLEAVE, UPSAMPLE),
-    "DepthToSpace": (INTERLEAVE, UPSAMPLE),
     "LSTM": LOOP,
     "GRU": LOOP,
     "RNN": LOOP,

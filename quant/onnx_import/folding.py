@@ -128,6 +128,28 @@ def in_weights(draft: Draft, step: FloatLayer) -> bool:
         step = before
 
 
+def lift_affine(draft: Draft) -> None:
+    """Affine steps behind what only moves elements go before it, where weights take them."""
+    for affine in draft.every(Affine):
+        mover = draft.writer(affine.input)
+        if mover is None or draft.uses(affine.input) != 1:
+            continue
+        origins = mover.becomes(len(affine.scale))
+        if origins is None:
+            continue
+        [source] = mover.inputs
+        lifted = Affine(
+            affine.name, source, draft.fresh(f"{source}.scaled"), affine.scale[origins], affine.shift[origins]
+        )
+        writer = draft.writer(source)
+        if writer is None or draft.uses(source) != 1 or writer.scaled(lifted.scale, lifted.shift) is None:
+            continue
+        draft.shapes[lifted.output] = draft.shapes[source]
+        draft.made_up.add(lifted.output)
+        draft.put(mover, lifted)
+        draft.put(affine, mover.renamed({source: lifted.output, mover.output: affine.output}))
+
+
 def fold_affine(draft: Draft) -> None:
     """Affine steps go into the layer before them, else those behind them, else become a depthwise 1x1 convolution."""
     for affine in draft.every(Affine):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from quant.ir.layer import Clip, non_negative_tensors
 from quant.onnx_import.cropping import fold_crops
 from quant.onnx_import.draft import Draft
-from quant.onnx_import.folding import fold_affine, fold_into_tables, fold_selects
+from quant.onnx_import.folding import fold_affine, fold_into_tables, fold_selects, lift_affine
 from quant.onnx_import.steps import Activation, Select, Step, ZeroPad
 
 
@@ -20,6 +20,7 @@ def fuse(draft: Draft) -> None:
     fold_crops(draft)
     fold_selects(draft)
     fold_into_tables(draft)
+    lift_affine(draft)
     fold_affine(draft)
     merge_padding(draft)
     for step in [*draft.every(Select), *draft.every(ZeroPad)]:

@@ -5,7 +5,7 @@ docs/operators.md says for the reader what each becomes.
 
 from __future__ import annotations
 
-from quant.onnx_import import combining, curves, elementwise, layers, shaping, tails
+from quant.onnx_import import combining, curves, elementwise, enlarging, layers, shaping, tails
 from quant.onnx_import.node import Handler
 
 HANDLERS: dict[str, Handler] = {
@@ -18,6 +18,8 @@ HANDLERS: dict[str, Handler] = {
     "Clip": elementwise.clip,
     "Concat": shaping.concat,
     "Conv": layers.conv,
+    "ConvTranspose": enlarging.conv_transpose,
+    "DepthToSpace": enlarging.depth_to_space,
     "Div": curves.multiply,
     "Dropout": shaping.identity,
     "Expand": shaping.expand,

@@ -78,6 +78,12 @@ def _resize(x: Tensor, _: None, scales: Tensor, **copies: Any) -> Tensor:
     return x.repeat_interleave(down, 2).repeat_interleave(across, 3)
 
 
+def _depth_to_space(x: Tensor, blocksize: int, mode: str) -> Tensor:
+    if mode == "DCR":  # PyTorch has the channels of a block one after the other
+        x = x.unflatten(1, (blocksize**2, -1)).transpose(1, 2).flatten(1, 2)
+    return functional.pixel_shuffle(x, blocksize)
+
+
 def _threshold(x: Tensor, alpha: float = 1.0) -> Tensor:
     return torch.where(x > alpha, x, torch.zeros_like(x))
 
@@ -92,6 +98,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "MaxPool": _max_pool,
     "AveragePool": _average_pool,
     "Resize": _resize,
+    "DepthToSpace": _depth_to_space,
     "Concat": lambda *tensors, axis: torch.cat(tensors, axis),
     "Flatten": lambda x: x.flatten(1),
     "Constant": lambda value_ints: list(value_ints),

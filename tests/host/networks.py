@@ -14,7 +14,9 @@ from quant.ir.window import Window
 from quant.kinds.add import Add
 from quant.kinds.concat import Concat
 from quant.kinds.conv import Conv
+from quant.kinds.depth_to_space import DepthToSpace, Mode
 from quant.kinds.pool import Pool
+from quant.kinds.resize import Resize
 from quant.run.execute import execute
 
 SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))
@@ -83,6 +85,18 @@ class Builder:
         self.layers.append(Concat(f"layer{len(self.layers)}", parts, out))
         return out
 
+    def resize(self, source: str, factors: tuple[int, int]) -> str:
+        channels, height, width = self.shape(source)
+        out = self._tensor((channels, height * factors[0], width * factors[1]), self.tensors[source].fmt)
+        self.layers.append(Resize(f"layer{len(self.layers)}", source, out, factors))
+        return out
+
+    def depth_to_space(self, source: str, block: int, mode: Mode) -> str:
+        channels, height, width = self.shape(source)
+        out = self._tensor((channels // block**2, height * block, width * block), self.tensors[source].fmt)
+        self.layers.append(DepthToSpace(f"layer{len(self.layers)}", source, out, block, mode))
+        return out
+
     def network(self, *outputs: str) -> Network:
         """With the tensors that nobody reads as outputs, and those named."""
         read = {name for layer in self.layers for name in layer.inputs}
@@ -113,8 +127,8 @@ def random_window(rng: np.random.Generator, height: int, width: int, pooling: bo
     return Window(kernel, stride, pads, dilation)  # type: ignore[arg-type]
 
 
-def random_network(rng: np.random.Generator) -> Network:
-    """A network of up to seven layers, of all operators."""
+def random_network(rng: np.random.Generator, kinds: int = 11) -> Network:
+    """A network of up to seven layers, of all operators; of `kinds`, of the first so many cases of `_random_layer`."""
     height, width = (int(rng.integers(1, 24)) for _ in range(2))
     if rng.integers(12) == 0:
         height, width = int(rng.integers(1, 10)), int(rng.integers(200, 500))
@@ -123,7 +137,7 @@ def random_network(rng: np.random.Generator) -> Network:
     )
     live = ["x"]
     for _ in range(int(rng.integers(1, 6))):
-        made = _random_layer(b, rng, live)
+        made = _random_layer(b, rng, live, kinds)
         if made is not None and math.prod(b.shape(made)) < 40_000:
             live.append(made)
     if rng.integers(3) == 0 or not b.layers:
@@ -136,13 +150,13 @@ def random_network(rng: np.random.Generator) -> Network:
     return b.network(*([extra] if rng.integers(3) == 0 else []))
 
 
-def _random_layer(b: Builder, rng: np.random.Generator, live: list[str]) -> str | None:
+def _random_layer(b: Builder, rng: np.random.Generator, live: list[str], kinds: int) -> str | None:
     source = live[int(rng.integers(len(live)))]
     channels, height, width = b.shape(source)
     alike = [name for name in live if b.shape(name) == b.shape(source)]
     other = alike[int(rng.integers(len(alike)))]
     window = random_window(rng, height, width)
-    match rng.integers(9):
+    match rng.integers(kinds):
         case 0 | 1:
             return b.conv(source, int(rng.integers(1, 70)), window)
         case 2:
@@ -170,4 +184,10 @@ def _random_layer(b: Builder, rng: np.random.Generator, live: list[str]) -> str 
             if rng.integers(3) == 0:
                 live.append(parts[0])
             return b.concat(*parts, *(parts[:1] if rng.integers(4) == 0 else []))
+        case 9 if channels * height * width < 3000:
+            return b.resize(source, (int(rng.integers(1, 4)), int(rng.integers(1, 4))))
+        case 10 if height * width < 300:
+            block = int(rng.integers(1, 4))
+            made = b.conv(source, block * block * int(rng.integers(1, 20)), window)
+            return b.depth_to_space(made, block, "DCR" if rng.integers(2) else "CRD")
     return None

@@ -15,7 +15,9 @@ from quant.ir.window import Window
 from quant.kinds.add import Add
 from quant.kinds.concat import Concat
 from quant.kinds.conv import Conv
+from quant.kinds.depth_to_space import DepthToSpace
 from quant.kinds.pool import Pool
+from quant.kinds.resize import Resize
 
 
 class _Maker:
@@ -50,11 +52,11 @@ class _Maker:
             (kernel[0], kernel[1]), (stride[0], stride[1]), (top, left, bottom, right), (dilation[0], dilation[1])
         )
 
-    def conv(self, name: str, wide: bool = False) -> None:
+    def conv(self, name: str, wide: bool = False, wanted: int | None = None) -> None:
         source = self.tensors[self.last]
+        outputs = wanted or int(self.rng.integers(1, 25))
         channels, height, width = source.shape
-        outputs = int(self.rng.integers(1, 25))
-        residual = self._residual(outputs) if not wide and self.rng.integers(3) == 0 else None
+        residual = self._residual(outputs) if not wide and wanted is None and self.rng.integers(3) == 0 else None
         if residual is not None and self.tensors[residual].shape[1:] == source.shape[1:]:
             outputs, k = self.tensors[residual].shape[0], int(self.pick(1, 3))  # type: ignore[call-overload]
             window = Window((k, k), pads=(k // 2,) * 4)
@@ -133,6 +135,21 @@ class _Maker:
             channels = sum(self.tensors[n].shape[0] for n in parts)
             self.add(Concat(name, parts, f"t_{name}"), (channels, *source.shape[1:]), source.fmt)
 
+    def enlarge(self, name: str) -> None:
+        """By copies, or by channels that become blocks."""
+        down, across = (int(factor) for factor in self.rng.integers(1, 4, 2))
+        if self.rng.integers(2):
+            channels, height, width = self.tensors[self.last].shape
+            shape = channels, height * down, width * across
+            self.add(Resize(name, self.last, f"t_{name}", (down, across)), shape, self.tensors[self.last].fmt)
+            return
+        if self.tensors[self.last].shape[0] % down**2:
+            self.conv(f"{name}_conv", wanted=down**2 * int(self.rng.integers(1, 10)))
+        source = self.tensors[self.last]
+        channels, height, width = source.shape
+        layer = DepthToSpace(name, self.last, f"t_{name}", down, "DCR" if across == 1 else "CRD")
+        self.add(layer, (channels // down**2, height * down, width * down), source.fmt)
+
     def network(self) -> Network:
         read = {name for layer in self.layers for name in layer.inputs}
         outputs = tuple(layer.output for layer in self.layers if layer.output not in read)
@@ -146,12 +163,15 @@ def random_network(seed: int, layers: int = 4, largest: int = 14) -> Network:
     maker = _Maker(rng, (int(rng.integers(1, 13)), height, width))
     maker.conv("l0")
     for k in range(1, layers):
-        kind = str(maker.pick("conv", "conv", "conv", "max", "average", "join"))
+        kind = str(maker.pick("conv", "conv", "conv", "max", "average", "join", "enlarge"))
         name = f"l{k}"
         if kind == "conv":
             maker.conv(name, wide=k == layers - 1 and bool(rng.integers(2)))
         elif kind == "join":
             maker.join(name)
+        elif kind == "enlarge":
+            if math.prod(maker.tensors[maker.last].shape[1:]) < 200:
+                maker.enlarge(name)
         else:
             maker.pool(name, kind)
     return maker.network()

@@ -10,14 +10,17 @@ from collections.abc import Mapping
 from host.compiler.kinds.add import AddOnEngine
 from host.compiler.kinds.concat import ConcatOnEngine
 from host.compiler.kinds.conv import ConvOnEngine
+from host.compiler.kinds.depth_to_space import DepthToSpaceOnEngine
 from host.compiler.kinds.kind import AnyEngineKind, EngineKind
 from host.compiler.kinds.pool import PoolOnEngine
 from host.compiler.kinds.resize import ResizeOnEngine
 from host.compiler.kinds.table import TableOnEngine
 from quant.ir.layer import Layer
+from quant.ir.network import Network
 from quant.kinds.add import Add
 from quant.kinds.concat import Concat
 from quant.kinds.conv import Conv
+from quant.kinds.depth_to_space import DepthToSpace
 from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
 from quant.kinds.table import Table
@@ -26,6 +29,7 @@ KINDS: Mapping[type[Layer], AnyEngineKind] = {
     Add: AddOnEngine(),
     Concat: ConcatOnEngine(),
     Conv: ConvOnEngine(),
+    DepthToSpace: DepthToSpaceOnEngine(),
     Pool: PoolOnEngine(),
     Resize: ResizeOnEngine(),
     Table: TableOnEngine(),
@@ -37,3 +41,12 @@ _NONE: AnyEngineKind = EngineKind()
 def on_engine(layer: Layer) -> AnyEngineKind:
     """The compiler's side of a layer's kind."""
     return KINDS.get(type(layer), _NONE)
+
+
+def follows(network: Network, layer: Layer) -> bool:
+    """Whether a layer is appended together with the one that writes its input, which reaches no memory then."""
+    source = layer.inputs[0]
+    before = network.producer(source)
+    if before is None or source in network.outputs or network.consumers(source) != [layer]:
+        return False
+    return on_engine(before).before_pooling and on_engine(layer).follows(network, layer, before)

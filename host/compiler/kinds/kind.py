@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Generic, TypeVar
 
 from host.compiler.engine_builder import EngineBuilder
-from host.compiler.engine_layer import OutputPooling
+from host.compiler.engine_layer import EngineLayer, OutputPooling
 from host.compiler.errors import CannotCompile
 from hw.contract.config import AcceleratorConfig
 from quant.ir.layer import Layer
@@ -32,6 +32,14 @@ class EngineKind(Generic[K]):
     def pooling(self, network: Network, layer: K) -> OutputPooling | None:
         """What it becomes behind the layer that writes its input; None for a kind that is no pooling."""
         return None
+
+    def follows(self, network: Network, layer: K, before: Layer) -> bool:
+        """Whether it is appended together with the layer that writes its input, and that nothing else reads."""
+        return False
+
+    def follow(self, layer: K, builder: EngineBuilder, before: EngineLayer) -> str:
+        """Add to a builder what writes its input, as it would be alone, and the layer; returns its output."""
+        raise NotImplementedError
 
     def lower(self, layer: K, builder: EngineBuilder) -> None:
         """Add to a builder what a layer becomes that `check` has passed."""

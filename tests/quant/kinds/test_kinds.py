@@ -23,5 +23,6 @@ def test_what_only_moves_data_may_be_rounded_before_it() -> None:
         "GlobalMaxPool",
         "Concat",
         "Resize",
+        "DepthToSpace",
     }
     assert {op for op, reader in QDQ_READERS.items() if reader.sums} >= {"Conv", "Gemm", "MatMul", "Add"}

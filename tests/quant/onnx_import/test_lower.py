@@ -146,7 +146,7 @@ REASONS = [
         single((2, 4, 4), "Tile", constants=([1, 10**9, 10**9, 1],)),
         "makes 32,000,000,000,000,000,000 numbers, in the shape (2000000000, 4000000000, 4); 33,554,432 are the most",
     ),
-    (single((2, 4, 4), "DepthToSpace", blocksize=1), "needs pixels put between pixels, which no layer does"),
+    (single((2, 4, 4), "DepthToSpace", blocksize=2), "no blocks of 2 by 2 of (N, 2, 4, 4), mode DCR"),
 ]
 
 

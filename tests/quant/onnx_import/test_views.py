@@ -352,7 +352,6 @@ def test_moves_put_every_element_where_it_belongs(data: st.DataObject) -> None:
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("Transpose", {"perm": [0, 3, 2, 1]}, "moves data in a way that no layer can"),
-    ("DepthToSpace", {"blocksize": 2}, "needs pixels put between pixels, which no layer does"),
 ]
 
 
