@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from host.compiler.errors import CannotCompile
 from host.compiler.kinds import follows, on_engine
-from host.compiler.limits import at_most
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Opcode
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.ir.target import Refusal
-
-MAP_EDIT = "cut the input into parts, or make it smaller before the network"
 
 
 def refusal(network: Network, layer: Layer, config: AcceleratorConfig) -> Refusal | None:
@@ -25,9 +21,6 @@ def refusal(network: Network, layer: Layer, config: AcceleratorConfig) -> Refusa
 
 def check_layer(network: Network, layer: Layer, config: AcceleratorConfig) -> None:
     """Raise CannotCompile for a layer beyond what the instructions can say."""
-    for name in (*layer.inputs, layer.output):
-        size = max(network.tensors[name].shape[1:])
-        at_most(layer, f"rows or columns of {name}", size, Opcode.CONV, "out_rows", MAP_EDIT)
     on_engine(layer).check(network, layer, config)
 
 

@@ -16,8 +16,17 @@ from typing import Literal
 
 from host.compiler.cuts import Band, Strip, bands_of, strips_of
 from host.compiler.errors import CannotCompile
+from host.compiler.limits import highest
 from host.compiler.memory import aligned
 from host.compiler.problem import Problem, needed
+from hw.contract.isa import Opcode
+
+LONGEST = highest(Opcode.CONV, "in_rows")
+"""Rows or columns of a tile, of its input, or of what a pooling of it reads: what the fields of instructions hold."""
+
+
+ENOUGH = 3
+"""Heights of bands, of those that fit, that are tried on a map higher than any tile: it has bands by the hundred."""
 
 
 @dataclass(frozen=True)
@@ -98,20 +107,36 @@ def _fitting(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:
     Heights are those of equal bands: any other gives as many bands as one of these, less equal ones.
     """
     width = max(strip.width for strip in strips)
-    most = min(problem.results(0), problem.config.partial_sum_depth // width)
+    if max(width, *(strip.inputs[1] - strip.inputs[0] for strip in strips)) > LONGEST:
+        return
+    most = min(problem.results(0), problem.config.partial_sum_depth // width, LONGEST)
     apart = problem.layer.spread is not None and problem.layer.result.shape[2] % problem.config.derived.words_per_beat
     if apart or (len(strips) > 1 and (problem.layer.keep or problem.layer.residual is not None)):
         most = min(most, 1)  # such rows start anywhere in a beat: each has a STORE or LOAD of its own
-    tried = set()
-    for count in range(1, problem.results(0) + 1):
-        rows = -(-problem.results(0) // count)
-        if rows > most or rows in tried:
-            continue
-        tried.add(rows)
+    fitting = 0
+    for rows in _heights(problem.results(0), most):
         bands = bands_of(problem, rows)
         double = _results_fit(problem, strips, bands)
         if double is not None:
             yield from _readings(problem, strips, bands, double)
+            fitting += 1
+        if problem.results(0) > LONGEST and fitting == ENOUGH:
+            return
+
+
+def _heights(size: int, most: int) -> Iterator[int]:
+    """Rows of a band, falling, `most` at most: all of which bands are equal.  Of maps higher than any tile fewer."""
+    if size > LONGEST:
+        while most:
+            yield most
+            most //= 2
+        return
+    tried = 0
+    for count in range(1, size + 1):
+        rows = -(-size // count)
+        if rows <= most and rows != tried:
+            yield rows
+            tried = rows
 
 
 def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...]) -> bool | None:
@@ -133,7 +158,8 @@ def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band,
         needs.append((problem.ring_words(pixels, full, False), config.residual_depth))
     double = all(2 * need <= have for need, have in needs)
     if pooling is not None:
-        live = max(band.pool_rows[1] - band.pool_rows[0] for band in bands) * width
+        high = max(band.pool_rows[1] - band.pool_rows[0] for band in bands)
+        live = high * width if high <= LONGEST else config.pool_depth + 1
         held = max(_held(bands)) * width
         needs += [(live, config.pool_depth), (held, config.pool_depth)]
         columns = max(strip.pooled[1] - strip.pooled[0] for strip in strips)
@@ -162,6 +188,9 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
     config, geometry = problem.config, problem.geometry
     room = config.activation_depth // config.derived.words_per_beat
     inputs = [needed(problem.window, 0, band.rows, geometry.height) for band in _extremes(bands)]
+
+    if max(last - first for first, last in inputs) > LONGEST:
+        return
 
     def size(groups: int) -> int:
         return max(geometry.band((0, groups), rows, strip.inputs).size for strip in strips for rows in inputs)

@@ -93,14 +93,6 @@ def test_layers_that_the_engine_refuses(
     assert [node["kind"] for node in result["nodes"]] == ["layer", "executor", "layer", "unsupported", "layer"]
 
 
-def test_maps_of_too_many_rows_are_not_told_to_use_a_smaller_window(tmp_path: Path) -> None:
-    net = Net(1, 4200, 4)
-    result = inspection(save(tmp_path / "net.onnx", net.model(net.conv(net.conv("x", 2, 1, name="one"), 2, 2))), None)
-    node = next(node for node in result["nodes"] if node["node"] == "one")
-    assert node["engine"] == "4200 rows or columns of x, at most 4095 fit"
-    assert node["edit"] == "cut the input into parts, or make it smaller before the network"
-
-
 def test_tables_run_everywhere_but_on_the_engine(tmp_path: Path) -> None:
     net = Net(3, 8, 8)
     y = net.conv("x", 4, 3, name="conv")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from host.compiler.engine_builder import EngineBuilder
-from host.compiler.engine_layer import OutputPooling, single_stride, unchanged, visited
+from host.compiler.engine_layer import HIDDEN, OutputPooling, single_stride, unchanged, visited
 from host.compiler.errors import CannotCompile
 from host.compiler.kinds.kind import EngineKind
 from host.compiler.limits import FORMAT_EDIT, check_window, highest
@@ -13,6 +13,8 @@ from hw.contract.config import AVERAGE_SUM_BITS, AcceleratorConfig
 from hw.contract.isa import Opcode
 from quant.ir.fixedpoint import Reciprocal, reciprocal
 from quant.ir.network import Network
+from quant.ir.tensor import Tensor
+from quant.ir.window import Window
 from quant.kinds.pool import Pool
 
 
@@ -29,28 +31,60 @@ class PoolOnEngine(EngineKind[Pool]):
             if not any(layer.window.pads[:2]):  # what ceil_mode adds lies below and to the right
                 edit = "set count_include_pad = 1 where it pads, and ceil_mode = 0"
             raise CannotCompile(layer.name, "an average that does not count its padding", edit)
-        check_window(layer, layer.window, kernel=Opcode.POOL, offset=Opcode.POOL)
+        check_window(layer, _chain(network, layer)[-1], kernel=Opcode.POOL, offset=Opcode.POOL)
         if layer.kind == "average":
             _check_average(network, layer)
 
-    def pooling(self, network: Network, layer: Pool) -> OutputPooling:
-        """As `EngineKind.pooling`."""
-        out = network.tensors[layer.output]
-        divisor = _divisor(network, layer) if layer.kind == "average" else None
-        return OutputPooling(layer.name, out, layer.kind, single_stride(layer.window, out), layer.clip, divisor)
+    def pooling(self, network: Network, layer: Pool) -> OutputPooling | None:
+        """As `EngineKind.pooling`; None for one that takes several, one behind the other."""
+        found = _poolings(network, layer)
+        return found[0] if len(found) == 1 else None
 
     def lower(self, layer: Pool, builder: EngineBuilder) -> None:
         """As `EngineKind.lower`, for one that stands alone: its input, unchanged, goes into the pool buffer."""
         network = builder.network
-        source, pooling = network.tensors[layer.input], self.pooling(network, layer)
-        builder.append(
-            dataclasses.replace(
-                unchanged(layer.name, pooling.op, builder.source(layer.input), source, builder.weights(layer.name)),
-                pooling=pooling,
-                keep=False,
-                input_elements=visited(layer.window, source, pooling.result),
-            )
-        )
+        source, name = network.tensors[layer.input], builder.source(layer.input)
+        elements = visited(layer.window, source, network.tensors[layer.output])
+        for pooling in _poolings(network, layer):
+            copy = unchanged(layer.name, pooling.op, name, source, builder.weights(layer.name))
+            builder.append(dataclasses.replace(copy, pooling=pooling, keep=False, input_elements=elements))
+            source, name, elements = pooling.result, pooling.result.name, 0
+
+
+def _chain(network: Network, layer: Pool) -> list[Window]:
+    """The windows that a pooling takes, each over the results of the one before.
+
+    One, but for a maximum of whole rows or columns that are longer than a kernel can be: of these the maxima of
+    parts come first.
+    """
+    size, window, found = list(network.tensors[layer.input].shape[1:]), layer.window, list[Window]()
+    most, step = highest(Opcode.POOL, "kernel_rows"), highest(Opcode.POOL, "stride_rows")
+    while layer.kind == "max" and any(long := [_whole(window, size, axis) > most for axis in (0, 1)]):
+        part = [step if is_long else 1 for is_long in long]
+        ends = [-whole % by for whole, by in zip(size, part, strict=True)]
+        found.append(Window((part[0], part[1]), (part[0], part[1]), (0, 0, ends[0], ends[1])))
+        kernel = [-(-taps // by) for taps, by in zip(window.kernel, part, strict=True)]
+        size = [-(-whole // by) for whole, by in zip(size, part, strict=True)]
+        window = dataclasses.replace(window, kernel=(kernel[0], kernel[1]))
+    return [*found, window]
+
+
+def _whole(window: Window, size: list[int], axis: int) -> int:
+    """Rows or columns of a map that a window takes all of; 0 for one that takes parts, or padding."""
+    return size[axis] if size[axis] == window.kernel[axis] and not (window.pads[axis] or window.pads[axis + 2]) else 0
+
+
+def _poolings(network: Network, layer: Pool) -> list[OutputPooling]:
+    """What a pooling becomes on the way out of the array; all but the last leave tensors that the network has not."""
+    source, out = network.tensors[layer.input], network.tensors[layer.output]
+    *before, last = _chain(network, layer)
+    found, size = [], (source.shape[1], source.shape[2])
+    for index, window in enumerate(before):
+        size = window.output_size(*size)
+        part = Tensor(f"{layer.output}{HIDDEN}{index}", (source.shape[0], *size), source.fmt)
+        found.append(OutputPooling(layer.name, part, layer.kind, window, (source.fmt.low, source.fmt.high), None))
+    divisor = _divisor(network, layer) if layer.kind == "average" else None
+    return [*found, OutputPooling(layer.name, out, layer.kind, single_stride(last, out), layer.clip, divisor)]
 
 
 def _check_average(network: Network, layer: Pool) -> None:

@@ -112,6 +112,18 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:6]
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 9000), (3, 4100, 2), (1, 2, 5000)])
+def test_maps_of_more_rows_and_columns_than_fields_hold(shape: tuple[int, int, int], rng: np.random.Generator) -> None:
+    """Cut into strips and bands, they run: windows that reach over their ends, poolings, sums and joins."""
+    b = Builder(rng, shape)
+    window = Window((min(3, shape[1]), min(5, shape[2])), (1, 2), (1, 1, 1, 2))
+    made = b.conv(b.conv("x", 3), 4, window)
+    b.pool(made, "max", Window((2, 1), (1, 3)))
+    b.add(made, made)
+    for name in ("tiny", "medium"):
+        check(b.network(), preset(name), rng)
+
+
 def test_metadata_and_outputs_are_carried_over(rng: np.random.Generator) -> None:
     b = Builder(rng, (3, 6, 6))
     b.conv("x", 4)

@@ -16,7 +16,6 @@ from hw.contract.program import from_bytes
 from quant.base.errors import UnsupportedNetwork
 from quant.ir.network import Network
 from quant.ir.well_formed import Malformed
-from quant.ir.window import Window
 from sim.cycles import simulate
 from sim.executor import run
 from tests.host.compiling import one_conv, refused
@@ -68,14 +67,6 @@ def test_16_bit_tensors_inside() -> None:
     b.conv(b.conv("x", 8, bits=16), 8)
     assert refused(b.network()) == (
         "layer layer1: input t0 has 16 bits, and the engine reads 8: quantize with --data-bits 8"
-    )
-
-
-def test_large_maps() -> None:
-    network = one_conv(Window(), (1, 1, 4096))
-    assert refused(network) == (
-        "layer layer0: 4096 rows or columns of x, at most 4095 fit: "
-        "cut the input into parts, or make it smaller before the network"
     )
 
 

@@ -47,6 +47,22 @@ def test_a_pooling_runs_behind_its_convolution(rng: np.random.Generator) -> None
     assert entry.written_bytes == 16 * 8 * 8
 
 
+@ALL
+@pytest.mark.parametrize("shape", [(5, 1, 256), (3, 130, 3), (2, 1, 4500), (9, 128, 140)])
+def test_maxima_of_more_than_a_kernel_holds(
+    config: AcceleratorConfig, shape: tuple[int, int, int], rng: np.random.Generator
+) -> None:
+    b = Builder(rng, shape)
+    b.pool(b.conv("x", 5, Window()), "max", Window(shape[1:]))
+    program = check(b.network(), config, rng)
+    assert {entry.op for entry in program.layers} == {"Conv", "MaxPool"}
+
+
+def test_a_maximum_of_parts_has_its_limits() -> None:
+    assert "130 kernel columns, at most 127 fit" in refused(one_pool("max", Window((1, 130)), (1, 1, 140)))
+    assert "128 kernel columns, at most 127 fit" in refused(one_pool("average", Window((1, 128)), (1, 1, 128)))
+
+
 def test_dilated_pooling() -> None:
     assert refused(one_pool("max", Window((2, 2), (1, 1), (0, 0, 0, 0), (2, 2)))) == (
         "layer layer0: dilated pooling: pool without dilation, by a larger kernel or in two layers"
