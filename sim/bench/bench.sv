@@ -1,4 +1,4 @@
-// The engine and the memory of the simulation, as cocotb sees them: clock, registers, interrupt, memory's parameters
+// The engine and the memory of the simulation, as cocotb sees them: its clock, registers, interrupt, memory's parameters
 // (memory.sv).  Both ports are watched: what breaks their protocol ends the simulation.
 
 `default_nettype none
@@ -9,7 +9,7 @@ module bench #(
   parameter int LONGEST_READ = 256,  // beats of a burst at most
   parameter int LONGEST_WRITE = 256
 ) (
-  input wire clk,
+  output bit clk,
   input wire rst,
 
   input wire [31:0] latency,
@@ -54,6 +54,10 @@ module bench #(
   wire [BITS-1:0] rdata, wdata;
   wire [BITS/8-1:0] wstrb;
   wire [1:0] rresp, bresp;
+
+  // The clock is made here: driven through the simulator's interface, it takes a third of the time of a run.  Its period
+  // is PERIOD_NS of transport.py.
+  always #5 clk = !clk;
 
   // A register between the port and the engine: Verilator evaluates logic behind ports twice a cycle, and the reset
   // stands before every register of the engine.

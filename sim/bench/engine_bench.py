@@ -35,6 +35,8 @@ CHECKERS = tuple(HERE / f"{name}_checker.sv" for name in ("handshake", "axi4", "
 """What watches the protocol of both ports."""
 SOURCES = (*CHECKERS, HERE / "memory.sv", HERE / "bench.sv", HERE / "memory.cpp")
 """The bench around the engine; the last is C++."""
+CLOCK = ("--timing", "--timescale", "1ns/1ps")
+"""Options of Verilator with which `bench.sv` makes its clock."""
 COVERAGE = ("--coverage-line", "--coverage-toggle")
 """Options of Verilator with which a simulation counts what of the Verilog it reached."""
 Progress = Callable[[str, int, int], None]
@@ -159,7 +161,7 @@ def run_bench(
         test_module=test_module,
         build_dir=folder,
         root=root,
-        build_args=[*(f"-Wno-{rule}" for rule in verilog.LINT_WAIVERS), *(COVERAGE if coverage else ())],
+        build_args=[*CLOCK, *(f"-Wno-{rule}" for rule in verilog.LINT_WAIVERS), *(COVERAGE if coverage else ())],
         env={**(env or {}), "SHIFTPOINT_MEMORY": str(memory)},
         waves=waves,
     )

