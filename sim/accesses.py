@@ -16,7 +16,7 @@ from hw.contract.isa import (
 from hw.contract.program import Program
 from hw.contract.weights import weight_format
 from hw.contract.widths import bytes_of
-from sim.taps import TapGrid, conv_grid, pool_grid
+from sim.taps import TapGrid, conv_grid, group_passes, pool_grid
 
 
 def buffer_bytes(program: Program) -> Counter[int]:
@@ -46,9 +46,9 @@ def _bytes(config: AcceleratorConfig, i: Instruction, setup: SetupInstruction) -
     if not isinstance(i, ConvInstruction):
         return 0
     grid = conv_grid(setup, i)
-    passes = i.input_groups * grid.taps
+    passes = i.input_groups * group_passes(setup)
     parameters = d.parameter_beats if i.first else 0
-    weights = (passes * weight_format(setup.weight_format).block_beats(config) + parameters) * d.beat_bytes
+    weights = (passes * weight_format(setup.weight_format).block_beats(config, setup.mode) + parameters) * d.beat_bytes
     # Each pass reads and writes the sums, but the first of a tile starts from the bias, and the last hands them on.
     sums = grid.pixels * (2 * passes - i.first - i.last) * config.oc_lanes * bytes_of(config.acc_bits)
     results = i.first * i.residual + i.last * (i.to_output * (1 + setup.wide) + i.to_pool)

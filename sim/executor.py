@@ -11,11 +11,13 @@ from __future__ import annotations
 import numpy as np
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.depthwise import from_blocks
 from hw.contract.isa import (
     Buffer,
     ConvInstruction,
     Instruction,
     LoadInstruction,
+    Mode,
     PoolInstruction,
     SetupInstruction,
     Source,
@@ -30,7 +32,7 @@ from hw.contract.widths import as_signed
 from quant.base.errors import VerificationError
 from quant.ir.fixedpoint import Reciprocal
 from sim import datapath, hazards
-from sim.taps import TapGrid, conv_grid, gather, pool_grid, slices
+from sim.taps import TapGrid, conv_grid, gather, group_passes, pool_grid, slices
 
 
 class ExecutionError(VerificationError):
@@ -156,7 +158,7 @@ class _Machine:
     def _conv(self, i: ConvInstruction) -> None:
         setup = self.setup
         grid = conv_grid(setup, i)
-        weights = self._weights(i, grid.taps, grid.pixels, setup)
+        weights = self._weights(i, grid.pixels, setup)
         self.sums = np.concatenate(
             [
                 datapath.accumulate(
@@ -176,11 +178,11 @@ class _Machine:
             if i.to_pool:
                 self._write(self.pool, i.pool_base, results, False)
 
-    def _weights(self, i: ConvInstruction, taps: int, pixels: int, setup: SetupInstruction) -> np.ndarray:
-        """The weight blocks of a CONV, (passes, M, N); with `first`, starts the sums from the parameters."""
+    def _weights(self, i: ConvInstruction, pixels: int, setup: SetupInstruction) -> np.ndarray:
+        """The weights of a CONV, (input groups * taps, M, N); with `first`, starts the sums from the parameters."""
         c, d = self.config, self.config.derived
         weights = weight_format(setup.weight_format)
-        passes, base = i.input_groups * taps, i.weight_base
+        passes, base = i.input_groups * group_passes(setup), i.weight_base
         if i.first:
             bias, self.shift, residual_shift = parameters_of(self._weight_beats(base, d.parameter_beats))
             base += d.parameter_beats
@@ -192,7 +194,21 @@ class _Machine:
                 _require_shifts("a residual ", residual_shift, residual_shifts(c.acc_bits))
                 values = datapath.lanes(words, bool(setup.residual_signed)).astype(np.int64)
                 self.sums = self.sums + (values << residual_shift)
-        return weights.decode(self._weight_beats(base, passes * weights.block_beats(c)), c)
+        blocks = weights.decode(self._weight_beats(base, passes * weights.block_beats(c, setup.mode)), c, setup.mode)
+        return self._diagonal(i, blocks, setup) if setup.mode == Mode.DEPTHWISE else blocks
+
+    def _diagonal(self, i: ConvInstruction, blocks: np.ndarray, setup: SetupInstruction) -> np.ndarray:
+        """Depthwise blocks, (passes, TAPS, N), as the dense weights that compute the same."""
+        n = self.config.ic_lanes
+        blocks = blocks.reshape(i.input_groups, -1, *blocks.shape[1:])
+        taps, nothing_else = from_blocks(blocks, setup.kernel_rows, setup.kernel_columns)
+        _require(nothing_else, "weights where the kernel has no tap")
+        taps = taps.reshape(i.input_groups, -1, n)
+        dense = np.zeros((*taps.shape[:2], self.config.oc_lanes, n), taps.dtype)
+        lanes = np.arange(n)
+        for group in range(i.input_groups):
+            dense[group, :, group * n + lanes, lanes] = taps[group].T
+        return dense.reshape(-1, self.config.oc_lanes, n)
 
     def _weight_beats(self, base: int, beats: int) -> np.ndarray:
         return self.weight[(base + np.arange(beats)) % len(self.weight)].reshape(-1)

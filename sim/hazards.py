@@ -39,7 +39,7 @@ from hw.contract.layout import Placement
 from hw.contract.program import Program
 from hw.contract.weights import weight_format
 from quant.base.errors import VerificationError
-from sim.taps import conv_grid, pool_grid, touched
+from sim.taps import conv_grid, group_passes, pool_grid, touched
 
 _BY_HOST = -1
 
@@ -301,8 +301,8 @@ def _conv(config: AcceleratorConfig, i: ConvInstruction, setup: SetupInstruction
     read = touched(grid, config.activation_depth, i.input_groups, i.group_step)
     words = (i.activation_base + read) % config.activation_depth
     yield Touch("activation", _expand(words, d.word_bytes // piece), False)
-    block = weight_format(setup.weight_format).block_beats(config)
-    beats = i.input_groups * grid.taps * block + (d.parameter_beats if i.first else 0)
+    block = weight_format(setup.weight_format).block_beats(config, setup.mode)
+    beats = i.input_groups * group_passes(setup) * block + (d.parameter_beats if i.first else 0)
     yield Touch("weight", (i.weight_base + np.arange(beats)) % config.weight_depth, False)
     pixels = np.arange(grid.pixels)
     if i.first and i.residual:

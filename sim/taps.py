@@ -12,7 +12,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from hw.contract.isa import ConvInstruction, PoolInstruction, SetupInstruction
+from hw.contract.depthwise import tap_blocks
+from hw.contract.isa import ConvInstruction, Mode, PoolInstruction, SetupInstruction
 
 AT_ONCE = 1 << 22
 """Values that are gathered at once: more than any tile of a preset has, and what bounds the memory for others."""
@@ -129,6 +130,13 @@ def conv_grid(setup: SetupInstruction, conv: ConvInstruction) -> TapGrid:
             size=setup.in_columns,
         ),
     )
+
+
+def group_passes(setup: SetupInstruction) -> int:
+    """Passes that a CONV under a SETUP makes for each input group."""
+    if setup.mode == Mode.DEPTHWISE:
+        return tap_blocks(setup.kernel_rows, setup.kernel_columns)
+    return setup.kernel_rows * setup.kernel_columns
 
 
 def pool_grid(pool: PoolInstruction) -> TapGrid:

@@ -41,12 +41,13 @@ def _steps(problem: Problem, tiling: Tiling) -> int:
 
 def _compute(problem: Problem, tiling: Tiling) -> int:
     """Passes, and the gaps between CONVs whose last pass is too short to prepare the next one."""
-    config, weights, total = problem.config, problem.layer.weights, 0
+    config, weights, mode, total = problem.config, problem.layer.weights, problem.outputs.mode, 0
     counts = [-(-(last - first) // tiling.chunk) for first, last in problem.outputs.ranges]
     passes = sum(last - first for first, last in problem.outputs.ranges) * problem.outputs.taps
     for strip, band in _tiles(tiling):
-        one = pass_cycles(config, weights, _pixels(strip, band))
-        gaps = [max(0, SWAP_DELAY + 1 + compute_prepare(config, weights, first) - one) for first in (True, False)]
+        one = pass_cycles(config, weights, _pixels(strip, band), mode=mode)
+        prepare = (compute_prepare(config, weights, first, mode) for first in (True, False))
+        gaps = [max(0, SWAP_DELAY + 1 + cycles - one) for cycles in prepare]
         total += passes * one + len(counts) * gaps[0] + (sum(counts) - len(counts)) * gaps[1]
         if problem.wide(problem.layer.result):
             total += len(counts) * one
@@ -64,7 +65,8 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
     config, memory = problem.config, problem.memory
     beats = tiling.chunk * problem.block_beats + config.derived.parameter_beats
     fitting, read = config.weight_depth // beats, memory.beat_every * beats
-    tiles = [pass_cycles(config, problem.layer.weights, _pixels(*tile)) for tile in _tiles(tiling)]
+    weights, mode = problem.layer.weights, problem.outputs.mode
+    tiles = [pass_cycles(config, weights, _pixels(*tile), mode=mode) for tile in _tiles(tiling)]
     repeats = 1 if tiling.weights_once(problem) else len(tiles)
     passes = tiling.chunk * problem.outputs.taps * sum(tiles) // repeats
     idle = -(-(read + passes + memory.latency) // fitting) - max(read, passes)

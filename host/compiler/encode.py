@@ -121,6 +121,7 @@ class Encoder:
             input_signed=int(tensors[layer.source].fmt.signed),
             residual_signed=int(layer.residual is not None and tensors[layer.residual].fmt.signed),
             wide=int(problem.wide(layer.result)),
+            mode=int(problem.outputs.mode),
             weight_format=layer.weights.number,
             low=layer.clip[0],
             high=layer.clip[1],

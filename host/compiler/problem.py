@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
+from host.compiler.depthwise import runs_depthwise
 from host.compiler.engine_layer import EngineLayer
 from host.compiler.geometry import Geometry
 from host.compiler.weights import OutputGroups
 from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Mode
 from hw.contract.layout import Placement
 from hw.contract.memory import Memory
 from quant.ir.tensor import Tensor
@@ -45,7 +47,7 @@ class Problem:
     @cached_property
     def block_beats(self) -> int:
         """Beats of the weight blocks of one input group."""
-        return self.outputs.taps * self.layer.weights.block_beats(self.config)
+        return self.outputs.taps * self.layer.weights.block_beats(self.config, self.outputs.mode)
 
     @cached_property
     def range_groups(self) -> int:
@@ -96,7 +98,11 @@ def problem(
 ) -> Problem:
     """A layer with its input as placed, and its output channels on physical ones, for a memory."""
     geometry = Geometry(config, source, flat(source, layer, config))
-    return Problem(config, layer, geometry, OutputGroups(config, layer, lanes, geometry), memory)
+    outputs = OutputGroups(config, layer, lanes, geometry)
+    spread = replace(geometry, row_dilation=layer.window.dilation[0] if layer.window.kernel[0] > 1 else 0)
+    if runs_depthwise(config, layer, outputs, spread):
+        geometry, outputs = spread, replace(outputs, geometry=spread, mode=Mode.DEPTHWISE, _kept={})
+    return Problem(config, layer, geometry, outputs, memory)
 
 
 def flat(placement: Placement, layer: EngineLayer, config: AcceleratorConfig) -> bool:

@@ -19,7 +19,7 @@ from host.compiler.errors import CannotCompile
 from host.compiler.limits import highest
 from host.compiler.memory import aligned
 from host.compiler.problem import Problem, needed
-from hw.contract.isa import Opcode
+from hw.contract.isa import Mode, Opcode
 
 LONGEST = highest(Opcode.CONV, "in_rows")
 """Rows or columns of a tile, of its input, or of what a pooling of it reads: what the fields of instructions hold."""
@@ -199,7 +199,7 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
     tiles = len(strips) * len(bands)
     for chunk in _chunks(problem):
         for order in _orders(bands):
-            if problem.dense and len(strips) == 1 and geometry.whole().size <= room:
+            if problem.dense and len(strips) == 1 and not geometry.row_dilation and geometry.whole().size <= room:
                 yield Tiling(strips, bands, chunk, order, "whole", double)
             if all_ <= room:
                 twice = 2 * all_ <= room or (tiles == 1 and problem.dense)
@@ -235,6 +235,9 @@ def _chunks(problem: Problem) -> Iterator[int]:
     fewest, and a chunk a group, are tried.
     """
     config, total = problem.config, problem.range_groups
+    if problem.outputs.mode == Mode.DEPTHWISE:  # a pass's place among those of its CONV is the plane that it adds to
+        yield total
+        return
     depth, parameters = config.weight_depth, config.derived.parameter_beats
     most = (depth // 2 - parameters) // problem.block_beats
     most = most or (depth - parameters) // problem.block_beats

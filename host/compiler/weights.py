@@ -10,6 +10,8 @@ import numpy as np
 from host.compiler.engine_layer import EngineLayer
 from host.compiler.geometry import Geometry
 from hw.contract.config import AcceleratorConfig
+from hw.contract.depthwise import in_blocks, tap_blocks
+from hw.contract.isa import Mode
 from hw.contract.parameters import parameter_block
 
 
@@ -17,13 +19,14 @@ from hw.contract.parameters import parameter_block
 class OutputGroups:
     """The groups of M output lanes of a layer.
 
-    lanes: physical channel of each output channel.  geometry: of the input.
+    lanes: physical channel of each output channel.  geometry: of the input.  mode: of the passes.
     """
 
     config: AcceleratorConfig
     layer: EngineLayer
     lanes: tuple[int, ...]
     geometry: Geometry
+    mode: Mode = Mode.DENSE
     _kept: dict[int, np.ndarray] = field(default_factory=dict)
 
     @cached_property
@@ -62,7 +65,9 @@ class OutputGroups:
 
     @cached_property
     def taps(self) -> int:
-        """Weight blocks of an input group."""
+        """Weight blocks of an input group, each a pass."""
+        if self.mode == Mode.DEPTHWISE:
+            return tap_blocks(*self.layer.weight.shape[2:])
         return 1 if self.geometry.flat else self.layer.weight.shape[2] * self.layer.weight.shape[3]
 
     def parameters(self, group: int) -> bytes:
@@ -77,12 +82,26 @@ class OutputGroups:
     def blocks(self, group: int, inputs: tuple[int, int]) -> bytes:
         """The weight blocks of a range of input groups, in the order of the passes."""
         first, _ = self.ranges[group]
-        return self.layer.weights.encode(self._blocks(group)[inputs[0] - first : inputs[1] - first], self.config)
+        blocks = self._blocks(group)[inputs[0] - first : inputs[1] - first]
+        return self.layer.weights.encode(blocks, self.config, self.mode)
 
     def _blocks(self, group: int) -> np.ndarray:
-        """Integers (input groups, taps, M, N) of all input groups of an output group; that of the last call is kept."""
-        if group in self._kept:
-            return self._kept[group]
+        """Integers (input groups, passes, rows of a block, N) of an output group; that of the last call is kept."""
+        if group not in self._kept:
+            self._kept.clear()
+            self._kept[group] = self._depthwise(group) if self.mode == Mode.DEPTHWISE else self._dense(group)
+        return self._kept[group]
+
+    def _depthwise(self, group: int) -> np.ndarray:
+        n, channels = self.config.ic_lanes, self._channels(group)
+        first, last = self.ranges[group]
+        weight = self.layer.weight[channels, 0]
+        taps = np.zeros((last - first, *weight.shape[1:], n), self.layer.weights.integers.dtype)
+        planes, lanes = np.divmod(self._inputs(channels)[:, 0], n)
+        taps[planes - first, :, :, lanes] = weight
+        return in_blocks(taps)
+
+    def _dense(self, group: int) -> np.ndarray:
         n, m, kind = self.config.ic_lanes, self.config.oc_lanes, self.layer.weights.integers.dtype
         channels = self._channels(group)
         step = self.geometry.plane_words if self.geometry.flat else 1
@@ -97,6 +116,4 @@ class OutputGroups:
             padded = np.zeros((last - first, step, m, n), kind)
             padded[:, : rows * columns] = blocks
             blocks = padded.reshape(-1, 1, m, n)
-        self._kept.clear()
-        self._kept[group] = blocks
         return blocks

@@ -13,6 +13,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from hw.contract.depthwise import BANKS
 from hw.contract.parameters import PARAMETER_BYTES
 from hw.contract.version import CONTRACT_VERSION
 from hw.contract.widths import bytes_of
@@ -178,6 +179,8 @@ class Derived:
         self.beats_per_word = max(1, self.word_bytes // self.beat_bytes)
         self.planes = c.oc_lanes // c.ic_lanes
         """Channel groups of N that one M-wide result holds."""
+        self.banks = max(BANKS, self.words_per_beat)
+        """Memories of the activation buffer: word w is in memory w % banks."""
         self.instruction_beats = INSTRUCTION_BYTES // self.beat_bytes
         block_bytes = bytes_of(c.ic_lanes * c.oc_lanes * c.weight_bits)
         parameter_bytes = c.oc_lanes * PARAMETER_BYTES
@@ -198,7 +201,8 @@ class Derived:
         addressed["residual_depth in beats"] = self.residual_beats
         addressed["output_depth"] = c.output_depth
         for name, value in addressed.items():
-            _require(1 <= value <= _ADDRESSABLE, f"{name} must be 1 to {_ADDRESSABLE}, not {value}")
+            low = self.banks if name == "activation_depth" else 1
+            _require(low <= value <= _ADDRESSABLE, f"{name} must be {low} to {_ADDRESSABLE}, not {value}")
         for name in ("output_depth", "pooled_depth"):
             whole, value = self.words_per_beat, getattr(c, name)
             _require(value >= whole, f"{name} must be at least the {whole} words of a beat, not {value}")

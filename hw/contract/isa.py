@@ -91,6 +91,13 @@ class PoolKind(IntEnum):
     AVERAGE = 1
 
 
+class Mode(IntEnum):
+    """What a pass of a CONV multiplies."""
+
+    DENSE = 0
+    DEPTHWISE = 1
+
+
 @dataclass(frozen=True)
 class Field:
     """One field: name, width in bits, whether two's complement, meaning."""
@@ -202,7 +209,7 @@ class SetupInstruction(Instruction):
     )
     low: int = _signed(18, "results below it become it")
     high: int = _signed(18, "results above it become it")
-    mode: int = _unsigned(4, "0: dense; others are reserved")
+    mode: int = _unsigned(4, "what passes multiply: 0 dense, 1 depthwise (see CONV); others are reserved")
     weight_format: int = _unsigned(4, "how the weights are stored: a weight format's number")
     data_format: int = _unsigned(4, "0: data_bits of the configuration; others are reserved")
 
@@ -210,7 +217,11 @@ class SetupInstruction(Instruction):
 @dataclass(frozen=True, kw_only=True)
 class ConvInstruction(Instruction):
     """For each of input_groups x kernel_rows x kernel_columns, in that order, one pass over
-    out_rows x out_columns pixels with the next weight block."""
+    out_rows x out_columns pixels with the next weight block.  In mode 1 a pass takes a block of up to 3 x 3 taps at
+    once, so that there are input_groups x ceil(kernel_rows / 3) x ceil(kernel_columns / 3) of them; each lane is
+    multiplied by weights of its own, and input group g is added to the lanes [g * N, (g + 1) * N) of the results.  Then
+    input_groups is at most M / N, taps are one column apart, and a kernel of several rows has a tap_row_step with which
+    no two of 3 x 3 words have the same address modulo 16."""
 
     opcode = Opcode.CONV
 

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hw.contract.config import AVERAGE_SUM_BITS, INSTRUCTION_BYTES, AcceleratorConfig
+from hw.contract.depthwise import apart, tap_blocks
 from hw.contract.isa import (
     HEADER,
     LAYOUTS,
     TOKEN_BITS,
     Buffer,
     IllegalInstruction,
+    Mode,
     Opcode,
     PoolKind,
     Source,
@@ -137,11 +139,20 @@ def _load(config: AcceleratorConfig, memory: int, i: SimpleNamespace) -> Iterato
 
 def _setup(i: SimpleNamespace) -> Iterator[Rule]:
     known = [weights.number for weights in FORMATS]
-    yield (i.mode != 0) | (i.data_format != 0), lambda _: "uses a reserved mode or format"
+    yield (i.mode > max(Mode)) | (i.data_format != 0), lambda _: "uses a reserved mode or format"
     yield ~np.isin(i.weight_format, known), lambda k: f"no weight format has the number {i.weight_format[k]}"
     yield i.signal != 0, lambda _: "a SETUP gives no tokens"
     yield (i.kernel_rows == 0) | (i.kernel_columns == 0), lambda _: "has a kernel without taps"
     yield _clips(i)
+    depthwise = i.mode == Mode.DEPTHWISE
+    yield (
+        depthwise & (i.kernel_columns > 1) & (i.dilation_columns != 1),
+        lambda k: f"depthwise taps are one column apart, not {i.dilation_columns[k]}",
+    )
+    yield (
+        depthwise & (i.kernel_rows > 1) & ~apart(i.tap_row_step),
+        lambda k: f"tap rows {i.tap_row_step[k]} words apart, and not all words of a pass can be read at once",
+    )
 
 
 def _clips(i: SimpleNamespace) -> Rule:
@@ -158,13 +169,20 @@ def _setups(code: Code) -> SimpleNamespace:
 
 def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace) -> Iterator[Rule]:
     c = config
-    pixels, taps = i.out_rows * i.out_columns, setup.kernel_rows * setup.kernel_columns
+    pixels, depthwise = i.out_rows * i.out_columns, setup.mode == Mode.DEPTHWISE
+    kernel = setup.kernel_rows, setup.kernel_columns
+    passes = i.input_groups * np.where(depthwise, tap_blocks(*kernel), kernel[0] * kernel[1])
     yield setup.opcode == 0, lambda _: "no SETUP came before"
     yield (
         (pixels == 0) | (pixels > c.partial_sum_depth),
         lambda k: f"a tile of {pixels[k]} pixels, and the engine takes 1 to {c.partial_sum_depth}",
     )
     yield i.input_groups == 0, lambda _: "has no input group"
+    planes = c.derived.planes
+    yield (
+        depthwise & (i.input_groups > planes),
+        lambda k: f"a depthwise CONV of {i.input_groups[k]} input groups, and a result has {planes}",
+    )
     yield (i.last & i.to_pool & setup.wide) == 1, lambda _: "wide results do not go to the pool buffer"
     # Partial sums are kept from one CONV to the next, which alone can go on from them: in its passes every other one
     # writes sums of its own.
@@ -172,10 +190,10 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
     kept = np.concatenate([[0], kept[:-1]])[: len(kept)]
     yield (i.first == 0) & (kept != pixels), lambda k: f"continues a tile of {kept[k]} pixels with {pixels[k]}"
     yield from _fits(i, "activation", i.input_groups * i.in_rows * setup.in_columns, c.activation_depth, "input words")
-    sizes = {weights.number: weights.block_beats(c) for weights in FORMATS}
-    formats = range(1 << LAYOUTS[Opcode.SETUP]["weight_format"][0].bits)
-    block = np.array([sizes.get(number, 0) for number in formats])[setup.weight_format]
-    beats = i.input_groups * taps * block + i.first * c.derived.parameter_beats
+    sizes = {(weights.number, mode): weights.block_beats(c, mode) for weights in FORMATS for mode in map(int, Mode)}
+    fields = [range(1 << LAYOUTS[Opcode.SETUP][name][0].bits) for name in ("weight_format", "mode")]
+    blocks = np.array([[sizes.get((number, mode), 0) for mode in fields[1]] for number in fields[0]])
+    beats = passes * blocks[setup.weight_format, setup.mode] + i.first * c.derived.parameter_beats
     yield from _fits(i, "weight", beats, c.weight_depth, "beats")
     yield from _fits(i, "residual", np.where(i.first & i.residual, pixels, 0), c.residual_depth, "pixels")
     results = np.where(i.last & i.to_output, _result_words(c, pixels, setup.wide), 0)

@@ -8,14 +8,16 @@ All figures are cycles.
 from __future__ import annotations
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Mode
 from hw.contract.weights import WeightFormat
 
 ACCUMULATE_LATENCY = 4
 """A partial sum must not be revisited sooner: read, add, write."""
-COMPUTE_LATENCY = 12
+COMPUTE_LATENCY = 14
 """From issuing a pixel's address to the cycle in which its result is written to a buffer."""
 SWAP_DELAY = 1
-"""From a pass's first address to the cycle in which its weights take their place in the array."""
+"""From a pass's first address to the cycle in which nothing is prepared for it any more; its weights take their place
+in the array when its first words come there."""
 POOL_LATENCY = 4
 """From issuing a pixel's last tap to the cycle in which a maximum is written."""
 AVERAGE_LATENCY = 14
@@ -26,26 +28,34 @@ STORE_AHEAD = 8
 """Beats that STORE reads before they are transferred, at most: so many the write port's queue holds."""
 
 
-def pass_cycles(config: AcceleratorConfig, weights: WeightFormat, pixels: int, wide: bool = False) -> int:
+def pass_cycles(
+    config: AcceleratorConfig, weights: WeightFormat, pixels: int, wide: bool = False, mode: int = Mode.DENSE
+) -> int:
     """Duration of one pass: a pixel a cycle (two when wide results leave), but no less than the next
     weight block takes to load, nor than a partial sum takes to come round."""
     per_pixel = 2 if wide else 1
-    return max(per_pixel * pixels, weights.block_beats(config), ACCUMULATE_LATENCY)
+    return max(per_pixel * pixels, weights.block_beats(config, mode), ACCUMULATE_LATENCY)
 
 
-def compute_prepare(config: AcceleratorConfig, weights: WeightFormat, first: bool) -> int:
+def compute_prepare(config: AcceleratorConfig, weights: WeightFormat, first: bool, mode: int = Mode.DENSE) -> int:
     """From a CONV's start (it leaves the queue) to the first address it can issue."""
     parameters = config.derived.parameter_beats if first else 0
-    return parameters + weights.block_beats(config) + 2
+    return parameters + weights.block_beats(config, mode) + 2
 
 
 def compute_passes(
-    config: AcceleratorConfig, weights: WeightFormat, passes: int, pixels: int, last: bool, wide: bool
+    config: AcceleratorConfig,
+    weights: WeightFormat,
+    passes: int,
+    pixels: int,
+    last: bool,
+    wide: bool,
+    mode: int = Mode.DENSE,
 ) -> tuple[int, int]:
     """(cycles before the last pass, cycles of the last pass).  Only a last pass with results is wide."""
     return (
-        (passes - 1) * pass_cycles(config, weights, pixels),
-        pass_cycles(config, weights, pixels, last and wide),
+        (passes - 1) * pass_cycles(config, weights, pixels, mode=mode),
+        pass_cycles(config, weights, pixels, last and wide, mode),
     )
 
 

@@ -11,11 +11,13 @@ the next one prepares while that pass runs.
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
+from amaranth.hdl import Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Opcode
+from hw.contract.depthwise import TAP_COLUMNS, TAP_ROWS
+from hw.contract.isa import Mode, Opcode
 from hw.contract.timing import ACCUMULATE_LATENCY, SWAP_DELAY
 from hw.contract.weights import gateware_format
 from hw.gateware.decode import fields
@@ -23,7 +25,7 @@ from hw.gateware.interfaces import unit_front
 from hw.gateware.memory import write_port
 from hw.gateware.pipeline import Pipeline, job_layout
 from hw.gateware.weight_reader import WeightReader
-from hw.gateware.window import Slots, Taps
+from hw.gateware.window import STEPS, Slots, Taps
 
 _SETUP, _CONV = fields(Opcode.SETUP), fields(Opcode.CONV)
 
@@ -32,13 +34,20 @@ _IN_FLIGHT = 2
 twice, and the place of the one before last is free when the next one starts."""
 
 
+def _blocks(taps: Value, each: int) -> Value:
+    """Blocks of `each` taps that hold so many: a quotient rounded up, as a product with a reciprocal."""
+    bits = 2 * len(taps)
+    return (taps + (each - 1)) * (-(-(1 << bits) // each)) >> bits
+
+
 class _Wires:
     """What the parts of `ComputeUnit` say to one another."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: AcceleratorConfig) -> None:
         # Instructions.
         self.setup = Signal(_SETUP)  # the last one taken; it does not change while prepare holds a CONV
         self.conv = Signal(_CONV)  # the one in prepare
+        self.depthwise = Signal()  # its mode
         self.start_setup = Signal()  # a legal one is taken in this cycle
         self.start_conv = Signal()
         self.started = Signal(2)  # a CONV was taken one, two cycles ago
@@ -52,6 +61,7 @@ class _Wires:
         self.begin_first = Signal()  # and that pass is the first one of the CONV in prepare
         self.pass_first = Signal()  # the present pass is the first, the last one of its CONV
         self.pass_last = Signal()
+        self.plane = Signal(range(config.derived.planes))  # of results, that a depthwise pass adds to
 
 
 class ComputeUnit(wiring.Component):
@@ -87,10 +97,11 @@ class ComputeUnit(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.weight_reader = weights = WeightReader(config)
-        m.submodules.taps = taps = Taps()
+        m.submodules.taps = taps = Taps(config.derived.planes)
         # A pass lasts until the next weight block is in, and until its partial sums can be read again.
-        shortest = max(gateware_format(config).block_beats(config), ACCUMULATE_LATENCY)
-        m.submodules.window = window = Slots(shortest)
+        weight_format = gateware_format(config)
+        shortest = {mode: max(weight_format.block_beats(config, mode), ACCUMULATE_LATENCY) for mode in Mode}
+        m.submodules.window = window = Slots(max(shortest.values()))
         m.submodules.pipeline = pipeline = Pipeline(config)
         for source, sink in (
             (wiring.flipped(self.activation_write), pipeline.activation_write),
@@ -101,11 +112,11 @@ class ComputeUnit(wiring.Component):
         ):
             wiring.connect(m, source, sink)
 
-        wires = _Wires()
+        wires = _Wires(config)
         self._take(m, wires)
         self._prepare(m, wires, weights, taps)
         self._begin(m, wires, weights, taps, window, pipeline)
-        self._walk(m, wires, taps, window)
+        self._walk(m, wires, taps, window, shortest)
         self._issue(m, wires, weights, window, pipeline)
         self._end(m, wires, pipeline)
         return m
@@ -123,12 +134,14 @@ class ComputeUnit(wiring.Component):
         stopped = Signal()
         illegal = Signal()
         m.d.comb += [
+            w.depthwise.eq(w.setup.mode == Mode.DEPTHWISE),
             legal_setup.eq(
                 (next_setup.opcode == Opcode.SETUP)
                 & (next_setup.kernel_rows != 0)
                 & (next_setup.kernel_columns != 0)
                 & (next_setup.weight_format == gateware_format(self.config).number)
-                & (Cat(next_setup.mode, next_setup.data_format, next_setup.signal) == 0)
+                & (next_setup.mode <= max(Mode))
+                & (Cat(next_setup.data_format, next_setup.signal) == 0)
             ),
             legal_conv.eq(
                 (next_conv.opcode == Opcode.CONV)
@@ -136,6 +149,7 @@ class ComputeUnit(wiring.Component):
                 & (next_conv.out_columns != 0)
                 & (next_conv.input_groups != 0)
                 & (w.setup.kernel_rows != 0)  # there was a SETUP
+                & ~(w.depthwise & (next_conv.input_groups > self.config.derived.planes))
                 & ~(next_conv.last & next_conv.to_pool & w.setup.wide)
             ),
             front.ready.eq(~w.occupied & ~stopped & (front.in_flight < _IN_FLIGHT)),
@@ -161,7 +175,18 @@ class ComputeUnit(wiring.Component):
         """Parameters and the first weight block are read from the CONV's start on, every further block from the
         beginning of the pass before its own; the taps step from pass to pass."""
         head = data.View(_CONV, self.front.instruction)
+        # Depthwise, a step is one of blocks of taps.  Known a cycle after the SETUP, no later than `taps` are loaded.
+        steps, setup = Signal(STEPS, reset_less=True), w.setup
+        m.d.sync += [
+            steps.rows.eq(Mux(w.depthwise, _blocks(setup.kernel_rows, TAP_ROWS), setup.kernel_rows)),
+            steps.columns.eq(Mux(w.depthwise, _blocks(setup.kernel_columns, TAP_COLUMNS), setup.kernel_columns)),
+            steps.row_address.eq(Mux(w.depthwise, setup.tap_row_step * TAP_ROWS, setup.tap_row_step)),
+            steps.column_address.eq(Mux(w.depthwise, TAP_COLUMNS, setup.dilation_columns)),
+            steps.row_distance.eq(Mux(w.depthwise, setup.dilation_rows * TAP_ROWS, setup.dilation_rows)),
+            steps.column_distance.eq(Mux(w.depthwise, TAP_COLUMNS, setup.dilation_columns)),
+        ]
         m.d.comb += [
+            weights.depthwise.eq(w.depthwise),
             weights.start.eq(w.start_conv),
             weights.base.eq(head.weight_base),
             weights.with_parameters.eq(head.first),
@@ -169,12 +194,7 @@ class ComputeUnit(wiring.Component):
             weights.stop.eq(w.cancel),
             taps.load.eq(w.started[0]),
             taps.step.eq(w.begin),
-            taps.steps.rows.eq(w.setup.kernel_rows),
-            taps.steps.columns.eq(w.setup.kernel_columns),
-            taps.steps.row_address.eq(w.setup.tap_row_step),
-            taps.steps.column_address.eq(w.setup.dilation_columns),
-            taps.steps.row_distance.eq(w.setup.dilation_rows),
-            taps.steps.column_distance.eq(w.setup.dilation_columns),
+            taps.steps.eq(steps),
             taps.start.address.eq(w.conv.activation_base),
             taps.start.row.eq(w.conv.row_offset),
             taps.start.column.eq(w.conv.column_offset),
@@ -203,7 +223,7 @@ class ComputeUnit(wiring.Component):
         ]
         m.d.sync += [swap.eq(Cat(w.begin, swap)), vacate.eq(Cat(w.begin & taps.last, vacate))]
         with m.If(w.begin):
-            m.d.sync += [w.pass_first.eq(taps.first), w.pass_last.eq(taps.last)]
+            m.d.sync += [w.pass_first.eq(taps.first), w.pass_last.eq(taps.last), w.plane.eq(taps.group)]
         with m.If(w.start_conv):
             m.d.sync += [w.occupied.eq(1), waiting.eq(1)]
         with m.If(vacate[-1] | w.cancel):
@@ -213,13 +233,13 @@ class ComputeUnit(wiring.Component):
         with m.If(w.begin_first | w.cancel):
             m.d.sync += [waiting.eq(0), prepared.eq(0)]
 
-    def _walk(self, m: Module, w: _Wires, taps: Taps, window: Slots) -> None:
+    def _walk(self, m: Module, w: _Wires, taps: Taps, window: Slots, shortest: dict[Mode, int]) -> None:
         """A pass is a slot of the window: the same pixels each time, from where its tap lies."""
         m.d.comb += [
             window.load.eq(w.begin),
             window.start.eq(taps.point),
             window.slow.eq(taps.last & w.conv.last & w.setup.wide),
-            window.minimum.eq(window.longest),
+            window.minimum.eq(Mux(w.depthwise, shortest[Mode.DEPTHWISE], shortest[Mode.DENSE])),
             window.steps.rows.eq(w.conv.out_rows),
             window.steps.columns.eq(w.conv.out_columns),
             window.steps.row_address.eq(w.setup.row_step),
@@ -245,6 +265,7 @@ class ComputeUnit(wiring.Component):
             pipeline.pixel.valid.eq(window.valid),
             pipeline.pixel.job.eq(present),
             pipeline.pixel.index.eq(index),
+            pipeline.pixel.plane.eq(w.plane),
             pipeline.pixel.first.eq(w.pass_first & job.conv.first),
             pipeline.pixel.result.eq(w.pass_last & job.conv.last),
             pipeline.pixel.end.eq(window.end & w.pass_last),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import Value
@@ -11,9 +11,11 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Opcode
+from hw.contract.depthwise import TAP_COLUMNS, TAP_ROWS
+from hw.contract.isa import Mode, Opcode
 from hw.contract.timing import COMPUTE_LATENCY, SWAP_DELAY
 from hw.gateware.accumulator import ACCUMULATOR_LATENCY, SUMS_DELAY, Accumulator, parameter_sets
+from hw.gateware.activation import READ_LATENCY, ActivationBuffer
 from hw.gateware.array import ARRAY_LATENCY, Array
 from hw.gateware.decode import fields
 from hw.gateware.interfaces import UNITS
@@ -22,16 +24,20 @@ from hw.gateware.requantize import REQUANTIZE_LATENCY, Requantize
 from hw.gateware.window import POINT
 
 # Cycles of a pixel, counted from the one that issues its address.
-_WORD = 1  # the buffer's data
-_ACTIVATIONS = 2  # padded and extended, at the array
+_INSIDE = 1  # rows and columns of its taps, to be compared with the map's
+_WORD = READ_LATENCY  # the buffer's data
+_ACTIVATIONS = _WORD + 1  # padded and extended, at the array
 _SUMS = _ACTIVATIONS + ARRAY_LATENCY
-_RESIDUAL_ADDRESS = 1
-_RESIDUAL = _RESIDUAL_ADDRESS + 1  # at the accumulator: as late as the sums allow, see SUMS_DELAY
+_RESIDUAL = _SUMS - SUMS_DELAY  # at the accumulator
+_RESIDUAL_ADDRESS = _RESIDUAL - 1
 _TOTALS = _RESIDUAL + ACCUMULATOR_LATENCY
 _RESULT = _TOTALS + REQUANTIZE_LATENCY
 _END = _RESULT + 1
-_JOB_STAGES = {_WORD, _RESIDUAL, _TOTALS - 1, _RESULT - 1, _RESULT, _END}  # and 0: they need their job
-if (_RESULT, _ACTIVATIONS, _SUMS) != (COMPUTE_LATENCY, SWAP_DELAY + 1, _RESIDUAL + SUMS_DELAY):
+_WEIGHTS_DELAY = _ACTIVATIONS - SWAP_DELAY - 1
+"""What weights and their swap wait in the pipeline, as long as a pixel's activations come later than they."""
+_JOB_STAGES = {_INSIDE, _WORD, _RESIDUAL_ADDRESS - 1, _RESIDUAL, _SUMS, _TOTALS - 1, _RESULT - 1, _RESULT, _END}
+"""And 0: they need their job."""
+if COMPUTE_LATENCY != _RESULT:
     raise AssertionError("the pipeline is not the one of hw/contract/timing.py")
 
 
@@ -50,10 +56,12 @@ def job_layout(config: AcceleratorConfig) -> data.StructLayout:
 def pixel_layout(config: AcceleratorConfig) -> data.StructLayout:
     """A pixel on its way.
 
-    valid: there is one.  job: of which job.  index: which one of the tile.  first: its partial sum starts anew.
+    valid: there is one.  job: of which job.  index: which one of the tile.  plane: of results, which a depthwise pass
+    adds to.  first: its partial sum starts anew.
     result: it leaves as a result.  end: this is the last cycle of the job's passes (then there need not be a pixel).
     """
     members = {"valid": 1, "job": 1, "index": exact_log2(config.partial_sum_depth), "first": 1, "result": 1, "end": 1}
+    members["plane"] = exact_log2(config.derived.planes)
     return data.StructLayout(members)
 
 
@@ -109,7 +117,15 @@ class Pipeline(wiring.Component):
         m.d.comb += [self.end.eq(stages[_END].end), self.signal.eq(jobs[_END].conv.signal)]
 
         m.submodules.array = array = Array(self.config)
-        m.d.comb += [array.weights.eq(self.weights), array.shift.eq(self.shift), array.swap.eq(self.swap)]
+        weights = Cat(self.weights, self.shift, self.swap)
+        for i in range(_WEIGHTS_DELAY):
+            weights, before = Signal(len(weights), name=f"weights_{i}"), weights
+            m.d.sync += weights.eq(before)
+        m.d.comb += [
+            Cat(array.weights, array.shift, array.swap).eq(weights),
+            array.depthwise.eq(jobs[_SUMS].setup.mode == Mode.DEPTHWISE),
+            array.plane.eq(stages[_SUMS].plane),
+        ]
         self._read_activations(m, jobs, array)
         totals = self._accumulate(m, stages, jobs, array)
         low_word, high_word = self._output_stage(m, jobs, totals)
@@ -117,18 +133,34 @@ class Pipeline(wiring.Component):
         return m
 
     def _read_activations(self, m: Module, jobs: dict, array: Array) -> None:
-        """From a pixel's address to the array: padding, extension to lanes."""
-        m.submodules.activation_buffer = buffer = BeatToWord(self.config, self.config.activation_depth)
+        """From a pixel's address to the array: the words of its taps, padding, extension to lanes."""
+        m.submodules.activation_buffer = buffer = ActivationBuffer(self.config)
         wiring.connect(m, wiring.flipped(self.activation_write), buffer.write)
+        now, soon, setup = jobs[0].setup, jobs[_INSIDE], jobs[_WORD].setup
+        spread = now.mode == Mode.DEPTHWISE
+        m.d.comb += [
+            buffer.address.eq(self.point.address),
+            buffer.spread.eq(spread),
+            buffer.row_step.eq(now.tap_row_step),
+        ]
         # Rows and columns wrap around: one above or left of the map, below 0, is a large number here, and outside.
-        inside = Signal()
-        row_inside = self.point.row < jobs[0].conv.in_rows
-        m.d.comb += buffer.read_address.eq(self.point.address)
-        m.d.sync += inside.eq(row_inside & (self.point.column < jobs[0].setup.in_columns))
-        setup = jobs[_WORD].setup
-        for lane in range(self.config.ic_lanes):
-            value = extended(buffer.read_data.word_select(lane, self.config.data_bits), setup.input_signed)
-            m.d.sync += array.activations[lane].eq(Mux(inside, value, setup.pad_value))
+        inside: dict[str, list[Value]] = {"row": [], "column": []}
+        for name, count, step, size in (
+            ("row", TAP_ROWS, now.dilation_rows, soon.conv.in_rows),
+            ("column", TAP_COLUMNS, 1, soon.setup.in_columns),
+        ):
+            for tap in range(count):
+                place = Signal.like(self.point[name], name=f"{name}_{tap}", reset_less=True)
+                found = Signal(_WORD - _INSIDE, name=f"{name}_{tap}_inside", reset_less=True)
+                m.d.sync += [
+                    place.eq(self.point[name] + Mux(spread, tap * step, 0)),
+                    found.eq(Cat(place < size, found)),
+                ]
+                inside[name].append(found[-1])
+        for tap, (row, column) in enumerate(product(inside["row"], inside["column"])):
+            for lane in range(self.config.ic_lanes):
+                value = extended(buffer.words[tap].word_select(lane, self.config.data_bits), setup.input_signed)
+                m.d.sync += array.activations[tap][lane].eq(Mux(row & column, value, setup.pad_value))
 
     def _accumulate(self, m: Module, stages: list, jobs: dict, array: Array) -> data.View:
         """Residual and products into the partial sums; returns the totals."""

@@ -7,6 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import BUFFER_ADDRESS_BITS, AcceleratorConfig
+from hw.contract.isa import Mode
 from hw.contract.weights import gateware_format
 from hw.gateware.accumulator import Parameters, parameter_sets
 from hw.gateware.memory import DualPort, write_port
@@ -18,6 +19,7 @@ class WeightReader(wiring.Component):
     Parameters: config.
     Members:
         write (in): a beat a cycle.
+        depthwise (in): which of the two kinds of weight block is read; stable while one is.
         start, base, with_parameters (in): read from beat `base` on, if asked the parameter block, then a weight
             block.  more (in): read the weight block that follows; not while something is being read, except
             its last beat.  stop (in): read nothing more.
@@ -35,6 +37,7 @@ class WeightReader(wiring.Component):
         super().__init__(
             {
                 "write": In(write_port(config.weight_depth, config.axi_bits)),
+                "depthwise": In(1),
                 "start": In(1),
                 "base": In(BUFFER_ADDRESS_BITS),
                 "with_parameters": In(1),
@@ -51,12 +54,13 @@ class WeightReader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         parameter_beats = self.config.derived.parameter_beats
-        block_beats = gateware_format(self.config).block_beats(self.config)
+        sizes = {mode: gateware_format(self.config).block_beats(self.config, mode) for mode in Mode}
+        block_beats = Mux(self.depthwise, sizes[Mode.DEPTHWISE], sizes[Mode.DENSE])
         m.submodules.buffer = buffer = DualPort(self.config.axi_bits, self.config.weight_depth)
         m.submodules.parameters = parameters = Parameters(self.config)
         wiring.connect(m, wiring.flipped(self.write), buffer.write)
         address = Signal.like(buffer.read_address)
-        beats_left = Signal(range(parameter_beats + block_beats + 1))
+        beats_left = Signal(range(parameter_beats + max(sizes.values()) + 1))
         # Parameters come before the block, so what is left says which of the two a beat belongs to.
         reading_parameters = Signal()
         m.d.comb += [

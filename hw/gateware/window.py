@@ -22,7 +22,7 @@ STEPS = data.StructLayout(
         "columns": 12,
         "row_address": BUFFER_ADDRESS_BITS,
         "column_address": BUFFER_ADDRESS_BITS,
-        "row_distance": 6,
+        "row_distance": 8,
         "column_distance": 6,
     }
 )
@@ -102,19 +102,20 @@ class Raster(wiring.Component):
 
 
 class Taps(wiring.Component):
-    """Walks over the taps of a kernel, once for each of a number of input groups.
+    """Walks over the taps of a kernel, or blocks of them, once for each of a number of input groups.
 
-    Parameters: none.
+    Parameters: planes, how many groups are told apart.
     Members:
         load (in): the next cycle shows the first tap of group 0, `start` (in).  groups (in): how many, at least 1.
         steps, group_step (in): the kernel; words from group to group; stable from `load` to the last tap.
         step (in): the next cycle shows the next tap; no matter after the last.
-        point (out): the first pixel of the present tap.  first, last (out): of all.
+        point (out): the first pixel of the present tap.  group (out): its group, modulo `planes`.
+        first, last (out): of all.
     Protocol: none; obeys every cycle.
     Latency: one cycle; a tap a cycle.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, planes: int) -> None:
         super().__init__(
             {
                 "steps": In(STEPS),
@@ -124,6 +125,7 @@ class Taps(wiring.Component):
                 "group_step": In(BUFFER_ADDRESS_BITS),
                 "step": In(1),
                 "point": Out(POINT),
+                "group": Out(range(planes)),
                 "first": Out(1),
                 "last": Out(1),
             }
@@ -147,11 +149,16 @@ class Taps(wiring.Component):
             self.last.eq(raster.last & (groups_left == 0)),
         ]
         with m.If(self.load):
-            m.d.sync += [group.eq(self.start), groups_left.eq(self.groups - 1), self.first.eq(1)]
+            m.d.sync += [
+                group.eq(self.start),
+                groups_left.eq(self.groups - 1),
+                self.group.eq(0),
+                self.first.eq(1),
+            ]
         with m.Elif(self.step):
             m.d.sync += self.first.eq(0)
             with m.If(raster.last):
-                m.d.sync += [group.eq(next_group), groups_left.eq(groups_left - 1)]
+                m.d.sync += [group.eq(next_group), groups_left.eq(groups_left - 1), self.group.eq(self.group + 1)]
         return m
 
 

@@ -11,6 +11,7 @@ from hw.contract.isa import (
     ConvInstruction,
     Instruction,
     LoadInstruction,
+    Mode,
     PoolInstruction,
     PoolKind,
     SetupInstruction,
@@ -19,6 +20,7 @@ from hw.contract.isa import (
 from hw.contract.memory import NEVER
 from hw.contract.weights import gateware_format, weight_format
 from sim.cycles.bursts import ReadTimes, WriteTimes, load_bursts, store_bursts
+from sim.taps import group_passes
 
 J = TypeVar("J", bound=Instruction, contravariant=True)
 
@@ -77,14 +79,14 @@ class ComputeTimes:
         self.ready: int | None = 0
         self.passes = array("q")
         """Of each instruction, the cycles of its passes: from, and up to, not included; none of a SETUP."""
-        self._taps, self._wide, self._weights = 1, False, gateware_format(config)
+        self._mode, self._group_passes, self._wide, self._weights = int(Mode.DENSE), 1, False, gateware_format(config)
         self._passes_end = 0
         self._done = (NEVER, NEVER)  # the latest two, later one last
 
     def begin(self, instruction: SetupInstruction | ConvInstruction, start: int) -> int | None:
         """As Recurrence."""
         if isinstance(instruction, SetupInstruction):
-            self._taps = instruction.kernel_rows * instruction.kernel_columns
+            self._mode, self._group_passes = instruction.mode, group_passes(instruction)
             self._wide = bool(instruction.wide)
             self._weights = weight_format(instruction.weight_format)
             prepared, done = start + 1, start + 1
@@ -98,10 +100,12 @@ class ComputeTimes:
 
     def _conv(self, conv: ConvInstruction, start: int) -> tuple[int, int]:
         """The cycle in which `prepare` is empty again, and that in which the instruction is done."""
-        prepare = timing.compute_prepare(self.config, self._weights, bool(conv.first))
+        prepare = timing.compute_prepare(self.config, self._weights, bool(conv.first), self._mode)
         first = max(start + prepare, self._passes_end)
-        passes, pixels = conv.input_groups * self._taps, conv.out_rows * conv.out_columns
-        before, last = timing.compute_passes(self.config, self._weights, passes, pixels, bool(conv.last), self._wide)
+        passes, pixels = conv.input_groups * self._group_passes, conv.out_rows * conv.out_columns
+        before, last = timing.compute_passes(
+            self.config, self._weights, passes, pixels, bool(conv.last), self._wide, self._mode
+        )
         self._passes_end = first + before + last
         self.passes.extend((first, self._passes_end))
         return first + before + timing.SWAP_DELAY + 1, self._passes_end + timing.COMPUTE_LATENCY

@@ -16,6 +16,7 @@ from quant.run.execute import execute
 from sim.bench.engine_bench import RtlJob
 from tests.host.extremes import extreme_network
 from tests.host.networks import image
+from tests.sim.depthwise import depthwise_network
 from tests.sim.handmade import CASES, build
 from tests.sim.networks import random_images, random_network
 
@@ -60,6 +61,20 @@ def network_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         expected = execute(network, images, [p.tensor for p in program.tensors])
         base = 4096 * int(rng.integers(1 << 18))
         jobs[f"network {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory, base), expected)
+    return jobs
+
+
+def depthwise_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
+    """Chains of depthwise layers, an image each, each on a memory of its own."""
+    jobs: Jobs = {}
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        network = depthwise_network(int(rng.integers(1 << 30)))
+        memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 5)))
+        program = compile_network(network, config)
+        images = random_images(network, 1, number)
+        expected = execute(network, images, [p.tensor for p in program.tensors])
+        jobs[f"depthwise chain {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory), expected)
     return jobs
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from hw.contract import timing
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
-from hw.contract.isa import Instruction, Opcode, Unit
+from hw.contract.isa import Instruction, Mode, Opcode, Unit
 from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
@@ -262,15 +262,16 @@ class Naive:
     def _begin_conv(self, i: Instruction) -> None:
         assert self.setup is not None
         index = self.queues[Unit.COMPUTE][0]
-        weights = weight_format(self.setup.weight_format)
-        begin = max(self.t + timing.compute_prepare(self.c, weights, bool(i.first)), self.passes_end)
+        weights, mode = weight_format(self.setup.weight_format), self.setup.mode
+        begin = max(self.t + timing.compute_prepare(self.c, weights, bool(i.first), mode), self.passes_end)
         pixels = i.out_rows * i.out_columns
-        passes = i.input_groups * self.setup.kernel_rows * self.setup.kernel_columns
+        taps = 3 if mode == Mode.DEPTHWISE else 1  # at once, each way
+        passes = i.input_groups * -(-self.setup.kernel_rows // taps) * -(-self.setup.kernel_columns // taps)
         for k in range(passes):
             last = k == passes - 1
             if last:
                 self.prepare_free = begin + timing.SWAP_DELAY + 1
-            taken = timing.pass_cycles(self.c, weights, pixels, bool(last and i.last and self.setup.wide))
+            taken = timing.pass_cycles(self.c, weights, pixels, bool(last and i.last and self.setup.wide), mode)
             self.multiplying += range(begin, begin + taken)
             begin += taken
         self.passes_end = begin

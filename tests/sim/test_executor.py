@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 
 from host.compiler import CannotCompile, compile_network
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
-from hw.contract.isa import IllegalInstruction, Opcode
+from hw.contract.isa import IllegalInstruction, Mode, Opcode, SetupInstruction
 from hw.contract.parameters import parameter_block
 from quant.ir.window import Window
 from quant.run.execute import execute
 from sim import taps
 from sim.executor import ExecutionError, ProgramExecutor, run
+from tests.host.networks import Builder
+from tests.sim.depthwise import depthwise_network
 from tests.sim.equal import assert_tensors
 from tests.sim.handmade import CASES, Case, Handmade, build
+from tests.sim.jobs import ODD
 from tests.sim.networks import random_images, random_network
 from tests.sim.programs import first
 
@@ -48,6 +51,30 @@ def test_compiled_networks(config: AcceleratorConfig, seed: int) -> None:
         results = [executor.run(image) for image in images]
         expected = execute(network, images, list(results[0]))
         assert_tensors(program, expected, {t: np.stack([r[t] for r in results]) for t in expected}, "executor")
+
+
+@pytest.mark.parametrize("config", [*PRESETS.values(), *ODD], ids=lambda c: c.name)
+def test_chains_of_depthwise_layers(config: AcceleratorConfig, seed: int) -> None:
+    modes = set()
+    for number in range(4):
+        network = depthwise_network(1000 * seed + number)
+        program = compile_network(network, config)
+        image = random_images(network, 1, number)
+        tensors = run(program, image[0], check=True)
+        expected = execute(network, image, list(tensors))
+        assert_tensors(program, expected, {name: values[None] for name, values in tensors.items()}, "executor")
+        modes |= {i.mode for i in program.decode() if isinstance(i, SetupInstruction)}
+    assert Mode.DEPTHWISE in modes
+
+
+def test_weights_beyond_a_depthwise_kernel_are_errors() -> None:
+    b = Builder(np.random.default_rng(1), (8, 6, 6))
+    b.conv("x", 8, Window((2, 2)), groups=8)
+    program = compile_network(b.network(), preset("small"))
+    image = np.zeros((8, 6, 6), np.int64)
+    run(program, image)
+    with pytest.raises(ExecutionError, match=r"layer layer0\): weights where the kernel has no tap$"):
+        run(first(program, Opcode.SETUP, kernel_columns=1), image)
 
 
 sizes = st.integers(1, 12)

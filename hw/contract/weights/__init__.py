@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.weights.format import WeightFormat
+from hw.contract.weights.format import WeightFormat, block_shape
 from hw.contract.weights.int4 import Int4
 from hw.contract.weights.int8 import Int8
 from quant.base.errors import BadInput
 
-__all__ = ["FORMATS", "WeightFormat", "gateware_format", "narrowest", "weight_format"]
+__all__ = ["FORMATS", "WeightFormat", "block_shape", "gateware_format", "narrowest", "weight_format"]
 
 FORMATS: tuple[WeightFormat, ...] = (Int8(), Int4())
 """Every format; the number of each is what SETUP.weight_format means."""

@@ -8,12 +8,20 @@ from typing import ClassVar
 import numpy as np
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.depthwise import TAPS
+from hw.contract.isa import Mode
 from hw.contract.widths import bytes_of
 from quant.ir.fixedpoint import QFormat
 
 
+def block_shape(config: AcceleratorConfig, mode: int) -> tuple[int, int]:
+    """(rows, N) of a weight block: of one tap the weights of each of M output lanes; depthwise, those of each of TAPS
+    taps."""
+    return (TAPS if mode == Mode.DEPTHWISE else config.oc_lanes), config.ic_lanes
+
+
 class WeightFormat(ABC):
-    """How the weights of one tap lie in memory and in the weight buffer: a block of M x N of them, in whole beats.
+    """How the weights of a pass lie in memory and in the weight buffer: a block (`block_shape`), in whole beats.
 
     number: what SETUP.weight_format says.  name: for messages.  bits: of one weight.  doc: for the documents.
     """
@@ -28,33 +36,34 @@ class WeightFormat(ABC):
         """The integers that it holds: their range and the numpy type for them."""
         return QFormat(self.bits, 0)
 
-    def block_beats(self, config: AcceleratorConfig) -> int:
+    def block_beats(self, config: AcceleratorConfig, mode: int = Mode.DENSE) -> int:
         """Beats of a block.  The last one may be filled in part: no two blocks share a beat."""
-        return -(-self._packed_bytes(config) // config.derived.beat_bytes)
+        return -(-self._packed_bytes(config, mode) // config.derived.beat_bytes)
 
-    def encode(self, weights: np.ndarray, config: AcceleratorConfig) -> bytes:
+    def encode(self, weights: np.ndarray, config: AcceleratorConfig, mode: int = Mode.DENSE) -> bytes:
         """Weights as the bytes of their blocks, one after another.
 
-        weights: integers (..., M, N): of each tap the M output lanes, of each of these the N input lanes.
+        weights: integers (..., rows of a block, N).
         Raises ValueError for a weight beyond the format.
         """
         low, high = int(weights.min(initial=0)), int(weights.max(initial=0))
         if low < self.integers.low or high > self.integers.high:
             raise ValueError(f"weights from {low} to {high} do not fit {self.name}")
-        packed = self._pack(weights.reshape(-1, config.oc_lanes * config.ic_lanes))
-        missing = self.block_beats(config) * config.derived.beat_bytes - packed.shape[1]
+        rows, lanes = block_shape(config, mode)
+        packed = self._pack(weights.reshape(-1, rows * lanes))
+        missing = self.block_beats(config, mode) * config.derived.beat_bytes - packed.shape[1]
         return np.pad(packed, ((0, 0), (0, missing))).tobytes() if missing else packed.tobytes()
 
-    def decode(self, data: np.ndarray, config: AcceleratorConfig) -> np.ndarray:
-        """Inverse of encode: uint8 (bytes of whole blocks,) to (blocks, M, N), of the type of `integers`."""
-        blocks = data.reshape(-1, self.block_beats(config) * config.derived.beat_bytes)
-        count = config.oc_lanes * config.ic_lanes
-        return self._unpack(blocks[:, : self._packed_bytes(config)])[:, :count].reshape(
-            -1, config.oc_lanes, config.ic_lanes
-        )
+    def decode(self, data: np.ndarray, config: AcceleratorConfig, mode: int = Mode.DENSE) -> np.ndarray:
+        """Inverse of encode: uint8 (bytes of whole blocks,) to (blocks, rows, N), of the type of `integers`."""
+        blocks = data.reshape(-1, self.block_beats(config, mode) * config.derived.beat_bytes)
+        rows, lanes = block_shape(config, mode)
+        values = self._unpack(blocks[:, : self._packed_bytes(config, mode)])
+        return values[:, : rows * lanes].reshape(-1, rows, lanes)
 
-    def _packed_bytes(self, config: AcceleratorConfig) -> int:
-        return bytes_of(config.oc_lanes * config.ic_lanes * self.bits)
+    def _packed_bytes(self, config: AcceleratorConfig, mode: int) -> int:
+        rows, lanes = block_shape(config, mode)
+        return bytes_of(rows * lanes * self.bits)
 
     @abstractmethod
     def _pack(self, weights: np.ndarray) -> np.ndarray:

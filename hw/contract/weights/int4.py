@@ -12,7 +12,7 @@ from hw.contract.widths import BYTE_BITS
 
 
 class Int4(WeightFormat):
-    """Lane m's N weights, then those of m + 1; of two in a byte the first in its low half."""
+    """The N weights of a row of the block, then those of the next row; of two in a byte the first in its low half."""
 
     number = 1
     name = "int4"

@@ -8,7 +8,7 @@ from hw.contract.weights.format import WeightFormat
 
 
 class Int8(WeightFormat):
-    """Lane m's N weights, then those of m + 1."""
+    """The N weights of a row of the block, then those of the next row."""
 
     number = 0
     name = "int8"

@@ -88,9 +88,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- 792a0e - 640957 b05a7f fd2ef0 460cd3 5b21db bfcd6b 5d37e7 ecf761 ee7a7c d15580 - c3359a c42301 f3ca83 89db11 558c60
-28ef59 c64aba 5cf2ac 86f78a a54e30 6ec8e0 3af841 d7787c ce2789 - 12d33b - 90d382 882c7f 5ae029 014f11 - - 9d8610 669880
-- 493ea6 dd0c3b - cc6e7e bd857b 6de7f5 be86b6 f5648f ddc525 fa1049 e206df f1e56c bc8f18 701269
+- 792a0e - 640957 b05a7f fd2ef0 460cd3 5b21db bfcd6b 5d37e7 2228d4 ee7a7c d15580 - c3359a c42301 f3ca83 89db11 558c60
+28ef59 c64aba 5cf2ac 86f78a a54e30 6ec8e0 3af841 d7787c ce2789 - 12d33b - 90d382 882c7f 5ae029 014f11 - - 9d8610 dc82f8
+- 493ea6 dd0c3b - cc6e7e bd857b 6de7f5 be86b6 e71ff1 ddc525 fa1049 e206df f1e56c ceb302 701269
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 

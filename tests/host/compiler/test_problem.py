@@ -26,7 +26,7 @@ def test_a_depthwise_layer_is_not_dense() -> None:
     b.conv(b.conv("x", 32), 32, SAME, groups=32)
     (dense, depthwise), _ = problems(b.network(), preset("small"))
     assert dense.dense and not depthwise.dense
-    assert depthwise.range_groups == 1 and depthwise.block_beats == 9 * 8
+    assert depthwise.range_groups == 1 and depthwise.block_beats == 9, "a weight a tap and lane"
 
 
 def test_results_that_nobody_needs_are_not_computed() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.contract.config import PRESETS, preset
-from hw.contract.isa import FIELDS, HEADER, IllegalInstruction, LoadInstruction, Opcode, Unit
+from hw.contract.isa import FIELDS, HEADER, IllegalInstruction, LoadInstruction, Mode, Opcode, Unit
 from hw.contract.program import Program
 from quant.base.errors import VerificationError
 from quant.ir.window import Window
@@ -41,7 +41,9 @@ RULES: list[tuple[Case, Opcode, dict[str, int], str]] = [
     (CASES["residual"], Opcode.LOAD, {"layer": 1}, "there is no layer 1"),
     (CASES["residual"], Opcode.LOAD, {"wait": 4}, "waits for a token of POOL that nothing before gives"),
     (CASES["residual"], Opcode.LOAD, {"signal": 1}, "a unit has no tokens with itself"),
-    (CASES["residual"], Opcode.SETUP, {"mode": 1}, "uses a reserved mode or format"),
+    (CASES["residual"], Opcode.SETUP, {"mode": 2}, "uses a reserved mode or format"),
+    (CASES["residual"], Opcode.SETUP, {"mode": 1, "dilation_columns": 2}, "depthwise taps are one column apart, not 2"),
+    (CASES["residual"], Opcode.SETUP, {"mode": 1, "tap_row_step": 8}, "tap rows 8 words apart, and not all words of a"),
     (CASES["residual"], Opcode.SETUP, {"data_format": 1}, "uses a reserved mode or format"),
     (CASES["residual"], Opcode.SETUP, {"weight_format": 15}, "no weight format has the number 15"),
     (CASES["residual"], Opcode.SETUP, {"signal": 1}, "a SETUP gives no tokens"),
@@ -103,6 +105,14 @@ EXACT: list[tuple[Case, Opcode, dict[str, int]]] = [
 @pytest.mark.parametrize(("case", "opcode", "values"), EXACT, ids=[f"{e[1].name}-{e[2]}" for e in EXACT])
 def test_what_is_just_legal(case: Case, opcode: Opcode, values: dict[str, int]) -> None:
     first(build(preset("tiny"), case).program, opcode, **values).validate()
+
+
+def test_a_depthwise_result_has_no_more_planes_than_an_engine() -> None:
+    case = Case((16, 4, 4), 16, Window())
+    program = first(build(preset("medium"), case).program, Opcode.SETUP, mode=Mode.DEPTHWISE)
+    program.validate()
+    with pytest.raises(IllegalInstruction, match="a depthwise CONV of 3 input groups, and a result has 2$"):
+        first(program, Opcode.CONV, input_groups=3).validate()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from hw.contract.isa import Mode
 from hw.contract.timing import (
     ACCUMULATE_LATENCY,
     compute_passes,
@@ -25,6 +26,17 @@ def test_a_pass(config: AcceleratorConfig, weights: WeightFormat) -> None:
     assert pass_cycles(config, weights, 1) == least
     assert pass_cycles(config, weights, least + 5) == least + 5
     assert pass_cycles(config, weights, least + 5, wide=True) == 2 * least + 10
+
+
+@ALL
+@pytest.mark.parametrize("weights", FORMATS, ids=lambda weights: weights.name)
+def test_a_depthwise_pass(config: AcceleratorConfig, weights: WeightFormat) -> None:
+    """Its block has nine weights a lane."""
+    beats = -(-9 * config.ic_lanes * weights.bits // config.axi_bits)
+    assert weights.block_beats(config, Mode.DEPTHWISE) == beats
+    assert pass_cycles(config, weights, 1, mode=Mode.DEPTHWISE) == max(beats, ACCUMULATE_LATENCY)
+    assert compute_prepare(config, weights, False, Mode.DEPTHWISE) == beats + 2
+    assert compute_passes(config, weights, 2, 100, True, True, Mode.DEPTHWISE) == (100, 200)
 
 
 @ALL

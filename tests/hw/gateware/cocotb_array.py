@@ -6,15 +6,17 @@ import cocotb
 import numpy as np
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.weights import gateware_format
+from hw.contract.depthwise import TAPS
+from hw.contract.isa import Mode
+from hw.contract.weights import block_shape, gateware_format
 from hw.gateware.array import ARRAY_LATENCY
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 
 CONFIG: AcceleratorConfig = settings()["config"]
 N, M, BEAT = CONFIG.ic_lanes, CONFIG.oc_lanes, CONFIG.derived.beat_bytes
-SUM_BITS = 17 + (N - 1).bit_length()
-"""Holds N products of 9 by 8 bits, that of the two lowest values among them."""
+SUM_BITS = 17 + (max(N, TAPS) - 1).bit_length()
+"""Holds so many products of 9 by 8 bits, that of the two lowest values among them."""
 
 
 def packed(values: np.ndarray, bits: int) -> int:
@@ -23,18 +25,24 @@ def packed(values: np.ndarray, bits: int) -> int:
 
 @cocotb.test()
 async def blocks_change_under_a_stream(dut):
-    """A block comes in while the one before works; the first beat of the next in the cycle of the swap."""
+    """A block comes in while the one before works; the first beat of the next in the cycle of the swap.
+
+    Blocks are dense or depthwise, and what leaves is what the block in use is for.
+    """
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     bench = Cycles(dut)
-    bench.set(shift=0, swap=0, activations=0, weights=0)
+    bench.set(shift=0, swap=0, activations=0, weights=0, depthwise=0)
     await bench.reset()
     beats: list[bytes] = []
-    blocks = [rng.integers(-128, 128, (M, N)) for _ in range(30)]
-    blocks[1:3] = [np.full((M, N), -128), np.full((M, N), 127)]
-    active = np.zeros((M, N), np.int64)
-    loading: np.ndarray | None = None
+    modes = [int(mode) for mode in rng.integers(0, 2, 40)]
+    modes[1:5] = [0, 0, 1, 1]
+    blocks = [(mode, rng.integers(-128, 128, block_shape(CONFIG, mode))) for mode in modes]
+    for place, value in ((1, -128), (2, 127), (3, -128), (4, 127)):
+        blocks[place][1][:] = value
+    active = Mode.DENSE, np.zeros((M, N), np.int64)
+    loading: tuple[int, np.ndarray] | None = None
     complete = False
-    expected: dict[int, int] = {}
+    expected: dict[int, tuple[int, int, int]] = {}
     while blocks or loading is not None:
         swap = complete
         if loading is None or swap:
@@ -42,18 +50,30 @@ async def blocks_change_under_a_stream(dut):
             if not swap:
                 loading = following
             if following is not None:
-                data = gateware_format(CONFIG).encode(following, CONFIG)
+                data = gateware_format(CONFIG).encode(following[1], CONFIG, following[0])
                 beats = [data[i : i + BEAT] for i in range(0, len(data), BEAT)]
         shift = bool(beats) and (swap or rng.random() < 0.7)
         bench.set(shift=shift, swap=swap, weights=int.from_bytes(beats[0], "little") if shift else 0)
-        words = rng.integers(-256, 256, N) if rng.random() < 0.7 else rng.choice([-256, -128, 127, 255], N)
+        words = (
+            rng.integers(-256, 256, (TAPS, N)) if rng.random() < 0.7 else rng.choice([-256, -128, 127, 255], (TAPS, N))
+        )
         if rng.random() < 0.3:
-            words = np.full(N, rng.choice([-256, 255]))  # the largest sums there are
-        bench.set(activations=packed(words, CONFIG.derived.lane_bits))
-        expected[bench.now + ARRAY_LATENCY] = packed(active @ words, SUM_BITS)
+            words = np.full((TAPS, N), rng.choice([-256, 255]))  # the largest sums there are
+        mode, weights = active
+        plane = int(rng.integers(M // N))
+        if mode == Mode.DENSE:
+            words[:] = words[0]
+            sums = weights @ words[0]
+        else:
+            sums = np.zeros(M, np.int64)
+            sums[plane * N : (plane + 1) * N] = (weights * words).sum(0)
+        bench.set(activations=packed(words.reshape(-1), CONFIG.derived.lane_bits))
+        expected[bench.now + ARRAY_LATENCY] = mode, plane, packed(sums, SUM_BITS)
+        mode, plane, sums = expected.pop(bench.now, (0, 0, None))
+        bench.set(depthwise=mode, **({"plane": plane} if M > N else {}))
         await bench.settle()
-        if bench.now in expected:
-            bench.expect("sums", expected.pop(bench.now), bench.get("sums"))
+        if sums is not None:
+            bench.expect("sums", sums, bench.get("sums"))
         await bench.clock()
         if swap:
             assert loading is not None

@@ -100,9 +100,10 @@ class Reference:
     def conv(self, c: Instruction, start: int) -> int:
         s = self.setup
         pixels = c.out_rows * c.out_columns
-        passes = c.input_groups * s.kernel_rows * s.kernel_columns
-        begin = max(start + timing.compute_prepare(CONFIG, WEIGHTS, bool(c.first)), self.passes_end)
-        before, last = timing.compute_passes(CONFIG, WEIGHTS, passes, pixels, bool(c.last), bool(s.wide))
+        at_once = 3 if s.mode else 1
+        passes = c.input_groups * -(-s.kernel_rows // at_once) * -(-s.kernel_columns // at_once)
+        begin = max(start + timing.compute_prepare(CONFIG, WEIGHTS, bool(c.first), s.mode), self.passes_end)
+        before, last = timing.compute_passes(CONFIG, WEIGHTS, passes, pixels, bool(c.last), bool(s.wide), s.mode)
         self.passes_end = begin + before + last
         self.prepare_free = begin + before + timing.SWAP_DELAY + 1
         self.occupied.append((start, self.prepare_free))
@@ -123,24 +124,42 @@ class Reference:
                 words = b.residual[(c.residual_base + np.arange(pixels)) % CONFIG.residual_depth].astype(np.int64)
                 words = np.where(words > 127, words - 256, words) if s.residual_signed else words
                 self.sums += words << residual_shift
-        pad = (s.pad_value & 511 ^ 256) - 256
-        rows, columns = np.divmod(np.arange(pixels), c.out_columns)
         for g in range(c.input_groups):
+            if s.mode:
+                base = self.depthwise(c, g, base)
+                continue
             for ky in range(s.kernel_rows):
                 for kx in range(s.kernel_columns):
-                    address = c.activation_base + g * c.group_step + ky * s.tap_row_step + kx * s.dilation_columns
-                    address = address + rows * s.row_step + columns * s.stride_columns
-                    y = c.row_offset + ky * s.dilation_rows + rows * s.stride_rows
-                    x = c.column_offset + kx * s.dilation_columns + columns * s.stride_columns
-                    words = b.activation[address % CONFIG.activation_depth].astype(np.int64)
-                    words = np.where(words > 127, words - 256, words) if s.input_signed else words
-                    inside = (y >= 0) & (y < c.in_rows) & (x >= 0) & (x < s.in_columns)
-                    words = np.where(inside[:, None], words, pad)
                     weights = b.weight[(base + np.arange(N * M)) % b.weight.size].view(np.int8).reshape(M, N)
                     base += N * M
-                    self.sums += words @ weights.T.astype(np.int64)
+                    self.sums += self.words(c, g, ky, kx, s.dilation_columns) @ weights.T.astype(np.int64)
         half = 1 << (CONFIG.acc_bits - 1)
         self.sums = ((self.sums + half) & (2 * half - 1)) - half
+
+    def words(self, c: Instruction, g: int, ky: int, kx: int, dilation_columns: int) -> np.ndarray:
+        """What a tap of an input group sees of all pixels, (pixels, N)."""
+        s, b = self.setup, self.buffers
+        rows, columns = np.divmod(np.arange(c.out_rows * c.out_columns), c.out_columns)
+        address = c.activation_base + g * c.group_step + ky * s.tap_row_step + kx * dilation_columns
+        address = address + rows * s.row_step + columns * s.stride_columns
+        y = c.row_offset + ky * s.dilation_rows + rows * s.stride_rows
+        x = c.column_offset + kx * dilation_columns + columns * s.stride_columns
+        words = b.activation[address % CONFIG.activation_depth].astype(np.int64)
+        words = np.where(words > 127, words - 256, words) if s.input_signed else words
+        inside = (y >= 0) & (y < c.in_rows) & (x >= 0) & (x < s.in_columns)
+        return np.where(inside[:, None], words, (s.pad_value & 511 ^ 256) - 256)
+
+    def depthwise(self, c: Instruction, g: int, base: int) -> int:
+        """The passes of an input group, of 3 x 3 taps each, though the kernel have fewer; where its weights end."""
+        s, b = self.setup, self.buffers
+        for block_row in range(0, s.kernel_rows, 3):
+            for block_column in range(0, s.kernel_columns, 3):
+                weights = b.weight[(base + np.arange(9 * N)) % b.weight.size].view(np.int8).reshape(9, N)
+                base += WEIGHTS.block_beats(CONFIG, 1) * SIZES.beat_bytes
+                for tap in range(9):
+                    words = self.words(c, g, block_row + tap // 3, block_column + tap % 3, 1)
+                    self.sums[:, g * N : (g + 1) * N] += words * weights[tap].astype(np.int64)
+        return base
 
     def results(self, c: Instruction, begin: int, pixels: int) -> None:
         s = self.setup
@@ -165,15 +184,20 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
     low, high = rng.choice([(-128, 127), (0, 255), (0, 6), (-3, 100), (-(2**17), 2**17 - 1)])
     if wide:
         low, high = rng.choice([(-32768, 32767), (0, 65535), (0, 1000), (-(2**17), 2**17 - 1)])
+    mode = rng.choice([0, 1])
+    tap_row_step = rng.getrandbits(16)
+    while mode and tap_row_step % 16 not in (3, 4, 5, 6, 10, 11, 12, 13):
+        tap_row_step = rng.getrandbits(16)
     return SetupInstruction(
-        kernel_rows=rng.randint(1, kernel),
-        kernel_columns=rng.randint(1, kernel),
+        mode=mode,
+        kernel_rows=rng.randint(1, kernel + 4 * mode),
+        kernel_columns=rng.randint(1, kernel + 4 * mode),
         stride_rows=rng.randint(0, 4),
         stride_columns=rng.randint(0, 4),
         dilation_rows=rng.randint(0, 3),
         dilation_columns=rng.randint(0, 3),
         row_step=rng.getrandbits(16),
-        tap_row_step=rng.getrandbits(16),
+        tap_row_step=tap_row_step,
         in_columns=rng.choice([1, 3, 8, 4095]),
         pad_value=rng.choice([0, 0, 255, 127, rng.randint(-128, -1) & 0xFFFF]),
         input_signed=rng.getrandbits(1),
@@ -209,7 +233,7 @@ def some_tile(rng: random.Random, buffers: Buffers, setup: Instruction) -> list[
                 column_offset=rng.randint(-4, 3),
                 out_rows=rows,
                 out_columns=columns,
-                input_groups=rng.choice([1, 1, 2, 3]),
+                input_groups=rng.choice([1, 1, 2, 3]) if not setup.mode else rng.randint(1, M // N),
                 weight_base=weight_base,
                 residual_base=rng.getrandbits(16),
                 output_base=rng.getrandbits(16),
@@ -377,6 +401,21 @@ async def a_conv_needs_a_setup(dut):
         names = ("front__ready", "front__illegal", "front__in_flight", "output_write__enable")
         actual = tuple(bench.get(name) for name in names)
         bench.expect(f"{names}", (int(cycle == 0), int(cycle == 1), 0, 0), actual)
+        await bench.clock()
+
+
+@cocotb.test()
+async def a_depthwise_conv_has_no_more_input_groups_than_results_have_planes(dut):
+    bench = Cycles(dut)
+    await bench.reset()
+    setup = SetupInstruction(kernel_rows=1, kernel_columns=1, mode=1)
+    conv = ConvInstruction(out_rows=1, out_columns=1, input_groups=M // N + 1, first=1, last=1, to_output=1)
+    for head, illegal in ((setup, 0), (conv, 1)):
+        bench.set(front__valid=1, front__instruction=int.from_bytes(head.encode(), "little"))
+        await bench.step()
+        bench.set(front__valid=0)
+        await bench.settle()
+        bench.expect(f"illegal after {head}", illegal, bench.get("front__illegal"))
         await bench.clock()
 
 

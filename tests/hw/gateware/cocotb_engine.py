@@ -35,7 +35,7 @@ ILLEGAL = (
     bytes([6, *range(31)]),
     load(target=3),
     store(planes=CONFIG.derived.planes + 1),
-    SetupInstruction(mode=1, kernel_rows=1, kernel_columns=1),
+    SetupInstruction(mode=2, kernel_rows=1, kernel_columns=1),
     pool(kernel=0),
 )
 """From whoever can say so: dispatch, and each unit."""

@@ -10,7 +10,7 @@ from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 
 POINT = (("address", 16), ("row", 18), ("column", 18))
-ADDED = (("row_address", 16), ("column_address", 16), ("row_distance", 6), ("column_distance", 6))
+ADDED = (("row_address", 16), ("column_address", 16), ("row_distance", 8), ("column_distance", 6))
 STEPS = (("rows", 12), ("columns", 12), *ADDED)
 
 

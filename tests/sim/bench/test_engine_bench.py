@@ -23,15 +23,17 @@ from sim.cycles import simulate
 from sim.executor import run
 from tests.sim.equal import assert_counters, assert_tensors
 from tests.sim.handmade import CASES, build
-from tests.sim.jobs import ODD, Jobs, extreme_jobs, handmade_jobs, network_jobs
+from tests.sim.jobs import ODD, Jobs, depthwise_jobs, extreme_jobs, handmade_jobs, network_jobs
 
 pytestmark = pytest.mark.usefixtures("verilator")
 
 POINTS = [Memory(latency, beat_every) for latency in (8, 64, 200) for beat_every in (1, 2)]
 NETWORKS = 12
 EXTREMES = 10
+CHAINS = 10
 VERIFIED_NETWORKS = 150
 VERIFIED_EXTREMES = 100
+VERIFIED_CHAINS = 50
 
 
 def check(job: RtlJob, result: RtlResult, expected: dict[str, np.ndarray], name: str) -> None:
@@ -60,6 +62,10 @@ def test_convolutions_by_hand() -> None:
 
 def test_compiled_networks(seed: int) -> None:
     check_all(network_jobs(preset("tiny"), seed, NETWORKS))
+
+
+def test_chains_of_depthwise_layers(seed: int) -> None:
+    check_all(depthwise_jobs(preset("tiny"), seed, CHAINS))
 
 
 def test_networks_at_the_ends_of_what_is_accepted(seed: int) -> None:
@@ -104,4 +110,5 @@ def test_waveform(tmp_path: Path) -> None:
 def test_engines(config: AcceleratorConfig, seed: int) -> None:
     check_all(handmade_jobs(config, POINTS))
     check_all(network_jobs(config, seed, VERIFIED_NETWORKS))
+    check_all(depthwise_jobs(config, seed, VERIFIED_CHAINS))
     check_all(extreme_jobs(config, seed, VERIFIED_EXTREMES))

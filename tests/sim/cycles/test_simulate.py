@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from host.compiler import compile_network
 from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.isa import IllegalInstruction, Opcode, Unit
 from hw.contract.memory import Memory
@@ -15,6 +16,7 @@ from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, STALL_CAUSES
 from sim.cycles import Timeline, simulate
 from sim.cycles.traffic import traffic
+from tests.sim.depthwise import depthwise_network
 from tests.sim.handmade import CASES, build
 from tests.sim.naive_cycles import Naive, expected
 from tests.sim.programs import first
@@ -65,6 +67,13 @@ def test_equals_cycle_by_cycle_for_odd_engines_and_memories(
     config: AcceleratorConfig, name: str, latency: int, beat_every: int
 ) -> None:
     assert_equal(build(config, CASES[name]).program, Memory(latency, beat_every))
+
+
+@pytest.mark.parametrize("name", ["small", "medium"])
+def test_equals_cycle_by_cycle_for_depthwise_layers(name: str, seed: int) -> None:
+    for number in range(3):
+        program = compile_network(depthwise_network(100 * seed + number, layers=2), preset(name))
+        assert_equal(program, Memory(20, 1 + number))
 
 
 def test_layers_add_up() -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
-from hw.contract.weights import FORMATS, WeightFormat
+from hw.contract.isa import Mode
+from hw.contract.weights import FORMATS, WeightFormat, block_shape
 
 ALL = pytest.mark.parametrize("weights", FORMATS, ids=lambda weights: weights.name)
 
@@ -16,14 +17,16 @@ WIDE_BUS = AcceleratorConfig("wide_bus", 4, 4, 128)
 
 
 @ALL
+@pytest.mark.parametrize("mode", Mode)
 @pytest.mark.parametrize("config", [*PRESETS.values(), WIDE_BUS], ids=lambda config: config.name)
-def test_round_trip(config: AcceleratorConfig, weights: WeightFormat, rng: np.random.Generator) -> None:
-    m, n, integers = config.oc_lanes, config.ic_lanes, weights.integers
+def test_round_trip(config: AcceleratorConfig, weights: WeightFormat, mode: Mode, rng: np.random.Generator) -> None:
+    (m, n), integers = block_shape(config, mode), weights.integers
+    assert (m, n) == (9 if mode else config.oc_lanes, config.ic_lanes)
     blocks = rng.integers(integers.low, integers.high + 1, (3, 2, m, n))
     blocks[0] = integers.low
-    data = weights.encode(blocks, config)
-    assert len(data) == 6 * weights.block_beats(config) * config.derived.beat_bytes
-    back = weights.decode(np.frombuffer(data, np.uint8), config)
+    data = weights.encode(blocks, config, mode)
+    assert len(data) == 6 * weights.block_beats(config, mode) * config.derived.beat_bytes
+    back = weights.decode(np.frombuffer(data, np.uint8), config, mode)
     assert back.dtype == integers.dtype
     np.testing.assert_array_equal(back, blocks.reshape(6, m, n))
 

@@ -1,0 +1,83 @@
+"""Which layers run depthwise."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from host.compiler import compile_network
+from host.compiler.problem import Problem
+from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from hw.contract.depthwise import apart
+from hw.contract.isa import ConvInstruction, Mode, SetupInstruction
+from quant.ir.window import Window
+from tests.host.compiler.problems import problems
+from tests.host.networks import SAME, Builder
+
+
+def posed(config: AcceleratorConfig, window: Window, channels: int = 24, outputs: int = 0, size: int = 28) -> Problem:
+    b = Builder(np.random.default_rng(1), (channels, size, size))
+    b.conv("x", outputs or channels, window, groups=channels)
+    (found,), _ = problems(b.network(), config)
+    return found
+
+
+@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (1, 9), (9, 1)])
+def test_a_weight_for_each_tap_and_lane(config: AcceleratorConfig, kernel: tuple[int, int]) -> None:
+    found = posed(config, Window(kernel, (1, 1), (4, 4, 4, 4)))
+    blocks = -(-kernel[0] // 3) * -(-kernel[1] // 3)
+    assert found.outputs.mode == Mode.DEPTHWISE and found.outputs.taps == blocks
+    beats = -(-9 * config.ic_lanes * 8 // config.axi_bits)
+    assert found.block_beats == blocks * beats
+    part = found.geometry.band((0, 1), (0, 28), (0, 28))
+    assert kernel[0] == 1 or apart(part.pitch)
+
+
+@pytest.mark.parametrize(
+    ("window", "outputs"),
+    [
+        (Window(), 24),  # nothing is gained
+        (Window((3, 3), (1, 1), (2, 2, 2, 2), (1, 2)), 24),  # taps two columns apart
+        (Window((3, 3), (1, 1), (8, 1, 8, 1), (8, 1)), 24),  # no pitch puts rows apart
+        (SAME, 48),  # two outputs of a channel
+    ],
+)
+def test_what_stays_dense(window: Window, outputs: int) -> None:
+    found = posed(preset("small"), window, outputs=outputs)
+    assert found.outputs.mode == Mode.DENSE and not found.geometry.row_dilation
+
+
+def test_a_kernel_of_one_row_lies_as_in_memory() -> None:
+    found = posed(preset("small"), Window((1, 3), (1, 1), (0, 1, 0, 1)), size=32)
+    assert found.outputs.mode == Mode.DEPTHWISE
+    (load,) = found.geometry.band((0, 1), (0, 32), (0, 32)).loads
+    assert load.rows == 1
+
+
+def test_rows_too_long_for_the_buffer_stay_dense() -> None:
+    config = dataclasses.replace(preset("small"), name="shallow", activation_depth=128)
+    wide = Window((5, 3), (1, 1), (2, 1, 2, 1))
+    assert posed(config, wide).outputs.mode == Mode.DENSE
+    assert posed(preset("small"), wide).outputs.mode == Mode.DEPTHWISE
+
+
+def test_parts_of_a_join_keep_their_lanes() -> None:
+    """A channel of the join is in another lane than its result: the second part begins at a multiple of N."""
+    b = Builder(np.random.default_rng(1), (5, 8, 8))
+    joined = b.concat(b.conv("x", 5), b.conv("x", 5))
+    b.conv(joined, 10, SAME, groups=10)
+    found, _ = problems(b.network(), preset("small"))
+    assert found[-1].outputs.mode == Mode.DENSE
+
+
+def test_instructions() -> None:
+    b = Builder(np.random.default_rng(1), (40, 14, 14))
+    b.conv("x", 40, Window((3, 3), (2, 2), (1, 1, 1, 1)), groups=40)
+    program = compile_network(b.network(), preset("medium"))
+    (setup,) = (i for i in program.decode() if isinstance(i, SetupInstruction))
+    assert setup.mode == Mode.DEPTHWISE and apart(setup.tap_row_step) and setup.row_step == 2 * setup.tap_row_step
+    convs = [i for i in program.decode() if isinstance(i, ConvInstruction)]
+    assert {i.input_groups for i in convs} == {2, 1} and all(i.first and i.last for i in convs)
