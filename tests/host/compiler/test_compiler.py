@@ -88,9 +88,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- 792a0e - 640957 b05a7f fd2ef0 460cd3 5b21db bfcd6b 5d37e7 2228d4 ee7a7c d15580 - c3359a c42301 f3ca83 89db11 558c60
-28ef59 c64aba 5cf2ac 86f78a a54e30 6ec8e0 3af841 d7787c ce2789 - 12d33b - 90d382 882c7f 5ae029 014f11 - - 9d8610 dc82f8
-- 493ea6 dd0c3b - cc6e7e bd857b 6de7f5 be86b6 e71ff1 ddc525 fa1049 e206df f1e56c ceb302 701269
+- 28f0dc - 593fb6 d8b100 f80aa5 f618c3 9a6e48 d38181 aa4a38 65b058 f2812a 5b7d22 - 3079ec 9dd802 6c939f b98d1a 9021cf
+a9825a 8e28ac 5058da 4e1a9d e95524 d60604 513934 b219c0 24d5c4 - bc45e6 - 22865b 4f944d 5124f3 83c5f7 - - e3af57
+632cdc - 63d4b6 bad7e8 - 1fc4d7 bc46d3 804edb df0cdf fddfe1 9c01d0 073527 96f7fa 29086e c64061 a5fb4c
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 

@@ -15,6 +15,7 @@ import pytest
 from hw.contract.config import preset
 from hw.contract.layout import Fold, Placement
 from hw.contract.program import Program, from_bytes
+from hw.contract.version import CONTRACT_VERSION
 from quant.base.errors import BadInput
 from quant.ir.window import Window
 from sim.cycles import simulate
@@ -102,7 +103,10 @@ def test_a_configuration_that_cannot_be_built(made: Handmade) -> None:
 def sealed(program: Program, manifest: bytes) -> bytes:
     body = manifest + program.image
     config = bytes.fromhex(program.config.hash)
-    return struct.pack("<8sII32s32s", b"SHIFTPT1", 1, len(manifest), config, hashlib.sha256(body).digest()) + body
+    return (
+        struct.pack("<8sII32s32s", b"SHIFTPT1", CONTRACT_VERSION, len(manifest), config, hashlib.sha256(body).digest())
+        + body
+    )
 
 
 def paths(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
