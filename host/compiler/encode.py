@@ -241,11 +241,9 @@ class Encoder:
         layer, rows, columns = step.problem.layer, step.band.rows, step.strip.columns
         if layer.spread is None:
             return [Lines(rows[0] * layer.result.shape[2] + columns[0], pixels)]
-        spread = layer.spread
-        width, step_ = spread.whole.shape[2], spread.step
+        count, width, pitch = rows[1] - rows[0], step.strip.width, layer.spread.pitch
         return [
-            Lines((rows[0] * step_ + first) * width + columns[0], step.strip.width, rows[1] - rows[0], step_ * width)
-            for first in spread.firsts
+            Lines(layer.spread.word(rows[0], first) + columns[0], width, count, pitch) for first in layer.spread.firsts
         ]
 
     def _poolings(self, step: ConvStep, pooling: OutputPooling | None) -> list[Operation]:

@@ -37,20 +37,28 @@ class OutputPooling:
 
 @dataclass(frozen=True)
 class Spread:
-    """Where a layer's rows of results go in a taller map: row r becomes row r * step + first, for each of `firsts`.
+    """Where a layer's rows of results go in a larger map: row r becomes row r * step + first, for each of `firsts`.
 
-    whole: that map, as wide as the results.
+    whole: that map.  left: the column of it where rows begin.
     """
 
     whole: Tensor
     step: int
     firsts: tuple[int, ...]
+    left: int = 0
+
+    @property
+    def pitch(self) -> int:
+        """Words of a plane from row to row."""
+        return self.step * self.whole.shape[2]
+
+    def word(self, row: int, first: int) -> int:
+        """The word of a plane where a row of results begins."""
+        return (row * self.step + first) * self.whole.shape[2] + self.left
 
     def words(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[int, int]:
         """The words of a plane, first and behind the last, between which some rows and columns of results go."""
-        width = self.whole.shape[2]
-        first, last = rows[0] * self.step + self.firsts[0], (rows[1] - 1) * self.step + self.firsts[-1]
-        return first * width + columns[0], last * width + columns[1]
+        return self.word(rows[0], self.firsts[0]) + columns[0], self.word(rows[1] - 1, self.firsts[-1]) + columns[1]
 
 
 @dataclass(frozen=True, eq=False)

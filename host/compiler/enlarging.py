@@ -63,7 +63,7 @@ def interleave(builder: EngineBuilder, layer: EngineLayer, name: str, out: Tenso
             macs=layer.macs // down,
             weight_elements=layer.weight_elements // down,
         )
-        builder.append(part if first == 0 else dataclasses.replace(part, input_elements=0))
+        builder.append(_trimmed(part if first == 0 else dataclasses.replace(part, input_elements=0)))
     tall, wide = _views(builder, rows.name, out, across)
     weight, groups = _phases(builder, out, across, tall.shape[0], wide.shape[0])
     zeros = np.zeros(len(weight), np.int64)
@@ -75,6 +75,21 @@ def interleave(builder: EngineBuilder, layer: EngineLayer, name: str, out: Tenso
             window=Window((1, across), (1, 1), (0, across - 1, 0, across - 1)),
             bias=zeros,
         )
+    )
+
+
+def _trimmed(layer: EngineLayer) -> EngineLayer:
+    """A layer without the first and last rows of its kernel where all weights of these are 0: of a ConvTranspose, rows
+    that other rows of a block have."""
+    window = layer.window
+    used = np.flatnonzero(layer.weight.any(axis=(0, 1, 3)))
+    if not used.size:
+        return layer
+    first, end = min(int(used[0]), window.pads[0] // window.dilation[0]), int(used[-1]) + 1
+    pads = (window.pads[0] - first * window.dilation[0], *window.pads[1:])
+    kernel = (end - first, window.kernel[1])
+    return dataclasses.replace(
+        layer, weight=layer.weight[:, :, first:end], window=dataclasses.replace(window, kernel=kernel, pads=pads)
     )
 
 

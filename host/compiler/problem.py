@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -85,11 +86,14 @@ class Problem:
             return size
         return needed(pooling.window, axis, (0, pooling.result.shape[axis + 1]), size)[1]
 
-    def ring_words(self, pixels: int, width: int, wide: bool) -> int:
-        """Words of a ring of M-wide words that pixels of a map of `width` may take, with what aligns them to a beat."""
+    def ring_words(self, pixels: int, width: int, wide: bool, columns: Iterable[int] = (0,)) -> int:
+        """Words of a ring of M-wide words that pixels of a map of `width` may take, with what aligns them to a beat.
+
+        columns: where they may begin in a row of the map.
+        """
         unit = self.config.derived.words_per_beat
         low = -(-pixels // unit) * unit if wide else 0
-        phase = unit - 1 if width % unit else 0
+        phase = unit - 1 if width % unit else max(column % unit for column in columns)
         return -(-(phase + low + pixels) // unit) * unit
 
 

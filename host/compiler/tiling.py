@@ -110,7 +110,8 @@ def _fitting(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:
     if max(width, *(strip.inputs[1] - strip.inputs[0] for strip in strips)) > LONGEST:
         return
     most = min(problem.results(0), problem.config.partial_sum_depth // width, LONGEST)
-    apart = problem.layer.spread is not None and problem.layer.result.shape[2] % problem.config.derived.words_per_beat
+    spread, unit = problem.layer.spread, problem.config.derived.words_per_beat
+    apart = spread is not None and (spread.pitch - problem.layer.result.shape[2]) % unit
     if apart or (len(strips) > 1 and (problem.layer.keep or problem.layer.residual is not None)):
         most = min(most, 1)  # such rows start anywhere in a beat: each has a STORE or LOAD of its own
     fitting = 0
@@ -153,9 +154,12 @@ def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band,
     full = layer.result.shape[2]
     needs = []
     if layer.keep:
-        needs.append((problem.ring_words(pixels, full, problem.wide(layer.result)), config.output_depth))
+        whole, left = (full, 0) if layer.spread is None else (layer.spread.whole.shape[2], layer.spread.left)
+        begins = [left + strip.columns[0] for strip in strips]
+        needs.append((problem.ring_words(pixels, whole, problem.wide(layer.result), begins), config.output_depth))
     if layer.residual is not None:
-        needs.append((problem.ring_words(pixels, full, False), config.residual_depth))
+        begins = [strip.columns[0] for strip in strips]
+        needs.append((problem.ring_words(pixels, full, False, begins), config.residual_depth))
     double = all(2 * need <= have for need, have in needs)
     if pooling is not None:
         high = max(band.pool_rows[1] - band.pool_rows[0] for band in bands)
@@ -164,7 +168,8 @@ def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band,
         needs += [(live, config.pool_depth), (held, config.pool_depth)]
         columns = max(strip.pooled[1] - strip.pooled[0] for strip in strips)
         count = max(band.pooled[1] - band.pooled[0] for band in bands) * columns
-        out = problem.ring_words(count, pooling.result.shape[2], problem.wide(pooling.result))
+        begins = [strip.pooled[0] for strip in strips]
+        out = problem.ring_words(count, pooling.result.shape[2], problem.wide(pooling.result), begins)
         needs.append((out, config.pooled_depth))
         double = double and live + pixels <= config.pool_depth and 2 * out <= config.pooled_depth
     return double if all(need <= have for need, have in needs) else None
@@ -187,7 +192,9 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
     """
     config, geometry = problem.config, problem.geometry
     room = config.activation_depth // config.derived.words_per_beat
-    inputs = [needed(problem.window, 0, band.rows, geometry.height) for band in _extremes(bands)]
+    aligned_rows = geometry.width % config.derived.words_per_beat == 0  # else what is read beside a band differs
+    most = _extremes(bands) if aligned_rows else bands
+    inputs = [needed(problem.window, 0, band.rows, geometry.height) for band in most]
 
     if max(last - first for first, last in inputs) > LONGEST:
         return

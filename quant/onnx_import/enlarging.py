@@ -1,17 +1,19 @@
-"""ConvTranspose and DepthToSpace: channels that become blocks, behind a convolution for the one."""
+"""ConvTranspose, DepthToSpace and linear Resize: channels that become blocks, mostly those of a convolution."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
 from quant.ir.window import Window
 from quant.kinds.conv import FloatConv
 from quant.kinds.depth_to_space import DepthToSpace
+from quant.kinds.edge_pad import EdgePad
 from quant.onnx_file.nodes import NotSupportedError
-from quant.onnx_import.layers import EMPTY
-from quant.onnx_import.node import Node
+from quant.onnx_import.node import EMPTY, Node
 from quant.onnx_import.views import Value
 
 
@@ -130,3 +132,68 @@ def _axes(node: Node, size: tuple[int, int], kernel: tuple[int, int]) -> tuple[_
     if min(axes[0].result, axes[1].result) < 1:
         raise NotSupportedError(f"pads {pads} leave nothing of its result")
     return axes[0], axes[1]
+
+
+def edges(node: Node, ends: np.ndarray) -> None:
+    """A Pad that repeats edges.  ends: int64 (axes, 2), before and behind each, the batch first."""
+    value = node.map()
+    if ends[1].any() or (ends < 0).any():
+        raise NotSupportedError("repeats edges of channels, or crops", "pad rows and columns")
+    rows = ends[-2] if len(value.own) == 3 else (0, 0)
+    pads = (int(rows[0]), int(ends[-1][0]), int(rows[1]), int(ends[-1][1]))
+    own = tuple(size + int(end.sum()) for size, end in zip(value.own, ends[1:], strict=True))
+    node.emit(EdgePad(node.name, value.tensor, node.output, pads), own)
+
+
+LINEAR = (2, 4)
+"""Factors of a linear Resize: its weights are sixteenths and sixty-fourths, which 8 bits have exactly."""
+EXACTLY = "resize rows and columns by 2 or by 4, with coordinate_transformation_mode half_pixel or asymmetric"
+
+
+def linear(node: Node, size: Sequence[int]) -> None:
+    """A linear Resize: edges repeated, a convolution for each place of a block of results, and the blocks.
+
+    size: of the result, with its batch.  Of a map of one element all results are copies.
+    """
+    value = node.data()
+    ratios = [Fraction(after, before) for after, before in zip(size, (node.batch, *value.own), strict=True)]
+    _check_linear(node, ratios)
+    if len(value.own) == 3 and value.own[1:] == (1, 1):
+        return node.move(value, np.broadcast_to(value.where(), tuple(size[1:])))
+    value = node.map()
+    factor = int(ratios[-1])
+    if len(ratios) != 4 or ratios[:2] != [1, 1] or ratios[2] != ratios[3] or ratios[3] not in LINEAR:
+        text = " and ".join(f"{float(ratio):g}" for ratio in ratios[2:])
+        raise NotSupportedError(f"linear, by {text}; 2 and 4 are supported", EXACTLY)
+    half = node.attributes.get("coordinate_transformation_mode", b"half_pixel") != b"asymmetric" and node.op == "Resize"
+    phases = np.zeros((factor, 3), np.float32)  # of one axis: the weights of the elements before, at and behind a place
+    for phase in range(factor):
+        place = Fraction(phase) / factor + (Fraction(1, 2 * factor) - Fraction(1, 2) if half else 0)
+        before = place.numerator // place.denominator
+        phases[phase, before + 1] += float(before + 1 - place)
+        phases[phase, before + 2] += float(place - before)
+    channels, height, width = node.shape(value)
+    name, edged = node.names("edges", value)
+    node.inner(EdgePad(name, value.tensor, edged, (1, 1, 1, 1)), (channels, height + 2, width + 2))
+    block = np.einsum("ay,bx->abyx", phases, phases).reshape(-1, 1, 3, 3)
+    weight, bias = np.tile(block, (channels, 1, 1, 1)), np.zeros(channels * factor**2, np.float32)
+    name, made = node.names("blocks", value)
+    conv = FloatConv(name, edged, made, weight, bias, Window((3, 3)), channels)
+    node.inner(conv, (len(weight), height, width))
+    node.emit(DepthToSpace(node.name, made, node.output, factor, "CRD"), tuple(size[1:]))
+
+
+def _check_linear(node: Node, ratios: list[Fraction]) -> None:
+    """Raise NotSupportedError where a linear Resize does not go evenly from each element to the next."""
+    for key, plain in (("antialias", 0), ("exclude_outside", 0), ("keep_aspect_ratio_policy", b"stretch")):
+        if node.attributes.get(key, plain) != plain:
+            raise NotSupportedError(f"linear, with {key}", EXACTLY)
+    mode = node.attributes.get("coordinate_transformation_mode", b"half_pixel").decode()
+    if mode not in ("half_pixel", "pytorch_half_pixel", "asymmetric"):
+        raise NotSupportedError(f"linear, with coordinate_transformation_mode {mode}", EXACTLY)
+    scales = [node.array(index) for index in (1, 2) if node.is_constant(index)]
+    for given in scales:
+        if given.dtype.kind == "f" and given.size and given.size != len(ratios):
+            raise NotSupportedError("linear, with scales for some axes only", EXACTLY)
+        if given.dtype.kind == "f" and given.size and [Fraction(float(scale)) for scale in given] != ratios:
+            raise NotSupportedError(f"linear, by {given[2:].tolist()}; 2 and 4 are supported", EXACTLY)

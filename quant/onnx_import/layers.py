@@ -13,10 +13,8 @@ from quant.kinds.pool import FloatPool
 from quant.onnx_file.nodes import NotSupportedError
 from quant.onnx_file.windows import read_average, read_window
 from quant.onnx_import.elementwise import emit_affine
-from quant.onnx_import.node import Node
+from quant.onnx_import.node import EMPTY, Node
 from quant.onnx_import.views import Shape, Value, in_order
-
-EMPTY = "its weights are none"
 
 
 def conv(node: Node) -> None:

@@ -15,6 +15,7 @@ from quant.onnx_file.nodes import NotSupportedError, attributes, place_of
 from quant.onnx_import.lowering import Lowering
 from quant.onnx_import.views import OUT_OF_ORDER, REORDER, Shape, Value, check_size, every_element, in_order
 
+EMPTY = "its weights are none"
 ONE_A_CHANNEL = "use one number for each channel; what differs within one can be done to the images, on the host"
 
 

@@ -15,6 +15,7 @@ from quant.kinds.concat import Concat
 from quant.kinds.conv import FloatConv
 from quant.onnx_file.nodes import NotSupportedError, attributes, place_of, type_name
 from quant.onnx_file.reshapes import new_shape
+from quant.onnx_import import enlarging
 from quant.onnx_import.advice import CUT
 from quant.onnx_import.node import Node
 from quant.onnx_import.steps import Affine, ZeroPad
@@ -181,8 +182,8 @@ def pad(node: Node) -> None:
     of max pooling becomes that pooling's own padding, which never wins.
     """
     mode = node.attributes.get("mode", b"constant").decode()
-    if mode != "constant":
-        raise NotSupportedError(f"mode {mode}; only constant is supported", "pad with zeros")
+    if mode not in ("constant", "edge"):
+        raise NotSupportedError(f"mode {mode}; only constant and edge are supported", "pad with zeros")
     fill = node.number(2, finite=False) if node.has(2) else float(node.attributes.get("value", 0.0))
     value = node.data()
     pads = [int(size) for size in node.attributes["pads"]] if "pads" in node.attributes else node.integers(1)
@@ -195,6 +196,8 @@ def pad(node: Node) -> None:
         raise NotSupportedError(f"pads {pads}: of the batch")
     if not ends.any():
         return node.rebind(value)
+    if mode == "edge":
+        return enlarging.edges(node, ends)
     if np.isnan(fill) or fill > NO_BOUND:
         raise NotSupportedError(f"pads with {fill:g}", "pad with zeros")
     if fill < -NO_BOUND:
@@ -326,11 +329,11 @@ def evenly(indices: np.ndarray) -> bool:
 
 
 def resize(node: Node) -> None:
-    """Resize and Upsample that copy the nearest element; which one that is, ONNX Runtime says."""
+    """Resize and Upsample that copy the nearest element, which ONNX Runtime says, or that go from one to the next."""
     value = node.data()
     mode = node.attributes.get("mode", b"nearest").decode()
-    if mode != "nearest":
-        raise NotSupportedError(f"mode {mode}; only nearest is supported", WHOLE)
+    if mode not in ("nearest", "linear"):
+        raise NotSupportedError(f"mode {mode}; only nearest and linear are supported", WHOLE)
     if int(np.prod(value.own)) > 1 << 24:
         raise NotSupportedError("a map of more than 2**24 elements")  # of which float32 does not tell all numbers apart
     constants = [
@@ -344,7 +347,10 @@ def resize(node: Node) -> None:
     graph = helper.make_graph([made], "resize", infos, [helper.make_empty_tensor_value_info("y")], constants)
     model = helper.make_model(graph, opset_imports=node.lowering.imports, ir_version=8)
     result = shape_inference.infer_shapes(model).graph.output[0].type.tensor_type.shape
-    check_size([dim.dim_value for dim in result.dim[1:]])
+    size = [dim.dim_value for dim in result.dim]
+    check_size(size[1:])
+    if mode == "linear":
+        return enlarging.linear(node, size)
     order = np.arange(int(np.prod(value.own)), dtype=np.float32).reshape(1, *value.own)
     try:
         [found] = Session(model, node.name).run(None, {"x": np.broadcast_to(order, (node.batch, *value.own))})

@@ -84,6 +84,11 @@ def _depth_to_space(x: Tensor, blocksize: int, mode: str) -> Tensor:
     return functional.pixel_shuffle(x, blocksize)
 
 
+def _pad(x: Tensor, ends: Sequence[int], mode: str) -> Tensor:
+    _, _, top, left, _, _, bottom, right = ends
+    return functional.pad(x, (left, right, top, bottom), {"edge": "replicate"}[mode])
+
+
 def _threshold(x: Tensor, alpha: float = 1.0) -> Tensor:
     return torch.where(x > alpha, x, torch.zeros_like(x))
 
@@ -99,6 +104,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "AveragePool": _average_pool,
     "Resize": _resize,
     "DepthToSpace": _depth_to_space,
+    "Pad": _pad,
     "Concat": lambda *tensors, axis: torch.cat(tensors, axis),
     "Flatten": lambda x: x.flatten(1),
     "Constant": lambda value_ints: list(value_ints),

@@ -15,6 +15,7 @@ from quant.kinds.add import Add
 from quant.kinds.concat import Concat
 from quant.kinds.conv import Conv
 from quant.kinds.depth_to_space import DepthToSpace, Mode
+from quant.kinds.edge_pad import EdgePad
 from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
 from quant.run.execute import execute
@@ -97,6 +98,13 @@ class Builder:
         self.layers.append(DepthToSpace(f"layer{len(self.layers)}", source, out, block, mode))
         return out
 
+    def edge_pad(self, source: str, pads: tuple[int, int, int, int]) -> str:
+        channels, height, width = self.shape(source)
+        shape = channels, height + pads[0] + pads[2], width + pads[1] + pads[3]
+        out = self._tensor(shape, self.tensors[source].fmt)
+        self.layers.append(EdgePad(f"layer{len(self.layers)}", source, out, pads))
+        return out
+
     def network(self, *outputs: str) -> Network:
         """With the tensors that nobody reads as outputs, and those named."""
         read = {name for layer in self.layers for name in layer.inputs}
@@ -127,7 +135,7 @@ def random_window(rng: np.random.Generator, height: int, width: int, pooling: bo
     return Window(kernel, stride, pads, dilation)  # type: ignore[arg-type]
 
 
-def random_network(rng: np.random.Generator, kinds: int = 11) -> Network:
+def random_network(rng: np.random.Generator, kinds: int = 12) -> Network:
     """A network of up to seven layers, of all operators; of `kinds`, of the first so many cases of `_random_layer`."""
     height, width = (int(rng.integers(1, 24)) for _ in range(2))
     if rng.integers(12) == 0:
@@ -186,6 +194,8 @@ def _random_layer(b: Builder, rng: np.random.Generator, live: list[str], kinds: 
             return b.concat(*parts, *(parts[:1] if rng.integers(4) == 0 else []))
         case 9 if channels * height * width < 3000:
             return b.resize(source, (int(rng.integers(1, 4)), int(rng.integers(1, 4))))
+        case 11 if channels * height * width < 3000:
+            return b.edge_pad(source, tuple(int(pad) for pad in rng.integers(0, 3, 4)))  # type: ignore[arg-type]
         case 10 if height * width < 300:
             block = int(rng.integers(1, 4))
             made = b.conv(source, block * block * int(rng.integers(1, 20)), window)

@@ -16,6 +16,7 @@ from quant.kinds.add import Add
 from quant.kinds.concat import Concat
 from quant.kinds.conv import Conv
 from quant.kinds.depth_to_space import DepthToSpace
+from quant.kinds.edge_pad import EdgePad
 from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
 
@@ -136,10 +137,16 @@ class _Maker:
             self.add(Concat(name, parts, f"t_{name}"), (channels, *source.shape[1:]), source.fmt)
 
     def enlarge(self, name: str) -> None:
-        """By copies, or by channels that become blocks."""
+        """By copies, by repeated edges, or by channels that become blocks."""
         down, across = (int(factor) for factor in self.rng.integers(1, 4, 2))
-        if self.rng.integers(2):
-            channels, height, width = self.tensors[self.last].shape
+        channels, height, width = self.tensors[self.last].shape
+        how = self.pick("copies", "edges", "blocks")
+        if how == "edges":
+            pads = (down - 1, across - 1, 1, 2)
+            shape = channels, height + down, width + across + 1
+            self.add(EdgePad(name, self.last, f"t_{name}", pads), shape, self.tensors[self.last].fmt)
+            return
+        if how == "copies":
             shape = channels, height * down, width * across
             self.add(Resize(name, self.last, f"t_{name}", (down, across)), shape, self.tensors[self.last].fmt)
             return

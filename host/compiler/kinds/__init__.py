@@ -11,6 +11,7 @@ from host.compiler.kinds.add import AddOnEngine
 from host.compiler.kinds.concat import ConcatOnEngine
 from host.compiler.kinds.conv import ConvOnEngine
 from host.compiler.kinds.depth_to_space import DepthToSpaceOnEngine
+from host.compiler.kinds.edge_pad import EdgePadOnEngine
 from host.compiler.kinds.kind import AnyEngineKind, EngineKind
 from host.compiler.kinds.pool import PoolOnEngine
 from host.compiler.kinds.resize import ResizeOnEngine
@@ -21,6 +22,7 @@ from quant.kinds.add import Add
 from quant.kinds.concat import Concat
 from quant.kinds.conv import Conv
 from quant.kinds.depth_to_space import DepthToSpace
+from quant.kinds.edge_pad import EdgePad
 from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
 from quant.kinds.table import Table
@@ -30,6 +32,7 @@ KINDS: Mapping[type[Layer], AnyEngineKind] = {
     Concat: ConcatOnEngine(),
     Conv: ConvOnEngine(),
     DepthToSpace: DepthToSpaceOnEngine(),
+    EdgePad: EdgePadOnEngine(),
     Pool: PoolOnEngine(),
     Resize: ResizeOnEngine(),
     Table: TableOnEngine(),

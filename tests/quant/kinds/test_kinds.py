@@ -24,5 +24,6 @@ def test_what_only_moves_data_may_be_rounded_before_it() -> None:
         "Concat",
         "Resize",
         "DepthToSpace",
+        "Pad",
     }
     assert {op for op, reader in QDQ_READERS.items() if reader.sums} >= {"Conv", "Gemm", "MatMul", "Add"}

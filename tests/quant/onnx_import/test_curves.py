@@ -177,12 +177,11 @@ def test_expand_tile_and_padding_around_copies() -> None:
     assert kinds(checked(net.model(net.conv(y, 2, 4, (3, 3))))) == "ccrc"
 
 
-@pytest.mark.parametrize("mode", ["linear", "cubic"])
-def test_interpolation_is_refused(mode: str) -> None:
+def test_cubic_interpolation_is_refused() -> None:
     net = Net(3, 4, 5)
-    y = net.node("Resize", "x", "", net.constant([1, 1, 2, 2]), mode=mode, name="up")
+    y = net.node("Resize", "x", "", net.constant([1, 1, 2, 2]), mode="cubic", name="up")
     assert message(net.model(y)) == (
-        f"net: 1 node is not supported: up (Resize: mode {mode}; only nearest is supported)"
+        "net: 1 node is not supported: up (Resize: mode cubic; only nearest and linear are supported)"
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from quant.kinds.conv import FloatConv
 from quant.kinds.depth_to_space import DepthToSpace
+from quant.kinds.edge_pad import EdgePad
 from tests.quant.onnx_nets import Net, checked, conv_at, message
 
 
@@ -65,6 +66,59 @@ def test_no_multiplication_by_zeros_between_inputs() -> None:
     weight = net.constant(net.random.normal(size=(4, 3, 4, 4)))
     conv = conv_at(checked(net.model(net.node("ConvTranspose", "x", weight, strides=[2, 2]))), 0)
     assert np.count_nonzero(conv.weight) == conv.weight.size == 4 * 3 * 16
+
+
+@pytest.mark.parametrize("mode", ["half_pixel", "pytorch_half_pixel", "asymmetric"])
+@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (2, 1, 3)])
+def test_linear_resizes(mode: str, factor: int, shape: tuple[int, int, int]) -> None:
+    """By weights that 8 bits have exactly: sixteenths and sixty-fourths."""
+    net = Net(*shape)
+    y = net.node("Resize", "x", "", net.constant([1, 1, factor, factor]), mode="linear",
+                 coordinate_transformation_mode=mode)  # fmt: skip
+    graph = checked(net.model(y))
+    assert [type(layer).__name__ for layer in graph.layers] == ["EdgePad", "FloatConv", "DepthToSpace"]
+    scaled = conv_at(graph, 1).weight * 64
+    assert np.array_equal(scaled, np.rint(scaled)) and scaled.max() <= 64
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 5), (3, 6)])
+def test_repeated_edges(shape: tuple[int, ...]) -> None:
+    net = Net(*shape)
+    ends = [0, 0, *[1] * (len(shape) - 1), 0, 0, *[2] * (len(shape) - 1)]
+    y = net.node("Pad", "x", net.ints(*ends), mode="edge")
+    [layer] = checked(net.model(y)).layers
+    assert isinstance(layer, EdgePad)
+    assert layer.pads == ((1, 1, 2, 2) if len(shape) == 3 else (0, 1, 0, 2))
+
+
+def test_upsample_is_asymmetric() -> None:
+    net = Net(3, 4, 5, opset=9)
+    checked(net.model(net.node("Upsample", "x", net.constant([1, 1, 2, 2]), mode="linear")))
+
+
+def test_linear_resizes_of_one_element_are_copies() -> None:
+    net = Net(3, 6, 7)
+    y = net.node("GlobalAveragePool", "x")
+    y = net.node("Resize", y, "", "", net.ints(1, 3, 6, 7), mode="linear")
+    graph = checked(net.model(net.conv(y, 2, 3)))
+    assert [type(layer).__name__ for layer in graph.layers] == ["FloatPool", "Resize", "FloatConv"]
+
+
+@pytest.mark.parametrize(
+    ("scales", "attributes", "reason"),
+    [
+        ([1, 1, 3, 3], {}, "linear, by 3 and 3; 2 and 4 are supported"),
+        ([1, 1, 2, 4], {}, "linear, by 2 and 4; 2 and 4 are supported"),
+        ([1, 1, 2.1, 2.1], {}, "2 and 4 are supported"),
+        ([1, 1, 2, 2], {"coordinate_transformation_mode": "align_corners"}, "coordinate_transformation_mode align"),
+        ([1, 1, 2, 2], {"exclude_outside": 1}, "linear, with exclude_outside"),
+    ],
+)
+def test_linear_resizes_that_are_refused(scales: list[float], attributes: dict[str, Any], reason: str) -> None:
+    net = Net(3, 4, 5)
+    y = net.node("Resize", "x", "", net.constant(scales), mode="linear", **attributes)
+    assert reason in message(net.model(net.conv(y, 2, 3, (3, 3))))
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ REASONS = [
     ),
     (
         single((2, 4, 4), "Pad", constants=([0, 0, 1, 1, 0, 0, 1, 1],), mode="reflect"),
-        "mode reflect; only constant is supported",
+        "mode reflect; only constant and edge are supported",
     ),
     (single((2, 4, 4), "Pad", constants=([1, 0, 0, 0, 0, 0, 0, 0],)), "pads [1, 0, 0, 0, 0, 0, 0, 0]: of the batch"),
     (single((2, 4, 4), "Pad", constants=([0, 0, -4, 0, 0, 0, 0, 0],)), "leaves nothing of its input"),
