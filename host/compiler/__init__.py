@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from host.compiler.apart import pool_apart
 from host.compiler.cost import cost
 from host.compiler.emit import emit
 from host.compiler.engine_layer import Lowered
@@ -52,6 +53,7 @@ def compile_network(
     lowered = lower(well_formed(network), config, (gateware_format(config),) if formats is None else formats)
     memory = memory or Memory()
     fold_inputs(lowered, config, memory)
+    pool_apart(lowered, config, memory)
     places = place(lowered, config)
     plan, layers, pool_layers = _plan(lowered, places, config, memory)
     operations = emit(plan, places, config, pool_layers)

@@ -16,14 +16,28 @@ STEP = 16
 
 
 def cost(problem: Problem, tiling: Tiling) -> tuple[int, int]:
-    """(cycles, cycles of the read port) of a layer."""
+    """(cycles, cycles of the read port) of a layer.
+
+    What array, read port and write port have to do meanwhile is hidden behind the longest of it: over the whole layer,
+    since loads run ahead; but where weights are read anew for each tile, over each tile, for no more of them than the
+    buffer holds are read ahead.
+    """
     every = problem.memory.beat_every
-    beats = _weight_beats(problem, tiling) + _residual_beats(problem, tiling)
-    read = every * beats + _input_cycles(problem, tiling)
-    work = [_compute(problem, tiling), read, every * _written(problem, tiling), _pooling(problem, tiling)]
-    cycles = max(work) if tiling.double else sum(work)
-    cycles += _starved(problem, tiling)
-    return cycles + _exposed(problem, tiling) + STEP * _steps(problem, tiling), read
+    inputs, fetch = _input_cycles(problem, tiling), every * problem.config.derived.instruction_beats
+    streamed = zip(_streamed(problem, tiling), _instructions(problem, tiling), strict=True)
+    stream = [every * beats + fetch * count for beats, count in streamed]
+    written = [every * beats for beats in _written(problem, tiling)]
+    ahead, behind = tiling.loads_ahead, tiling.stores_behind
+    reads = [a + b for a, b in zip(inputs, stream, strict=True)] if ahead else stream
+    work = [_compute(problem, tiling), reads, *([written] if behind else [])]
+    if tiling.weights_once(problem):
+        cycles = max(sum(tiles) for tiles in work)
+    else:
+        cycles = sum(max(tile) for tile in zip(*work, strict=True))
+    pooling = _pooling(problem, tiling)
+    cycles = max(cycles, pooling) if behind else cycles + sum(written) + pooling
+    cycles += _starved(problem, tiling) + (0 if ahead else sum(inputs))
+    return cycles + _exposed(problem, tiling) + STEP * _steps(problem, tiling), sum(inputs) + sum(stream)
 
 
 def _pixels(strip: Strip, band: Band) -> int:
@@ -39,19 +53,18 @@ def _steps(problem: Problem, tiling: Tiling) -> int:
     return tiling.tiles * sum(-(-(last - first) // tiling.chunk) for first, last in problem.outputs.ranges)
 
 
-def _compute(problem: Problem, tiling: Tiling) -> int:
-    """Passes, and the gaps between CONVs whose last pass is too short to prepare the next one."""
-    config, weights, mode, total = problem.config, problem.layer.weights, problem.outputs.mode, 0
+def _compute(problem: Problem, tiling: Tiling) -> list[int]:
+    """Of each tile the passes, and the gaps between CONVs whose last pass is too short to prepare the next one."""
+    config, weights, mode, found = problem.config, problem.layer.weights, problem.outputs.mode, []
     counts = [-(-(last - first) // tiling.chunk) for first, last in problem.outputs.ranges]
     passes = sum(last - first for first, last in problem.outputs.ranges) * problem.outputs.taps
     for strip, band in _tiles(tiling):
         one = pass_cycles(config, weights, _pixels(strip, band), mode=mode)
         prepare = (compute_prepare(config, weights, first, mode) for first in (True, False))
         gaps = [max(0, SWAP_DELAY + 1 + cycles - one) for cycles in prepare]
-        total += passes * one + len(counts) * gaps[0] + (sum(counts) - len(counts)) * gaps[1]
-        if problem.wide(problem.layer.result):
-            total += len(counts) * one
-    return total
+        taken = passes * one + len(counts) * gaps[0] + (sum(counts) - len(counts)) * gaps[1]
+        found.append(taken + len(counts) * one * problem.wide(problem.layer.result))
+    return found
 
 
 def _starved(problem: Problem, tiling: Tiling) -> int:
@@ -73,8 +86,32 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
     return max(0, idle) * problem.weight_beats // beats * repeats
 
 
-def _weight_beats(problem: Problem, tiling: Tiling) -> int:
-    return problem.weight_beats * (1 if tiling.weights_once(problem) else tiling.tiles)
+def _streamed(problem: Problem, tiling: Tiling) -> list[int]:
+    """Beats of weights and residual of each tile."""
+    weights = [problem.weight_beats] * tiling.tiles
+    if tiling.weights_once(problem):
+        weights = _shared(problem.weight_beats, tiling.tiles)
+    if problem.layer.residual is None:
+        return weights
+    residuals = [problem.stored_planes * _beats(problem, _pixels(*tile)) for tile in _tiles(tiling)]
+    return [a + b for a, b in zip(weights, residuals, strict=True)]
+
+
+def _instructions(problem: Problem, tiling: Tiling) -> list[int]:
+    """Instructions of each tile, but for the LOADs of its input beyond one for each time that it is read."""
+    count, chunks, pooling = problem.outputs.count, _steps(problem, tiling) // tiling.tiles, problem.layer.pooling
+    weights = _shared(chunks, tiling.tiles) if tiling.weights_once(problem) else [chunks] * tiling.tiles
+    reads = 0 if tiling.reading == "whole" else _reads(problem, tiling)
+    found = []
+    for (_, band), loads in zip(_tiles(tiling), weights, strict=True):
+        stored = problem.layer.keep + (2 if pooling is not None and band.pooled != (0, 0) else 0)
+        found.append(chunks + loads + reads + count * (stored + (problem.layer.residual is not None)))
+    return found
+
+
+def _shared(whole: int, among: int) -> list[int]:
+    """A number in equal parts, of which none is lost."""
+    return [whole * (k + 1) // among - whole * k // among for k in range(among)]
 
 
 def _load_cycles(problem: Problem, footprint: Footprint) -> int:
@@ -83,27 +120,18 @@ def _load_cycles(problem: Problem, footprint: Footprint) -> int:
     return sum(load.rows * max(problem.memory.beat_every * load.beats, shortest) for load in footprint.loads)
 
 
-def _input_cycles(problem: Problem, tiling: Tiling) -> int:
-    geometry, outputs = problem.geometry, problem.outputs
+def _input_cycles(problem: Problem, tiling: Tiling) -> list[int]:
+    """Of each tile what reading its input takes, for all output groups."""
+    geometry = problem.geometry
     if tiling.reading == "whole":
-        return _load_cycles(problem, geometry.slab((0, geometry.groups), (0, geometry.height * geometry.width)))
+        all_ = _load_cycles(problem, geometry.slab((0, geometry.groups), (0, geometry.height * geometry.width)))
+        return _shared(all_, tiling.tiles)
     groups = problem.range_groups if tiling.reading == "band" else tiling.chunk
-    times = len(outputs.ranges)
-    if tiling.reading == "band" and tiling.band_once:
-        times = len(set(outputs.ranges))
-    if tiling.reading == "chunk":
-        times *= -(-problem.range_groups // tiling.chunk)
-    total = 0
+    times, found = _reads(problem, tiling), []
     for strip, band in _tiles(tiling):
         rows = needed(problem.window, 0, band.rows, geometry.height)
-        total += times * _load_cycles(problem, geometry.band((0, groups), rows, strip.inputs))
-    return total
-
-
-def _residual_beats(problem: Problem, tiling: Tiling) -> int:
-    if problem.layer.residual is None:
-        return 0
-    return problem.stored_planes * sum(_beats(problem, _pixels(*tile)) for tile in _tiles(tiling))
+        found.append(times * _load_cycles(problem, geometry.band((0, groups), rows, strip.inputs)))
+    return found
 
 
 def _beats(problem: Problem, words: int) -> int:
@@ -111,16 +139,27 @@ def _beats(problem: Problem, words: int) -> int:
     return -(-words // d.words_per_beat) * d.beats_per_word
 
 
-def _written(problem: Problem, tiling: Tiling) -> int:
-    total, pooling = 0, problem.layer.pooling
+def _reads(problem: Problem, tiling: Tiling) -> int:
+    """How often parts of a tile's input are read, where it is not read as a whole."""
+    ranges = problem.outputs.ranges
+    if tiling.reading == "band":
+        return len(set(ranges)) if tiling.band_once else len(ranges)
+    return len(ranges) * -(-problem.range_groups // tiling.chunk)
+
+
+def _written(problem: Problem, tiling: Tiling) -> list[int]:
+    """Beats that each tile stores."""
+    found, pooling = [], problem.layer.pooling
     for strip, band in _tiles(tiling):
+        total = 0
         if problem.layer.keep:
             bits = problem.layer.copies * problem.layer.result.fmt.bits
             total += _beats(problem, _pixels(strip, band)) * bits // problem.config.data_bits
         if pooling is not None:
             words = (strip.pooled[1] - strip.pooled[0]) * (band.pooled[1] - band.pooled[0])
             total += _beats(problem, words) * pooling.result.fmt.bits // problem.config.data_bits
-    return total * problem.stored_planes
+        found.append(total * problem.stored_planes)
+    return found
 
 
 def _pooling(problem: Problem, tiling: Tiling) -> int:

@@ -7,6 +7,8 @@ so a strip's rows take a LOAD or STORE each, and two strips read the columns bet
 With a pooling behind the convolution, bands end where a row of pooled results is complete, so that no POOL waits for
 rows of the next band.  Rows that two pooling windows share stay in the pool buffer from band to band and are computed
 once; columns that two strips share are computed twice, since a strip's rows are gone before the next strip begins.
+Bands can also compute such rows twice (`lone_bands_of`): then no rows wait, and all output groups of a band can follow
+each other.
 """
 
 from __future__ import annotations
@@ -84,6 +86,18 @@ def bands_of(problem: Problem, rows: int) -> tuple[Band, ...]:
             bands.append(Band(last.rows, (last.pooled[0], pooled[1]), (last.pool_rows[0], need[1])))
         start = end
     return tuple(bands)
+
+
+def lone_bands_of(problem: Problem, rows: int) -> tuple[Band, ...]:
+    """Bands that each compute all rows that their pooled ones need, at most `rows` where possible: none waits for the
+    next.  Rows that two need are computed twice."""
+    pooling, full = problem.layer.pooling, problem.layer.result.shape[1]
+    if pooling is None:
+        return bands_of(problem, rows)
+    total = pooling.result.shape[1]
+    most = max(1, (rows - needed(pooling.window, 0, (0, 1), rows)[1]) // pooling.window.stride[0] + 1)
+    spans = _pieces(total, most)
+    return tuple(Band(need, span, need) for span in spans for need in [needed(pooling.window, 0, span, full)])
 
 
 def _pool_pieces(problem: Problem, rows: int) -> list[Span]:

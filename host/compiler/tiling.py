@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from host.compiler.cuts import Band, Strip, bands_of, strips_of
+from host.compiler.cuts import Band, Strip, bands_of, lone_bands_of, strips_of
 from host.compiler.errors import CannotCompile
 from host.compiler.limits import highest
 from host.compiler.memory import aligned
@@ -35,8 +35,9 @@ class Tiling:
 
     chunk: input groups of one CONV.  order: which loop is outside, over tiles or over output groups.
     reading: the input is read once as a whole, or band by band, or a chunk of a band at a time.
-    double: every buffer holds two tiles, so that one is loaded or stored while the other is computed.  Those that
-    hold but one are ways, too: for a layer whose tile fills a buffer they are the only ones.
+    loads_ahead, stores_behind: the buffers in front of the array, those behind it, hold two tiles, so that one is
+    loaded or stored while the other is computed.  Those that hold but one are ways, too: for a layer whose tile fills a
+    buffer they are the only ones.
     """
 
     strips: tuple[Strip, ...]
@@ -44,7 +45,8 @@ class Tiling:
     chunk: int
     order: Literal["tiles", "groups"]
     reading: Literal["whole", "band", "chunk"]
-    double: bool
+    loads_ahead: bool
+    stores_behind: bool
 
     @property
     def tiles(self) -> int:
@@ -116,12 +118,12 @@ def _fitting(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:
         most = min(most, 1)  # such rows start anywhere in a beat: each has a STORE or LOAD of its own
     fitting = 0
     for rows in _heights(problem.results(0), most):
-        bands = bands_of(problem, rows)
-        double = _results_fit(problem, strips, bands)
-        if double is not None:
-            yield from _readings(problem, strips, bands, double)
-            fitting += 1
-        if problem.results(0) > LONGEST and fitting == ENOUGH:
+        for bands in _bands(problem, rows):
+            double = _results_fit(problem, strips, bands)
+            if double is not None:
+                yield from _readings(problem, strips, bands, double)
+                fitting += 1
+        if problem.results(0) > LONGEST and fitting >= ENOUGH:
             return
 
 
@@ -138,6 +140,25 @@ def _heights(size: int, most: int) -> Iterator[int]:
         if rows <= most and rows != tried:
             yield rows
             tried = rows
+
+
+def _bands(problem: Problem, rows: int) -> Iterator[tuple[Band, ...]]:
+    """Bands of a height; where rows wait in the pool buffer for the next band, also those that compute them anew.
+
+    Not where results are kept besides: that would store them twice.
+    """
+    bands = bands_of(problem, rows)
+    yield bands
+    if not _lone(bands) and not problem.layer.keep:
+        alone = lone_bands_of(problem, rows)
+        if all(band.rows[1] - band.rows[0] <= rows for band in alone):
+            yield alone
+
+
+def _lone(bands: tuple[Band, ...]) -> bool:
+    """Whether each band pools its own rows alone, and each pools."""
+    pooling = [band.pooled != (0, 0) for band in bands]
+    return not any(pooling) or (all(pooling) and all(band.pool_rows[0] >= band.rows[0] for band in bands))
 
 
 def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...]) -> bool | None:
@@ -178,7 +199,7 @@ def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band,
 def _held(bands: tuple[Band, ...]) -> Iterator[int]:
     """Rows of results in the pool buffer when each band is written: those not pooled yet, and its own."""
     for index, band in enumerate(bands):
-        later = [b.pool_rows[0] for b in bands[index:] if b.pooled != (0, 0)]
+        later = [b.pool_rows[0] for b in bands[index:] if b.pooled != (0, 0) and b.pool_rows[0] < b.rows[0]]
         yield band.rows[1] - min([band.rows[0], *later])
 
 
@@ -207,12 +228,12 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
     for chunk in _chunks(problem):
         for order in _orders(bands):
             if problem.dense and len(strips) == 1 and not geometry.row_dilation and geometry.whole().size <= room:
-                yield Tiling(strips, bands, chunk, order, "whole", double)
+                yield Tiling(strips, bands, chunk, order, "whole", True, double)
             if all_ <= room:
                 twice = 2 * all_ <= room or (tiles == 1 and problem.dense)
-                yield Tiling(strips, bands, chunk, order, "band", double and twice)
+                yield Tiling(strips, bands, chunk, order, "band", twice, double)
             if chunk < problem.range_groups and (part := size(chunk)) <= room:
-                yield Tiling(strips, bands, chunk, order, "chunk", double and 2 * part <= room)
+                yield Tiling(strips, bands, chunk, order, "chunk", 2 * part <= room, double)
 
 
 def _extremes(bands: tuple[Band, ...]) -> tuple[Band, ...]:
@@ -227,9 +248,7 @@ def _orders(bands: tuple[Band, ...]) -> Iterator[Literal["tiles", "groups"]]:
     would have to wait there for every output group at once.
     """
     yield "groups"
-    if all(band.pool_rows[0] >= band.rows[0] for band in bands if band.pooled != (0, 0)) and all(
-        band.pooled != (0, 0) for band in bands if bands[-1].pooled != (0, 0)
-    ):
+    if _lone(bands):
         yield "tiles"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from host.compiler import CannotCompile, compile_network
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from hw.contract.memory import Memory
 from hw.contract.program import Program, from_bytes
 from hw.gateware.tokens import TOKEN_BITS
 from quant.ir.network import Network
@@ -19,9 +20,11 @@ from tests.host.networks import SAME, Builder, expected, image
 ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 
 
-def check(network: Network, config: AcceleratorConfig, rng: np.random.Generator) -> Program:
+def check(
+    network: Network, config: AcceleratorConfig, rng: np.random.Generator, memory: Memory | None = None
+) -> Program:
     """Compile, and hold every tensor of the program, as read back from its bytes, to the integer network."""
-    program = compile_network(network, config)
+    program = compile_network(network, config, memory=memory)
     program = from_bytes(program.to_bytes(), "program", config)
     x = image(network, rng)
     wanted, got = expected(network, x), run(program, x, check=True)

@@ -54,7 +54,7 @@ def network_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         network = random_network(int(rng.integers(1 << 30)), layers=int(rng.integers(2, 7)))
         memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 5)))
         try:
-            program = compile_network(network, config)
+            program = compile_network(network, config, memory=memory)
         except CannotCompile:
             continue
         images = random_images(network, 2, number)

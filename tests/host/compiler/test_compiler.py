@@ -88,9 +88,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- 28f0dc - 593fb6 d8b100 f80aa5 f618c3 9a6e48 d38181 aa4a38 65b058 f2812a 5b7d22 - 3079ec 9dd802 6c939f b98d1a 9021cf
-a9825a 8e28ac 5058da 4e1a9d e95524 d60604 513934 b219c0 24d5c4 - bc45e6 - 22865b 4f944d 5124f3 83c5f7 - - e3af57
-632cdc - 63d4b6 bad7e8 - 1fc4d7 bc46d3 804edb df0cdf fddfe1 9c01d0 073527 96f7fa 29086e c64061 a5fb4c
+- ad3439 4f4a62 c0e295 - 5d3e34 7cc94c f4edd6 dae7bb 8376a5 - 67794b ef947d 401b13 3079ec 61ce1b 6472ef f06fae 92df7c
+0892fe 5c7dca - 259f29 f93f86 51b29a 64772b 8e1bad 819c3c - 6cf755 a3c209 a1d366 e8a422 57cab6 1e6c45 - - b8d059 5315bb
+ad4b7a f42c27 8e90c2 - d1c67e - - a36dea 5599e9 d51ea2 276812 72bfc8 4fbf3a 364138 8e8c26
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from host.compiler.cuts import bands_of, strips_of
+from host.compiler.cuts import bands_of, lone_bands_of, strips_of
 from host.compiler.problem import Problem, needed
 from hw.contract.config import preset
 from quant.ir.window import Window
@@ -41,6 +41,21 @@ def test_bands_cover_every_row_once(pool: Window | None, rows: int) -> None:
     for band in pooled:
         assert band.pool_rows == needed(problem.layer.pooling.window, 0, band.pooled, problem.layer.result.shape[1])
         assert band.pool_rows[1] <= band.rows[1], "a pooling waits for no later band"
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=str)
+@pytest.mark.parametrize("rows", [1, 5, 7, 23])
+def test_lone_bands_compute_all_that_they_pool(pool: Window | None, rows: int) -> None:
+    problem = posed(pool)
+    bands, pooling = lone_bands_of(problem, rows), problem.layer.pooling
+    if pooling is None:
+        assert bands == bands_of(problem, rows)
+        return
+    assert bands[0].pooled[0] == 0 and bands[-1].pooled[1] == pooling.result.shape[1]
+    assert all(a.pooled[1] == b.pooled[0] for a, b in itertools.pairwise(bands))
+    for band in bands:
+        assert band.rows == band.pool_rows == needed(pooling.window, 0, band.pooled, problem.layer.result.shape[1])
+        assert band.rows[1] - band.rows[0] <= max(rows, pooling.window.kernel[0])
 
 
 @pytest.mark.parametrize("keep", [False, True], ids=["pooled alone", "kept too"])

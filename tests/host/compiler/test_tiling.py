@@ -37,7 +37,7 @@ def test_two_tiles_may_fill_a_buffer() -> None:
     b = Builder(np.random.default_rng(1), (8, 8, 8))
     b.conv("x", 8)
     found = list(ways(problems(b.network(), config)[0][0]))
-    assert found and all(way.double for way in found)
+    assert found and all(way.loads_ahead and way.stores_behind for way in found)
 
 
 def test_rows_leave_the_pool_buffer_with_their_pooling() -> None:
@@ -47,3 +47,12 @@ def test_rows_leave_the_pool_buffer_with_their_pooling() -> None:
     b.pool(b.conv("x", 8), "max", Window((5, 5), (5, 5)))
     found = list(ways(problems(b.network(), config)[0][0]))
     assert found and all(len(way.strips) == 1 for way in found)
+
+
+def test_rows_that_two_poolings_need_wait_or_are_computed_twice() -> None:
+    """Then all output groups of a band can follow each other."""
+    b = Builder(np.random.default_rng(1), (8, 20, 10))
+    b.pool(b.conv("x", 24), "max", Window((3, 3), (2, 2)))
+    found = list(ways(problems(b.network(), dataclasses.replace(preset("small"), partial_sum_depth=64))[0][0]))
+    rows = {way.order: sum(band.rows[1] - band.rows[0] for band in way.bands) for way in found if len(way.bands) > 1}
+    assert rows["tiles"] > 19 and any(sum(b.rows[1] - b.rows[0] for b in way.bands) == 19 for way in found)
