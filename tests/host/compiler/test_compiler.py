@@ -88,9 +88,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- ad3439 4f4a62 c0e295 - 5d3e34 7cc94c f4edd6 dae7bb 8376a5 - 67794b ef947d 401b13 3079ec 61ce1b 6472ef f06fae 92df7c
-0892fe 5c7dca - 259f29 f93f86 51b29a 64772b 8e1bad 819c3c - 6cf755 a3c209 a1d366 e8a422 57cab6 1e6c45 - - b8d059 5315bb
-ad4b7a f42c27 8e90c2 - d1c67e - - a36dea 5599e9 d51ea2 276812 72bfc8 4fbf3a 364138 8e8c26
+- 72614d - 593fb6 d8b100 f80aa5 f618c3 9a6e48 d38181 aa4a38 b0187b f2812a 5b7d22 - 3079ec 21f8cf 2a503b ab6584 17a5a5
+a9825a bbe2c2 5058da 4e1a9d 49e6e8 d60604 917669 b219c0 11d565 - b53bde - 0fccbd 4f944d 5124f3 6c7e25 - - 2f4e5a f23487
+- 63d4b6 675f6f - 7640e6 a51b29 804edb defcfe 8ea401 422306 073527 96f7fa 61aca8 c64061 583491
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 
