@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmark
 from benchmarks import report
 from benchmarks.losses import CAUSES, accounts
 from benchmarks.verification import differing
-from host.compiler import compile_network
+from host.compiler import KeepLayers, compile_network
 from host.configuration import configuration
 from hw.contract.memory import Memory
 from quant import onnx_import, qdq
@@ -70,7 +70,7 @@ def measure(arguments: argparse.Namespace) -> report.Row:
     """A run: what it was, its cycles and roofline, the counters that differ, and each layer."""
     memory, config = Memory(arguments.latency, arguments.beat_every), configuration(arguments.config)
     network, images = integers(arguments.network, arguments.calibration)
-    program = compile_network(network, config, memory=memory)
+    program = compile_network(network, config, memory=memory, keep_layers=KeepLayers(arguments.keep_layers))
     timeline = simulate(program, memory)
     found = accounts(program, timeline)
     differ = None
@@ -174,6 +174,8 @@ def main() -> int:
     parser.add_argument("--config", help="a preset, or a configuration's JSON file")
     parser.add_argument("--latency", type=int, default=Memory.latency, help="memory: cycles to a burst's first beat")
     parser.add_argument("--beat-every", type=int, default=Memory.beat_every, help="memory: cycles from beat to beat")
+    kept = [kept.value for kept in KeepLayers]
+    parser.add_argument("--keep-layers", choices=kept, default=kept[0], help="results left in memory after the run")
     parser.add_argument("--engine", choices=("model", "rtl"), default="model", help="what counts the cycles")
     parser.add_argument("--calibration", type=Path, help=".npz with `images`; else seeded random ones")
     report.add_options(parser)

@@ -16,7 +16,7 @@ from host import chain
 from host.artefacts import STAGES, BuildFolder, Record, file_digest, json_bytes, read_json, source_digest
 from host.beside import both_costs, right
 from host.comparison import CompareOptions, answers_alone, compare_files
-from host.compiler import compile_network
+from host.compiler import KEPT, KeepLayers, compile_network
 from host.difference import first_difference
 from host.form import Maybe, require
 from host.legs import Leg, ProgramBytes, Subject, Verilog, legs
@@ -110,11 +110,9 @@ class _Check:
         cycles = self._take(taking, subject)
         network, program = subject.network, subject.program
         with self.reporter.stage("compile again"):
-            self._equal(
-                folder.program,
-                compile_network(network, program.config, memory=subject.memory).to_bytes(),
-                "compiled again",
-            )
+            kept = KeepLayers.NONE if program.metadata.get(KEPT) == KeepLayers.NONE else KeepLayers.ALL
+            again = compile_network(network, program.config, memory=subject.memory, keep_layers=kept)
+            self._equal(folder.program, again.to_bytes(), "compiled again")
         if network.tail is not None:
             self._equal(folder.tail, network.tail.content, f"cut off {folder.quantized.name} again")
         with self.reporter.stage("write the Verilog again"):

@@ -14,6 +14,7 @@ from host.coding import decode as decode_network
 from host.coding import encode as encode_network
 from host.comparison import CompareOptions, CompareOutputs
 from host.comparison import compare as compare_networks
+from host.compiler import KeepLayers
 from host.compression import CompressOptions, CompressOutputs
 from host.compression import compress as run_compress
 from host.configuration import configuration
@@ -25,6 +26,7 @@ from host.options import (
     Configuration,
     FloatNetwork,
     InputShape,
+    Kept,
     MaybeConfiguration,
     MemoryOptions,
     Quantized,
@@ -139,11 +141,12 @@ def compile_command(
     memory: MemoryOptions,
     config: Configuration = PRESETS["small"],
     complete: Complete = False,
+    keep_layers: Kept = KeepLayers.ALL,
     as_json: AsJson = False,
 ) -> None:
     """Compile a quantized network to a program for one configuration, fast with one memory and right with any."""
     reporter = Reporter(quiet=as_json)
-    _finish(stages.compile_program(quantized, config, output, complete, memory), reporter, as_json)
+    _finish(stages.compile_program(quantized, config, output, complete, memory, keep_layers), reporter, as_json)
 
 
 @app.command()

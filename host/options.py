@@ -18,6 +18,7 @@ import typer
 
 from host import outputs
 from host.artefacts import file_digest
+from host.compiler import KeepLayers
 from host.configuration import configuration, file_of
 from host.outputs import Use
 from hw.contract.config import PRESETS, AcceleratorConfig
@@ -110,6 +111,14 @@ BuildDir = Annotated[
         show_default=False,
         help="Folder of built simulators, 1 GB at most: what was used longest ago goes. By default $SHIFTPOINT_CACHE, "
         "else shiftpoint in $XDG_CACHE_HOME or ~/.cache.",
+    ),
+]
+Kept = Annotated[
+    KeepLayers,
+    typer.Option(
+        "--keep-layers",
+        help="Layers whose results are in memory after a run: all, so that each can be compared; or none but what the "
+        "network returns, and memory is used again.",
     ),
 ]
 Complete = Annotated[

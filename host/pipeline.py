@@ -18,10 +18,10 @@ from host import tail as tails
 from host.artefacts import BuildFolder, make_folder, require_file, write_json
 from host.beside import both_costs, quantized_of, right
 from host.comparison import SHOWN_IMAGES, CompareOptions, answers_alone, compare_files
-from host.compiler import compile_network
+from host.compiler import KeepLayers, compile_network
 from host.legs import Leg, Subject, Verilog, legs
 from host.names import printable
-from host.options import BuildDir, Complete, Configuration, Evaluation, MaybeCalibration, MemoryOptions, key
+from host.options import BuildDir, Complete, Configuration, Evaluation, Kept, MaybeCalibration, MemoryOptions, key
 from host.outputs import Use, apart
 from host.quantization import QuantizeOptions, QuantizerOptions, quantize
 from host.report.beside import totals
@@ -79,6 +79,7 @@ class RunOptions(QuantizerOptions):
         ),
     ] = None
     rtl_images: Annotated[int, typer.Option(help="Images to run through the Verilog; 0 for none.", min=0)] = 1
+    keep_layers: Kept = KeepLayers.ALL
     build_dir: BuildDir = None
 
     @property
@@ -222,9 +223,11 @@ def _take_stages(
     stage("compare", *_comparison(o, folder, original, reporter))
     stage(
         "compile",
-        [folder.quantized, o.config, o.memory],
+        [folder.quantized, o.config, o.memory, o.keep_layers],
         [folder.program],
-        lambda: compile_network(qdq.load(folder.quantized), o.config, memory=o.memory).save(folder.program),
+        lambda: compile_network(qdq.load(folder.quantized), o.config, memory=o.memory, keep_layers=o.keep_layers).save(
+            folder.program
+        ),
     )
     if split(read_file(folder.quantized))[1]:
         work = partial(_write_tail, folder, o.network.name, reporter)

@@ -16,7 +16,7 @@ import typer
 
 from host import tail
 from host.artefacts import make_folder, write_json
-from host.compiler import MADE_FOR, compile_network
+from host.compiler import MADE_FOR, KeepLayers, compile_network
 from host.delivery import delivery
 from host.options import BuildDir, MaybeConfiguration, MemoryOptions
 from host.outputs import Use, apart
@@ -42,7 +42,12 @@ Result = dict[str, Any]
 
 
 def compile_program(
-    quantized: Path, config: AcceleratorConfig, output: Path, complete: bool = False, memory: Memory | None = None
+    quantized: Path,
+    config: AcceleratorConfig,
+    output: Path,
+    complete: bool = False,
+    memory: Memory | None = None,
+    keep_layers: KeepLayers = KeepLayers.ALL,
 ) -> Result:
     """Quantized ONNX -> program file for one configuration and memory, and what the host does behind it, beside that.
 
@@ -50,7 +55,7 @@ def compile_program(
     """
     make_folder(output.parent)
     network = qdq.load(quantized, complete)
-    program = compile_network(network, config, memory=memory)
+    program = compile_network(network, config, memory=memory, keep_layers=keep_layers)
     if network.tail is not None:
         apart([tail.path_of(output)], [quantized])
     program.save(output)
@@ -192,7 +197,9 @@ def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
             export_bench(program, x, o.memory, bench, reporter)
     files = [str(path) for path in (o.export, o.waves, o.trace, o.returned, o.output) if path is not None]
     rows = [
-        {"layer": layer.name, "tensor": layer.output, "sha256": taken.digests[layer.output]} for layer in program.layers
+        {"layer": layer.name, "tensor": layer.output, "sha256": taken.digests[layer.output]}
+        for layer in program.layers
+        if layer.output
     ]
     if taken.returned:
         rows += [{"layer": "(on the host)", "tensor": n, "sha256": d} for n, d in taken.returned_digests.items()]

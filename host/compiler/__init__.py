@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from enum import StrEnum
 
 from host.compiler.apart import pool_apart
 from host.compiler.cost import cost
@@ -29,11 +30,26 @@ from hw.contract.weights import WeightFormat, gateware_format
 from quant.ir.network import Network
 from quant.ir.well_formed import well_formed
 
-__all__ = ["MADE_FOR", "CannotCompile", "compile_network"]
+__all__ = [
+    "KEPT",
+    "MADE_FOR",
+    "CannotCompile",
+    "KeepLayers",
+    "compile_network",
+]
 
 PAGE = 4096
+KEPT = "keep_layers"
+"""Key in the metadata of a program: which layers' results it leaves in memory."""
 MADE_FOR = "memory"
 """Key in the metadata of a program: the memory that it was made for, as `Memory` says it."""
+
+
+class KeepLayers(StrEnum):
+    """Whose results are left in memory: of all layers, or of none but the last, and memory is used again."""
+
+    ALL = "all"
+    NONE = "none"
 
 
 def compile_network(
@@ -41,9 +57,11 @@ def compile_network(
     config: AcceleratorConfig,
     formats: Sequence[WeightFormat] | None = None,
     memory: Memory | None = None,
+    keep_layers: KeepLayers = KeepLayers.ALL,
 ) -> Program:
     """A network as a program for one configuration.  Deterministic: the same network gives the same bytes.
 
+    keep_layers: which layers' results are in memory after a run.
     memory: that it is to be fast with, latency 64 and a beat every cycle when None; it is right with any.
     formats: in which weights may be stored, each layer's in the narrowest that holds them; that of the
     configuration's gateware when None.  Programs with others run on the models alone.
@@ -54,7 +72,7 @@ def compile_network(
     memory = memory or Memory()
     fold_inputs(lowered, config, memory)
     pool_apart(lowered, config, memory)
-    places = place(lowered, config)
+    places = place(lowered, config, keep_layers is KeepLayers.ALL)
     plan, layers, pool_layers = _plan(lowered, places, config, memory)
     operations = emit(plan, places, config, pool_layers)
     schedule([operation.task for operation in operations])
@@ -64,6 +82,7 @@ def compile_network(
     code = b"".join(operation.finished(bases).encode() for operation in operations)
     image = code.ljust(weights_base, b"\0") + bytes(plan.weights)
     placements = _placements(lowered, places, tensors_base)
+    left = [name for name in _visible(network, lowered) if name not in places.lost]
     return Program(
         config=config,
         name=network.name,
@@ -73,11 +92,11 @@ def compile_network(
         instructions=len(operations),
         memory_bytes=aligned(tensors_base + places.size, PAGE),
         inputs=tuple(placements[name] for name in lowered.views),
-        tensors=tuple(placements[name] for name in _visible(network, lowered)),
+        tensors=tuple(placements[name] for name in left),
         outputs=network.outputs,
-        layers=tuple(layers),
+        layers=tuple(entry if entry.output in left else dataclasses.replace(entry, output="") for entry in layers),
         metadata=network.metadata
-        | {MADE_FOR: str(memory)}
+        | {MADE_FOR: str(memory), KEPT: keep_layers.value}
         | ({} if network.tail is None else {DIGEST: network.tail.digest}),
     )
 

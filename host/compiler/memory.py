@@ -1,11 +1,15 @@
 """Where tensors lie in memory: addresses, and the lanes of their channels.
 
-Tensors are placed one after another; nothing is reused, so that after a run every layer can be read.
+Each lies at the lowest address that is free from the layer that writes it to the last one that reads it.  Where all
+are kept that is one behind the other, so that after a run every layer can be read; else memory is used again, and what
+the network returns is left.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from host.compiler.engine_layer import Lowered
 from hw.contract.config import AcceleratorConfig
@@ -25,11 +29,13 @@ class Home:
 
 @dataclass(frozen=True)
 class MemoryMap:
-    """placements: of every tensor, addresses counted from the first one.  homes: by tensor.  size: bytes in all."""
+    """placements: of every tensor, addresses counted from the first one.  homes: by tensor.  size: bytes in all.
+    lost: tensors of which something is overwritten before the end."""
 
     placements: dict[str, Placement]
     homes: dict[str, Home]
     size: int
+    lost: frozenset[str] = frozenset()
 
 
 def aligned(value: int, unit: int) -> int:
@@ -37,16 +43,48 @@ def aligned(value: int, unit: int) -> int:
     return -(-value // unit) * unit
 
 
-def place(lowered: Lowered, config: AcceleratorConfig) -> MemoryMap:
-    """Lanes and addresses of every tensor."""
+class Life(NamedTuple):
+    """Bytes that one tensor needs, and from which layer on up to which: it shares memory with none that overlaps."""
+
+    size: int
+    first: int
+    last: int
+
+
+def arranged(lives: Sequence[Life]) -> list[int]:
+    """An address for each: in the order given, the lowest one at which it shares nothing with those before."""
+    addresses: list[int] = []
+    for life in lives:
+        address = 0
+        others = [
+            (start, start + other.size)
+            for start, other in zip(addresses, lives, strict=False)
+            if other.first <= life.last and life.first <= other.last
+        ]
+        for start, end in sorted(others):
+            if address + life.size > start:
+                address = max(address, aligned(end, ALIGNMENT))
+        addresses.append(address)
+    return addresses
+
+
+def place(lowered: Lowered, config: AcceleratorConfig, keep: bool = True) -> MemoryMap:
+    """Lanes and addresses of every tensor.  keep: all of them to the end; else only what nothing overwrites is left."""
     lanes = _lanes(lowered, config.ic_lanes)
     homes = _homes(lowered, lanes, config.ic_lanes)
     placements: dict[str, Placement] = {}
-    address = 0
-    for name in lowered.tensors:
-        if homes[name].root == name:
-            placements[name] = _placement(lowered, name, address, lanes[name])
-            address = aligned(address + placements[name].size(config), ALIGNMENT)
+    roots = [name for name in lowered.tensors if homes[name].root == name]
+    sizes = {name: _placement(lowered, name, 0, lanes[name]).size(config) for name in roots}
+    lives = _lives(lowered, homes, sizes, config, keep)
+    for name, address in zip(roots, arranged(lives), strict=True):
+        placements[name] = _placement(lowered, name, address, lanes[name])
+    used = [range(placements[name].address, placements[name].address + sizes[name]) for name in roots]
+    lost = {
+        name
+        for name, life, mine in zip(roots, lives, used, strict=True)
+        for other, theirs in zip(lives, used, strict=True)
+        if other.first > life.first and theirs.start < mine.stop and mine.start < theirs.stop
+    }
     for name, tensor in lowered.tensors.items():
         home = homes[name]
         if home.root != name and name not in lowered.reshaped:
@@ -55,7 +93,36 @@ def place(lowered: Lowered, config: AcceleratorConfig) -> MemoryMap:
             placements[name] = _placement(lowered, name, placements[home.root].address + offset, lanes[name])
     for name, known in lowered.reshaped.items():
         placements[name] = _placement(lowered, name, placements[known].address, lanes[name])
-    return MemoryMap({name: placements[name] for name in lowered.tensors}, homes, address)
+    size = aligned(max((mine.stop for mine in used), default=0), ALIGNMENT)
+    overwritten = frozenset(name for name in lowered.tensors if homes[name].root in lost)
+    return MemoryMap({name: placements[name] for name in lowered.tensors}, homes, size, overwritten)
+
+
+def _lives(
+    lowered: Lowered, homes: dict[str, Home], sizes: dict[str, int], config: AcceleratorConfig, keep: bool
+) -> list[Life]:
+    """Of each tensor with memory of its own: from the first layer that writes any of it to the last that reads it.
+
+    To the end for what the host writes or reads, and for a map that a fully connected layer may read across its
+    planes, whose last beats hold words of nobody: what lay there before is multiplied by 0, and nothing comes later.
+    """
+    first, last, end = dict.fromkeys(sizes, len(lowered.layers)), dict.fromkeys(sizes, 0), len(lowered.layers)
+    for name in lowered.views:
+        first[homes[name].root] = -1
+    kept = [*lowered.views, *lowered.network.outputs, *(lowered.tensors if keep else ())]
+    for index, layer in enumerate(lowered.layers):
+        source = lowered.tensors[layer.source].shape[1:]
+        padded = source[0] * source[1] * config.derived.word_bytes % config.derived.beat_bytes
+        kept += [layer.source] if padded and layer.window.kernel == source else []
+        for name in layer.outputs:
+            first[homes[name].root] = min(first[homes[name].root], index)
+        for read in (layer.source, layer.residual):
+            if read is not None:
+                last[homes[read].root] = index
+    for name in kept:
+        if name in homes:
+            last[homes[name].root] = end
+    return [Life(size, first[name], max(first[name], last[name])) for name, size in sizes.items()]
 
 
 def _placement(lowered: Lowered, name: str, address: int, lanes: tuple[int, ...]) -> Placement:

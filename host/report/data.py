@@ -58,7 +58,7 @@ def build_report(
             cost = _cost(program.config, memory, entry, model["layers"][index])
             moved = cost["bytes_read"] + cost["bytes_written"]
             cost["energy"] = energy(entry.macs, buffers[index], moved)
-        leaves = layer.output if entry is None else entry.output
+        leaves = layer.output if entry is None else entry.output or layer.output
         layers.append(
             {
                 **_describe(network, layer, errors, alone),

@@ -40,9 +40,9 @@ class LayerEntry:
     """One layer of the program; instructions carry its index.
 
     name, op: of the layer that computes.  fused: names of layers that run within it (pooling, Add).
-    output: the tensor it leaves in memory.  macs: multiplications of the network's layer, padding
-    counted.  read_bytes, written_bytes: compulsory ones: elements of input that the layer uses, weights,
-    outputs, once each, unpadded, at their stored width.
+    output: the tensor it leaves in memory, empty where a later layer overwrites it. macs: multiplications of the
+    network's layer, padding counted. read_bytes, written_bytes: compulsory ones: elements of input that the layer
+    uses, weights, outputs, once each, unpadded, at their stored width.
     """
 
     name: str

@@ -80,7 +80,7 @@ def _tensors(program: Program) -> None:
     names = [placement.tensor for placement in program.tensors]
     _require(len(set(names)) == len(names), "two tensors have one name")
     _named(program, "output", program.outputs)
-    _named(program, "output of a layer", [layer.output for layer in program.layers])
+    _named(program, "output of a layer", [layer.output for layer in program.layers if layer.output])
     for layer in program.layers:
         _require(min(layer.macs, layer.read_bytes, layer.written_bytes) >= 0, f"layer {layer.name!r}: counts below 0")
 

@@ -232,3 +232,15 @@ def test_images_of_a_run_are_for_checks_alone(finished: Path, capsys: pytest.Cap
     np.savez(finished / "x.npz", images=np.zeros(1))
     assert main(["report", str(finished), "--evaluation", str(finished / "x.npz")]) == 2
     assert capsys.readouterr().err == "shiftpoint: --evaluation needs --check\n"
+
+
+def test_a_program_that_leaves_the_outputs_alone_is_made_again(
+    finished_once: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, network = tmp_path / "build", finished_once / "float" / "net.onnx"
+    labelled = images(tmp_path / "labelled.npz", labels=np.arange(12) % 3)
+    asked = ["run", network, "--calibration", labelled, "--config", "tiny", "--rtl-images", 0, "--keep-layers", "none"]
+    assert main([str(a) for a in [*asked, "--out", out]]) == 0
+    assert main(["report", str(out), "--check"]) == 0, capsys.readouterr().err
+    digests = json.loads((out / "report.json").read_text())["layers"][-1]["digest"]
+    assert digests["program"] == digests["integer"] is not None

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from host import stages
+from host.compiler import KeepLayers
 from host.delivery import HOME
 from host.options import MemoryOptions
 from host.simulation import simulate_model
@@ -79,6 +80,14 @@ def test_a_memory_trace(finished: Path, tmp_path: Path) -> None:
         simulate(asked(finished, trace=trace, engine=Backend.rtl), QUIET)
     with pytest.raises(BadInput, match="^--trace-bytes must be a power of two, not 48$"):
         simulate(asked(finished, trace=trace, trace_bytes=48), QUIET)
+
+
+def test_a_program_that_leaves_what_the_network_returns(finished: Path, tmp_path: Path) -> None:
+    program = tmp_path / "p.program"
+    compile_program(finished / "quantized.onnx", preset("tiny"), program, keep_layers=KeepLayers.NONE)
+    every, few = (simulate(asked(finished, **given), QUIET)["digests"] for given in ({}, {"program": program}))
+    assert [row for row in every if row in few] == few and few[-1] == every[-1]
+    assert len(few) == sum(bool(layer.output) for layer in programs.load(program).layers)
 
 
 def test_a_program_says_the_memory_it_was_made_for(finished: Path, tmp_path: Path) -> None:

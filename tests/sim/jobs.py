@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from host.compiler import CannotCompile, compile_network
+from host.compiler import CannotCompile, KeepLayers, compile_network
 from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.memory import Memory
 from quant.base.errors import UnsupportedNetwork
@@ -54,7 +54,7 @@ def network_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         network = random_network(int(rng.integers(1 << 30)), layers=int(rng.integers(2, 7)))
         memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 5)))
         try:
-            program = compile_network(network, config, memory=memory)
+            program = compile_network(network, config, memory=memory, keep_layers=[*KeepLayers][number % 2])
         except CannotCompile:
             continue
         images = random_images(network, 2, number)

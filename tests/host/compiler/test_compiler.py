@@ -88,9 +88,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- 72614d - 593fb6 d8b100 f80aa5 f618c3 9a6e48 d38181 aa4a38 b0187b f2812a 5b7d22 - 3079ec 21f8cf 2a503b ab6584 17a5a5
-a9825a bbe2c2 5058da 4e1a9d 49e6e8 d60604 917669 b219c0 11d565 - b53bde - 0fccbd 4f944d 5124f3 6c7e25 - - 2f4e5a f23487
-- 63d4b6 675f6f - 7640e6 a51b29 804edb defcfe 8ea401 422306 073527 96f7fa 61aca8 c64061 583491
+- ebf90d - 33f04e 7228c0 4259f6 b7513f 3f5d3a dcd9bd 94b92c b54bad 99a7b3 5fab78 - 44a240 d3661d 2a6444 f61cb4 586cea
+322381 b27c7b a80842 aa2667 ed8d53 edcf53 da21ba d7cacc 8ba3c6 - d976fb - 158b96 550054 1b7490 44f61a - - 47e29b 454bff
+- 4a96e7 008da8 - 838673 e685c7 123088 62659f ea9adb b44ab5 86b0eb 6d0272 7b600a 1fa330 be9185
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 
@@ -129,7 +129,7 @@ def test_metadata_and_outputs_are_carried_over(rng: np.random.Generator) -> None
     b.conv("x", 4)
     network = dataclasses.replace(b.network(), metadata={"source": "here"})
     program = compile_network(network, preset("tiny"), memory=Memory(9, 4))
-    made_for = {"memory": "latency 9, a beat every 4"}
+    made_for = {"memory": "latency 9, a beat every 4", "keep_layers": "all"}
     assert program.metadata == {"source": "here"} | made_for and program.outputs == ("t0",) and program.name == "net"
     json.dumps(program.manifest())
 
