@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
+
 from amaranth import Array, Cat, Module, Mux, Signal
 from amaranth.hdl import ValueLike
 from amaranth.lib import data, wiring
@@ -14,6 +17,8 @@ from hw.gateware.memory import DualPort, write_port
 
 READ_LATENCY = 3
 """From an address to its words."""
+SHOWN_DELAY = 2
+"""From an address to the cycle that says which taps are seen: early, so that this costs nothing beside the choice."""
 _QUAD = 4
 """Words that a row of taps may lie in, from the first on; a power of two, so that no tap's place is a division."""
 
@@ -31,7 +36,8 @@ class ActivationBuffer(wiring.Component):
             takes several beats, word w is made of the beats [w * beats_per_word, ...).
         address (in): of the word of tap 0.  spread (in): the taps of a row are a word apart, and rows `row_step` (in)
             words, as `hw.contract.depthwise.apart` wants it; else all taps have the word of tap 0.
-        words (out): of each tap, of the address READ_LATENCY cycles before.
+        shown (in): which taps are seen, of the address SHOWN_DELAY cycles before.
+        words (out): of each tap that is seen, of the address READ_LATENCY cycles before; else 0.
     Protocol: none; both ports serve every cycle.
     Latency: READ_LATENCY; a read in the cycle after a write sees it.  A beat written and TAPS words read a cycle.
     """
@@ -45,6 +51,7 @@ class ActivationBuffer(wiring.Component):
                 "address": In(exact_log2(config.activation_depth)),
                 "spread": In(1),
                 "row_step": In(BUFFER_ADDRESS_BITS),
+                "shown": In(TAPS),
                 "words": Out(data.ArrayLayout(config.ic_lanes * config.data_bits, TAPS)),
             }
         )
@@ -124,6 +131,11 @@ class ActivationBuffer(wiring.Component):
             before = Signal.like(kind, name=f"place_before_{row}", reset_less=True)
             m.d.sync += before.eq(kind)
             for column in range(TAP_COLUMNS):
-                place = Signal.like(kind, name=f"place_{row}_{column}", reset_less=True)
-                m.d.sync += place.eq(before + Mux(spread[1], column, 0))
-                m.d.comb += self.words[row * TAP_COLUMNS + column].eq(Array(found[row])[place])
+                tap = row * TAP_COLUMNS + column
+                place = Signal.like(kind, name=f"place_{tap}")
+                chosen = Signal(_QUAD, name=f"chosen_{tap}", reset_less=True)
+                m.d.comb += place.eq(before + Mux(spread[1], column, 0))
+                m.d.sync += chosen.eq(Mux(self.shown[tap], 1 << place, 0))
+                m.d.comb += self.words[tap].eq(
+                    reduce(or_, (Mux(one, word, 0) for one, word in zip(chosen, found[row], strict=True)))
+                )

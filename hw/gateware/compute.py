@@ -10,6 +10,9 @@ the next one prepares while that pass runs.
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
+
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import data, wiring
@@ -36,8 +39,15 @@ twice, and the place of the one before last is free when the next one starts."""
 
 def _blocks(taps: Value, each: int) -> Value:
     """Blocks of `each` taps that hold so many: a quotient rounded up, as a product with a reciprocal."""
-    bits = 2 * len(taps)
-    return (taps + (each - 1)) * (-(-(1 << bits) // each)) >> bits
+    bits = len(taps) + 1
+    reciprocal, total = -(-(1 << bits) // each), taps + (each - 1)
+    return _times(total, reciprocal) >> bits
+
+
+def _times(value: Value, factor: int) -> Value:
+    """A product as a sum of shifted values: no multiplier block for so little."""
+    terms = [value << bit for bit in range(factor.bit_length()) if factor >> bit & 1]
+    return reduce(add, terms)
 
 
 class _Wires:
@@ -180,9 +190,9 @@ class ComputeUnit(wiring.Component):
         m.d.sync += [
             steps.rows.eq(Mux(w.depthwise, _blocks(setup.kernel_rows, TAP_ROWS), setup.kernel_rows)),
             steps.columns.eq(Mux(w.depthwise, _blocks(setup.kernel_columns, TAP_COLUMNS), setup.kernel_columns)),
-            steps.row_address.eq(Mux(w.depthwise, setup.tap_row_step * TAP_ROWS, setup.tap_row_step)),
+            steps.row_address.eq(Mux(w.depthwise, _times(setup.tap_row_step, TAP_ROWS), setup.tap_row_step)),
             steps.column_address.eq(Mux(w.depthwise, TAP_COLUMNS, setup.dilation_columns)),
-            steps.row_distance.eq(Mux(w.depthwise, setup.dilation_rows * TAP_ROWS, setup.dilation_rows)),
+            steps.row_distance.eq(Mux(w.depthwise, _times(setup.dilation_rows, TAP_ROWS), setup.dilation_rows)),
             steps.column_distance.eq(Mux(w.depthwise, TAP_COLUMNS, setup.dilation_columns)),
         ]
         m.d.comb += [

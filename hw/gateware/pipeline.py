@@ -11,11 +11,11 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.depthwise import TAP_COLUMNS, TAP_ROWS
+from hw.contract.depthwise import TAP_COLUMNS, TAP_ROWS, TAPS
 from hw.contract.isa import Mode, Opcode
 from hw.contract.timing import COMPUTE_LATENCY, SWAP_DELAY
 from hw.gateware.accumulator import ACCUMULATOR_LATENCY, SUMS_DELAY, Accumulator, parameter_sets
-from hw.gateware.activation import READ_LATENCY, ActivationBuffer
+from hw.gateware.activation import READ_LATENCY, SHOWN_DELAY, ActivationBuffer
 from hw.gateware.array import ARRAY_LATENCY, Array
 from hw.gateware.decode import fields
 from hw.gateware.interfaces import UNITS
@@ -35,7 +35,8 @@ _RESULT = _TOTALS + REQUANTIZE_LATENCY
 _END = _RESULT + 1
 _WEIGHTS_DELAY = _ACTIVATIONS - SWAP_DELAY - 1
 """What weights and their swap wait in the pipeline, as long as a pixel's activations come later than they."""
-_JOB_STAGES = {_INSIDE, _WORD, _RESIDUAL_ADDRESS - 1, _RESIDUAL, _SUMS, _TOTALS - 1, _RESULT - 1, _RESULT, _END}
+_JOB_STAGES = {_INSIDE, SHOWN_DELAY, _WORD, _RESIDUAL_ADDRESS - 1, _RESIDUAL, _SUMS}
+_JOB_STAGES |= {_TOTALS - 1, _RESULT - 1, _RESULT, _END}
 """And 0: they need their job."""
 if COMPUTE_LATENCY != _RESULT:
     raise AssertionError("the pipeline is not the one of hw/contract/timing.py")
@@ -144,23 +145,24 @@ class Pipeline(wiring.Component):
             buffer.row_step.eq(now.tap_row_step),
         ]
         # Rows and columns wrap around: one above or left of the map, below 0, is a large number here, and outside.
-        inside: dict[str, list[Value]] = {"row": [], "column": []}
+        inside: dict[str, list[Signal]] = {"row": [], "column": []}
         for name, count, step, size in (
             ("row", TAP_ROWS, now.dilation_rows, soon.conv.in_rows),
             ("column", TAP_COLUMNS, 1, soon.setup.in_columns),
         ):
             for tap in range(count):
                 place = Signal.like(self.point[name], name=f"{name}_{tap}", reset_less=True)
-                found = Signal(_WORD - _INSIDE, name=f"{name}_{tap}_inside", reset_less=True)
-                m.d.sync += [
-                    place.eq(self.point[name] + Mux(spread, tap * step, 0)),
-                    found.eq(Cat(place < size, found)),
-                ]
-                inside[name].append(found[-1])
-        for tap, (row, column) in enumerate(product(inside["row"], inside["column"])):
+                found = Signal(name=f"{name}_{tap}_inside", reset_less=True)
+                m.d.sync += [place.eq(self.point[name] + Mux(spread, tap * step, 0)), found.eq(place < size)]
+                inside[name].append(found)
+        m.d.comb += buffer.shown.eq(Cat(row & column for row, column in product(inside["row"], inside["column"])))
+        pad_value = jobs[SHOWN_DELAY].setup.pad_value
+        for tap in range(TAPS):
+            pad = Signal.like(array.activations[tap][0], name=f"pad_{tap}", reset_less=True)
+            m.d.sync += pad.eq(Mux(buffer.shown[tap], 0, pad_value))
             for lane in range(self.config.ic_lanes):
                 value = extended(buffer.words[tap].word_select(lane, self.config.data_bits), setup.input_signed)
-                m.d.sync += array.activations[tap][lane].eq(Mux(row & column, value, setup.pad_value))
+                m.d.sync += array.activations[tap][lane].eq(value | pad)
 
     def _accumulate(self, m: Module, stages: list, jobs: dict, array: Array) -> data.View:
         """Residual and products into the partial sums; returns the totals."""

@@ -9,7 +9,7 @@ import pytest
 
 from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.depthwise import BANKS, TAPS, apart
-from hw.gateware.activation import READ_LATENCY, ActivationBuffer
+from hw.gateware.activation import READ_LATENCY, SHOWN_DELAY, ActivationBuffer
 from tests.hw.gateware.helpers.simulate import Bench, simulate
 
 CONFIGS = [
@@ -32,6 +32,7 @@ def test_words_of_all_taps(config: AcceleratorConfig, seed: int) -> None:
 
     async def bench(context: Bench) -> None:
         expected: list[list[int]] = []
+        shown: list[int] = []
         before: set[int] = set()
         for cycle in range(d.activation_beats + 150):
             # Of every beat one write, then writes and reads at random; not of what is being read.
@@ -46,10 +47,14 @@ def test_words_of_all_taps(config: AcceleratorConfig, seed: int) -> None:
             step = rng.choice([step for step in range(3 * BANKS) if apart(step)])
             context.set(block.address, address)
             context.set(block.spread, spread)
+            shown.append(rng.choice([rng.randrange(1 << TAPS), (1 << TAPS) - 1]))
+            context.set(block.shown, shown[-1])
             context.set(block.row_step, step if spread else rng.randrange(1 << 16))
             if cycle > d.activation_beats + READ_LATENCY:
                 found = [int(context.get(block.words[tap])) for tap in range(TAPS)]
-                assert found == expected[-READ_LATENCY], f"cycle {cycle}"
+                seen = shown[-1 - READ_LATENCY + SHOWN_DELAY]
+                words = [value if seen >> tap & 1 else 0 for tap, value in enumerate(expected[-READ_LATENCY])]
+                assert found == words, f"cycle {cycle}"
             if write:
                 contents[beat * d.beat_bytes : (beat + 1) * d.beat_bytes] = data
             places = [(address + (tap // 3 * step + tap % 3) * spread) % depth for tap in range(TAPS)]
