@@ -7,6 +7,7 @@ so a strip's rows take a LOAD or STORE each, and two strips read the columns bet
 With a pooling behind the convolution, bands end where a row of pooled results is complete, so that no POOL waits for
 rows of the next band.  Rows that two pooling windows share stay in the pool buffer from band to band and are computed
 once; columns that two strips share are computed twice, since a strip's rows are gone before the next strip begins.
+A pooling of a part of the map alone (`Spread`) is that of a strip.
 Bands can also compute such rows twice (`lone_bands_of`): then no rows wait, and all output groups of a band can follow
 each other.
 """
@@ -52,7 +53,7 @@ def strips_of(problem: Problem, width: int, step: int) -> tuple[Strip, ...]:
     """
     columns = _pieces(width, step)
     pooling, full = problem.layer.pooling, problem.layer.result.shape[2]
-    if len(columns) == 1:
+    if len(columns) == 1 and (pooling is None or pooling.spread is None):
         pooled = (0, 0) if pooling is None else (0, pooling.result.shape[2])
         return (Strip((0, problem.results(1)), pooled, (0, problem.geometry.width)),)
     strips = list[Strip]()

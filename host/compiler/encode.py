@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from host.compiler.engine_layer import OutputPooling
+from host.compiler.engine_layer import OutputPooling, Spread
+from host.compiler.limits import highest
 from host.compiler.memory import MemoryMap
 from host.compiler.operation import Operation, operation
 from host.compiler.problem import Span, needed
@@ -21,6 +22,7 @@ from hw.contract.isa import (
     Buffer,
     ConvInstruction,
     LoadInstruction,
+    Opcode,
     PoolInstruction,
     PoolKind,
     SetupInstruction,
@@ -40,6 +42,14 @@ class Lines:
     words: int
     rows: int = 1
     pitch: int = 0
+
+
+def _lines(spread: Spread | None, rows: Span, columns: Span, width: int, pixels: int) -> list[Lines]:
+    """Where some rows and columns of results go in a plane, `pixels` of a map that is `width` wide."""
+    if spread is None:
+        return [Lines(rows[0] * width + columns[0], pixels)]
+    count, words = rows[1] - rows[0], columns[1] - columns[0]
+    return [Lines(spread.word(rows[0], first) + columns[0], words, count, spread.pitch) for first in spread.firsts]
 
 
 class Encoder:
@@ -142,7 +152,7 @@ class Encoder:
             start = self.room.start(step.residual) * self.words + step.residual_origin
             residual_base = start % self.config.residual_depth
         if to_output:
-            lines = self._lines(step, pixels)
+            lines = _lines(layer.spread, rows, step.strip.columns, layer.result.shape[2], pixels)
             output_base, access, behind = self._stores(step, Source.OUTPUT, layer.outputs[0], lines, step.layer)
             writes.append(access)
         if to_pool:
@@ -236,23 +246,15 @@ class Encoder:
             stores.append(operation(instruction, [access], writes, "tensors"))
         return base % (grains * self.words), access, stores
 
-    def _lines(self, step: ConvStep, pixels: int) -> list[Lines]:
-        """Where a step's results go in a plane."""
-        layer, rows, columns = step.problem.layer, step.band.rows, step.strip.columns
-        if layer.spread is None:
-            return [Lines(rows[0] * layer.result.shape[2] + columns[0], pixels)]
-        count, width, pitch = rows[1] - rows[0], step.strip.width, layer.spread.pitch
-        return [
-            Lines(layer.spread.word(rows[0], first) + columns[0], width, count, pitch) for first in layer.spread.firsts
-        ]
-
     def _poolings(self, step: ConvStep, pooling: OutputPooling | None) -> list[Operation]:
         """POOL over the rows that are complete, and its STOREs; in a strip, a row at a time."""
         if pooling is None or step.band.pooled == (0, 0):
             return []
         first, last = step.band.pooled
-        whole = step.strip.width == step.problem.results(1)
-        spans = [(first, last)] if whole else [(row, row + 1) for row in range(first, last)]
+        together = step.strip.width == step.problem.results(1)
+        if pooling.spread is not None:  # rows of it may begin anywhere in a beat
+            together = (pooling.spread.pitch - step.strip.pooled[1] + step.strip.pooled[0]) % self.words == 0
+        spans = [(first, last)] if together else [(row, row + 1) for row in range(first, last)]
         return [operation for rows in spans for operation in self._pool_rows(step, pooling, rows)]
 
     def _pool_rows(self, step: ConvStep, pooling: OutputPooling, pooled: Span) -> list[Operation]:
@@ -262,20 +264,21 @@ class Encoder:
         rows, columns = (span[1] - span[0] for span in (pooled, strip.pooled))
         need = needed(window, 0, pooled, layer.result.shape[1])
         index = self.pool_layers.get(step.layer, step.layer)
-        word = pooled[0] * out.shape[2] + strip.pooled[0]
-        base, access, stores = self._stores(step, Source.POOLED, out.name, [Lines(word, rows * columns)], index)
+        lines = _lines(pooling.spread, pooled, strip.pooled, out.shape[2], rows * columns)
+        base, access, stores = self._stores(step, Source.POOLED, pooling.written.name, lines, index)
         first = self.room.pool_word(need[0], strip.width)
         row = pooled[0] * window.stride[0] - window.pads[0] - need[0]
         column = strip.pooled[0] * window.stride[1] - window.pads[1] - strip.columns[0]
+        passed = column if column > highest(Opcode.POOL, "column_offset") else 0  # columns that are none of its input
         instruction = PoolInstruction(
             layer=index,
             base=(first + row * strip.width + column) % depth,
             row_step=window.stride[0] * strip.width % depth,
             tap_row_step=strip.width % depth,
             in_rows=need[1] - need[0],
-            in_columns=strip.width,
+            in_columns=strip.width - passed,
             row_offset=row,
-            column_offset=column,
+            column_offset=column - passed,
             out_rows=rows,
             out_columns=columns,
             kernel_rows=window.kernel[0],

@@ -19,23 +19,6 @@ HIDDEN = "\0"
 
 
 @dataclass(frozen=True)
-class OutputPooling:
-    """OutputPooling of a layer's results on their way out.  divisor: of an average."""
-
-    name: str
-    result: Tensor
-    kind: Literal["max", "average"]
-    window: Window
-    clip: tuple[int, int]
-    divisor: Reciprocal | None
-
-    @property
-    def op(self) -> str:
-        """ONNX's name for it."""
-        return "MaxPool" if self.kind == "max" else "AveragePool"
-
-
-@dataclass(frozen=True)
 class Spread:
     """Where a layer's rows of results go in a larger map: row r becomes row r * step + first, for each of `firsts`.
 
@@ -59,6 +42,29 @@ class Spread:
     def words(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[int, int]:
         """The words of a plane, first and behind the last, between which some rows and columns of results go."""
         return self.word(rows[0], self.firsts[0]) + columns[0], self.word(rows[1] - 1, self.firsts[-1]) + columns[1]
+
+
+@dataclass(frozen=True)
+class OutputPooling:
+    """OutputPooling of a layer's results on their way out.  divisor: of an average.  spread: as of `EngineLayer`."""
+
+    name: str
+    result: Tensor
+    kind: Literal["max", "average"]
+    window: Window
+    clip: tuple[int, int]
+    divisor: Reciprocal | None
+    spread: Spread | None = None
+
+    @property
+    def written(self) -> Tensor:
+        """The tensor that it leaves in memory, of a spread result the whole."""
+        return self.result if self.spread is None else self.spread.whole
+
+    @property
+    def op(self) -> str:
+        """ONNX's name for it."""
+        return "MaxPool" if self.kind == "max" else "AveragePool"
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +112,7 @@ class EngineLayer:
     def written(self) -> tuple[Tensor, ...]:
         """As `outputs`: the tensors, of a spread result the whole."""
         kept = (self.result if self.spread is None else self.spread.whole,) if self.keep else ()
-        return kept if self.pooling is None else (*kept, self.pooling.result)
+        return kept if self.pooling is None else (*kept, self.pooling.written)
 
 
 UNCHANGED_BITS = 2

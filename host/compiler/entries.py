@@ -43,10 +43,10 @@ def entries(layer: EngineLayer, lowered: Lowered) -> list[LayerEntry]:
                 read,
                 layer.copies * _bytes(layer.result),
             ),
-            LayerEntry(pooling.name, pooling.op, (), _named(pooled.name), 0, 0, _bytes(pooled)),
+            LayerEntry(pooling.name, pooling.op, (), _named(pooling.written.name), 0, 0, _bytes(pooled)),
         ]
     fused = () if pooling.name == layer.name else (pooling.name,)
-    return [LayerEntry(layer.name, layer.op, fused, _named(pooled.name), layer.macs, read, _bytes(pooled))]
+    return [LayerEntry(layer.name, layer.op, fused, _named(pooling.written.name), layer.macs, read, _bytes(pooled))]
 
 
 def _named(tensor: str) -> str:

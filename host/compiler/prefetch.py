@@ -122,7 +122,10 @@ def _results(step: ConvStep, memory: MemoryMap) -> Iterator[tuple[Placement, Spa
         yield memory.placements[whole], layer.spread.words(step.band.rows, step.strip.columns)
     elif layer.keep:
         spans.append((layer.result.name, step.band.rows, step.strip.columns))
-    if layer.pooling is not None and step.band.pooled != (0, 0):
+    if layer.pooling is not None and layer.pooling.spread is not None and step.band.pooled != (0, 0):
+        placed = memory.placements[layer.pooling.written.name]
+        yield placed, layer.pooling.spread.words(step.band.pooled, step.strip.pooled)
+    elif layer.pooling is not None and step.band.pooled != (0, 0):
         spans.append((layer.pooling.result.name, step.band.pooled, step.strip.pooled))
     for name, rows, columns in spans:
         placement = memory.placements[name]

@@ -189,8 +189,9 @@ def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band,
         needs += [(live, config.pool_depth), (held, config.pool_depth)]
         columns = max(strip.pooled[1] - strip.pooled[0] for strip in strips)
         count = max(band.pooled[1] - band.pooled[0] for band in bands) * columns
-        begins = [strip.pooled[0] for strip in strips]
-        out = problem.ring_words(count, pooling.result.shape[2], problem.wide(pooling.result), begins)
+        whole, left = pooling.written.shape[2], 0 if pooling.spread is None else pooling.spread.left
+        begins = [left + strip.pooled[0] for strip in strips]
+        out = problem.ring_words(count, whole, problem.wide(pooling.result), begins)
         needs.append((out, config.pooled_depth))
         double = double and live + pixels <= config.pool_depth and 2 * out <= config.pooled_depth
     return double if all(need <= have for need, have in needs) else None
@@ -227,7 +228,8 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
     tiles = len(strips) * len(bands)
     for chunk in _chunks(problem):
         for order in _orders(bands):
-            if problem.dense and len(strips) == 1 and not geometry.row_dilation and geometry.whole().size <= room:
+            all_columns = strips[0].inputs == (0, geometry.width) and not geometry.row_dilation
+            if problem.dense and len(strips) == 1 and all_columns and geometry.whole().size <= room:
                 yield Tiling(strips, bands, chunk, order, "whole", True, double)
             if all_ <= room:
                 twice = 2 * all_ <= room or (tiles == 1 and problem.dense)

@@ -75,7 +75,6 @@ def test_all_that_is_unsupported_is_listed(tmp_path: Path, capsys: pytest.Captur
     ("op", "attributes", "reason", "edit"),
     [
         ("MaxPool", {"dilations": [2, 2]}, "dilated pooling", "pool without dilation"),
-        ("AveragePool", {"pads": [1, 1, 0, 0]}, "does not count its padding", "set count_include_pad = 1"),
     ],
 )
 def test_layers_that_the_engine_refuses(

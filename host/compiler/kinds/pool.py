@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
 
 from host.compiler.engine_builder import EngineBuilder
-from host.compiler.engine_layer import HIDDEN, OutputPooling, single_stride, unchanged, visited
+from host.compiler.engine_layer import HIDDEN, OutputPooling, Spread, single_stride, unchanged, visited
 from host.compiler.errors import CannotCompile
 from host.compiler.kinds.kind import EngineKind
 from host.compiler.limits import FORMAT_EDIT, check_window, highest
@@ -26,17 +30,16 @@ class PoolOnEngine(EngineKind[Pool]):
         if layer.window.dilation != (1, 1):
             edit = "pool without dilation, by a larger kernel or in two layers"
             raise CannotCompile(layer.name, "dilated pooling", edit)
-        if layer.kind == "average" and not layer.count_include_pad and any(layer.window.pads):
-            edit = "set count_include_pad = 1, or do not pad"
-            if not any(layer.window.pads[:2]):  # what ceil_mode adds lies below and to the right
-                edit = "set count_include_pad = 1 where it pads, and ceil_mode = 0"
-            raise CannotCompile(layer.name, "an average that does not count its padding", edit)
         check_window(layer, _chain(network, layer)[-1], kernel=Opcode.POOL, offset=Opcode.POOL)
         if layer.kind == "average":
-            _check_average(network, layer)
+            height, width = network.tensors[layer.input].shape[1:]
+            for count in np.unique(layer.window.counts(height, width, layer.count_include_pad)):
+                _check_average(network, layer, int(count))
 
     def pooling(self, network: Network, layer: Pool) -> OutputPooling | None:
-        """As `EngineKind.pooling`; None for one that takes several, one behind the other."""
+        """As `EngineKind.pooling`; None for one that takes several, one behind the other or side by side."""
+        if _varies(layer):
+            return None
         found = _poolings(network, layer)
         return found[0] if len(found) == 1 else None
 
@@ -44,11 +47,13 @@ class PoolOnEngine(EngineKind[Pool]):
         """As `EngineKind.lower`, for one that stands alone: its input, unchanged, goes into the pool buffer."""
         network = builder.network
         source, name = network.tensors[layer.input], builder.source(layer.input)
-        elements = visited(layer.window, source, network.tensors[layer.output])
-        for pooling in _poolings(network, layer):
+        elements, side_by_side = visited(layer.window, source, network.tensors[layer.output]), _varies(layer)
+        for pooling in _parts(network, layer) if side_by_side else _poolings(network, layer):
             copy = unchanged(layer.name, pooling.op, name, source, builder.weights(layer.name))
             builder.append(dataclasses.replace(copy, pooling=pooling, keep=False, input_elements=elements))
-            source, name, elements = pooling.result, pooling.result.name, 0
+            elements = 0
+            if not side_by_side:
+                source, name = pooling.result, pooling.result.name
 
 
 def _chain(network: Network, layer: Pool) -> list[Window]:
@@ -74,6 +79,55 @@ def _whole(window: Window, size: list[int], axis: int) -> int:
     return size[axis] if size[axis] == window.kernel[axis] and not (window.pads[axis] or window.pads[axis + 2]) else 0
 
 
+def _varies(layer: Pool) -> bool:
+    """Whether windows differ in how many elements they divide by: of an average that does not count its padding."""
+    return layer.kind == "average" and not layer.count_include_pad and any(layer.window.pads)
+
+
+def _parts(network: Network, layer: Pool) -> list[OutputPooling]:
+    """An average that does not count its padding as averages of windows without any, of parts of its result: those that
+    lie inside the map, and around them rows, columns and corners of those that do not."""
+    source, out = network.tensors[layer.input], network.tensors[layer.output]
+    found = []
+    for rows, columns in product(*(_runs(layer.window, axis, source, out) for axis in (0, 1))):
+        shape = out.shape[0], rows.count, columns.count
+        part = dataclasses.replace(out, name=f"{out.name}{HIDDEN}", shape=shape)
+        window = Window((rows.taps, columns.taps), layer.window.stride, (-rows.begin, -columns.begin, 0, 0))
+        spread = Spread(out, 1, (rows.first,), columns.first)
+        divisor = _divisor(network, layer, rows.taps * columns.taps)
+        found.append(
+            OutputPooling(layer.name, part, layer.kind, single_stride(window, part), layer.clip, divisor, spread)
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Results along an axis, `count` from `first` on, whose windows have `taps` elements each, from `begin` on."""
+
+    first: int
+    count: int
+    begin: int
+    taps: int
+
+
+def _runs(window: Window, axis: int, source: Tensor, out: Tensor) -> list[_Run]:
+    """The results along an axis: one by one where padding is in the window, the others together."""
+    found: list[_Run] = []
+    size, taps = source.shape[axis + 1], window.kernel[axis]
+    inside = 0
+    for place in range(out.shape[axis + 1]):
+        begin = place * window.stride[axis] - window.pads[axis]
+        first, end = max(begin, 0), min(begin + taps, size)
+        if end - first == taps and inside:
+            last = found.pop()
+            found.append(dataclasses.replace(last, count=last.count + 1))
+        else:
+            found.append(_Run(place, 1, first, end - first))
+        inside = end - first == taps
+    return found
+
+
 def _poolings(network: Network, layer: Pool) -> list[OutputPooling]:
     """What a pooling becomes on the way out of the array; all but the last leave tensors that the network has not."""
     source, out = network.tensors[layer.input], network.tensors[layer.output]
@@ -83,15 +137,16 @@ def _poolings(network: Network, layer: Pool) -> list[OutputPooling]:
         size = window.output_size(*size)
         part = Tensor(f"{layer.output}{HIDDEN}{index}", (source.shape[0], *size), source.fmt)
         found.append(OutputPooling(layer.name, part, layer.kind, window, (source.fmt.low, source.fmt.high), None))
-    divisor = _divisor(network, layer) if layer.kind == "average" else None
+    count = layer.window.kernel[0] * layer.window.kernel[1]
+    divisor = _divisor(network, layer, count) if layer.kind == "average" else None
     return [*found, OutputPooling(layer.name, out, layer.kind, single_stride(last, out), layer.clip, divisor)]
 
 
-def _check_average(network: Network, layer: Pool) -> None:
-    divisor = _divisor(network, layer)
+def _check_average(network: Network, layer: Pool, count: int) -> None:
+    """Raise CannotCompile for an average of so many elements that is none on the engine."""
+    divisor = _divisor(network, layer, count)
     if divisor.sum_bits > AVERAGE_SUM_BITS:
-        elements = layer.window.kernel[0] * layer.window.kernel[1]
-        reason = f"sums of {elements} elements have {divisor.sum_bits} bits, {AVERAGE_SUM_BITS} fit"
+        reason = f"sums of {count} elements have {divisor.sum_bits} bits, {AVERAGE_SUM_BITS} fit"
         raise CannotCompile(layer.name, reason, "average in two layers, one behind the other")
     if divisor.multiplier > highest(Opcode.POOL, "multiplier") or divisor.shift > highest(Opcode.POOL, "shift"):
         source, out = (network.tensors[name].fmt for name in (layer.input, layer.output))
@@ -99,9 +154,8 @@ def _check_average(network: Network, layer: Pool) -> None:
         raise CannotCompile(layer.name, reason, FORMAT_EDIT)
 
 
-def _divisor(network: Network, layer: Pool) -> Reciprocal:
-    """The reciprocal of an average, for the largest sum of its input's format."""
+def _divisor(network: Network, layer: Pool, count: int) -> Reciprocal:
+    """The reciprocal of an average of so many elements, for the largest sum of its input's format."""
     source, out = (network.tensors[name].fmt for name in (layer.input, layer.output))
-    count = layer.window.kernel[0] * layer.window.kernel[1]
     sum_bits = (count * max(-source.low, source.high)).bit_length()
     return reciprocal(count, source.frac - out.frac, sum_bits)

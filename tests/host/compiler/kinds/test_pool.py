@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -69,19 +71,33 @@ def test_dilated_pooling() -> None:
     )
 
 
-def test_average_that_excludes_padding() -> None:
-    network = changed(one_pool("average", SAME), count_include_pad=False)
-    assert refused(network) == (
-        "layer layer0: an average that does not count its padding: set count_include_pad = 1, or do not pad"
-    )
+@ALL
+@pytest.mark.parametrize(
+    "window",
+    [
+        SAME,
+        Window((3, 2), (2, 2), (0, 0, 1, 1)),
+        Window((5, 3), (1, 3), (2, 1, 4, 2)),
+        Window((4, 6), (3, 1), (3, 5, 3, 5)),
+    ],
+    ids=["same", "ceil", "uneven", "wide"],
+)
+def test_averages_that_exclude_padding(config: AcceleratorConfig, window: Window, rng: np.random.Generator) -> None:
+    """Of the input, behind a convolution, and as output in 16 bits: parts that are stored side by side."""
+    b = Builder(rng, (5, 9, 8))
+    for source, bits in (("x", 8), (b.conv("x", 19), 8), (b.conv("x", 10), 16)):
+        b.pool(source, "average", window, bits)
+        b.layers[-1] = dataclasses.replace(b.layers[-1], count_include_pad=False)  # type: ignore[type-var]
+    check(b.network(), config, rng)
 
 
-def test_average_that_ceil_mode_lets_reach_beyond_the_map() -> None:
-    network = changed(one_pool("average", Window((3, 3), (1, 1), (0, 0, 1, 1))), count_include_pad=False)
-    assert refused(network) == (
-        "layer layer0: an average that does not count its padding: set count_include_pad = 1 where it pads, and "
-        "ceil_mode = 0"
-    )
+def test_averages_of_long_rows_that_exclude_padding(rng: np.random.Generator) -> None:
+    """The last columns lie further out than a field of POOL holds."""
+    b = Builder(rng, (3, 2, 300))
+    b.pool("x", "average", Window((1, 3), (1, 1), (0, 1, 0, 1)))
+    b.layers[-1] = dataclasses.replace(b.layers[-1], count_include_pad=False)  # type: ignore[type-var]
+    for name in ("tiny", "medium"):
+        check(b.network(), preset(name), rng)
 
 
 def test_average_without_padding_may_exclude_it(rng: np.random.Generator) -> None:
