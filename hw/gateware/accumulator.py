@@ -61,6 +61,8 @@ class Parameters(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        sets = Signal.like(self.sets, reset_less=True)
+        m.d.comb += self.sets.eq(sets)
         beat_bits = len(self.beat)
         for lane in range(self.config.oc_lanes):
             # Bits of the block, and where they go: the highest ones of a bias are dropped.  In parts of 32, the
@@ -68,7 +70,7 @@ class Parameters(wiring.Component):
             start = lane * PARAMETER_BYTES * BYTE_BITS
             for name, parameter in PARAMETERS.items():
                 for which in range(2):
-                    target = self.sets[which][lane][name]
+                    target = sets[which][lane][name]
                     for low in range(0, len(target), 32):
                         part = target[low : low + 32]
                         index, bit = divmod(start + parameter.bit + low, beat_bits)
@@ -129,20 +131,24 @@ class Accumulator(wiring.Component):
             memory.write.data.eq(self.totals),
         ]
         kept = data.View(data.ArrayLayout(signed(bits), lanes), memory.read_data)
-        now = Signal(self.parameters[0].shape())
-        later = Signal(self.parameters[0].shape())
+        now = Signal(self.parameters[0].shape(), reset_less=True)
+        later = Signal(self.parameters[0].shape(), reset_less=True)
         m.d.sync += [
             now.eq(Mux(self.set, self.parameters[1], self.parameters[0])),
             later.eq(Mux(stages[1].set, self.parameters[1], self.parameters[0])),
         ]
         for i in range(lanes):
-            residual = Signal(signed(config.derived.lane_bits), name=f"residual_{i}")
-            shifted, start, base = (Signal(signed(bits), name=f"{n}_{i}") for n in ("shifted", "start", "base"))
+            residual = Signal(signed(config.derived.lane_bits), name=f"residual_{i}", reset_less=True)
+            shifted, start, base, total = (
+                Signal(signed(bits), name=f"{name}_{i}", reset_less=True)
+                for name in ("shifted", "start", "base", "total")
+            )
+            m.d.comb += self.totals[i].eq(total)
             m.d.sync += [
                 residual.eq(extended(self.residual.word_select(i, config.data_bits), self.residual_signed)),
                 shifted.eq(residual << now[i].residual_shift),
                 start.eq(later[i].bias + shifted),
                 base.eq(Mux(stages[3].first, start, kept[i])),
-                self.totals[i].eq(base + self.sums[i]),
+                total.eq(base + self.sums[i]),
             ]
         return m

@@ -30,7 +30,7 @@ def tree(m: Module, terms: list[Signal], steps: int) -> Signal:
         groups = [terms[i : i + (1 << depth)] for i in range(0, len(terms), 1 << depth)]
         terms = []
         for group in groups:
-            total = Signal(signed(len(group[0]) + ceil_log2(len(group))))
+            total = Signal(signed(len(group[0]) + ceil_log2(len(group))), reset_less=True)
             m.d.sync += total.eq(pairwise(group))
             terms.append(total)
     return terms[0]
@@ -76,8 +76,8 @@ class Column(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         lanes, bits = self.config.ic_lanes, self.config.weight_bits
-        shadow = Signal(lanes * bits)
-        active = Signal(data.ArrayLayout(signed(bits), lanes))
+        shadow = Signal(lanes * bits, reset_less=True)
+        active = Signal(data.ArrayLayout(signed(bits), lanes), reset_less=True)
         m.d.comb += self.weights_out.eq(shadow)
         with m.If(self.shift):
             m.d.sync += shadow.eq(Cat(shadow, self.weights_in)[len(self.weights_in) :])
@@ -86,7 +86,7 @@ class Column(wiring.Component):
 
         products = []
         for i in range(lanes):
-            product = Signal(signed(self.config.derived.lane_bits + bits), name=f"product_{i}")
+            product = Signal(signed(self.config.derived.lane_bits + bits), name=f"product_{i}", reset_less=True)
             m.d.sync += product.eq(self.activations[i] * active[i])
             products.append(product)
         m.d.comb += self.products.eq(Cat(products))

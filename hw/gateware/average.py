@@ -56,9 +56,9 @@ class Average(wiring.Component):
         product, negative = self._multiply(m, self._one_by_one(m))
 
         # The bits of the product that mean nothing go before its sign comes.
-        ones = Signal.like(product)
+        ones = Signal.like(product, reset_less=True)
         exact = Signal.like(product)
-        value = Signal(signed(len(product) + 1))
+        value = Signal(signed(len(product) + 1), reset_less=True)
         m.d.sync += ones.eq(((1 << len(ones)) - 1) << self.sum_bits)
         m.d.comb += exact.eq(product & ones)
         m.d.sync += value.eq(Mux(negative, -exact, exact))
@@ -73,7 +73,7 @@ class Average(wiring.Component):
 
         # The results come one by one; when the last one is there, so are the others.
         bits = self.config.derived.wide_bits
-        gathered = Signal(self.config.oc_lanes * bits)
+        gathered = Signal(self.config.oc_lanes * bits, reset_less=True)
         everything = Cat(gathered[bits:], requantize.result[:bits])
         m.d.sync += gathered.eq(everything)
         m.d.comb += self.results.as_value().eq(everything)
@@ -82,7 +82,7 @@ class Average(wiring.Component):
     def _one_by_one(self, m: Module) -> Value:
         """The sums leave one by one, the lowest lane first; returns the present one."""
         lanes = self.config.oc_lanes
-        waiting = Signal.like(self.sums)
+        waiting = Signal.like(self.sums, reset_less=True)
         left = Signal(range(lanes + 1))
         with m.If(self.load):
             m.d.sync += [waiting.eq(self.sums), left.eq(lanes)]
@@ -99,22 +99,22 @@ class Average(wiring.Component):
         """|total| * multiplier in four products of halves, which multiplier blocks have the width for: the magnitude,
         its products, their sums by halves of the multiplier, the product; a register behind each.  Returns the
         product, and whether `total` was negative."""
-        negative = Signal(_PRODUCT_STEPS - 1)
-        magnitude = Signal(AVERAGE_SUM_BITS)
+        negative = Signal(_PRODUCT_STEPS - 1, reset_less=True)
+        magnitude = Signal(AVERAGE_SUM_BITS, reset_less=True)
         m.d.sync += [negative.eq(Cat(total < 0, negative)), magnitude.eq(Mux(total < 0, -total, total))]
         half, sum_half = len(self.multiplier) // 2, AVERAGE_SUM_BITS // 2
         sums = []
         for i in range(2):
             factor = self.multiplier.word_select(i, half)
-            low = Signal(half + sum_half, name=f"low_{i}")
-            high = Signal(half + sum_half, name=f"high_{i}")
-            both = Signal(half + AVERAGE_SUM_BITS, name=f"both_{i}")
+            low = Signal(half + sum_half, name=f"low_{i}", reset_less=True)
+            high = Signal(half + sum_half, name=f"high_{i}", reset_less=True)
+            both = Signal(half + AVERAGE_SUM_BITS, name=f"both_{i}", reset_less=True)
             m.d.sync += [
                 low.eq(magnitude[:sum_half] * factor),
                 high.eq(magnitude[sum_half:] * factor),
                 both.eq(low + (high << sum_half)),
             ]
             sums.append(both)
-        product = Signal(2 * half + AVERAGE_SUM_BITS)
+        product = Signal(2 * half + AVERAGE_SUM_BITS, reset_less=True)
         m.d.sync += product.eq(sums[0] + (sums[1] << half))
         return product, negative[-1]

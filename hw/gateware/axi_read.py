@@ -74,10 +74,19 @@ class ReadPort(wiring.Component):
         inside = Signal()
         accept = Signal()
         offset = Signal(ADDRESS_BITS)
+        address = Signal.like(axi.araddr, reset_less=True)
+        length = Signal.like(axi.arlen, reset_less=True)
         m.d.comb += [
             free.eq((~axi.arvalid | axi.arready) & underway.w_rdy & ~self.halt),
             offset.eq(Mux(fetch.valid, fetch.payload.offset, load.payload.offset)),
-            inside.eq(offset[PAGE_BITS:] < self.window_pages),
+            # Compared before the choice: who asks is known late.
+            inside.eq(
+                Mux(
+                    fetch.valid,
+                    fetch.payload.offset[PAGE_BITS:] < self.window_pages,
+                    load.payload.offset[PAGE_BITS:] < self.window_pages,
+                )
+            ),
             fetch.ready.eq(free & inside),
             load.ready.eq(free & inside & ~fetch.valid),
             accept.eq(free & inside & (fetch.valid | load.valid)),
@@ -96,10 +105,12 @@ class ReadPort(wiring.Component):
         with m.If(accept):
             m.d.sync += [
                 axi.arvalid.eq(1),
-                axi.araddr.eq(incoming.address),
-                axi.arlen.eq(Mux(fetch.valid, fetch.payload.beats, load.payload.beats) - 1),
+                address.eq(incoming.address),
+                length.eq(Mux(fetch.valid, fetch.payload.beats, load.payload.beats) - 1),
             ]
         m.d.comb += [
+            axi.araddr.eq(address),
+            axi.arlen.eq(length),
             axi.arsize.eq(size_of(self.config)),
             axi.arburst.eq(BURST_INCR),
             axi.arcache.eq(CACHE),

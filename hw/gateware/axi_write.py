@@ -85,6 +85,8 @@ class WritePort(wiring.Component):
         free = Signal()
         inside = Signal()
         accept = Signal()
+        address = Signal.like(axi.awaddr, reset_less=True)
+        length = Signal.like(axi.awlen, reset_less=True)
         m.d.comb += [
             free.eq((~axi.awvalid | axi.awready) & underway.w_rdy & ~self.halt),
             inside.eq(request.offset[PAGE_BITS:] < self.window_pages),
@@ -104,10 +106,12 @@ class WritePort(wiring.Component):
         with m.If(accept):
             m.d.sync += [
                 axi.awvalid.eq(1),
-                axi.awaddr.eq(incoming.address),
-                axi.awlen.eq(request.beats - 1),
+                address.eq(incoming.address),
+                length.eq(request.beats - 1),
             ]
         m.d.comb += [
+            axi.awaddr.eq(address),
+            axi.awlen.eq(length),
             axi.awsize.eq(size_of(self.config)),
             axi.awburst.eq(BURST_INCR),
             axi.awcache.eq(CACHE),

@@ -48,26 +48,37 @@ class BurstSplitter(wiring.Component):
         page_bits = PAGE_BITS - size_of(self.config)
         page = 1 << page_bits
         longest = min(self.config.max_burst, LONGEST, page)
-        position = Signal.like(self.row.position)
-        remaining, page_left = self.remaining, self.page_left
-        room = Signal(range(longest + 1))  # the longest burst from there, were the row endless
-        following = Signal(range(page + 1))
+        position = Signal.like(self.row.position, reset_less=True)
+        remaining = Signal.like(self.remaining, reset_less=True)
+        page_left = Signal.like(self.page_left, reset_less=True)
+        room = Signal(range(longest + 1), reset_less=True)  # the longest burst from there, were the row endless
+        first_left = Signal(range(page + 1))
+        next_left = Signal(range(page + 1))
 
         m.d.comb += [
+            self.remaining.eq(remaining),
+            self.page_left.eq(page_left),
             self.last.eq(remaining <= room),
             self.burst.position.eq(position),
             self.burst.beats.eq(Mux(self.last, remaining, room)),
         ]
+        # Both ways on are worked out, and `begin` and `advance`, which come late, choose.
+        m.d.comb += [
+            first_left.eq(page - self.row.position[:page_bits]),
+            next_left.eq(Mux(page_left == room, page, page_left - room)),
+        ]
         with m.If(self.begin):
-            m.d.comb += following.eq(page - self.row.position[:page_bits])
-            m.d.sync += [position.eq(self.row.position), remaining.eq(self.row.beats)]
-        with m.Else():
-            m.d.comb += following.eq(Mux(page_left == room, page, page_left - room))
-        with m.If(self.advance & ~self.begin):
-            m.d.sync += [position.eq(position + room), remaining.eq(remaining - room)]
-        with m.If(self.begin | self.advance):
             m.d.sync += [
-                page_left.eq(following),
-                room.eq(Mux(following < longest, following, longest)),
+                position.eq(self.row.position),
+                remaining.eq(self.row.beats),
+                page_left.eq(first_left),
+                room.eq(Mux(first_left < longest, first_left, longest)),
+            ]
+        with m.Elif(self.advance):
+            m.d.sync += [
+                position.eq(position + room),
+                remaining.eq(remaining - room),
+                page_left.eq(next_left),
+                room.eq(Mux(next_left < longest, next_left, longest)),
             ]
         return m

@@ -55,15 +55,17 @@ class _Wires:
 
     def __init__(self, config: AcceleratorConfig) -> None:
         # Instructions.
-        self.setup = Signal(_SETUP)  # the last one taken; it does not change while prepare holds a CONV
-        self.conv = Signal(_CONV)  # the one in prepare
+        # The last one taken; it does not change while prepare holds a CONV.
+        self.setup = Signal(_SETUP, reset_less=True)
+        self.set_up = Signal()  # there was one
+        self.conv = Signal(_CONV, reset_less=True)  # the one in prepare
         self.depthwise = Signal()  # its mode
         self.start_setup = Signal()  # a legal one is taken in this cycle
         self.start_conv = Signal()
         self.started = Signal(2)  # a CONV was taken one, two cycles ago
         self.occupied = Signal()  # prepare holds a CONV
         # Its size, from two cycles after its start on.
-        self.pixels = Signal(len(self.conv.out_rows) + len(self.conv.out_columns))
+        self.pixels = Signal(len(self.conv.out_rows) + len(self.conv.out_columns), reset_less=True)
         self.too_many = Signal()
         self.cancel = Signal()  # a CONV of too many pixels leaves prepare in this cycle
         # Passes.
@@ -158,7 +160,7 @@ class ComputeUnit(wiring.Component):
                 & (next_conv.out_rows != 0)
                 & (next_conv.out_columns != 0)
                 & (next_conv.input_groups != 0)
-                & (w.setup.kernel_rows != 0)  # there was a SETUP
+                & w.set_up
                 & ~(w.depthwise & (next_conv.input_groups > self.config.derived.planes))
                 & ~(next_conv.last & next_conv.to_pool & w.setup.wide)
             ),
@@ -175,7 +177,7 @@ class ComputeUnit(wiring.Component):
             front.illegal.eq(illegal),
         ]
         with m.If(w.start_setup):
-            m.d.sync += w.setup.eq(next_setup)
+            m.d.sync += [w.setup.eq(next_setup), w.set_up.eq(1)]
         with m.If(w.start_conv):
             m.d.sync += w.conv.eq(next_conv)
         with m.If(illegal):
@@ -264,10 +266,10 @@ class ComputeUnit(wiring.Component):
         They need their CONV longer than prepare holds it; so each CONV puts what it asks for into one of two jobs
         when its passes begin, and its pixels say which.
         """
-        jobs = Signal(data.ArrayLayout(job_layout(self.config), _IN_FLIGHT))
+        jobs = Signal(data.ArrayLayout(job_layout(self.config), _IN_FLIGHT), reset_less=True)
         present = Signal()  # the job of the present passes
         job = Signal(job_layout(self.config))
-        index = Signal.like(pipeline.pixel.index)
+        index = Signal.like(pipeline.pixel.index, reset_less=True)
         m.d.comb += [
             job.eq(Mux(present, jobs[1], jobs[0])),
             pipeline.jobs.eq(jobs),
@@ -297,9 +299,11 @@ class ComputeUnit(wiring.Component):
         """A SETUP is done in the cycle after its start, a CONV when its last pixel has left the pipeline."""
         front = self.front
         setup_done = Signal()
+        left = Signal.like(front.in_flight)
+        m.d.comb += left.eq(front.in_flight - (setup_done + pipeline.end + w.cancel))
         m.d.sync += [
             setup_done.eq(w.start_setup),
-            front.in_flight.eq(front.in_flight + (w.start_setup | w.start_conv) - setup_done - pipeline.end - w.cancel),
+            front.in_flight.eq(Mux(w.start_setup | w.start_conv, left + 1, left)),
         ]
         m.d.comb += [
             front.done.eq(setup_done | pipeline.end),

@@ -36,13 +36,13 @@ class RunControl(wiring.Component):
         start, reset (in): pulses; a start is ignored in an error state, and with or before a pending reset.
         finished (in): there is nothing left to do.  quiet (in): no burst is under way.  Registers show both.
         faults (in): errors of this cycle, in the order of FAULTS.
-        clear (out): a pulse: all units return to their reset state.
-        busy (out): STATUS.busy; the cycle in which it rises is the run's cycle 0.
+        clear (out): a pulse: all units return to their reset state; a register.
+        busy (out): STATUS.busy; the cycle in which it rises, after `clear`, is the run's cycle 0.
         halt (out): accept no burst, start no instruction.  It stays after an error until the reset.
         done, error, cause, address (out): of the last run.
         interrupts (out): INTERRUPT's bits.  acknowledge (in): bits of it to clear.
     Protocol: none; obeys every cycle.
-    Latency: busy rises in the cycle after `start`, falls in the cycle after `finished`.
+    Latency: busy rises two cycles after `start`, falls in the cycle after `finished`.
     """
 
     def __init__(self) -> None:
@@ -71,29 +71,40 @@ class RunControl(wiring.Component):
         resetting = Signal()
         late = Signal()  # there was a start during the run; an error, which only a reset ends
         begin = Signal()
+        starting = Signal()  # the units are cleared for a run that begins in the next cycle
         complete = Signal()
         stop = Signal()
-        wipe = Signal()
+        wipe = Signal()  # they are cleared for good
         fault = Signal()
-        tardy = late | (self.start & self.busy)
+        tardy = late | (self.start & (self.busy | starting))
         m.d.comb += [
             fault.eq(Cat(f.valid for f in self.faults).any()),
             self.halt.eq(failed | resetting),
-            begin.eq(self.start & ~self.reset & ~self.busy & ~self.error & ~resetting),
+            begin.eq(self.start & ~self.reset & ~self.busy & ~starting & ~self.error & ~resetting),
             complete.eq(self.busy & ~self.halt & ~fault & self.finished),
-            stop.eq(self.busy & failed & (self.quiet | self.faults[FAULTS.index(ErrorCause.WATCHDOG)].valid)),
-            wipe.eq(resetting & self.quiet),
-            self.clear.eq(begin | wipe),
+            # A reset ends a run, too, with the wipe.
+            stop.eq(
+                self.busy & failed & ((self.quiet & ~resetting) | self.faults[FAULTS.index(ErrorCause.WATCHDOG)].valid)
+            ),
+        ]
+        # A register clears the units: what it drives is all over the engine, and takes a cycle to reach.
+        m.d.sync += [
+            starting.eq(begin),
+            wipe.eq(resetting & self.quiet & ~wipe),
+            self.clear.eq(begin | (resetting & self.quiet & ~wipe)),
         ]
 
-        with m.If(begin):
+        with m.If(starting):
             m.d.sync += [self.busy.eq(1), self.done.eq(0)]
         m.d.sync += late.eq(tardy)
         with m.If(fault & self.busy & ~failed):
             m.d.sync += failed.eq(1)
-            for which, f in reversed(list(zip(FAULTS, self.faults, strict=True))):
-                with m.If(f.valid):
-                    m.d.sync += [self.cause.eq(which), self.address.eq(f.address)]
+        # Which error it was has time until busy falls: that is two cycles later at the earliest.
+        seen = [Signal.like(f, name=f"seen_{i}") for i, f in enumerate(self.faults)]
+        for which, f, s in reversed(list(zip(FAULTS, self.faults, seen, strict=True))):
+            m.d.sync += [s.valid.eq(f.valid & self.busy & ~failed & ~wipe), s.address.eq(f.address)]
+            with m.If(s.valid):
+                m.d.sync += [self.cause.eq(which), self.address.eq(s.address)]
         with m.If(complete):
             m.d.sync += [self.busy.eq(0), self.done.eq(1), self.error.eq(tardy)]
             with m.If(tardy):

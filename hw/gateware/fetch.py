@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal, signed
 from amaranth.hdl import Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import Opcode
@@ -69,26 +70,40 @@ class Fetch(wiring.Component):
         """Bursts of instructions, whenever there is room for the next one; returns whether no instruction is left to
         ask for or to arrive."""
         depth = self.config.fetch_depth
-        block = Signal.like(self.block)
-        to_request = Signal.like(self.length)
+        block = Signal.like(self.block, reset_less=True)
+        count = Signal(range(FETCH_BURST + 1))  # instructions of the next burst
+        further = Signal.like(self.length, reset_less=True)  # those behind it
         space = Signal(range(depth + 1), init=depth)  # places neither occupied nor awaited
         awaited = Signal(range(depth + 1))  # requested and not arrived
-        count = Signal(range(FETCH_BURST + 1))
+        asks = Signal()
         accepted = Signal()
+        after = Signal.like(further)  # what the next burst but this one begins with
+        next_count = Signal.like(count)
         m.d.comb += [
-            count.eq(Mux(to_request < FETCH_BURST, to_request, FETCH_BURST)),
-            self.request.valid.eq((to_request != 0) & (space >= count)),
+            after.eq(Mux(begins, self.length, further)),
+            next_count.eq(Mux(after >> exact_log2(FETCH_BURST) != 0, FETCH_BURST, after[: exact_log2(FETCH_BURST)])),
+            self.request.valid.eq(asks),
             self.request.payload.offset[BLOCK_BITS:].eq(block),
             self.request.payload.beats.eq(count * self.config.derived.instruction_beats),
             accepted.eq(self.request.valid & self.request.ready),
         ]
+        with m.If(begins | accepted):
+            m.d.sync += [count.eq(next_count), further.eq(after - next_count)]
+
+        # Whether the next cycle asks is found for both cases, so that only a choice stands behind the arbiter's word.
+        def fits(places: Value, burst: Value) -> Value:
+            return (burst != 0) & Mux(left, places + 1 >= burst, places >= burst)
+
         with m.If(begins):
-            m.d.sync += [block.eq(self.block), to_request.eq(self.length)]
-        with m.If(accepted):
-            m.d.sync += [block.eq(block + 1), to_request.eq(to_request - count)]
-        requested = Mux(accepted, count, 0)
-        m.d.sync += [space.eq(space - requested + left), awaited.eq(awaited + requested - arrived)]
-        return (to_request == 0) & (awaited == 0)
+            m.d.sync += [block.eq(self.block), asks.eq(next_count != 0)]
+        with m.Elif(accepted):
+            less = Signal(signed(len(space) + 1))
+            m.d.comb += less.eq(space - count)
+            m.d.sync += [block.eq(block + 1), asks.eq(fits(less, next_count)), space.eq(Mux(left, less + 1, less))]
+        with m.Else():
+            m.d.sync += [asks.eq(fits(space, count)), space.eq(Mux(left, space + 1, space))]
+        m.d.sync += awaited.eq(Mux(accepted, awaited + count, awaited) - arrived)
+        return (count == 0) & (awaited == 0)
 
     def _collect(self, m: Module, buffer: SyncFIFO) -> Signal:
         """Beats to instructions, and those into the buffer; returns whether one's last beat is here."""
@@ -97,7 +112,9 @@ class Fetch(wiring.Component):
         if beats == 1:
             m.d.comb += [arrived.eq(self.beat), buffer.w_data.eq(self.data)]
         else:
-            earlier = Signal((beats - 1) * self.config.axi_bits)  # beats of the instruction that arrives
+            earlier = Signal(
+                (beats - 1) * self.config.axi_bits, reset_less=True
+            )  # beats of the instruction that arrives
             number = Signal(range(beats))
             m.d.comb += [
                 arrived.eq(self.beat & (number == beats - 1)),
@@ -113,7 +130,7 @@ class Fetch(wiring.Component):
 
     def _hand_on(self, m: Module, buffer: SyncFIFO, begins: Signal) -> Signal:
         """Instructions from the buffer to the stream, numbered; returns whether one leaves."""
-        index = Signal(32)
+        index = Signal(32, reset_less=True)
         left = Signal()
         m.d.comb += [
             self.instructions.valid.eq(buffer.r_rdy),

@@ -36,12 +36,12 @@ class _Row:
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.busy = Signal()  # there is one
-        self.target = Signal(_LOAD["target"].shape)
-        self.signal = Signal(UNITS)
-        self.address = Signal(BUFFER_ADDRESS_BITS)  # in the buffer, of the present burst
-        self.plane = Signal(range(config.derived.planes))
-        self.rows_left = Signal(_LOAD["rows"].shape)
-        self.next_position = Signal(ADDRESS_BITS - size_of(config))
+        self.target = Signal(_LOAD["target"].shape, reset_less=True)
+        self.signal = Signal(UNITS, reset_less=True)
+        self.address = Signal(BUFFER_ADDRESS_BITS, reset_less=True)  # in the buffer, of the present burst
+        self.plane = Signal(range(config.derived.planes), reset_less=True)
+        self.rows_left = Signal(_LOAD["rows"].shape, reset_less=True)
+        self.next_position = Signal(ADDRESS_BITS - size_of(config), reset_less=True)
 
 
 class LoadUnit(wiring.Component):
@@ -121,7 +121,7 @@ class LoadUnit(wiring.Component):
             m.d.sync += row.busy.eq(legal)
         m.d.sync += [
             front.illegal.eq(taken & ~legal),
-            front.in_flight.eq(front.in_flight + (taken & legal) - front.done),
+            front.in_flight.eq(Mux(taken & legal, front.in_flight + ~front.done, front.in_flight - front.done)),
         ]
         return taken
 
@@ -147,10 +147,10 @@ class LoadUnit(wiring.Component):
         """Registers of the present row: from the instruction, then row by row.  Row 0 goes into the splitter from the
         instruction itself, so that its first burst can be asked for in the cycle after the start."""
         size, i = size_of(self.config), data.View(_LOAD, self.front.instruction)
-        pitch = Signal.like(row.next_position)
-        address_pitch = Signal.like(row.address)
-        next_address = Signal.like(row.address)
-        beats = Signal.like(i.beats)
+        pitch = Signal.like(row.next_position, reset_less=True)
+        address_pitch = Signal.like(row.address, reset_less=True)
+        next_address = Signal.like(row.address, reset_less=True)
+        beats = Signal.like(i.beats, reset_less=True)
         m.d.comb += [
             splitter.row.position.eq(Mux(row.busy, row.next_position, i.address[size:])),
             splitter.row.beats.eq(Mux(row.busy, beats, i.beats)),
@@ -181,11 +181,11 @@ class LoadUnit(wiring.Component):
     def _back(self, m: Module) -> None:
         """Beats to the buffers."""
         offset = Signal(BEATS_BITS)  # of the beat in its burst
-        target = Signal.like(self.tag.target)
-        address = Signal.like(self.tag.address)
-        plane = Signal.like(self.tag.plane)
+        target = Signal.like(self.tag.target, reset_less=True)
+        address = Signal.like(self.tag.address, reset_less=True)
+        plane = Signal.like(self.tag.plane, reset_less=True)
         written = Signal()
-        beat = Signal.like(self.data)
+        beat = Signal.like(self.data, reset_less=True)
         with m.If(self.beat):
             m.d.sync += offset.eq(Mux(self.last, 0, offset + 1))
         m.d.sync += [

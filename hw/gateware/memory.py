@@ -40,7 +40,7 @@ def _kept(m: Module, value: Value) -> Value:
     """A value of the cycle before, which may be 0 bits wide."""
     if len(value) == 0:
         return Const(0, 0)
-    kept = Signal(len(value))
+    kept = Signal(len(value), reset_less=True)
     m.d.sync += kept.eq(value)
     return kept
 

@@ -111,7 +111,7 @@ class Pipeline(wiring.Component):
             m.d.sync += after.eq(before)
         # A stage that needs its job has it in a register: choosing between the two, hundreds of bits wide, is done
         # in the cycle before.  Two jobs are enough, since no more CONVs are in flight.
-        jobs = {at: Signal(job_layout(self.config), name=f"job_{at}") for at in {0} | _JOB_STAGES}
+        jobs = {at: Signal(job_layout(self.config), name=f"job_{at}", reset_less=True) for at in {0} | _JOB_STAGES}
         m.d.comb += jobs[0].eq(Mux(self.pixel.job, self.jobs[1], self.jobs[0]))
         for at in _JOB_STAGES:
             m.d.sync += jobs[at].eq(Mux(stages[at - 1].job, self.jobs[1], self.jobs[0]))
@@ -157,12 +157,14 @@ class Pipeline(wiring.Component):
                 inside[name].append(found)
         m.d.comb += buffer.shown.eq(Cat(row & column for row, column in product(inside["row"], inside["column"])))
         pad_value = jobs[SHOWN_DELAY].setup.pad_value
+        activations = Signal.like(array.activations, reset_less=True)
+        m.d.comb += array.activations.eq(activations)
         for tap in range(TAPS):
             pad = Signal.like(array.activations[tap][0], name=f"pad_{tap}", reset_less=True)
             m.d.sync += pad.eq(Mux(buffer.shown[tap], 0, pad_value))
             for lane in range(self.config.ic_lanes):
                 value = extended(buffer.words[tap].word_select(lane, self.config.data_bits), setup.input_signed)
-                m.d.sync += array.activations[tap][lane].eq(value | pad)
+                m.d.sync += activations[tap][lane].eq(value | pad)
 
     def _accumulate(self, m: Module, stages: list, jobs: dict, array: Array) -> data.View:
         """Residual and products into the partial sums; returns the totals."""
@@ -177,7 +179,7 @@ class Pipeline(wiring.Component):
                 buffer.write.address.eq(self.residual_write.address),
                 buffer.write.data.eq(self.residual_write.data),
             ]
-            address = Signal.like(buffer.read_address, name=f"residual_address_{plane}")
+            address = Signal.like(buffer.read_address, name=f"residual_address_{plane}", reset_less=True)
             m.d.sync += address.eq(jobs[soon].conv.residual_base + stages[soon].index)
             m.d.comb += buffer.read_address.eq(address)
             words.append(buffer.read_data)
@@ -212,7 +214,7 @@ class Pipeline(wiring.Component):
                 requantize.high.eq(bounds.high),
             ]
             results.append(requantize.result)
-        high_word = Signal(self.config.oc_lanes * bits)
+        high_word = Signal(self.config.oc_lanes * bits, reset_less=True)
         m.d.sync += high_word.eq(Cat(result[bits:wide_bits] for result in results))
         return Cat(result[:bits] for result in results), high_word
 

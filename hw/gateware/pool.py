@@ -58,7 +58,7 @@ class PoolUnit(wiring.Component):
         m.submodules.window = window = Slots(self.config.oc_lanes)
         m.submodules.average = average = Average(self.config)
         wiring.connect(m, wiring.flipped(self.pool_write), buffer.write)
-        kept = Signal(_POOL)  # the instruction in flight
+        kept = Signal(_POOL, reset_less=True)  # the instruction in flight
         averages = Signal()
         m.d.comb += [averages.eq(kept.kind == PoolKind.AVERAGE), buffer.read_address.eq(window.point.address)]
 
@@ -160,8 +160,8 @@ class PoolUnit(wiring.Component):
         d, bits = self.config.derived, self.config.data_bits
         totals = []
         for lane in range(self.config.oc_lanes):
-            value = Signal(signed(d.lane_bits), name=f"value_{lane}")
-            total = Signal(signed(AVERAGE_SUM_BITS + 1), name=f"total_{lane}")
+            value = Signal(signed(d.lane_bits), name=f"value_{lane}", reset_less=True)
+            total = Signal(signed(AVERAGE_SUM_BITS + 1), name=f"total_{lane}", reset_less=True)
             base = Signal.like(total, name=f"base_{lane}")
             larger = Signal.like(total, name=f"larger_{lane}")
             m.d.comb += [
@@ -195,7 +195,7 @@ class PoolUnit(wiring.Component):
         d, results = self.config.derived, []
         for lane, total in enumerate(totals):
             maximum = Signal(signed(BOUND_BITS), name=f"maximum_{lane}")
-            result = Signal(d.wide_bits, name=f"result_{lane}")
+            result = Signal(d.wide_bits, name=f"result_{lane}", reset_less=True)
             m.d.comb += maximum.eq(total[: d.lane_bits].as_signed())
             with m.If(finished & averages):
                 m.d.sync += result.eq(average.results[lane])
@@ -209,9 +209,9 @@ class PoolUnit(wiring.Component):
         """A word each, and of a wide result the high one in the cycle after, in which no result can be finished:
         its slot takes two cycles at least."""
         port, bits = self.pooled_write, self.config.data_bits
-        next_address = Signal.like(port.address)
+        next_address = Signal.like(port.address, reset_less=True)
         high_part = Signal()
-        size = Signal(len(kept.out_rows) + len(kept.out_columns))
+        size = Signal(len(kept.out_rows) + len(kept.out_columns), reset_less=True)
         low_words = round_up(size, self.config.derived.words_per_beat)
         low_word, high_word = Cat(result[:bits] for result in results), Cat(result[bits:] for result in results)
         m.d.sync += [

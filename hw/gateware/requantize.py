@@ -52,15 +52,15 @@ class Requantize(wiring.Component):
         width = self.width + self.left
 
         # Bit 0 has the weight one half.
-        amount = Signal(_AMOUNT_BITS)
+        amount = Signal(_AMOUNT_BITS, reset_less=True)
         scaled = Signal(signed(width + 1))
         m.d.sync += amount.eq(self.shift + self.left)
         m.d.comb += scaled.eq(Cat(0, self.value << self.left).as_signed())
-        fine = Signal(_FINE_BITS)
-        coarse_value = Signal.like(scaled)
-        value = Signal.like(scaled)
-        coarse_below = Signal()
-        below = Signal()
+        fine = Signal(_FINE_BITS, reset_less=True)
+        coarse_value = Signal.like(scaled, reset_less=True)
+        value = Signal.like(scaled, reset_less=True)
+        coarse_below = Signal(reset_less=True)
+        below = Signal(reset_less=True)
         m.d.sync += fine.eq(amount[:_FINE_BITS])
         with m.Switch(amount[_FINE_BITS:]):
             for i in range(1 << _AMOUNT_BITS - _FINE_BITS):
@@ -74,20 +74,22 @@ class Requantize(wiring.Component):
 
         # One bit more than the bounds have: rounding cannot bring back into them what saturates here.
         quotient = value[1:].as_signed()
-        saturated = Signal(signed(BOUND_BITS + 1))
-        up = Signal()
+        saturated = Signal(signed(BOUND_BITS + 1), reset_less=True)
+        up = Signal(reset_less=True)
         fits = Signal()
         m.d.comb += fits.eq(quotient == quotient[: BOUND_BITS + 1].as_signed())
         m.d.sync += [
             up.eq(value[0] & (below | value[1])),
             saturated.eq(Mux(fits, quotient, Mux(quotient[-1], -(1 << BOUND_BITS), (1 << BOUND_BITS) - 1))),
         ]
-        rounded = Signal(signed(BOUND_BITS + 2))
+        rounded = Signal(signed(BOUND_BITS + 2), reset_less=True)
+        result = Signal.like(self.result, reset_less=True)
+        m.d.comb += self.result.eq(result)
         m.d.sync += rounded.eq(saturated + up.as_unsigned())
         with m.If(rounded < self.low):
-            m.d.sync += self.result.eq(self.low)
+            m.d.sync += result.eq(self.low)
         with m.Elif(rounded > self.high):
-            m.d.sync += self.result.eq(self.high)
+            m.d.sync += result.eq(self.high)
         with m.Else():
-            m.d.sync += self.result.eq(rounded)
+            m.d.sync += result.eq(rounded)
         return m

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from amaranth import Const, Module
+from amaranth import Const, Module, Mux
 from amaranth.hdl import Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -99,7 +99,9 @@ class StoreUnit(wiring.Component):
             front.illegal.eq(walk.start & ~walk.legal),
             front.done.eq(self.answered & self.tag.final),
             front.signal.eq(self.tag.signal),
-            front.in_flight.eq(front.in_flight + (walk.start & walk.legal) - front.done),
+            front.in_flight.eq(
+                Mux(walk.start & walk.legal, front.in_flight + ~front.done, front.in_flight - front.done)
+            ),
         ]
 
     def _in_step(self, distance: Value, words: Value) -> Value:

@@ -85,9 +85,11 @@ class StoreReader(wiring.Component):
         wiring.connect(m, wiring.flipped(self.output_write), output.write)
         wiring.connect(m, wiring.flipped(self.pooled_write), pooled.write)
 
-        burst = Signal.like(self.burst)  # the one being read; of it, row_begins only up to its first read
-        address = Signal.like(self.burst.row)
-        left = Signal.like(self.burst.beats)  # beats of the burst after this one
+        burst = Signal.like(
+            self.burst, reset_less=True
+        )  # the one being read; of it, row_begins only up to its first read
+        address = Signal.like(self.burst.row, reset_less=True)
+        left = Signal.like(self.burst.beats, reset_less=True)  # beats of the burst after this one
         read = Signal()  # a beat is read in this cycle
         self._count(m, burst, address, left, read)
         strobe = self._strobe(m, burst, left, read)
@@ -95,7 +97,7 @@ class StoreReader(wiring.Component):
             m.d.comb += memory.read_address.eq(address)
             if self.config.derived.planes > 1:
                 m.d.comb += memory.read_plane.eq(burst.plane)
-        pooled_chosen = Signal()
+        pooled_chosen = Signal(reset_less=True)
         m.d.sync += pooled_chosen.eq(burst.source == Source.POOLED)
         self._push(m, read, left == 0, strobe, Mux(pooled_chosen, pooled.read_data, output.read_data))
         return m
@@ -141,13 +143,15 @@ class StoreReader(wiring.Component):
         too much to do on the way into the write port's queue.
         """
         passing = Signal()
-        arriving = Signal.like(self.beat)
+        arriving = Signal.like(self.beat, reset_less=True)
+        beat = Signal.like(self.beat, reset_less=True)
+        m.d.comb += self.beat.eq(beat)
         word_bytes = self.config.derived.beat_bytes // len(strobe)
         m.d.sync += [
             passing.eq(read),
             arriving.last.eq(last),
             arriving.strobe.eq(Cat(bit.replicate(word_bytes) for bit in strobe)),
             self.push.eq(passing),
-            self.beat.eq(arriving),
-            self.beat.data.eq(found),
+            beat.eq(arriving),
+            beat.data.eq(found),
         ]

@@ -25,14 +25,14 @@ class _Row:
     """What `StoreWalk` knows of the present row, and of what comes after it; registers."""
 
     def __init__(self, config: AcceleratorConfig) -> None:
-        self.source = Signal(_STORE["source"].shape)
-        self.signal = Signal(UNITS)
-        self.words = Signal(_STORE["words"].shape)
-        self.base = Signal(_STORE["base"].shape)
-        self.offset = Signal(ADDRESS_BITS)
-        self.plane = Signal(range(config.derived.planes))
-        self.rows_left = Signal(_STORE["rows"].shape)  # of its plane
-        self.planes_left = Signal(_STORE["planes"].shape)
+        self.source = Signal(_STORE["source"].shape, reset_less=True)
+        self.signal = Signal(UNITS, reset_less=True)
+        self.words = Signal(_STORE["words"].shape, reset_less=True)
+        self.base = Signal(_STORE["base"].shape, reset_less=True)
+        self.offset = Signal(ADDRESS_BITS, reset_less=True)
+        self.plane = Signal(range(config.derived.planes), reset_less=True)
+        self.rows_left = Signal(_STORE["rows"].shape, reset_less=True)  # of its plane
+        self.planes_left = Signal(_STORE["planes"].shape, reset_less=True)
         self.fresh = Signal()  # the splitter does not know it yet
         self.all_asked = Signal()  # the instruction's last burst was accepted
 
@@ -82,12 +82,12 @@ class StoreWalk(wiring.Component):
     def _step(self, m: Module, row: _Row, row_ends: Signal) -> None:
         """Registers of the present row: from the instruction, then row by row and plane by plane."""
         i = data.View(_STORE, self.instruction)
-        base_pitch = Signal.like(i.source_pitch)
-        first_base = Signal.like(i.base)  # row 0's
-        plane_offset = Signal.like(i.address)  # of the plane's row 0
-        row_pitch = Signal.like(i.row_pitch)
-        plane_pitch = Signal.like(i.plane_pitch)
-        rows = Signal.like(i.rows)
+        base_pitch = Signal.like(i.source_pitch, reset_less=True)
+        first_base = Signal.like(i.base, reset_less=True)  # row 0's
+        plane_offset = Signal.like(i.address, reset_less=True)  # of the plane's row 0
+        row_pitch = Signal.like(i.row_pitch, reset_less=True)
+        plane_pitch = Signal.like(i.plane_pitch, reset_less=True)
+        rows = Signal.like(i.rows, reset_less=True)
         m.d.sync += row.fresh.eq(0)
         with m.If(self.start):
             m.d.sync += [
@@ -157,9 +157,9 @@ class StoreWalk(wiring.Component):
         else:
             m.d.comb += splitter.row.beats.eq(words << part_bits)
 
-        first = Signal.like(self.burst.first)
-        end = Signal.like(self.burst.end)
-        place = Signal.like(self.burst.row)
+        first = Signal.like(self.burst.first, reset_less=True)
+        end = Signal.like(self.burst.end, reset_less=True)
+        place = Signal.like(self.burst.row, reset_less=True)
         with m.If(splitter.begin):
             m.d.sync += [
                 place.eq((base >> lane_bits) << part_bits),
@@ -172,7 +172,7 @@ class StoreWalk(wiring.Component):
         """One burst after the other: the port is asked only when the reader has nothing to read, so that beats come
         in the order of their bursts without a queue between the two."""
         request, burst = self.request.payload, self.burst
-        row_begins = Signal()  # the splitter shows the row's first burst
+        row_begins = Signal(reset_less=True)  # the splitter shows the row's first burst
         with m.If(splitter.begin):
             m.d.sync += row_begins.eq(1)
         with m.Elif(self.accepted):

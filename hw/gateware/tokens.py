@@ -52,14 +52,16 @@ class Semaphores(wiring.Component):
                 tokens = self.tokens[taker][giver]
                 beyond.append(tokens[self.bits])
                 gives, takes = Signal(name=f"gives_{giver}_{taker}"), Signal(name=f"takes_{giver}_{taker}")
+                # Whether there are any is a register, too: the gate of a queue and all behind it come after it.
+                some = Signal(name=f"some_{giver}_{taker}")
                 m.d.comb += [
                     gives.eq(self.done[giver] & self.signal[giver][taker]),
                     takes.eq(self.take[taker][giver]),
-                    self.available[taker][giver].eq(tokens[: self.bits] != 0),
+                    self.available[taker][giver].eq(some),
                 ]
                 with m.If(gives & ~takes):
-                    m.d.sync += tokens.eq(tokens + 1)
+                    m.d.sync += [tokens.eq(tokens + 1), some.eq(tokens < (1 << self.bits) - 1)]
                 with m.If(takes & ~gives):
-                    m.d.sync += tokens.eq(tokens - 1)
+                    m.d.sync += [tokens.eq(tokens - 1), some.eq(tokens != 1)]
         m.d.comb += self.overflow.eq(Cat(beyond).any())
         return m

@@ -28,7 +28,7 @@ class Watchdog(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         moved = Signal(init=1)  # in the cycle before, or there was no run
-        left = Signal.like(self.limit)
+        left = Signal.like(self.limit, reset_less=True)
         # 0 and 1 differ in their lowest bit only: with a limit of 0 the count stays at 0, which is not 1.
         over = Signal()
         m.d.comb += over.eq(left[1:] == 0)

@@ -59,7 +59,7 @@ class WeightReader(wiring.Component):
         m.submodules.buffer = buffer = DualPort(self.config.axi_bits, self.config.weight_depth)
         m.submodules.parameters = parameters = Parameters(self.config)
         wiring.connect(m, wiring.flipped(self.write), buffer.write)
-        address = Signal.like(buffer.read_address)
+        address = Signal.like(buffer.read_address, reset_less=True)
         beats_left = Signal(range(parameter_beats + max(sizes.values()) + 1))
         # Parameters come before the block, so what is left says which of the two a beat belongs to.
         reading_parameters = Signal()

@@ -58,22 +58,25 @@ class Raster(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        point, following = self.point, self.following
-        steps = Signal(STEPS)
-        first_column = Signal.like(point.column)
-        # The address of the next row's first point is kept ready.  Found from the present point it would take a
-        # multiplication by the columns, or a second register to go back to.
-        next_row = Signal.like(point.address)
-        columns_left = Signal.like(steps.columns)  # after this point
-        rows_left = Signal.like(steps.rows)  # after this row
+        following = self.following
+        point = Signal(POINT, reset_less=True)
+        steps = Signal(STEPS, reset_less=True)
+        first_column = Signal.like(point.column, reset_less=True)
+        # Of the present row's first point: the next row is found from there.
+        row_address = Signal.like(point.address, reset_less=True)
+        columns_left = Signal.like(steps.columns, reset_less=True)  # after this point
+        rows_left = Signal.like(steps.rows, reset_less=True)  # after this row
         # Whether none are left is known when the point comes: the choice of the next address stands before a buffer's
         # address, and a comparison before the choice would be too much in one cycle.
-        last_column = Signal()
-        last_row = Signal()
+        last_column = Signal(reset_less=True)
+        last_row = Signal(reset_less=True)
 
         m.d.comb += [
+            self.point.eq(point),
             self.last.eq(last_column & last_row),
-            following.address.eq(Mux(last_column, next_row, point.address + steps.column_address)),
+            following.address.eq(
+                Mux(last_column, row_address, point.address) + Mux(last_column, steps.row_address, steps.column_address)
+            ),
             following.row.eq(point.row + Mux(last_column, steps.row_distance, 0)),
             following.column.eq(Mux(last_column, first_column, point.column + steps.column_distance)),
         ]
@@ -81,7 +84,7 @@ class Raster(wiring.Component):
             m.d.sync += [
                 point.eq(self.start),
                 first_column.eq(self.start.column),
-                next_row.eq(self.start.address + self.steps.row_address),
+                row_address.eq(self.start.address),
                 columns_left.eq(self.steps.columns - 1),
                 rows_left.eq(self.steps.rows - 1),
                 last_column.eq(self.steps.columns == 1),
@@ -92,7 +95,7 @@ class Raster(wiring.Component):
             m.d.sync += [point.eq(following), columns_left.eq(columns_left - 1), last_column.eq(columns_left == 1)]
             with m.If(last_column):
                 m.d.sync += [
-                    next_row.eq(next_row + steps.row_address),
+                    row_address.eq(following.address),
                     columns_left.eq(steps.columns - 1),
                     last_column.eq(steps.columns == 1),
                     rows_left.eq(rows_left - 1),
@@ -135,9 +138,9 @@ class Taps(wiring.Component):
         m = Module()
         m.submodules.raster = raster = Raster()
         # A group's taps are those of the group before, `group_step` words further: the raster starts over from there.
-        group = Signal(POINT)
+        group = Signal(POINT, reset_less=True)
         next_group = Signal(POINT)
-        groups_left = Signal.like(self.groups)
+        groups_left = Signal.like(self.groups, reset_less=True)
         m.d.comb += [
             next_group.eq(group),
             next_group.address.eq(group.address + self.group_step),
@@ -200,11 +203,11 @@ class Slots(wiring.Component):
         # A slot ends when its points are walked *and* its minimum is over, whichever comes later: the two count side by
         # side, so that neither adds a cycle to the other.
         pending = Signal()  # points are left
-        slow = Signal()  # two cycles a point
+        slow = Signal(reset_less=True)  # two cycles a point
         second = Signal()  # and this is the second one
         step = Signal()
         walked = Signal()  # with this cycle no point is left
-        left = Signal.like(self.minimum)  # cycles that the slot has to last after this one
+        left = Signal.like(self.minimum, reset_less=True)  # cycles that the slot has to last after this one
 
         m.d.comb += [
             raster.steps.eq(self.steps),

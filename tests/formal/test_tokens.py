@@ -65,6 +65,7 @@ class Program(wiring.Component):
             # The gate, see test_queue.py.
             Assume(~taken | ((waiting != 0) & semaphores.available[taker][giver])),
             Assert(waiting <= DEPTH),
+            Assert(semaphores.available[taker][giver] == (semaphores.tokens[taker][giver] != 0)),
             Assert(lead + waiting == pending + semaphores.tokens[taker][giver]),
         ]
 

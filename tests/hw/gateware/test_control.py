@@ -31,6 +31,11 @@ class Run:
             self.bench.set(getattr(self.block, name), 0)
         return shown
 
+    async def begin(self) -> None:
+        """A start; everything is cleared in the cycle before the run's first, which is the next one."""
+        assert await self.cycle(start=1) == (0, 0, 0)
+        assert await self.cycle() == (0, 0, 1)
+
     async def fault(self, *causes: ErrorCause) -> tuple[int, ...]:
         """One cycle with these errors; the address of each is its number."""
         ports = [self.block.faults[FAULTS.index(cause)] for cause in causes]
@@ -61,13 +66,14 @@ def control(bench: Callable[[Run], Awaitable[None]]) -> None:
 def test_a_run_begins_and_ends() -> None:
     async def bench(run: Run) -> None:
         assert await run.cycle() == (0, 0, 0)
-        assert await run.cycle(start=1) == (0, 0, 1)  # everything is cleared in the cycle before the run's first
+        await run.begin()
         for _ in range(5):
             assert await run.cycle() == (1, 0, 0)
         assert await run.cycle(finished=1, quiet=1) == (1, 0, 0)
         assert await run.cycle() == (0, 0, 0)
         assert (run.outcome(), run.interrupts()) == ((1, 0, ErrorCause.NONE, 0), (1, 0))
-        await run.cycle(start=1)
+        await run.begin()
+        await run.cycle()
         assert run.outcome() == (0, 0, ErrorCause.NONE, 0)  # done is of the last run
 
     control(bench)
@@ -76,7 +82,7 @@ def test_a_run_begins_and_ends() -> None:
 @pytest.mark.parametrize("cause", FAULTS)
 def test_an_error_halts_and_ends_when_the_port_is_quiet(cause: ErrorCause) -> None:
     async def bench(run: Run) -> None:
-        await run.cycle(start=1)
+        await run.begin()
         assert await run.fault(cause) == (1, 0, 0)
         for _ in range(QUIET_AFTER):
             assert await run.cycle(finished=1) == (1, 1, 0)  # finished or not
@@ -95,8 +101,9 @@ def test_of_several_errors_the_lowest_cause_is_recorded(cause: ErrorCause) -> No
     assert list(FAULTS) == sorted(FAULTS)
 
     async def bench(run: Run) -> None:
-        await run.cycle(start=1)
+        await run.begin()
         await run.fault(*(other for other in FAULTS if other >= cause))
+        await run.cycle()
         assert run.get("cause", "address") == (cause, cause)
 
     control(bench)
@@ -104,7 +111,7 @@ def test_of_several_errors_the_lowest_cause_is_recorded(cause: ErrorCause) -> No
 
 def test_the_first_error_is_kept() -> None:
     async def bench(run: Run) -> None:
-        await run.cycle(start=1)
+        await run.begin()
         await run.fault(ErrorCause.WATCHDOG)
         await run.fault(ErrorCause.READ_BUS)
         await run.fault(*FAULTS)
@@ -118,7 +125,7 @@ def test_the_watchdog_ends_what_bursts_do_not(cause: ErrorCause) -> None:
     """Whatever the error was; a reset then waits for the bursts all the same."""
 
     async def bench(run: Run) -> None:
-        await run.cycle(start=1)
+        await run.begin()
         await run.fault(cause)
         for _ in range(QUIET_AFTER):
             assert await run.cycle() == (1, 1, 0)
@@ -128,8 +135,9 @@ def test_the_watchdog_ends_what_bursts_do_not(cause: ErrorCause) -> None:
         await run.cycle(reset=1)
         for _ in range(QUIET_AFTER):
             assert await run.cycle(start=1) == (0, 1, 0)
-        assert await run.cycle(quiet=1) == (0, 1, 1)
-        assert await run.cycle(start=1) == (0, 0, 1)
+        assert await run.cycle(quiet=1) == (0, 1, 0)
+        assert await run.cycle() == (0, 1, 1)
+        await run.begin()
 
     control(bench)
 
@@ -141,7 +149,8 @@ def test_a_reset_beside_nothing_is_waited_for() -> None:
         assert await run.cycle(reset=1, start=1) == (0, 0, 0)
         for _ in range(QUIET_AFTER):
             assert await run.cycle(start=1) == (0, 1, 0)
-        assert await run.cycle(quiet=1, start=1) == (0, 1, 1)
+        assert await run.cycle(quiet=1, start=1) == (0, 1, 0)
+        assert await run.cycle(start=1) == (0, 1, 1)
         assert await run.cycle() == (0, 0, 0)
 
     control(bench)
@@ -150,7 +159,7 @@ def test_a_reset_beside_nothing_is_waited_for() -> None:
 def test_without_a_run_there_is_no_error() -> None:
     async def bench(run: Run) -> None:
         await run.fault(*FAULTS)
-        assert await run.cycle(start=1) == (0, 0, 1)
+        await run.begin()
         assert await run.cycle() == (1, 0, 0)
         assert run.outcome() == (0, 0, ErrorCause.NONE, 0)
 
@@ -159,14 +168,15 @@ def test_without_a_run_there_is_no_error() -> None:
 
 def test_a_late_start_is_forgotten_with_the_run() -> None:
     async def bench(run: Run) -> None:
-        await run.cycle(start=1)
+        await run.begin()
         await run.cycle(start=1)
         await run.fault(ErrorCause.READ_BUS)
         await run.cycle(quiet=1)
         assert run.outcome() == (0, 1, ErrorCause.READ_BUS, ErrorCause.READ_BUS)
         await run.cycle(reset=1)
         await run.cycle(quiet=1)
-        await run.cycle(start=1)
+        await run.cycle()
+        await run.begin()
         await run.cycle(finished=1, quiet=1)
         assert run.outcome() == (1, 0, ErrorCause.NONE, 0)
 
@@ -176,7 +186,7 @@ def test_a_late_start_is_forgotten_with_the_run() -> None:
 def test_an_error_in_the_last_cycle_counts() -> None:
     async def bench(run: Run) -> None:
         run.bench.set(run.block.finished, 1)
-        await run.cycle(start=1)
+        await run.begin()
         await run.fault(ErrorCause.WRITE_BUS)
         await run.cycle(quiet=1)
         assert run.outcome() == (0, 1, ErrorCause.WRITE_BUS, ErrorCause.WRITE_BUS)
@@ -186,8 +196,19 @@ def test_an_error_in_the_last_cycle_counts() -> None:
 
 def test_a_start_while_busy_is_an_error_at_the_end() -> None:
     async def bench(run: Run) -> None:
-        await run.cycle(start=1)
+        await run.begin()
         assert await run.cycle(start=1) == (1, 0, 0)
+        assert await run.cycle() == (1, 0, 0)
+        await run.cycle(finished=1, quiet=1)
+        assert (run.outcome(), run.interrupts()) == ((1, 1, ErrorCause.START_WHILE_BUSY, 0), (1, 1))
+
+    control(bench)
+
+
+def test_a_start_while_everything_is_cleared_is_one_while_busy() -> None:
+    async def bench(run: Run) -> None:
+        await run.cycle(start=1)
+        assert await run.cycle(start=1) == (0, 0, 1)
         assert await run.cycle() == (1, 0, 0)
         await run.cycle(finished=1, quiet=1)
         assert (run.outcome(), run.interrupts()) == ((1, 1, ErrorCause.START_WHILE_BUSY, 0), (1, 1))
@@ -197,15 +218,16 @@ def test_a_start_while_busy_is_an_error_at_the_end() -> None:
 
 def test_a_reset_waits_for_bursts_and_leaves_nothing() -> None:
     async def bench(run: Run) -> None:
-        await run.cycle(start=1)
+        await run.begin()
         await run.fault(ErrorCause.OUTSIDE_WINDOW)
         assert await run.cycle(reset=1, start=1) == (1, 1, 0)  # a start beside it is ignored
         for _ in range(QUIET_AFTER):
             assert await run.cycle(start=1) == (1, 1, 0)  # and before it takes effect
-        assert await run.cycle(quiet=1) == (1, 1, 1)
+        assert await run.cycle(quiet=1) == (1, 1, 0)
+        assert await run.cycle() == (1, 1, 1)
         assert await run.cycle() == (0, 0, 0)
         assert (run.outcome(), run.interrupts()) == ((0, 0, ErrorCause.NONE, 0), (0, 0))
-        assert await run.cycle(start=1) == (0, 0, 1)
+        await run.begin()
         assert await run.cycle() == (1, 0, 0)
 
     control(bench)
@@ -213,7 +235,7 @@ def test_a_reset_waits_for_bursts_and_leaves_nothing() -> None:
 
 def test_interrupts_stay_until_they_are_acknowledged_one_by_one() -> None:
     async def bench(run: Run) -> None:
-        await run.cycle(start=1)
+        await run.begin()
         await run.cycle(start=1)
         await run.cycle(finished=1, quiet=1)
         for bits, left in (({"done": 0, "error": 1}, (1, 0)), ({"done": 1, "error": 0}, (0, 0))):
@@ -227,7 +249,7 @@ def test_interrupts_stay_until_they_are_acknowledged_one_by_one() -> None:
 
 def test_what_happens_in_the_cycle_of_its_acknowledgement_is_kept() -> None:
     async def bench(run: Run) -> None:
-        await run.cycle(start=1)
+        await run.begin()
         run.bench.set(run.block.acknowledge, {"done": 1, "error": 1})
         await run.cycle(finished=1, quiet=1)
         assert run.interrupts() == (1, 0)
