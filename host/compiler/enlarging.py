@@ -64,16 +64,38 @@ def interleave(builder: EngineBuilder, layer: EngineLayer, name: str, out: Tenso
             weight_elements=layer.weight_elements // down,
         )
         builder.append(_trimmed(part if first == 0 else dataclasses.replace(part, input_elements=0)))
-    tall, wide = _views(builder, rows.name, out, across)
-    weight, groups = _phases(builder, out, across, tall.shape[0], wide.shape[0])
-    zeros = np.zeros(len(weight), np.int64)
+    left = across
+    for factor in _primes(across):
+        left //= factor
+        shape = count * left, out.shape[1], rows.shape[2] * factor
+        target = out if left == 1 else dataclasses.replace(out, name=f"{out.name}{HIDDEN}{left}", shape=shape)
+        _interleave_columns(builder, name, rows.name, target, factor, left)
+        rows = target
+
+
+def _primes(number: int) -> list[int]:
+    """Prime factors, falling; 1 alone for 1.  To put columns apart by each of them costs their sum instead of their
+    product."""
+    found, divisor = [], 2
+    while number > 1:
+        while number % divisor == 0:
+            found.append(divisor)
+            number //= divisor
+        divisor += 1
+    return found[::-1] or [1]
+
+
+def _interleave_columns(builder: EngineBuilder, name: str, source: str, out: Tensor, factor: int, inside: int) -> None:
+    """Append the layer that makes of `factor` runs of `inside` channels of a tensor as many columns of one run."""
+    tall, wide = _views(builder, source, out, factor)
+    weight, groups = _phases(builder, out, factor, inside, (tall.shape[0], wide.shape[0]))
     builder.append(
         dataclasses.replace(
             unchanged(name, "DepthToSpace", tall.name, wide, builder.weights(name)),
             weight=weight,
             groups=groups,
-            window=Window((1, across), (1, 1), (0, across - 1, 0, across - 1)),
-            bias=zeros,
+            window=Window((1, factor), (1, 1), (0, factor - 1, 0, factor - 1)),
+            input_elements=int(np.prod(tall.shape)),
         )
     )
 
@@ -113,23 +135,26 @@ def _views(builder: EngineBuilder, source: str, out: Tensor, factor: int) -> tup
     )
 
 
-def _phases(builder: EngineBuilder, out: Tensor, across: int, inputs: int, outputs: int) -> tuple[np.ndarray, int]:
-    """Weights, int64 (outputs, inputs / groups, 1, across), and groups of the layer that puts columns apart.
+def _phases(
+    builder: EngineBuilder, out: Tensor, factor: int, inside: int, channels: tuple[int, int]
+) -> tuple[np.ndarray, int]:
+    """Weights, int64 (O, I / groups, 1, factor), and groups of `_interleave_columns`.  channels: (I, O).
 
     Of its windows over a map of one column, all but one tap lie outside; which one does not is the result's column.
-    Input channel c * across + j is column j of channel c.  In groups of as many channels as the array has lanes at
-    most, so that no block of weights is read for another's channels.
+    In groups of as many channels as the array has lanes at most, so that no block of weights is read for another's.
     """
-    config, channels = builder.config, out.shape[0]
+    config, count = builder.config, out.shape[0]
     parts = out.fmt.bits // config.data_bits
-    c, j = np.divmod(np.arange(channels * across), across)
+    c, j = np.divmod(np.arange(count * factor), factor)
+    places = c // inside * inside * factor + j * inside + c % inside
     if parts == 1:
-        size = max(size for size in range(1, config.oc_lanes + 1) if channels % size == 0)
-        weight = np.zeros((channels, size * across, 1, across), np.int64)
-        weight[c, c % size * across + j, 0, across - 1 - j] = 1
-        return weight, channels // size
-    weight = np.zeros((outputs, inputs, 1, across), np.int64)
+        sizes = range(inside, max(config.oc_lanes, inside) + 1, inside)
+        size = max(size for size in sizes if count % size == 0)
+        weight = np.zeros((count, size * factor, 1, factor), np.int64)
+        weight[c, places - c // size * size * factor, 0, factor - 1 - j] = 1
+        return weight, count // size
+    weight = np.zeros((channels[1], channels[0], 1, factor), np.int64)
     for part in range(parts):
-        to, from_ = (byte_lanes(lanes, part, parts, config.ic_lanes) for lanes in (c, c * across + j))
-        weight[to, from_, 0, across - 1 - j] = 1
+        to, from_ = (byte_lanes(lanes, part, parts, config.ic_lanes) for lanes in (c, places))
+        weight[to, from_, 0, factor - 1 - j] = 1
     return weight, 1

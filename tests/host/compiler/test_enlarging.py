@@ -30,7 +30,7 @@ def test_copies(config: AcceleratorConfig, factors: tuple[int, int], rng: np.ran
 
 
 @ALL
-@pytest.mark.parametrize(("block", "mode"), [(2, "DCR"), (2, "CRD"), (3, "CRD")])
+@pytest.mark.parametrize(("block", "mode"), [(2, "DCR"), (2, "CRD"), (3, "CRD"), (4, "DCR")])
 def test_channels_to_blocks(config: AcceleratorConfig, block: int, mode: Mode, rng: np.random.Generator) -> None:
     """Behind a convolution, one in groups, a pooling; of more channels than lanes, and as output in 16 bits."""
     b = Builder(rng, (9, 4, 5))
@@ -48,3 +48,11 @@ def test_maps_of_more_rows_than_a_field_holds(rng: np.random.Generator) -> None:
     b = Builder(rng, (2, 70, 70))
     b.resize(b.conv("x", 3), (1, 2))
     check(b.network(), preset("small"), rng)
+
+
+def test_columns_go_apart_by_one_prime_after_the_other(rng: np.random.Generator) -> None:
+    """Blocks of 12 in three layers, each of whose windows has 2 or 3 taps and not 12."""
+    b = Builder(rng, (3, 2, 2))
+    b.depth_to_space(b.conv("x", 2 * 144), 12, "CRD")
+    program = check(b.network(), preset("small"), rng)
+    assert [entry.op for entry in program.layers] == ["Conv"] * 12 + ["DepthToSpace"] * 3
