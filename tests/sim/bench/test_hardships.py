@@ -17,11 +17,12 @@ from sim.cycles import simulate
 from tests.counting import VALUES, count
 from tests.sim.bench.hardships import HARDSHIPS, endure, run_module
 from tests.sim.handmade import CASES, build
-from tests.sim.jobs import ODD, network_jobs
+from tests.sim.jobs import ODD, depthwise_jobs, network_jobs
 
 pytestmark = pytest.mark.usefixtures("verilator")
 
 NETWORKS = 8
+CHAINS = 4
 VERIFIED = [preset("tiny"), preset("small"), *ODD]
 VERIFIED_NETWORKS = 40
 """Of each of them: 200 networks in all."""
@@ -37,6 +38,11 @@ def counted(config: AcceleratorConfig, seed: int, networks: int) -> None:
 
 def test_results_are_right_under_hardships(seed: int) -> None:
     counted(preset("tiny"), seed, NETWORKS)
+
+
+def test_depthwise_layers_under_hardships(seed: int) -> None:
+    counts = endure(depthwise_jobs(preset("tiny"), seed, CHAINS), seed)
+    assert sum(counts[hardship] for hardship in HARDSHIPS.values()) == CHAINS
 
 
 def test_every_channel_stalls_as_the_seed_has_it(seed: int) -> None:
