@@ -78,15 +78,15 @@ def _resize(x: Tensor, _: None, scales: Tensor, **copies: Any) -> Tensor:
     return x.repeat_interleave(down, 2).repeat_interleave(across, 3)
 
 
-def _depth_to_space(x: Tensor, blocksize: int, mode: str) -> Tensor:
-    if mode == "DCR":  # PyTorch has the channels of a block one after the other
+def _depth_to_space(x: Tensor, blocksize: int, mode: bytes) -> Tensor:
+    if mode == b"DCR":  # PyTorch has the channels of a block one after the other
         x = x.unflatten(1, (blocksize**2, -1)).transpose(1, 2).flatten(1, 2)
     return functional.pixel_shuffle(x, blocksize)
 
 
-def _pad(x: Tensor, ends: Sequence[int], mode: str) -> Tensor:
+def _pad(x: Tensor, ends: Sequence[int], mode: bytes) -> Tensor:
     _, _, top, left, _, _, bottom, right = ends
-    return functional.pad(x, (left, right, top, bottom), {"edge": "replicate"}[mode])
+    return functional.pad(x, (left, right, top, bottom), {b"edge": "replicate"}[mode])
 
 
 def _threshold(x: Tensor, alpha: float = 1.0) -> Tensor:

@@ -14,6 +14,8 @@ from quant.ir.functions import OPERATORS as FUNCTIONS
 from quant.ir.functions import X, apply, constant
 from quant.ir.graph import FloatGraph
 from quant.ir.window import Window
+from quant.kinds.depth_to_space import DepthToSpace, Mode
+from quant.kinds.edge_pad import EdgePad
 from quant.kinds.multiply import FloatMultiply
 from quant.kinds.pool import FloatPool
 from quant.kinds.resize import Resize
@@ -96,3 +98,10 @@ def test_copies_and_products(rng: np.random.Generator) -> None:
     layers = (Resize("r", "x", "y", (2, 3)), FloatMultiply("m", ("y", "y"), "z"))
     shapes = {"x": (3, 5, 4), "y": (3, 10, 12), "z": (3, 10, 12)}
     agree(FloatGraph("net", layers, shapes, "x", ("z",)), rng.normal(size=(2, 3, 5, 4)).astype(np.float32))
+
+
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_blocks_and_edges(rng: np.random.Generator, mode: Mode) -> None:
+    layers = (EdgePad("e", "x", "y", (1, 2, 0, 3)), DepthToSpace("d", "y", "z", 3, mode))
+    shapes = {"x": (18, 5, 4), "y": (18, 6, 9), "z": (2, 18, 27)}
+    agree(FloatGraph("net", layers, shapes, "x", ("z",)), rng.normal(size=(2, 18, 5, 4)).astype(np.float32))
