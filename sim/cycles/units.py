@@ -79,7 +79,8 @@ class ComputeTimes:
         self.ready: int | None = 0
         self.passes = array("q")
         """Of each instruction, the cycles of its passes: from, and up to, not included; none of a SETUP."""
-        self._mode, self._group_passes, self._wide, self._weights = int(Mode.DENSE), 1, False, gateware_format(config)
+        self._mode, self._group_passes = int(Mode.DENSE), 1
+        self._wide, self._weights = False, gateware_format(config)
         self._passes_end = 0
         self._done = (NEVER, NEVER)  # the latest two, later one last
 

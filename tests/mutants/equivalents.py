@@ -13,8 +13,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "where there are no numbers, the next line does not look at any",
     (
         "sim/cycles/units.py",
-        "self._taps, self._wide, self._weights = 1, False, gateware_format(config)",
-        "self._taps, self._wide, self._weights = 1, True, gateware_format(config)",
+        "self._wide, self._weights = False, gateware_format(config)",
+        "self._wide, self._weights = True, gateware_format(config)",
     ): "the SETUP without which no CONV is valid overwrites it",
     (
         "hw/gateware/average.py",
