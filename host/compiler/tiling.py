@@ -97,6 +97,7 @@ def _check_smallest(problem: Problem) -> None:
     if pooling is not None:
         kernel = [min(k, s) for k, s in zip(pooling.window.kernel, problem.layer.result.shape[1:], strict=True)]
         needs.append(("pool buffer", "words", kernel[0] * kernel[1], config.pool_depth))
+        needs.append(("partial-sum memory", "pixels", kernel[1], config.partial_sum_depth))
     for buffer, unit, need, have in needs:
         if need > have:
             reason = f"its smallest tile needs {need} {unit} of the {buffer}, {need - have} more than it has"

@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from host.compiler import CannotCompile, compile_network
@@ -58,6 +58,7 @@ def random_config(rng: np.random.Generator) -> AcceleratorConfig | None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 1 << 32))
+@example(1058)  # a maximum over nine columns, and partial sums of eight pixels
 def test_random_networks_in_small_buffers(number: int) -> None:
     rng = np.random.default_rng(number)
     config = random_config(rng)
