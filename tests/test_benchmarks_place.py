@@ -15,9 +15,8 @@ LOST = 0.05
 
 
 def test_every_port_but_the_clock_is_behind_a_register() -> None:
-    config = preset("tiny")
-    description = json.loads(verilog.contents(config)["engine.json"])
-    text = place.wrapper(verilog.contents(config)["engine.v"])
+    description = json.loads(verilog.contents(preset("tiny"))["engine.json"])
+    text = place.wrapper(description)
     widths = {"input": 0, "output": 0}
     for port in description["ports"]:
         assert f".{port['name']}(" in text

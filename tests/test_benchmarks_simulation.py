@@ -16,23 +16,12 @@ from quant.search import quantize_network
 from sim.cycles import simulate
 from tests.host.onnx_networks import images, small_cnn
 
-ENGINE = """\
-module shiftpoint_engine(clk, rst, data, interrupt);
-  input clk;
-  wire clk;
-  input [7:0] data;
-  output interrupt;
-  input rst;
-endmodule
-module shiftpoint_engine_part(other);
-  input other;
-endmodule
-"""
-
 
 def test_the_module_around_the_engine_has_its_ports() -> None:
-    assert simulation.wrapper(ENGINE).splitlines() == [
-        "module bare(input  clk, input [7:0] data, output  interrupt_line, input  rst);",
+    ports = [("clk", "input", 1), ("data", "input", 8), ("interrupt", "output", 1), ("rst", "input", 1)]
+    described = [{"name": name, "direction": direction, "width": width} for name, direction, width in ports]
+    assert simulation.wrapper({"ports": described}).splitlines() == [
+        "module bare(input [0:0] clk, input [7:0] data, output [0:0] interrupt_line, input [0:0] rst);",
         "  reg reset = 1; always @(posedge clk) reset <= rst;",
         "  shiftpoint_engine engine(.clk(clk), .data(data), .interrupt(interrupt_line), .rst(reset));",
         "endmodule",

@@ -21,7 +21,7 @@ from host.compiler.steps import Plan, add_layer
 from host.compiler.tiling import ways
 from host.compiler.tokens import schedule
 from host.tail import DIGEST
-from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
+from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, PAGE_BYTES, AcceleratorConfig
 from hw.contract.isa import HEADER
 from hw.contract.layout import Placement
 from hw.contract.memory import Memory
@@ -30,15 +30,8 @@ from hw.contract.weights import WeightFormat, gateware_format
 from quant.ir.network import Network
 from quant.ir.well_formed import well_formed
 
-__all__ = [
-    "KEPT",
-    "MADE_FOR",
-    "CannotCompile",
-    "KeepLayers",
-    "compile_network",
-]
+__all__ = ["KEPT", "MADE_FOR", "CannotCompile", "KeepLayers", "compile_network"]
 
-PAGE = 4096
 KEPT = "keep_layers"
 """Key in the metadata of a program: which layers' results it leaves in memory."""
 MADE_FOR = "memory"
@@ -90,7 +83,7 @@ def compile_network(
         image=image,
         program_base=0,
         instructions=len(operations),
-        memory_bytes=aligned(tensors_base + places.size, PAGE),
+        memory_bytes=aligned(tensors_base + places.size, PAGE_BYTES),
         inputs=tuple(placements[name] for name in lowered.views),
         tensors=tuple(placements[name] for name in left),
         outputs=network.outputs,

@@ -19,34 +19,15 @@ def entries(layer: EngineLayer, lowered: Lowered) -> list[LayerEntry]:
         bits += int(np.prod(layer.result.shape)) * lowered.tensors[layer.residual].fmt.bits
     read = bytes_of(bits)
     pooling = layer.pooling
-    if pooling is None:
-        return [
-            LayerEntry(
-                layer.name,
-                layer.op,
-                (),
-                _named(layer.outputs[0]),
-                layer.macs,
-                read,
-                layer.copies * _bytes(layer.result),
-            )
-        ]
-    pooled = pooling.result
-    if layer.keep:
-        return [
-            LayerEntry(
-                layer.name,
-                layer.op,
-                (),
-                _named(layer.outputs[0]),
-                layer.macs,
-                read,
-                layer.copies * _bytes(layer.result),
-            ),
-            LayerEntry(pooling.name, pooling.op, (), _named(pooling.written.name), 0, 0, _bytes(pooled)),
-        ]
-    fused = () if pooling.name == layer.name else (pooling.name,)
-    return [LayerEntry(layer.name, layer.op, fused, _named(pooling.written.name), layer.macs, read, _bytes(pooled))]
+    if layer.keep or pooling is None:
+        written = layer.copies * _bytes(layer.result)
+        own = LayerEntry(layer.name, layer.op, (), _named(layer.outputs[0]), layer.macs, read, written)
+        if pooling is None:
+            return [own]
+        pooled = _bytes(pooling.result)
+        return [own, LayerEntry(pooling.name, pooling.op, (), _named(pooling.written.name), 0, 0, pooled)]
+    fused, written = () if pooling.name == layer.name else (pooling.name,), _bytes(pooling.result)
+    return [LayerEntry(layer.name, layer.op, fused, _named(pooling.written.name), layer.macs, read, written)]
 
 
 def _named(tensor: str) -> str:

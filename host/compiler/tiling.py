@@ -23,8 +23,6 @@ from hw.contract.isa import Mode, Opcode
 
 LONGEST = highest(Opcode.CONV, "in_rows")
 """Rows or columns of a tile, of its input, or of what a pooling of it reads: what the fields of instructions hold."""
-
-
 ENOUGH = 3
 """Heights of bands, of those that fit, that are tried on a map higher than any tile: it has bands by the hundred."""
 

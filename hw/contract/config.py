@@ -76,7 +76,7 @@ class AcceleratorConfig:
     def clock_source(self) -> str:
         """How `clock_mhz` is known: what measured it, or `assumed`."""
         placed = self.name in PLACED and self == PRESETS[self.name]
-        return "nextpnr-ecp5, LFE5U-85F, speed 6" if placed else "assumed"
+        return PLACED_BY if placed else "assumed"
 
     def to_json(self) -> dict[str, object]:
         """Field by field, as JSON values."""
@@ -252,6 +252,8 @@ PRESETS = {
 
 PLACED = ("tiny",)
 """Presets whose clock is the one that benchmarks/place.py found."""
+PLACED_BY = "nextpnr-ecp5, LFE5U-85F, CABGA381, speed 6"
+"""What it places them with, and on what."""
 
 
 def preset(name: str) -> AcceleratorConfig:

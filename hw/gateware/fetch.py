@@ -112,9 +112,8 @@ class Fetch(wiring.Component):
         if beats == 1:
             m.d.comb += [arrived.eq(self.beat), buffer.w_data.eq(self.data)]
         else:
-            earlier = Signal(
-                (beats - 1) * self.config.axi_bits, reset_less=True
-            )  # beats of the instruction that arrives
+            # Beats of the instruction that arrives.
+            earlier = Signal((beats - 1) * self.config.axi_bits, reset_less=True)
             number = Signal(range(beats))
             m.d.comb += [
                 arrived.eq(self.beat & (number == beats - 1)),

@@ -403,6 +403,42 @@ class ReadsOne(AnyLayer):
         return _replaced(self, input=names.get(self.input, self.input), output=names.get(self.output, self.output))
 
 
+class MovesOne(ReadsOne, Layer, FloatLayer):
+    """A layer that puts the elements of one tensor elsewhere: nothing is computed, so both have one format.
+
+    Channels stay what they are, unless a kind says otherwise.
+    """
+
+    @property
+    def moves(self) -> bool:
+        """As `AnyLayer.moves`."""
+        return True
+
+    def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
+        """As `Layer.bound`."""
+        return bounds[self.input]
+
+    def quantized(self, tensors: Mapping[str, Tensor], clip: Clip) -> Self:
+        """As `FloatLayer.quantized`."""
+        return self
+
+    def never_negative(self, known: Collection[str]) -> bool:
+        """As `FloatLayer.never_negative`."""
+        return self.input in known
+
+    def tied(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, int], ...] | None:
+        """As `FloatLayer.tied`."""
+        return ((self.input, 0),)
+
+    def becomes(self, channels: int) -> np.ndarray:
+        """As `FloatLayer.becomes`."""
+        return np.arange(channels)
+
+    def is_exact(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> bool:
+        """As `Layer.is_exact`."""
+        return True
+
+
 class ReadsResidual(ReadsOne):
     """A layer that reads one tensor, and may add another to its result."""
 

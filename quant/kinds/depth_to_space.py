@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from quant.base.errors import UnsupportedNetwork
-from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne, Runner
+from quant.ir.layer import MovesOne, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
 from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes
 from quant.kinds.reading import Own, Reader, Reading
@@ -20,11 +20,11 @@ Mode = Literal["DCR", "CRD"]
 
 
 @dataclass(frozen=True, eq=False)
-class DepthToSpace(ReadsOne, Layer, FloatLayer):
+class DepthToSpace(MovesOne):
     """Makes a block of `block` x `block` elements of as many channels of each place.
 
     mode: whether the channels of a block lie apart (DCR: channel (row * block + column) * C + c) or one after the other
-    (CRD: channel (c * block + row) * block + column).  Input and output have one format: nothing is computed.
+    (CRD: channel (c * block + row) * block + column).
     """
 
     name: str
@@ -32,11 +32,6 @@ class DepthToSpace(ReadsOne, Layer, FloatLayer):
     output: str
     block: int
     mode: Mode
-
-    @property
-    def moves(self) -> bool:
-        """As `AnyLayer.moves`."""
-        return True
 
     @property
     def description(self) -> str:
@@ -65,17 +60,8 @@ class DepthToSpace(ReadsOne, Layer, FloatLayer):
         if self.block < 1:
             raise ValueError(f"blocks of {self.block}")
 
-    def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
-        """As `Layer.bound`."""
-        return bounds[self.input]
-
-    def quantized(self, tensors: Mapping[str, Tensor], clip: Clip) -> DepthToSpace:
-        """As `FloatLayer.quantized`."""
-        return self
-
-    def never_negative(self, known: Collection[str]) -> bool:
-        """As `FloatLayer.never_negative`."""
-        return self.input in known
+    def tied(self, shapes: Mapping[str, tuple[int, int, int]]) -> None:
+        """As `FloatLayer.tied`: several channels become one, so all keep scales of one."""
 
     def becomes(self, channels: int) -> np.ndarray:
         """As `FloatLayer.becomes`."""
@@ -93,10 +79,6 @@ class DepthToSpace(ReadsOne, Layer, FloatLayer):
             return blocks.transpose(0, 3, 4, 1, 5, 2).reshape(count, images, height * self.block, width * self.block)
 
         return run
-
-    def is_exact(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> bool:
-        """As `Layer.is_exact`."""
-        return True
 
     def write_exact(self, nodes: ExactNodes) -> None:
         """As `Layer.write_exact`: by operators that ONNX Runtime has for every type."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from quant.base.errors import UnsupportedNetwork
-from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne, Runner
+from quant.ir.layer import MovesOne, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
 from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes
 from quant.kinds.reading import Own, Reader, Reading
@@ -17,10 +17,10 @@ from quant.onnx_file.view import label
 
 
 @dataclass(frozen=True, eq=False)
-class EdgePad(ReadsOne, Layer, FloatLayer):
+class EdgePad(MovesOne):
     """Repeats the first and last rows and columns of a map around it.
 
-    pads: how often, (top, left, bottom, right).  Input and output have one format: nothing is computed.
+    pads: how often, (top, left, bottom, right).
     """
 
     name: str
@@ -32,11 +32,6 @@ class EdgePad(ReadsOne, Layer, FloatLayer):
     def operator(self) -> str:
         """As `AnyLayer.operator`."""
         return "Pad"
-
-    @property
-    def moves(self) -> bool:
-        """As `AnyLayer.moves`."""
-        return True
 
     @property
     def description(self) -> str:
@@ -59,26 +54,6 @@ class EdgePad(ReadsOne, Layer, FloatLayer):
         if min(self.pads) < 0:
             raise ValueError(f"pads {self.pads}")
 
-    def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
-        """As `Layer.bound`."""
-        return bounds[self.input]
-
-    def quantized(self, tensors: Mapping[str, Tensor], clip: Clip) -> EdgePad:
-        """As `FloatLayer.quantized`."""
-        return self
-
-    def never_negative(self, known: Collection[str]) -> bool:
-        """As `FloatLayer.never_negative`."""
-        return self.input in known
-
-    def tied(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, int], ...]:
-        """As `FloatLayer.tied`."""
-        return ((self.input, 0),)
-
-    def becomes(self, channels: int) -> np.ndarray:
-        """As `FloatLayer.becomes`."""
-        return np.arange(channels)
-
     def prepare(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Runner:
         """As `Layer.prepare`."""
         top, left, bottom, right = self.pads
@@ -87,10 +62,6 @@ class EdgePad(ReadsOne, Layer, FloatLayer):
             return np.pad(inputs[0], ((0, 0), (0, 0), (top, bottom), (left, right)), "edge")
 
         return run
-
-    def is_exact(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> bool:
-        """As `Layer.is_exact`."""
-        return True
 
     def write_exact(self, nodes: ExactNodes) -> None:
         """As `Layer.write_exact`."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from quant.base.errors import UnsupportedNetwork
-from quant.ir.layer import Clip, FloatLayer, Layer, ReadsOne, Runner
+from quant.ir.layer import MovesOne, Runner
 from quant.ir.tensor import Bound, Shape, Tensor
 from quant.ir.writing import ExactNodes, FloatNodes, QdqNodes
 from quant.kinds.reading import Own, Reader, Reading
@@ -20,21 +20,13 @@ COPIES = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "ne
 
 
 @dataclass(frozen=True, eq=False)
-class Resize(ReadsOne, Layer, FloatLayer):
-    """Enlarges a map by whole factors, (vertical, horizontal): every element becomes a block of copies.
-
-    Input and output have one format: nothing is computed.
-    """
+class Resize(MovesOne):
+    """Enlarges a map by whole factors, (vertical, horizontal): every element becomes a block of copies."""
 
     name: str
     input: str
     output: str
     factors: tuple[int, int]
-
-    @property
-    def moves(self) -> bool:
-        """As `AnyLayer.moves`."""
-        return True
 
     @property
     def description(self) -> str:
@@ -51,26 +43,6 @@ class Resize(ReadsOne, Layer, FloatLayer):
         if min(self.factors) < 1:
             raise ValueError(f"enlarges by {self.factors}")
 
-    def bound(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Bound:
-        """As `Layer.bound`."""
-        return bounds[self.input]
-
-    def quantized(self, tensors: Mapping[str, Tensor], clip: Clip) -> Resize:
-        """As `FloatLayer.quantized`."""
-        return self
-
-    def never_negative(self, known: Collection[str]) -> bool:
-        """As `FloatLayer.never_negative`."""
-        return self.input in known
-
-    def tied(self, shapes: Mapping[str, tuple[int, int, int]]) -> tuple[tuple[str, int], ...]:
-        """As `FloatLayer.tied`."""
-        return ((self.input, 0),)
-
-    def becomes(self, channels: int) -> np.ndarray:
-        """As `FloatLayer.becomes`."""
-        return np.arange(channels)
-
     def prepare(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> Runner:
         """As `Layer.prepare`."""
 
@@ -78,10 +50,6 @@ class Resize(ReadsOne, Layer, FloatLayer):
             return inputs[0].repeat(self.factors[0], axis=2).repeat(self.factors[1], axis=3)
 
         return run
-
-    def is_exact(self, tensors: Mapping[str, Tensor], bounds: Mapping[str, Bound]) -> bool:
-        """As `Layer.is_exact`."""
-        return True
 
     def write_exact(self, nodes: ExactNodes) -> None:
         """As `Layer.write_exact`."""
