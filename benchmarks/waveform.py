@@ -83,7 +83,7 @@ BUSY, BEGIN = "control.busy", "compute_unit.begin_"
 def program(folder: Path) -> tuple[Program, np.ndarray]:
     """The two convolutions for the engine, and an image for them: int64 (1, C, H, W)."""
     random = np.random.default_rng(5)
-    shape = ["N", CHANNELS, SIZE, SIZE]
+    shape: list[int | str | None] = ["N", CHANNELS, SIZE, SIZE]
     nodes = [
         helper.make_node("Conv", ["input", "first"], ["sums"], "first", pads=[1] * 4),
         helper.make_node("Relu", ["sums"], ["between"], "relu"),
