@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,16 +50,22 @@ class Examples:
     def places(self, step: int, size: int, seed: int) -> np.ndarray:
         """Which of `training` a step has, counted over all epochs: int64 (n,)."""
         epoch, place = divmod(step, self.steps(size))
-        order = np.random.default_rng((seed, epoch)).permutation(len(self.training))
-        return order[place * size : (place + 1) * size]
+        return _order(len(self.training), seed, epoch)[place * size : (place + 1) * size]
+
+    def moves(self, step: int, size: int, augment: Augment, seed: int) -> Moves | None:
+        """What is done to the images of a step; None for nothing."""
+        if augment == "none":
+            return None
+        random = np.random.default_rng((seed, *divmod(step, self.steps(size))))
+        _, _, height, width = self.images.shape
+        return drawn(min(size, len(self.training)), (height, width), random, augment == "flip")
 
     def batch(self, step: int, size: int, augment: Augment, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """The images and labels of a step: float32 (n, C, H, W), int64 (n,)."""
         numbers = self.training[self.places(step, size, seed)]
-        images = self._rows(numbers)
-        if augment != "none":
-            random = np.random.default_rng((seed, *divmod(step, self.steps(size))))
-            images = moved(images, random, augment == "flip")
+        images, moves = self._rows(numbers), self.moves(step, size, augment, seed)
+        if moves is not None:
+            images = moved(images, moves)
         return prepare(images, self.graph), self.labels[numbers]
 
     def images_of(self, numbers: np.ndarray) -> np.ndarray:
@@ -73,20 +81,41 @@ class Examples:
         return self.images.rows(numbers) if isinstance(self.images, Stack) else self.images[numbers]
 
 
-def moved(images: np.ndarray, random: np.random.Generator, flip: bool) -> np.ndarray:
-    """Each image shifted by some pixels, zeros moving in, and half of them mirrored where that is asked for.
+class Moves(NamedTuple):
+    """Of each image the first row and column of its window into the image with `margins` of zeros around it, int64
+    (n,), and whether the window is mirrored, bool (n,)."""
 
-    images: (n, C, H, W).  Returns the same.
-    """
+    rows: np.ndarray
+    columns: np.ndarray
+    mirrored: np.ndarray
+
+
+def margins(size: tuple[int, int]) -> tuple[int, int]:
+    """How far images of so many rows and columns move, at most, down and across."""
+    return size[0] // SHIFT, size[1] // SHIFT
+
+
+def drawn(count: int, size: tuple[int, int], random: np.random.Generator, flip: bool) -> Moves:
+    """Each image shifted by some pixels, and half of them mirrored where that is asked for.  size: rows, columns."""
+    rows, columns = (random.integers(0, 2 * margin + 1, count) for margin in margins(size))
+    return Moves(rows, columns, random.random(count) < 0.5 if flip else np.zeros(count, bool))
+
+
+def moved(images: np.ndarray, moves: Moves) -> np.ndarray:
+    """Images (n, C, H, W) after their moves, zeros moving in."""
     count, _, height, width = images.shape
-    down, across = height // SHIFT, width // SHIFT
+    down, across = margins((height, width))
     wide = np.pad(images, ((0, 0), (0, 0), (down, down), (across, across)))
-    rows = random.integers(0, 2 * down + 1, (count, 1)) + np.arange(height)
-    columns = random.integers(0, 2 * across + 1, (count, 1)) + np.arange(width)
-    if flip:
-        columns = np.where(random.random((count, 1)) < 0.5, columns[:, ::-1], columns)
+    rows, columns = moves.rows[:, None] + np.arange(height), moves.columns[:, None] + np.arange(width)
+    columns = np.where(moves.mirrored[:, None], columns[:, ::-1], columns)
     found = wide[np.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
     return np.ascontiguousarray(found.transpose(0, 3, 1, 2))
+
+
+@lru_cache(maxsize=1)
+def _order(count: int, seed: int, epoch: int) -> np.ndarray:
+    """In which order images come: drawn once an epoch, which takes as long as many a step."""
+    return np.random.default_rng((seed, epoch)).permutation(count)
 
 
 def open_examples(path: str | os.PathLike[str], graph: FloatGraph, seed: int) -> Examples:

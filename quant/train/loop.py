@@ -23,6 +23,8 @@ from quant.search.structure import Structure
 from quant.train.checkpoint import Checkpoint
 from quant.train.constraint import Constraint
 from quant.train.data import Examples
+from quant.train.feed import feed
+from quant.train.launched import Launched
 from quant.train.module import GraphModule
 from quant.train.settings import Optimizer, Settings
 
@@ -37,6 +39,9 @@ LAST = 0.02
 
 SECONDS = 60.0
 """Between two checkpoints, besides those after each epoch."""
+
+JUDGED = 500
+"""Images held back that are answered together."""
 
 
 @dataclass(frozen=True)
@@ -117,8 +122,11 @@ class _Run:
         self.teacher, self.module, self.examples, self.settings = teacher, module, examples, settings
         self.checkpoint, self.progress, self.count = checkpoint, progress, epochs
         self.device = next(teacher.parameters()).device
+        self.feed = feed(examples, settings, self.device)
         self.epochs: list[Epoch] = []
-        self.step, self.losses = 0, 0.0
+        self.step = 0
+        self.losses = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.finite = torch.ones((), dtype=torch.bool, device=self.device)
         self._began: tuple[float, int] | None = None
         self._answers: np.ndarray | Stack | None = None
 
@@ -126,13 +134,15 @@ class _Run:
         """Run a stage: from its beginning, or from what was saved."""
         each = self.examples.steps(self.settings.batch)
         kind, rate = stage.optimizer or self.settings.optimizer, stage.rate or self.settings.learning_rate
-        optimizer = _optimizer(kind, constraint)
+        optimizer = _optimizer(kind, constraint, self.device)
         first, steps = self.step, stage.epochs * each
         if saved is not None:
             self.module.load_state_dict(saved["module"])
             optimizer.load_state_dict(saved["optimizer"])
-            self.step, self.losses, first = saved["step"], saved["losses"], saved["first"]
+            self.losses.fill_(saved["losses"])
+            self.step, first = saved["step"], saved["first"]
             self.epochs = [Epoch(**epoch) for epoch in saved["epochs"]]
+        rates, factors = _rates(optimizer, self.device)
 
         def save() -> float:
             self.checkpoint.save(
@@ -140,7 +150,7 @@ class _Run:
                     "stage": index,
                     "first": first,
                     "step": self.step,
-                    "losses": self.losses,
+                    "losses": self.losses.item(),
                     "epochs": [asdict(epoch) for epoch in self.epochs],
                     "module": self.module.state_dict(),
                     "optimizer": optimizer.state_dict(),
@@ -148,27 +158,28 @@ class _Run:
             )
             return time.monotonic()
 
-        written = time.monotonic()
+        written, one = time.monotonic(), Launched(lambda: self._one(optimizer), self.device)
         while self.step < first + steps:
             own = self.step - first
             constraint.before(own, steps)
             cosine = 0.5 + 0.5 * torch.cos(torch.tensor(torch.pi * own / steps)).item()
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["factor"] * (LAST + (1 - LAST) * cosine)
-            self.losses += self._one(optimizer)
+            rates.copy_(rate * (LAST + (1 - LAST) * cosine) * factors, non_blocking=True)
+            self.feed.take(self.step)
+            one()
             self.step += 1
-            if ended := self.step % each == 0:
-                self.epochs.append(Epoch(stage.name, self.losses / each, self._accuracy()))
-                self.losses = 0.0
+            ended = self.step % each == 0
+            if ended or time.monotonic() - written > SECONDS:
+                self._check()
+            if ended:
+                self.epochs.append(Epoch(stage.name, self.losses.item() / each, self._accuracy()))
+                self.losses.zero_()
             if ended or time.monotonic() - written > SECONDS:
                 written = save()
             self._tell(stage, each)
 
-    def _one(self, optimizer: Any) -> float:
-        """One step; returns its loss."""
-        settings = self.settings
-        pixels, classes = self.examples.batch(self.step, settings.batch, settings.augment, settings.seed)
-        images, labels = self._images(pixels), torch.from_numpy(classes).to(self.device)
+    def _one(self, optimizer: Any) -> None:
+        """One step, of what the feed took: nothing of it waits for a GPU, or asks it for a number."""
+        settings, images, labels = self.settings, self.feed.images(), self.feed.labels
         with self._precision():
             answers = self.module(images)
             wanted = self._wanted(images) if settings.distil else answers
@@ -177,26 +188,31 @@ class _Run:
         loss.backward()
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         length = torch.nn.utils.clip_grad_norm_(parameters, CLIP)
-        if not bool(torch.isfinite(loss) & torch.isfinite(length)):
-            epoch = self.step // self.examples.steps(settings.batch) + 1
+        self.finite &= torch.isfinite(loss.detach()) & torch.isfinite(length)
+        self.losses += loss.detach()
+        optimizer.step()
+
+    def _check(self) -> None:
+        """Before weights are kept: a loss that was no number has spoilt them."""
+        if not self.finite.item():
+            epoch = (self.step - 1) // self.examples.steps(self.settings.batch) + 1
             kept = self.checkpoint.kept
             raise BadInput(
                 f"training: in epoch {epoch} of {self.count} the loss is no number: lower --learning-rate{kept}"
             )
-        optimizer.step()
-        return float(loss.detach())
 
     @torch.no_grad()
     def _wanted(self, images: torch.Tensor) -> torch.Tensor:
-        """The teacher's answers to the images of a step.  Images that never move have the same in all epochs."""
+        """The teacher's answers to the images of a step.  Images that never move have the same in all epochs, which a
+        processor need not compute again."""
         settings = self.settings
-        if settings.augment != "none":
+        if settings.augment != "none" or self.device.type == "cuda":
             return self.teacher(images)
         if self._answers is None:
             self._answers = self._all_answers()
         places = self.examples.places(self.step, settings.batch, settings.seed)
         own = self._answers.rows(places) if isinstance(self._answers, Stack) else self._answers[places]
-        return torch.from_numpy(own).to(self.device)
+        return torch.from_numpy(own)
 
     def _all_answers(self) -> np.ndarray | Stack:
         """Of the teacher, to all images that are trained on: float32 (N, elements)."""
@@ -214,10 +230,10 @@ class _Run:
 
     def _accuracy(self) -> float:
         """The share of images held back that the module gives their class."""
-        right, size = 0, self.settings.batch
+        right = 0
         with torch.no_grad(), self._precision():
-            for start in range(0, len(self.examples.held), size):
-                images, labels = self.examples.held_back(start, size)
+            for start in range(0, len(self.examples.held), JUDGED):
+                images, labels = self.examples.held_back(start, JUDGED)
                 found = self.module(self._images(images)).argmax(1).cpu().numpy()
                 right += int((found == labels).sum())
         return right / len(self.examples.held)
@@ -249,11 +265,24 @@ def _spoken(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{minutes} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
-def _optimizer(kind: Optimizer, constraint: Constraint) -> Any:
-    groups = [{"params": [parameter], "factor": factor} for parameter, factor in constraint.rates()]
-    if kind == "adamw":
-        return torch.optim.AdamW(groups, weight_decay=0.0, fused=True)  # one pass over memory instead of ten
-    return torch.optim.SGD(groups, momentum=0.9, nesterov=True)
+def _optimizer(kind: Optimizer, constraint: Constraint, device: torch.device) -> Any:
+    """With a group for each factor of the learning rate, which is set before each step."""
+    groups: dict[float, list[torch.nn.Parameter]] = {}
+    for parameter, factor in constraint.rates():
+        groups.setdefault(factor, []).append(parameter)
+    given = [{"params": parameters, "factor": factor} for factor, parameters in groups.items()]
+    if kind == "adamw":  # fused: one pass over memory instead of ten
+        return torch.optim.AdamW(given, weight_decay=0.0, fused=True, capturable=device.type == "cuda")
+    return torch.optim.SGD(given, momentum=0.9, nesterov=True, fused=device.type == "cuda")
+
+
+def _rates(optimizer: Any, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """The learning rates of an optimizer's groups, to be written to, on its device, and the groups' factors: (n,)."""
+    factors = torch.tensor([group["factor"] for group in optimizer.param_groups], dtype=torch.float64)
+    rates = torch.zeros(len(factors), device=device)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    return rates, factors
 
 
 def _loss(answers: torch.Tensor, wanted: torch.Tensor, labels: torch.Tensor, distil: float) -> torch.Tensor:

@@ -19,7 +19,7 @@ from quant.ir.graph import FloatGraph
 from quant.kinds.conv import FloatConv, float_convolution, float_convolutions
 from quant.onnx_file.nodes import attributes
 from quant.run.float_onnx import LayerNodes
-from quant.train.operators import OPERATORS
+from quant.train.operators import NUMBERS, OPERATORS
 
 
 class Free(torch.nn.Module):
@@ -73,6 +73,7 @@ class GraphModule(torch.nn.Module):
         }
         self._steps: list[_Step] = []
         self._constants: dict[str, str] = {}
+        self._numbers: dict[str, list[float]] = {}
         self._of_layers: dict[str, tuple[Weights, str]] = {}
         for layer in graph.layers:
             self._write(layer)
@@ -85,10 +86,13 @@ class GraphModule(torch.nn.Module):
         nodes = LayerNodes(layer)
         nodes.write()
         held = self.layers[layer.name] if float_convolution(layer) else None
+        numbers = {node.input[place] for node in nodes.nodes for place in NUMBERS.get(node.op_type, ())}
         for constant in nodes.constants:
             role = constant.name.removeprefix(f"{layer.output}/")
             if held is not None and role in ("weight", "bias"):
                 self._of_layers[constant.name] = held, role
+            elif constant.name in numbers:
+                self._numbers[constant.name] = numpy_helper.to_array(constant).tolist()
             else:
                 self._constants[constant.name] = f"constant{len(self._constants)}"  # no dots in a buffer's name
                 values = torch.from_numpy(numpy_helper.to_array(constant).copy())
@@ -106,7 +110,7 @@ class GraphModule(torch.nn.Module):
 
     def tensors(self, images: torch.Tensor, names: Collection[str]) -> dict[str, torch.Tensor]:
         """Tensors by name, (N, C, H, W).  images: (N, C, H, W)."""
-        values: dict[str, Any] = {"": None, self.graph.input: images}
+        values: dict[str, Any] = {"": None, self.graph.input: images, **self._numbers}
         values |= {name: getattr(self, attribute) for name, attribute in self._constants.items()}
         for name, (held, role) in self._of_layers.items():
             values[name] = held.source() if role == "weight" else held.bias

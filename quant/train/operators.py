@@ -73,8 +73,8 @@ def _average_pool(
     return mean(x) / mean(torch.ones_like(x[:1, :1]))
 
 
-def _resize(x: Tensor, _: None, scales: Tensor, **copies: Any) -> Tensor:
-    down, across = (int(scale) for scale in scales[2:].tolist())
+def _resize(x: Tensor, _: None, scales: Sequence[float], **copies: Any) -> Tensor:
+    down, across = map(int, scales[2:])
     return x.repeat_interleave(down, 2).repeat_interleave(across, 3)
 
 
@@ -137,3 +137,6 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "ThresholdedRelu": _threshold,
 }
 """By the operator's name, with ONNX's default attributes."""
+
+NUMBERS = {"Resize": (2,)}
+"""Inputs, by operator and place, that are constants and come as a list: what says how is no work for a GPU."""

@@ -10,7 +10,7 @@ import pytest
 
 from quant.base.errors import BadInput
 from quant.run import stacks
-from quant.train.data import moved, open_examples
+from quant.train.data import drawn, moved, open_examples
 from tests.quant.train.nets import examples, file_of, net
 
 
@@ -85,10 +85,10 @@ def test_moved(rng: np.random.Generator) -> None:
         for across in range(3)
         for flip in (False, True)
     }
-    found = moved(np.repeat(image, 400, 0), rng, True)
+    found = moved(np.repeat(image, 400, 0), drawn(400, (16, 8), rng, True))
     places = [[key for key, window in windows.items() if np.array_equal(window, one)] for one in found]
     assert all(len(place) == 1 for place in places) and {place[0] for place in places} == set(windows)
     assert all(
         any(np.array_equal(windows[down, across, False], one) for down in range(5) for across in range(3))
-        for one in moved(np.repeat(image, 20, 0), rng, False)
+        for one in moved(np.repeat(image, 20, 0), drawn(20, (16, 8), rng, False))
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -149,7 +150,7 @@ def test_answers_to_images_that_never_move_are_taken_once(
 
 
 def test_no_number_ends_it_and_keeps_what_was_reached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    losses, own = iter(range(12)), loop._loss
+    losses, own = count(), loop._loss
 
     def loss(*of):
         return own(*of) * (np.nan if next(losses) == 11 else 1.0)
