@@ -43,6 +43,8 @@ def _bytes(config: AcceleratorConfig, i: Instruction, setup: SetupInstruction) -
     if isinstance(i, PoolInstruction):
         grid = pool_grid(i)
         return (_present(grid) + grid.pixels * (1 + i.wide)) * result
+    if isinstance(i, SetupInstruction):
+        return i.table_load * d.table_bytes
     if not isinstance(i, ConvInstruction):
         return 0
     grid = conv_grid(setup, i)

@@ -27,6 +27,7 @@ from hw.contract.layout import pack, unpack
 from hw.contract.parameters import parameters_of
 from hw.contract.program import Program
 from hw.contract.shifts import SHIFTS, residual_shifts
+from hw.contract.table import table_of
 from hw.contract.weights import weight_format
 from hw.contract.widths import as_signed
 from quant.base.errors import VerificationError
@@ -128,6 +129,7 @@ class _Machine:
         self.pooled = np.zeros((c.pooled_depth, m), lane)
         self.sums = np.zeros((0, m), np.int64)
         self.shift = np.zeros(m, np.int64)
+        self.table = np.zeros(d.table_entries, np.int64)
         self.setup = SetupInstruction()
 
     def step(self, instruction: Instruction) -> None:
@@ -135,7 +137,7 @@ class _Machine:
             case LoadInstruction():
                 self._load(instruction)
             case SetupInstruction():
-                self.setup = instruction
+                self._setup(instruction)
             case ConvInstruction():
                 self._conv(instruction)
             case PoolInstruction():
@@ -155,6 +157,11 @@ class _Machine:
         beats = self.weight if i.target == Buffer.WEIGHT else self.activation.view(np.uint8).reshape(-1, beat)
         beats[np.add.outer(i.destination + rows * i.destination_pitch, np.arange(i.beats)) % len(beats)] = data
 
+    def _setup(self, i: SetupInstruction) -> None:
+        self.setup = i
+        if i.table_load:
+            self.table = table_of(self._weight_beats(i.table_base, self.config.derived.table_beats), self.config)
+
     def _conv(self, i: ConvInstruction) -> None:
         setup = self.setup
         grid = conv_grid(setup, i)
@@ -173,6 +180,8 @@ class _Machine:
         )
         if i.last:
             results = datapath.output_stage(self.sums, self.shift, setup.low, setup.high)
+            if setup.table:
+                results = self.table[results & (len(self.table) - 1)]
             if i.to_output:
                 self._write(self.output, i.output_base, results, bool(setup.wide))
             if i.to_pool:

@@ -257,6 +257,9 @@ def touches(config: AcceleratorConfig, instruction: Instruction, setup: SetupIns
     """
     if isinstance(instruction, LoadInstruction):
         yield from _load(config, instruction)
+    elif isinstance(instruction, SetupInstruction) and instruction.table_load:
+        beats = instruction.table_base + np.arange(config.derived.table_beats)
+        yield Touch("weight", beats % config.weight_depth, False)
     elif isinstance(instruction, ConvInstruction) and setup is not None:
         yield from _conv(config, instruction, setup)
     elif isinstance(instruction, PoolInstruction):

@@ -73,11 +73,11 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
     A chunk is read once the one whose room it takes is done: of k that fit, each takes at least a k-th of the
     time from the beginning of its reading to the end of its passes.
     """
-    if problem.weight_beats <= problem.config.weight_depth:
+    if problem.weight_beats <= problem.weight_depth:
         return 0
     config, memory = problem.config, problem.memory
     beats = tiling.chunk * problem.block_beats + config.derived.parameter_beats
-    fitting, read = config.weight_depth // beats, memory.beat_every * beats
+    fitting, read = problem.weight_depth // beats, memory.beat_every * beats
     weights, mode = problem.layer.weights, problem.outputs.mode
     tiles = [pass_cycles(config, weights, _pixels(*tile), mode=mode) for tile in _tiles(tiling)]
     repeats = 1 if tiling.weights_once(problem) else len(tiles)

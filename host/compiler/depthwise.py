@@ -28,7 +28,7 @@ def runs_depthwise(config: AcceleratorConfig, layer: EngineLayer, outputs: Outpu
     tall = (rows - 1) * layer.window.dilation[0] + 1
     words = tall * (columns + 2 * BANKS * d.words_per_beat)
     block = tap_blocks(rows, columns) * layer.weights.block_beats(config, Mode.DEPTHWISE)
-    if words > config.activation_depth or d.parameter_beats + d.planes * block > config.weight_depth:
+    if words > config.activation_depth or d.parameter_beats + d.planes * block > layer.weight_room(config):
         return False
     return _lane_by_lane(config, outputs, np.asarray(spread.placement.lanes))
 

@@ -37,9 +37,11 @@ def emit(plan: Plan, memory: MemoryMap, config: AcceleratorConfig, pool_layers: 
         for fill in prefetch.before(index):
             operations += encoder.loads(fill)
         setup = encoder.setup(step)
-        if setup != present:
+        if step.table is not None:
+            operations.append(encoder.load_table(step, setup))
+        elif setup != present:
             operations.append(operation(setup))
-            present = setup
+        present = setup
         operations += encoder.conv(step)
         prefetch.passed(index)
         room.release(step, index)

@@ -5,6 +5,7 @@ Where things lie in the rings comes from `room`; nothing here decides anything.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -113,6 +114,17 @@ class Encoder:
 
     # convolutions
 
+    def load_table(self, step: ConvStep, setup: SetupInstruction) -> Operation:
+        """A SETUP that loads the table of a step, too."""
+        reads = self._table_reads(step)
+        base = reads[0].start % self.config.weight_depth
+        return operation(dataclasses.replace(setup, table_load=1, table_base=base), reads)
+
+    def _table_reads(self, step: ConvStep) -> list[Access]:
+        if step.table is None:
+            return []
+        return [Access(Buffer.WEIGHT.name, self.room.start(step.table), step.table.size, self.config.weight_depth)]
+
     def setup(self, step: ConvStep) -> SetupInstruction:
         """What changes from layer to layer, and from strip to strip."""
         problem, layer, window = step.problem, step.problem.layer, step.problem.window
@@ -135,6 +147,7 @@ class Encoder:
             weight_format=layer.weights.number,
             low=layer.clip[0],
             high=layer.clip[1],
+            table=int(layer.table is not None),
         )
 
     def conv(self, step: ConvStep) -> list[Operation]:
@@ -183,11 +196,12 @@ class Encoder:
         return [operation(instruction, self._operands(step), writes), *behind]
 
     def _operands(self, step: ConvStep) -> list[Access]:
-        """What a CONV reads on the chip."""
+        """What a CONV reads on the chip; the table that its SETUP has read, too, for that signals nothing."""
         shown, config, d = step.shown, self.config, self.config.derived
         groups = step.chunk[1] - step.chunk[0]
         blocks = groups * step.problem.block_beats + (d.parameter_beats if step.first else 0)
         reads = [Access(Buffer.WEIGHT.name, self.room.start(step.weights), blocks, config.weight_depth)]
+        reads += self._table_reads(step)
         first = self.room.start(step.activation) * self.words + shown.origin
         columns = step.strip.inputs[1] - step.strip.inputs[0]
         words = (shown.rows[1] - shown.rows[0] - 1) * shown.pitch + columns

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Fold
 from hw.contract.weights import WeightFormat
 from quant.ir.fixedpoint import Reciprocal
@@ -68,12 +69,21 @@ class OutputPooling:
 
 
 @dataclass(frozen=True, eq=False)
+class OutputTable:
+    """What results are looked up in.  name: of the layer.  entries: int64 (table_entries,), by code."""
+
+    name: str
+    entries: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class EngineLayer:
     """One layer of the engine.
 
     source: tensor read (a view of the network's input may be folded).  weight: int64 (O, I / groups, KH, KW)
     over the source's channels.  weights: the format it is stored in.  bias, shift, residual_shift: int64 (O,).
-    result: format and shape of the convolution's results, kept in memory or not.  keep: they are.
+    table: what its results, clipped, are looked up in.
+    result: format and shape of the convolution's results, looked up, kept in memory or not.  keep: they are.
     pooling: what else is done with them.  spread: where its results go, if not into a map of their own.
     macs, input_elements, weight_elements: of the network's layer: what it computes, and cannot avoid to read.
     """
@@ -91,6 +101,7 @@ class EngineLayer:
     clip: tuple[int, int]
     result: Tensor
     residual: str | None = None
+    table: OutputTable | None = None
     pooling: OutputPooling | None = None
     keep: bool = True
     spread: Spread | None = None
@@ -102,6 +113,10 @@ class EngineLayer:
     def outputs(self) -> tuple[str, ...]:
         """Tensors it leaves in memory."""
         return tuple(tensor.name for tensor in self.written)
+
+    def weight_room(self, config: AcceleratorConfig) -> int:
+        """Beats of the weight buffer that are there for weights and parameters, beside its table."""
+        return config.weight_depth - (0 if self.table is None else config.derived.table_beats)
 
     @property
     def copies(self) -> int:

@@ -19,14 +19,16 @@ def entries(layer: EngineLayer, lowered: Lowered) -> list[LayerEntry]:
         bits += int(np.prod(layer.result.shape)) * lowered.tensors[layer.residual].fmt.bits
     read = bytes_of(bits)
     pooling = layer.pooling
+    looked_up = () if layer.table is None or layer.table.name == layer.name else (layer.table.name,)
     if layer.keep or pooling is None:
         written = layer.copies * _bytes(layer.result)
-        own = LayerEntry(layer.name, layer.op, (), _named(layer.outputs[0]), layer.macs, read, written)
+        own = LayerEntry(layer.name, layer.op, looked_up, _named(layer.outputs[0]), layer.macs, read, written)
         if pooling is None:
             return [own]
         pooled = _bytes(pooling.result)
         return [own, LayerEntry(pooling.name, pooling.op, (), _named(pooling.written.name), 0, 0, pooled)]
-    fused, written = () if pooling.name == layer.name else (pooling.name,), _bytes(pooling.result)
+    fused = looked_up if pooling.name == layer.name else (*looked_up, pooling.name)
+    written = _bytes(pooling.result)
     return [LayerEntry(layer.name, layer.op, fused, _named(pooling.written.name), layer.macs, read, written)]
 
 

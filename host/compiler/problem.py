@@ -67,6 +67,11 @@ class Problem:
         return blocks + self.outputs.count * self.config.derived.parameter_beats
 
     @cached_property
+    def weight_depth(self) -> int:
+        """Beats of the weight buffer that are there for weights and parameters."""
+        return self.layer.weight_room(self.config)
+
+    @cached_property
     def stored_planes(self) -> int:
         """Planes of results, of all output groups."""
         return sum(self.outputs.planes(group) for group in range(self.outputs.count))

@@ -12,6 +12,7 @@ from host.compiler.problem import Problem, Span, needed
 from host.compiler.tiling import Tiling
 from hw.contract.isa import Buffer
 from hw.contract.layout import Placement
+from hw.contract.table import table_block
 
 
 @dataclass(eq=False)
@@ -55,7 +56,7 @@ class Shown:
 class ConvStep:
     """One CONV: a tile, an output group, a chunk of input groups.
 
-    layer: index in the manifest.  residual_origin: word of pixel 0 in the residual piece.
+    layer: index in the manifest.  residual_origin: word of pixel 0 in the residual piece.  table: what its SETUP loads.
     """
 
     problem: Problem
@@ -71,12 +72,13 @@ class ConvStep:
     weights: Piece
     residual: Piece | None
     residual_origin: int
+    table: Piece | None = None
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
         """What it reads on the chip."""
-        found = (self.weights, self.activation)
-        return found if self.residual is None else (*found, self.residual)
+        found = (self.weights, self.activation, self.residual, self.table)
+        return tuple(piece for piece in found if piece is not None)
 
 
 @dataclass
@@ -121,6 +123,7 @@ class _Builder:
     def _step(self, strip: Strip, band: Band, group: int, chunk: Span) -> None:
         index = len(self.plan.steps)
         first, last = chunk[0] == self.outputs.ranges[group][0], chunk[1] == self.outputs.ranges[group][1]
+        table = self._table()
         weights = self._weights(strip, band, group, chunk, first)
         rows = needed(self.problem.window, 0, band.rows, self.geometry.height)
         if self.tiling.reading == "whole":
@@ -144,6 +147,7 @@ class _Builder:
             weights=weights,
             residual=residual,
             residual_origin=origin,
+            table=table,
         )
         for piece in step.pieces:
             piece.last = index
@@ -179,6 +183,18 @@ class _Builder:
         piece, new = self._piece((Buffer.WEIGHT, group, chunk, tile), Buffer.WEIGHT, beats)
         if new:
             self._fill(piece, (Rows(0, address, beats, 1, 0, 0),))
+        return piece
+
+    def _table(self) -> Piece | None:
+        """The piece that holds the layer's table, for the first step: the others find it in the output stage."""
+        table = self.problem.layer.table
+        if table is None:
+            return None
+        piece, new = self._piece("table", Buffer.WEIGHT, self.config.derived.table_beats)
+        if not new:
+            return None
+        self._fill(piece, (Rows(0, len(self.plan.weights), piece.size, 1, 0, 0),))
+        self.plan.weights += table_block(table.entries, self.config)
         return piece
 
     def _whole(self, chunk: Span, rows: Span) -> tuple[Piece, Shown]:

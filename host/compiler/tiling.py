@@ -53,7 +53,7 @@ class Tiling:
 
     def weights_once(self, problem: Problem) -> bool:
         """Whether no weight is read twice: all stay in the buffer, or each output group's until its end."""
-        if problem.weight_beats <= problem.config.weight_depth or self.tiles == 1:
+        if problem.weight_beats <= problem.weight_depth or self.tiles == 1:
             return True
         return self.order == "groups" and self.chunk >= problem.range_groups
 
@@ -89,7 +89,7 @@ def _check_smallest(problem: Problem) -> None:
     span = [(k - 1) * s + 1 for k, s in zip(window.kernel, window.dilation, strict=True)]
     rows, columns = min(span[0], problem.geometry.height), min(span[1], problem.geometry.width)
     needs = [
-        ("weight buffer", "beats", d.parameter_beats + problem.block_beats, config.weight_depth),
+        ("weight buffer", "beats", d.parameter_beats + problem.block_beats, problem.weight_depth),
         ("activation buffer", "words", rows * (columns + 2 * d.words_per_beat), config.activation_depth),
     ]
     if pooling is not None:
@@ -265,7 +265,7 @@ def _chunks(problem: Problem) -> Iterator[int]:
     if problem.outputs.mode == Mode.DEPTHWISE:  # a pass's place among those of its CONV is the plane that it adds to
         yield total
         return
-    depth, parameters = config.weight_depth, config.derived.parameter_beats
+    depth, parameters = problem.weight_depth, config.derived.parameter_beats
     most = (depth // 2 - parameters) // problem.block_beats
     most = most or (depth - parameters) // problem.block_beats
     if problem.weight_beats <= depth:

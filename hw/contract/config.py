@@ -36,6 +36,7 @@ class AcceleratorConfig:
     weight_depth: beats.  residual_depth, output_depth, pool_depth, pooled_depth: words of M channels.
     queue_depth: instructions waiting at each unit.  fetch_depth: instructions fetched ahead.
     read_outstanding, write_outstanding: bursts under way.
+    tables: whether the output stage can look results up.
     clock_mhz: at which frames a second are counted; `clock_source` says how it is known.
     """
 
@@ -58,6 +59,7 @@ class AcceleratorConfig:
     fetch_depth: int = 16
     read_outstanding: int = 8
     write_outstanding: int = 4
+    tables: bool = True
     clock_mhz: float = 100.0
 
     @cached_property
@@ -92,7 +94,7 @@ class AcceleratorConfig:
         for name, value in values.items():
             _require(name in known, f"unknown configuration field {name!r:.80}")
             types, words = _TYPES[str(known[name].type)]
-            fits = isinstance(value, types) and not isinstance(value, bool)
+            fits = isinstance(value, types) and isinstance(value, bool) == (types is bool)
             _require(fits, f"{name} must be {words}, not {_shown(value)}")
             _require(
                 not isinstance(value, int) or abs(value) < _FAR, f"{name} must be nearer to 0, not {_shown(value)}"
@@ -108,6 +110,7 @@ _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
     "str": (str, "a text"),
     "int": (int, "a whole number"),
     "float": ((int, float), "a number"),
+    "bool": (bool, "true or false"),
 }
 """By the annotation of a field: what JSON may give for it, and in words."""
 _FAR = 1 << 63
@@ -197,6 +200,10 @@ class Derived:
                 f"beats of {self.beat_bytes} bytes (axi_bits {c.axi_bits})",
             )
         self.parameter_beats = parameter_bytes // self.beat_bytes
+        self.table_entries = 1 << c.data_bits
+        self.table_bytes = self.table_entries * bytes_of(self.wide_bits)
+        self.table_beats = self.table_bytes // self.beat_bytes
+        """Of a table (hw/contract/table.py), which has an entry for each code of a result."""
         self.lane_bits = c.data_bits + 1
         """Width inside the datapath: signed and unsigned data alike."""
         self.activation_beats = c.activation_depth * self.word_bytes // self.beat_bytes

@@ -188,7 +188,7 @@ class LoadInstruction(Instruction):
 
 @dataclass(frozen=True, kw_only=True)
 class SetupInstruction(Instruction):
-    """Applies to every CONV after it."""
+    """Applies to every CONV after it.  With table_load, the next instruction starts when the table is read."""
 
     opcode = Opcode.SETUP
 
@@ -209,6 +209,11 @@ class SetupInstruction(Instruction):
     )
     low: int = _signed(18, "results below it become it")
     high: int = _signed(18, "results above it become it")
+    table: int = _unsigned(
+        1, "results are entries of the table that was loaded last: the one at the lowest data_bits of what is clipped"
+    )
+    table_load: int = _unsigned(1, "load a table")
+    table_base: int = _address("beat address of the table in the weight buffer")
     mode: int = _unsigned(4, "what passes multiply: 0 dense, 1 depthwise (see CONV); others are reserved")
     weight_format: int = _unsigned(4, "how the weights are stored: a weight format's number")
     data_format: int = _unsigned(4, "0: data_bits of the configuration; others are reserved")

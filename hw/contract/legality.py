@@ -73,7 +73,7 @@ def check(program: Program, code: Code) -> None:
         (everywhere, _header(program, code)),
         (everywhere, _tokens(config, code)),
         (code.places[Opcode.LOAD], _load(config, program.memory_bytes, of[Opcode.LOAD])),
-        (code.places[Opcode.SETUP], _setup(of[Opcode.SETUP])),
+        (code.places[Opcode.SETUP], _setup(config, of[Opcode.SETUP])),
         (code.places[Opcode.CONV], _conv(config, of[Opcode.CONV], _setups(code))),
         (code.places[Opcode.POOL], _pool(config, of[Opcode.POOL])),
         (code.places[Opcode.STORE], _store(program, of[Opcode.STORE])),
@@ -137,13 +137,18 @@ def _load(config: AcceleratorConfig, memory: int, i: SimpleNamespace) -> Iterato
     )
 
 
-def _setup(i: SimpleNamespace) -> Iterator[Rule]:
+def _setup(config: AcceleratorConfig, i: SimpleNamespace) -> Iterator[Rule]:
     known = [weights.number for weights in FORMATS]
     yield (i.mode > max(Mode)) | (i.data_format != 0), lambda _: "uses a reserved mode or format"
     yield ~np.isin(i.weight_format, known), lambda k: f"no weight format has the number {i.weight_format[k]}"
     yield i.signal != 0, lambda _: "a SETUP gives no tokens"
     yield (i.kernel_rows == 0) | (i.kernel_columns == 0), lambda _: "has a kernel without taps"
     yield _clips(i)
+    looks_up = (i.table | i.table_load) == 1
+    yield looks_up & (not config.tables), lambda _: "uses a table, and the engine has none"
+    yield (i.table == 1) & (np.cumsum(i.table_load) == 0), lambda _: "looks up in a table that nothing loaded"
+    beats = i.table_load * config.derived.table_beats
+    yield from _fits(i, "weight", beats, config.weight_depth, "beats of a table")
     depthwise = i.mode == Mode.DEPTHWISE
     yield (
         depthwise & (i.kernel_columns > 1) & (i.dilation_columns != 1),

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Mode
+from hw.contract.table import TABLE_PORT_BITS
 from hw.contract.weights import WeightFormat
+from hw.contract.widths import BYTE_BITS
 
 ACCUMULATE_LATENCY = 4
 """A partial sum must not be revisited sooner: read, add, write."""
 COMPUTE_LATENCY = 14
-"""From issuing a pixel's address to the cycle in which its result is written to a buffer."""
+"""From issuing a pixel's address to the cycle in which its result is written to a buffer, without tables."""
+TABLE_LATENCY = 2
+"""What the look-up in a table adds to it, in an engine that has tables."""
 SWAP_DELAY = 1
 """From a pass's first address to the cycle in which nothing is prepared for it any more; its weights take their place
 in the array when its first words come there."""
@@ -35,6 +39,16 @@ def pass_cycles(
     weight block takes to load, nor than a partial sum takes to come round."""
     per_pixel = 2 if wide else 1
     return max(per_pixel * pixels, weights.block_beats(config, mode), ACCUMULATE_LATENCY)
+
+
+def compute_latency(config: AcceleratorConfig) -> int:
+    """From issuing a pixel's address to the cycle in which its result is written to a buffer."""
+    return COMPUTE_LATENCY + (TABLE_LATENCY if config.tables else 0)
+
+
+def table_cycles(config: AcceleratorConfig) -> int:
+    """Cycles in which a SETUP that loads a table reads it, and nothing else starts."""
+    return config.derived.table_bytes * BYTE_BITS // TABLE_PORT_BITS
 
 
 def compute_prepare(config: AcceleratorConfig, weights: WeightFormat, first: bool, mode: int = Mode.DENSE) -> int:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import reduce
 from operator import add
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -27,6 +27,7 @@ from hw.gateware.decode import fields
 from hw.gateware.interfaces import unit_front
 from hw.gateware.memory import write_port
 from hw.gateware.pipeline import Pipeline, job_layout
+from hw.gateware.table import TABLE_SETS
 from hw.gateware.weight_reader import WeightReader
 from hw.gateware.window import STEPS, Slots, Taps
 
@@ -64,6 +65,7 @@ class _Wires:
         self.start_conv = Signal()
         self.started = Signal(2)  # a CONV was taken one, two cycles ago
         self.occupied = Signal()  # prepare holds a CONV
+        self.loading = Signal()  # a table is being read
         # Its size, from two cycles after its start on.
         self.pixels = Signal(len(self.conv.out_rows) + len(self.conv.out_columns), reset_less=True)
         self.too_many = Signal()
@@ -123,9 +125,11 @@ class ComputeUnit(wiring.Component):
             (pipeline.pool_write, wiring.flipped(self.pool_write)),
         ):
             wiring.connect(m, source, sink)
+        if config.tables:
+            wiring.connect(m, weights.table_write, pipeline.table_write)
 
         wires = _Wires(config)
-        self._take(m, wires)
+        self._take(m, wires, weights)
         self._prepare(m, wires, weights, taps)
         self._begin(m, wires, weights, taps, window, pipeline)
         self._walk(m, wires, taps, window, shortest)
@@ -133,11 +137,12 @@ class ComputeUnit(wiring.Component):
         self._end(m, wires, pipeline)
         return m
 
-    def _take(self, m: Module, w: _Wires) -> None:
+    def _take(self, m: Module, w: _Wires, weights: WeightReader) -> None:
         """Instructions leave the queue, or turn out to be illegal.
 
         How many pixels a CONV has is a product; a register stands behind the multiplier, so that it is known two
-        cycles after the start.  That is early enough: no first pass begins sooner (`compute_prepare`).
+        cycles after the start.  That is early enough: no first pass begins sooner (`compute_prepare`).  Behind a SETUP
+        that loads a table nothing starts until that is read: a CONV would want the weight buffer's one read port.
         """
         front = self.front
         next_setup, next_conv = data.View(_SETUP, front.instruction), data.View(_CONV, front.instruction)
@@ -154,6 +159,7 @@ class ComputeUnit(wiring.Component):
                 & (next_setup.weight_format == gateware_format(self.config).number)
                 & (next_setup.mode <= max(Mode))
                 & (Cat(next_setup.data_format, next_setup.signal) == 0)
+                & (Cat(next_setup.table, next_setup.table_load) == 0 if not self.config.tables else 1)
             ),
             legal_conv.eq(
                 (next_conv.opcode == Opcode.CONV)
@@ -164,7 +170,7 @@ class ComputeUnit(wiring.Component):
                 & ~(w.depthwise & (next_conv.input_groups > self.config.derived.planes))
                 & ~(next_conv.last & next_conv.to_pool & w.setup.wide)
             ),
-            front.ready.eq(~w.occupied & ~stopped & (front.in_flight < _IN_FLIGHT)),
+            front.ready.eq(~w.occupied & ~w.loading & ~stopped & (front.in_flight < _IN_FLIGHT)),
             w.start_setup.eq(front.valid & front.ready & legal_setup),
             w.start_conv.eq(front.valid & front.ready & legal_conv),
             w.too_many.eq(w.pixels > self.config.partial_sum_depth),
@@ -178,6 +184,12 @@ class ComputeUnit(wiring.Component):
         ]
         with m.If(w.start_setup):
             m.d.sync += [w.setup.eq(next_setup), w.set_up.eq(1)]
+        if self.config.tables:
+            m.d.comb += [
+                weights.load_table.eq(w.start_setup & next_setup.table_load),
+                weights.table_base.eq(next_setup.table_base),
+                w.loading.eq(weights.loading),
+            ]
         with m.If(w.start_conv):
             m.d.sync += w.conv.eq(next_conv)
         with m.If(illegal):
@@ -266,6 +278,7 @@ class ComputeUnit(wiring.Component):
         They need their CONV longer than prepare holds it; so each CONV puts what it asks for into one of two jobs
         when its passes begin, and its pixels say which.
         """
+        table_set = weights.table_set if self.config.tables else Const(0, range(TABLE_SETS))
         jobs = Signal(data.ArrayLayout(job_layout(self.config), _IN_FLIGHT), reset_less=True)
         present = Signal()  # the job of the present passes
         job = Signal(job_layout(self.config))
@@ -293,7 +306,7 @@ class ComputeUnit(wiring.Component):
             m.d.sync += present.eq(~present)
             for which in range(_IN_FLIGHT):
                 with m.If(present != which):
-                    m.d.sync += jobs[which].eq(Cat(w.setup, w.conv, weights.set, w.pixels))
+                    m.d.sync += jobs[which].eq(Cat(w.setup, w.conv, weights.set, table_set, w.pixels))
 
     def _end(self, m: Module, w: _Wires, pipeline: Pipeline) -> None:
         """A SETUP is done in the cycle after its start, a CONV when its last pixel has left the pipeline."""

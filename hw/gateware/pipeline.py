@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise, product
 
 from amaranth import Cat, Module, Mux, Signal
@@ -13,7 +14,7 @@ from amaranth.utils import exact_log2
 from hw.contract.config import AcceleratorConfig
 from hw.contract.depthwise import TAP_COLUMNS, TAP_ROWS, TAPS
 from hw.contract.isa import Mode, Opcode
-from hw.contract.timing import COMPUTE_LATENCY, SWAP_DELAY
+from hw.contract.timing import COMPUTE_LATENCY, SWAP_DELAY, compute_latency
 from hw.gateware.accumulator import ACCUMULATOR_LATENCY, SUMS_DELAY, Accumulator, parameter_sets
 from hw.gateware.activation import READ_LATENCY, SHOWN_DELAY, ActivationBuffer
 from hw.gateware.array import ARRAY_LATENCY, Array
@@ -21,6 +22,7 @@ from hw.gateware.decode import fields
 from hw.gateware.interfaces import UNITS
 from hw.gateware.memory import BeatToWord, extended, round_up, write_port
 from hw.gateware.requantize import REQUANTIZE_LATENCY, Requantize
+from hw.gateware.table import TABLE_SETS, LookUp, table_port
 from hw.gateware.window import POINT
 
 # Cycles of a pixel, counted from the one that issues its address.
@@ -31,24 +33,25 @@ _SUMS = _ACTIVATIONS + ARRAY_LATENCY
 _RESIDUAL = _SUMS - SUMS_DELAY  # at the accumulator
 _RESIDUAL_ADDRESS = _RESIDUAL - 1
 _TOTALS = _RESIDUAL + ACCUMULATOR_LATENCY
-_RESULT = _TOTALS + REQUANTIZE_LATENCY
-_END = _RESULT + 1
+_CLIPPED = _TOTALS + REQUANTIZE_LATENCY
 _WEIGHTS_DELAY = _ACTIVATIONS - SWAP_DELAY - 1
 """What weights and their swap wait in the pipeline, as long as a pixel's activations come later than they."""
 _JOB_STAGES = {_INSIDE, SHOWN_DELAY, _WORD, _RESIDUAL_ADDRESS - 1, _RESIDUAL, _SUMS}
-_JOB_STAGES |= {_TOTALS - 1, _RESULT - 1, _RESULT, _END}
-"""And 0: they need their job."""
-if COMPUTE_LATENCY != _RESULT:
+_JOB_STAGES |= {_TOTALS - 1, _CLIPPED - 1, _CLIPPED}
+"""And 0, and those of the results: they need their job."""
+if COMPUTE_LATENCY != _CLIPPED:
     raise AssertionError("the pipeline is not the one of hw/contract/timing.py")
 
 
 def job_layout(config: AcceleratorConfig) -> data.StructLayout:
-    """What passes, and pixels on their way, know of their CONV: its settings, parameter set, and size."""
+    """What passes, and pixels on their way, know of their CONV: its settings, its sets of parameters and of tables, and
+    its size."""
     return data.StructLayout(
         {
             "setup": fields(Opcode.SETUP),
             "conv": fields(Opcode.CONV),
             "set": 1,
+            "table_set": range(TABLE_SETS),
             "pixels": range(config.partial_sum_depth + 1),
         }
     )
@@ -74,10 +77,11 @@ class Pipeline(wiring.Component):
         pixel, point (in): a pixel of a pass and where its activations lie.  jobs (in): what its CONV asks for;
             stable while a pixel refers to it.
         weights, shift, swap (in): for the array.  parameters (in): the sets of `Parameters`.
+        table_write (in): for the tables, where there are some.
         activation_write, residual_write (in), output_write, pool_write (out): as in `ComputeUnit`.
         end, signal (out): the job whose `pixel.end` it was is done, and what it signals.
     Protocol: none; takes every cycle's pixel.
-    Latency: COMPUTE_LATENCY (hw/contract/timing.py) from a pixel to its result (the high word of a wide one
+    Latency: `compute_latency` (hw/contract/timing.py) from a pixel to its result (the high word of a wide one
         a cycle later, and no pixel may come in between), one more to `end`.  A pixel a cycle.
     """
 
@@ -85,8 +89,11 @@ class Pipeline(wiring.Component):
         self.config = config
         d = config.derived
         beat, word = config.axi_bits, config.oc_lanes * config.data_bits
+        self._result = compute_latency(config)
+        self._end = self._result + 1
         super().__init__(
-            {
+            ({"table_write": In(table_port(config))} if config.tables else {})
+            | {
                 "pixel": In(pixel_layout(config)),
                 "point": In(POINT),
                 "jobs": In(data.ArrayLayout(job_layout(config), 2)),
@@ -105,17 +112,18 @@ class Pipeline(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        stages = [Signal(pixel_layout(self.config), name=f"pixel_{i}") for i in range(_END + 1)]
+        stages = [Signal(pixel_layout(self.config), name=f"pixel_{i}") for i in range(self._end + 1)]
         m.d.comb += stages[0].eq(self.pixel)
         for before, after in pairwise(stages):
             m.d.sync += after.eq(before)
         # A stage that needs its job has it in a register: choosing between the two, hundreds of bits wide, is done
         # in the cycle before.  Two jobs are enough, since no more CONVs are in flight.
-        jobs = {at: Signal(job_layout(self.config), name=f"job_{at}", reset_less=True) for at in {0} | _JOB_STAGES}
+        later = _JOB_STAGES | {self._result - 1, self._result, self._end}
+        jobs = {at: Signal(job_layout(self.config), name=f"job_{at}", reset_less=True) for at in {0} | later}
         m.d.comb += jobs[0].eq(Mux(self.pixel.job, self.jobs[1], self.jobs[0]))
-        for at in _JOB_STAGES:
+        for at in later:
             m.d.sync += jobs[at].eq(Mux(stages[at - 1].job, self.jobs[1], self.jobs[0]))
-        m.d.comb += [self.end.eq(stages[_END].end), self.signal.eq(jobs[_END].conv.signal)]
+        m.d.comb += [self.end.eq(stages[self._end].end), self.signal.eq(jobs[self._end].conv.signal)]
 
         m.submodules.array = array = Array(self.config)
         weights = Cat(self.weights, self.shift, self.swap)
@@ -203,8 +211,8 @@ class Pipeline(wiring.Component):
         bits, wide_bits = self.config.data_bits, self.config.derived.wide_bits
         shifts = Signal(self.parameters[0].shape())
         m.d.comb += shifts.eq(Mux(jobs[_TOTALS - 1].set, self.parameters[1], self.parameters[0]))
-        bounds = jobs[_RESULT - 1].setup
-        results = []
+        bounds = jobs[_CLIPPED - 1].setup
+        values: list[Value] = []
         for lane in range(self.config.oc_lanes):
             m.submodules[f"requantize_{lane}"] = requantize = Requantize(self.config.acc_bits)
             m.d.comb += [
@@ -213,7 +221,17 @@ class Pipeline(wiring.Component):
                 requantize.low.eq(bounds.low),
                 requantize.high.eq(bounds.high),
             ]
-            results.append(requantize.result)
+            values.append(requantize.result[:wide_bits])
+        results: Sequence[Value] = values
+        if self.config.tables:
+            m.submodules.look_up = look_up = LookUp(self.config)
+            wiring.connect(m, wiring.flipped(self.table_write), look_up.write)
+            m.d.comb += [
+                look_up.values.eq(Cat(values)),
+                look_up.look_up.eq(jobs[_CLIPPED].setup.table),
+                look_up.set.eq(jobs[_CLIPPED].table_set),
+            ]
+            results = look_up.results
         high_word = Signal(self.config.oc_lanes * bits, reset_less=True)
         m.d.sync += high_word.eq(Cat(result[bits:wide_bits] for result in results))
         return Cat(result[:bits] for result in results), high_word
@@ -221,7 +239,8 @@ class Pipeline(wiring.Component):
     def _write_results(self, m: Module, stages: list, jobs: dict, low_word: Value, high_word: Value) -> None:
         """A word each, and of a wide result the high one in the cycle after, in which there is no other result:
         a wide last pass issues a pixel every two cycles."""
-        soon, soon_job, now, now_job = stages[_RESULT - 1], jobs[_RESULT - 1], stages[_RESULT], jobs[_RESULT]
+        at = self._result
+        soon, soon_job, now, now_job = stages[at - 1], jobs[at - 1], stages[at], jobs[at]
         high_part = Signal()
         low_words = round_up(now_job.pixels, self.config.derived.words_per_beat)
         m.d.sync += high_part.eq(0)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from amaranth import Module, Mux, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from hw.contract.config import BUFFER_ADDRESS_BITS, AcceleratorConfig
 from hw.contract.isa import Mode
+from hw.contract.table import TABLE_PORT_BITS
+from hw.contract.timing import table_cycles
 from hw.contract.weights import gateware_format
 from hw.gateware.accumulator import Parameters, parameter_sets
 from hw.gateware.memory import DualPort, write_port
+from hw.gateware.table import TABLE_SETS, table_port
 
 
 class WeightReader(wiring.Component):
-    """The weight buffer, and what reads it: parameters into their registers, weight blocks into the array.
+    """The weight buffer, and what reads it: parameters into their registers, weight blocks into the array, tables into
+    the output stage.
 
     Parameters: config.
     Members:
@@ -25,17 +30,30 @@ class WeightReader(wiring.Component):
             its last beat.  stop (in): read nothing more.
         last_read (out): in this cycle the last beat of what was asked for is read; the array shifts it in in
             the next one.
+        load_table, table_base (in), where there are tables: read a table from that beat on; not while something is
+            being read.  loading (out): it is being read; nothing else may be started.
         beat, shift (out): for the array.
         sets, set (out): the sets of parameters, and the one that was read last or is being read; `start` with
             parameters changes it.
+        table_write, table_set (out): a piece of a table for the output stage, and the set that the table goes to, or
+            went to last; `load_table` changes it, if a `start` came since the one before.
     Protocol: none; obeys every cycle.
-    Latency: the first beat is read in the cycle after `start` or `more`; a beat a cycle.
+    Latency: the first beat is read in the cycle after `start`, `more` or `load_table`; a beat a cycle, of a table
+        TABLE_PORT_BITS (hw/contract/table.py).
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
+        tables = {
+            "load_table": In(1),
+            "table_base": In(BUFFER_ADDRESS_BITS),
+            "loading": Out(1),
+            "table_write": Out(table_port(config)),
+            "table_set": Out(range(TABLE_SETS)),
+        }
         super().__init__(
-            {
+            (tables if config.tables else {})
+            | {
                 "write": In(write_port(config.weight_depth, config.axi_bits)),
                 "depthwise": In(1),
                 "start": In(1),
@@ -93,4 +111,35 @@ class WeightReader(wiring.Component):
             m.d.sync += beats_left.eq(0)
         with m.Elif(self.more):
             m.d.sync += beats_left.eq(block_beats)
+        if self.config.tables:
+            self._read_table(m, buffer, address)
         return m
+
+    def _read_table(self, m: Module, buffer: DualPort, address: Signal) -> None:
+        """A beat that is wider than a piece of a table is read once for each of its pieces."""
+        split = exact_log2(max(1, self.config.axi_bits // TABLE_PORT_BITS))
+        number = Signal(range(table_cycles(self.config)), reset_less=True)  # of the piece that is read
+        before = Signal.like(number, reset_less=True)
+        used = Signal()  # by a CONV: results may be looked up in the table of the present set
+        m.d.comb += [
+            self.table_write.address.eq(Cat(before, self.table_set)),
+            self.table_write.data.eq(buffer.read_data.word_select(before[:split], TABLE_PORT_BITS)),
+        ]
+        m.d.sync += [before.eq(number), self.table_write.enable.eq(self.loading)]
+        with m.If(self.start):
+            m.d.sync += used.eq(1)
+        with m.If(self.loading):
+            m.d.sync += [
+                number.eq(number + 1),
+                address.eq(address + number[:split].all()),
+                self.loading.eq(~number.all()),
+            ]
+        with m.Elif(self.load_table):
+            m.d.sync += [
+                address.eq(self.table_base),
+                number.eq(0),
+                self.loading.eq(1),
+                # No more than one CONV is in flight now: the set of the one before it is free.
+                self.table_set.eq(self.table_set ^ used),
+                used.eq(0),
+            ]

@@ -90,7 +90,7 @@ class ComputeTimes:
             self._mode, self._group_passes = instruction.mode, group_passes(instruction)
             self._wide = bool(instruction.wide)
             self._weights = weight_format(instruction.weight_format)
-            prepared, done = start + 1, start + 1
+            prepared, done = start + 1 + instruction.table_load * timing.table_cycles(self.config), start + 1
             self.passes.extend((done, done))
         else:
             prepared, done = self._conv(instruction, start)
@@ -109,7 +109,7 @@ class ComputeTimes:
         )
         self._passes_end = first + before + last
         self.passes.extend((first, self._passes_end))
-        return first + before + timing.SWAP_DELAY + 1, self._passes_end + timing.COMPUTE_LATENCY
+        return first + before + timing.SWAP_DELAY + 1, self._passes_end + timing.compute_latency(self.config)
 
 
 class PoolTimes:

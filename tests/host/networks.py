@@ -18,6 +18,7 @@ from quant.kinds.depth_to_space import DepthToSpace, Mode
 from quant.kinds.edge_pad import EdgePad
 from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
+from quant.kinds.table import Table
 from quant.run.execute import execute
 
 SAME = Window((3, 3), (1, 1), (1, 1, 1, 1))
@@ -105,6 +106,13 @@ class Builder:
         self.layers.append(EdgePad(f"layer{len(self.layers)}", source, out, pads))
         return out
 
+    def table(self, source: str, bits: int = 8) -> str:
+        fmt = self._format(bits)
+        out = self._tensor(self.shape(source), fmt)
+        entries = self.rng.integers(fmt.low, fmt.high + 1, 256)
+        self.layers.append(Table(f"layer{len(self.layers)}", source, out, entries, "f(x)"))
+        return out
+
     def network(self, *outputs: str) -> Network:
         """With the tensors that nobody reads as outputs, and those named."""
         read = {name for layer in self.layers for name in layer.inputs}
@@ -135,7 +143,7 @@ def random_window(rng: np.random.Generator, height: int, width: int, pooling: bo
     return Window(kernel, stride, pads, dilation)  # type: ignore[arg-type]
 
 
-def random_network(rng: np.random.Generator, kinds: int = 12) -> Network:
+def random_network(rng: np.random.Generator, kinds: int = 13) -> Network:
     """A network of up to seven layers, of all operators; of `kinds`, of the first so many cases of `_random_layer`."""
     height, width = (int(rng.integers(1, 24)) for _ in range(2))
     if rng.integers(12) == 0:
@@ -150,7 +158,9 @@ def random_network(rng: np.random.Generator, kinds: int = 12) -> Network:
             live.append(made)
     if rng.integers(3) == 0 or not b.layers:
         source = live[int(rng.integers(len(live)))]
-        if rng.integers(2):
+        if rng.integers(4) == 0 and kinds > 12:
+            b.table(source, bits=16)
+        elif rng.integers(2):
             b.conv(source, int(rng.integers(1, 40)), random_window(rng, *b.shape(source)[1:]), bits=16)
         else:
             b.pool(source, "average", random_window(rng, *b.shape(source)[1:], pooling=True), bits=16)
@@ -194,6 +204,8 @@ def _random_layer(b: Builder, rng: np.random.Generator, live: list[str], kinds: 
             return b.concat(*parts, *(parts[:1] if rng.integers(4) == 0 else []))
         case 9 if channels * height * width < 3000:
             return b.resize(source, (int(rng.integers(1, 4)), int(rng.integers(1, 4))))
+        case 12:
+            return b.table(source)
         case 11 if channels * height * width < 3000:
             return b.edge_pad(source, tuple(int(pad) for pad in rng.integers(0, 3, 4)))  # type: ignore[arg-type]
         case 10 if height * width < 300:

@@ -50,7 +50,18 @@ def normalized_first(net: Net) -> str:
     return net.node("Gemm", net.node("Flatten", y), net.constant(net.random.normal(size=(6 * 6 * 7, 5))))
 
 
-@pytest.mark.parametrize("make", [leaky, extremes, shuffled, normalized_first])
+def curves(net: Net) -> str:
+    """Behind a convolution, between it and a pooling, behind a pooling, of the input, of a sum, of what others read."""
+    y = net.node("Tanh", net.conv("x", 8, 3, (3, 3), pads=[1] * 4))
+    y = net.node("AveragePool", y, kernel_shape=[2, 2], strides=[2, 2])
+    y = net.node("Add", net.node("Elu", net.conv(y, 8, 8)), net.node("HardSwish", y))
+    y = net.node("Mul", y, net.node("Sigmoid", y))
+    y = net.node("Softplus", net.node("MaxPool", y, kernel_shape=[2, 2]))
+    left, right = net.conv(y, 4, 8, (3, 3)), net.node("Split", net.node("Atan", net.conv(y, 8, 8)), axis=1, outputs=2)
+    return net.node("Add", net.node("Erf", left), net.conv(right, 4, 4, (3, 3)))
+
+
+@pytest.mark.parametrize("make", [leaky, extremes, shuffled, normalized_first, curves])
 def test_two_dimensions(make: Callable[[Net], str]) -> None:
     net = Net(3, 12, 12)
     check(net.model(make(net)))

@@ -92,21 +92,28 @@ def test_layers_that_the_engine_refuses(
     assert [node["kind"] for node in result["nodes"]] == ["layer", "executor", "layer", "unsupported", "layer"]
 
 
-def test_tables_run_everywhere_but_on_the_engine(tmp_path: Path) -> None:
+def test_products_run_everywhere_but_on_the_engine(tmp_path: Path) -> None:
     net = Net(3, 8, 8)
     y = net.conv("x", 4, 3, name="conv")
     y = net.node("Mul", y, net.node("Sigmoid", y, name="gate"), name="swish")
+    y = net.node("Mul", y, net.conv("x", 4, 3, name="other"), name="product")
     y = net.node("Resize", y, "", net.constant([1, 1, 2, 2]), mode="nearest", name="up",
                  coordinate_transformation_mode="asymmetric", nearest_mode="floor")  # fmt: skip
     result = inspection(save(tmp_path / "net.onnx", net.model(y)), None)
     nodes = {node["node"]: node for node in result["nodes"]}
-    assert [(name, node["kind"]) for name, node in nodes.items()] == [
-        ("conv", "layer"), ("gate", "folded"), ("swish", "executor"), ("up", "layer")
-    ]  # fmt: skip
-    assert nodes["swish"]["engine"] == "x * Sigmoid(x) by a table, and the engine has none"
-    assert nodes["swish"]["edit"].startswith("retrain with Relu")
+    kinds = {
+        "conv": "layer",
+        "gate": "folded",
+        "swish": "layer",
+        "other": "layer",
+        "product": "executor",
+        "up": "layer",
+    }
+    assert {name: node["kind"] for name, node in nodes.items()} == kinds
+    assert nodes["product"]["engine"] == "the engine has no Multiply"
+    assert nodes["product"]["edit"].startswith("end the network before it")
     assert not result["supported"]
-    assert total(result).startswith("quantizer and executor run it, the engine does not; nodes: 4 (2 on the engine")
+    assert total(result).startswith("quantizer and executor run it, the engine does not; nodes: 6 (4 on the engine")
 
 
 def test_networks_that_leave_their_size_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -256,7 +256,7 @@ class Naive:
         self.set(load_bursts=entries, load_busy=True)
 
     def _begin_setup(self, i: Instruction) -> None:
-        self.set(setup=i)
+        self.set(setup=i, prepare_free=self.t + 1 + (128 if i.table_load else 0))  # 256 entries of 16 bits, 32 a cycle
         self.done_at[Unit.COMPUTE, self.t + 1].append(self.queues[Unit.COMPUTE][0])
 
     def _begin_conv(self, i: Instruction) -> None:
@@ -275,7 +275,7 @@ class Naive:
             self.multiplying += range(begin, begin + taken)
             begin += taken
         self.passes_end = begin
-        self.done_at[Unit.COMPUTE, begin + timing.COMPUTE_LATENCY].append(index)
+        self.done_at[Unit.COMPUTE, begin + timing.compute_latency(self.c)].append(index)
 
     def _begin_pool(self, i: Instruction) -> None:
         index = self.queues[Unit.POOL][0]

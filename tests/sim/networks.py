@@ -19,6 +19,7 @@ from quant.kinds.depth_to_space import DepthToSpace
 from quant.kinds.edge_pad import EdgePad
 from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
+from quant.kinds.table import Table
 
 
 class _Maker:
@@ -157,6 +158,12 @@ class _Maker:
         layer = DepthToSpace(name, self.last, f"t_{name}", down, "DCR" if across == 1 else "CRD")
         self.add(layer, (channels // down**2, height * down, width * down), source.fmt)
 
+    def table(self, name: str, wide: bool = False) -> None:
+        source, bits = self.tensors[self.last], 16 if wide else 8
+        fmt = QFormat(bits, int(self.rng.integers(3, 8)), bool(self.rng.integers(2)))
+        entries = self.rng.integers(fmt.low, fmt.high + 1, 1 << source.fmt.bits)
+        self.add(Table(name, self.last, f"t_{name}", entries, "f(x)"), source.shape, fmt)
+
     def network(self) -> Network:
         read = {name for layer in self.layers for name in layer.inputs}
         outputs = tuple(layer.output for layer in self.layers if layer.output not in read)
@@ -170,10 +177,12 @@ def random_network(seed: int, layers: int = 4, largest: int = 14) -> Network:
     maker = _Maker(rng, (int(rng.integers(1, 13)), height, width))
     maker.conv("l0")
     for k in range(1, layers):
-        kind = str(maker.pick("conv", "conv", "conv", "max", "average", "join", "enlarge"))
+        kind = str(maker.pick("conv", "conv", "conv", "max", "average", "join", "enlarge", "table"))
         name = f"l{k}"
         if kind == "conv":
             maker.conv(name, wide=k == layers - 1 and bool(rng.integers(2)))
+        elif kind == "table":
+            maker.table(name, wide=k == layers - 1 and bool(rng.integers(2)))
         elif kind == "join":
             maker.join(name)
         elif kind == "enlarge":

@@ -31,6 +31,7 @@ def one_by_one(program: Program) -> Counter[int]:
     for i in program.decode():
         if isinstance(i, SetupInstruction):
             setup = i
+            found[i.layer] += 512 * i.table_load
         elif isinstance(i, LoadInstruction):
             found[i.layer] += i.rows * i.beats * c.axi_bits // 8
         elif isinstance(i, StoreInstruction):
@@ -64,9 +65,9 @@ def one_by_one(program: Program) -> Counter[int]:
     return found
 
 
-def test_one_by_one_of_depthwise_layers() -> None:
+def test_one_by_one_of_depthwise_layers_and_a_table() -> None:
     b = Builder(np.random.default_rng(1), (24, 7, 9))
-    b.conv(b.conv("x", 24, Window((5, 4), (1, 1), (2, 1, 2, 2)), groups=24), 24, SAME, groups=24)
+    b.conv(b.conv(b.table("x"), 24, Window((5, 4), (1, 1), (2, 1, 2, 2)), groups=24), 24, SAME, groups=24)
     program = compile_network(b.network(), preset("medium"))
     assert any(isinstance(i, SetupInstruction) and i.mode for i in program.decode())
     assert buffer_bytes(program) == one_by_one(program)

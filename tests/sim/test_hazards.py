@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
+from host.compiler import compile_network
 from hw.contract.config import preset
-from hw.contract.isa import Buffer, IllegalInstruction, Instruction, Opcode, Source, StoreInstruction, Unit
+from hw.contract.isa import (
+    Buffer,
+    IllegalInstruction,
+    Instruction,
+    Opcode,
+    SetupInstruction,
+    Source,
+    StoreInstruction,
+    Unit,
+)
 from hw.contract.program import Program
 from quant.base.errors import VerificationError
 from quant.ir.window import Window
 from sim.hazards import check
+from tests.host.networks import Builder
 from tests.sim.handmade import CASES, Case, build
 from tests.sim.programs import edited, first
 
@@ -62,6 +76,24 @@ def test_names_both_instructions() -> None:
         rf"instruction 0 \(LOAD, layer conv\) writes it, and no token orders them$",
     ):
         check(without_token(program, 0, Unit.LOAD, Unit.COMPUTE))
+
+
+def test_tokens_of_tables_are_missed(rng: np.random.Generator) -> None:
+    """A SETUP waits for its table; what overwrites that, long after, for a CONV behind it."""
+    b = Builder(rng, (4, 6, 6))
+    made = "x"
+    for _ in range(6):
+        made = b.table(b.conv(made, 4))
+    program = compile_network(b.network(), replace(preset("tiny"), weight_depth=256))
+    check(program)
+    tables = [k for k, i in enumerate(program.decode()) if isinstance(i, SetupInstruction) and i.table_load]
+    assert len(tables) == 6
+    for token in tokens(program):
+        with pytest.raises(VerificationError, match="no token orders them|nothing has written"):
+            check(without_token(program, *token))
+    swapped = first(program, Opcode.SETUP, table_base=130)
+    with pytest.raises(VerificationError, match=r"\(SETUP, layer layer0\) reads weight word \d+"):
+        check(swapped)
 
 
 def test_what_no_engine_can_run_is_not_judged() -> None:

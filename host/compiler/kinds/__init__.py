@@ -52,4 +52,9 @@ def follows(network: Network, layer: Layer) -> bool:
     before = network.producer(source)
     if before is None or source in network.outputs or network.consumers(source) != [layer]:
         return False
-    return on_engine(before).before_pooling and on_engine(layer).follows(network, layer, before)
+    if not on_engine(before).before_pooling:
+        return False
+    while follows(network, before):
+        before = network.producer(before.inputs[0])
+        assert before is not None
+    return on_engine(layer).follows(network, layer, before)

@@ -34,7 +34,10 @@ class EngineKind(Generic[K]):
         return None
 
     def follows(self, network: Network, layer: K, before: Layer) -> bool:
-        """Whether it is appended together with the layer that writes its input, and that nothing else reads."""
+        """Whether it is appended together with the layer that writes its input, and that nothing else reads.
+
+        before: that layer, or, where that follows another one itself, the first of them.
+        """
         return False
 
     def follow(self, layer: K, builder: EngineBuilder, before: EngineLayer) -> str:

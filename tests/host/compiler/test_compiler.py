@@ -89,9 +89,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- ebf90d - 33f04e 7228c0 4259f6 b7513f 3f5d3a dcd9bd 94b92c b54bad 99a7b3 5fab78 - 44a240 d3661d 2a6444 f61cb4 586cea
-322381 b27c7b a80842 aa2667 ed8d53 edcf53 da21ba d7cacc 8ba3c6 - d976fb - 158b96 550054 1b7490 44f61a - - 47e29b 454bff
-- 4a96e7 008da8 - 838673 e685c7 123088 62659f ea9adb b44ab5 86b0eb 6d0272 7b600a 1fa330 be9185
+- 8684a1 - c2f28d a857ea d65b46 db4491 6b2392 abc337 6fcf46 ba848a b8cc10 3d4217 - a6c1bc 8aa00e 1ca0d1 65366d 1fa38e
+414a1f 80b2fe f0c32d 9c7c4d 76fa0a 220bc0 36e683 5368b7 fd7c20 - 07827a - c96740 77131d e38bd0 82fff0 - - 92413d fc0525
+- efb56f 49757c - 5f42db 2fdd18 2b5d9f 128d33 c210a1 381dc3 73951c f70663 b737f4 0a07ea fe59a2
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 

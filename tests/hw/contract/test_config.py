@@ -41,7 +41,7 @@ def test_name_and_clock_are_not_in_the_hash() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("tiny", "7835cb21"), ("small", "039b1557"), ("medium", "1351afb6"), ("large", "3573363c")]
+    ("name", "word"), [("tiny", "8c75e442"), ("small", "3ce66e3f"), ("medium", "2457086c"), ("large", "bf3b70b6")]
 )
 def test_hashes_of_the_presets_stay(name: str, word: str) -> None:
     """Engines that are built and programs that are compiled know each other by them."""
@@ -71,7 +71,7 @@ def test_fields_left_out_have_their_defaults() -> None:
 @pytest.mark.parametrize("field", [f.name for f in fields(AcceleratorConfig)])
 @pytest.mark.parametrize("value", [True, None, "8", [8], {"bits": 8}, 8.5, 1e400])
 def test_values_of_another_type(field: str, value: Any) -> None:
-    if (field == "name" and value == "8") or (field == "clock_mhz" and value == 8.5):
+    if (field, value) in (("name", "8"), ("clock_mhz", 8.5), ("tables", True)):
         return
     message = refusal(**{field: value})
     assert message.startswith(f"{field} must be ") and "\n" not in message

@@ -47,6 +47,7 @@ RULES: list[tuple[Case, Opcode, dict[str, int], str]] = [
     (CASES["residual"], Opcode.SETUP, {"data_format": 1}, "uses a reserved mode or format"),
     (CASES["residual"], Opcode.SETUP, {"weight_format": 15}, "no weight format has the number 15"),
     (CASES["residual"], Opcode.SETUP, {"signal": 1}, "a SETUP gives no tokens"),
+    (CASES["residual"], Opcode.SETUP, {"table": 1}, "looks up in a table that nothing loaded"),
     (CASES["residual"], Opcode.SETUP, {"kernel_rows": 0}, "has a kernel without taps"),
     (CASES["residual"], Opcode.SETUP, {"low": 9, "high": 8}, "clips to 9 at least and 8 at most"),
     (CASES["residual"], Opcode.CONV, {"out_rows": 300}, "a tile of 2100 pixels, and the engine takes 1 to 256"),

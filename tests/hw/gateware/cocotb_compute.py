@@ -72,6 +72,7 @@ class Reference:
         self.setup: Instruction | None = None
         self.sums = np.zeros((0, M), np.int64)
         self.shift = np.zeros(M, np.int64)
+        self.table = np.zeros(256, np.int64)
         self.passes_end = 0
         self.prepare_free = 0
         self.occupied: list[tuple[int, int]] = []
@@ -86,13 +87,21 @@ class Reference:
                 start += 1
             e.starts.append(start)
             if head.opcode == Opcode.SETUP:
-                self.setup = head
+                self.take(head, start)
                 e.ends.append(start + 1)
                 e.done.setdefault(start + 1, 0)
             else:
                 e.ends.append(self.conv(head, start))
                 e.done[e.ends[-1]] = head.signal
         return e
+
+    def take(self, setup: Instruction, start: int) -> None:
+        self.setup, weight = setup, self.buffers.weight
+        if setup.table_load:
+            data = weight[(setup.table_base * SIZES.beat_bytes + np.arange(512)) % weight.size].astype(np.int64)
+            self.table = data[::2] + 256 * data[1::2]
+            self.prepare_free = start + 1 + 512 // 4
+            self.occupied.append((start, self.prepare_free))
 
     def is_ready(self, cycle: int) -> bool:
         return cycle >= self.prepare_free and sum(cycle <= end for end in self.expected.ends) < 2
@@ -110,7 +119,7 @@ class Reference:
         self.accumulate(c, pixels)
         if c.last:
             self.results(c, begin + before, pixels)
-        return self.passes_end + timing.COMPUTE_LATENCY
+        return self.passes_end + timing.compute_latency(CONFIG)
 
     def accumulate(self, c: Instruction, pixels: int) -> None:
         s, b = self.setup, self.buffers
@@ -164,10 +173,11 @@ class Reference:
     def results(self, c: Instruction, begin: int, pixels: int) -> None:
         s = self.setup
         values = requantize(self.sums, self.shift, s.low, s.high)
+        values = self.table[values & 255] if s.table else values
         step = 2 if s.wide else 1
         whole = SIZES.words_per_beat
         for p in range(pixels):
-            at = begin + p * step + timing.COMPUTE_LATENCY
+            at = begin + p * step + timing.compute_latency(CONFIG)
             for part in range(step):
                 word = int.from_bytes(bytes((int(v) >> 8 * part) & 255 for v in values[p]), "little")
                 offset = p + part * (-(-pixels // whole) * whole)
@@ -205,6 +215,9 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
         wide=wide,
         low=low,
         high=high,
+        table=CONFIG.tables and rng.random() < 0.6,
+        table_load=CONFIG.tables and rng.random() < 0.5,
+        table_base=rng.getrandbits(16),
     )
 
 
@@ -324,7 +337,10 @@ def some_program(rng: random.Random, buffers: Buffers, tiles: int) -> list[Instr
     for _ in range(tiles):
         if not program or rng.random() < 0.4:
             for _ in range(rng.choice([1, 1, 2])):
-                program.append(setup := some_setup(rng, 3))
+                setup = some_setup(rng, 3)
+                if CONFIG.tables and not program:  # before that nobody knows what a table has
+                    setup = replace(setup, table_load=1)
+                program.append(setup)
         program += some_tile(rng, buffers, setup)
     return program
 
@@ -356,6 +372,8 @@ def bad_instructions(setup: Instruction, conv: Instruction) -> list[tuple[str, i
         bad.append((f"{name} 0", number(setup, **{name: 0})))
     for name in ("mode", "weight_format", "data_format", "signal"):
         bad.append((f"SETUP with {name}", number(setup, **{name: 2})))
+    if not CONFIG.tables:
+        bad += [(f"{name} without tables", number(setup, **{name: 1})) for name in ("table", "table_load")]
     opcodes = [code for code in range(16) if code not in (Opcode.SETUP, Opcode.CONV)]
     return bad + [(f"opcode {code}", number(conv) & ~15 | code) for code in opcodes]
 

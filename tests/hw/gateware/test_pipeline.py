@@ -1,12 +1,14 @@
 """One pixel after another through the compute unit's pipeline: what comes out, where, and in which cycle."""
 
+import dataclasses
 import random
 
 import numpy as np
 import pytest
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.timing import COMPUTE_LATENCY
+from hw.contract.table import table_block
+from hw.contract.timing import compute_latency
 from hw.contract.weights import gateware_format
 from hw.gateware.pipeline import Pipeline
 from quant.ir.fixedpoint import requantize
@@ -50,9 +52,23 @@ async def fill(
     context.set(block.swap, 0)
 
 
+async def fill_tables(context: Bench, block: Pipeline, entries: np.ndarray) -> None:
+    pieces = b"".join(table_block(table, CONFIG) for table in entries)
+    context.set(block.table_write.enable, 1)
+    for number, piece in enumerate(np.frombuffer(pieces, "<u4").tolist()):
+        context.set(block.table_write.address, number)
+        context.set(block.table_write.data, piece)
+        await context.tick()
+    context.set(block.table_write.enable, 0)
+
+
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("job", [0, 1])
-def test_pixels(wide: bool, job: int, seed: int) -> None:
+@pytest.mark.parametrize("tables", [False, True])
+def test_pixels(wide: bool, job: int, tables: bool, seed: int) -> None:
+    """The job's results are looked up in the table of its set, where there are tables."""
+    config = dataclasses.replace(CONFIG, tables=tables)
+    latency = compute_latency(config)
     rng = np.random.default_rng(seed)
     activation, residual = rng.integers(0, 256, (32, N)), rng.integers(0, 256, (32, M))
     weight = rng.integers(-128, 128, (M, N))
@@ -61,7 +77,8 @@ def test_pixels(wide: bool, job: int, seed: int) -> None:
     setup = {"in_columns": 1, "pad_value": PAD, "input_signed": 1, "residual_signed": 0, "wide": wide, "low": low}
     conv = {"in_rows": 2, "residual_base": 5, "output_base": 9, "first": 1, "last": 1, "residual": 1, "to_output": 1}
     jobs = [{"pixels": 0}, {"pixels": 0}]
-    jobs[job] = {"setup": {**setup, "high": high}, "conv": {**conv, "signal": 6}, "set": job, "pixels": PIXELS}
+    setup |= {"high": high, "table": tables}
+    jobs[job] = {"setup": setup, "conv": {**conv, "signal": 6}, "set": job, "table_set": job, "pixels": PIXELS}
     lanes = [
         {"bias": bias & 0xFFFFFFFF, "shift": shift, "residual_shift": left}
         for bias, shift, left in zip(BIAS, SHIFT, RESIDUAL_SHIFT, strict=True)
@@ -71,16 +88,21 @@ def test_pixels(wide: bool, job: int, seed: int) -> None:
     words = np.where(inside, activation[:PIXELS].astype(np.uint8).view(np.int8).astype(np.int64), PAD)
     sums = words @ weight.T + np.array(BIAS) + (residual[5 : 5 + PIXELS] << np.array(RESIDUAL_SHIFT))
     expected = requantize(sums, np.array(SHIFT), low, high)
+    entries = rng.integers(0, 1 << 16, (2, 256))
+    if tables:
+        expected = entries[job][expected & 255]
     whole = CONFIG.derived.words_per_beat
-    block = Pipeline(CONFIG)
+    block = Pipeline(config)
 
     async def bench(context: Bench) -> None:
         await fill(context, block, activation, residual, weight)
+        if tables:
+            await fill_tables(context, block, entries)
         context.set(block.jobs, jobs)
         context.set(block.parameters, [lanes if which == job else [{}, {}] for which in range(2)])
         step = 1 + wide
         written, ends = {}, []
-        for cycle in range(PIXELS * step + COMPUTE_LATENCY + 3):
+        for cycle in range(PIXELS * step + latency + 3):
             index, second = divmod(cycle, step)
             valid = index < PIXELS and not second
             row = rows[index] if valid else 0
@@ -98,8 +120,8 @@ def test_pixels(wide: bool, job: int, seed: int) -> None:
             for part in range(step):
                 address = (9 + pixel + part * (-(-PIXELS // whole) * whole)) % CONFIG.output_depth
                 word = int.from_bytes(bytes(int(value) >> 8 * part & 255 for value in values), "little")
-                found[pixel * step + part + COMPUTE_LATENCY] = address, word
+                found[pixel * step + part + latency] = address, word
         assert written == found
-        assert ends == [(PIXELS * step - 1 + COMPUTE_LATENCY + 1, 6)]
+        assert ends == [(PIXELS * step - 1 + latency + 1, 6)]
 
     simulate(block, bench)

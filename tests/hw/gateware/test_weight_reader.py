@@ -1,6 +1,9 @@
 """The weight buffer's reader: what is read when, and where it goes."""
 
+import pytest
+
 from hw.contract.config import AcceleratorConfig
+from hw.contract.timing import table_cycles
 from hw.contract.weights import gateware_format
 from hw.gateware.weight_reader import WeightReader
 from tests.hw.gateware.helpers.simulate import Bench, simulate
@@ -97,5 +100,40 @@ def test_a_stop_reads_nothing_more() -> None:
         await pulse(context, block.stop)
         beats, last = await shifted(context, block, PARAMETER_BEATS + BLOCK_BEATS + 3)
         assert (beats, last) == ([], [])
+
+    simulate(block, bench)
+
+
+@pytest.mark.parametrize("axi_bits", [32, 128])
+def test_a_table_in_pieces(axi_bits: int) -> None:
+    """Into the other set, if a CONV came since the table before."""
+    config = AcceleratorConfig("reader", 8, 8, axi_bits, weight_depth=256)
+    block, count = WeightReader(config), table_cycles(config)
+    pieces, base = axi_bits // 32, 250
+    content = [sum((address * pieces + k) << 32 * k for k in range(pieces)) for address in range(config.weight_depth)]
+    written = [(base * pieces + k) % (config.weight_depth * pieces) for k in range(count)]
+
+    async def bench(context: Bench) -> None:
+        context.set(block.write.enable, 1)
+        for address, beat in enumerate(content):
+            context.set(block.write.address, address)
+            context.set(block.write.data, beat)
+            await context.tick()
+        context.set(block.write.enable, 0)
+        context.set(block.table_base, base)
+        for which, conv in ((0, False), (0, True), (1, True), (0, True)):
+            await pulse(context, block.load_table)
+            loading, found = 0, {}
+            for _ in range(count + 2):
+                loading += int(context.get(block.loading))
+                if context.get(block.table_write.enable):
+                    found[int(context.get(block.table_write.address))] = int(context.get(block.table_write.data))
+                await context.tick()
+            assert (loading, int(context.get(block.table_set))) == (count, which)
+            assert found == {which * count + k: piece for k, piece in enumerate(written)}
+            if conv:
+                await pulse(context, block.start)
+                for _ in range(config.ic_lanes * config.oc_lanes * 8 // axi_bits + 1):
+                    await context.tick()
 
     simulate(block, bench)

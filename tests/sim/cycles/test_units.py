@@ -35,10 +35,17 @@ def test_passes_follow_without_gaps() -> None:
     assert compute.begin(SetupInstruction(kernel_rows=3, kernel_columns=3), 0) == 1
     conv = ConvInstruction(input_groups=2, out_rows=4, out_columns=5, first=1, last=1)
     end = 1 + timing.compute_prepare(CONFIG, gateware_format(CONFIG), True) + 18 * 20
-    assert compute.begin(conv, 1) == end + timing.COMPUTE_LATENCY
+    assert compute.begin(conv, 1) == end + timing.compute_latency(CONFIG)
     assert compute.ready == end - 20 + timing.SWAP_DELAY + 1
-    later = compute.begin(conv, compute.ready)
-    assert later == end + 18 * 20 + timing.COMPUTE_LATENCY, "the second one's passes begin where the first one's end"
+    later, latency = compute.begin(conv, compute.ready), timing.compute_latency(CONFIG)
+    assert later == end + 18 * 20 + latency, "the second one's passes begin where the first one's end"
+
+
+def test_nothing_starts_while_a_table_is_read() -> None:
+    compute = ComputeTimes(CONFIG)
+    setup = SetupInstruction(kernel_rows=1, kernel_columns=1, table=1, table_load=1)
+    assert compute.begin(setup, 3) == 4, "it is done before"
+    assert compute.ready == 4 + 256 * 2 // 4
 
 
 def test_short_passes_wait_for_their_weights() -> None:
@@ -46,7 +53,7 @@ def test_short_passes_wait_for_their_weights() -> None:
     compute.begin(SetupInstruction(kernel_rows=1, kernel_columns=1), 0)
     conv = ConvInstruction(input_groups=5, out_rows=1, out_columns=1)
     start = 1 + BLOCK + 2
-    assert compute.begin(conv, 1) == start + 5 * BLOCK + timing.COMPUTE_LATENCY
+    assert compute.begin(conv, 1) == start + 5 * BLOCK + timing.compute_latency(CONFIG)
 
 
 def test_pool() -> None:
