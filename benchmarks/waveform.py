@@ -32,7 +32,7 @@ from hw.contract.config import preset
 from hw.contract.isa import ConvInstruction
 from hw.contract.memory import Memory
 from hw.contract.program import Program
-from hw.contract.timing import COMPUTE_LATENCY
+from hw.contract.timing import compute_latency
 from quant import onnx_import
 from quant.base.errors import BadInput, VerificationError
 from quant.base.files import write_atomic
@@ -42,6 +42,7 @@ from sim.bench.engine_bench import run_rtl
 from sim.cycles import simulate
 
 CONFIG, CHANNELS, SIZE, KERNEL = "tiny", 4, 6, 3
+LATENCY = compute_latency(preset(CONFIG))
 MEMORY = Memory(latency=16)
 """A near one: what waits for it would be most of the picture."""
 ENGINE = ("bench", "engine")
@@ -171,7 +172,7 @@ def tile(waveform: bytes, conv: ConvInstruction, cycles: int) -> Tile:
     pixels = conv.out_rows * conv.out_columns
     passes = [int(cycle) + 1 for cycle in np.flatnonzero(found[BEGIN][start:])[: KERNEL**2]]
     written = runs(lanes[RESULTS])[0]
-    if (passes[-1] + COMPUTE_LATENCY, pixels) != written:
+    if (passes[-1] + LATENCY, pixels) != written:
         raise VerificationError(f"the last pass begins in cycle {passes[-1]}, and results are written in {written}")
     end = int(np.flatnonzero(lanes["STORE done"])[0]) + 1
     return Tile({name: taken[:end] for name, taken in lanes.items()}, passes, pixels, cycles)
@@ -207,16 +208,14 @@ def picture(drawn: Tile) -> str:
             start = int(taken[-1] if taker.startswith("STORE") else taken[taken < drawn.passes[0]][-1])
             ends = given[given < start]
             axes.plot([ends[-1] + 1, start], [places[giver], places[taker]], color=INK, linewidth=0.9, linestyle=":")
-        latency = [drawn.passes[-1], drawn.passes[-1] + COMPUTE_LATENCY]
+        latency = [drawn.passes[-1], drawn.passes[-1] + LATENCY]
         axes.annotate(
             "",
             (latency[1], places[RESULTS]),
             (latency[0], places[RESULTS]),
             arrowprops={"arrowstyle": "<->", "lw": 0.7},
         )
-        axes.text(
-            latency[0] - 2, places[RESULTS], f"COMPUTE_LATENCY {COMPUTE_LATENCY}", ha="right", va="center", fontsize=7
-        )
+        axes.text(latency[0] - 2, places[RESULTS], f"compute_latency {LATENCY}", ha="right", va="center", fontsize=7)
         axes.set_yticks(range(len(LANES)), [lane.title for lane in LANES])
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)

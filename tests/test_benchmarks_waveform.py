@@ -10,7 +10,7 @@ import pytest
 from vcd import VCDWriter
 
 from benchmarks import waveform
-from benchmarks.waveform import BEGIN, BUSY, COMPUTE_LATENCY, KERNEL, LANES, MEMORY, RESULTS, picture, runs, sampled
+from benchmarks.waveform import BEGIN, BUSY, KERNEL, LANES, LATENCY, MEMORY, RESULTS, picture, runs, sampled
 from hw.contract.isa import ConvInstruction
 from quant.base.errors import VerificationError
 from sim.cycles import simulate
@@ -46,7 +46,7 @@ def of_a_tile(late: int = 0) -> dict[str, set[int]]:
     signals: dict[str, set[int]] = {name: set() for lane in LANES for name in lane.signals}
     start = FIRST + 20
     last = start + (KERNEL**2 - 1) * 4
-    results = last + COMPUTE_LATENCY + late
+    results = last + LATENCY + late
     signals |= {BUSY: set(range(FIRST, FIRST + RUN)), BEGIN: {start - 1 + 4 * k for k in range(KERNEL**2)}}
     signals["compute_unit.output_write__enable"] = set(range(results, results + pixels))
     signals["compute_unit.front__ready"] = signals["store_unit.front__ready"] = set(range(FIRST, FIRST + RUN))
@@ -66,14 +66,14 @@ def test_a_signal_is_sampled_before_the_edge_that_ends_its_cycle() -> None:
 def test_cycles_count_from_the_first_of_the_run() -> None:
     drawn = waveform.tile(written(of_a_tile(), FIRST + RUN + 4), TILE, RUN)
     assert drawn.passes == [20 + 4 * k for k in range(9)]
-    assert runs(drawn.lanes[RESULTS]) == [(20 + 32 + COMPUTE_LATENCY, 10)]
+    assert runs(drawn.lanes[RESULTS]) == [(20 + 32 + LATENCY, 10)]
     assert runs(drawn.lanes["LOAD done"]) == [(9, 1)]
     assert len(drawn.lanes["STORE done"]) == RUN - 4
     assert f"of {RUN}" in picture(drawn)
 
 
 def test_a_waveform_that_is_not_as_documented_is_refused() -> None:
-    with pytest.raises(VerificationError, match=rf"last pass begins in cycle 52.*\({52 + COMPUTE_LATENCY + 1}, 10\)"):
+    with pytest.raises(VerificationError, match=rf"last pass begins in cycle 52.*\({52 + LATENCY + 1}, 10\)"):
         waveform.tile(written(of_a_tile(late=1), FIRST + RUN + 4), TILE, RUN)
     with pytest.raises(VerificationError, match=f"of {RUN} cycles, {RUN + 1} were counted"):
         waveform.tile(written(of_a_tile(), FIRST + RUN + 4), TILE, RUN + 1)
@@ -86,7 +86,7 @@ def test_the_picture_is_of_the_engine_as_it_is(tmp_path: Path) -> None:
     made, _ = waveform.program(tmp_path)
     drawn = DRAWN.read_text()
     assert f"cycle of the run, of {simulate(made, MEMORY).cycles} " in drawn
-    assert f"COMPUTE_LATENCY {COMPUTE_LATENCY}<" in drawn
+    assert f"compute_latency {LATENCY}<" in drawn
 
 
 @pytest.mark.verify
