@@ -60,6 +60,9 @@ class TrainOptions(Settings):
         Augment,
         typer.Option(help="With --train: shift: images move by up to an eighth of their size; flip: mirrored, too."),
     ] = "none"
+    mix: Annotated[
+        bool, typer.Option("--mix", help="With --train: blend each image with another, and their classes (mixup).")
+    ] = False
     bfloat16: Annotated[
         bool, typer.Option("--bfloat16", help="With --train: compute in bfloat16 where that is safe.")
     ] = False

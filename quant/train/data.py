@@ -60,6 +60,11 @@ class Examples:
         _, _, height, width = self.images.shape
         return drawn(min(size, len(self.training)), (height, width), random, augment == "flip")
 
+    def shares(self, step: int, size: int, seed: int) -> np.ndarray:
+        """What is left of each image of a step where another is blended into it: float32 (n,), 0 to 1."""
+        random = np.random.default_rng((seed, *divmod(step, self.steps(size)), 1))
+        return random.random(min(size, len(self.training)), np.float32)
+
     def batch(self, step: int, size: int, augment: Augment, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """The images and labels of a step: float32 (n, C, H, W), int64 (n,)."""
         numbers = self.training[self.places(step, size, seed)]

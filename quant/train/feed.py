@@ -21,7 +21,7 @@ ROOM = 0.25
 
 
 class Feed(Protocol):
-    """labels: int64 (n,), of the step that was taken."""
+    """labels: of the step that was taken, int64 (n,), or the share of each class, float32 (n, classes)."""
 
     labels: torch.Tensor
 
@@ -33,10 +33,10 @@ class Feed(Protocol):
 
 
 def feed(examples: Examples, settings: Settings, device: torch.device) -> Feed:
-    """What suits a device."""
-    if device.type == "cuda" and _bytes(examples) <= ROOM * torch.cuda.mem_get_info(device)[0]:
-        return There(examples, settings, device)
-    return Here(examples, settings, device)
+    """What suits a device, and the settings."""
+    there = device.type == "cuda" and _bytes(examples) <= ROOM * torch.cuda.mem_get_info(device)[0]
+    found = (There if there else Here)(examples, settings, device)
+    return Mixed(found, examples, settings) if settings.mix else found
 
 
 def _bytes(examples: Examples) -> int:
@@ -111,6 +111,30 @@ class There:
         if self._preprocess.channels == "BGR":
             pixels = pixels.flip(1)
         return (pixels.float() - self._mean) * self._scale
+
+
+class Mixed:
+    """Each image blended with the next one of its step, and their classes (Zhang et al. 2018, "mixup")."""
+
+    def __init__(self, feed: Here | There, examples: Examples, settings: Settings) -> None:
+        self.feed, self.examples, self.settings = feed, examples, settings
+        graph, count = examples.graph, len(feed.labels)
+        classes, device = int(np.prod(graph.shapes[graph.outputs[0]])), feed.labels.device
+        self._share = torch.zeros((count, 1), device=device)
+        self.labels = torch.zeros((count, classes), device=device)
+
+    def take(self, step: int) -> None:
+        """As of `Feed`."""
+        self.feed.take(step)
+        drawn = self.examples.shares(step, self.settings.batch, self.settings.seed)[:, None]
+        self._share.copy_(torch.from_numpy(drawn), non_blocking=True)
+
+    def images(self) -> torch.Tensor:
+        """As of `Feed`."""
+        images = self.feed.images()
+        self.labels.zero_().scatter_(1, self.feed.labels[:, None], 1.0)
+        self.labels.copy_(self.labels.roll(1, 0).lerp(self.labels, self._share))
+        return images.roll(1, 0).lerp(images, self._share[:, :, None, None])
 
 
 def moved(images: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:

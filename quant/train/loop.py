@@ -206,7 +206,7 @@ class _Run:
         """The teacher's answers to the images of a step.  Images that never move have the same in all epochs, which a
         processor need not compute again."""
         settings = self.settings
-        if settings.augment != "none" or self.device.type == "cuda":
+        if settings.augment != "none" or settings.mix or self.device.type == "cuda":
             return self.teacher(images)
         if self._answers is None:
             self._answers = self._all_answers()
@@ -286,7 +286,7 @@ def _rates(optimizer: Any, device: torch.device) -> tuple[torch.Tensor, torch.Te
 
 
 def _loss(answers: torch.Tensor, wanted: torch.Tensor, labels: torch.Tensor, distil: float) -> torch.Tensor:
-    """answers, wanted: (N, classes); labels: (N,)."""
+    """answers, wanted: (N, classes); labels: of `Feed`."""
     loss = (1 - distil) * functional.cross_entropy(answers, labels)
     if distil:
         cool, target = functional.log_softmax(answers / TEMPERATURE, 1), functional.log_softmax(wanted / TEMPERATURE, 1)

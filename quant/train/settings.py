@@ -21,7 +21,8 @@ class Settings:
 
     rate: the learning rate of the first steps, one that suits the optimizer where None.  distil: the part of the loss
     that is held against the float network's answers, the rest against labels.  augment: what is done to images: none,
-    shifted by up to an eighth of their size, or mirrored, too.  bfloat16: compute in it where PyTorch sees fit.
+    shifted by up to an eighth of their size, or mirrored, too.  mix: then each is blended with another, in any
+    proportion, as their labels are.  bfloat16: compute in it where PyTorch sees fit.
     start: with which weights it begins: as they are solved for without training, or with the network's, as published.
     """
 
@@ -31,6 +32,7 @@ class Settings:
     rate: float | None = None
     distil: float = 0.8
     augment: Augment = "none"
+    mix: bool = False
     bfloat16: bool = False
     start: Start = "solved"
     seed: int = 1

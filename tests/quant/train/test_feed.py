@@ -11,7 +11,7 @@ import torch
 
 from quant.run import stacks
 from quant.train.data import Examples, open_examples
-from quant.train.feed import Here, There, feed
+from quant.train.feed import Here, Mixed, There, feed
 from quant.train.settings import Augment, Settings
 from tests.quant.train.nets import examples, net
 
@@ -67,3 +67,23 @@ def test_where_they_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         feed(held, Settings(), gpu)
     feed(held, Settings(), CPU)
     assert made == ["There", "Here", "Here"]
+
+
+def test_blended_with_the_next(tmp_path: Path) -> None:
+    held, settings = pictures(tmp_path, "RGB"), Settings(batch=8, augment="flip", mix=True, seed=3)
+    mixed, plain = feed(held, settings, CPU), There(held, settings, CPU)
+    assert isinstance(mixed, Mixed)
+    shares = []
+    for step in (2, 0, 2):
+        mixed.take(step)
+        plain.take(step)
+        images, own = mixed.images().numpy(), plain.images().numpy()
+        share = held.shares(step, 8, 3)
+        shares.append(share)
+        for place in range(8):
+            part, other = share[place], (place - 1) % 8
+            np.testing.assert_allclose(images[place], part * own[place] + (1 - part) * own[other], atol=1e-4)
+            wanted = part * np.eye(4)[plain.labels[place]] + (1 - part) * np.eye(4)[plain.labels[other]]
+            np.testing.assert_allclose(mixed.labels[place].numpy(), wanted, atol=1e-6)
+    assert np.array_equal(shares[0], shares[2]) and not np.array_equal(shares[0], shares[1])
+    assert shares[0].min() >= 0 and shares[0].max() < 1 and np.ptp(shares[0]) > 0.3

@@ -40,7 +40,7 @@ def test_a_gpu_does_it_each_time() -> None:
 @pytest.mark.parametrize("asked", [{"prune": 0.5}, {"values": 4}, {"ternary": True, "left": ("stem",)}, {}])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_recorded_steps_train_as_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked, optimizer) -> None:
-    settings = Settings(epochs=2, batch=16, augment="flip", optimizer=optimizer, start="weights")
+    settings = Settings(epochs=2, batch=16, augment="flip", mix=True, optimizer=optimizer, start="weights")
     found = []
     for warm in (WARM, 10**9):
         monkeypatch.setattr("quant.train.launched.WARM", warm)

@@ -55,6 +55,13 @@ def test_free_weights_in_bfloat16_by_adam(tmp_path: Path) -> None:
     assert not found.structures and found.epochs[-1].stage == "training"
 
 
+def test_blended_images_are_learned_from(tmp_path: Path) -> None:
+    found = run(tmp_path, settings=Settings(epochs=6, batch=32, rate=0.02, distil=0.2, mix=True))
+    assert found.epochs[-1].accuracy > 0.6
+    again = run(tmp_path / "again", settings=Settings(epochs=6, batch=32, rate=0.02, distil=0.2))
+    assert not np.array_equal(weights(found.graph)["stem"], weights(again.graph)["stem"])
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path
