@@ -54,8 +54,8 @@ CALIBRATION = 500
 
 
 class Asked(NamedTuple):
-    """A row.  prune: share of the weights that go; values: that the others share, by layer; rate: of learning; mix: as
-    of `Settings`; paper, wanted: ratios."""
+    """A row.  prune: share of the weights that go; values: that the others share, by layer; rate: of learning; mix and
+    thrift: as of `Settings`; paper, wanted: ratios."""
 
     network: str
     images: str
@@ -64,6 +64,7 @@ class Asked(NamedTuple):
     epochs: int
     rate: float
     mix: bool
+    thrift: float
     paper: float | None
     wanted: float
 
@@ -72,10 +73,10 @@ class Asked(NamedTuple):
 
 
 ROWS = (
-    Asked("lenet300", "mnist", 0.945, 16, 30, 0.0015, False, 40, 60),
-    Asked("lenet5", "mnist", 0.983, 16, 20, 0.002, False, 39, 150),
-    Asked("lenet300", "fashion", 0.93, 16, 30, 0.0015, False, None, 50),
-    Asked("lenet5", "fashion", 0.93, 16, 20, 0.002, False, None, 50),
+    Asked("lenet300", "mnist", 0.945, 16, 30, 0.0015, False, 0.0, 40, 60),
+    Asked("lenet5", "mnist", 0.983, 16, 20, 0.002, False, 0.0, 39, 150),
+    Asked("lenet300", "fashion", 0.93, 16, 30, 0.0015, False, 0.0, None, 50),
+    Asked("lenet5", "fashion", 0.93, 16, 20, 0.002, False, 0.0, None, 50),
 )
 FLOAT_EPOCHS = {"lenet300": 15, "lenet5": 8}
 """Of the float network, before."""
@@ -182,7 +183,7 @@ def measure(asked: Asked, seed: int, data: Path, fashion: Path, folder: Path, ke
         seed=seed,
     )
     whole = trained(graph, f"{asked}-float", stages(alone, compress.Asked()), alone, alone)
-    small = replace(alone, epochs=asked.epochs, distil=0.7, mix=asked.mix)
+    small = replace(alone, epochs=asked.epochs, distil=0.7, mix=asked.mix, thrift=asked.thrift)
     rates = {"prune": asked.prune, "values": asked.values}
     wanted = compress.Asked(prune=asked.prune, values=asked.values)
     found = trained(whole.graph, str(asked), stages(small, wanted), small, (alone, small, rates))

@@ -156,6 +156,13 @@ class CompressOptions:
             raise BadInput("--granularity says what --prune takes away as one: give --prune")
         if channels and self.criterion not in CRITERIA:
             raise BadInput(f"channels go by --method {' or '.join(CRITERIA)}, not {self.method}")
+        if self.training.thrift and self.plan is None:
+            chosen = self.prune is not None and not channels
+            if self.share is None or not (chosen or self.training.start == "weights"):
+                raise BadInput(
+                    "--thrift is of values that weights choose while they are trained: give --share, and --prune or "
+                    "--start weights"
+                )
         _ = self.block
         self.ranks.check()
         self.training.check()

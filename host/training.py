@@ -66,6 +66,13 @@ class TrainOptions(Settings):
     bfloat16: Annotated[
         bool, typer.Option("--bfloat16", help="With --train: compute in bfloat16 where that is safe.")
     ] = False
+    thrift: Annotated[
+        float,
+        typer.Option(
+            help="With --train, --prune and --share: what a bit of a value's code counts beside the error, over the "
+            "layer's mean square; a tenth makes coded files smaller."
+        ),
+    ] = 0.0
     start: Annotated[
         Start,
         typer.Option(

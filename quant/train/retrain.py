@@ -74,7 +74,7 @@ def stages(settings: Settings, asked: Asked, start: Solved | None = None) -> lis
         return Pruning(module, asked.prune, asked.block, asked.method, asked.left)
 
     def sharing(module: GraphModule, pruned: Mapping[str, Structure]) -> Constraint:
-        return Sharing(module, asked.numbers(module.layers), pruned, start)
+        return Sharing(module, asked.numbers(module.layers), pruned, start, settings.thrift)
 
     found = []
     if asked.prunes:

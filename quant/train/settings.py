@@ -23,6 +23,7 @@ class Settings:
     that is held against the float network's answers, the rest against labels.  augment: what is done to images: none,
     shifted by up to an eighth of their size, or mirrored, too.  mix: then each is blended with another, in any
     proportion, as their labels are.  bfloat16: compute in it where PyTorch sees fit.
+    thrift: what a bit counts where weights choose the value that they share, over the mean square of the layer's.
     start: with which weights it begins: as they are solved for without training, or with the network's, as published.
     """
 
@@ -34,6 +35,7 @@ class Settings:
     augment: Augment = "none"
     mix: bool = False
     bfloat16: bool = False
+    thrift: float = 0.0
     start: Start = "solved"
     seed: int = 1
 
@@ -50,5 +52,7 @@ class Settings:
             raise BadInput(f"a learning rate is above 0 and 10 at most, not {self.rate:g}")
         if not 0 <= self.distil <= 1:
             raise BadInput(f"the part of the loss that is distilled is 0 to 1, not {self.distil:g}")
+        if not 0 <= self.thrift <= 10:
+            raise BadInput(f"what a bit counts is 0 to 10, not {self.thrift:g}")
         if self.seed < 0:
             raise BadInput(f"a seed is 0 at least, not {self.seed}")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from quant.search.codebook import clusters
+from quant.search.codebook import clusters, thrifty_clusters
 from quant.search.structure import FREE, Structure
 from quant.train.constraint import Constraint
 from quant.train.exponents import exponents
@@ -30,18 +30,20 @@ class Shared(torch.nn.Module):
     """Weights that are `values`, by their `place`, 0 for zero, times the `scale` of their output channel.
 
     weight: where they begin, with no more values already or with any.  power: int64 (O,), the exponents of the scales.
+    thrift: what a bit of a value's code counts where weights choose theirs, as of `thrifty_clusters`.
     """
 
-    def __init__(self, weight: np.ndarray, number: int, kept: np.ndarray | None, power: np.ndarray) -> None:
+    def __init__(
+        self, weight: np.ndarray, number: int, kept: np.ndarray | None, power: np.ndarray, thrift: float = 0.0
+    ) -> None:
         super().__init__()
         scale = np.ldexp(1.0, power.astype(np.int32)).reshape(-1, *[1] * (weight.ndim - 1))
         own = (weight / scale).astype(np.float64)
         chosen = np.ones(weight.shape, bool) if kept is None else kept
-        found = np.unique(own[chosen]) if chosen.any() else np.zeros(1)
-        if len(found) > number:
-            found = clusters(own[chosen], np.ones(int(chosen.sum())), number)
-        found = np.pad(found, (0, number - len(found)), mode="edge")
-        place = np.searchsorted((found[1:] + found[:-1]) / 2, own) + 1
+        found, place = np.zeros(1), np.zeros(weight.shape, np.int64)
+        if chosen.any():
+            found, place[chosen] = _divided(own[chosen], number, thrift)
+        found, place = np.pad(found, (0, number - len(found)), mode="edge"), place + 1
         self.values = torch.nn.Parameter(torch.from_numpy(found.astype(np.float32)))
         self.place: torch.Tensor
         self.scale: torch.Tensor
@@ -61,6 +63,16 @@ class Shared(torch.nn.Module):
         return Structure(place > 0 if kept else None, len(self.values), exponents=powers(self.scale))
 
 
+def _divided(weights: np.ndarray, number: int, thrift: float) -> tuple[np.ndarray, np.ndarray]:
+    """So many values at most, ascending, and which of them each weight has, int64 (n,).  weights: float64 (n,)."""
+    found = np.unique(weights)
+    if len(found) > number:
+        if thrift:
+            return thrifty_clusters(weights, number, thrift)
+        found = clusters(weights, np.ones(len(weights)), number)
+    return found, np.searchsorted((found[1:] + found[:-1]) / 2, weights)
+
+
 def powers(scale: torch.Tensor) -> np.ndarray:
     """The exponents (O,) of scales that are powers of two."""
     return np.log2(scale.cpu().numpy().reshape(-1)).astype(np.int64)
@@ -70,7 +82,7 @@ class Sharing(Constraint):
     """Layers have so many values, by name.
 
     pruned: what a stage before asked of its layers.  start: what was solved for at first, None where nothing was.  What
-    was ternary then has the same zeros and two values.
+    was ternary then has the same zeros and two values.  thrift: as of `Shared`.
     """
 
     def __init__(
@@ -79,6 +91,7 @@ class Sharing(Constraint):
         numbers: Mapping[str, int],
         pruned: Mapping[str, Structure],
         start: Solved | None = None,
+        thrift: float = 0.0,
     ) -> None:
         super().__init__(module)
         if start is not None and not pruned:
@@ -95,7 +108,7 @@ class Sharing(Constraint):
             if kept is not None:
                 self.pruned.add(name)
             power = start.exponents[name] if start is not None and begun.shared else exponents(weight, kept)
-            held.source = Shared(weight, numbers[name], kept, power)
+            held.source = Shared(weight, numbers[name], kept, power, thrift)
 
     def rates(self) -> list[tuple[torch.nn.Parameter, float]]:
         """As `Constraint.rates`."""

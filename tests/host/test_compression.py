@@ -17,6 +17,7 @@ from host.compression import CompressOptions, CompressOutputs, compress
 from host.legs import OnnxRuntime, ProgramBytes, Subject, Verilog
 from host.target import engine_target
 from host.terminal import Reporter
+from host.training import TrainOptions
 from hw.contract.config import preset
 from hw.contract.memory import Memory
 from quant import qdq
@@ -31,6 +32,11 @@ QUIET = Reporter(quiet=True)
 def asked(tmp_path: Path) -> CompressOptions:
     network, calibration = small_cnn(tmp_path / "net.onnx", channels=8), images(tmp_path / "images.npz")
     return CompressOptions(network=network, calibration=calibration, effort="fast")
+
+
+CHOSEN = (
+    "--thrift is of values that weights choose while they are trained: give --share, and --prune or --start weights"
+)
 
 
 def weights(path: Path) -> dict[str, np.ndarray]:
@@ -56,6 +62,9 @@ def weights(path: Path) -> dict[str, np.ndarray]:
         ),
         ({"share": 4, "granularity": "channels"}, "--granularity says what --prune takes away as one: give --prune"),
         ({"prune": 0.5, "granularity": "blocks"}, "blocks are those of a configuration of the engine: --config"),
+        ({"prune": 0.5, "training": TrainOptions(thrift=0.1)}, CHOSEN),
+        ({"share": 4, "training": TrainOptions(thrift=0.1)}, CHOSEN),
+        ({"share": 4, "prune": 0.5, "granularity": "channels", "training": TrainOptions(thrift=0.1)}, CHOSEN),
     ],
 )
 def test_what_can_be_seen_to_be_wrong(asked: CompressOptions, changes: dict[str, Any], message: str) -> None:

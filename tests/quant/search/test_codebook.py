@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from quant.search.codebook import clusters, nearest_clusters, solved, whole
+from quant.search.codebook import clusters, nearest_clusters, solved, thrifty_clusters, whole
 from quant.search.rounding import output_errors
 
 
@@ -43,6 +43,43 @@ def test_the_better_of_two_starts(rng):
         values, counts, clusters(values, counts, 16)
     )
     assert nearest_clusters(np.full(5, 3.0), np.ones(5), 4).tolist() == [3, 3, 3, 3]
+
+
+def bits(place: np.ndarray) -> float:
+    """Of all codes together, by their entropy."""
+    counts = np.bincount(place)
+    return float(-(counts * np.log2(np.maximum(counts, 1) / len(place))).sum())
+
+
+def test_thrift_buys_bits_with_error(rng):
+    values = rng.standard_t(4, 4000)
+    free = clusters(values, np.ones(4000), 16)
+    before = np.abs(values[:, None] - free).argmin(1)
+    known = [(bits(before), loss(values, 1, free))]
+    for thrift in (0.001, 0.01, 0.1):
+        centres, place = thrifty_clusters(values, 16, thrift)
+        assert np.all(np.diff(centres) > 0) and place.dtype == np.int64
+        for number, centre in enumerate(centres):
+            assert centre == pytest.approx(values[place == number].mean())
+        price = thrift * np.mean(np.square(values))
+        lengths = -np.log2(np.bincount(place) / len(values))
+        costs = np.square(values[:, None] - centres) + price * lengths
+        assert np.mean(costs.argmin(1) == place) > 0.99  # the end of its steps, or nearly
+        known.append((bits(place), float(np.square(values - centres[place]).sum())))
+    sizes, errors = zip(*known, strict=True)
+    assert sorted(sizes, reverse=True) == list(sizes) and sorted(errors) == list(errors)
+    assert sizes[-1] < 0.75 * sizes[0]
+    # for as many bits, fewer values at their nearest have more error
+    few = [(bits(np.abs(values[:, None] - centres).argmin(1)), loss(values, 1, centres))
+           for centres in (clusters(values, np.ones(4000), number) for number in range(2, 16))]  # fmt: skip
+    assert min(error for size, error in few if size <= sizes[-1]) > errors[-1]
+
+
+def test_thrift_of_few_values():
+    centres, place = thrifty_clusters(np.array([2.0, 2.0, -1.0]), 3, 10.0)
+    assert centres.tolist() == [1.0] and place.tolist() == [0, 0, 0]  # one value takes no bit
+    centres, place = thrifty_clusters(np.array([2.0, 2.0, -1.0]), 3, 0.0)
+    assert centres.tolist() == [-1, 2] and place.tolist() == [1, 1, 0]
 
 
 def test_zero_stays_in_the_middle(rng):

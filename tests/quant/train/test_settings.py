@@ -19,6 +19,7 @@ from quant.train.settings import Settings
         ({"rate": 0.0}, "a learning rate is above 0 and 10 at most, not 0"),
         ({"rate": float("nan")}, "a learning rate is above 0 and 10 at most, not nan"),
         ({"distil": 1.5}, "the part of the loss that is distilled is 0 to 1, not 1.5"),
+        ({"thrift": -0.1}, "what a bit counts is 0 to 10, not -0.1"),
         ({"seed": -1}, "a seed is 0 at least, not -1"),
     ],
 )

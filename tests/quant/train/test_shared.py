@@ -42,6 +42,20 @@ def test_every_weight_has_the_nearest_value(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(shared().detach().numpy(), nearest * shared.scale.numpy())
 
 
+def test_thrift_leaves_fewer_bits(rng: np.random.Generator) -> None:
+    weight, mask = rng.normal(size=(30, 8, 3, 3)).astype(np.float32), rng.random((30, 8, 3, 3)) < 0.4
+    power, used = exponents(weight, mask), []
+    for thrift in (0.0, 0.1):
+        shared = Shared(weight, 16, mask, power, thrift)
+        place = shared.place.numpy()
+        np.testing.assert_array_equal(place > 0, mask)
+        assert len(shared.values) == 16
+        used.append(np.bincount(place[mask]))
+    shares = [counts[counts > 0] / counts.sum() for counts in used]
+    plain, thrifty = (float(-(share * np.log2(share)).sum()) for share in shares)
+    assert thrifty < 0.8 * plain
+
+
 @pytest.mark.parametrize("pruned", [False, True])
 def test_integers_are_as_few(pruned: bool, rng: np.random.Generator) -> None:
     graph = net()
