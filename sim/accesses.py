@@ -12,6 +12,7 @@ from hw.contract.isa import (
     PoolInstruction,
     SetupInstruction,
     StoreInstruction,
+    Target,
 )
 from hw.contract.program import Program
 from hw.contract.weights import weight_format
@@ -39,7 +40,7 @@ def _bytes(config: AcceleratorConfig, i: Instruction, setup: SetupInstruction) -
     if isinstance(i, LoadInstruction):
         return i.rows * i.beats * d.beat_bytes
     if isinstance(i, StoreInstruction):
-        return i.planes * i.rows * i.words * d.word_bytes
+        return i.planes * i.rows * i.words * d.word_bytes * (1 if i.target == Target.MEMORY else 2)
     if isinstance(i, PoolInstruction):
         grid = pool_grid(i)
         return (_present(grid) + grid.pixels * (1 + i.wide)) * result

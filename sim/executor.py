@@ -22,6 +22,7 @@ from hw.contract.isa import (
     SetupInstruction,
     Source,
     StoreInstruction,
+    Target,
 )
 from hw.contract.layout import pack, unpack
 from hw.contract.parameters import parameters_of
@@ -268,7 +269,15 @@ class _Machine:
         data = ring.reshape(len(ring), d.planes, c.ic_lanes)[words[None], planes[:, None, None]]
         whole = min(d.word_bytes, d.beat_bytes)  # every address is a multiple of it
         index = starts[:, :, None] // whole + np.arange(i.words * d.word_bytes // whole)
-        self.memory.reshape(-1, whole)[index] = data.reshape(*index.shape, whole)
+        data = data.reshape(*index.shape, whole)
+        if i.target == Target.MEMORY:
+            self.memory.reshape(-1, whole)[index] = data
+        elif i.target == Target.ACTIVATION:
+            pieces = self.activation.view(np.uint8).reshape(-1, whole)
+            pieces[index % len(pieces)] = data
+        else:
+            buffer = self.residual.view(np.uint8).reshape(d.planes, -1, whole)
+            buffer[planes[:, None, None], index % buffer.shape[1]] = data
 
 
 def pad_lane(config: AcceleratorConfig, value: int) -> int:

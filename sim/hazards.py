@@ -33,6 +33,7 @@ from hw.contract.isa import (
     SetupInstruction,
     Source,
     StoreInstruction,
+    Target,
     Unit,
 )
 from hw.contract.layout import Placement
@@ -41,7 +42,8 @@ from hw.contract.weights import weight_format
 from quant.base.errors import VerificationError
 from sim.taps import conv_grid, group_passes, pool_grid, touched
 
-_BY_HOST = -1
+_PORTS = {name: f"write port of the {name} buffer" for name in ("activation", "residual")}
+"""Written by whoever writes the buffer: two units share it, and it takes the writes of one in a cycle."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +57,15 @@ class Touch:
 
 @dataclass(frozen=True)
 class _Space:
-    """A buffer or the memory, in pieces: who wrote and who read each last, as 1 + its number within its unit.
+    """A buffer or the memory, in pieces: by unit, which of its instructions wrote and which read each last, as 1 + its
+    number within the unit.
 
-    written: _BY_HOST for what was there before the run, 0 for what nothing has written; filled: whether that may not be
-    read.
+    known: what somebody has written, or was there before the run.  filled: whether anything else may not be read.
     """
 
-    writer: Unit
-    reader: Unit
-    written: np.ndarray
-    read: np.ndarray
+    written: dict[Unit, np.ndarray]
+    read: dict[Unit, np.ndarray]
+    known: np.ndarray
     filled: bool
 
 
@@ -73,7 +74,7 @@ class _Planes:
 
     def __init__(self, config: AcceleratorConfig, spaces: dict[str, _Space]) -> None:
         buffers = ("residual", "output", "pool", "pooled")
-        self.known = {name: np.zeros(len(spaces[name].written), np.int16) for name in buffers}
+        self.known = {name: np.zeros(len(spaces[name].known), np.int16) for name in buffers}
         self.all = self.sums = config.derived.planes
 
     def follow(self, instruction: Instruction, touches: list[Touch]) -> int:
@@ -81,6 +82,8 @@ class _Planes:
         planes = self.all
         if isinstance(instruction, LoadInstruction):
             planes = instruction.rows
+        elif isinstance(instruction, StoreInstruction) and instruction.target == Target.RESIDUAL:
+            planes = instruction.planes
         elif isinstance(instruction, ConvInstruction) and not instruction.first:
             planes = self.sums
         buffers = [(self.known[touch.space], touch) for touch in touches if touch.space in self.known]
@@ -141,29 +144,32 @@ def check(program: Program) -> None:
             setup = instruction
         number = len(order.indices[instruction.opcode.unit]) + 1
         found = list(touches(program.config, instruction, setup))
+        found += [Touch(_PORTS[t.space], np.zeros(1, np.int64), True) for t in found if t.writes and t.space in _PORTS]
         for touch in found:
             space = spaces[touch.space]
-            conflict = _conflict(space, touch, clock)
+            conflict = _conflict(space, touch, instruction.opcode.unit, clock)
             if conflict is not None:
-                place, other, who = conflict
-                culprit = order.indices[who][other - 1] if other else None
+                place, who, other = conflict
+                culprit = None if who is None else order.indices[who][other - 1]
                 raise VerificationError(_message(program, index, touch, place, culprit))
-            (space.written if touch.writes else space.read)[touch.pieces] = number
+            (space.written if touch.writes else space.read)[instruction.opcode.unit][touch.pieces] = number
+            if touch.writes:
+                space.known[touch.pieces] = True
         known = planes.follow(instruction, found)
         if isinstance(instruction, StoreInstruction) and instruction.planes > known:
             raise VerificationError(
                 f"{program.describe(index)} stores plane {known}, which depends on a residual that was not loaded"
             )
         if isinstance(instruction, LoadInstruction):
-            _forget(spaces, *found)
+            _forget(spaces, found[0], found[1])
         order.end(index, instruction)
     _require_whole(program, spaces["memory"])
 
 
 def _forget(spaces: dict[str, _Space], source: Touch, target: Touch) -> None:
     """Of what a LOAD wrote, that which nothing had written in memory; rows of a residual go to the same words."""
-    unknown = (spaces["memory"].written[source.pieces] == 0).reshape(-1, len(target.pieces)).any(0)
-    spaces[target.space].written[target.pieces[unknown]] = 0
+    unknown = ~spaces["memory"].known[source.pieces].reshape(-1, len(target.pieces)).all(0)
+    spaces[target.space].known[target.pieces[unknown]] = False
 
 
 def _planes(placement: Placement, config: AcceleratorConfig) -> tuple[np.ndarray, np.ndarray]:
@@ -179,21 +185,25 @@ def _require_whole(program: Program, memory: _Space) -> None:
     piece = _piece(program.config)
     for placement in program.tensors:
         pieces, _ = _planes(placement, program.config)
-        missing = memory.written[pieces] == 0
+        missing = ~memory.known[pieces]
         if missing.any():
             byte = int(pieces[missing.argmax()]) * piece
             raise VerificationError(f"tensor {placement.tensor!r} lies at byte {byte} too, and nothing writes there")
 
 
-def _conflict(space: _Space, touch: Touch, clock: tuple[int, ...]) -> tuple[int, int, Unit] | None:
-    """(piece, number of the other instruction within its unit, that unit) of a conflict, number 0: nothing wrote it."""
-    who, numbers = (space.reader, space.read) if touch.writes else (space.writer, space.written)
-    numbers = numbers[touch.pieces]
-    if not touch.writes and space.filled and not numbers.all():
-        return int(touch.pieces[np.argmin(numbers)]), 0, who
-    worst = int(numbers.argmax()) if len(numbers) else 0
-    if len(numbers) and numbers[worst] > clock[who]:
-        return int(touch.pieces[worst]), int(numbers[worst]), who
+def _conflict(space: _Space, touch: Touch, unit: Unit, clock: tuple[int, ...]) -> tuple[int, Unit | None, int] | None:
+    """(piece, unit, number of the other instruction within it) of a conflict; no unit: nothing wrote it."""
+    if not len(touch.pieces):
+        return None
+    if not touch.writes and space.filled and not space.known[touch.pieces].all():
+        return int(touch.pieces[np.argmin(space.known[touch.pieces])]), None, 0
+    others = [*space.written.items(), *(space.read.items() if touch.writes else ())]
+    for who, all_numbers in others:
+        if who != unit:
+            numbers = all_numbers[touch.pieces]
+            worst = int(numbers.argmax())
+            if numbers[worst] > clock[who]:
+                return int(touch.pieces[worst]), who, int(numbers[worst])
     return None
 
 
@@ -205,7 +215,13 @@ def _message(program: Program, index: int, touch: Touch, place: int, other: int 
     this = f"{program.describe(index)} {verbs[0]} {where}"
     if other is None:
         return f"{this}, which nothing has written"
-    return f"{this}, {program.describe(other)} {verbs[1]} it, and no token orders them"
+    met = f"{program.describe(other)} {verbs[1]} it"
+    if touch.space in _PORTS.values():
+        this, met = (
+            f"{program.describe(index)} writes through the {touch.space}",
+            f"{program.describe(other)} does, too",
+        )
+    return f"{this}, {met}, and no token orders them"
 
 
 def _piece(config: AcceleratorConfig) -> int:
@@ -216,24 +232,27 @@ def _piece(config: AcceleratorConfig) -> int:
 def _spaces(program: Program) -> dict[str, _Space]:
     c, piece = program.config, _piece(program.config)
 
-    def space(writer: Unit, reader: Unit, size: int, filled: bool = True) -> _Space:
-        return _Space(writer, reader, np.zeros(size, np.int32), np.zeros(size, np.int32), filled)
+    def space(writers: tuple[Unit, ...], readers: tuple[Unit, ...], size: int, filled: bool = True) -> _Space:
+        written, read = ({unit: np.zeros(size, np.int32) for unit in units} for units in (writers, readers))
+        return _Space(written, read, np.zeros(size, bool), filled)
 
-    memory = space(Unit.STORE, Unit.LOAD, program.memory_bytes // piece, False)
-    memory.written[: -(-len(program.image) // piece)] = _BY_HOST
+    memory = space((Unit.STORE,), (Unit.LOAD,), program.memory_bytes // piece, False)
+    memory.known[: -(-len(program.image) // piece)] = True
     for placement in program.inputs:
-        memory.written[placement.address // piece :][: placement.size(c) // piece] = _BY_HOST
+        memory.known[placement.address // piece :][: placement.size(c) // piece] = True
     for placement in program.tensors:  # a fully connected layer may read across planes: zero weights meet what is there
-        memory.written[_planes(placement, c)[1]] = _BY_HOST
-    users = {
-        "activation": (Unit.LOAD, Unit.COMPUTE),
-        "weight": (Unit.LOAD, Unit.COMPUTE),
-        "residual": (Unit.LOAD, Unit.COMPUTE),
-        "output": (Unit.COMPUTE, Unit.STORE),
-        "pool": (Unit.COMPUTE, Unit.POOL),
-        "pooled": (Unit.POOL, Unit.STORE),
+        memory.known[_planes(placement, c)[1]] = True
+    loaded = (Unit.LOAD, Unit.STORE)
+    users: dict[str, tuple[tuple[Unit, ...], tuple[Unit, ...]]] = {
+        "activation": (loaded, (Unit.COMPUTE,)),
+        "weight": ((Unit.LOAD,), (Unit.COMPUTE,)),
+        "residual": (loaded, (Unit.COMPUTE,)),
+        "output": ((Unit.COMPUTE,), (Unit.STORE,)),
+        "pool": ((Unit.COMPUTE,), (Unit.POOL,)),
+        "pooled": ((Unit.POOL,), (Unit.STORE,)),
     }
-    return {"memory": memory} | {name: space(*users[name], size) for name, size in pieces_of(c).items()}
+    ports = {name: space(loaded, (), 1) for name in _PORTS.values()}
+    return {"memory": memory} | ports | {name: space(*users[name], size) for name, size in pieces_of(c).items()}
 
 
 def pieces_of(config: AcceleratorConfig) -> dict[str, int]:
@@ -328,4 +347,9 @@ def _store(config: AcceleratorConfig, i: StoreInstruction) -> Iterator[Touch]:
         yield Touch("output", words % config.output_depth, False)
     starts = np.add.outer(i.address + np.arange(i.planes) * i.plane_pitch, rows * i.row_pitch).reshape(-1)
     pieces = np.arange(i.words * d.word_bytes // piece)
-    yield Touch("memory", np.add.outer(starts // piece, pieces).reshape(-1), True)
+    written = np.add.outer(starts // piece, pieces).reshape(-1)
+    if i.target == Target.MEMORY:
+        yield Touch("memory", written, True)
+        return
+    buffer = Target(i.target).name.lower()
+    yield Touch(buffer, written % pieces_of(config)[buffer], True)

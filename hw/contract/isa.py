@@ -84,6 +84,14 @@ class Source(IntEnum):
     POOLED = 1
 
 
+class Target(IntEnum):
+    """Targets of STORE."""
+
+    MEMORY = 0
+    ACTIVATION = 1
+    RESIDUAL = 2
+
+
 class PoolKind(IntEnum):
     """What a POOL computes."""
 
@@ -284,20 +292,22 @@ class PoolInstruction(Instruction):
 @dataclass(frozen=True, kw_only=True)
 class StoreInstruction(Instruction):
     """Plane g, row r: `words` words from the source at base + r * source_pitch, lanes [g * N, (g + 1) * N),
-    to address + g * plane_pitch + r * row_pitch.  Every row of every plane begins at the same place in a beat of its
-    buffer and of memory."""
+    to address + g * plane_pitch + r * row_pitch of the target; in the residual buffer to plane g.  Every row of every
+    plane begins at the same place in a beat of its buffer and of the target.  A buffer on the chip has one write port:
+    no LOAD of it may run meanwhile."""
 
     opcode = Opcode.STORE
 
     source: int = _unsigned(1, "buffer read: 0 output, 1 pooled")
+    target: int = _unsigned(2, "written: 0 memory, 1 activation buffer, 2 residual buffer")
     base: int = _address("word address of row 0")
     source_pitch: int = _address("words from row to row")
-    address: int = _unsigned(32, "byte offset in memory of plane 0, row 0")
+    address: int = _unsigned(32, "byte offset in the target of plane 0, row 0; a buffer wraps around")
     words: int = _unsigned(16, "words in a row, at least 1")
     rows: int = _unsigned(12, "rows, at least 1")
-    row_pitch: int = _unsigned(32, "bytes from row to row in memory")
+    row_pitch: int = _unsigned(32, "bytes from row to row in the target")
     planes: int = _unsigned(8, "groups of N channels, 1 to M / N")
-    plane_pitch: int = _unsigned(32, "bytes from plane to plane in memory")
+    plane_pitch: int = _unsigned(32, "bytes from plane to plane in the target")
 
 
 INSTRUCTIONS: dict[Opcode, type[Instruction]] = {

@@ -30,6 +30,7 @@ from hw.contract.isa import (
     Opcode,
     PoolKind,
     Source,
+    Target,
     Unit,
     columns,
 )
@@ -60,9 +61,9 @@ class Code:
         }
 
     def stored_bytes(self, config: AcceleratorConfig) -> int:
-        """Bytes that all STOREs write."""
+        """Bytes that all STOREs write to memory."""
         i = self.of[Opcode.STORE]
-        return int((i.planes * i.rows * i.words).sum()) * config.derived.word_bytes
+        return int((i.planes * i.rows * i.words)[i.target == Target.MEMORY].sum()) * config.derived.word_bytes
 
 
 def check(program: Program, code: Code) -> None:
@@ -246,6 +247,7 @@ def _store(program: Program, i: SimpleNamespace) -> Iterator[Rule]:
     d = config.derived
     beat, word = d.beat_bytes, d.word_bytes
     words = i.words * i.rows
+    yield i.target > max(Target), lambda k: f"there is no target {i.target[k]}"
     yield (i.planes == 0) | (i.planes > d.planes), lambda k: f"stores {i.planes[k]} planes, and a result has {d.planes}"
     yield words == 0, lambda _: "stores nothing"
     apart = (
@@ -253,15 +255,25 @@ def _store(program: Program, i: SimpleNamespace) -> Iterator[Rule]:
         | ((i.rows > 1) & ((i.row_pitch - i.source_pitch * word) % beat != 0))
         | ((i.planes > 1) & (i.plane_pitch % beat != 0))
     )
-    yield apart, lambda _: "source and memory do not agree modulo the beat"
+    yield apart, lambda _: "source and target do not agree modulo the beat"
     depths = np.where(i.source == Source.POOLED, config.pooled_depth, config.output_depth)
     yield (
         words > depths,
         lambda k: f"stores {words[k]} words, and the {_name(Source, i.source[k])} buffer has {depths[k]}",
     )
     end = i.address + (i.planes - 1) * i.plane_pitch + (i.rows - 1) * i.row_pitch + i.words * word
-    yield end > memory, lambda k: f"writes memory up to byte {end[k]}, and the window has {memory}"
-    yield i.address < len(program.image), lambda _: "overwrites instructions or weights of the program"
+    to_memory = i.target == Target.MEMORY
+    yield to_memory & (end > memory), lambda k: f"writes memory up to byte {end[k]}, and the window has {memory}"
+    yield (
+        to_memory & (i.address < len(program.image)),
+        lambda _: "overwrites instructions or weights of the program",
+    )
+    for target, depth, planes in (
+        (Target.ACTIVATION, config.activation_depth, i.planes),
+        (Target.RESIDUAL, config.residual_depth, 1),
+    ):
+        written = np.where(i.target == target, words * planes, 0)
+        yield from _fits(i, target.name.lower(), written, depth, "words")
 
 
 def _name(kind: type[Buffer] | type[Source], number: int) -> str:

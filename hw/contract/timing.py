@@ -28,8 +28,15 @@ AVERAGE_LATENCY = 14
 """The same for an average, on top of one cycle a lane."""
 STORE_READ_LATENCY = 3
 """From issuing a beat's read to the cycle in which the write channel can offer it."""
+STORE_WRITE_LATENCY = 2
+"""From issuing a beat's read to the cycle in which it is written to a buffer on the chip."""
 STORE_AHEAD = 8
 """Beats that STORE reads before they are transferred, at most: so many the write port's queue holds."""
+
+
+def stores_in_flight(config: AcceleratorConfig) -> int:
+    """STOREs in flight with which another one still starts: one for each burst that may wait for its response."""
+    return config.write_outstanding
 
 
 def pass_cycles(

@@ -47,7 +47,7 @@ class ActivationBuffer(wiring.Component):
         d = config.derived
         super().__init__(
             {
-                "write": In(write_port(d.activation_beats, config.axi_bits)),
+                "write": In(write_port(d.activation_beats, config.axi_bits, words=d.words_per_beat)),
                 "address": In(exact_log2(config.activation_depth)),
                 "spread": In(1),
                 "row_step": In(BUFFER_ADDRESS_BITS),
@@ -107,7 +107,8 @@ class ActivationBuffer(wiring.Component):
             parts = []
             for i in range(d.beats_per_word):
                 m.submodules[f"bank_{bank}_{i}"] = memory = DualPort(width, c.activation_depth // d.banks)
-                here = (group == bank // d.words_per_beat) & (part == i)
+                strobe = self.write.strobe[bank % d.words_per_beat] if d.words_per_beat > 1 else 1
+                here = strobe & (group == bank // d.words_per_beat) & (part == i)
                 m.d.comb += [
                     memory.write.enable.eq(self.write.enable & here),
                     memory.write.address.eq(self.write.address[part_bits + group_bits :]),

@@ -99,9 +99,9 @@ class ComputeUnit(wiring.Component):
         super().__init__(
             {
                 "front": In(unit_front(_IN_FLIGHT)),
-                "activation_write": In(write_port(d.activation_beats, beat)),
+                "activation_write": In(write_port(d.activation_beats, beat, words=d.words_per_beat)),
                 "weight_write": In(write_port(config.weight_depth, beat)),
-                "residual_write": In(write_port(d.residual_beats, beat, d.planes)),
+                "residual_write": In(write_port(d.residual_beats, beat, d.planes, d.words_per_beat)),
                 "output_write": Out(write_port(config.output_depth, word)),
                 "pool_write": Out(write_port(config.pool_depth, word)),
             }

@@ -19,6 +19,7 @@ from hw.gateware.counters import Counters
 from hw.gateware.fetch import Dispatch, Fetch
 from hw.gateware.interfaces import axi4, axi_lite
 from hw.gateware.load import LoadUnit, load_tag
+from hw.gateware.memory import either
 from hw.gateware.pool import PoolUnit
 from hw.gateware.queue import Queue
 from hw.gateware.registers import Registers
@@ -148,13 +149,13 @@ class Engine(wiring.Component):
             ]
 
     def _data(self, m: Module, parts: _Parts) -> None:
-        """The way of data: read port, load, buffers, compute, pool, store, write port."""
+        """The way of data: read port, load, buffers, compute, pool, store, write port; and back on the chip."""
         read_port, write_port, load, store = parts.read_port, parts.write_port, parts.load, parts.store
         connect(m, load.request, read_port.load)
         connect(m, store.request, write_port.request)
-        connect(m, load.activation_write, parts.compute.activation_write)
         connect(m, load.weight_write, parts.compute.weight_write)
-        connect(m, load.residual_write, parts.compute.residual_write)
+        either(m, load.activation_write, store.activation_write, parts.compute.activation_write)
+        either(m, load.residual_write, store.residual_write, parts.compute.residual_write)
         connect(m, parts.compute.output_write, store.output_write)
         connect(m, parts.compute.pool_write, parts.pool.pool_write)
         connect(m, parts.pool.pooled_write, store.pooled_write)
@@ -207,10 +208,12 @@ class Engine(wiring.Component):
     def _watch(self, m: Module, parts: _Parts) -> None:
         """What moves, and who waits where nothing does.
 
-        Compute and pool need nobody in order to end what they began, load and store need the memory.
+        Compute and pool need nobody in order to end what they began, load and store need the memory, but for what store
+        writes on the chip.
         """
         watchdog, axi = parts.watchdog, self.m_axi
         moves = [getattr(axi, f"{name}valid") & getattr(axi, f"{name}ready") for name in READ_CHANNELS + WRITE_CHANNELS]
+        moves += [port.enable for port in (parts.store.activation_write, parts.store.residual_write)]
         moves += [parts.fronts[unit].in_flight != 0 for unit in (Unit.COMPUTE, Unit.POOL)]
         m.d.comb += [
             watchdog.run.eq(parts.control.busy),

@@ -71,9 +71,9 @@ class LoadUnit(wiring.Component):
                 "last": In(1),
                 "data": In(beat),
                 "tag": In(tag),
-                "activation_write": Out(write_port(d.activation_beats, beat)),
+                "activation_write": Out(write_port(d.activation_beats, beat, words=d.words_per_beat)),
                 "weight_write": Out(write_port(config.weight_depth, beat)),
-                "residual_write": Out(write_port(d.residual_beats, beat, d.planes)),
+                "residual_write": Out(write_port(d.residual_beats, beat, d.planes, d.words_per_beat)),
             }
         )
 
@@ -209,3 +209,5 @@ class LoadUnit(wiring.Component):
             ]
         if self.config.derived.planes > 1:
             m.d.comb += self.residual_write.plane.eq(plane)
+        if self.config.derived.words_per_beat > 1:
+            m.d.comb += [write.strobe.eq(-1) for write in (self.activation_write, self.residual_write)]

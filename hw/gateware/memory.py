@@ -7,7 +7,7 @@ place gives no usable data (the attribute no_rw_check tells synthesis that nobod
 
 from __future__ import annotations
 
-from amaranth import Cat, Const, Module, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value, ValueLike
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
@@ -17,13 +17,24 @@ from amaranth.utils import exact_log2
 from hw.contract.config import AcceleratorConfig
 
 
-def write_port(depth: int, width: int, planes: int = 1) -> wiring.Signature:
-    """A write, as its source sees it: `enable`, `address` (wraps at depth), `data`, and `plane` where
-    there are several; written at the end of the cycle, never refused."""
+def write_port(depth: int, width: int, planes: int = 1, words: int = 1) -> wiring.Signature:
+    """A write, as its source sees it: `enable`, `address` (wraps at depth), `data`, and, where there are several,
+    `plane` and `strobe`: which of the words of `data` are written; at the end of the cycle, never refused."""
     members = {"enable": Out(1), "address": Out(exact_log2(depth)), "data": Out(width)}
     if planes > 1:
         members["plane"] = Out(range(planes))
+    if words > 1:
+        members["strobe"] = Out(words, init=(1 << words) - 1)
     return wiring.Signature(members)
+
+
+def either(
+    m: Module, first: wiring.FlippedInterface, second: wiring.FlippedInterface, sink: wiring.PureInterface
+) -> None:
+    """Let two sources write through one port, of which no two do in one cycle: tokens see to it, no arbiter does."""
+    for name in sink.signature.members:
+        one, other = getattr(first, name), getattr(second, name)
+        m.d.comb += getattr(sink, name).eq(one | other if name == "enable" else Mux(second.enable, other, one))
 
 
 def round_up(value: Value, unit: int) -> Value:
@@ -96,9 +107,10 @@ class BeatToWord(wiring.Component):
     def __init__(self, config: AcceleratorConfig, words: int) -> None:
         self.config, self.words = config, words
         d = config.derived
+        depth = words * d.beats_per_word // d.words_per_beat
         super().__init__(
             {
-                "write": In(write_port(words * d.beats_per_word // d.words_per_beat, config.axi_bits)),
+                "write": In(write_port(depth, config.axi_bits, words=d.words_per_beat)),
                 "read_address": In(exact_log2(words)),
                 "read_data": Out(config.ic_lanes * config.data_bits),
             }
@@ -113,8 +125,10 @@ class BeatToWord(wiring.Component):
             bank = DualPort(min(len(self.read_data), len(self.write.data)), self.words // d.words_per_beat)
             m.submodules[f"bank_{i}"] = bank
             banks.append(bank)
+            strobe = self.write.strobe[i] if d.words_per_beat > 1 else 1
+            here = self.write.address[:split_write] == i % d.beats_per_word
             m.d.comb += [
-                bank.write.enable.eq(self.write.enable & (self.write.address[:split_write] == i % d.beats_per_word)),
+                bank.write.enable.eq(self.write.enable & here & strobe),
                 bank.write.address.eq(self.write.address[split_write:]),
                 bank.write.data.eq(self.write.data.word_select(i % d.words_per_beat, bank.width)),
                 bank.read_address.eq(self.read_address[split_read:]),

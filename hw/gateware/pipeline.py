@@ -101,8 +101,8 @@ class Pipeline(wiring.Component):
                 "shift": In(1),
                 "swap": In(1),
                 "parameters": In(parameter_sets(config)),
-                "activation_write": In(write_port(d.activation_beats, beat)),
-                "residual_write": In(write_port(d.residual_beats, beat, d.planes)),
+                "activation_write": In(write_port(d.activation_beats, beat, words=d.words_per_beat)),
+                "residual_write": In(write_port(d.residual_beats, beat, d.planes, d.words_per_beat)),
                 "output_write": Out(write_port(config.output_depth, word)),
                 "pool_write": Out(write_port(config.pool_depth, word)),
                 "end": Out(1),
@@ -187,6 +187,8 @@ class Pipeline(wiring.Component):
                 buffer.write.address.eq(self.residual_write.address),
                 buffer.write.data.eq(self.residual_write.data),
             ]
+            if d.words_per_beat > 1:
+                m.d.comb += buffer.write.strobe.eq(self.residual_write.strobe)
             address = Signal.like(buffer.read_address, name=f"residual_address_{plane}", reset_less=True)
             m.d.sync += address.eq(jobs[soon].conv.residual_base + stages[soon].index)
             m.d.comb += buffer.read_address.eq(address)

@@ -8,29 +8,32 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Opcode, Source
-from hw.contract.timing import STORE_READ_LATENCY
+from hw.contract.config import BUFFER_ADDRESS_BITS, AcceleratorConfig
+from hw.contract.isa import Opcode, Source, Target
+from hw.contract.timing import STORE_READ_LATENCY, STORE_WRITE_LATENCY
 from hw.gateware.axi_write import WRITE_BEATS, write_beat
 from hw.gateware.decode import fields
 from hw.gateware.interfaces import BEATS_BITS
 from hw.gateware.memory import WordToBeat, write_port
 
-if STORE_READ_LATENCY != 3:
-    raise AssertionError("a beat takes three cycles: the buffer's read, a register, the write port's queue")
+if STORE_READ_LATENCY != 3 or STORE_WRITE_LATENCY != 2:
+    raise AssertionError("a beat takes the buffer's read, a register, and to memory the write port's queue")
 
 
 def read_burst(config: AcceleratorConfig) -> data.StructLayout:
     """A burst to be read from a buffer.
 
-    source, plane: what to read.  row (with `row_begins`): the row's first beat in the buffer.  first:
-    the first lane of the row's first beat.  end: the lanes used of its last beat.  beats: how many.
+    source, plane: what to read.  target, place: where it goes, and its first beat there.  row (with
+    `row_begins`): the row's first beat in the buffer.  first: the first lane of the row's first beat.  end: the lanes
+    used of its last beat.  beats: how many.
     row_begins, row_ends: the burst is the row's first, last one.  final: the instruction's last one.
     """
     lanes = config.derived.words_per_beat
     return data.StructLayout(
         {
             "source": 1,
+            "target": fields(Opcode.STORE)["target"].shape,
+            "place": BUFFER_ADDRESS_BITS,
             "plane": range(config.derived.planes),
             "row": fields(Opcode.STORE)["base"].shape.width + exact_log2(config.derived.beats_per_word),
             "first": range(lanes),
@@ -51,17 +54,19 @@ class StoreReader(wiring.Component):
         output_write, pooled_write (in): a word of M channels, by word address.
         begin, burst (in): read this burst from the next cycle on; only while none is read.
         busy (out): a burst is being read; a register.  ends (out): its last beat is read in this cycle.
-        push, beat (out), sent (in): the beats, see `WritePort`.
-        credit (out): WRITE_BEATS less the beats read and not `sent`; a register.
-        strobed (out): bytes that the beat read in this cycle will write.
-    Protocol: reads only while there is credit.
-    Latency: a beat read in one cycle is pushed two cycles later (STORE_READ_LATENCY less the port's one); a
-        beat a cycle.
+        push, beat (out), sent (in): the beats to memory, see `WritePort`.
+        activation_write, residual_write (out): those to the buffers, by beat address.
+        written (out): in the next cycle a buffer has the last beat of an instruction's last burst.
+        credit (out): WRITE_BEATS less the beats to memory that were read and not `sent`; a register.
+        strobed (out): bytes of memory that the beat read in this cycle will write.
+    Protocol: reads what goes to memory only while there is credit.
+    Latency: a beat read in one cycle is pushed (STORE_READ_LATENCY less the port's one), or written
+        (STORE_WRITE_LATENCY), two cycles later; a beat a cycle.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
-        word = config.oc_lanes * config.data_bits
+        d, word = config.derived, config.oc_lanes * config.data_bits
         super().__init__(
             {
                 "output_write": In(write_port(config.output_depth, word)),
@@ -73,6 +78,9 @@ class StoreReader(wiring.Component):
                 "push": Out(1),
                 "beat": Out(write_beat(config)),
                 "sent": In(1),
+                "activation_write": Out(write_port(d.activation_beats, config.axi_bits, words=d.words_per_beat)),
+                "residual_write": Out(write_port(d.residual_beats, config.axi_bits, d.planes, d.words_per_beat)),
+                "written": Out(1),
                 "credit": Out(range(WRITE_BEATS + 1), init=WRITE_BEATS),
                 "strobed": Out(range(config.derived.beat_bytes + 1)),
             }
@@ -87,7 +95,7 @@ class StoreReader(wiring.Component):
 
         burst = Signal.like(
             self.burst, reset_less=True
-        )  # the one being read; of it, row_begins only up to its first read
+        )  # the one being read; of it, row_begins only up to its first read, place that of the next beat
         address = Signal.like(self.burst.row, reset_less=True)
         left = Signal.like(self.burst.beats, reset_less=True)  # beats of the burst after this one
         read = Signal()  # a beat is read in this cycle
@@ -99,20 +107,27 @@ class StoreReader(wiring.Component):
                 m.d.comb += memory.read_plane.eq(burst.plane)
         pooled_chosen = Signal(reset_less=True)
         m.d.sync += pooled_chosen.eq(burst.source == Source.POOLED)
-        self._push(m, read, left == 0, strobe, Mux(pooled_chosen, pooled.read_data, output.read_data))
+        found = Mux(pooled_chosen, pooled.read_data, output.read_data)
+        self._leave(m, burst, read, left == 0, strobe, found)
         return m
 
     def _count(self, m: Module, burst: data.View, address: Signal, left: Signal, read: Signal) -> None:
-        """One beat a cycle while there is credit.
+        """One beat a cycle, to memory while there is credit.
 
         The write port's queue cannot refuse what was read.  So a read takes a credit and the beat's transfer gives
         it back: beats on their way from the buffer count as if they stood in the queue already.  A row's bursts
         follow one another in the buffer, so the address is set at a row's beginning only.
         """
-        m.d.comb += [read.eq(self.busy & (self.credit != 0)), self.ends.eq(read & (left == 0))]
-        m.d.sync += self.credit.eq(self.credit - read + self.sent)
+        to_memory = burst.target == Target.MEMORY
+        m.d.comb += [read.eq(self.busy & (~to_memory | (self.credit != 0))), self.ends.eq(read & (left == 0))]
+        m.d.sync += self.credit.eq(self.credit - (read & to_memory) + self.sent)
         with m.If(read):
-            m.d.sync += [address.eq(address + 1), left.eq(left - 1), burst.row_begins.eq(0)]
+            m.d.sync += [
+                address.eq(address + 1),
+                left.eq(left - 1),
+                burst.row_begins.eq(0),
+                burst.place.eq(burst.place + 1),
+            ]
         with m.If(self.ends):
             m.d.sync += self.busy.eq(0)
         with m.If(self.begin):
@@ -132,26 +147,42 @@ class StoreReader(wiring.Component):
             begins.eq(Mux(burst.row_begins, burst.first, 0)),
             ends.eq(Mux(burst.row_ends & (left == 0), burst.end, lanes)),
             strobe.eq(Cat(lane < ends for lane in range(lanes)) & ((1 << lanes) - 1 << begins)),
-            self.strobed.eq(Mux(read, (ends - begins) * word_bytes, 0)),
+            self.strobed.eq(Mux(read & (burst.target == Target.MEMORY), (ends - begins) * word_bytes, 0)),
         ]
         return strobe
 
-    def _push(self, m: Module, read: Value, last: Value, strobe: Value, found: Value) -> None:
-        """Beats to the write port.
+    def _leave(self, m: Module, burst: data.View, read: Value, last: Value, strobe: Value, found: Value) -> None:
+        """Beats to the write port, or to a buffer.
 
         The next cycle has the buffers' data, `found`, the one after it the beat: choosing buffer, plane and part is
         too much to do on the way into the write port's queue.
         """
         passing = Signal()
-        arriving = Signal.like(self.beat, reset_less=True)
+        arriving, target, place, plane = (
+            Signal.like(signal, reset_less=True) for signal in (self.beat, burst.target, burst.place, burst.plane)
+        )
+        lanes = Signal.like(strobe, reset_less=True)
+        final = Signal(reset_less=True)
         beat = Signal.like(self.beat, reset_less=True)
-        m.d.comb += self.beat.eq(beat)
+        m.d.comb += [self.beat.eq(beat), self.written.eq(passing & final & (target != Target.MEMORY))]
         word_bytes = self.config.derived.beat_bytes // len(strobe)
         m.d.sync += [
             passing.eq(read),
             arriving.last.eq(last),
             arriving.strobe.eq(Cat(bit.replicate(word_bytes) for bit in strobe)),
-            self.push.eq(passing),
+            lanes.eq(strobe),
+            target.eq(burst.target),
+            place.eq(burst.place),
+            plane.eq(burst.plane),
+            final.eq(last & burst.final),
+            self.push.eq(passing & (target == Target.MEMORY)),
             beat.eq(arriving),
             beat.data.eq(found),
         ]
+        for which, port in ((Target.ACTIVATION, self.activation_write), (Target.RESIDUAL, self.residual_write)):
+            m.d.comb += port.data.eq(beat.data)
+            m.d.sync += [port.enable.eq(passing & (target == which)), port.address.eq(place)]
+            if len(strobe) > 1:
+                m.d.sync += port.strobe.eq(lanes)
+        if self.config.derived.planes > 1:
+            m.d.sync += self.residual_write.plane.eq(plane)

@@ -8,17 +8,16 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Opcode
+from hw.contract.isa import Opcode, Target
 from hw.gateware.burst import BurstSplitter
 from hw.gateware.decode import INSTRUCTION_BITS, fields
-from hw.gateware.interfaces import ADDRESS_BITS, UNITS, burst_request, size_of
+from hw.gateware.interfaces import ADDRESS_BITS, burst_request, size_of
 from hw.gateware.store_reader import read_burst
 
 _STORE = fields(Opcode.STORE)
 
-STORE_TAG = data.StructLayout({"final": 1, "signal": UNITS})
-"""What the store unit keeps of a burst until it is answered: with `final`, that the instruction ends then
-and whom it signals."""
+STORE_TAG = data.StructLayout({"final": 1})
+"""What the store unit keeps of a burst until it is answered: whether its instruction ends then."""
 
 
 class _Row:
@@ -26,7 +25,7 @@ class _Row:
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.source = Signal(_STORE["source"].shape, reset_less=True)
-        self.signal = Signal(UNITS, reset_less=True)
+        self.target = Signal(_STORE["target"].shape, reset_less=True)
         self.words = Signal(_STORE["words"].shape, reset_less=True)
         self.base = Signal(_STORE["base"].shape, reset_less=True)
         self.offset = Signal(ADDRESS_BITS, reset_less=True)
@@ -44,8 +43,9 @@ class StoreWalk(wiring.Component):
     Members:
         start, instruction (in): a STORE, only while not `busy`.  legal (in): else nothing comes of it.
         busy (out): one is here; a register.
-        request (out): stream of burst requests.
-        accepted, burst (out): the request was accepted; how it is to be read, from the next cycle on.
+        request (out): stream of burst requests; those of bursts to buffers on the chip are accepted at once, and are
+            not seen here.
+        accepted, burst (out): a request was accepted; how it is to be read, from the next cycle on.
         reading (in): a burst is being read.  ends (in): its last beat is read in this cycle.
     Protocol: `request` stalls; the next burst is asked for when the one before has been read.
     Latency: docs/architecture.md, "Store".
@@ -94,7 +94,7 @@ class StoreWalk(wiring.Component):
                 self.busy.eq(self.legal),
                 row.all_asked.eq(0),
                 row.source.eq(i.source),
-                row.signal.eq(i.signal),
+                row.target.eq(i.target),
                 row.words.eq(i.words),
                 row.base.eq(i.base),
                 first_base.eq(i.base),
@@ -172,19 +172,23 @@ class StoreWalk(wiring.Component):
         """One burst after the other: the port is asked only when the reader has nothing to read, so that beats come
         in the order of their bursts without a queue between the two."""
         request, burst = self.request.payload, self.burst
+        asks = Signal()
+        local = row.target != Target.MEMORY
         row_begins = Signal(reset_less=True)  # the splitter shows the row's first burst
         with m.If(splitter.begin):
             m.d.sync += row_begins.eq(1)
         with m.Elif(self.accepted):
             m.d.sync += row_begins.eq(0)
         m.d.comb += [
-            self.request.valid.eq(self.busy & ~row.all_asked & ~self.reading & ~row.fresh),
-            self.accepted.eq(self.request.valid & self.request.ready),
+            asks.eq(self.busy & ~row.all_asked & ~self.reading & ~row.fresh),
+            self.request.valid.eq(asks & ~local),
+            self.accepted.eq(asks & (local | self.request.ready)),
             request.offset[size_of(self.config) :].eq(splitter.burst.position),
             request.beats.eq(splitter.burst.beats),
             request.tag.final.eq(burst.final),
-            request.tag.signal.eq(row.signal),
             burst.source.eq(row.source),
+            burst.target.eq(row.target),
+            burst.place.eq(splitter.burst.position),
             burst.plane.eq(row.plane),
             burst.row.eq(place),
             burst.first.eq(first),

@@ -71,6 +71,12 @@ class ReadTimes:
         return last
 
 
+def read_at_once(offered: int, beats: int) -> int:
+    """The cycle of the last read of a burst that goes to a buffer on the chip, and is offered from a cycle on: it is
+    accepted at once, and a beat is read a cycle."""
+    return offered + beats
+
+
 class WriteTimes:
     """The times of the write port, with the reading of the words that it sends."""
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES
-from hw.contract.isa import Instruction, LoadInstruction, StoreInstruction, Unit
+from hw.contract.isa import Instruction, LoadInstruction, StoreInstruction, Target, Unit
 from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
@@ -223,6 +223,6 @@ class _Run:
         for k, i in enumerate(self.instructions):
             if isinstance(i, LoadInstruction):
                 read[k] += i.rows * i.beats * d.beat_bytes
-            elif isinstance(i, StoreInstruction):
+            elif isinstance(i, StoreInstruction) and i.target == Target.MEMORY:
                 written[k] = i.planes * i.rows * i.words * d.word_bytes
         return read, written

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
-from hw.contract.isa import LoadInstruction, StoreInstruction
+from hw.contract.isa import LoadInstruction, StoreInstruction, Target
 from hw.contract.program import Program
 from sim.cycles.bursts import row_bursts
 from sim.cycles.timeline import Timeline
@@ -44,7 +44,7 @@ def traffic(program: Program, timeline: Timeline) -> tuple[Bursts, Bursts]:
     for i in program.decode():
         if isinstance(i, LoadInstruction):
             loaded += [(i.address + r * i.pitch, i.beats * config.derived.beat_bytes) for r in range(i.rows)]
-        elif isinstance(i, StoreInstruction):
+        elif isinstance(i, StoreInstruction) and i.target == Target.MEMORY:
             starts = [i.address + g * i.plane_pitch for g in range(i.planes)]
             size = i.words * config.derived.word_bytes
             stored += [(at + r * i.row_pitch, size) for at in starts for r in range(i.rows)]

@@ -16,10 +16,11 @@ from hw.contract.isa import (
     PoolKind,
     SetupInstruction,
     StoreInstruction,
+    Target,
 )
 from hw.contract.memory import NEVER
 from hw.contract.weights import gateware_format, weight_format
-from sim.cycles.bursts import ReadTimes, WriteTimes, load_bursts, store_bursts
+from sim.cycles.bursts import ReadTimes, WriteTimes, load_bursts, read_at_once, store_bursts
 from sim.taps import group_passes
 
 J = TypeVar("J", bound=Instruction, contravariant=True)
@@ -134,12 +135,21 @@ class StoreTimes:
     def __init__(self, config: AcceleratorConfig, port: WriteTimes) -> None:
         self.config, self.port = config, port
         self.ready: int | None = 0
+        self._done = [NEVER] * (timing.stores_in_flight(config) + 1)  # the latest, oldest first
 
     def begin(self, instruction: StoreInstruction, start: int) -> int | None:
         """As Recurrence."""
-        offered, response = start + 1, start
-        for beats in store_bursts(self.config, instruction):
-            last_read, response = self.port.send(offered, beats)
-            offered = last_read + 1
-        self.ready = offered
-        return response + 1
+        offered = start + 1
+        if instruction.target == Target.MEMORY:
+            for beats in store_bursts(self.config, instruction):
+                last_read, response = self.port.send(offered, beats)
+                offered = last_read + 1
+            there = response + 1
+        else:
+            for beats in store_bursts(self.config, instruction):
+                offered = read_at_once(offered, beats) + 1
+            there = offered - 1 + timing.STORE_WRITE_LATENCY
+        done = max(there, self._done[-1] + 1)
+        self._done = [*self._done[1:], done]
+        self.ready = max(offered, self._done[0] + 1)
+        return done

@@ -9,6 +9,7 @@ import numpy as np
 
 from host.compiler import CannotCompile, KeepLayers, compile_network
 from hw.contract.config import AcceleratorConfig, preset
+from hw.contract.isa import Target
 from hw.contract.memory import Memory
 from quant.base.errors import UnsupportedNetwork
 from quant.ir.well_formed import Malformed
@@ -19,6 +20,7 @@ from tests.host.networks import image
 from tests.sim.depthwise import depthwise_network
 from tests.sim.handmade import CASES, build
 from tests.sim.networks import random_images, random_network
+from tests.sim.programs import with_copies
 
 ODD = [
     # as little of everything as there can be, and bursts that no power of two divides
@@ -41,6 +43,9 @@ def handmade_jobs(config: AcceleratorConfig, points: list[Memory]) -> Jobs:
         expected = {tensor: values[None] for tensor, values in made.expected.items()}
         for memory in points:
             jobs[f"{name} {memory}"] = (RtlJob(made.program, made.x[None], memory), expected)
+        target = Target.RESIDUAL if case.pool else Target.ACTIVATION
+        copied = with_copies(made.program, target, before=not case.tile_rows)
+        jobs[f"{name}, on the chip too"] = (RtlJob(copied, made.x[None], points[0]), expected)
     return jobs
 
 

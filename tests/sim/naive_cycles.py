@@ -12,7 +12,7 @@ from typing import Any
 
 from hw.contract import timing
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
-from hw.contract.isa import Instruction, Mode, Opcode, Unit
+from hw.contract.isa import Instruction, Mode, Opcode, Target, Unit
 from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
@@ -69,6 +69,9 @@ class Naive:
         self.store_bursts: deque[tuple[Burst, bool]] = deque()
         self.store_busy = self.store_reading = False
         self.store_left = 0
+        self.store_local = False  # what is read now goes to a buffer on the chip
+        self.store_now = -1
+        self.store_there: dict[int, int] = {}  # by instruction, the cycle in which all its data are where they go
         self.write_outstanding = 0
         self.beats: deque[tuple[int, bool, bool]] = deque()  # (cycle of its read, ends its burst, its instruction)
         self.last_write = -(10**9)
@@ -102,6 +105,7 @@ class Naive:
         self._write_beat()
         self._answer()
         self._store()
+        self._store_ends()
         self._port()
         self._dispatch()
         self._units()
@@ -190,9 +194,11 @@ class Naive:
             return not self.load_busy
         if unit == Unit.COMPUTE:
             return self.t >= self.prepare_free and len(self.flying[unit]) < 2
+        if unit == Unit.STORE:
+            return not self.store_busy and len(self.flying[unit]) <= self.c.write_outstanding
         if unit == Unit.POOL:
             return not self.flying[unit]
-        return not self.store_busy
+        raise AssertionError(unit)
 
     def _missing(self, unit: Unit) -> list[Unit]:
         wait = self.program[self.queues[unit][0]].wait
@@ -290,22 +296,27 @@ class Naive:
         lengths = [
             n for g in range(i.planes) for n in self._rows(i.address + g * i.plane_pitch, i.rows, i.row_pitch, size)
         ]
-        self.counters["BYTES_WRITTEN"] += i.planes * i.rows * size
+        local = i.target != Target.MEMORY
+        self.counters["BYTES_WRITTEN"] += 0 if local else i.planes * i.rows * size
         entries = deque((n, k == len(lengths) - 1) for k, n in enumerate(lengths))
-        self.set(store_bursts=entries, store_busy=True)
+        self.set(store_bursts=entries, store_busy=True, store_local=local, store_now=self.queues[Unit.STORE][0])
 
     def _store(self) -> None:
         if self.store_reading:
-            if len(self.beats) < timing.STORE_AHEAD:
+            if self.store_local or len(self.beats) < timing.STORE_AHEAD:
                 left = self.store_left - 1
                 last, final = left == 0, not self.store_bursts
-                entry = (self.t, last, final)
-                self.later(lambda: self.beats.append(entry))
+                if not self.store_local:
+                    entry = (self.t, last, final)
+                    self.later(lambda: self.beats.append(entry))
+                elif last and final:
+                    self.store_there[self.store_now] = self.t + timing.STORE_WRITE_LATENCY
                 self.set(store_left=left, store_reading=not last, store_busy=not (last and final))
-        elif self.store_bursts and self.write_outstanding < self.c.write_outstanding:
+        elif self.store_bursts and (self.store_local or self.write_outstanding < self.c.write_outstanding):
             burst, _ = self.store_bursts.popleft()
-            self.asked["WRITE"].append((self.t + 1, burst))
-            self._writing(1)
+            if not self.store_local:
+                self.asked["WRITE"].append((self.t + 1, burst))
+                self._writing(1)
             self.set(store_left=burst[1], store_reading=True)
 
     def _writing(self, by: int) -> None:
@@ -333,7 +344,14 @@ class Naive:
             self.later(self.answers.popleft)
             self._writing(-1)
             if final:
-                self._done(Unit.STORE, self.t + 1)
+                mine = [k for k in self.flying[Unit.STORE] if self.program[k].target == Target.MEMORY]
+                self.store_there[next(k for k in mine if k not in self.store_there)] = self.t + 1
+
+    def _store_ends(self) -> None:
+        """One instruction in a cycle, in their order."""
+        waiting = [k for k in self.flying[Unit.STORE] if k not in self.ended]
+        if waiting and self.store_there.get(waiting[0], self.t + 2) <= self.t + 1:
+            self._done(Unit.STORE, self.t + 1)
 
 
 def expected(run: Naive) -> dict[str, int]:

@@ -17,6 +17,7 @@ from hw.contract.isa import (
     SetupInstruction,
     Source,
     StoreInstruction,
+    Target,
     Unit,
 )
 from hw.contract.program import Program
@@ -25,7 +26,7 @@ from quant.ir.window import Window
 from sim.hazards import check
 from tests.host.networks import Builder
 from tests.sim.handmade import CASES, Case, build
-from tests.sim.programs import edited, first
+from tests.sim.programs import edited, first, with_a_load, with_copies
 
 
 def without_token(program: Program, number: int, giver: Unit, taker: Unit) -> Program:
@@ -65,6 +66,14 @@ def test_every_token_is_missed(config: str, name: str) -> None:
     for token in tokens(program):
         with pytest.raises(VerificationError, match="no token orders them|nothing has written"):
             check(without_token(program, *token))
+
+
+def test_one_writer_of_a_buffer_at_a_time() -> None:
+    program = with_copies(build(preset("medium"), CASES["tiles"]).program, Target.ACTIVATION, before=False)
+    check(program)
+    check(with_a_load(program, 1 << Unit.STORE))
+    with pytest.raises(VerificationError, match="writes through the write port of the activation buffer, .* does, too"):
+        check(with_a_load(program, 0))
 
 
 def test_names_both_instructions() -> None:

@@ -126,7 +126,7 @@ def test_units() -> None:
 
 def test_text() -> None:
     text = str(StoreInstruction(wait=6, layer=3, words=9))
-    assert text.startswith("STORE layer=3 wait=compute+pool signal=- source=0 base=0")
+    assert text.startswith("STORE layer=3 wait=compute+pool signal=- source=0 target=0 base=0")
     assert " words=9 " in text
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.contract.config import PRESETS, preset
-from hw.contract.isa import FIELDS, HEADER, IllegalInstruction, LoadInstruction, Mode, Opcode, Unit
+from hw.contract.isa import FIELDS, HEADER, IllegalInstruction, LoadInstruction, Mode, Opcode, Target, Unit
 from hw.contract.program import Program
 from quant.base.errors import VerificationError
 from quant.ir.window import Window
@@ -68,7 +68,7 @@ RULES: list[tuple[Case, Opcode, dict[str, int], str]] = [
     (POOLED, Opcode.POOL, {"shift": 11, "sum_bits": 11}, "divides sums of 11 bits with a shift by 11"),
     (CASES["residual"], Opcode.STORE, {"planes": 2}, "stores 2 planes, and a result has 1"),
     (CASES["residual"], Opcode.STORE, {"words": 0}, "stores nothing"),
-    (CASES["residual"], Opcode.STORE, {"rows": 2, "row_pitch": 2}, "source and memory do not agree modulo the beat"),
+    (CASES["residual"], Opcode.STORE, {"rows": 2, "row_pitch": 2}, "source and target do not agree modulo the beat"),
     (CASES["residual"], Opcode.STORE, {"rows": 99}, "stores 2772 words, and the output buffer has 512"),
     (CASES["residual"], Opcode.STORE, {"address": 1 << 30}, "writes memory up to byte 1073741936, and the window has"),
     (
@@ -77,6 +77,7 @@ RULES: list[tuple[Case, Opcode, dict[str, int], str]] = [
         {"rows": 2, "row_pitch": 1 << 20},
         "writes memory up to byte 1068528, and the window",
     ),
+    (CASES["residual"], Opcode.STORE, {"target": 3}, "there is no target 3"),
     (CASES["residual"], Opcode.STORE, {"address": 0}, "overwrites instructions or weights of the program"),
 ]
 
@@ -134,6 +135,14 @@ def test_what_just_fits(field: str, least: int, message: str) -> None:
     dataclasses.replace(program, config=dataclasses.replace(program.config, **{field: least})).validate()
     with pytest.raises(IllegalInstruction, match=f": {message}$"):
         dataclasses.replace(program, config=dataclasses.replace(program.config, **{field: least // 2})).validate()
+
+
+def test_what_is_stored_on_the_chip_fits_there() -> None:
+    config = dataclasses.replace(preset("tiny"), name="shallow", residual_depth=32)
+    program = build(config, CASES["padded"]).program
+    first(program, Opcode.STORE, target=Target.RESIDUAL, words=32, address=0).validate()
+    with pytest.raises(IllegalInstruction, match="takes 33 words of the residual buffer, which has 32"):
+        first(program, Opcode.STORE, target=Target.RESIDUAL, words=33, address=0).validate()
 
 
 @pytest.mark.parametrize("opcode", [Opcode.LOAD, Opcode.STORE])

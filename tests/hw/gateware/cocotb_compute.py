@@ -276,6 +276,9 @@ async def fill(bench: Cycles, buffers: Buffers) -> None:
     activation = buffers.activation.reshape(-1, beat)
     weight = buffers.weight.reshape(-1, beat)
     planes = buffers.residual.reshape(-1, SIZES.planes, N).transpose(1, 0, 2).reshape(SIZES.planes, -1, beat)
+    if SIZES.words_per_beat > 1:
+        bench.set(activation_write__strobe=-1 % (1 << SIZES.words_per_beat))
+        bench.set(residual_write__strobe=-1 % (1 << SIZES.words_per_beat))
     residual = [(p, a, planes[p, a]) for p in range(SIZES.planes) for a in range(planes.shape[1])]
     for i in range(max(len(activation), len(weight), len(residual))):
         for name, data in (("activation", activation), ("weight", weight)):

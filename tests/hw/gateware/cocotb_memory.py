@@ -21,6 +21,7 @@ class Plain:
         self.width = 24
         self.writes = self.reads = WORDS
         self.planes = 1
+        self.strobes = 1
         self.contents: dict[tuple[int, int], int] = {}
 
     def written(self, address: int) -> list[tuple[int, int]]:
@@ -45,6 +46,7 @@ class Banked(Plain):
         self.writes, self.reads = (WORDS, beats) if to_beat else (beats, WORDS)
         self.planes = self.d.planes if to_beat else 1
         self.width = 8 * (self.m if to_beat else self.d.beat_bytes)
+        self.strobes = 1 if to_beat else self.d.words_per_beat
 
     def word(self, word: int, channels: range) -> list[tuple[int, int]]:
         return [(word, channel) for channel in channels]
@@ -77,8 +79,13 @@ async def random_accesses(dut):
         for memory in memories:
             write, address, plane = rng.random() < 0.7, rng.randrange(memory.writes), rng.randrange(memory.planes)
             data = rng.getrandbits(memory.width)
+            strobe = rng.getrandbits(memory.strobes) if memory.strobes > 1 else 1
             fresh = memory.written(address) if write else []
+            each = len(fresh) // memory.strobes
+            kept = [bool(strobe >> i // each & 1) for i in range(len(fresh))]
             inputs = {"write__enable": write, "write__address": address, "write__data": data}
+            if memory.strobes > 1:
+                inputs["write__strobe"] = strobe
             read_address = rng.randrange(memory.reads)
             cells = memory.read(read_address, plane)
             inputs["read_address"] = read_address
@@ -89,7 +96,8 @@ async def random_accesses(dut):
                 value = sum(memory.contents[cell] << memory.cell_bits * i for i, cell in enumerate(cells))
                 pending[memory.name] = (f"{memory.name} at {read_address}, plane {plane}", value)
             for i, cell in enumerate(fresh):
-                memory.contents[cell] = data >> memory.cell_bits * i & (1 << memory.cell_bits) - 1
+                if kept[i]:
+                    memory.contents[cell] = data >> memory.cell_bits * i & (1 << memory.cell_bits) - 1
         await bench.settle()
         for name, (what, value) in checks.items():
             bench.expect(what, value, bench.get(f"{name}__read_data"))

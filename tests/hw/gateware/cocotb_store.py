@@ -12,8 +12,8 @@ from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiRamWrite, AxiWriteBus
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Instruction, Source, StoreInstruction
-from hw.contract.timing import STORE_AHEAD, STORE_READ_LATENCY
+from hw.contract.isa import Instruction, Source, StoreInstruction, Target
+from hw.contract.timing import STORE_AHEAD, STORE_READ_LATENCY, STORE_WRITE_LATENCY
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 from tests.hw.gateware.helpers.memory import bursts
@@ -22,13 +22,14 @@ CONFIG: AcceleratorConfig = settings()["config"]
 SIZES = CONFIG.derived
 BEAT, WORD = SIZES.beat_bytes, SIZES.word_bytes
 WINDOW_PAGES = 16
+BEATS = {Target.ACTIVATION: SIZES.activation_beats, Target.RESIDUAL: SIZES.residual_beats}
 DEPTHS = {Source.OUTPUT: CONFIG.output_depth, Source.POOLED: CONFIG.pooled_depth}
 
 Contents = dict[Source, list[bytes]]
 
 
-def random_store(rng: random.Random) -> Instruction:
-    """Rows and planes in any order in memory; base and address agree modulo the beat."""
+def random_store(rng: random.Random, local: float = 0.0) -> Instruction:
+    """Rows and planes in any order; base and address agree modulo the beat.  local: how many go to a buffer."""
     words = rng.choice([1, 2, SIZES.words_per_beat, rng.randint(1, 40)])
     rows, planes = rng.randint(1, 4), rng.randint(1, SIZES.planes)
     aligned = SIZES.words_per_beat
@@ -41,6 +42,7 @@ def random_store(rng: random.Random) -> Instruction:
         return rng.randrange(far) * aligned + agreeing % aligned
 
     return StoreInstruction(wait=rng.getrandbits(4), signal=rng.getrandbits(4), source=rng.randrange(2),
+        target=rng.randrange(1, 3) if rng.random() < local else Target.MEMORY,
         base=rng.randrange(256) * aligned + low, source_pitch=source_pitch,
         address=(apart(low) + rng.choice([0, 4096 // WORD - aligned])) * WORD,
         words=words, rows=rows, row_pitch=apart(source_pitch) * WORD,
@@ -50,12 +52,13 @@ def random_store(rng: random.Random) -> Instruction:
 
 @dataclass
 class Burst:
-    """A burst of a STORE: byte offset, (data, strobe) of each beat; whether the instruction ends with it."""
+    """A burst of a STORE: byte offset, (data, strobe) of each beat; whether the instruction ends with it; where to."""
 
     offset: int
     beats: list[tuple[int, int]]
     final: bool
-    signal: int
+    target: Target
+    plane: int
 
 
 def bursts_of(store: Instruction, contents: Contents) -> list[Burst]:
@@ -78,7 +81,7 @@ def bursts_of(store: Instruction, contents: Contents) -> list[Burst]:
                     at = offset - first + number * BEAT
                     strobe = sum(bit << lane for lane, bit in enumerate(mask[at : at + BEAT]))
                     made.append((int.from_bytes(stream[at : at + BEAT], "little"), strobe))
-                result.append(Burst(offset, made, False, store.signal))
+                result.append(Burst(offset, made, False, Target(store.target), plane))
     result[-1].final = True
     return result
 
@@ -117,9 +120,34 @@ def seen_beat(c: Cycles) -> tuple[int, int, int]:
     return c.get("axi__wdata") & mask, strobe, c.get("axi__wlast")
 
 
+Write = tuple[Target, int, int, int, int]
+"""Target, plane, beat, strobed bytes, strobe of the bytes."""
+
+
+def local_writes(c: Cycles) -> list[Write]:
+    """What is written to buffers on the chip in this cycle."""
+    found = []
+    for target in BEATS:
+        name = f"{target.name.lower()}_write__"
+        if c.get(f"{name}enable"):
+            words = c.get(f"{name}strobe") if SIZES.words_per_beat > 1 else 1
+            each = BEAT // SIZES.words_per_beat
+            strobe = sum((1 << each) - 1 << each * k for k in range(SIZES.words_per_beat) if words >> k & 1)
+            mask = sum(255 << 8 * lane for lane in range(BEAT) if strobe >> lane & 1)
+            plane = c.get(f"{name}plane") if target is Target.RESIDUAL and SIZES.planes > 1 else 0
+            found.append((target, plane, c.get(f"{name}address"), c.get(f"{name}data") & mask, strobe))
+    return found
+
+
+def local_write(burst: Burst, number: int) -> Write:
+    data, strobe = burst.beats[number]
+    plane = burst.plane if burst.target is Target.RESIDUAL else 0
+    return burst.target, plane, (burst.offset // BEAT + number) % BEATS[burst.target], data, strobe
+
+
 @cocotb.test()
 async def every_cycle(dut):
-    """Random instructions, random stalls of AW, W and B: every output in every cycle."""
+    """Random instructions to memory and buffers, random stalls of AW, W and B: every output in every cycle."""
     c = Cycles(dut)
     idle(c)
     await c.reset()
@@ -128,7 +156,7 @@ async def every_cycle(dut):
     base = rng.randrange(1 << 20)
     c.set(window_base=base, window_pages=WINDOW_PAGES)
 
-    waiting = [random_store(rng) for _ in range(120)]
+    waiting = [random_store(rng, 0.4) for _ in range(150)]
     offered: Instruction | None = None
     word = 0  # what is offered, encoded
     front: deque[Burst] = deque()  # bursts not accepted of the instruction in front
@@ -140,6 +168,9 @@ async def every_cycle(dut):
     underway: deque[Burst] = deque()  # accepted, not answered
     addressed = sent = answered = 0  # bursts handshaken on AW, sent on W, answered on B
     in_flight = bytes_strobed = bytes_written = 0
+    flight: deque[tuple[bool, int]] = deque()  # whether each instruction not done writes a buffer, and its signal
+    there: dict[bool, deque[int]] = {False: deque(), True: deque()}  # when they could be done at the earliest
+    writes: dict[int, Write] = {}  # by cycle, to buffers
     expected_done, expected_signal = 0, None
     behaviour = 1.0, 1.0, 1.0, 1.0
     quiet_for = 0
@@ -163,7 +194,9 @@ async def every_cycle(dut):
         await c.settle()
 
         wvalid = bool(queue) and queue[0][0] <= c.now
-        c.expect("ready", not occupied, c.get("front__ready"))
+        ready = not occupied and in_flight <= CONFIG.write_outstanding
+        c.expect("ready", ready, c.get("front__ready"))
+        c.expect("written", [writes.pop(c.now)] if c.now in writes else [], local_writes(c))
         c.expect("in_flight", in_flight, c.get("front__in_flight"))
         c.expect("outstanding", len(underway), c.get("outstanding"))
         c.expect("awvalid", register is not None, c.get("axi__awvalid"))
@@ -183,7 +216,7 @@ async def every_cycle(dut):
         now = c.now - 1
         free = (register is None or awready) and len(underway) < CONFIG.write_outstanding
         offer = bool(front) and reading is None and now >= offers_from
-        reads = reading is not None and len(queue) < STORE_AHEAD
+        reads = reading is not None and (reading[0].target is not Target.MEMORY or len(queue) < STORE_AHEAD)
         in_flight -= expected_done
         expected_done = 0
         if wvalid and wready:
@@ -193,7 +226,12 @@ async def every_cycle(dut):
         if reads:
             burst, number = reading
             last = number == len(burst.beats) - 1
-            queue.append((now + STORE_READ_LATENCY, (*burst.beats[number], int(last))))
+            if burst.target is Target.MEMORY:
+                queue.append((now + STORE_READ_LATENCY, (*burst.beats[number], int(last))))
+            else:
+                writes[now + STORE_WRITE_LATENCY] = local_write(burst, number)
+                if last and burst.final:
+                    there[True].append(now + STORE_WRITE_LATENCY)
             reading = None if last else (burst, number + 1)
             offers_from = now + 1
             if last and not front:
@@ -201,16 +239,24 @@ async def every_cycle(dut):
         if bvalid:
             burst = underway.popleft()
             answered += 1
-            expected_done, expected_signal = int(burst.final), burst.signal
+            if burst.final:
+                there[False].append(now + 1)
+        if flight and there[flight[0][0]] and there[flight[0][0]][0] <= now + 1:
+            local, expected_signal = flight.popleft()
+            there[local].popleft()
+            expected_done = 1
         if register and awready:
             register = None
             addressed += 1
-        if offer and free:
+        if offer and front[0].target is not Target.MEMORY:
+            reading = (front.popleft(), 0)
+        elif offer and free:
             burst = front.popleft()
             underway.append(burst)
             register = ((base << 12) + burst.offset & 0xFFFFFFFF, len(burst.beats))
             reading = (burst, 0)
-        if offered and not occupied and now >= offers_from:
+        if offered and ready and now >= offers_from:
+            flight.append((offered.target != Target.MEMORY, offered.signal))
             front.extend(bursts_of(offered, contents))
             in_flight += 1
             occupied, offered = True, None
@@ -265,6 +311,7 @@ async def errors(dut):
     if SIZES.words_per_beat > 1:
         out_of_step += [{"base": 1}, {"rows": 2, "source_pitch": 1}]
     for values in (
+        {"target": 3},
         {"words": 0},
         {"rows": 0},
         {"planes": 0},

@@ -43,6 +43,10 @@ def test_words_of_all_taps(config: AcceleratorConfig, seed: int) -> None:
             context.set(block.write.enable, write)
             context.set(block.write.address, beat)
             context.set(block.write.data, int.from_bytes(data, "little"))
+            strobe = (1 << d.words_per_beat) - 1
+            if cycle >= d.activation_beats and d.words_per_beat > 1:
+                strobe = rng.randrange(strobe + 1)
+                context.set(block.write.strobe, strobe)
             address, spread = rng.randrange(depth), rng.randrange(2)
             step = rng.choice([step for step in range(3 * BANKS) if apart(step)])
             context.set(block.address, address)
@@ -56,7 +60,11 @@ def test_words_of_all_taps(config: AcceleratorConfig, seed: int) -> None:
                 words = [value if seen >> tap & 1 else 0 for tap, value in enumerate(expected[-READ_LATENCY])]
                 assert found == words, f"cycle {cycle}"
             if write:
-                contents[beat * d.beat_bytes : (beat + 1) * d.beat_bytes] = data
+                each = d.beat_bytes // d.words_per_beat
+                for at in range(0, d.beat_bytes, each):
+                    if strobe >> at // each & 1:
+                        begin = beat * d.beat_bytes + at
+                        contents[begin : begin + each] = data[at : at + each]
             places = [(address + (tap // 3 * step + tap % 3) * spread) % depth for tap in range(TAPS)]
             expected.append([word(place) for place in places])
             before = set(places)

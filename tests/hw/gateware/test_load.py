@@ -39,9 +39,9 @@ class LoadSide(wiring.Component):
                 "outstanding": Out(8),
                 "outside": Out(FAULT),
                 "bus": Out(FAULT),
-                "activation_write": Out(write_port(d.activation_beats, beat)),
+                "activation_write": Out(write_port(d.activation_beats, beat, words=d.words_per_beat)),
                 "weight_write": Out(write_port(config.weight_depth, beat)),
-                "residual_write": Out(write_port(d.residual_beats, beat, d.planes)),
+                "residual_write": Out(write_port(d.residual_beats, beat, d.planes, d.words_per_beat)),
             }
         )
 

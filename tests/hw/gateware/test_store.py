@@ -13,7 +13,7 @@ from hw.gateware.store import StoreUnit
 from hw.gateware.store_walk import STORE_TAG
 from tests.hw.gateware.helpers.build import run
 
-SHALLOW = {"output_depth": 128, "pooled_depth": 64}
+SHALLOW = {"output_depth": 128, "pooled_depth": 64, "activation_depth": 256, "residual_depth": 128}
 CONFIGS = [
     AcceleratorConfig("word_is_beat", 4, 4, 32, max_burst=7, write_outstanding=1, **SHALLOW),
     AcceleratorConfig("two_words_a_beat", 8, 16, 128, max_burst=16, **SHALLOW),
@@ -27,7 +27,7 @@ class StoreSide(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
-        word = config.oc_lanes * config.data_bits
+        d, word = config.derived, config.oc_lanes * config.data_bits
         super().__init__(
             {
                 "axi": Out(axi4_write(config.axi_bits)),
@@ -41,6 +41,8 @@ class StoreSide(wiring.Component):
                 "strobed": Out(8),
                 "output_write": In(write_port(config.output_depth, word)),
                 "pooled_write": In(write_port(config.pooled_depth, word)),
+                "activation_write": Out(write_port(d.activation_beats, config.axi_bits, words=d.words_per_beat)),
+                "residual_write": Out(write_port(d.residual_beats, config.axi_bits, d.planes, d.words_per_beat)),
             }
         )
 
@@ -53,6 +55,8 @@ class StoreSide(wiring.Component):
         connect(m, store.request, port.request)
         connect(m, flipped(self.output_write), store.output_write)
         connect(m, flipped(self.pooled_write), store.pooled_write)
+        connect(m, store.activation_write, flipped(self.activation_write))
+        connect(m, store.residual_write, flipped(self.residual_write))
         m.d.comb += [
             port.push.eq(store.push),
             port.beat.eq(store.beat),

@@ -2,8 +2,8 @@
 
 import random
 
-from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import StoreInstruction
+from hw.contract.config import BUFFER_ADDRESS_BITS, AcceleratorConfig
+from hw.contract.isa import StoreInstruction, Target
 from hw.gateware.store_walk import StoreWalk
 from tests.hw.gateware.helpers.memory import bursts
 from tests.hw.gateware.helpers.simulate import Bench, simulate
@@ -22,6 +22,7 @@ def some_store(rng: random.Random) -> StoreInstruction:
     return StoreInstruction(
         signal=rng.getrandbits(4),
         source=rng.getrandbits(1),
+        target=rng.randrange(3),
         base=rng.randrange(64) * WORDS + low,
         source_pitch=step,
         address=(rng.randrange(4096) * WORDS + low) * SIZES.word_bytes,
@@ -90,8 +91,10 @@ def test_bursts(seed: int) -> None:
                 unread -= read
                 if context.get(block.accepted):
                     request, burst = context.get(block.request.payload), context.get(block.burst)
+                    assert bool(context.get(block.request.valid)) == (store.target == Target.MEMORY)
                     assert (request.beats, request.tag.final) == (burst.beats, burst.final)
-                    assert (request.tag.signal, burst.source) == (store.signal, store.source)
+                    assert (burst.target, burst.source) == (store.target, store.source)
+                    assert burst.place == request.offset // SIZES.beat_bytes % (1 << BUFFER_ADDRESS_BITS)
                     place = (burst.plane, burst.row, burst.first, burst.end)
                     asked.append((request.offset, burst.beats, *place, burst.row_begins, burst.row_ends, burst.final))
                     unread = burst.beats

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from host.compiler import compile_network
 from hw.contract.config import AcceleratorConfig, preset
-from hw.contract.isa import IllegalInstruction, Opcode, Unit
+from hw.contract.isa import IllegalInstruction, Opcode, Target, Unit
 from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, STALL_CAUSES
@@ -19,7 +19,7 @@ from sim.cycles.traffic import traffic
 from tests.sim.depthwise import depthwise_network
 from tests.sim.handmade import CASES, build
 from tests.sim.naive_cycles import Naive, expected
-from tests.sim.programs import first
+from tests.sim.programs import first, with_copies
 
 
 def assert_equal(program: Program, memory: Memory) -> Timeline:
@@ -41,6 +41,16 @@ def assert_equal(program: Program, memory: Memory) -> Timeline:
 @pytest.mark.parametrize("name", CASES)
 def test_equals_cycle_by_cycle(name: str) -> None:
     assert_equal(build(preset("small"), CASES[name]).program, Memory(64, 2 if name in ("tiles", "wide") else 1))
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("name", ["tiles", "wide", "max_pool"])
+@pytest.mark.parametrize("config", ["tiny", "medium"])
+def test_equals_cycle_by_cycle_where_results_stay_on_the_chip(config: str, name: str, before: bool) -> None:
+    made = build(preset(config), CASES[name]).program
+    for target, memory in ((Target.ACTIVATION, Memory(64, 2)), (Target.RESIDUAL, Memory(3))):
+        timeline = assert_equal(with_copies(made, target, before), memory)
+        assert timeline.counters["BYTES_WRITTEN"] == simulate(made, memory).counters["BYTES_WRITTEN"]
 
 
 def test_counters_are_the_registers() -> None:
