@@ -167,9 +167,16 @@ def check(program: Program) -> None:
 
 
 def _forget(spaces: dict[str, _Space], source: Touch, target: Touch) -> None:
-    """Of what a LOAD wrote, that which nothing had written in memory; rows of a residual go to the same words."""
-    unknown = ~spaces["memory"].known[source.pieces].reshape(-1, len(target.pieces)).all(0)
-    spaces[target.space].known[target.pieces[unknown]] = False
+    """Of what a LOAD wrote, that which nothing had written in memory.
+
+    A beat of weights is a piece, whatever the pieces of memory are; rows of a residual go to the same words.
+    """
+    known = spaces["memory"].known[source.pieces]
+    if target.space == "weight":
+        known = known.reshape(len(target.pieces), -1).all(1)
+    else:
+        known = known.reshape(-1, len(target.pieces)).all(0)
+    spaces[target.space].known[target.pieces[~known]] = False
 
 
 def _planes(placement: Placement, config: AcceleratorConfig) -> tuple[np.ndarray, np.ndarray]:

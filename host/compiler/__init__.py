@@ -13,6 +13,7 @@ from host.compiler.engine_layer import Lowered
 from host.compiler.entries import entries
 from host.compiler.errors import CannotCompile
 from host.compiler.folding import fold_inputs
+from host.compiler.gate import check_lanes
 from host.compiler.lower import lower
 from host.compiler.memory import ALIGNMENT, MemoryMap, aligned, place
 from host.compiler.operation import Base
@@ -103,8 +104,9 @@ def _plan(
         placed = places.placements
         posed = problem(config, layer, placed[layer.source], placed[layer.outputs[0]].lanes, memory)
         tiling = min(ways(posed), key=lambda way: cost(posed, way))
-        residual = None if layer.residual is None else placed[layer.residual]
-        add_layer(plan, posed, tiling, len(layers), residual)
+        if layer.gate is not None:
+            check_lanes(layer, placed[layer.gate], placed[layer.source])
+        add_layer(plan, posed, tiling, len(layers), placed)
         found = entries(layer, lowered)
         if len(found) > 1:
             pool_layers[len(layers)] = len(layers) + 1

@@ -68,14 +68,27 @@ class EngineBuilder:
         One that is wider than the engine's data is taken for bytes, without signs: for a channel on each lane of each
         of its planes, used or not.
         """
-        known, bits = self.lowered.tensors[tensor], self.config.data_bits
-        channels, fmt, parts = known.shape[0], known.fmt, known.fmt.bits // bits
+        found, bits = self.seen(name, tensor, rows, columns), self.config.data_bits
+        parts = found.fmt.bits // bits
         if parts > 1:
             lanes = self.config.ic_lanes
-            channels, fmt = -(-channels // lanes) * parts * lanes, QFormat(bits, 0, signed=False)
+            channels = -(-found.shape[0] // lanes) * parts * lanes
+            found = Tensor(name, (channels, rows, columns), QFormat(bits, 0, signed=False))
+            self.lowered.tensors[name] = found
+        return found
+
+    def seen(self, name: str, tensor: str, rows: int, columns: int) -> Tensor:
+        """A tensor of this name that is another one, with other rows and columns."""
+        known = self.lowered.tensors[tensor]
         self.lowered.reshaped[name] = tensor
-        self.lowered.tensors[name] = Tensor(name, (channels, rows, columns), fmt)
+        self.lowered.tensors[name] = dataclasses.replace(known, name=name, shape=(known.shape[0], rows, columns))
         return self.lowered.tensors[name]
+
+    def lie_as(self, tensor: str, *others: str) -> None:
+        """Have channels of others lie in the lanes of those of a tensor, where nothing else decides that."""
+        for name in others:
+            if name != tensor:
+                self.lowered.alike.setdefault(name, tensor)
 
     def joined(self, name: str) -> bool:
         """Whether a tensor is a part of some join already."""

@@ -82,6 +82,7 @@ class EngineLayer:
 
     source: tensor read (a view of the network's input may be folded).  weight: int64 (O, I / groups, KH, KW)
     over the source's channels.  weights: the format it is stored in.  bias, shift, residual_shift: int64 (O,).
+    gate: a tensor whose words take the place of weights (`host.compiler.gate`); these are zeros then.
     table: what its results, clipped, are looked up in.
     result: format and shape of the convolution's results, looked up, kept in memory or not.  keep: they are.
     pooling: what else is done with them.  spread: where its results go, if not into a map of their own.
@@ -101,6 +102,7 @@ class EngineLayer:
     clip: tuple[int, int]
     result: Tensor
     residual: str | None = None
+    gate: str | None = None
     table: OutputTable | None = None
     pooling: OutputPooling | None = None
     keep: bool = True
@@ -108,6 +110,11 @@ class EngineLayer:
     macs: int = 0
     input_elements: int = 0
     weight_elements: int = 0
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Tensors it reads from memory."""
+        return tuple(name for name in (self.source, self.residual, self.gate) if name is not None)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -162,7 +169,8 @@ class Lowered:
     tensors: by name, those of the network that are left in memory, and hidden ones that it does not name.
     views: hidden or plain tensors that hold the network's input, each with its fold.  joins: the parts of
     each concatenation, in order; every part belongs to one join only.  reshaped: hidden tensors that are another one,
-    with other rows and columns of the same words.  layers: in execution order.
+    with other rows and columns of the same words.  alike: tensors whose channels should lie in the lanes of those of
+    another.  layers: in execution order.
     """
 
     network: Network
@@ -170,6 +178,7 @@ class Lowered:
     views: dict[str, Fold | None] = field(default_factory=dict)
     joins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     reshaped: dict[str, str] = field(default_factory=dict)
+    alike: dict[str, str] = field(default_factory=dict)
     layers: list[EngineLayer] = field(default_factory=list)
 
 

@@ -104,7 +104,8 @@ def _lives(
     """Of each tensor with memory of its own: from the first layer that writes any of it to the last that reads it.
 
     To the end for what the host writes or reads, and for a map that a fully connected layer may read across its
-    planes, whose last beats hold words of nobody: what lay there before is multiplied by 0, and nothing comes later.
+    planes, or a gate, whose last beats hold words of nobody: what lay there before is multiplied by 0, and nothing
+    comes later.
     """
     first, last, end = dict.fromkeys(sizes, len(lowered.layers)), dict.fromkeys(sizes, 0), len(lowered.layers)
     for name in lowered.views:
@@ -114,11 +115,11 @@ def _lives(
         source = lowered.tensors[layer.source].shape[1:]
         padded = source[0] * source[1] * config.derived.word_bytes % config.derived.beat_bytes
         kept += [layer.source] if padded and layer.window.kernel == source else []
+        kept += [layer.gate] if layer.gate is not None and config.derived.words_per_beat > 1 else []
         for name in layer.outputs:
             first[homes[name].root] = min(first[homes[name].root], index)
-        for read in (layer.source, layer.residual):
-            if read is not None:
-                last[homes[read].root] = index
+        for read in layer.inputs:
+            last[homes[read].root] = index
     for name in kept:
         if name in homes:
             last[homes[name].root] = end
@@ -152,6 +153,9 @@ def _lanes(lowered: Lowered, n: int) -> dict[str, tuple[int, ...]]:
                 lanes[name] = tuple(result)
             elif layer is not None and layer.residual is not None:
                 lanes[name] = resolve(layer.residual)
+            elif name in lowered.alike:
+                lanes[name] = tuple(range(lowered.tensors[name].shape[0]))  # should it be asked for on the way
+                lanes[name] = resolve(lowered.alike[name])
             else:
                 lanes[name] = tuple(range(lowered.tensors[name].shape[0]))
         return lanes[name]

@@ -109,7 +109,7 @@ def problem(
     geometry = Geometry(config, source, flat(source, layer, config))
     outputs = OutputGroups(config, layer, lanes, geometry)
     spread = replace(geometry, row_dilation=layer.window.dilation[0] if layer.window.kernel[0] > 1 else 0)
-    if runs_depthwise(config, layer, outputs, spread):
+    if layer.gate is not None or runs_depthwise(config, layer, outputs, spread):
         geometry, outputs = spread, replace(outputs, geometry=spread, mode=Mode.DEPTHWISE, _kept={})
     return Problem(config, layer, geometry, outputs, memory)
 

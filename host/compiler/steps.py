@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from host.compiler.buffers import Region
 from host.compiler.cuts import Band, Strip
+from host.compiler.gate import gate_rows
 from host.compiler.geometry import Rows
 from host.compiler.problem import Problem, Span, needed
 from host.compiler.tiling import Tiling
@@ -90,14 +92,19 @@ class Plan:
     weights: bytearray = field(default_factory=bytearray)
 
 
-def add_layer(plan: Plan, problem: Problem, tiling: Tiling, layer: int, residual: Placement | None) -> None:
-    """Append a layer's steps to a plan.  residual: where the residual lies."""
-    _Builder(plan, problem, tiling, layer, residual).run()
+def add_layer(plan: Plan, problem: Problem, tiling: Tiling, layer: int, placements: Mapping[str, Placement]) -> None:
+    """Append a layer's steps to a plan.  placements: where tensors lie."""
+    _Builder(plan, problem, tiling, layer, placements).run()
 
 
 class _Builder:
-    def __init__(self, plan: Plan, problem: Problem, tiling: Tiling, layer: int, residual: Placement | None) -> None:
-        self.plan, self.problem, self.tiling, self.layer, self.residual = plan, problem, tiling, layer, residual
+    def __init__(
+        self, plan: Plan, problem: Problem, tiling: Tiling, layer: int, placements: Mapping[str, Placement]
+    ) -> None:
+        self.plan, self.problem, self.tiling, self.layer = plan, problem, tiling, layer
+        residual, gate = problem.layer.residual, problem.layer.gate
+        self.residual = None if residual is None else placements[residual]
+        self.gate = None if gate is None else placements[gate]
         self.config, self.geometry, self.outputs = problem.config, problem.geometry, problem.outputs
         self.weights_once = tiling.weights_once(problem)
         self.band_once = tiling.band_once
@@ -183,6 +190,10 @@ class _Builder:
         piece, new = self._piece((Buffer.WEIGHT, group, chunk, tile), Buffer.WEIGHT, beats)
         if new:
             self._fill(piece, (Rows(0, address, beats, 1, 0, 0),))
+            if self.gate is not None:
+                load = gate_rows(self.gate, self.problem.layer.weights, chunk, self.config)
+                load = dataclasses.replace(load, offset=load.offset + self.config.derived.parameter_beats)
+                self._fill(piece, (load,), self.gate.tensor, chunk, (0, 1))
         return piece
 
     def _table(self) -> Piece | None:

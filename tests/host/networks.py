@@ -16,6 +16,7 @@ from quant.kinds.concat import Concat
 from quant.kinds.conv import Conv
 from quant.kinds.depth_to_space import DepthToSpace, Mode
 from quant.kinds.edge_pad import EdgePad
+from quant.kinds.multiply import Multiply
 from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
 from quant.kinds.table import Table
@@ -106,6 +107,21 @@ class Builder:
         self.layers.append(EdgePad(f"layer{len(self.layers)}", source, out, pads))
         return out
 
+    def gated(self, source: str) -> str:
+        """A map by a number for each channel, made of its averages."""
+        channels, height, width = self.shape(source)
+        fmt = QFormat(8, 5)
+        mean = self.pool(source, "average", Window((height, width))) if height * width < 900 and width < 128 else None
+        gate = self.conv(mean or source, channels, Window((1, 1) if mean else (height, width)), fmt=fmt)
+        return self.multiply(source, gate)
+
+    def multiply(self, source: str, gate: str, bits: int = 8) -> str:
+        fmt = self._format(bits)
+        out = self._tensor(self.shape(source), fmt)
+        clip = (fmt.low, fmt.high - int(self.rng.integers(3)))
+        self.layers.append(Multiply(f"layer{len(self.layers)}", (source, gate), out, clip))
+        return out
+
     def table(self, source: str, bits: int = 8) -> str:
         fmt = self._format(bits)
         out = self._tensor(self.shape(source), fmt)
@@ -143,7 +159,7 @@ def random_window(rng: np.random.Generator, height: int, width: int, pooling: bo
     return Window(kernel, stride, pads, dilation)  # type: ignore[arg-type]
 
 
-def random_network(rng: np.random.Generator, kinds: int = 13) -> Network:
+def random_network(rng: np.random.Generator, kinds: int = 14) -> Network:
     """A network of up to seven layers, of all operators; of `kinds`, of the first so many cases of `_random_layer`."""
     height, width = (int(rng.integers(1, 24)) for _ in range(2))
     if rng.integers(12) == 0:
@@ -206,6 +222,8 @@ def _random_layer(b: Builder, rng: np.random.Generator, live: list[str], kinds: 
             return b.resize(source, (int(rng.integers(1, 4)), int(rng.integers(1, 4))))
         case 12:
             return b.table(source)
+        case 13 if channels * height * width < 6000:
+            return b.gated(source)
         case 11 if channels * height * width < 3000:
             return b.edge_pad(source, tuple(int(pad) for pad in rng.integers(0, 3, 4)))  # type: ignore[arg-type]
         case 10 if height * width < 300:

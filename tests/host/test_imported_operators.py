@@ -61,7 +61,20 @@ def curves(net: Net) -> str:
     return net.node("Add", net.node("Erf", left), net.conv(right, 4, 4, (3, 3)))
 
 
-@pytest.mark.parametrize("make", [leaky, extremes, shuffled, normalized_first, curves])
+def excited(net: Net) -> str:
+    """Squeeze-and-excitation, of a map and of parts that are joined, gated by a curve and by a clip."""
+    y = net.node("HardSwish", net.norm(net.conv("x", 12, 3, (3, 3), pads=[1] * 4), 12))
+    y = net.node("Mul", y, net.node("Sigmoid", gate(net, y, 12)))
+    y = net.node("Concat", net.norm(net.conv(y, 5, 12), 5), net.norm(net.conv(y, 13, 12), 13), axis=1)
+    return net.conv(net.node("Mul", y, net.node("HardSigmoid", gate(net, y, 18))), 4, 18)
+
+
+def gate(net: Net, y: str, channels: int) -> str:
+    squeezed = net.node("Relu", net.conv(net.node("GlobalAveragePool", y), 4, channels))
+    return net.norm(net.conv(squeezed, channels, 4), channels)
+
+
+@pytest.mark.parametrize("make", [leaky, extremes, shuffled, normalized_first, curves, excited])
 def test_two_dimensions(make: Callable[[Net], str]) -> None:
     net = Net(3, 12, 12)
     check(net.model(make(net)))

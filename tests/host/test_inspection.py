@@ -92,7 +92,7 @@ def test_layers_that_the_engine_refuses(
     assert [node["kind"] for node in result["nodes"]] == ["layer", "executor", "layer", "unsupported", "layer"]
 
 
-def test_products_run_everywhere_but_on_the_engine(tmp_path: Path) -> None:
+def test_products_of_two_maps_run_everywhere_but_on_the_engine(tmp_path: Path) -> None:
     net = Net(3, 8, 8)
     y = net.conv("x", 4, 3, name="conv")
     y = net.node("Mul", y, net.node("Sigmoid", y, name="gate"), name="swish")
@@ -110,8 +110,8 @@ def test_products_run_everywhere_but_on_the_engine(tmp_path: Path) -> None:
         "up": "layer",
     }
     assert {name: node["kind"] for name, node in nodes.items()} == kinds
-    assert nodes["product"]["engine"] == "the engine has no Multiply"
-    assert nodes["product"]["edit"].startswith("end the network before it")
+    assert nodes["product"]["engine"].startswith("multiplies two maps, ")
+    assert nodes["product"]["edit"] == "multiply by one number for each channel"
     assert not result["supported"]
     assert total(result).startswith("quantizer and executor run it, the engine does not; nodes: 6 (4 on the engine")
 

@@ -17,6 +17,7 @@ from quant.kinds.concat import Concat
 from quant.kinds.conv import Conv
 from quant.kinds.depth_to_space import DepthToSpace
 from quant.kinds.edge_pad import EdgePad
+from quant.kinds.multiply import Multiply
 from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
 from quant.kinds.table import Table
@@ -158,6 +159,23 @@ class _Maker:
         layer = DepthToSpace(name, self.last, f"t_{name}", down, "DCR" if across == 1 else "CRD")
         self.add(layer, (channels // down**2, height * down, width * down), source.fmt)
 
+    def multiply(self, name: str, wide: bool = False) -> None:
+        """By a gate that a fully connected layer makes of the same map."""
+        source, bits = self.last, 16 if wide else 8
+        channels, height, width = self.tensors[source].shape
+        weight = self.rng.integers(-128, 128, (channels, channels, height, width))
+        frac, bias = self.rng.integers(6, 9, channels), self.rng.integers(-(1 << 12), 1 << 12, channels)
+        fmt = replace(
+            self._result(self.tensors[source], channels * height * width, int(frac.max()), False), signed=True
+        )
+        window, clip = Window((height, width)), (fmt.low, fmt.high)
+        gate = Conv(f"{name}_gate", source, f"t_{name}_gate", weight, frac, 8, bias, window, 1, clip, None, "Gemm")
+        self.add(gate, (channels, 1, 1), fmt)
+        shift = int(self.rng.integers(5, 8)) - (8 if wide else 0)
+        fmt = QFormat(bits, self.tensors[source].fmt.frac + fmt.frac - shift, bool(self.rng.integers(2)) or wide)
+        layer = Multiply(name, (source, gate.output), f"t_{name}", (fmt.low, fmt.high))
+        self.add(layer, self.tensors[source].shape, fmt)
+
     def table(self, name: str, wide: bool = False) -> None:
         source, bits = self.tensors[self.last], 16 if wide else 8
         fmt = QFormat(bits, int(self.rng.integers(3, 8)), bool(self.rng.integers(2)))
@@ -177,12 +195,15 @@ def random_network(seed: int, layers: int = 4, largest: int = 14) -> Network:
     maker = _Maker(rng, (int(rng.integers(1, 13)), height, width))
     maker.conv("l0")
     for k in range(1, layers):
-        kind = str(maker.pick("conv", "conv", "conv", "max", "average", "join", "enlarge", "table"))
+        kind = str(maker.pick("conv", "conv", "conv", "max", "average", "join", "enlarge", "table", "multiply"))
         name = f"l{k}"
         if kind == "conv":
             maker.conv(name, wide=k == layers - 1 and bool(rng.integers(2)))
         elif kind == "table":
             maker.table(name, wide=k == layers - 1 and bool(rng.integers(2)))
+        elif kind == "multiply":
+            if math.prod(maker.tensors[maker.last].shape) < 2000:
+                maker.multiply(name, wide=k == layers - 1 and bool(rng.integers(2)))
         elif kind == "join":
             maker.join(name)
         elif kind == "enlarge":

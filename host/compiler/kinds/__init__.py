@@ -13,6 +13,7 @@ from host.compiler.kinds.conv import ConvOnEngine
 from host.compiler.kinds.depth_to_space import DepthToSpaceOnEngine
 from host.compiler.kinds.edge_pad import EdgePadOnEngine
 from host.compiler.kinds.kind import AnyEngineKind, EngineKind
+from host.compiler.kinds.multiply import MultiplyOnEngine
 from host.compiler.kinds.pool import PoolOnEngine
 from host.compiler.kinds.resize import ResizeOnEngine
 from host.compiler.kinds.table import TableOnEngine
@@ -23,6 +24,7 @@ from quant.kinds.concat import Concat
 from quant.kinds.conv import Conv
 from quant.kinds.depth_to_space import DepthToSpace
 from quant.kinds.edge_pad import EdgePad
+from quant.kinds.multiply import Multiply
 from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
 from quant.kinds.table import Table
@@ -33,6 +35,7 @@ KINDS: Mapping[type[Layer], AnyEngineKind] = {
     Conv: ConvOnEngine(),
     DepthToSpace: DepthToSpaceOnEngine(),
     EdgePad: EdgePadOnEngine(),
+    Multiply: MultiplyOnEngine(),
     Pool: PoolOnEngine(),
     Resize: ResizeOnEngine(),
     Table: TableOnEngine(),

@@ -25,7 +25,7 @@ def emitted(config: AcceleratorConfig) -> tuple[Plan, list[tuple[int, Fill]]]:
     found, memory = problems(b.network(), config)
     plan = Plan()
     for number, posed in enumerate(found):
-        add_layer(plan, posed, min(ways(posed), key=lambda way: cost(posed, way)), number, None)
+        add_layer(plan, posed, min(ways(posed), key=lambda way: cost(posed, way)), number, {})
     room = Room(config)
     prefetch = Prefetch(plan, memory, config, room)
     fills = []

@@ -22,10 +22,9 @@ def planned(tiling: Tiling | None = None, residual: bool = False) -> list[tuple[
     b.conv(first, 14, residual=b.conv("x", 14, Window()) if residual else None)
     found, memory = problems(b.network(), CONFIG)
     posed, made = found[-1], []
-    home = None if posed.layer.residual is None else memory.placements[posed.layer.residual]
     for way in [tiling] if tiling else list(ways(posed)):
         plan = Plan()
-        add_layer(plan, posed, way, 0, home)
+        add_layer(plan, posed, way, 0, memory.placements)
         made.append((way, plan))
     return made
 

@@ -177,7 +177,18 @@ def test_a_gated_network_quantizes_and_its_file_gives_the_same_integers() -> Non
     assert 10 * np.log10(1 / noise) > 20
 
 
-def test_the_engine_has_none_yet() -> None:
+def test_a_gate_has_a_sign_as_weights_have() -> None:
+    """It is never negative, so that its format would have none; another factor of the same map keeps none."""
+    net = Onnx(3, 8, 8)
+    y = net.node("Relu", net.conv("x", 4, 3, (3, 3), pads=[1] * 4))
+    product = excited(net, net.node("Mul", y, net.node("Relu", net.conv("x", 4, 3))), False)
+    graph = checked(net.model(net.conv(product, 2, 4)))
+    network = quantize_network(graph, np.random.default_rng(2).normal(size=(16, 3, 8, 8)).astype(np.float32))
+    whole, gated = (layer for layer in network.layers if isinstance(layer, Multiply))
+    assert [network.tensors[name].fmt.signed for name in (*whole.inputs, *gated.inputs)] == [False, False, False, True]
+
+
+def test_the_engine_multiplies_no_two_maps() -> None:
     net = Net((8, 4, 4), S8)
     y = net.put(lambda name: Multiply("gate", ("x", "x"), name, (S8.low, S8.high)), (8, 4, 4), QFormat(8, 2))
     with pytest.raises(CannotCompile, match="gate"):

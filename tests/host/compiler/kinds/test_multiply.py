@@ -1,0 +1,115 @@
+"""Products on the engine: depthwise passes whose weights are another map."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from host.compiler import KeepLayers, compile_network
+from hw.contract.config import AcceleratorConfig, preset
+from hw.contract.isa import Buffer, LoadInstruction, Mode, SetupInstruction
+from quant.ir.fixedpoint import QFormat
+from quant.ir.window import Window
+from sim.executor import ProgramExecutor
+from tests.host.compiling import ALL, check, refused
+from tests.host.networks import Builder, expected, image
+from tests.sim.jobs import ODD
+
+GATE = QFormat(8, 5)
+
+
+@ALL
+@pytest.mark.parametrize("shape", [(20, 9, 7), (1, 5, 6), (33, 1, 1), (8, 70, 65)])
+def test_channels_by_a_gate(config: AcceleratorConfig, shape: tuple[int, int, int], rng: np.random.Generator) -> None:
+    b = Builder(rng, shape)
+    y = b.conv("x", shape[0])
+    gate = b.conv(b.pool(y, "max", Window(shape[1:])) if max(shape) < 40 else b.conv(y, 8, Window(shape[1:])), shape[0],
+                  Window(), fmt=GATE)  # fmt: skip
+    b.multiply(y, gate)
+    program = check(b.network(), config, rng)
+    setups = [i for i in program.decode() if isinstance(i, SetupInstruction)]
+    assert setups[-1].mode == Mode.DEPTHWISE
+    entry = program.layers[-1]
+    assert (entry.op, entry.read_bytes) == ("Mul", np.prod(shape) + shape[0])
+
+
+@ALL
+def test_wide_products_and_the_networks_input(config: AcceleratorConfig, rng: np.random.Generator) -> None:
+    b = Builder(rng, (12, 5, 6), signed=False)
+    gate = b.conv("x", 12, Window((5, 6)), fmt=GATE)
+    b.multiply("x", gate, bits=16)
+    check(b.network(), config, rng)
+
+
+@ALL
+def test_of_and_among_concatenations(config: AcceleratorConfig, rng: np.random.Generator) -> None:
+    """Parts of one begin where a group of lanes does: so do the channels of their gate, and of the product."""
+    b = Builder(rng, (5, 6, 6))
+    fmt = b.tensors["x"].fmt
+    joined = b.concat(b.conv("x", 5, fmt=fmt), b.conv("x", 13, fmt=fmt))
+    gate = b.conv(b.pool(joined, "average", Window((6, 6))), 18, Window(), fmt=GATE)
+    product = b.multiply(joined, gate)
+    b.conv(product, 7)
+    b.add(product, joined)
+    other = b.conv("x", 9, fmt=b.tensors[product].fmt)
+    b.conv(b.concat(other, product), 6)
+    check(b.network(), config, rng)
+
+
+def test_gates_are_not_used_again_where_a_beat_has_more_than_their_words(rng: np.random.Generator) -> None:
+    b = Builder(rng, (20, 9, 7))
+    y = "x"
+    for _ in range(4):
+        y = b.gated(b.conv(y, 20))
+    network = b.network()
+    for name in ("small", "medium", "large"):
+        program = compile_network(network, preset(name), keep_layers=KeepLayers.NONE)
+        executor, x = ProgramExecutor(program), image(network, rng)
+        memory = executor.memory(x)
+        inputs = [range(p.address, p.address + p.size(program.config)) for p in program.inputs]
+        dirty = np.ones(len(memory), bool)
+        dirty[: len(program.image)] = False
+        for used in inputs:
+            dirty[used.start : used.stop] = False
+        memory[dirty] = rng.integers(0, 256, int(dirty.sum()), np.uint8)  # as a run before may have left it
+        executor.run_memory(memory)
+        wanted = expected(network, x)
+        for tensor, values in executor.tensors(memory).items():
+            np.testing.assert_array_equal(values, wanted[tensor], err_msg=tensor)
+
+
+def test_it_waits_for_its_gate_alone(rng: np.random.Generator) -> None:
+    """One LOAD of the gate for each group of results."""
+    b = Builder(rng, (32, 6, 6))
+    b.gated("x")
+    program = check(b.network(), preset("medium"), rng)
+    last = len(program.layers) - 1
+    loads = [i for i in program.decode() if isinstance(i, LoadInstruction) and i.layer == last]
+    weights = [i for i in loads if i.target == Buffer.WEIGHT]
+    assert [i.rows for i in weights] == [1, 2, 1, 2], "zeros, and over them two planes"
+
+
+def test_what_is_refused(rng: np.random.Generator) -> None:
+    b = Builder(rng, (8, 5, 5))
+    b.multiply("x", b.conv("x", 8))
+    assert refused(b.network()) == (
+        "layer layer1: multiplies two maps, x and t0, element by element: multiply by one number for each channel"
+    )
+    b = Builder(rng, (8, 5, 5))
+    b.multiply("x", b.conv("x", 8, Window((5, 5)), fmt=QFormat(8, 5, signed=False)))
+    assert "takes the place of weights, of 8 bits with a sign" in refused(b.network())
+    narrow = next(config for config in ODD if config.derived.words_per_beat > 3)
+    b = Builder(rng, (8, 5, 5))
+    b.gated("x")
+    assert "a gate's word comes in beats of 8" in refused(b.network(), narrow)
+
+
+def test_a_gate_in_other_lanes_is_refused(rng: np.random.Generator) -> None:
+    """Where it multiplies two maps whose channels lie differently."""
+    b = Builder(rng, (5, 6, 6))
+    fmt = b.tensors["x"].fmt
+    joined = b.concat(b.conv("x", 5, fmt=fmt), b.conv("x", 13, fmt=fmt))
+    gate = b.conv("x", 18, Window((6, 6)), fmt=GATE)
+    b.multiply(joined, gate)
+    b.multiply(b.conv("x", 18), gate)
+    assert "which lie in other lanes" in refused(b.network())
