@@ -45,8 +45,8 @@ TASKS = {
 def task(graph: FloatGraph) -> Task | None:
     """The labelled task of a network, by its classes; None where there are no labels for it."""
     channels, _, _ = graph.shapes[graph.outputs[0]]
-    takes_images = "preprocess.channels" in graph.metadata
-    return TASKS.get(channels) if takes_images and graph.input_shape[0] == 3 else None
+    takes_images = "preprocess.channels" in graph.metadata and [graph.shapes[name][0] for name in graph.inputs] == [3]
+    return TASKS.get(channels) if takes_images else None
 
 
 def fully_connected(graph: FloatGraph) -> list[str]:

@@ -34,6 +34,7 @@ from host.configuration import configuration
 from hw.contract.memory import Memory
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
+from quant.ir.inputs import Given, together
 from quant.ir.network import Network
 from quant.onnx_file.quantized import is_quantized
 from quant.onnx_file.read import read_file
@@ -49,14 +50,15 @@ RANDOM_IMAGES = 4
 """So many where none are given."""
 
 
-def images_for(network: TakesImages, calibration: Path | None) -> np.ndarray:
+def images_for(network: TakesImages, calibration: Path | None) -> Given:
     """Images that are given, or seeded random ones: float32 (N, C, H, W)."""
     if calibration is not None:
         return load_images(calibration, network)[0]
-    return np.random.default_rng(1).normal(0, 1, (RANDOM_IMAGES, *network.input_shape)).astype(np.float32)
+    rng, shapes = np.random.default_rng(1), network.input_shapes
+    return together({n: rng.normal(0, 1, (RANDOM_IMAGES, *s)).astype(np.float32) for n, s in shapes.items()})
 
 
-def integers(path: Path, calibration: Path | None) -> tuple[Network, np.ndarray]:
+def integers(path: Path, calibration: Path | None) -> tuple[Network, Given]:
     """The integer network of a file, quantized first where it is float; and images."""
     if is_quantized(read_file(path).graph):
         network = qdq.load(path)

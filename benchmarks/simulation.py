@@ -177,7 +177,9 @@ def measure(arguments: argparse.Namespace) -> Iterator[report.Row]:
     config = configuration(arguments.config)
     network, images = engine.integers(arguments.network, arguments.calibration)
     program = compile_network(network, config)
-    given = quantize_input(network, np.resize(images, (1 + arguments.images, *images.shape[1:])))
+    if not isinstance(images, np.ndarray):
+        raise BadInput("only networks of one input are run without a bench")
+    given = np.asarray(quantize_input(network, np.resize(images, (1 + arguments.images, *images.shape[1:]))))
     with tempfile.TemporaryDirectory() as name:
         model = build(config, Path(name))
         run_bench(program, given[:1])  # builds its simulator

@@ -30,6 +30,7 @@ from hw.contract.config import PRESETS, preset
 from hw.contract.memory import Memory
 from quant import onnx_import
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import Given, together
 from quant.ir.network import Network
 from quant.rewrite.raw_pixels import take_pixels
 from quant.run.execute import execute, quantize_input
@@ -49,7 +50,7 @@ HEAD = (
     "|---|---|---|---|---|---|---|---|---|---|---|\n"
 )
 
-Images = tuple[np.ndarray, np.ndarray]
+Images = tuple[Given, Given]
 """Calibration images and images to run, float32 (N, C, H, W)."""
 
 
@@ -66,13 +67,14 @@ def cifar(graph: FloatGraph) -> Images:
 
 def noise(graph: FloatGraph) -> Images:
     """Seeded random ones, for networks that read no images."""
-    drawn = np.random.default_rng(1).normal(0, 1, (104, *graph.input_shape)).astype(np.float32)
-    return drawn[:100], drawn[100:]
+    rng = np.random.default_rng(1)
+    drawn = {name: rng.normal(0, 1, (104, *shape)).astype(np.float32) for name, shape in graph.input_shapes.items()}
+    return together(drawn)[:100], together(drawn)[100:]
 
 
 def photographs(graph: FloatGraph) -> Images:
     """Photographs scaled to the network's input."""
-    load, size = Labelled(DATA).load.load_images, graph.input_shape[1:]
+    load, size = Labelled(DATA).load.load_images, graph.shapes[graph.inputs[0]][1:]
     return prepare(load("imagenet_calibration", 100, size)[0], graph), prepare(load("nips17", 4, size)[0], graph)
 
 
@@ -101,7 +103,7 @@ NETWORKS = {
 }
 
 
-def verify(network: Network, images: np.ndarray, config: str, points: tuple[Memory, ...]) -> Iterator[list[object]]:
+def verify(network: Network, images: Given, config: str, points: tuple[Memory, ...]) -> Iterator[list[object]]:
     """Run images on one configuration at several memories; a row for each memory.  images: integers."""
     program = compile_network(network, preset(config))
     expected = execute(network, images, list(program.placements))

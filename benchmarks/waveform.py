@@ -102,7 +102,7 @@ def program(folder: Path) -> tuple[Program, np.ndarray]:
     images = random.normal(0, 1, (8, CHANNELS, SIZE, SIZE)).astype(np.float32)
     config = preset(CONFIG)
     network = quantize_network(onnx_import.load(file), images, target=engine_target(config))
-    return compile_network(network, config, memory=MEMORY), quantize_input(network, images[:1])
+    return compile_network(network, config, memory=MEMORY), np.asarray(quantize_input(network, images[:1]))
 
 
 def sampled(waveform: bytes, names: Sequence[str]) -> dict[str, np.ndarray]:

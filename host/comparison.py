@@ -22,6 +22,7 @@ from quant import onnx_import, qdq
 from quant.base.files import write_atomic
 from quant.compare import accumulate, dump_tensors, returned_errors, sensitivities
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import Given
 from quant.ir.matching import RENAMED, matched
 from quant.ir.network import Network
 from quant.rewrite.raw_pixels import like
@@ -137,7 +138,7 @@ def answers_alone(quantized: Path, images: Path, reporter: Reporter) -> Result:
 
 
 def _suspicious(
-    images: np.ndarray, labels: np.ndarray | None, network: Network, source: Path, reporter: Reporter
+    images: Given, labels: np.ndarray | None, network: Network, source: Path, reporter: Reporter
 ) -> list[str]:
     classes = int(np.prod(network.tensors[network.outputs[0]].shape))
     known = None if network.tail is not None else labels  # how many a tail tells apart is not known

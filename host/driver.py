@@ -9,7 +9,7 @@ import numpy as np
 from host.transport import Transport
 from hw.contract.config import INSTRUCTION_BYTES, PAGE_BYTES, PRESETS, AcceleratorConfig
 from hw.contract.isa import IllegalInstruction, decode
-from hw.contract.layout import pack, unpack
+from hw.contract.layout import unpack
 from hw.contract.program import Program
 from hw.contract.registers import (
     BY_NAME,
@@ -30,6 +30,7 @@ from hw.contract.registers import (
     ErrorCause,
 )
 from quant.base.errors import BadInput, ShiftpointError
+from quant.ir.inputs import Image
 
 RESET_READS = 10_000
 """Reads of STATUS after which a reset that has not happened never will: it waits for transfers of 256 beats at most."""
@@ -174,19 +175,18 @@ class Driver:
         await self._write("PROGRAM_LENGTH", program.instructions)
         self.program = program
 
-    async def run(self, x: np.ndarray) -> dict[str, int]:
+    async def run(self, x: Image) -> dict[str, int]:
         """Run the loaded program on one image.
 
-        x: integers (C, H, W) of the network's input.  Returns the counters by register name (`COUNTERS`).
-        An error of a run before is cleared first.
+        x: integers (C, H, W) of the network's input, of several by name.
+        Returns the counters by register name (`COUNTERS`).  An error of a run before is cleared first.
         Raises EngineError where the engine stops, BadInput without a program, ValueError for a wrong shape.
         """
         program = self._loaded()
         if await self._read("STATUS") & STATUS_ERROR:
             await self.reset()
-        for placement in program.inputs:
-            data = pack(x, placement, program.config)
-            await self.transport.write_memory(self.window_base + placement.address, data)
+        for address, data in program.packed(x):
+            await self.transport.write_memory(self.window_base + address, data)
         await self._write("CONTROL", CONTROL_START)
         await self.transport.wait_interrupt()
         status = await self._read("STATUS")

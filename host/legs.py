@@ -12,8 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from host.chain import Taken, Tensors, compared
 from host.driver import EngineError
 from host.simulation import simulate_model, simulate_rtl
@@ -23,6 +21,7 @@ from hw.contract.memory import Memory
 from hw.contract.program import Program
 from quant import qdq
 from quant.base.errors import VerificationError
+from quant.ir.inputs import Given
 from quant.ir.network import Network
 from quant.ir.tail import Tail
 from quant.run.execute import execute, quantize_input
@@ -34,19 +33,20 @@ class Subject:
     """What the proof is about, the same for every leg.
 
     quantized: the file; network: what it holds; program: made from it; tail: what lies beside that, None where nothing
-    does.  images: float32 (N, C, H, W) as the network takes them.  memory: of whatever counts cycles.
+    does.  images: float32 (N, C, H, W) as the network takes them, of several inputs each.  memory: of whatever counts
+    cycles.
     """
 
     quantized: Path
     network: Network
     program: Program
-    images: np.ndarray
+    images: Given
     memory: Memory
     tail: Tail | None = None
 
     @cached_property
-    def x(self) -> np.ndarray:
-        """The images as the integers of the network's input format, (N, C, H, W)."""
+    def x(self) -> Given:
+        """The images as the integers of the network's input formats, (N, C, H, W)."""
         return quantize_input(self.network, self.images)
 
     @cached_property

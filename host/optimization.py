@@ -38,6 +38,7 @@ from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 from quant.compress import Candidate
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import Given
 from quant.kinds.conv import float_convolutions
 from quant.optimize import (
     BYTES,
@@ -186,7 +187,7 @@ def optimize(options: OptimizeOptions, outputs: OptimizeOutputs, reporter: Repor
     if options.training.train is not None:
         examples_for(graph, options.training)  # what is wrong with them is told before the search
     made_from = [key(options, ProblemOptions), source_digest()]
-    problem = Problem(graph, np.asarray(images[:], np.float32), *chosen, options.config, options.effort)
+    problem = Problem(graph, images[:], *chosen, options.config, options.effort)
     with delivery(outputs.folder, FILES) as staged:
         with (
             workers(perform, packed(problem), options.jobs, options.scheduler) as taken,
@@ -256,7 +257,7 @@ def retrained(options: OptimizeOptions, problem: Problem, found: Searched, kept:
     return Searched(points, best, bool(good)), rows
 
 
-Labelled = tuple[np.ndarray, np.ndarray]
+Labelled = tuple[Given, np.ndarray]
 
 
 def halves(path: Path, graph: FloatGraph) -> tuple[Labelled, Labelled]:
@@ -267,7 +268,7 @@ def halves(path: Path, graph: FloatGraph) -> tuple[Labelled, Labelled]:
         raise BadInput(line)
     if len(images) < LEAST:
         raise BadInput(f"{path.name}: holds {len(images)} images; to choose by them, {LEAST} are needed at least")
-    every = np.asarray(images[:], np.float32)
+    every = images[:]
     return (every[::2], labels[::2]), (every[1::2], labels[1::2])
 
 

@@ -54,7 +54,9 @@ Calibration = Annotated[
     Path,
     Use.READ,
     typer.Option(
-        help=".npz with `images` (N, C, H, W): float32 as the network takes them, or uint8 pixels.", show_default=False
+        help=".npz with `images` (N, C, H, W): float32 as the network takes them, or uint8 pixels; of several inputs "
+        "an array for each, by name.",
+        show_default=False,
     ),
 ]
 MaybeCalibration = Annotated[

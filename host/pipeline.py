@@ -37,11 +37,12 @@ from hw.contract.memory import Memory
 from quant import qdq
 from quant.base.errors import BadInput, VerificationError
 from quant.base.files import write_atomic
+from quant.ir.inputs import Given, by_input, together
 from quant.ir.network import Network
 from quant.onnx_file.cut import split
 from quant.onnx_file.quantized import is_quantized
 from quant.onnx_file.read import in_one_piece, read_file
-from quant.run.images import load_images
+from quant.run.images import arrays_of, load_images
 from quant.run.npz import open_npz
 
 GIVEN = "quantized already"
@@ -334,7 +335,8 @@ def report_of(folder: BuildFolder) -> Result:
     images, shown = kept_images(folder, network)
     taken = read_legs(folder, program)
     costs = read_costs(folder.cost) if folder.began("beside") else None
-    return build_report(network, program, read_compared(folder.compare), taken, len(images), shown, costs)
+    pictures = by_input(network.inputs, shown)[network.inputs[0]]
+    return build_report(network, program, read_compared(folder.compare), taken, len(images), pictures, costs)
 
 
 def summary(value: Result, folder: BuildFolder) -> Result:
@@ -394,26 +396,41 @@ def _raise_on_break(value: Result) -> None:
 
 
 def _require_images(path: Path, count: int) -> None:
-    """Raise BadInput for a file of fewer images, before all the work."""
+    """Raise BadInput for a file of fewer images of a single input, before all the work."""
     stored = open_npz(path, ["images"]).get("images")
-    if stored is not None and stored.ndim and len(stored) < count:
-        raise BadInput(f"{path}: holds {len(stored)} images, {count} are needed")
+    if stored is not None and stored.ndim:
+        _require_count(path, len(stored), count)
+
+
+def _require_count(path: Path, held: int, count: int) -> None:
+    if held < count:
+        raise BadInput(f"{path}: holds {held} images, {count} are needed")
 
 
 def images_to_keep(network: Network, source: Path, count: int) -> bytes:
     """images.npz: the first images of a file, as the network takes them, to simulate and to show."""
-    _require_images(source, count)
     images, _ = load_images(source, network, limit=max(count, SHOWN_IMAGES))
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, images=images[:count], shown=images[:SHOWN_IMAGES])
+    _require_count(source, len(images), count)
+    given, buffer = by_input(network.inputs, images), io.BytesIO()
+    arrays: dict[str, Any] = {}
+    for name, array in arrays_of(network).items():
+        arrays |= {array: given[name][:count], shown_as(array): given[name][:SHOWN_IMAGES]}
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 
-def kept_images(folder: BuildFolder, network: Network) -> tuple[np.ndarray, np.ndarray]:
-    """The images of a build folder, float32 (N, C, H, W): those simulated, those shown."""
+def shown_as(array: str) -> str:
+    """The array of images.npz that holds what is shown of the images in another one."""
+    return "shown" if array == "images" else f"shown {array}"
+
+
+def kept_images(folder: BuildFolder, network: Network) -> tuple[Given, Given]:
+    """The images of a build folder, float32 (N, C, H, W) of each input: those simulated, those shown."""
     images, _ = load_images(folder.images, network)
-    stored = open_npz(folder.images, ["shown"]).get("shown")
-    shown = np.zeros(0) if stored is None else stored.whole()
-    if shown.shape[1:] != images.shape[1:] or shown.dtype != np.float32:
-        raise BadInput(f"{folder.images}: damaged; make it again with `run`")
-    return images, shown
+    shown = {}
+    for name, array in arrays_of(network).items():
+        stored = open_npz(folder.images, [shown_as(array)]).get(shown_as(array))
+        shown[name] = np.zeros(0) if stored is None else stored.whole()
+        if shown[name].shape[1:] != network.input_shapes[name] or shown[name].dtype != np.float32:
+            raise BadInput(f"{folder.images}: damaged; make it again with `run`")
+    return images, together(shown)

@@ -20,6 +20,7 @@ from quant import qdq
 from quant.base.errors import BadInput, ShiftpointError
 from quant.compress import MACS, Asked, Candidate, Price, structures
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import Given
 from quant.ir.network import Network
 from quant.ir.target import Target
 from quant.kinds.conv import float_convolutions
@@ -36,13 +37,13 @@ WIDTH = 8
 class Problem:
     """A network and all that plans for it are measured by.
 
-    images: calibration images, float32 (N, C, H, W).  chosen, labels: what plans are chosen by, as they are and int64
-    (N,).  config: the engine, None for none.
+    images: calibration images, float32 (N, C, H, W), of several inputs each.  chosen, labels: what plans are chosen by,
+    as they are and int64 (N,).  config: the engine, None for none.
     """
 
     graph: FloatGraph
-    images: np.ndarray
-    chosen: np.ndarray
+    images: Given
+    chosen: Given
     labels: np.ndarray
     config: AcceleratorConfig | None
     effort: Effort

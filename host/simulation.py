@@ -20,6 +20,7 @@ from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
 from quant.base.errors import BadInput
 from quant.base.files import replacing
+from quant.ir.inputs import Given, each
 from sim import cycles as cycle_model
 from sim import executor
 from sim.cycles import Timeline
@@ -33,19 +34,20 @@ Result = dict[str, Any]
 
 def simulate_model(
     program: Program,
-    x: np.ndarray,
+    x: Given,
     memory: Memory,
     reporter: Reporter,
     trace: Path | None = None,
     trace_bytes: int = TRANSACTION_BYTES,
 ) -> Taken:
-    """Executor and cycle model.  x: integers (N, C, H, W).  Cycles, counters and what follows are of one image.
+    """Executor and cycle model.  x: integers (N, C, H, W), of each input.  Cycles, counters and what follows are
+    of one image.
 
     trace: where to leave the memory trace of one image, transactions of `trace_bytes`, none when None.
     """
     with reporter.stage(f"run the program's bytes on {len(x)} images"):
         runs = []
-        for i, image in enumerate(x):
+        for i, image in enumerate(each(x)):
             runs.append(executor.run(program, image))
             reporter.step("images", i + 1, len(x))
     with reporter.stage("predict every cycle"):
@@ -66,13 +68,14 @@ def simulate_model(
 
 def simulate_rtl(
     program: Program,
-    x: np.ndarray,
+    x: Given,
     memory: Memory,
     reporter: Reporter,
     waves: Path | None = None,
     build_dir: Path | None = None,
 ) -> Taken:
-    """The Verilog under Verilator.  x: integers (N, C, H, W).  `cycles` and counters are of the first image.
+    """The Verilog under Verilator.  x: integers (N, C, H, W), of each input.  `cycles` and counters are of the first
+    image.
 
     waves: waveform to write.  build_dir: as `sim.bench.toolchain.build_root`.
     Raises ToolchainError where it cannot be built here, EngineError where the engine stops, VerificationError where
@@ -93,7 +96,7 @@ def simulate_rtl(
     return Taken(result.tensors, facts)
 
 
-def export_bench(program: Program, x: np.ndarray, memory: Memory, folder: Path, reporter: Reporter) -> None:
+def export_bench(program: Program, x: Given, memory: Memory, folder: Path, reporter: Reporter) -> None:
     """Leave a bench that runs with cocotb and Verilator and without this project in a folder that exists."""
     from sim.bench import export
 

@@ -11,7 +11,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from host import tail
@@ -31,6 +30,7 @@ from quant import qdq
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 from quant.ir.fixedpoint import quantize as to_integers
+from quant.ir.inputs import Given, by_input, together
 from quant.ir.network import Network
 from quant.ir.scales import input_scales, scaled
 from quant.ir.tail import Tail
@@ -206,11 +206,14 @@ def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
     return {"digests": rows, "counters": taken.facts["counters"], "files": files}
 
 
-def program_images(program: Program, path: Path, count: int) -> np.ndarray:
-    """The first images of a file as the integers of a program's input, int64 (N, C, H, W)."""
+def program_images(program: Program, path: Path, count: int) -> Given:
+    """The first images of a file as the integers of a program's inputs, int64 (N, C, H, W) each."""
     images, _ = load_images(path, program, limit=count)
     if len(images) < count:
         raise BadInput(f"{path}: holds {len(images)} images, {count} are needed")
-    source = program.inputs[0]
-    scales = input_scales(program.metadata, source.tensor, program.input_shape[0])
-    return to_integers(scaled(images, scales), source.fmt)
+    formats = {placement.tensor: placement.fmt for placement in program.inputs}
+    integers = {}
+    for name, array in by_input(list(program.input_shapes), images).items():
+        scales = input_scales(program.metadata, name, program.input_shapes[name][0])
+        integers[name] = to_integers(scaled(array, scales), formats[name])
+    return together(integers)

@@ -24,7 +24,7 @@ from hw.contract.isa import (
     StoreInstruction,
     Target,
 )
-from hw.contract.layout import pack, unpack
+from hw.contract.layout import unpack
 from hw.contract.parameters import parameters_of
 from hw.contract.program import Program
 from hw.contract.shifts import SHIFTS, residual_shifts
@@ -33,6 +33,7 @@ from hw.contract.weights import weight_format
 from hw.contract.widths import as_signed
 from quant.base.errors import VerificationError
 from quant.ir.fixedpoint import Reciprocal
+from quant.ir.inputs import Image
 from sim import datapath, hazards
 from sim.taps import TapGrid, conv_grid, gather, group_passes, pool_grid, slices
 
@@ -45,11 +46,11 @@ class _Fault(Exception):
     """What is wrong with the instruction that is running."""
 
 
-def run(program: Program, x: np.ndarray, check: bool = False) -> dict[str, np.ndarray]:
+def run(program: Program, x: Image, check: bool = False) -> dict[str, np.ndarray]:
     """Run a program on one image.
 
-    x: integers (C, H, W) of the network's input, before folding.  check: prove first that the tokens allow no
-    other result (`sim.hazards.check`).
+    x: integers (C, H, W) of the network's input, before folding, of several by name.  check: prove first that the
+    tokens allow no other result (`sim.hazards.check`).
     Returns the integers of every tensor that the program leaves in memory, int64 (C, H, W), by name.
     Raises BadInput (no engine can run it), ExecutionError, VerificationError (hazard), ValueError (shape of x).
     """
@@ -68,20 +69,19 @@ class ProgramExecutor:
         self.program = program
         self._instructions = list(program.decode())
 
-    def run(self, x: np.ndarray) -> dict[str, np.ndarray]:
+    def run(self, x: Image) -> dict[str, np.ndarray]:
         """As `run`, on memory that holds nothing but the program and x."""
         memory = self.memory(x)
         self.run_memory(memory)
         return self.tensors(memory)
 
-    def memory(self, x: np.ndarray) -> np.ndarray:
+    def memory(self, x: Image) -> np.ndarray:
         """The memory window before a run: uint8 (memory_bytes,)."""
         program = self.program
         memory = np.zeros(program.memory_bytes, np.uint8)
         memory[: len(program.image)] = np.frombuffer(program.image, np.uint8)
-        for placement in program.inputs:
-            data = np.frombuffer(pack(x, placement, program.config), np.uint8)
-            memory[placement.address : placement.address + len(data)] = data
+        for address, data in program.packed(x):
+            memory[address : address + len(data)] = np.frombuffer(data, np.uint8)
         return memory
 
     def tensors(self, memory: np.ndarray) -> dict[str, np.ndarray]:

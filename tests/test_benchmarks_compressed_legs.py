@@ -53,7 +53,7 @@ def test_a_row_counts_what_was_compared_and_what_differs(subject: Subject) -> No
     good, bad = (proved(subject, [*ways, Pins(*slip)]) for slip in ((0, 0), (3, 7)))
     every = sum(values.size for values in subject.integers.values())
     placed = sum(subject.integers[entry.output].size for entry in subject.program.layers)
-    inputs = subject.integers[subject.network.input].size
+    inputs = subject.integers[subject.network.inputs[0]].size
     assert good[:2] == [2, 4] and good[2] == f"{every - inputs + 2 * placed:,}"
     assert good[3] == 0 and good[4] == good[5] and good[6] == "0"
     assert bad[2] == good[2] and bad[3] == 3 and bad[6] == "CYCLES"

@@ -19,7 +19,9 @@ def test_networks_are_the_papers(tmp_path: Path, name: str, numbers: int) -> Non
     onnx.save(lenets.lenet(name, 1, 33.0, 0.0127), tmp_path / "net.onnx")
     graph = onnx_import.load(tmp_path / "net.onnx")
     assert lenets.numbers(graph) == numbers  # Han et al. 2016, table 1: 1070 kB and 1720 kB at 32 bits
-    assert graph.input_shape == (1, 28, 28) and [graph.shapes[name] for name in graph.outputs] == [(10, 1, 1)]
+    assert graph.shapes[graph.inputs[0]] == (1, 28, 28) and [graph.shapes[name] for name in graph.outputs] == [
+        (10, 1, 1)
+    ]
 
 
 def test_fashion_mnist_is_read_from_idx_files(tmp_path: Path, rng: np.random.Generator) -> None:

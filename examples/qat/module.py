@@ -110,7 +110,8 @@ class FloatNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The first output, (N, O), of preprocessed images (N, C, H, W)."""
-        values = {self.graph.input: self.stored(x, self.graph.input)}
+        [source] = self.graph.inputs
+        values = {source: self.stored(x, source)}
         for layer in self.graph.layers:
             result = clipped(self.computed(layer, [values[name] for name in layer.inputs]), layer.clip)
             values[layer.output] = self.stored(result, layer.output)

@@ -80,7 +80,7 @@ def compile_network(
     return Program(
         config=config,
         name=network.name,
-        input_shape=network.input_shape,
+        input_shapes=network.input_shapes,
         image=image,
         program_base=0,
         instructions=len(operations),
@@ -122,10 +122,10 @@ def _check_indexes(layers: list[LayerEntry]) -> None:
 
 
 def _placements(lowered: Lowered, places: MemoryMap, base: int) -> dict[str, Placement]:
-    """Placements as the program states them: addresses in the window; views are of the network's input."""
+    """Placements as the program states them: addresses in the window; views are of the network's inputs."""
     found = {}
     for name, placement in places.placements.items():
-        tensor = lowered.network.input if name in lowered.views else name
+        tensor = lowered.views[name].source if name in lowered.views else name
         found[name] = dataclasses.replace(placement, tensor=tensor, address=placement.address + base)
     return found
 

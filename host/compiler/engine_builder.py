@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
-from host.compiler.engine_layer import UNCHANGED_BITS, EngineLayer, Lowered, OutputPooling
+from host.compiler.engine_layer import UNCHANGED_BITS, EngineLayer, Lowered, OutputPooling, View
 from host.compiler.errors import CannotCompile
 from hw.contract.config import AcceleratorConfig
 from hw.contract.weights import WeightFormat, narrowest
@@ -48,13 +48,12 @@ class EngineBuilder:
 
     def source(self, name: str) -> str:
         """The name under which the engine reads a tensor of the network."""
-        return self.view(name) if name == self.network.input else name
+        return self.view(name, name) if name in self.network.inputs else name
 
-    def view(self, name: str) -> str:
-        """A tensor of this name that holds the network's input."""
-        source = self.network.tensors[self.network.input]
-        self.lowered.views[name] = None
-        self.lowered.tensors[name] = dataclasses.replace(source, name=name)
+    def view(self, name: str, source: str) -> str:
+        """A tensor of this name that holds an input of the network."""
+        self.lowered.views[name] = View(source)
+        self.lowered.tensors[name] = dataclasses.replace(self.network.tensors[source], name=name)
         return name
 
     def join(self, name: str, parts: tuple[str, ...]) -> None:

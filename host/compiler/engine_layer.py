@@ -137,6 +137,14 @@ class EngineLayer:
         return kept if self.pooling is None else (*kept, self.pooling.written)
 
 
+@dataclass(frozen=True)
+class View:
+    """An input of the network as it lies in memory.  source: its name."""
+
+    source: str
+    fold: Fold | None = None
+
+
 UNCHANGED_BITS = 2
 """Width of the weight 1 in two's complement."""
 
@@ -167,7 +175,7 @@ class Lowered:
     """A network as the engine sees it.
 
     tensors: by name, those of the network that are left in memory, and hidden ones that it does not name.
-    views: hidden or plain tensors that hold the network's input, each with its fold.  joins: the parts of
+    views: hidden or plain tensors that hold an input of the network, each as what it does.  joins: the parts of
     each concatenation, in order; every part belongs to one join only.  reshaped: hidden tensors that are another one,
     with other rows and columns of the same words.  alike: tensors whose channels should lie in the lanes of those of
     another.  layers: in execution order.
@@ -175,7 +183,7 @@ class Lowered:
 
     network: Network
     tensors: dict[str, Tensor] = field(default_factory=dict)
-    views: dict[str, Fold | None] = field(default_factory=dict)
+    views: dict[str, View] = field(default_factory=dict)
     joins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     reshaped: dict[str, str] = field(default_factory=dict)
     alike: dict[str, str] = field(default_factory=dict)

@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 
 from host.compiler.cost import cost
-from host.compiler.engine_layer import HIDDEN, EngineLayer, Lowered
+from host.compiler.engine_layer import HIDDEN, EngineLayer, Lowered, View
 from host.compiler.errors import CannotCompile
 from host.compiler.problem import problem
 from host.compiler.tiling import ways
@@ -23,7 +23,7 @@ from quant.ir.window import Window
 
 
 def fold_inputs(lowered: Lowered, config: AcceleratorConfig, memory: Memory) -> None:
-    """Give each dense convolution of the network's input the view of it that costs least; drop unused views.
+    """Give each dense convolution of an input the view of it that costs least; drop unused views.
 
     Raises CannotCompile where none of a layer's views can be run.
     """
@@ -39,10 +39,10 @@ def fold_inputs(lowered: Lowered, config: AcceleratorConfig, memory: Memory) -> 
 
 def _folded(lowered: Lowered, layer: EngineLayer, config: AcceleratorConfig, memory: Memory) -> EngineLayer:
     """A layer on its best view, which is entered."""
-    plain = lowered.tensors[layer.source]
+    plain, source = lowered.tensors[layer.source], lowered.views[layer.source].source
     options, refusals = [], []
     for fold, window in _options(layer.window):
-        view = plain if fold is None else _view(lowered, plain, fold)
+        view = plain if fold is None else _view(lowered, plain, View(source, fold))
         option = dataclasses.replace(layer, source=view.name, weight=_weights(layer.weight, fold), window=window)
         try:
             options.append((_rate(option, view, config, memory), option, view, fold))
@@ -51,7 +51,7 @@ def _folded(lowered: Lowered, layer: EngineLayer, config: AcceleratorConfig, mem
     if not options:
         raise refusals[-1]
     _, best, view, fold = min(options, key=lambda option: option[0])
-    lowered.views[view.name], lowered.tensors[view.name] = fold, view
+    lowered.views[view.name], lowered.tensors[view.name] = View(source, fold), view
     return best
 
 
@@ -68,9 +68,11 @@ def _options(window: Window) -> list[tuple[Fold | None, Window]]:
     return options
 
 
-def _view(lowered: Lowered, plain: Tensor, fold: Fold) -> Tensor:
+def _view(lowered: Lowered, plain: Tensor, wanted: View) -> Tensor:
     """The input, folded; layers that want the same share it."""
-    known = [name for name, other in lowered.views.items() if other == fold]
+    fold = wanted.fold
+    assert fold is not None
+    known = [name for name, other in lowered.views.items() if other == wanted]
     name = known[0] if known else f"{plain.name}{HIDDEN}{len(lowered.views)}"
     taps = fold.window.kernel[0] * fold.window.kernel[1]
     return Tensor(name, (plain.shape[0] * taps, *fold.window.output_size(*plain.shape[1:])), plain.fmt)

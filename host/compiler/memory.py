@@ -127,8 +127,8 @@ def _lives(
 
 
 def _placement(lowered: Lowered, name: str, address: int, lanes: tuple[int, ...]) -> Placement:
-    tensor = lowered.tensors[name]
-    return Placement(name, address, tensor.shape, tensor.fmt, lanes, lowered.views.get(name))
+    tensor, view = lowered.tensors[name], lowered.views.get(name)
+    return Placement(name, address, tensor.shape, tensor.fmt, lanes, None if view is None else view.fold)
 
 
 def _lanes(lowered: Lowered, n: int) -> dict[str, tuple[int, ...]]:

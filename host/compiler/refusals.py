@@ -40,5 +40,5 @@ def check_tensors(network: Network, config: AcceleratorConfig) -> None:
             reason = f"output {name} has {bits} bits, and the engine writes {narrow} or {wide}"
             raise CannotCompile(producer.name, reason, f"quantize with --data-bits {narrow}")
     for name in network.outputs:
-        if name == network.input:
+        if name in network.inputs:
             raise CannotCompile(name, "the network's output is its input")

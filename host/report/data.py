@@ -42,8 +42,8 @@ def build_report(
     """The report.
 
     compared: what the comparison wrote.  taken: what each leg of the proof gave, by name, over `images` images.
-    shown: float images (N, C, H, W) for pictures, in the order of compared["answers"].  costs: of this network and of
-    another one beside it.
+    shown: float images (N, C, H, W) of the first input for pictures, in the order of compared["answers"].  costs: of
+    this network and of another one beside it.
     """
     model, rtl = taken[ProgramBytes.name], taken.get(Verilog.name)
     errors = {entry["tensor"]: entry for entry in compared["tensors"]}

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +25,12 @@ from typing import Any
 from hw.contract import typed, validator
 from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import IllegalInstruction, Instruction, SetupInstruction, decode
-from hw.contract.layout import Placement
+from hw.contract.layout import Placement, pack
 from hw.contract.version import CONTRACT_VERSION
 from hw.contract.weights import gateware_format, weight_format
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
+from quant.ir.inputs import Image
 
 _MAGIC = b"SHIFTPT1"
 _HEADER = struct.Struct("<8sII32s32s")
@@ -58,18 +59,18 @@ class LayerEntry:
 class Program:
     """A compiled network.
 
-    config: what it was compiled for.  name: the network's.  input_shape: (C, H, W) of one
-    image, before any folding.  image: initial memory, `program_base` bytes
+    config: what it was compiled for.  name: the network's.  input_shapes: (C, H, W) of one
+    image, before any folding, of each input by name.  image: initial memory, `program_base` bytes
     in stand `instructions` instructions.  memory_bytes: how much of the window is used (a multiple of
-    4096).  inputs: placements the driver writes, all views of the one input tensor.  tensors: placement
-    of every tensor that is left in memory, in execution order.  outputs: names of the network's outputs.
-    layers: in execution order.  metadata: of the network (preprocess.*, quantization.scales, source), and the
+    4096).  inputs: placements the driver writes, each a view of an input, one or more of each (`packed`).
+    tensors: placement of every tensor that is left in memory, in execution order.  outputs: names of the network's
+    outputs.  layers: in execution order.  metadata: of the network (preprocess.*, quantization.scales, source), and the
     memory that the program was made for.
     """
 
     config: AcceleratorConfig
     name: str
-    input_shape: tuple[int, int, int]
+    input_shapes: dict[str, tuple[int, int, int]]
     image: bytes
     program_base: int
     instructions: int
@@ -122,13 +123,22 @@ class Program:
                 f"{self.config.name!r} runs {runs.name}; the models run it"
             )
 
+    def packed(self, x: Image) -> Iterator[tuple[int, bytes]]:
+        """What has to be written for one image, and where: byte offset in the window, bytes.
+
+        x: integers (C, H, W), of several inputs by name.  Raises ValueError for another shape.
+        """
+        for placement in self.inputs:
+            values = x[placement.tensor] if isinstance(x, Mapping) else x
+            yield placement.address, pack(values, placement, self.config)
+
     def manifest(self) -> dict[str, Any]:
         """All but the image, as JSON values."""
         return {
             "config": self.config.to_json(),
             "config_hash": self.config.hash,
             "network": self.name,
-            "input_shape": list(self.input_shape),
+            "input_shapes": {name: list(shape) for name, shape in self.input_shapes.items()},
             "program_base": self.program_base,
             "instructions": self.instructions,
             "memory_bytes": self.memory_bytes,
@@ -158,7 +168,7 @@ class _Manifest:
     config: dict[str, Any]
     config_hash: str
     network: str
-    input_shape: tuple[int, int, int]
+    input_shapes: dict[str, tuple[int, int, int]]
     program_base: int
     instructions: int
     memory_bytes: int
@@ -199,7 +209,7 @@ def from_bytes(data: bytes, name: str = "program", config: AcceleratorConfig | N
     program = Program(
         config=made_for,
         name=manifest.network,
-        input_shape=manifest.input_shape,
+        input_shapes=manifest.input_shapes,
         image=body[length:],
         program_base=manifest.program_base,
         instructions=manifest.instructions,

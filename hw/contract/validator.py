@@ -55,11 +55,15 @@ def _image(program: Program) -> None:
 
 
 def _inputs(program: Program) -> None:
-    shape = program.input_shape
-    _require(min(shape) >= 1, f"input_shape is {shape}")
-    _require(len({(p.tensor, p.fmt) for p in program.inputs}) == 1, "the inputs are not all of one tensor")
+    for name, shape in program.input_shapes.items():
+        _require(min(shape) >= 1, f"input {name!r} has the shape {shape}")
+    formats = {(p.tensor, p.fmt) for p in program.inputs}
+    names = {name for name, _ in formats}
+    _require(len(names) == len(formats), "an input lies in two formats")
+    stated, found = sorted(program.input_shapes), sorted(names)
+    _require(stated == found, f"the inputs {stated} are stated, and {found} lie in memory")
     for placement in program.inputs:
-        held = shape
+        held = shape = program.input_shapes[placement.tensor]
         if placement.fold is not None:
             window = placement.fold.window
             numbers = (*window.kernel, *window.stride, *window.dilation)
@@ -69,7 +73,7 @@ def _inputs(program: Program) -> None:
         _place(program, placement)
         _require(
             placement.shape == held,
-            f"input {placement.tensor!r} lies as {placement.shape}, and input_shape {shape} makes {held}",
+            f"input {placement.tensor!r} lies as {placement.shape}, and its shape {shape} makes {held}",
         )
 
 

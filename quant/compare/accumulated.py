@@ -10,6 +10,7 @@ from quant.base.errors import BadInput
 from quant.compare.measure import Errors, ErrorSums
 from quant.compare.spread import Spread, SpreadSums
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import Given
 from quant.ir.matching import matched
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
@@ -47,13 +48,11 @@ class Accumulated:
     left_out: tuple[str, ...]
 
 
-def accumulate(
-    network: Network, graph: FloatGraph, images: np.ndarray, progress: Progress | None = None
-) -> Accumulated:
+def accumulate(network: Network, graph: FloatGraph, images: Given, progress: Progress | None = None) -> Accumulated:
     """Compare every tensor over images, as `compare_layers`."""
     graph = matched(network, graph)
     written = {layer.output: layer.name for layer in network.layers}
-    names = [name for name in (network.input, *written) if name in graph.shapes]
+    names = [name for name in (*network.inputs, *written) if name in graph.shapes]
     scales = tensor_scales(network)
     errors = {name: ErrorSums(network.tensors[name].fmt, scales[name]) for name in names}
     spreads = {name: SpreadSums(network.tensors[name].fmt, scales[name]) for name in names}
@@ -85,7 +84,7 @@ def accumulate(
 
 
 def compare_layers(
-    network: Network, graph: FloatGraph, images: np.ndarray, progress: Progress | None = None
+    network: Network, graph: FloatGraph, images: Given, progress: Progress | None = None
 ) -> tuple[TensorComparison, ...]:
     """Compare every tensor that both networks have, the input first, then in execution order.
 

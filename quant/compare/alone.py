@@ -17,6 +17,7 @@ from quant.compare.measure import Errors, ErrorSums
 from quant.compare.quantized import QuantizedLayer, Storage, quantized_layer
 from quant.compare.walk import Visit, Walk, clipped, outputs_from
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import Given
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
 from quant.kinds.conv import FloatConv, float_convolution
@@ -79,11 +80,11 @@ class LayerAlone(Errors):
 def alone(
     network: Network,
     graph: FloatGraph,
-    images: np.ndarray,
+    images: Given,
     shifts: Mapping[str, np.ndarray],
     progress: Progress | None = None,
 ) -> tuple[LayerAlone, ...]:
-    """Quantize each layer by itself, the input first, then in execution order.
+    """Quantize each layer by itself, the inputs first, then in execution order.
 
     images: float32 (N, C, H, W), N >= 1; memory grows with N by the largest tensors that live at one time.
     shifts: of `accumulate`.  Left out are layers that compute nothing (Concat, max pooling): they add no error.
@@ -91,8 +92,9 @@ def alone(
     scales = tensor_scales(network)
     walk = Walk(graph, images)
     found = []
-    fmt = network.tensors[graph.input].fmt
-    found.append(_input_alone(walk, Storage(fmt, (fmt.low, fmt.high), scales[graph.input])))
+    for name in graph.inputs:
+        fmt = network.tensors[name].fmt
+        found.append(_input_alone(walk, name, Storage(fmt, (fmt.low, fmt.high), scales[name])))
     for visit in walk.visits():
         quantized = quantized_layer(network, scales, visit.layer)
         if quantized is not None:
@@ -108,7 +110,7 @@ def own_bias(walk: Walk, visit: Visit, quantized: QuantizedLayer, shifts: Mappin
     layer, storage = float_convolution(quantized.layer), quantized.storage
     if layer is None or layer.output not in shifts:
         return quantized
-    part = slice(0, min(len(walk.images), MEAN_IMAGES))
+    part = slice(0, min(walk.images, MEAN_IMAGES))
     values, _, beside = QuantizedRun(walk.graph, quantized).values(visit, part)
     inherited = shifts[layer.output].mean((1, 2))
     reference = clipped(visit.layer, visit.values[part]).mean((0, 2, 3), dtype=np.float64)
@@ -142,17 +144,16 @@ def _passing(layer: FloatConv, values: np.ndarray, bias: np.ndarray, beside: np.
     return result
 
 
-def _input_alone(walk: Walk, storage: Storage) -> LayerAlone:
-    name = walk.graph.input
+def _input_alone(walk: Walk, name: str, storage: Storage) -> LayerAlone:
     rest = RestRunner(walk.graph, 0)
     errors, loss = ErrorSums(storage.fmt, storage.scales), OutputLoss(walk.outputs)
     cut = 0.0
     for part in walk.parts:
-        values = walk.images[part]
+        values = walk.inputs[name][part]
         codes = storage.codes(values)
         errors.add(values, codes)
         cut += _cut_off(storage, values, storage.values(codes) - values)
-        loss.add(outputs_from(rest, name, storage.values(codes), {}, part), part)
+        loss.add(outputs_from(rest, name, storage.values(codes), walk.inputs, part), part)
     return _entry("", name, errors, loss, 0.0, cut / errors.noise if errors.noise else 0.0)
 
 

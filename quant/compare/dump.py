@@ -8,6 +8,7 @@ import numpy as np
 
 from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import Given
 from quant.ir.matching import matched
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
@@ -16,7 +17,7 @@ from quant.run.float_run import FloatRunner
 
 
 def dump_tensors(
-    network: Network, graph: FloatGraph, images: np.ndarray, wanted: Collection[str] = ()
+    network: Network, graph: FloatGraph, images: Given, wanted: Collection[str] = ()
 ) -> dict[str, np.ndarray]:
     """Tensors of the float and of the integer network on the same images, as arrays for an .npz file.
 

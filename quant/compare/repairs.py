@@ -15,6 +15,7 @@ from quant.compare.quantized import QuantizedLayer, Storage, quantized_layer
 from quant.compare.storage import storage_changes
 from quant.compare.walk import Visit, Walk, clipped, outputs_from
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import Given
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
 from quant.kinds.conv import FloatConv, float_convolution
@@ -60,7 +61,7 @@ class _Change:
 def repairs(
     network: Network,
     graph: FloatGraph,
-    images: np.ndarray,
+    images: Given,
     layers: tuple[LayerAlone, ...],
     shifts: Mapping[str, np.ndarray],
     progress: Progress | None = None,
@@ -73,8 +74,9 @@ def repairs(
     scales = tensor_scales(network)
     walk = Walk(graph, images)
     found = {}
-    if graph.input in chosen:
-        found[graph.input] = _repair_input(network, walk, scales[graph.input])
+    for name in graph.inputs:
+        if name in chosen:
+            found[name] = _repair_input(network, walk, name, scales[name])
     for visit in walk.visits():
         quantized = quantized_layer(network, scales, visit.layer)
         if quantized is None or visit.layer.output not in chosen:
@@ -108,20 +110,20 @@ def _ranked(tried: Iterable[tuple[str, int, float, float]]) -> tuple[Repair, ...
     return tuple(sorted(measured, key=lambda repair: -repair.gain_db))
 
 
-def _repair_input(network: Network, walk: Walk, scales: np.ndarray) -> tuple[Repair, ...]:
-    name, fmt = network.input, network.tensors[network.input].fmt
+def _repair_input(network: Network, walk: Walk, name: str, scales: np.ndarray) -> tuple[Repair, ...]:
+    fmt, given = network.tensors[name].fmt, walk.inputs[name]
     rest = RestRunner(walk.graph, 0)
 
     def noise(storage: Storage) -> float:
         loss = OutputLoss(walk.outputs)
         for part in walk.parts:
-            values = storage.values(storage.codes(walk.images[part]))
-            loss.add(outputs_from(rest, name, values, {}, part), part)
+            values = storage.values(storage.codes(given[part]))
+            loss.add(outputs_from(rest, name, values, walk.inputs, part), part)
         return loss.relative
 
     storage = Storage(fmt, (fmt.low, fmt.high), scales)
     before = noise(storage)
-    changes = storage_changes(network, name, storage, *_ends(walk.images))
+    changes = storage_changes(network, name, storage, *_ends(given))
     return _ranked((change.words, change.bytes, before, noise(change.storage)) for change in changes)
 
 
@@ -170,7 +172,7 @@ def _corrected(walk: Walk, visit: Visit, quantized: QuantizedLayer, layer: Float
     for part in walk.parts:
         values, exact, _ = run.values(visit, part)
         missing += (exact - values).mean((2, 3), dtype=np.float64).sum(0)
-    bias = layer.bias + missing / len(walk.images)
+    bias = layer.bias + missing / walk.images
     return replace(quantized, layer=replace(layer, bias=bias.astype(np.float32)))
 
 

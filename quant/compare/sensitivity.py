@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from quant.compare.accumulated import Accumulated
 from quant.compare.alone import LayerAlone, alone
 from quant.compare.quantized import quantized_layer
 from quant.compare.reasons import reason
 from quant.compare.repairs import Repair, cheapest, repairs
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import Given
 from quant.ir.matching import matched
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
@@ -38,7 +37,7 @@ class Sensitivity:
 def sensitivities(
     network: Network,
     graph: FloatGraph,
-    images: np.ndarray,
+    images: Given,
     accumulated: Accumulated,
     progress: Progress | None = None,
 ) -> tuple[Sensitivity, ...]:

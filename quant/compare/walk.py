@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import Given
 from quant.ir.layer import FloatLayer
 from quant.run.float_run import FloatRunner, LayerRunner, RestRunner
+from quant.run.images import floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,14 +30,15 @@ class Visit:
 class Walk:
     """The float network over some images, layer by layer; holds the tensors that are still read, of all images.
 
-    images: float32 (N, C, H, W).  outputs: the network's, by name.  parts: batches of the images.
+    images: how many.  inputs: float32 (N, C, H, W) by name.  outputs: the network's, by name.  parts: batches of the
+    images.
     """
 
-    def __init__(self, graph: FloatGraph, images: np.ndarray) -> None:
-        self.graph, self.images = graph, np.ascontiguousarray(images, np.float32)
+    def __init__(self, graph: FloatGraph, images: Given) -> None:
+        self.graph, self.images, self.inputs = graph, len(images), floats(graph, images)
         runner = FloatRunner(graph)
         self.parts, found = [], []
-        for part, tensors in runner.run(self.images, graph.outputs):
+        for part, tensors in runner.run(images, graph.outputs):
             self.parts.append(part)
             found.append(tensors)
         self.outputs = {name: np.concatenate([tensors[name] for tensors in found]) for name in graph.outputs}
@@ -44,7 +47,7 @@ class Walk:
         """Every layer in execution order."""
         layers = self.graph.layers
         last = {name: place for place, layer in enumerate(layers) for name in layer.inputs}
-        tensors = {self.graph.input: self.images}
+        tensors = dict(self.inputs)
         for place, layer in enumerate(layers):
             values = LayerRunner(self.graph, layer.with_clip((None, None))).run(
                 [tensors[name] for name in layer.inputs]

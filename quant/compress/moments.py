@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import by_input
 from quant.kinds.conv import FloatConv, float_convolution
 from quant.run.calibration import Progress
 from quant.run.float_run import LayerRunner
@@ -55,7 +56,7 @@ def moments(
     graph: FloatGraph, images: Images, names: Collection[str], progress: Progress | None = None
 ) -> Iterator[Moments]:
     """Convolutions of these names in order, a layer in memory at a time.  images: float32 (N, C, H, W)."""
-    tensors: dict[str, Maps] = {graph.input: images}
+    tensors: dict[str, Maps] = dict(by_input(graph.inputs, images))
     last = {name: index for index, layer in enumerate(graph.layers) for name in layer.inputs}
     for index, layer in enumerate(graph.layers):
         result = LayerRunner(graph, layer).stacked([tensors[name] for name in layer.inputs])

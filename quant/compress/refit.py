@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import by_input
 from quant.ir.well_formed import well_formed
 from quant.kinds.conv import FloatConv, float_convolution
 from quant.run.calibration import Progress
@@ -35,8 +36,8 @@ def refitted(
     small: `quant.rewrite.channels.thinned` of the graph, with its layers one for one; kept: the channels that it has.
     images: float32 (N, C, H, W).  Layers of more than TERMS inputs get another bias alone.
     """
-    ours: dict[str, Maps] = {small.input: images}
-    theirs: dict[str, Maps] = {graph.input: images}
+    ours: dict[str, Maps] = dict(by_input(small.inputs, images))
+    theirs: dict[str, Maps] = dict(by_input(graph.inputs, images))
     last = {name: index for index, layer in enumerate(graph.layers) for name in layer.inputs}
     changed: set[str] = set()
     layers = []

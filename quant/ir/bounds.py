@@ -15,8 +15,8 @@ from quant.ir.tensor import Bound
 
 def tensor_bounds(network: Network) -> dict[str, Bound]:
     """The integers that each tensor can hold: of its format, or fewer where a clip is tighter."""
-    fmt = network.tensors[network.input].fmt
-    bounds = {network.input: Bound(fmt.low, fmt.high)}
+    formats = {name: network.tensors[name].fmt for name in network.inputs}
+    bounds = {name: Bound(fmt.low, fmt.high) for name, fmt in formats.items()}
     for layer in network.layers:
         bounds[layer.output] = layer.bound(network.tensors, bounds)
     return bounds

@@ -28,7 +28,7 @@ class FloatGraph:
     name: str
     layers: tuple[FloatLayer, ...]
     shapes: dict[str, tuple[int, int, int]]
-    input: str
+    inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     results: Results = ()
     tail: Tail | None = None
@@ -38,6 +38,6 @@ class FloatGraph:
     places: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one image."""
-        return self.shapes[self.input]
+    def input_shapes(self) -> dict[str, tuple[int, int, int]]:
+        """(C, H, W) of one image, by input."""
+        return {name: self.shapes[name] for name in self.inputs}

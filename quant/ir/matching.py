@@ -1,6 +1,6 @@
 """Which tensor of a float network each tensor of an integer network stands for.
 
-Input and outputs are matched by their places, since another tool may have named them otherwise; tensors inside by
+Inputs and outputs are matched by their places, since another tool may have named them otherwise; tensors inside by
 name, where their shapes agree.
 """
 
@@ -19,16 +19,18 @@ RENAMED = "/float"
 def matched(network: Network, graph: FloatGraph) -> FloatGraph:
     """The float network with the integer network's names: tensors of one name stand for the same.
 
-    Its input and its outputs get the names of the network's; a tensor inside that has such a name, or that of a tensor
+    Its inputs and its outputs get the names of the network's; a tensor inside that has such a name, or that of a tensor
     of another shape, gets one that the network has not.  Of an output that is two of the other network's, the first
-    counts.  Raises BadInput where the numbers of outputs differ, or the shape of the input or of an output.
+    counts.  Raises BadInput where the numbers of inputs or outputs differ, or the shape of one.
     """
     if len(network.outputs) != len(graph.outputs):
         raise BadInput(f"{network.name} has {len(network.outputs)} outputs, the float network {len(graph.outputs)}")
     if (network.tail is None) != (graph.tail is None):
         which = network.name if graph.tail is None else f"the float network {graph.name}"
         raise BadInput(f"only {which} has an end on the host: these are not the same network")
-    ends = [("input", network.input, graph.input)]
+    if len(network.inputs) != len(graph.inputs):
+        raise BadInput(f"{network.name} has {len(network.inputs)} inputs, the float network {len(graph.inputs)}")
+    ends = [("input", ours, theirs) for ours, theirs in zip(network.inputs, graph.inputs, strict=True)]
     ends += [("output", ours, theirs) for ours, theirs in zip(network.outputs, graph.outputs, strict=True)]
     names: dict[str, str] = {}
     for role, ours, theirs in ends:
@@ -57,7 +59,7 @@ def matched(network: Network, graph: FloatGraph) -> FloatGraph:
         graph,
         layers=tuple(layer.renamed(names) for layer in graph.layers),
         shapes={new(name): shape for name, shape in graph.shapes.items()},
-        input=new(graph.input),
+        inputs=tuple(map(new, graph.inputs)),
         outputs=tuple(map(new, graph.outputs)),
         results=tuple((new(name), operation) for name, operation in graph.results),
         output_shapes={new(name): shape for name, shape in graph.output_shapes.items()},

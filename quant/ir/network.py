@@ -18,7 +18,7 @@ from quant.ir.tensor import Tensor
 class Network:
     """An integer network.
 
-    input: name of the only input; its integers are quantize(x, tensors[input].fmt).
+    inputs: names, one or more, in the order of the file; the integers of one are quantize(x, tensors[name].fmt).
     outputs: names, in the order of the float network's outputs.  results: what the
     float network returns, in its order, where the host makes that of the outputs; empty: the outputs as they are.
     tail: what the host computes from the outputs to give what the float network returns; then there are no results.
@@ -30,7 +30,7 @@ class Network:
     name: str
     tensors: dict[str, Tensor]
     layers: tuple[Layer, ...]
-    input: str
+    inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     results: Results = ()
     tail: Tail | None = None
@@ -38,14 +38,14 @@ class Network:
     metadata: dict[str, str] = field(default_factory=dict)
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one image."""
-        return self.tensors[self.input].shape
+    def input_shapes(self) -> dict[str, tuple[int, int, int]]:
+        """(C, H, W) of one image, by input."""
+        return {name: self.tensors[name].shape for name in self.inputs}
 
     def consumers(self, tensor: str) -> list[Layer]:
         """The layers that read a tensor, in order."""
         return [layer for layer in self.layers if tensor in layer.inputs]
 
     def producer(self, tensor: str) -> Layer | None:
-        """The layer that writes a tensor; None for the network's input."""
+        """The layer that writes a tensor; None for an input of the network."""
         return next((layer for layer in self.layers if layer.output == tensor), None)

@@ -43,9 +43,8 @@ def input_scales(metadata: Mapping[str, str], name: str, channels: int) -> np.nd
     return _positive(stated[name], name, channels) if name in stated else np.ones(channels)
 
 
-def scaled_input(network: Network, images: np.ndarray) -> np.ndarray:
-    """Images (N, C, H, W) times the scales of a network's input; otherwise as `scaled`."""
-    name = network.input
+def scaled_input(network: Network, name: str, images: np.ndarray) -> np.ndarray:
+    """Images (N, C, H, W) times the scales of an input of the network; otherwise as `scaled`."""
     return scaled(images, input_scales(network.metadata, name, network.tensors[name].shape[0]))
 
 

@@ -17,4 +17,4 @@ def stand_in(graph: FloatGraph) -> Network:
     """The network, its layers and tensors one for one."""
     tensors = {name: Tensor(name, shape, FORMAT) for name, shape in graph.shapes.items()}
     layers = tuple(layer.stand_in(tensors) for layer in graph.layers)
-    return Network(graph.name, tensors, layers, graph.input, graph.outputs)
+    return Network(graph.name, tensors, layers, graph.inputs, graph.outputs)

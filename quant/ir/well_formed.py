@@ -34,7 +34,7 @@ def well_formed(network: Form) -> Form:
     shapes = _shapes(network)
     _check_tensors(network, shapes)
     names: set[str] = set()
-    written = {network.input}
+    written = set(network.inputs)
     for layer in network.layers:
         with _naming(layer):
             _check_layer(layer, names, written, shapes)
@@ -64,8 +64,11 @@ def _shapes(network: Network | FloatGraph) -> Mapping[str, Shape]:
 
 
 def _check_tensors(network: Network | FloatGraph, shapes: Mapping[str, Shape]) -> None:
-    if network.input not in shapes:
-        raise Malformed(f"the input {network.input} is no tensor")
+    for name in network.inputs:
+        if name not in shapes:
+            raise Malformed(f"the input {name} is no tensor")
+    if not network.inputs or len(set(network.inputs)) < len(network.inputs):
+        raise Malformed(f"the inputs are {', '.join(network.inputs) or 'none'}")
     if isinstance(network, Network):
         for name, tensor in network.tensors.items():
             if tensor.name != name:

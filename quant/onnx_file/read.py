@@ -1,9 +1,9 @@
-"""Reading the file: is it coded, is it ONNX, is it valid, which input does it take."""
+"""Reading the file: is it coded, is it ONNX, is it valid, which inputs does it take."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -140,35 +140,66 @@ def opset(model: onnx.ModelProto) -> int:
     return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
 
 
-def the_input(model: onnx.ModelProto, label: str) -> onnx.ValueInfoProto:
-    """The only input that is no initializer.  Raises UnsupportedNetwork where there is none or several."""
+def the_inputs(model: onnx.ModelProto, label: str) -> list[onnx.ValueInfoProto]:
+    """The inputs that are no initializers.  Raises UnsupportedNetwork where there is none, or one is not of floats."""
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
-    if len(inputs) != 1:
-        names = ", ".join(value.name for value in inputs) or "none"
-        raise UnsupportedNetwork(f"{label}: a network has one input, this one has {len(inputs)}: {names}")
-    kind = inputs[0].type.tensor_type.elem_type
-    if kind != onnx.TensorProto.FLOAT:
-        text = f"input {inputs[0].name} is of type {type_name(kind)}, only float32 is supported"
-        raise UnsupportedNetwork(f"{label}: {text}")
-    return inputs[0]
+    if not inputs:
+        raise UnsupportedNetwork(f"{label}: a network has an input, this one has none")
+    for value in inputs:
+        kind = value.type.tensor_type.elem_type
+        if kind != onnx.TensorProto.FLOAT:
+            text = f"input {value.name} is of type {type_name(kind)}, only float32 is supported"
+            raise UnsupportedNetwork(f"{label}: {text}")
+    return inputs
+
+
+def the_batch(inputs: Iterable[onnx.ValueInfoProto], label: str) -> int:
+    """The batch of all inputs, 0 where the file leaves it open.  Raises UnsupportedNetwork where they differ."""
+    batches = {value.name: _known(dim) or 0 for value in inputs for dim in list(value.type.tensor_type.shape.dim)[:1]}
+    if len(set(batches.values())) > 1:
+        text = ", ".join(f"{size or 'any'} of {name}" for name, size in batches.items())
+        raise UnsupportedNetwork(f"{label}: inputs of different batches: {text}")
+    return next(iter(batches.values()), 0)
+
+
+def _known(dim: onnx.TensorShapeProto.Dimension) -> int | None:
+    """A dimension that the file states."""
+    return dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None
 
 
 def fix_shapes(
     model: onnx.ModelProto, label: str, input_shape: tuple[int, ...] | None
-) -> tuple[onnx.ModelProto, tuple[int, ...]]:
-    """The model with a known input shape and everything inferred from it, and that shape with its batch.
+) -> tuple[onnx.ModelProto, dict[str, tuple[int, ...]]]:
+    """The model with known input shapes and everything inferred from them, and those shapes by name, with the batch.
 
-    input_shape: without the batch; gives dimensions that the file leaves open.  A batch left open is 1 in the model,
-    and 0 in the shape.
+    input_shape: of a single input, without the batch; gives dimensions that the file leaves open.  A batch left open
+    is 1 in the model, and 0 in the shapes.
     Raises BadInput where a dimension stays unknown, `input_shape` contradicts the file, or the shapes of
     the file contradict each other.
     """
-    value = the_input(model, label)
+    inputs = the_inputs(model, label)
+    if input_shape is not None and len(inputs) > 1:
+        raise BadInput(f"{label}: has {len(inputs)} inputs, --input-shape is for one: fix their sizes in the file")
+    shapes = {value.name: _fixed_shape(value, label, input_shape, len(inputs)) for value in inputs}
+    batch = the_batch(inputs, label)
+    for value in inputs:
+        for dim, size in zip(value.type.tensor_type.shape.dim, shapes[value.name], strict=True):
+            dim.dim_value = size
+    del model.graph.value_info[:]
+    infer = partial(shape_inference.infer_shapes, model, check_type=True, strict_mode=True, data_prop=True)
+    inferred = asked(infer, f"{label}: the shapes of the network do not fit")
+    return inferred, {name: (batch, *shape[1:]) for name, shape in shapes.items()}
+
+
+def _fixed_shape(
+    value: onnx.ValueInfoProto, label: str, input_shape: tuple[int, ...] | None, inputs: int
+) -> tuple[int, ...]:
+    """The shape of one input of so many, of a batch of 1 where that is open; otherwise as `fix_shapes`."""
     if not value.type.tensor_type.HasField("shape"):
         raise BadInput(f"{label}: input {value.name} has no shape")
     dims = value.type.tensor_type.shape.dim
-    known = [dim.dim_value if dim.HasField("dim_value") and dim.dim_value > 0 else None for dim in dims]
+    known = [_known(dim) for dim in dims]
     if len(known) not in (2, 3, 4):
         raise UnsupportedNetwork(
             f"{label}: input {value.name} has {len(known)} dimensions; (N, C, H, W), (N, C, W) and (N, C) are supported"
@@ -181,15 +212,10 @@ def fix_shapes(
     if any(size is None or size < 1 for size in stated):
         names = [dim.dim_param or str(dim.dim_value or "?") for dim in list(dims)[1:]]
         option = ",".join(f"<{name}>" if size is None else name for name, size in zip(names, known[1:], strict=True))
-        raise BadInput(
-            f"{label}: input {value.name} has no fixed size ({', '.join(names)}): state it with --input-shape {option}"
-        )
-    shape = (known[0] or 0, *(int(size) for size in stated if size is not None))
-    if (shape[0] or 1) * prod(shape[1:]) > MOST_ELEMENTS:
-        text = f"{'x'.join(map(str, shape if shape[0] else shape[1:]))}, more than {MOST_ELEMENTS:,} elements"
+        how = f"state it with --input-shape {option}" if inputs == 1 else "give it one in the file"
+        raise BadInput(f"{label}: input {value.name} has no fixed size ({', '.join(names)}): {how}")
+    shape = (known[0] or 1, *(int(size) for size in stated if size is not None))
+    if prod(shape) > MOST_ELEMENTS:
+        text = f"{'x'.join(map(str, shape if known[0] else shape[1:]))}, more than {MOST_ELEMENTS:,} elements"
         raise BadInput(f"{label}: input {value.name} is {text}, the most that can be worked on")
-    for dim, size in zip(dims, shape, strict=True):
-        dim.dim_value = size or 1
-    del model.graph.value_info[:]
-    infer = partial(shape_inference.infer_shapes, model, check_type=True, strict_mode=True, data_prop=True)
-    return asked(infer, f"{label}: the shapes of the network do not fit"), shape
+    return shape

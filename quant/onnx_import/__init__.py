@@ -7,6 +7,7 @@ docs/operators.md has the table of operators and of what each becomes.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +16,11 @@ import onnx
 
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.graph import FloatGraph
-from quant.ir.input_shape import INPUT_SHAPE
+from quant.ir.inputs import shape_key
 from quant.ir.well_formed import Malformed, well_formed
 from quant.kinds.conv import float_convolution
 from quant.onnx_file.nodes import NotSupportedError
-from quant.onnx_file.read import fix_shapes, read_model, the_input
+from quant.onnx_file.read import fix_shapes, read_model
 from quant.onnx_import.cut import cut
 from quant.onnx_import.fuse import fuse
 from quant.onnx_import.lower import lower, output_values, refuse
@@ -40,39 +41,42 @@ def load(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[in
     Raises BadInput for a file that is missing, damaged or contradicts itself or `input_shape`, and for
     weights that are not finite; UnsupportedNetwork, naming every node with its reason, for the rest.
     """
-    model, label, shape = _read(source, input_shape)
+    model, label, shapes = _read(source, input_shape)
     try:
-        return _imported(source, label, model, shape)
+        return _imported(source, label, model, shapes)
     except UnsupportedNetwork as refusal:
         try:
-            head, tail = cut(model, label, shape)
+            head, tail = cut(model, label, shapes)
         except NotSupportedError as reason:
             if not str(reason):
                 raise refusal from None
             raise UnsupportedNetwork(f"{refusal}; {reason}") from refusal
-    return well_formed(replace(_imported(source, label, head, shape), tail=tail))
+    return well_formed(replace(_imported(source, label, head, shapes), tail=tail))
 
 
 def load_whole(
     source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[int, ...] | None = None
 ) -> FloatGraph:
     """As `load`, but without a tail: a network that layers do not compute to its end is refused."""
-    model, label, shape = _read(source, input_shape)
-    return _imported(source, label, model, shape)
+    model, label, shapes = _read(source, input_shape)
+    return _imported(source, label, model, shapes)
 
 
 def _read(
     source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple[int, ...] | None
-) -> tuple[onnx.ModelProto, str, tuple[int, ...]]:
+) -> tuple[onnx.ModelProto, str, dict[str, tuple[int, ...]]]:
     model, label = read_model(source)
-    model, shape = fix_shapes(model, label, input_shape)
-    return model, label, shape
+    model, shapes = fix_shapes(model, label, input_shape)
+    return model, label, shapes
 
 
 def _imported(
-    source: str | os.PathLike[str] | onnx.ModelProto, label: str, model: onnx.ModelProto, shape: tuple[int, ...]
+    source: str | os.PathLike[str] | onnx.ModelProto,
+    label: str,
+    model: onnx.ModelProto,
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> FloatGraph:
-    lowering = Lowering(model, shape, the_input(model, label).name)
+    lowering = Lowering(model, shapes)
     try:
         lower(lowering, HANDLERS)
     except BadInput as error:
@@ -101,8 +105,9 @@ def graph_of(
     stem = label if isinstance(source, onnx.ModelProto) else Path(source).stem
     name = stem.encode(errors="backslashreplace").decode()  # files of names that are no text are taken, too
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    if lowering.input_shape != lowering.draft.shapes[lowering.input]:
-        metadata[INPUT_SHAPE] = ",".join(map(str, lowering.input_shape))
+    for tensor, own in lowering.inputs.items():
+        if own != lowering.draft.shapes[tensor]:
+            metadata[shape_key(tensor, list(lowering.inputs))] = ",".join(map(str, own))
     graph = build(name, lowering, values, metadata)
     for layer in graph.layers:
         if not layer.finite:
@@ -127,12 +132,12 @@ def build(name: str, lowering: Lowering, values: list[Value], metadata: dict[str
     def name_in_file(tensor: str) -> str:
         return elsewhere[tensor][0] if tensor in elsewhere else new(tensor)
 
-    tensors = [lowering.input, *(step.output for step in draft.steps)]
+    tensors = [*lowering.inputs, *(step.output for step in draft.steps)]
     return FloatGraph(
         name=name,
         layers=tuple(step.renamed(names) for step in draft.steps),
         shapes={new(tensor): draft.shapes[tensor] for tensor in tensors},
-        input=lowering.input,
+        inputs=tuple(lowering.inputs),
         outputs=tuple(dict.fromkeys(new(value.tensor) for value in values)),
         results=tuple((new(value.tensor), value.host) for value in values) if any(v.host for v in values) else (),
         output_shapes={new(value.tensor): value.own for value in values},

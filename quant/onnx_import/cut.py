@@ -7,7 +7,7 @@ cut only where the engine loses little: a node in the middle is refused as ever.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import onnx
 
@@ -28,14 +28,14 @@ BY_ELEMENT = (curves.curve, curves.composed, curves.power, tails.sigmoid)
 """What lowers functions of single elements; the host has them without rounding their argument."""
 
 
-def cut(model: onnx.ModelProto, label: str, shape: tuple[int, ...]) -> tuple[onnx.ModelProto, Tail]:
+def cut(model: onnx.ModelProto, label: str, shapes: Mapping[str, tuple[int, ...]]) -> tuple[onnx.ModelProto, Tail]:
     """The head of a model that cannot be lowered whole, which can be, and its tail.
 
-    shape: of the input, as `quant.onnx_file.read.fix_shapes` gives it with the model.
+    shapes: of the inputs, as `quant.onnx_file.read.fix_shapes` gives it with the model.
     Raises NotSupportedError where there is no such cut, empty where nothing is to be said of it; UnsupportedNetwork
     where the network is refused whatever its end.
     """
-    cutter = _Cutter(model, label, shape)
+    cutter = _Cutter(model, label, shapes)
     cutter.find()
     return cutter.parts()
 
@@ -48,12 +48,12 @@ class _Cutter:
     is, for its constants.  lowering: the head, lowered.
     """
 
-    def __init__(self, model: onnx.ModelProto, label: str, shape: tuple[int, ...]) -> None:
-        self.model, self.label, self.shape = model, label, shape
+    def __init__(self, model: onnx.ModelProto, label: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self.model, self.label, self.shapes = model, label, shapes
         self.nodes = live_nodes(model.graph)
         self.reads = [reads(node) for node in self.nodes]
         self.outputs = [value.name for value in model.graph.output]
-        self.source = next(value.name for value in model.graph.input)
+        self.sources = frozenset(shapes)
         self.place = {name: place for place, node in enumerate(self.nodes) for name in node.output if name}
         self.readers: dict[str, set[int]] = {}
         for place, names in enumerate(self.reads):
@@ -65,7 +65,7 @@ class _Cutter:
 
     def lowered(self, head: onnx.ModelProto) -> Lowering:
         """A model, lowered as far as that goes, its outputs too."""
-        lowering = Lowering(head, self.shape, self.source)
+        lowering = Lowering(head, self.shapes)
         lower(lowering, HANDLERS)
         refuse_quantized(lowering, self.label)
         output_values(lowering, self.label)
@@ -109,7 +109,7 @@ class _Cutter:
     def goes(self, place: int, record: Record) -> bool:
         """Whether a node that only the tail reads is better there."""
         node = self.nodes[place]
-        if self.source in self.reads[place]:
+        if self.sources.intersection(self.reads[place]):
             return False
         data = [name for name in node.input if name and not self.first.is_constant(name)]
         free = kind_of(node) == "Concat" or HANDLERS.get(kind_of(node)) in BY_ELEMENT
@@ -124,7 +124,7 @@ class _Cutter:
         """The tensors of the model that are no constants."""
         fates = {self.place_of(record): record.fate for record in self.first.records}
         made = {name for name, place in self.place.items() if place in self.tail or fates.get(place) != "constant"}
-        return {self.source, *made}
+        return {*self.sources, *made}
 
     def part(self, places: Iterable[int]) -> list[onnx.NodeProto]:
         return [self.nodes[place] for place in sorted(places)]
@@ -133,12 +133,12 @@ class _Cutter:
         """Head and tail.  Raises NotSupportedError where that is no cut to be made."""
         if not self.tail:
             raise NotSupportedError("")
-        if self.shape[0] > 1:
+        if max(shape[0] for shape in self.shapes.values()) > 1:
             raise NotSupportedError("the host does its end for one image at a time: export it with a batch of 1")
         kept = self.with_views()
         nodes = self.part(kept)
         names = crossing(nodes, self.data(), self.outputs)
-        if self.source in names:
+        if self.sources.intersection(names):
             raise NotSupportedError("")
         self.check_nodes(nodes)
         head = head_of(self.model, self.part(set(range(len(self.nodes))) - self.tail), names)
@@ -164,7 +164,7 @@ class _Cutter:
         while True:
             names = crossing(self.part(found), self.data(), self.outputs)
             views = {self.place[name] for name in names if fates.get(self.place.get(name, -1)) == "moved"}
-            views = {place for place in views - found if self.source not in self.reads[place]}
+            views = {place for place in views - found if not self.sources.intersection(self.reads[place])}
             if not views:
                 return found
             found |= views

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,7 +14,7 @@ from quant.ir.graph import FloatGraph
 from quant.ir.tail import Tail
 from quant.kinds.conv import float_convolution
 from quant.onnx_file.nodes import NotSupportedError, kind_of, name_of
-from quant.onnx_file.read import fix_shapes, read_model, the_input
+from quant.onnx_file.read import fix_shapes, read_model
 from quant.onnx_import import graph_of
 from quant.onnx_import.advice import advise
 from quant.onnx_import.cut import cut
@@ -75,20 +76,20 @@ def inspect(source: str | os.PathLike[str] | onnx.ModelProto, input_shape: tuple
     """Judge every node of a file; arguments as of `quant.onnx_import.load`.
 
     Raises BadInput for a file that is missing, damaged or contradicts itself or `input_shape`;
-    UnsupportedNetwork where the network has no one input of floats, or is quantized already.
+    UnsupportedNetwork where the network has no inputs of floats, or is quantized already.
     """
     model, label = read_model(source)
-    model, shape = fix_shapes(model, label, input_shape)
-    found = _inspect(source, label, model, shape)
+    model, shapes = fix_shapes(model, label, input_shape)
+    found = _inspect(source, label, model, shapes)
     if found.supported:
         return found
     try:
-        head, tail = cut(model, label, shape)
+        head, tail = cut(model, label, shapes)
     except NotSupportedError as reason:
         return replace(found, uncut=str(reason))
     except (BadInput, UnsupportedNetwork):  # said of the network as a whole, or of the node
         return found
-    return _with_tail(found, model, _inspect(source, label, head, shape), head, tail)
+    return _with_tail(found, model, _inspect(source, label, head, shapes), head, tail)
 
 
 def _with_tail(
@@ -110,10 +111,13 @@ def _with_tail(
 
 
 def _inspect(
-    source: str | os.PathLike[str] | onnx.ModelProto, label: str, model: onnx.ModelProto, shape: tuple[int, ...]
+    source: str | os.PathLike[str] | onnx.ModelProto,
+    label: str,
+    model: onnx.ModelProto,
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> Inspection:
     """As `inspect`, of a model with fixed shapes, without a tail."""
-    lowering = Lowering(model, shape, the_input(model, label).name)
+    lowering = Lowering(model, shapes)
     lower(lowering, HANDLERS, tolerant=True)
     refuse_quantized(lowering, label)
     problems = []
@@ -133,7 +137,7 @@ def _inspect(
     graph = (
         graph_of(source, label, model, values, lowering)
         if whole
-        else FloatGraph(label, tuple(draft.steps), draft.shapes, lowering.input, ())
+        else FloatGraph(label, tuple(draft.steps), draft.shapes, tuple(lowering.inputs), ())
     )
     judge = Judge(draft, folded)
     records = {record.outputs: record for record in lowering.records}

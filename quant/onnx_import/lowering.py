@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Literal
@@ -62,17 +63,18 @@ class Lowering:
     `draft`, `values`, `source` and `records` are the result.  values: the data tensors of the file, None for those of
     which nothing is known.  source: the ONNX tensor that a tensor of another name equals, with the places of its
     elements.  functions: of tensors made element by element, the tensor that they were made of, and how.
-    of_batch: constants computed from the shape of data, in which a batch that is open stands as 1.
-    readers: the nodes that read a tensor of the file.
+    inputs: their shapes in the file, without the batch.  of_batch: constants computed from the shape of data, in which
+    a batch that is open stands as 1.  readers: the nodes that read a tensor of the file.
     guessed: tensors of refused nodes, and what is made of them, of which nothing says how they lie.
     """
 
-    def __init__(self, model: onnx.ModelProto, input_shape: tuple[int, ...], input_name: str) -> None:
+    def __init__(self, model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.opset = opset(model)
         self.imports = model.opset_import
         self.graph = model.graph
-        self.input, self.input_shape = input_name, input_shape[1:]
-        self.batch, self.open_batch = input_shape[0] or 1, not input_shape[0]
+        self.inputs = {name: shape[1:] for name, shape in shapes.items()}
+        batch = next(iter(shapes.values()))[0]
+        self.batch, self.open_batch = batch or 1, not batch
         self.readers: defaultdict[str, list[onnx.NodeProto]] = defaultdict(list)
         for node in model.graph.node:
             for tensor in dict.fromkeys(node.input):
@@ -93,14 +95,14 @@ class Lowering:
             for value in [*model.graph.value_info, *model.graph.output]
         }
         self.values: dict[str, Value | None] = {}
-        own = input_shape[1:]
-        if channels_last(model.graph, input_name, self.inferred):
-            shape = (own[2], own[0], own[1])
-            places = np.arange(int(np.prod(own))).reshape(shape).transpose(1, 2, 0)
-            self.bind(input_name, own, shape, None if in_order(places, shape) else places)
-            self.source[input_name] = (input_name, places)
-        else:
-            self.bind(input_name, own)
+        for name, own in self.inputs.items():
+            if channels_last(model.graph, name, self.inferred):
+                shape = (own[2], own[0], own[1])
+                places = np.arange(int(np.prod(own))).reshape(shape).transpose(1, 2, 0)
+                self.bind(name, own, shape, None if in_order(places, shape) else places)
+                self.source[name] = (name, places)
+            else:
+                self.bind(name, own)
 
     def bind(
         self,

@@ -11,6 +11,7 @@ from quant.compress.candidate import Candidate
 from quant.compress.moments import Moments
 from quant.ir.fixedpoint import QFormat, dequantize
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import Given
 from quant.ir.tensor import Bound
 from quant.kinds.conv import FloatConv, float_convolutions
 from quant.run.float_run import FloatRunner
@@ -41,9 +42,7 @@ class Option:
     bytes: float
 
 
-def survey(
-    graph: FloatGraph, images: np.ndarray, name: str, candidates: Sequence[Candidate], bits: int = 8
-) -> list[Option]:
+def survey(graph: FloatGraph, images: Given, name: str, candidates: Sequence[Candidate], bits: int = 8) -> list[Option]:
     """What each of some candidates does, of the convolution or fully connected layer of a name.
 
     images: float32 (N, C, H, W).  bits: of weights to which nothing else is done.
@@ -72,7 +71,7 @@ def entropy(integers: np.ndarray) -> float:
     return float(-(shares * np.log2(shares)).sum()) + 0.0
 
 
-def _placed(graph: FloatGraph, images: np.ndarray, layer: FloatConv) -> tuple[Placed, Moments]:
+def _placed(graph: FloatGraph, images: Given, layer: FloatConv) -> tuple[Placed, Moments]:
     """The layer between tensors of the float network, and the correlations of its inputs."""
     parts = [tensors for _, tensors in FloatRunner(graph).run(images, (layer.input, layer.output))]
     source, result = (np.concatenate([part[name] for part in parts]) for name in (layer.input, layer.output))

@@ -1,7 +1,8 @@
-"""The input of a quantized file: its shape, and the scales that a Mul in front of its QuantizeLinear gives it."""
+"""An input of a quantized file: its shape, and the scales that a Mul in front of its QuantizeLinear gives it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
@@ -38,18 +39,18 @@ class Front:
         height, width = area or (1, 1)
         return channels, height, width
 
-    def stated(self, network: Network) -> Network:
-        """The network with the scales in its metadata.  Raises BadInput where those say something else."""
-        known = tensor_scales(network)
-        if np.array_equal(known[self.source].astype(np.float32), self.scales.astype(np.float32)):
-            return network
-        if SCALES in network.metadata:
-            raise BadInput(f"the metadata {SCALES} contradict what multiplies input {self.source}")
-        return with_scales(network, {**known, self.source: self.scales})
+
+def stated(network: Network, fronts: Iterable[Front]) -> Network:
+    """The network with the inputs' scales in its metadata.  Raises BadInput where those say something else."""
+    known, found = tensor_scales(network), {front.source: front.scales for front in fronts}
+    for name, scales in found.items():
+        if SCALES in network.metadata and not np.array_equal(known[name].astype(np.float32), scales.astype(np.float32)):
+            raise BadInput(f"the metadata {SCALES} contradict what multiplies input {name}")
+    return network if SCALES in network.metadata else with_scales(network, {**known, **found})
 
 
 def read_front(view: View, source: onnx.ValueInfoProto) -> Front:
-    """The input of a file.
+    """An input of a file.
 
     Raises BadInput for an input without a fixed shape, UnsupportedNetwork where what multiplies it is not one
     positive number for each channel.

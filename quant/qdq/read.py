@@ -12,7 +12,7 @@ out, or add some; whatever lies between two roundings is read where the integers
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
@@ -36,11 +36,11 @@ from quant.onnx_file.cut import rest, split
 from quant.onnx_file.known import check_attributes
 from quant.onnx_file.nodes import NotSupportedError, attributes, name_of
 from quant.onnx_file.quantized import other_form
-from quant.onnx_file.read import read_model, the_input
+from quant.onnx_file.read import read_model, the_batch, the_inputs
 from quant.onnx_file.reshapes import RESHAPING, new_shape
 from quant.onnx_file.tails import host_operation
 from quant.onnx_file.view import View, kind, label
-from quant.qdq.front import read_front
+from quant.qdq.front import Front, read_front, stated
 from quant.qdq.runnable import check_runs
 from quant.run.tail import check_tail
 
@@ -74,12 +74,13 @@ def load(
         weights = "; only its weights are (DequantizeLinear): `quantize` takes it as a float network"
         text = weights if "DequantizeLinear" in operators else ""
         raise BadInput(f"{name}: not a quantized network: it has no QuantizeLinear nodes{text}")
-    source = the_input(model, name)
+    sources = the_inputs(model, name)
+    batch = the_batch(sources, name)
     try:
-        reader = _Reader(View(model, complete), source)
+        reader = _Reader(View(model, complete), sources, batch)
         network = reader.network()
         if tail:
-            if reader.open_batch or reader.batch != 1:
+            if batch != 1:
                 raise BadInput("ends on the host, and takes another batch than 1")
             shapes = {output: network.output_shapes[output] for output in network.outputs}
             end = rest(whole, tail, shapes)
@@ -92,11 +93,12 @@ def load(
     except RecursionError as error:
         raise UnsupportedNetwork(f"{name}: too many nodes between two roundings") from error
     largest = max(network.tensors.values(), key=lambda tensor: prod(tensor.shape))
-    if reader.batch * prod(largest.shape) > MOST_ELEMENTS:
-        text = f"tensor {largest.name} has the shape {(reader.batch, *largest.shape)}"
+    if (batch or 1) * prod(largest.shape) > MOST_ELEMENTS:
+        text = f"tensor {largest.name} has the shape {(batch or 1, *largest.shape)}"
         raise BadInput(f"{name}: {text}, more than {MOST_ELEMENTS:,} elements: make the batch smaller")
-    own = tuple(dim.dim_value for dim in source.type.tensor_type.shape.dim)[1:]
-    check_runs(model, name, source.name, (reader.batch, *own), reader.returned)
+    dims = {value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim][1:] for value in sources}
+    shapes = {source: (batch or 1, *own) for source, own in dims.items()}
+    check_runs(model, name, shapes, reader.returned)
     return network
 
 
@@ -104,20 +106,20 @@ class _Reader:
     """The network being read.
 
     A tensor comes with the shape that the file gives it, without the batch: that of its map, or flattened.
+    fronts: what stands before each input's first rounding, by the tensor that is rounded.
     names: what each QuantizeLinear's output holds.  rounded: what has been made of a real tensor, a format and a
     clip.  exact: the tensors that hold a real tensor as it is.  returned: the shape of each output, by its name in the
     file.
     """
 
-    def __init__(self, view: View, source: onnx.ValueInfoProto) -> None:
+    def __init__(self, view: View, sources: Iterable[onnx.ValueInfoProto], batch: int) -> None:
         self.view, self.graph = view, view.graph
         for node in self.view.nodes:
             with refusing(node):
                 if kind(node) != node.op_type:
                     raise NotSupportedError("an operator that is not ONNX's")
                 check_attributes(node)
-        self.front = read_front(self.view, source)
-        batch = source.type.tensor_type.shape.dim[0].dim_value
+        self.fronts = {front.real: front for front in (read_front(self.view, source) for source in sources)}
         self.batch, self.open_batch = batch or 1, not batch
         self.tensors: dict[str, Tensor] = {}
         self.layers: list[Layer] = []
@@ -133,7 +135,7 @@ class _Reader:
         outputs: list[tuple[str, Own, HostOperation | None]] = []
         for value in self.graph.output:
             tensor, own, host = self.read_output(value.name)
-            if tensor == self.front.source:
+            if any(tensor == front.source for front in self.fronts.values()):
                 raise UnsupportedNetwork(f"output {value.name} is the input as it is: no layer computes it")
             if any(tensor == other and (own != theirs or host == at) for other, theirs, at in outputs):
                 raise UnsupportedNetwork(f"output {value.name} is another output once more")
@@ -150,13 +152,13 @@ class _Reader:
             name=self.graph.name,
             tensors=self.tensors,
             layers=tuple(self.layers),
-            input=self.front.source,
+            inputs=tuple(front.source for front in self.fronts.values()),
             outputs=tuple(dict.fromkeys(name for name, _, _ in outputs)),
             results=tuple((name, host) for name, _, host in outputs) if any(host for _, _, host in outputs) else (),
             output_shapes={name: own for name, own, _ in outputs},
             metadata=self.view.metadata | ({NOTES: "\n".join(self.view.notes)} if self.view.notes else {}),
         )
-        return well_formed(self.front.stated(network))
+        return well_formed(stated(network, list(self.fronts.values())))
 
     def append(self, layer: Layer, fmt: QFormat) -> None:
         """A new layer and its tensor, each under a name of its own."""
@@ -174,7 +176,8 @@ class _Reader:
         integers, real = node.output[0], self.view.origin(node.input[0])
         self.view.take(integers)
         own_form = integers.endswith(form.QUANTIZED)
-        name = self.front.source if real == self.front.real else integers.removesuffix(form.QUANTIZED)
+        front = self.fronts.get(real)
+        name = integers.removesuffix(form.QUANTIZED) if front is None else front.source
         name = name if own_form else real
         fmt = self.view.tensor_format(node, f"tensor {name}", self.view.tensor_bits.get(name))
         after = self.view.narrowed(integers)
@@ -195,8 +198,8 @@ class _Reader:
 
     def read(self, real: str, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Own]:
         """As `round`, of what has not been read."""
-        if real == self.front.real:
-            return self.read_input(fmt, clip, name)
+        if real in self.fronts:
+            return self.read_input(self.fronts[real], fmt, clip, name)
         node = self.view.producer(real)
         if node is None:
             raise UnsupportedNetwork(f"tensor {name} is quantized from {real}, which no node computes")
@@ -223,9 +226,9 @@ class _Reader:
         self.append(layer, reading.fmt)
         return layer.output, own
 
-    def read_input(self, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Own]:
-        source, own = self.front.source, self.front.own
-        if self.tensors.setdefault(source, Tensor(source, self.front.shape, fmt)).fmt != fmt:
+    def read_input(self, front: Front, fmt: QFormat, clip: tuple[int, int], name: str) -> tuple[str, Own]:
+        source, own = front.source, front.own
+        if self.tensors.setdefault(source, Tensor(source, front.shape, fmt)).fmt != fmt:
             raise UnsupportedNetwork(f"input {source} is quantized in two formats")
         new = f"{name}_clipped" if name == source else name
         return self.converted(source, fmt, clip, new), own

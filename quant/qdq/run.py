@@ -10,8 +10,9 @@ import onnx
 from onnx import TensorProto, helper
 
 from quant.base.errors import BadInput
+from quant.ir.inputs import Given, by_input
 from quant.onnx_file import form
-from quant.onnx_file.read import read_model, the_input
+from quant.onnx_file.read import read_model, the_batch, the_inputs
 from quant.qdq.wide import widen
 from quant.run.session import Session
 from quant.run.tail import Returned
@@ -19,7 +20,7 @@ from quant.run.tail import Returned
 
 def run_layers(
     source: str | os.PathLike[str] | onnx.ModelProto,
-    images: np.ndarray,
+    images: Given,
     batch: int = 16,
     wide: Collection[str] = (),
 ) -> dict[str, np.ndarray]:
@@ -28,16 +29,15 @@ def run_layers(
     source: a file of `quant.qdq.save`, or its model.  images: float32 (N, C, H, W), real values as the
     float network takes them; they run `batch` at a time.  wide: names of layers to run in float64,
     of those that sum; `quant.qdq.beyond_float32` says which need it.
-    Returns int64 (N, C, H, W) by tensor name, the input among them, in execution order.
+    Returns int64 (N, C, H, W) by tensor name, the inputs among them, in execution order.
     Raises BadInput for images of another shape and for files that ONNX Runtime cannot run.
     """
-    model, label, name, images, dims = _opened(source, images, wide)
-    batch = the_input(model, label).type.tensor_type.shape.dim[0].dim_value or batch
-    session, tensors = open_session(model, name, label)
+    model, label, given = _opened(source, images, wide)
+    batch = the_batch(the_inputs(model, label), label) or batch
+    session, tensors = open_session(model, given, label)
     parts = []
     for first in range(0, len(images), batch):
-        part = images[first : first + batch]
-        parts.append(session.run(list(tensors), {name: part.reshape(len(part), *dims)}))
+        parts.append(session.run(list(tensors), {name: array[first : first + batch] for name, array in given.items()}))
     return {
         tensor: as_map(np.concatenate(arrays))
         for tensor, arrays in zip(tensors.values(), zip(*parts, strict=True), strict=True)
@@ -45,30 +45,39 @@ def run_layers(
 
 
 def run_returned(
-    source: str | os.PathLike[str] | onnx.ModelProto, images: np.ndarray, wide: Collection[str] = ()
+    source: str | os.PathLike[str] | onnx.ModelProto, images: Given, wide: Collection[str] = ()
 ) -> list[Returned]:
     """What a file returns for each image, as `run_layers` runs it."""
-    model, label, name, images, dims = _opened(source, images, wide)
+    model, label, given = _opened(source, images, wide)
     session, names = plain_session(model, label), [value.name for value in model.graph.output]
-    found = (session.run(names, {name: image.reshape(1, *dims)}) for image in images)
-    return [dict(zip(names, arrays, strict=True)) for arrays in found]
+    every = ({name: array[i : i + 1] for name, array in given.items()} for i in range(len(images)))
+    return [dict(zip(names, session.run(names, one), strict=True)) for one in every]
 
 
 def _opened(
-    source: str | os.PathLike[str] | onnx.ModelProto, images: np.ndarray, wide: Collection[str]
-) -> tuple[onnx.ModelProto, str, str, np.ndarray, list[int]]:
-    """The model, as it is to run, its label, its input's name, the images, and the shape of one in the file."""
+    source: str | os.PathLike[str] | onnx.ModelProto, images: Given, wide: Collection[str]
+) -> tuple[onnx.ModelProto, str, dict[str, np.ndarray]]:
+    """The model, as it is to run, its label, and the images by input, in the shapes that the file has."""
     model, label = read_model(source)
-    dims = [dim.dim_value for dim in the_input(model, label).type.tensor_type.shape.dim][1:]
+    dims = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim][1:]
+        for value in the_inputs(model, label)
+    }
+    given = {name: _in_file(array, dims[name], label) for name, array in by_input(list(dims), images).items()}
+    if wide:
+        widen(model, wide)
+    return model, label, given
+
+
+def _in_file(images: np.ndarray, dims: list[int], label: str) -> np.ndarray:
+    """The images of one input, float32, in its shape in the file."""
     images = np.asarray(images, np.float32)
     expected = {1: (*dims, 1, 1), 2: (dims[0], 1, dims[-1])}.get(len(dims), tuple(dims))
     if images.ndim != 4 or images.shape[1:] != expected or not len(images):
         raise BadInput(f"{label}: takes images (N, {', '.join(map(str, expected))}), not {images.shape}")
     if not np.isfinite(images).all():
         raise BadInput(f"{label}: the images have NaN or infinite values")
-    if wide:
-        widen(model, wide)
-    return model, label, the_input(model, label).name, images, dims
+    return images.reshape(len(images), *dims)
 
 
 def as_map(array: np.ndarray) -> np.ndarray:
@@ -76,16 +85,17 @@ def as_map(array: np.ndarray) -> np.ndarray:
     return array.astype(np.int64).reshape(array.shape if array.ndim == 4 else (*array.shape, 1, 1))
 
 
-def open_session(model: onnx.ModelProto, source: str, label: str) -> tuple[Session, dict[str, str]]:
+def open_session(model: onnx.ModelProto, inputs: Collection[str], label: str) -> tuple[Session, dict[str, str]]:
     """A session that returns every QuantizeLinear's output, and the tensor that each returned name holds.
 
     NumPy takes no 4-bit integers from ONNX Runtime, so those pass through a Cast.
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     before = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Clip"}
-    rows = {node.output[0] for node in model.graph.node if node.op_type == "Unsqueeze" and source in node.input}
-    scaled = [node for node in model.graph.node if node.op_type == "Mul" and {source, *rows} & {*node.input}]
-    before |= dict.fromkeys([*rows, *(node.output[0] for node in scaled)], source)
+    for source in inputs:
+        rows = {node.output[0] for node in model.graph.node if node.op_type == "Unsqueeze" and source in node.input}
+        scaled = [node for node in model.graph.node if node.op_type == "Mul" and {source, *rows} & {*node.input}]
+        before |= dict.fromkeys([*rows, *(node.output[0] for node in scaled)], source)
     reshaped = {node.output[0] for node in model.graph.node if node.op_type in ("Flatten", "Reshape")}
     tensors: dict[str, str] = {}
     for node in [node for node in model.graph.node if node.op_type == "QuantizeLinear"]:
@@ -95,7 +105,7 @@ def open_session(model: onnx.ModelProto, source: str, label: str) -> tuple[Sessi
         real = node.input[0]
         while real in before:
             real = before[real]
-        tensor = source if real == source else output.removesuffix(form.QUANTIZED)
+        tensor = real if real in inputs else output.removesuffix(form.QUANTIZED)
         if kind in form.STORED and form.stored_bits(kind) == 4:
             wide = f"{output}_as_int32"
             model.graph.node.append(helper.make_node("Cast", [output], [wide], to=TensorProto.INT32))

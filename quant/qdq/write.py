@@ -6,7 +6,7 @@ them stand the float operators of one layer, so that there is one rounding for e
     DequantizeLinear -> Conv | Gemm | MaxPool | AveragePool | Add | Mul | Concat | Resize -> [Add residual]
     -> [Relu | Clip] -> QuantizeLinear
 
-The input's scales (`quant.ir.scales`), where it has any, are a Mul before its QuantizeLinear.
+An input's scales (`quant.ir.scales`), where it has any, are a Mul before its QuantizeLinear.
 A table is a Gather from its entries by the stored integers, cast to int32, and a QuantizeLinear that rounds nothing.
 A layer's operator has the layer's name; the integers of tensor `t` are called `t_quantized`.
 A tail (`quant.onnx_file.cut`) stands behind all that as it is, and the file takes one image then.
@@ -24,7 +24,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quant.base.files import write_atomic
 from quant.ir.host import HostOperation
-from quant.ir.input_shape import own_shape
+from quant.ir.inputs import own_shape, shape_key
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.ir.scales import tensor_scales
@@ -46,7 +46,8 @@ def to_model(network: Network) -> onnx.ModelProto:
     beyond float32.  Raises Malformed for a network that is not well formed.
     """
     writer = _Writer(well_formed(network))
-    writer.write_input()
+    for name in network.inputs:
+        writer.write_input(name)
     for layer in network.layers:
         writer.write_layer(layer)
     outputs = [writer.write_result(*result) for result in network.results or ((name, None) for name in network.outputs)]
@@ -55,8 +56,11 @@ def to_model(network: Network) -> onnx.ModelProto:
         tail = onnx.load_model_from_string(network.tail.content).graph
         nodes, constants, outputs = [*nodes, *tail.node], [*constants, *tail.initializer], list(tail.output)
     batch = "N" if network.tail is None else 1
-    source = helper.make_tensor_value_info(network.input, TensorProto.FLOAT, [batch, *writer.input_shape])
-    graph = helper.make_graph(nodes, network.name, [source], outputs, constants)
+    sources = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, *input_shape(network, name)])
+        for name in network.inputs
+    ]
+    graph = helper.make_graph(nodes, network.name, sources, outputs, constants)
     model = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid("", form.OPSET)],
@@ -71,10 +75,10 @@ def to_model(network: Network) -> onnx.ModelProto:
     return model
 
 
-def input_shape(network: Network) -> tuple[int, ...]:
-    """The input shape of the file without the batch: (C, H, W), or the float network's own (C,) or (C, W)."""
-    shape = network.tensors[network.input].shape
-    own = own_shape(network.metadata, shape)
+def input_shape(network: Network, name: str) -> tuple[int, ...]:
+    """The shape of an input in the file without the batch: (C, H, W), or the float network's own (C,) or (C, W)."""
+    shape = network.tensors[name].shape
+    own = own_shape(network.metadata, shape, shape_key(name, network.inputs))
     channels, height, width = shape
     return own if own in ((channels,), (channels, width)) and height == 1 else shape
 
@@ -94,7 +98,6 @@ class _Writer(QdqNodes):
         self.reshaped: dict[str, str] = {}
         self.ranks: dict[str, int] = {}
         self.widths: dict[str, dict[str, int]] = {"tensors": {}, "weights": {}}
-        self.input_shape = input_shape(network)
 
     def constant(self, name: str, array: Any) -> str:
         self.constants[name] = numpy_helper.from_array(np.asarray(array), name)
@@ -116,10 +119,9 @@ class _Writer(QdqNodes):
     def state_weight_bits(self, layer: str, bits: int) -> None:
         self.widths["weights"][layer] = bits
 
-    def write_input(self) -> None:
-        name = self.network.input
+    def write_input(self, name: str) -> None:
         fmt = self.tensors[name].fmt
-        rank, real = 1 + len(self.input_shape), name
+        rank, real = 1 + len(input_shape(self.network, name)), name
         if rank == 3:
             rows = self.constant(f"{name}_rows", np.array([2], np.int64))
             rank, real = 4, self.node("Unsqueeze", [name, rows], f"{name}_map", f"{name}/map")
@@ -228,7 +230,7 @@ class _Writer(QdqNodes):
         low, high = clip
         least, most = form.full_range(fmt, f"tensor {tensor}")
         above, below = low > least or low == 0, high < most
-        if name == self.network.input and fmt.low == least:
+        if name in self.network.inputs and fmt.low == least:
             above = False  # the input is not rectified, its type just starts at zero
         output = f"{name}_clipped"
         if above and low == 0 and not below:

@@ -40,7 +40,7 @@ def sets(graph: FloatGraph, fixed: Collection[str] = ()) -> dict[str, np.ndarray
         for channel in range(graph.shapes[tensor][0]):
             parent[root(first[tensor] + channel)] = root(0)
 
-    for tensor in {graph.input: None} | dict.fromkeys((*graph.outputs, *fixed)):
+    for tensor in dict.fromkeys((*graph.inputs, *graph.outputs, *fixed)):
         stay(tensor)
     for layer in graph.layers:
         tied = layer.together(graph.shapes)
@@ -70,7 +70,7 @@ def thinned(graph: FloatGraph, kept: Mapping[str, np.ndarray]) -> FloatGraph:
 
     Weights and biases that stay are as they were.  No tensor equals one of the original file any more.
     """
-    ends = (graph.input, *graph.outputs)
+    ends = (*graph.inputs, *graph.outputs)
     return well_formed(
         replace(
             graph,

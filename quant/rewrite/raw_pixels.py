@@ -43,7 +43,10 @@ def take_pixels(graph: FloatGraph) -> FloatGraph:
             f"{graph.name}: its metadata have no preprocess.channels (RGB, BGR or gray), .mean and .scale: nobody "
             "knows what to fold"
         )
-    planes = graph.input_shape[0]
+    if len(graph.inputs) > 1:
+        raise BadInput(f"{graph.name}: raw pixels are for networks of one input, this one has {len(graph.inputs)}")
+    [pixels] = graph.inputs
+    planes = graph.shapes[pixels][0]
     if len(preprocess.mean) != planes:
         text = f"metadata preprocess.channels is {preprocess.channels!r}"
         raise BadInput(f"{graph.name}: {text}, but the network takes {planes} planes")
@@ -52,9 +55,9 @@ def take_pixels(graph: FloatGraph) -> FloatGraph:
     scale = np.array(preprocess.scale)[order]
     shift = -np.array(preprocess.mean)[order] * scale
     graph = replace(graph, metadata=graph.metadata | described(preprocess))
-    readers = [layer for layer in graph.layers if graph.input in layer.inputs]
-    dense = all(takes(layer, graph.input, planes) for layer in readers)
-    source = {tensor: name for tensor, name in graph.source.items() if tensor != graph.input}
+    readers = [layer for layer in graph.layers if pixels in layer.inputs]
+    dense = all(takes(layer, pixels, planes) for layer in readers)
+    source = {tensor: name for tensor, name in graph.source.items() if tensor != pixels}
     graph = replace(graph, source=source)
     folded: dict[str, FloatLayer] = {}
     for layer in readers:
@@ -99,7 +102,8 @@ def normalized(graph: FloatGraph, scale: np.ndarray, shift: np.ndarray, turned: 
     scale, shift: (C,) of the pixels' planes.  turned: the network takes the planes in the opposite order; the
     weights of its first layers do that where they are `dense`, else this layer.
     """
-    planes, height, width = graph.input_shape
+    [pixels] = graph.inputs
+    planes, height, width = graph.shapes[pixels]
     name = NORMALIZE
     while name in graph.shapes or any(layer.name == name for layer in graph.layers):
         name += "_"
@@ -110,7 +114,7 @@ def normalized(graph: FloatGraph, scale: np.ndarray, shift: np.ndarray, turned: 
         weight, groups = scale[:, None, None, None], planes
     first = FloatConv(
         name,
-        graph.input,
+        pixels,
         name,
         np.ascontiguousarray(weight, np.float32),
         (shift[::-1] if here else shift).astype(np.float32),
@@ -118,15 +122,15 @@ def normalized(graph: FloatGraph, scale: np.ndarray, shift: np.ndarray, turned: 
         groups,
     )
     places = np.arange(planes * height * width).reshape(planes, height, width)
-    own = graph.places.get(graph.input)
+    own = graph.places.get(pixels)
     if turned and dense:  # each plane of the file's input is found in the opposite place
         own = places[::-1].reshape(-1)[places if own is None else own]
-    layers = [rewired(layer, graph.input, name, turned and dense, planes) for layer in graph.layers]
+    layers = [rewired(layer, pixels, name, turned and dense, planes) for layer in graph.layers]
     return replace(
         graph,
         layers=(first, *layers),
-        shapes=graph.shapes | {name: graph.input_shape},
-        source=graph.source | {name: graph.input},
+        shapes=graph.shapes | {name: graph.shapes[pixels]},
+        source=graph.source | {name: pixels},
         places=graph.places | ({} if own is None else {name: own}),
     )
 

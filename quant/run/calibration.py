@@ -95,7 +95,7 @@ def calibrate(graph: FloatGraph, images: Images, progress: Progress | None = Non
 
 def check_magnitude(graph: FloatGraph, lows: Mapping[str, np.ndarray], highs: Mapping[str, np.ndarray]) -> None:
     """Raise BadInput for the first tensor with values beyond `LARGEST`.  lows, highs: float32 (C,) by name."""
-    for name in (graph.input, *(layer.output for layer in graph.layers)):
+    for name in (*graph.inputs, *(layer.output for layer in graph.layers)):
         reached = float(np.maximum(-lows[name], highs[name]).max())  # np.maximum keeps NaN, max does not
         if not reached <= LARGEST:
             raise BadInput(
@@ -111,10 +111,10 @@ def check_signal(graph: FloatGraph, lows: Mapping[str, np.ndarray], highs: Mappi
 
     A layer inside that small, as training leaves in a branch it gave up, is as good as zero and may stay.
     """
-    names = (graph.input, *(layer.output for layer in graph.layers))
+    names = (*graph.inputs, *(layer.output for layer in graph.layers))
     reached = {name: float(np.maximum(-lows[name], highs[name]).max()) for name in names}
     small = [name for name in names if 0 < reached[name] < SMALLEST]
-    if small and any(reached[name] < SMALLEST for name in (graph.input, *graph.outputs)):
+    if small and any(reached[name] < SMALLEST for name in (*graph.inputs, *graph.outputs)):
         raise BadInput(
             f"{graph.name}: tensor {small[0]} reaches only {reached[small[0]]:.2g} on the calibration images, "
             f"{SMALLEST:.0g} is the least that can be quantized: train the network, or preprocess the images"

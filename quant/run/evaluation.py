@@ -14,7 +14,7 @@ from quant.onnx_file.weights import Beside
 from quant.run.calibration import Progress
 from quant.run.fast_execute import FastExecutor, quantize_images
 from quant.run.float_onnx import float_model
-from quant.run.images import Images
+from quant.run.images import Images, floats
 from quant.run.session import Session
 from quant.run.tail import TailRunner, real_outputs, returned_class
 
@@ -110,8 +110,7 @@ def _float_parts(
     runtime = Session(model, graph.name, beside=beside)
     for start in range(0, len(images), batch):
         part = slice(start, min(start + batch, len(images)))
-        feed = np.ascontiguousarray(images[part], np.float32)
-        yield part, runtime.run(outputs, {graph.input: feed})
+        yield part, runtime.run(outputs, floats(graph, images[part]))
 
 
 class _Classes:

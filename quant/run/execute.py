@@ -7,12 +7,13 @@ order, with the same result.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from quant.ir.bounds import tensor_bounds
 from quant.ir.fixedpoint import quantize
+from quant.ir.inputs import Given, by_input, together
 from quant.ir.layer import Layer, Runner
 from quant.ir.network import Network
 from quant.ir.scales import scaled_input
@@ -39,24 +40,26 @@ class Executor:
             self._runners[layer.name] = layer.prepare(self.network.tensors, self._bounds)
         return self._runners[layer.name]([values[name] for name in layer.inputs])
 
-    def run(self, x: np.ndarray, keep: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    def run(self, x: Given, keep: Iterable[str] | None = None) -> dict[str, np.ndarray]:
         """As `execute`."""
         network = self.network
         kept = list(network.outputs if keep is None else keep)
         for name in kept:
             if name not in network.tensors:
                 raise KeyError(f"network {network.name} has no tensor {name}")
-        source = network.tensors[network.input]
-        x = np.asarray(x)
-        check_input(x, source.shape, source.fmt.low, source.fmt.high)
+        given = checked_inputs(network, x)
+        count = len(x)
         last = {name: layer.name for layer in network.layers for name in layer.inputs}
-        results = {n: np.empty((len(x), *network.tensors[n].shape), network.tensors[n].fmt.dtype) for n in kept}
+        results = {n: np.empty((count, *network.tensors[n].shape), network.tensors[n].fmt.dtype) for n in kept}
         step = min((images_at_once(network.tensors, layer) for layer in network.layers), default=BATCH_BYTES)
-        for start in range(0, len(x), step):
+        for start in range(0, count, step):
             batch = slice(start, start + step)
-            values = {network.input: np.ascontiguousarray(x[batch].swapaxes(0, 1), source.fmt.dtype)}
-            if network.input in results:
-                results[network.input][batch] = x[batch]
+            values = {
+                name: np.ascontiguousarray(array[batch].swapaxes(0, 1), network.tensors[name].fmt.dtype)
+                for name, array in given.items()
+            }
+            for name in given.keys() & results.keys():
+                results[name][batch] = given[name][batch]
             for layer in network.layers:
                 values[layer.output] = self.run_layer(layer, values)
                 if layer.output in results:
@@ -67,11 +70,11 @@ class Executor:
         return results
 
 
-def execute(network: Network, x: np.ndarray, keep: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+def execute(network: Network, x: Given, keep: Iterable[str] | None = None) -> dict[str, np.ndarray]:
     """Run a network on integers.
 
-    x: integers (N, C, H, W) of the input's format (`quantize_input` makes them).  keep: names of the tensors
-    to return, the network's outputs when None; `network.tensors` names all.
+    x: integers (N, C, H, W) of the input's format (`quantize_input` makes them), of each of several.  keep: names of
+    the tensors to return, the network's outputs when None; `network.tensors` names all.
     Returns integers (N, C, H, W) by name, each in the smallest numpy type of its tensor's format
     (`QFormat.dtype`).  Memory beyond the results is bounded, whatever N: images run in batches, and a
     tensor is dropped after its last reader.
@@ -80,16 +83,36 @@ def execute(network: Network, x: np.ndarray, keep: Iterable[str] | None = None) 
     return Executor(network).run(x, keep)
 
 
-def quantize_input(network: Network, images: np.ndarray) -> np.ndarray:
+def quantize_input(network: Network, images: Given) -> Given:
     """Images as the float network takes them, float (N, C, H, W), to integers of the input's format, same shape.
 
-    Where the input has scales (`quant.ir.scales`), images are multiplied by them first, in float32.
+    Of several inputs each.  Where one has scales (`quant.ir.scales`), images are multiplied by them first, in float32.
     Raises ValueError for NaN or infinity.
     """
-    if not np.isfinite(images).all():
+    return of_each_input(network, images, _quantized)
+
+
+def _quantized(network: Network, name: str, images: np.ndarray) -> np.ndarray:
+    """The images of one input as integers."""
+    fmt = network.tensors[name].fmt
+    return quantize(scaled_input(network, name, images), fmt).astype(fmt.dtype)
+
+
+def of_each_input(network: Network, images: Given, made: Callable[[Network, str, np.ndarray], np.ndarray]) -> Given:
+    """Something made of the images of each input.  Raises ValueError for NaN or infinity."""
+    given = by_input(network.inputs, images)
+    if not all(np.isfinite(array).all() for array in given.values()):
         raise ValueError("cannot quantize NaN or infinite values")
-    fmt = network.tensors[network.input].fmt
-    return quantize(scaled_input(network, images), fmt).astype(fmt.dtype)
+    return together({name: made(network, name, array) for name, array in given.items()})
+
+
+def checked_inputs(network: Network, x: Given) -> dict[str, np.ndarray]:
+    """The integers of each input.  Raises ValueError as `execute`."""
+    given = {name: np.asarray(array) for name, array in by_input(network.inputs, x).items()}
+    for name, array in given.items():
+        tensor = network.tensors[name]
+        check_input(array, tensor.shape, tensor.fmt.low, tensor.fmt.high)
+    return given
 
 
 def check_input(x: np.ndarray, shape: tuple[int, int, int], low: int, high: int) -> None:

@@ -18,11 +18,11 @@ from quant.onnx_file.weights import Beside, constant
 def float_model(graph: FloatGraph, beside: Beside | None = None) -> onnx.ModelProto:
     """The graph as an ONNX model of opset 17 (19 where an average pool is dilated).
 
-    Its input is float32 (N, C, H, W); its outputs are the tensors of all layers, in execution order, under
+    Its inputs are float32 (N, C, H, W); its outputs are the tensors of all layers, in execution order, under
     their own names as float32 (N, C, H, W).  Fully connected layers are convolutions; what the host makes of outputs
     is left out.  beside: takes large weights, which are stubs in the model then (`quant.onnx_file.weights`).
     """
-    return layers_model(graph, graph.layers, [graph.input], [layer.output for layer in graph.layers], beside)
+    return layers_model(graph, graph.layers, graph.inputs, [layer.output for layer in graph.layers], beside)
 
 
 def layers_model(

@@ -10,7 +10,7 @@ from quant.ir.graph import FloatGraph
 from quant.ir.layer import FloatLayer
 from quant.onnx_file.weights import Beside
 from quant.run.float_onnx import float_model, layers_model
-from quant.run.images import Images
+from quant.run.images import Images, floats
 from quant.run.session import Session
 from quant.run.stacks import Maps, Stack, stack
 
@@ -32,7 +32,7 @@ class FloatRunner:
         self.batch = max(1, BATCH_BYTES // (4 * elements))
 
     def run(self, images: Images, keep: tuple[str, ...] | None = None) -> Iterator[tuple[slice, dict[str, np.ndarray]]]:
-        """All tensors, the input among them, of one batch of images after another.
+        """All tensors, the inputs among them, of one batch of images after another.
 
         images: float32 (N, C, H, W).  keep: names of the tensors to compute, all when None.
         Yields which images, and float32 (n, C, H, W) by name.
@@ -40,11 +40,9 @@ class FloatRunner:
         names = [layer.output for layer in self.graph.layers if keep is None or layer.output in keep]
         for start in range(0, len(images), self.batch):
             part = slice(start, min(start + self.batch, len(images)))
-            feed = np.ascontiguousarray(images[part], np.float32)
-            tensors = dict(zip(names, self._session.run(names, {self.graph.input: feed}), strict=True))
-            if keep is None or self.graph.input in keep:
-                tensors[self.graph.input] = feed
-            yield part, tensors
+            feed = floats(self.graph, images[part])
+            tensors = dict(zip(names, self._session.run(names, feed), strict=True))
+            yield part, tensors | {name: array for name, array in feed.items() if keep is None or name in keep}
 
 
 class LayerRunner:

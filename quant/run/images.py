@@ -13,7 +13,7 @@ from typing import Protocol, overload
 import numpy as np
 
 from quant.base.errors import BadInput
-from quant.ir.input_shape import own_shape
+from quant.ir.inputs import Given, Joint, by_input, own_shape, shape_key, together
 from quant.run.npz import StoredArray, open_npz
 
 RAW = "shiftpoint.raw_pixels"
@@ -28,15 +28,15 @@ LOOKED_AT = 16 << 20
 
 
 class TakesImages(Protocol):
-    """What has an input for images: a float graph, an integer network, a program."""
+    """What has inputs for images: a float graph, an integer network, a program."""
 
     @property
     def name(self) -> str:
         """How messages call it."""
 
     @property
-    def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of one image."""
+    def input_shapes(self) -> dict[str, tuple[int, int, int]]:
+        """(C, H, W) of one image, by input."""
 
     @property
     def metadata(self) -> Mapping[str, str]:
@@ -116,95 +116,133 @@ def _numbers(metadata: Mapping[str, str], key: str, planes: int, default: float)
     return numbers
 
 
-def prepare(images: np.ndarray, network: TakesImages, what: str = "images") -> np.ndarray:
-    """Images as the network takes them: float32 (N, C, H, W), N >= 1.
+@dataclass(frozen=True)
+class _Input:
+    """One input of a network.  what: how messages call its images."""
+
+    network: TakesImages
+    name: str
+    what: str
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.network.input_shapes[self.name]
+
+    @property
+    def own(self) -> tuple[int, ...]:
+        """The float file's shape."""
+        return own_shape(self.network.metadata, self.shape, shape_key(self.name, list(self.network.input_shapes)))
+
+    @property
+    def at_once(self) -> int:
+        """How many images are looked at together, so that it costs little memory."""
+        return max(1, LOOKED_AT // (4 * int(np.prod(self.shape))))
+
+    def check_form(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        """Raise BadInput, as `prepare`, for what a shape and a type alone tell."""
+        wanted, own, what = self.shape, self.own, self.what
+        last = own == (*wanted[1:], wanted[0]) != wanted
+        taken = [wanted, own] if last else [own]
+        allowed: set[tuple[int, ...]] = {wanted, own} if last else {wanted}
+        if wanted[1:] == (1, 1):
+            allowed.add(wanted[:1])
+        if wanted[1] == 1:
+            allowed.add((wanted[0], wanted[2]))
+        if not shape or shape[1:] not in allowed:
+            needed = " or ".join(f"(N, {', '.join(map(str, sizes))})" for sizes in taken)
+            raise BadInput(f"{what}: shape {shape}, but {self.network.name} takes {needed}")
+        if dtype not in (np.float32, np.uint8):
+            raise BadInput(f"{what}: type {dtype}, but float32 or uint8 is needed")
+        if not shape[0]:
+            raise BadInput(f"{what}: none; at least one is needed")
+        preprocess = Preprocess.of(self.network.metadata)
+        if preprocess and len(preprocess.mean) != wanted[0] and (self._alone or dtype == np.uint8):
+            raise BadInput(
+                f"metadata preprocess.channels is {preprocess.channels!r}, but the network takes {wanted[0]} planes"
+            )
+
+    def check_values(self, images: np.ndarray, first: int = 0) -> None:
+        """Raise BadInput, as `prepare`, for what floats (n, C, H, W) hold.  first: the number of the first of them."""
+        what, network = self.what, self.network
+        preprocess = Preprocess.of(network.metadata) if self._alone else None
+        for start in range(0, len(images), step := self.at_once):
+            part = images[start : start + step]
+            finite = np.isfinite(part).all((1, 2, 3))
+            if not finite.all():
+                raise BadInput(f"{what}: image {first + start + int(np.argmin(finite))} holds NaN or infinity")
+            if RAW in network.metadata and not ((part >= 0) & (part <= 255) & (part == np.rint(part))).all():
+                raise BadInput(f"{what}: {network.name} takes raw pixels: give uint8, or whole numbers from 0 to 255")
+            largest = float(max(-part.min(), part.max()))
+            if preprocess and largest > SUSPICIOUS * preprocess.reach:
+                raise BadInput(
+                    f"{what}: values up to {largest:.4g}, but preprocessed pixels of {network.name} reach "
+                    f"{preprocess.reach:.4g}: preprocess them, or give uint8 pixels"
+                )
+
+    @property
+    def _alone(self) -> bool:
+        """Whether the network has no other input: of several any may be no image, as floats show nothing of that."""
+        return len(self.network.input_shapes) == 1
+
+    def arranged(self, images: np.ndarray) -> np.ndarray:
+        """Images of a shape that `check_form` passed, as (N, C, H, W)."""
+        shape = self.shape
+        if images.shape[1:] == shape:
+            return images
+        if images.ndim == 4 and images.shape[1:] == self.own:
+            return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+        return images.reshape(len(images), *shape)
+
+    def as_taken(self, images: np.ndarray) -> np.ndarray:
+        """Arranged images as float32."""
+        if images.dtype != np.uint8:
+            return images
+        preprocess = Preprocess.of(self.network.metadata)
+        return preprocess.apply(images) if preprocess else images.astype(np.float32)
+
+    def prepare(self, images: np.ndarray) -> np.ndarray:
+        """As `prepare`, of this input."""
+        if not isinstance(images, np.ndarray):
+            raise BadInput(f"{self.what}: a numpy array is needed, not {type(images).__name__}")
+        self.check_form(images.shape, images.dtype)
+        arranged = self.arranged(images)
+        if images.dtype != np.uint8:
+            self.check_values(arranged)
+        return self.as_taken(arranged)
+
+
+def _inputs(network: TakesImages, what: str) -> dict[str, _Input]:
+    """The inputs of a network, by name; the images of several are called by it."""
+    names = list(network.input_shapes)
+    return {name: _Input(network, name, what if len(names) == 1 else f"{what}, input {name}") for name in names}
+
+
+@overload
+def prepare(images: np.ndarray, network: TakesImages, what: str = ...) -> np.ndarray: ...
+@overload
+def prepare(images: Joint[np.ndarray], network: TakesImages, what: str = ...) -> Given: ...
+def prepare(images: Given, network: TakesImages, what: str = "images") -> Given:
+    """Images as the network takes them: float32 (N, C, H, W), N >= 1; of several inputs each.
 
     images: float32 (N, C, H, W) ready for the network, returned as they are; or uint8 pixels, to which the
     network's preprocess.* metadata is applied (RGB planes; without metadata they are plain numbers 0 to 255).
     (N, C) stands for (N, C, 1, 1), and (N, C, W) for (N, C, 1, W); (N, H, W, C) is taken where the float file takes
     that.  what: how messages call the array.
     Raises BadInput, in one line, for another shape or type, for no images, NaN or infinity, for floats far beyond
-    what any pixel can give, and where a network that takes raw pixels is given floats that are none.
+    what any pixel can give (of a network with one input), and where one that takes raw pixels is given floats that are
+    none.
     """
-    if not isinstance(images, np.ndarray):
-        raise BadInput(f"{what}: a numpy array is needed, not {type(images).__name__}")
-    check_form(images.shape, images.dtype, network, what)
-    arranged = _arranged(images, network)
-    if images.dtype != np.uint8:
-        check_values(arranged, network, what)
-    return _as_taken(arranged, network)
-
-
-def check_form(shape: tuple[int, ...], dtype: np.dtype, network: TakesImages, what: str) -> None:
-    """Raise BadInput, as `prepare`, for what a shape and a type alone tell."""
-    wanted = network.input_shape
-    own = own_shape(network.metadata, wanted)
-    last = own == (*wanted[1:], wanted[0]) != wanted
-    taken = [wanted, own] if last else [own]
-    allowed: set[tuple[int, ...]] = {wanted, own} if last else {wanted}
-    if wanted[1:] == (1, 1):
-        allowed.add(wanted[:1])
-    if wanted[1] == 1:
-        allowed.add((wanted[0], wanted[2]))
-    if not shape or shape[1:] not in allowed:
-        needed = " or ".join(f"(N, {', '.join(map(str, sizes))})" for sizes in taken)
-        raise BadInput(f"{what}: shape {shape}, but {network.name} takes {needed}")
-    if dtype not in (np.float32, np.uint8):
-        raise BadInput(f"{what}: type {dtype}, but float32 or uint8 is needed")
-    if not shape[0]:
-        raise BadInput(f"{what}: none; at least one is needed")
-    preprocess = Preprocess.of(network.metadata)
-    if preprocess and len(preprocess.mean) != wanted[0]:
-        raise BadInput(
-            f"metadata preprocess.channels is {preprocess.channels!r}, but the network takes {wanted[0]} planes"
-        )
-
-
-def check_values(images: np.ndarray, network: TakesImages, what: str, first: int = 0) -> None:
-    """Raise BadInput, as `prepare`, for what floats (n, C, H, W) hold.  first: the number of the first of them."""
-    preprocess = Preprocess.of(network.metadata)
-    for start in range(0, len(images), step := images_at_once(network)):
-        part = images[start : start + step]
-        finite = np.isfinite(part).all((1, 2, 3))
-        if not finite.all():
-            raise BadInput(f"{what}: image {first + start + int(np.argmin(finite))} holds NaN or infinity")
-        if RAW in network.metadata and not ((part >= 0) & (part <= 255) & (part == np.rint(part))).all():
-            raise BadInput(f"{what}: {network.name} takes raw pixels: give uint8, or whole numbers from 0 to 255")
-        largest = float(max(-part.min(), part.max()))
-        if preprocess and largest > SUSPICIOUS * preprocess.reach:
-            raise BadInput(
-                f"{what}: values up to {largest:.4g}, but preprocessed pixels of {network.name} reach "
-                f"{preprocess.reach:.4g}: preprocess them, or give uint8 pixels"
-            )
-
-
-def images_at_once(network: TakesImages) -> int:
-    """How many images are looked at together, so that it costs little memory."""
-    return max(1, LOOKED_AT // (4 * int(np.prod(network.input_shape))))
-
-
-def _arranged(images: np.ndarray, network: TakesImages) -> np.ndarray:
-    """Images of a shape that `check_form` passed, as (N, C, H, W)."""
-    shape = network.input_shape
-    if images.shape[1:] == shape:
-        return images
-    if images.ndim == 4 and images.shape[1:] == own_shape(network.metadata, shape):
-        return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    return images.reshape(len(images), *shape)
-
-
-def _as_taken(images: np.ndarray, network: TakesImages) -> np.ndarray:
-    """Arranged images as float32."""
-    if images.dtype != np.uint8:
-        return images
-    preprocess = Preprocess.of(network.metadata)
-    return preprocess.apply(images) if preprocess else images.astype(np.float32)
+    inputs = _inputs(network, what)
+    given = by_input(list(inputs), images)
+    return together({name: inputs[name].prepare(array) for name, array in given.items()})
 
 
 class ImageSet:
     """Images that become what a network takes where they are indexed: until then they cost what their source costs.
 
-    source: as `prepare` takes them, an array or one in a file.  Floats are looked at here, all of them, in parts.
+    source: as `prepare` takes them, an array or one in a file.  name: of the input, where the network has several.
+    Floats are looked at here, all of them, in parts.
     Raises BadInput as `prepare` does, and, where it is indexed, as `StoredArray`.
     """
 
@@ -214,14 +252,17 @@ class ImageSet:
         network: TakesImages,
         what: str = "images",
         limit: int | None = None,
+        name: str | None = None,
     ) -> None:
-        check_form(source.shape, source.dtype, network, what)
-        self._source, self._network = source, network
+        inputs = _inputs(network, what)
+        self._input = inputs[name or next(iter(inputs))]
+        self._input.check_form(source.shape, source.dtype)
+        self._source = source
         self._chosen = np.arange(len(source))[:limit]
-        for start in range(0, len(self), step := images_at_once(network)):  # to the end: damage is told of here
+        for start in range(0, len(self), step := self._input.at_once):  # to the end: damage is told of here
             part = self.stored(slice(start, min(start + step, len(self))))
             if source.dtype != np.uint8:
-                check_values(part, network, what, start)
+                self._input.check_values(part, start)
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -229,7 +270,7 @@ class ImageSet:
     @property
     def shape(self) -> tuple[int, ...]:
         """(N, C, H, W)."""
-        return len(self), *self._network.input_shape
+        return len(self), *self._input.shape
 
     @overload
     def __getitem__(self, part: slice) -> np.ndarray: ...
@@ -240,7 +281,7 @@ class ImageSet:
         if isinstance(part, slice):
             start, stop, step = part.indices(len(self))
             if step == 1:
-                return _as_taken(self.stored(part), self._network)
+                return self._input.as_taken(self.stored(part))
             return self[np.arange(start, stop, step)][:]
         chosen = copy(self)
         chosen._chosen = self._chosen[part]
@@ -255,19 +296,32 @@ class ImageSet:
         """Images as they are stored, (n, C, H, W), of a part without gaps."""
         numbers = self._chosen[part]
         if not len(numbers):
-            return np.empty((0, *self._network.input_shape), self._source.dtype)
+            return np.empty((0, *self._input.shape), self._source.dtype)
         if numbers[-1] - numbers[0] == len(numbers) - 1:
-            return _arranged(self._source[int(numbers[0]) : int(numbers[-1]) + 1], self._network)
-        return np.concatenate([_arranged(self._source[i : i + 1], self._network) for i in numbers.tolist()])
+            return self._input.arranged(self._source[int(numbers[0]) : int(numbers[-1]) + 1])
+        return np.concatenate([self._input.arranged(self._source[i : i + 1]) for i in numbers.tolist()])
 
 
-Images = np.ndarray | ImageSet
-"""Images of which parts are taken: float32 (N, C, H, W), or what becomes that."""
+InputImages = np.ndarray | ImageSet
+"""Images of one input, of which parts are taken: float32 (N, C, H, W), or what becomes that."""
+
+Images = InputImages | Joint[InputImages]
+"""Images of a network: of its one input, or of each of several."""
 
 
 def prepared(images: Images, network: TakesImages, what: str = "images") -> Images:
     """As `prepare`; a set of images is that already."""
-    return images if isinstance(images, ImageSet) else prepare(images, network, what)
+    inputs = _inputs(network, what)
+    given = by_input(list(inputs), images)
+    return together(
+        {name: part if isinstance(part, ImageSet) else inputs[name].prepare(part) for name, part in given.items()}
+    )
+
+
+def floats(network: TakesImages, images: Images) -> dict[str, np.ndarray]:
+    """Images as a session takes them, all in memory: float32 (N, C, H, W), by input."""
+    given = by_input(list(network.input_shapes), images)
+    return {name: np.ascontiguousarray(part[:], np.float32) for name, part in given.items()}
 
 
 def load_images(
@@ -275,13 +329,19 @@ def load_images(
     network: TakesImages,
     labels: bool | None = False,
     limit: int | None = None,
-) -> tuple[np.ndarray, np.ndarray | None]:
+) -> tuple[Given, np.ndarray | None]:
     """The images of an .npz file, and where wanted their labels: float32 (N, C, H, W), and int64 (N,) or None.
 
     Otherwise as `open_images`.
     """
     images, classes = open_images(path, network, labels, limit)
     return images[:], classes
+
+
+def arrays_of(network: TakesImages) -> dict[str, str]:
+    """The name that the images of each input have in .npz files: of a single input `images`, else the input's."""
+    names = list(network.input_shapes)
+    return {name: name for name in names} if len(names) > 1 else {names[0]: "images"}
 
 
 def open_images(
@@ -292,20 +352,21 @@ def open_images(
 ) -> tuple[Images, np.ndarray | None]:
     """The images of an .npz file, and where wanted their labels.
 
-    The file holds `images` as `prepare` takes them, and `labels`, integers (N,).  labels: True where they
+    The file holds `images` as `prepare` takes them, of several inputs an array each under the input's name, and
+    `labels`, integers (N,).  labels: True where they
     are needed, None where they are wanted if the file has them.  limit: only the first images; others are not read.
     Returns images that are read where parts of them are taken, so that a set needs no memory; and int64 (N,) or None.
     Raises BadInput for a file that is missing, no .npz, or holds something else.
     """
-    name = Path(path).name
-    wanted = ("images",) if labels is False else ("images", "labels")
+    name, keys = Path(path).name, arrays_of(network)
+    wanted = (*keys.values(), *(() if labels is False else ("labels",)))
     arrays = open_npz(path, wanted)
     for key in wanted:
         if key not in arrays and not (key == "labels" and labels is None):
             raise BadInput(f"{path}: holds no array `{key}`")
-    classes, count = arrays.get("labels"), arrays["images"].shape[:1]
+    classes, count = arrays.get("labels"), arrays[wanted[0]].shape[:1]
     if classes is not None and (classes.shape != count or classes.dtype.kind not in "iu"):
         needed = f"integers {count}, one for each image, are needed"
         raise BadInput(f"{name}: labels are {classes.dtype} {classes.shape}, but {needed}")
-    images = ImageSet(arrays["images"], network, name, limit)
+    images: Images = together({own: ImageSet(arrays[key], network, name, limit, own) for own, key in keys.items()})
     return images, None if classes is None else classes[: len(images)].astype(np.int64)

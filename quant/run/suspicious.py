@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from quant.ir.inputs import Joint
 from quant.run.images import LOOKED_AT, Images
 
 OUTLIER = 1000.0
@@ -19,8 +20,12 @@ Pictures of one set differ by less than ten times, recordings by about a hundred
 def suspicious_images(images: Images, what: str) -> tuple[str, ...]:
     """What is odd about images: constant ones, one that is the only one, one far beyond the others.
 
-    images: float32 (N, C, H, W), N >= 1, as the network takes them.  what: how messages call them.
+    images: float32 (N, C, H, W), N >= 1, as the network takes them, of several inputs each.  what: how messages call
+    them.
     """
+    if isinstance(images, Joint):
+        parts = images.arrays.items()
+        return tuple(line for name, part in parts for line in suspicious_images(part, f"{what}, input {name}"))
     lows, highs, alike = [], [], True
     first = images[:1]
     for start in range(0, len(images), step := max(1, LOOKED_AT // first.nbytes)):

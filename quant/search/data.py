@@ -20,6 +20,7 @@ from quant.base.errors import UnsupportedNetwork
 from quant.ir.bounds import tensor_bounds
 from quant.ir.fixedpoint import QFormat, dequantize
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import by_input
 from quant.ir.layer import Clip, FloatLayer, Layer
 from quant.ir.network import Network
 from quant.ir.scales import scaled
@@ -73,16 +74,17 @@ class DataPhase:
         self.notes = self.formats.notes
         self.tensors: dict[str, Tensor] = {}
         self.layers: list[Layer] = []
-        self.reference: dict[str, Maps] = {graph.input: images}
+        self.reference: dict[str, Maps] = dict(by_input(graph.inputs, images))
         """Of the float network, unscaled: float32 (N, C, H, W), the tensors that are still read."""
         self.values: dict[str, np.ndarray | Stack] = {}
         """Of the fixed-point network: integers (N, C, H, W), likewise."""
-        fmt = self.formats.choose(graph.input)
-        self._declare(graph.input, fmt)
-        integers = stack((len(images), *graph.input_shape), fmt.dtype)
-        for part in slices(len(images), max(1, PART // (4 * int(np.prod(graph.input_shape))))):
-            integers[part] = quantize_floats(scaled(images[part], scales[graph.input]), fmt)
-        self.values[graph.input] = integers
+        for name, given in by_input(graph.inputs, images).items():
+            fmt, shape = self.formats.choose(name), graph.shapes[name]
+            self._declare(name, fmt)
+            integers = stack((len(given), *shape), fmt.dtype)
+            for part in slices(len(given), max(1, PART // (4 * int(np.prod(shape))))):
+                integers[part] = quantize_floats(scaled(given[part], scales[name]), fmt)
+            self.values[name] = integers
 
     def run(self, progress: Progress | None = None) -> Network:
         """Choose every format, and return the network."""
@@ -107,7 +109,7 @@ class DataPhase:
     def network(self) -> Network:
         """The network so far."""
         graph = self.graph
-        return Network(graph.name, dict(self.tensors), tuple(self.layers), graph.input, (), metadata=graph.metadata)
+        return Network(graph.name, dict(self.tensors), tuple(self.layers), graph.inputs, (), metadata=graph.metadata)
 
     def _step(self, index: int, layer: FloatLayer) -> None:
         runner = LayerRunner(self.graph, layer.with_clip((None, None)))

@@ -56,7 +56,7 @@ def free_scales(
     fixed = unscaled(graph)
     alpha = options.equalization or 0.0
     if RAW in graph.metadata or not options.input_scales:
-        fixed.add(graph.input)
+        fixed.update(graph.inputs)
     bounds = {name: top for name, top in tops.items() if top is not None and top > 0}
     clipped_otherwise = {layer.output for layer in graph.layers if layer.clip not in ((None, None), (0, None))}
     ties = Ties(graph)
@@ -65,7 +65,7 @@ def free_scales(
         factors = np.ones(graph.shapes[name][0])
         if name not in clipped_otherwise:
             seen = len(ranges[name].samples) * int(np.prod(graph.shapes[name][1:]))
-            whole = name == graph.input and seen >= KNOWN
+            whole = name in graph.inputs and seen >= KNOWN
             factors = _raise(ranges[name], 1.0 if whole else alpha)
         np.minimum.at(raised, ties.channels[name], factors)
     scales = {name: raised[ties.channels[name]] for name in graph.shapes}
@@ -81,10 +81,11 @@ def free_scales(
             factor = _onto_the_top(bounds[clipped[0]], groups[clipped[0]])
         else:
             finest = max(neighbours(options.objective))
-            steps = INPUT_STEPS if graph.input in tensors else STEPS
+            outer = any(name in graph.inputs for name in tensors)
+            steps = INPUT_STEPS if outer else STEPS
             factor = _best_factor(tensors, scales, ranges, groups, graph, steps, finest)
         scales |= {name: scales[name] * factor for name in tensors}
-        if graph.input in tensors:  # what is tied to it has the same scales, to the last bit
+        if any(name in graph.inputs for name in tensors):  # what is tied to it has the same scales, to the last bit
             scales |= {name: scales[name].astype(np.float32).astype(np.float64) for name in tensors}
         elif not clipped_otherwise.intersection(tensors):
             free.update(tensors)

@@ -116,7 +116,7 @@ class Formats:
     def _chosen(
         self, tensor: str, group: Group, found: Sequence[Evidence], after: After | None, highest: int | None
     ) -> QFormat:
-        if tensor == self.graph.input and RAW in self.graph.metadata:
+        if tensor in self.graph.inputs and RAW in self.graph.metadata:
             return PIXELS
         starts = [self._start(name, group.bits, group.signed) for name in group.sources]
         start = min((start for start in starts if start is not None), default=None)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from quant.ir.graph import FloatGraph
@@ -25,14 +25,15 @@ class Group:
     signed: bool
 
 
-def non_negative(graph: FloatGraph, input_non_negative: bool) -> set[str]:
-    """The tensors that cannot be negative, by their clips and by what their layers compute, whatever the input."""
-    return non_negative_tensors(graph.layers, {graph.input} if input_non_negative else ())
+def non_negative(graph: FloatGraph, inputs: Collection[str]) -> set[str]:
+    """The tensors that cannot be negative, by their clips and by what their layers compute.  inputs: those of the
+    network's that cannot."""
+    return non_negative_tensors(graph.layers, inputs)
 
 
 def positive_tensors(graph: FloatGraph, ranges: Mapping[str, TensorRange]) -> set[str]:
-    """The tensors that cannot be negative, the network's input on the calibration images among them."""
-    return non_negative(graph, bool(ranges[graph.input].low.min() >= 0))
+    """The tensors that cannot be negative, the network's inputs on the calibration images among them."""
+    return non_negative(graph, {name for name in graph.inputs if ranges[name].low.min() >= 0})
 
 
 def group_tensors(graph: FloatGraph, data_bits: int, positive: set[str]) -> tuple[Mapping[str, Group], list[str]]:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import Given
 from quant.ir.layer import FloatLayer
 from quant.ir.network import Network
 from quant.run.fast_execute import FastExecutor, quantize_images
@@ -29,7 +30,7 @@ class OutputJudge:
     def __init__(self, graph: FloatGraph, images: Images) -> None:
         self.graph = graph
         self.chosen = np.unique(np.linspace(0, len(images) - 1, IMAGES).astype(np.int64))
-        self.images = np.ascontiguousarray(images[self.chosen][:], np.float32)
+        self.images: Given = images[self.chosen][:]
         self.outputs = float_outputs(graph, self.images)
 
     def replaced(self, *layers: FloatLayer) -> float:

@@ -127,8 +127,10 @@ def open_examples(path: str | os.PathLike[str], graph: FloatGraph, seed: int) ->
     """The images and labels of an .npz file, some of them held back.
 
     Raises BadInput for what `open_images` refuses, for labels that are no classes of the network, and for fewer images
-    than can be divided.
+    than can be divided; for a network of several inputs.
     """
+    if len(graph.inputs) > 1:
+        raise BadInput(f"{graph.name} has {len(graph.inputs)} inputs: only networks of one are trained")
     images, labels = open_images(path, graph, labels=True)
     assert isinstance(images, ImageSet) and labels is not None
     name, classes = os.path.basename(path), int(np.prod(graph.shapes[graph.outputs[0]]))

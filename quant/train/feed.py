@@ -49,7 +49,7 @@ class Here:
     def __init__(self, examples: Examples, settings: Settings, device: torch.device) -> None:
         self.examples, self.settings = examples, settings
         count = min(settings.batch, len(examples.training))
-        shape = (count, *examples.graph.input_shape)
+        shape = (count, *examples.graph.shapes[examples.graph.inputs[0]])
         self._images = torch.zeros(shape, device=device).contiguous(memory_format=torch.channels_last)
         self.labels = torch.zeros(count, dtype=torch.int64, device=device)
 

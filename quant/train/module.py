@@ -110,7 +110,7 @@ class GraphModule(torch.nn.Module):
 
     def tensors(self, images: torch.Tensor, names: Collection[str]) -> dict[str, torch.Tensor]:
         """Tensors by name, (N, C, H, W).  images: (N, C, H, W)."""
-        values: dict[str, Any] = {"": None, self.graph.input: images, **self._numbers}
+        values: dict[str, Any] = {"": None, self.graph.inputs[0]: images, **self._numbers}
         values |= {name: getattr(self, attribute) for name, attribute in self._constants.items()}
         for name, (held, role) in self._of_layers.items():
             values[name] = held.source() if role == "weight" else held.bias

@@ -19,7 +19,14 @@ import numpy as np
 from host.driver import Driver, EngineError
 from hw.contract.program import load
 from hw.contract.registers import COUNTERS
+from quant.ir.inputs import Given, each, together
 from sim.bench.transport import SimulationTransport, start
+
+
+def _images(path: str, inputs: list[str]) -> Given:
+    """The images of a job, by their numbers in the file."""
+    with np.load(path) as arrays:
+        return together({name: arrays[f"input_{k}"] for k, name in enumerate(inputs)})
 
 
 @cocotb.test()
@@ -40,7 +47,7 @@ async def run_jobs(dut: Any) -> None:
         await driver.load(program)
         counters: list[list[int]] = []
         tensors: dict[str, list[np.ndarray]] = {p.tensor: [] for p in program.tensors}
-        for image in np.load(job["images"]):
+        for image in each(_images(job["images"], job["inputs"])):
             try:
                 counted = await driver.run(image)
             except EngineError as error:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, REGISTER_BITS, ErrorCause
 from quant.base.files import replacing
+from quant.ir.inputs import Given, by_input
 from sim.bench.builds import bound
 from sim.bench.runner import BenchRun, build_and_run
 from sim.bench.toolchain import build_root
@@ -47,12 +49,12 @@ Progress = Callable[[str, int, int], None]
 class RtlJob:
     """A program to run on images, on a memory.
 
-    images: integers (N, C, H, W) of the network's input, before folding.  base: bus address of the window, a
-    multiple of 4096; where the memory would not end within 4 GiB, it lies as high as it can.
+    images: integers (N, C, H, W) of the network's input, or of each, before folding.  base: bus address of the window,
+    a multiple of 4096; where the memory would not end within 4 GiB, it lies as high as it can.
     """
 
     program: Program
-    images: np.ndarray
+    images: Given
     memory: Memory = field(default_factory=Memory)
     base: int = 0x4000_0000
 
@@ -74,7 +76,7 @@ class RtlResult:
 
 def run_rtl(
     program: Program,
-    images: np.ndarray,
+    images: Given,
     memory: Memory | None = None,
     *,
     waves: Path | None = None,
@@ -83,8 +85,8 @@ def run_rtl(
 ) -> RtlResult:
     """Run a program on the Verilog of its configuration.
 
-    images: integers (N, C, H, W) of the network's input.  memory: latency 64 and a beat every cycle when None.
-    waves: where to leave a waveform, none when None.  build_dir, progress: as `run_jobs`.
+    images: integers (N, C, H, W) of the network's input, or of each.  memory: latency 64 and a beat every cycle when
+    None.  waves: where to leave a waveform, none when None.  build_dir, progress: as `run_jobs`.
     Raises BadInput for a program that only the models run, EngineError where the engine stops;
     toolchain.ToolchainError, builds.BuildFailure, runner.BenchFailure.
     """
@@ -203,12 +205,15 @@ def _write(jobs: Sequence[RtlJob], work: Path, memory_bytes: int) -> None:
     """Programs, images and facts into a folder, as `cocotb_engine` reads them."""
     for k, job in enumerate(jobs):
         stem = work / f"job_{k:04}"
-        program, images = stem.with_suffix(".program"), stem.with_suffix(".images.npy")
+        program, images = stem.with_suffix(".program"), stem.with_suffix(".images.npz")
         job.program.save(program)
-        np.save(images, job.images)
+        given = by_input(list(job.program.input_shapes), job.images)
+        arrays: dict[str, Any] = {f"input_{k}": array for k, array in enumerate(given.values())}
+        np.savez(images, **arrays)
         facts = {
             "program": str(program),
             "images": str(images),
+            "inputs": list(given),
             "base": min(job.base, (1 << REGISTER_BITS) - memory_bytes),
             "latency": job.memory.latency,
             "beat_every": job.memory.beat_every,

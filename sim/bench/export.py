@@ -11,11 +11,12 @@ import numpy as np
 
 from hw import verilog
 from hw.contract.config import AcceleratorConfig
-from hw.contract.layout import Placement, pack
+from hw.contract.layout import Placement
 from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, REGISTERS
 from quant.base.errors import VerificationError
+from quant.ir.inputs import Given, each
 from sim.bench.builds import LINT
 from sim.bench.engine_bench import SOURCES, parameters, patience, watchdog
 from sim.cycles import simulate
@@ -81,7 +82,7 @@ FILES = (
 """Names of the files."""
 
 
-def export_bench(program: Program, images: np.ndarray, memory: Memory, folder: Path) -> None:
+def export_bench(program: Program, images: Given, memory: Memory, folder: Path) -> None:
     """Write such a folder, which must exist.
 
     images: integers (N, C, H, W) of the network's input.  The same arguments give the same bytes.
@@ -141,13 +142,12 @@ def _facts(program: Program, images: int, memory: Memory) -> dict[str, Any]:
     }
 
 
-def _arrays(program: Program, images: np.ndarray) -> dict[str, np.ndarray]:
+def _arrays(program: Program, images: Given) -> dict[str, np.ndarray]:
     """arrays.npz: bytes of the inputs, places of tensors, expected tensors."""
     executor = ProgramExecutor(program)
     arrays = {f"where_{k}": places(p, program.config) for k, p in enumerate(program.tensors)}
-    for number, image in enumerate(images):
-        for k, placement in enumerate(program.inputs):
-            data = pack(image, placement, program.config)
+    for number, image in enumerate(each(images)):
+        for k, (_, data) in enumerate(program.packed(image)):
             arrays[f"input_{number}_{k}"] = np.frombuffer(data, np.uint8)
         memory = executor.memory(image)
         executor.run_memory(memory)

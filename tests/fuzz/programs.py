@@ -149,7 +149,7 @@ def case(rng: np.random.Generator, folder: Path) -> list[Step]:
         slips.append(said)
     (folder / "p.program").write_bytes(data)
     (folder / "slips.txt").write_text("".join(f"{slip}\n" for slip in slips))
-    images(folder / "images.npz", (1, *program.input_shape))
+    images(folder / "images.npz", (1, *next(iter(program.input_shapes.values()))))
     return [
         command("simulate", "p.program", "--images", "images.npz"),
         Step("tokens and models of p.program", partial(models, folder / "p.program")),
@@ -184,7 +184,7 @@ def _sound(path: Path) -> tuple[Program, np.ndarray, dict[str, np.ndarray]]:
     program.check_gateware()
     hazards.check(program)
     fmt = program.inputs[0].fmt
-    x = np.random.default_rng(0).integers(fmt.low, fmt.high + 1, program.input_shape)
+    x = np.random.default_rng(0).integers(fmt.low, fmt.high + 1, next(iter(program.input_shapes.values())))
     expected = run(program, x, check=True)
     simulate(program)
     return program, x, expected

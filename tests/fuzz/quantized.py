@@ -56,7 +56,7 @@ def agree(path: Path) -> int:
         return 2
     x = real_images(network)
     try:
-        plain_session(model, "theirs").run(None, {network.input: x.reshape(len(x), *_own(model))})
+        plain_session(model, "theirs").run(None, {network.inputs[0]: x.reshape(len(x), *_own(model))})
     except BadInput as error:
         raise AssertionError(f"taken, though ONNX Runtime refuses it: {error}") from None
     outputs = [value.name for value in model.graph.output]

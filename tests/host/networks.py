@@ -133,12 +133,12 @@ class Builder:
         """With the tensors that nobody reads as outputs, and those named."""
         read = {name for layer in self.layers for name in layer.inputs}
         found = [name for name in self.tensors if name != "x" and (name not in read or name in outputs)]
-        return Network("net", dict(self.tensors), tuple(self.layers), "x", tuple(found))
+        return Network("net", dict(self.tensors), tuple(self.layers), ("x",), tuple(found))
 
 
 def image(network: Network, rng: np.random.Generator) -> np.ndarray:
     """Random integers (C, H, W) for a network's input."""
-    tensor = network.tensors[network.input]
+    tensor = network.tensors[network.inputs[0]]
     return rng.integers(tensor.fmt.low, tensor.fmt.high + 1, tensor.shape)
 
 

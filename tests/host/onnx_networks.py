@@ -78,3 +78,37 @@ def forked_cnn(path: Path) -> Path:
     )
     onnx.save(model, path)
     return path
+
+
+def two_inputs(path: Path) -> Path:
+    """Two maps (2, 8, 8) through one convolution, how far apart they are, and a vector (3,) beside: to (3,)."""
+    random = np.random.default_rng(5)
+    sizes = {"w": (4, 2, 3, 3), "b": (4,), "fw": (7, 3), "fb": (3,)}
+    constants = [numpy_helper.from_array(random.normal(0, 0.4, s).astype(np.float32), n) for n, s in sizes.items()]
+    nodes = [
+        *(
+            helper.make_node("Conv", [x, "w", "b"], [f"{x}_seen"], f"see_{x}", strides=[2, 2])
+            for x in ("left", "right")
+        ),
+        helper.make_node("Sub", ["left_seen", "right_seen"], ["apart"], "apart"),
+        helper.make_node("Abs", ["apart"], ["far"], "far"),
+        helper.make_node("GlobalAveragePool", ["far"], ["mean"], "mean"),
+        helper.make_node("Flatten", ["mean"], ["flat"], "flat"),
+        helper.make_node("Concat", ["flat", "facts"], ["all"], "all", axis=1),
+        helper.make_node("Gemm", ["all", "fw", "fb"], ["logits"], "fc"),
+    ]
+    shapes = {"left": (2, 8, 8), "right": (2, 8, 8), "facts": (3,)}
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", *shape]) for name, shape in shapes.items()]
+    result = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 3])
+    graph = helper.make_graph(nodes, "siamese", given, [result], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def two_inputs_images(path: Path, count: int, **arrays: np.ndarray) -> Path:
+    """An .npz file for it: left and right, the facts beside, and other arrays that are given."""
+    random = np.random.default_rng(count)
+    maps = {name: random.normal(size=(count, 2, 8, 8)).astype(np.float32) for name in ("left", "right")}
+    content = {**maps, "facts": random.normal(size=(count, 3)).astype(np.float32), **arrays}
+    np.savez(path, **content)  # type: ignore[arg-type]
+    return path

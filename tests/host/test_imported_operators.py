@@ -100,7 +100,7 @@ def test_raw_pixels(pads: int) -> None:
 def check(model: onnx.ModelProto, raw_pixels: bool = False) -> None:
     """The integer network stays near the float one, and its program gives its integers."""
     graph = load(model)
-    images = np.random.default_rng(3).normal(size=(16, *graph.input_shape)).astype(np.float32)
+    images = np.random.default_rng(3).normal(size=(16, *graph.shapes[graph.inputs[0]])).astype(np.float32)
     if raw_pixels:
         graph = take_pixels(graph)
         images = prepare(np.random.default_rng(3).integers(0, 256, images.shape).astype(np.uint8), graph)

@@ -56,7 +56,7 @@ def test_networks_that_end_on_the_host_are_not_trained(asked: CompressOptions) -
     graph = onnx_import.load(best_three())
     with pytest.raises(BadInput, match="net: ends on the host, and --train trains networks that return the classes'"):
         training.retrained(
-            *(graph, graph, asked.training, Asked(prune=0.5), np.zeros((1, *graph.input_shape)), Target()),
+            *(graph, graph, asked.training, Asked(prune=0.5), np.zeros((1, *graph.shapes[graph.inputs[0]])), Target()),
             *(Path("c.onnx"), {}, QUIET),
         )
 

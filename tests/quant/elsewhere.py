@@ -67,7 +67,9 @@ class Graph:
 
 
 def images(network: Network, count: int = 16, spread: float = 1.0) -> np.ndarray:
-    return np.random.default_rng(5).normal(0, spread, (count, *network.input_shape)).astype(np.float32)
+    return (
+        np.random.default_rng(5).normal(0, spread, (count, *network.input_shapes[network.inputs[0]])).astype(np.float32)
+    )
 
 
 def runtime_integers(model: onnx.ModelProto, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -102,7 +104,7 @@ def assert_read(model: onnx.ModelProto, complete: bool = False, spread: float = 
     assert compared
     for name in compared:
         np.testing.assert_array_equal(ours[name].reshape(-1), theirs[name].reshape(-1), name)
-    results = plain_session(model, "elsewhere").run(None, {network.input: x})
+    results = plain_session(model, "elsewhere").run(None, {network.inputs[0]: x})
     for name, result in zip(network.outputs, results, strict=True):
         real = ours[name] * network.tensors[name].fmt.step
         assert result.shape == (len(x), *network.output_shapes[name])

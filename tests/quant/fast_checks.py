@@ -14,7 +14,7 @@ from quant.run.fast_kernels import bytes_are_exact
 
 def extremes(network: Network) -> np.ndarray:
     """Images of the largest, of the smallest integers, of zeros, and of both ends at random."""
-    fmt, shape = network.tensors[network.input].fmt, network.input_shape
+    fmt, shape = network.tensors[network.inputs[0]].fmt, network.input_shapes[network.inputs[0]]
     ends = np.random.default_rng(0).choice([fmt.low, fmt.high], (2, *shape))
     return np.concatenate([np.full((1, *shape), fmt.high), np.full((1, *shape), fmt.low), np.zeros((1, *shape)), ends]
                           ).astype(fmt.dtype)  # fmt: skip

@@ -62,7 +62,7 @@ class Builder:
         return self._add(Concat(name, sources, f"{name}.y"), sum(self.shapes[s][0] for s in sources))
 
     def graph(self, *outputs: str, name: str = "net", **fields) -> FloatGraph:
-        return FloatGraph(name, tuple(self.layers), self.shapes, "x", outputs, **fields)
+        return FloatGraph(name, tuple(self.layers), self.shapes, ("x",), outputs, **fields)
 
 
 def images(count: int, channels: int = 3, size: int = 12, seed: int = 7) -> np.ndarray:

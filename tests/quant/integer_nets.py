@@ -11,6 +11,7 @@ import onnx
 
 from quant import qdq
 from quant.ir.fixedpoint import QFormat
+from quant.ir.inputs import together
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.ir.tensor import Tensor
@@ -47,6 +48,13 @@ class Net:
         self.random = np.random.default_rng(seed)
         self.tensors = {"x": Tensor("x", shape, fmt)}
         self.layers: list[Layer] = []
+        self.inputs: tuple[str, ...] = ("x",)
+
+    def input(self, name: str, shape: tuple[int, int, int], fmt: QFormat) -> str:
+        """Another input."""
+        self.tensors[name] = Tensor(name, shape, fmt)
+        self.inputs = (*self.inputs, name)
+        return name
 
     def put(self, make: Callable[[str], Layer], shape: tuple[int, ...], fmt: QFormat) -> str:
         name = f"t{len(self.layers)}"
@@ -114,7 +122,7 @@ class Net:
 
     def network(self, *outputs: str, **fields: Any) -> Network:
         shapes = {name: self.own(name) for name in outputs} | fields.pop("output_shapes", {})
-        return Network("net", self.tensors, tuple(self.layers), "x", outputs, output_shapes=shapes, **fields)
+        return Network("net", self.tensors, tuple(self.layers), self.inputs, outputs, output_shapes=shapes, **fields)
 
     def own(self, name: str) -> tuple[int, ...]:
         layer = next(layer for layer in self.layers if layer.output == name)
@@ -123,11 +131,19 @@ class Net:
 
 
 def images(network: Network, count: int = 3, seed: int = 0) -> np.ndarray:
-    """Real images that reach beyond the input's format and lie on ties of its rounding."""
-    fmt = network.tensors[network.input].fmt
-    shape = (count, *network.tensors[network.input].shape)
-    units = np.random.default_rng(seed).uniform(2.5 * fmt.low - 2, 2.5 * fmt.high, shape)
-    return np.ldexp(np.rint(units) / 2, -fmt.frac).astype(np.float32)
+    """Real images of the input that reach beyond its format and lie on ties of its rounding."""
+    [found] = inputs(network, count, seed).values()
+    return found
+
+
+def inputs(network: Network, count: int = 3, seed: int = 0) -> dict[str, np.ndarray]:
+    """As `images`, of each input."""
+    random, found = np.random.default_rng(seed), {}
+    for name in network.inputs:
+        tensor = network.tensors[name]
+        units = random.uniform(2.5 * tensor.fmt.low - 2, 2.5 * tensor.fmt.high, (count, *tensor.shape))
+        found[name] = np.ldexp(np.rint(units) / 2, -tensor.fmt.frac).astype(np.float32)
+    return found
 
 
 def check(network: Network) -> onnx.ModelProto:
@@ -135,10 +151,10 @@ def check(network: Network) -> onnx.ModelProto:
     model = qdq.to_model(network)
     onnx.checker.check_model(model, full_check=True)
     assert_same(qdq.load(model), network)
-    x = images(network)
+    x = together(inputs(network))
     ours = execute(network, quantize_input(network, x), keep=network.tensors)
     theirs = qdq.run_layers(model, x, batch=2)
-    assert list(theirs) == [network.input, *(layer.output for layer in network.layers)]
+    assert list(theirs) == [*network.inputs, *(layer.output for layer in network.layers)]
     for name, integers in theirs.items():
         assert integers.dtype == np.int64
         np.testing.assert_array_equal(integers, ours[name], err_msg=name)

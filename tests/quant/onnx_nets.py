@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import together
 from quant.kinds.add import FloatAdd
 from quant.kinds.conv import FloatConv
 from quant.kinds.pool import FloatPool
@@ -68,9 +70,16 @@ class Net:
         )
 
     def model(
-        self, *outputs: str, inputs: tuple[str, ...] = ("x",), batch: int | str = "N", domain: str | None = None
+        self,
+        *outputs: str,
+        inputs: Collection[str] = ("x",),
+        batch: int | str = "N",
+        domain: str | None = None,
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
     ) -> onnx.ModelProto:
-        infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, *self.shape]) for name in inputs]
+        """shapes: of inputs that have another than `self.shape`."""
+        own = dict.fromkeys(inputs, self.shape) | dict(shapes or {})
+        infos = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, *own[name]]) for name in inputs]
         results = [helper.make_empty_tensor_value_info(name) for name in outputs]
         graph = helper.make_graph(self.nodes, "net", infos, results, self.constants)
         opsets = [helper.make_opsetid("", self.opset), *([helper.make_opsetid(domain, 1)] if domain else [])]
@@ -87,8 +96,9 @@ def checked(model: onnx.ModelProto, **options: Any) -> FloatGraph:
     """The graph, after a comparison with the model in ONNX Runtime on random images."""
     graph = load(model, **options)
     onnx.checker.check_model(float_model(graph), full_check=True)
-    images = np.random.default_rng(1).normal(size=(3, *graph.shapes[graph.input])).astype(np.float32)
-    assert verify(graph, model, images) < 2e-4
+    rng = np.random.default_rng(1)
+    images = {name: rng.normal(size=(3, *shape)).astype(np.float32) for name, shape in graph.input_shapes.items()}
+    assert verify(graph, model, together(images)) < 2e-4
     return graph
 
 

@@ -87,7 +87,7 @@ def reference(network: Network, x: np.ndarray) -> dict[str, np.ndarray]:
     """Every tensor of a network for images (N, C, H, W)."""
     results: dict[str, list] = {name: [] for name in network.tensors}
     for image in x:
-        values = {network.input: image.tolist()}
+        values = {network.inputs[0]: image.tolist()}
         for layer in network.layers:
             values[layer.output] = reference_layer(network, layer, values)
         for name, value in values.items():
@@ -127,11 +127,11 @@ def one_layer(
     layer: Layer, shape: tuple[int, int, int], out: tuple[int, int, int], fmt: QFormat, out_fmt: QFormat
 ) -> Network:
     tensors = {"x": Tensor("x", shape, fmt), layer.output: Tensor(layer.output, out, out_fmt)}
-    return Network("net", tensors, (layer,), "x", (layer.output,))
+    return Network("net", tensors, (layer,), ("x",), (layer.output,))
 
 
 def images(rng: np.random.Generator, network: Network, count: int = 2) -> np.ndarray:
-    tensor = network.tensors[network.input]
+    tensor = network.tensors[network.inputs[0]]
     return rng.integers(tensor.fmt.low, tensor.fmt.high + 1, (count, *tensor.shape))
 
 
@@ -166,4 +166,4 @@ def branches(rng: np.random.Generator) -> Network:
         Pool("to_f", "e", "f", "average", Window((2, 2), (2, 2)), (0, 255)),
         part("g", "f", 5, Window((2, 2)), op="Gemm", clip=(-32768, 32767)),
     )
-    return Network("branches", tensors, layers, "x", ("g", "e"))
+    return Network("branches", tensors, layers, ("x",), ("g", "e"))

@@ -12,7 +12,7 @@ from tests.quant.onnx_nets import Net
 
 
 def images(graph: FloatGraph, count: int = 3, seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).normal(size=(count, *graph.input_shape)).astype(np.float32)
+    return np.random.default_rng(seed).normal(size=(count, *graph.shapes[graph.inputs[0]])).astype(np.float32)
 
 
 def float_returned(graph: FloatGraph, x: np.ndarray) -> list[Returned]:

@@ -90,12 +90,12 @@ def _network(config: AcceleratorConfig, case: Case, rng: np.random.Generator) ->
     }
     conv = Conv("conv", "x", "y", weight, frac, 8, bias, case.window, 1, clip, "x" if case.residual else None)
     if case.pool is None:
-        return Network("handmade", tensors, (conv,), "x", ("y",))
+        return Network("handmade", tensors, (conv,), ("x",), ("y",))
     fmt = result if case.pool == "max" else QFormat(bits, result.frac + 1, True)
     shape = (case.outputs, *case.pool_window.output_size(*tensors["y"].shape[1:]))
     tensors["z"] = Tensor("z", shape, fmt)
     pool = Pool("pool", "y", "z", case.pool, case.pool_window, (fmt.low, fmt.high))  # type: ignore[arg-type]
-    return Network("handmade", tensors, (conv, pool), "x", ("z",))
+    return Network("handmade", tensors, (conv, pool), ("x",), ("z",))
 
 
 class _Builder:
@@ -134,7 +134,7 @@ class _Builder:
             for layer in self.network.layers
         )
         return Program(
-            self.config, "handmade", self.case.shape, bytes(self.image), 0, len(self.instructions), memory,
+            self.config, "handmade", {"x": self.case.shape}, bytes(self.image), 0, len(self.instructions), memory,
             (self.placements["x"],), tensors, self.network.outputs, layers,
         )  # fmt: skip
 

@@ -19,7 +19,7 @@ from tests.host.extremes import extreme_network
 from tests.host.networks import image
 from tests.sim.depthwise import depthwise_network
 from tests.sim.handmade import CASES, build
-from tests.sim.networks import random_images, random_network
+from tests.sim.networks import random_images, random_inputs, random_network
 from tests.sim.programs import with_copies
 
 ODD = [
@@ -56,13 +56,15 @@ def network_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         if len(jobs) == count:
             break
         rng = np.random.default_rng([seed, number])
-        network = random_network(int(rng.integers(1 << 30)), layers=int(rng.integers(2, 7)))
+        network = random_network(
+            int(rng.integers(1 << 30)), layers=int(rng.integers(2, 7)), inputs=1 + (number % 4 == 3)
+        )
         memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 5)))
         try:
             program = compile_network(network, config, memory=memory, keep_layers=[*KeepLayers][number % 2])
         except CannotCompile:
             continue
-        images = random_images(network, 2, number)
+        images = random_inputs(network, 2, number)
         expected = execute(network, images, [p.tensor for p in program.tensors])
         base = 4096 * int(rng.integers(1 << 18))
         jobs[f"network {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory, base), expected)

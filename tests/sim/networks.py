@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from quant.ir.fixedpoint import QFormat
+from quant.ir.inputs import Given, together
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.ir.tensor import Tensor
@@ -30,6 +31,23 @@ class _Maker:
         self.tensors = {"x": Tensor("x", shape, QFormat(8, int(rng.integers(3, 8)), signed))}
         self.layers: list[Layer] = []
         self.last = "x"
+        self.inputs = ["x"]
+
+    def second(self) -> None:
+        """Another input, like the first: convolved by itself, added to the first, or joined with it."""
+        first = self.tensors["x"]
+        self.tensors["second"] = replace(first, name="second")
+        self.inputs.append("second")
+        channels, height, width = first.shape
+        match self.pick("conv", "sum", "join"):
+            case "conv":
+                self.last = "second"
+                self.conv("alone")
+            case "sum":
+                fmt = replace(first.fmt, frac=first.fmt.frac - 1)
+                self.add(Add("sum", ("x", "second"), "t_sum", (fmt.low, fmt.high)), first.shape, fmt)
+            case _:
+                self.add(Concat("join", ("second", "x"), "t_join"), (2 * channels, height, width), first.fmt)
 
     def pick(self, *choices: object) -> object:
         return choices[int(self.rng.integers(len(choices)))]
@@ -185,15 +203,17 @@ class _Maker:
     def network(self) -> Network:
         read = {name for layer in self.layers for name in layer.inputs}
         outputs = tuple(layer.output for layer in self.layers if layer.output not in read)
-        return Network("random", self.tensors, tuple(self.layers), "x", outputs)
+        return Network("random", self.tensors, tuple(self.layers), tuple(self.inputs), outputs)
 
 
-def random_network(seed: int, layers: int = 4, largest: int = 14) -> Network:
-    """A network of about so many layers, the input at most `largest` pixels wide and high."""
+def random_network(seed: int, layers: int = 4, largest: int = 14, inputs: int = 1) -> Network:
+    """A network of about so many layers, the one input or two at most `largest` pixels wide and high."""
     rng = np.random.default_rng(seed)
     height, width = (int(n) for n in rng.integers(3, largest + 1, 2))
     maker = _Maker(rng, (int(rng.integers(1, 13)), height, width))
     maker.conv("l0")
+    if inputs > 1:
+        maker.second()
     for k in range(1, layers):
         kind = str(maker.pick("conv", "conv", "conv", "max", "average", "join", "enlarge", "table", "multiply"))
         name = f"l{k}"
@@ -216,5 +236,12 @@ def random_network(seed: int, layers: int = 4, largest: int = 14) -> Network:
 
 def random_images(network: Network, count: int, seed: int) -> np.ndarray:
     """Integers of the network's input: (count, C, H, W)."""
-    tensor = network.tensors[network.input]
-    return np.random.default_rng(seed).integers(tensor.fmt.low, tensor.fmt.high + 1, (count, *tensor.shape))
+    images = random_inputs(network, count, seed)
+    assert isinstance(images, np.ndarray)
+    return images
+
+
+def random_inputs(network: Network, count: int, seed: int) -> Given:
+    """Integers of each of the network's inputs: (count, C, H, W)."""
+    rng, tensors = np.random.default_rng(seed), [network.tensors[name] for name in network.inputs]
+    return together({t.name: rng.integers(t.fmt.low, t.fmt.high + 1, (count, *t.shape)) for t in tensors})

@@ -14,6 +14,7 @@ from host.compiler import CannotCompile, compile_network
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from hw.contract.isa import IllegalInstruction, Mode, Opcode, SetupInstruction
 from hw.contract.parameters import parameter_block
+from quant.ir.inputs import each
 from quant.ir.window import Window
 from quant.run.execute import execute
 from sim import taps
@@ -23,7 +24,7 @@ from tests.sim.depthwise import depthwise_network
 from tests.sim.equal import assert_tensors
 from tests.sim.handmade import CASES, Case, Handmade, build
 from tests.sim.jobs import ODD
-from tests.sim.networks import random_images, random_network
+from tests.sim.networks import random_images, random_inputs, random_network
 from tests.sim.programs import first
 
 
@@ -41,14 +42,14 @@ def test_convolutions_by_hand(config: AcceleratorConfig, name: str) -> None:
 @pytest.mark.parametrize("config", [preset("tiny"), preset("medium"), preset("large")], ids=lambda c: c.name)
 def test_compiled_networks(config: AcceleratorConfig, seed: int) -> None:
     for number in range(10):
-        network = random_network(1000 * seed + number, layers=5)
+        network = random_network(1000 * seed + number, layers=5, inputs=1 + number % 2)
         try:
             program = compile_network(network, config)
         except CannotCompile:
             continue
-        images = random_images(network, 2, number)
+        images = random_inputs(network, 2, number)
         executor = ProgramExecutor(program)
-        results = [executor.run(image) for image in images]
+        results = [executor.run(image) for image in each(images)]
         expected = execute(network, images, list(results[0]))
         assert_tensors(program, expected, {t: np.stack([r[t] for r in results]) for t in expected}, "executor")
 

@@ -17,7 +17,7 @@ class ConcatOnEngine(EngineKind[Concat]):
     """As `EngineKind`, for concatenations.
 
     A tensor lies in one place.  So what is joined a second time, by this one or another, is copied; and the
-    network's input gets a view for each place, which whoever writes the input fills.
+    network's inputs get a view for each place, which whoever writes them fills.
     """
 
     joins = True
@@ -30,8 +30,8 @@ class ConcatOnEngine(EngineKind[Concat]):
         parts: list[str] = []
         for index, name in enumerate(layer.inputs):
             hidden = f"{layer.output}{HIDDEN}{index}"
-            if name == builder.network.input:
-                parts.append(builder.view(hidden))
+            if name in builder.network.inputs:
+                parts.append(builder.view(hidden, name))
             elif name in parts or builder.joined(name):
                 self._copy(layer, name, hidden, builder)
                 parts.append(hidden)

@@ -49,7 +49,7 @@ class Alone:
             layers = chain(replace(layer, residual=None), ranks, names(self.graph))
             shapes = shapes_of(self.graph, layers)
             own = {name: shapes[name] for each in layers for name in (each.input, each.output)}
-            self._known[same] = self.price.network(FloatGraph(layer.name, layers, own, layer.input, (layer.output,)))
+            self._known[same] = self.price.network(FloatGraph(layer.name, layers, own, (layer.input,), (layer.output,)))
         return self._known[same]
 
 

@@ -12,6 +12,7 @@ from quant.compress.low_rank.form import WHOLE, Ranks, chain, down_and_across, n
 from quant.compress.low_rank.solver import Responses, solve
 from quant.compress.low_rank.spectrum import Spectrum, columns
 from quant.ir.graph import FloatGraph
+from quant.ir.inputs import by_input
 from quant.ir.layer import Clip, FloatLayer
 from quant.ir.window import Window
 from quant.kinds.conv import FloatConv, float_convolution
@@ -48,8 +49,8 @@ class Rewriting:
     ) -> None:
         self.graph, self.cut, self.spectra, self.left = graph, cut, spectra, left
         self.reconstruction, self.taken = reconstruction, names(graph)
-        self.original: dict[str, Maps] = {graph.input: images}
-        self.now: dict[str, Maps] = {graph.input: images}
+        self.original: dict[str, Maps] = dict(by_input(graph.inputs, images))
+        self.now: dict[str, Maps] = dict(by_input(graph.inputs, images))
         self.chains: dict[str, tuple[FloatConv, ...]] = {}
 
     def run(self, progress: Progress | None = None) -> FloatGraph:

@@ -89,9 +89,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- 8684a1 - c2f28d a857ea d65b46 db4491 6b2392 abc337 6fcf46 ba848a b8cc10 3d4217 - a6c1bc 8aa00e 1ca0d1 65366d 1fa38e
-414a1f 80b2fe f0c32d 9c7c4d 76fa0a 220bc0 36e683 5368b7 fd7c20 - 07827a - c96740 77131d e38bd0 82fff0 - - 92413d fc0525
-- efb56f 49757c - 5f42db 2fdd18 2b5d9f 128d33 c210a1 381dc3 73951c f70663 b737f4 0a07ea fe59a2
+- fd169a - 0f94b3 420663 51bbb8 e21b1a 47110f 28d144 ea8fbb 535f60 e8bbd4 c43792 - 38224c 303a86 bdeb62 efc258 77dc65
+004d8f 63ce5a e90bfc 1f5bb0 16f3c5 ad8c7a 6273bb 0d656b 6faffb - 726379 - eaf337 cbd1e7 527373 b630e6 - - 1ce13b 62fff8
+- 64a3ce 6fda03 - 01be7b aef425 f3973f f0cf1b 80c472 20a8db 58519f f9f0bb f57568 4f77e5 697fe9
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 

@@ -28,7 +28,7 @@ def program() -> Program:
     return Program(
         config=preset("small"),
         name="net",
-        input_shape=(3, 8, 8),
+        input_shapes={"x": (3, 8, 8)},
         image=bytes(256) + b"".join(i.encode() for i in code) + b"weights",
         program_base=256,
         instructions=2,

@@ -45,9 +45,9 @@ def placed(program: Program, field: str, **values: Any) -> dict[str, Any]:
         ({"program_base": -256}, "program_base is -256, no multiple of 256"),
         ({"instructions": 600}, "600 instructions end at byte 19200, and the image has 16512"),
         ({"instructions": -1}, "-1 instructions end at byte -32, and the image has 16512"),
-        ({"input_shape": (8, 0, 5)}, "input_shape is (8, 0, 5)"),
-        ({"input_shape": (8, 5, 6)}, "input 'x' lies as (8, 5, 5), and input_shape (8, 5, 6) makes (8, 5, 6)"),
-        ({"inputs": ()}, "the inputs are not all of one tensor"),
+        ({"input_shapes": {"x": (8, 0, 5)}}, "input 'x' has the shape (8, 0, 5)"),
+        ({"input_shapes": {"x": (8, 5, 6)}}, "input 'x' lies as (8, 5, 5), and its shape (8, 5, 6) makes (8, 5, 6)"),
+        ({"inputs": ()}, "the inputs ['x'] are stated, and [] lie in memory"),
         ({"outputs": ("z",)}, "output 'z' is no tensor of the program"),
     ],
 )
@@ -69,13 +69,13 @@ def test_places_that_disagree(made: Handmade) -> None:
         (placed(program, "inputs", address=1 << 40), "tensor 'x': lies in bytes 1099511627776 to "),
         (
             placed(program, "inputs", fold=Fold(folds[0])),
-            "input 'x' lies as (8, 5, 5), and input_shape ",
+            "input 'x' lies as (8, 5, 5), and its shape ",
         ),
         (placed(program, "inputs", fold=Fold(folds[1])), "input 'x' is folded by a window that is none: 3x3"),
         (placed(program, "inputs", fold=Fold(folds[2])), "input 'x' is folded by a window that is none: 3x3"),
         (placed(program, "tensors", fold=Fold(folds[0])), "tensor 'y' is folded, as only inputs are"),
         (twice, "two tensors have one name"),
-        (other, "the inputs are not all of one tensor"),
+        (other, "the inputs ['x'] are stated, and ['x', 'z'] lie in memory"),
         (layer, "output of a layer 'x' is no tensor of the program"),
         (count, "layer 'conv': counts below 0"),
     ]:

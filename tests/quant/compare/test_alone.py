@@ -69,7 +69,7 @@ def test_a_layer_alone_is_its_integers_on_float_inputs():
         assert entry.sqnr_db == pytest.approx(10 * math.log10((wanted**2).sum() / noise), abs=0.02)
         assert entry.max_abs_error == pytest.approx(np.abs(wanted - values).max(), abs=fmt.step / 50)
         assert entry.format == str(fmt)
-        rest = replace(graph, layers=graph.layers[graph.layers.index(layer) + 1 :], input=layer.output)
+        rest = replace(graph, layers=graph.layers[graph.layers.index(layer) + 1 :], inputs=(layer.output,))
         if rest.layers:
             output = floats(rest, values.astype(np.float32))[graph.outputs[0]]
         else:
@@ -125,11 +125,11 @@ def test_layers_that_compute_nothing_are_left_out_and_the_others_explain_the_who
 def test_a_table_alone_is_its_output_rounded():
     swish = Function("Mul", (X, Function("Sigmoid", (X,))))
     shapes = dict.fromkeys(("x", "y"), (3, 4, 4))
-    graph = FloatGraph("net", (FloatTable("swish", "x", "y", swish),), shapes, "x", ("y",))
+    graph = FloatGraph("net", (FloatTable("swish", "x", "y", swish),), shapes, ("x",), ("y",))
     source, fmt = QFormat(8, 4), QFormat(8, 5)
     entries = quantize(swish(dequantize(np.arange(source.low, source.high + 1), source.frac)), fmt)
     tensors = {"x": Tensor("x", (3, 4, 4), source), "y": Tensor("y", (3, 4, 4), fmt)}
-    network = Network("net", tensors, (Table("swish", "x", "y", entries, str(swish)),), "x", ("y",))
+    network = Network("net", tensors, (Table("swish", "x", "y", entries, str(swish)),), ("x",), ("y",))
     x = images(9, size=4) * np.float32(2.2)
     entry = alone(network, graph, x, {})[1]
     wanted = floats(graph, x)["y"].astype(float)

@@ -31,11 +31,11 @@ def identity(fmt: QFormat, channels: int = 1) -> tuple[Network, FloatGraph]:
     eye = np.eye(channels, dtype=np.float32).reshape(channels, channels, 1, 1)
     shape = (channels, 1, 1)
     layer = FloatConv("pass", "x", "y", eye, np.zeros(channels, np.float32), Window(), 1)
-    graph = FloatGraph("net", (layer,), {"x": shape, "y": shape}, "x", ("y",))
+    graph = FloatGraph("net", (layer,), {"x": shape, "y": shape}, ("x",), ("y",))
     zeros = np.zeros(channels, np.int64)
     conv = Conv("pass", "x", "y", eye.astype(np.int64), zeros, 8, zeros, Window(), 1, (fmt.low, fmt.high))
     tensors = {name: Tensor(name, shape, fmt) for name in ("x", "y")}
-    return Network("net", tensors, (conv,), "x", ("y",)), graph
+    return Network("net", tensors, (conv,), ("x",), ("y",)), graph
 
 
 def column(*values: float) -> np.ndarray:

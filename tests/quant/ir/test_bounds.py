@@ -28,7 +28,7 @@ def test_the_bound_is_reached_by_some_order_and_passed_by_none(seed, fmt):
         "y": Tensor("y", (3, 1, 1), QFormat(8, 0, signed=False)),
     }
     stem = dataclasses.replace(conv(rng, (2, 3, 3), 3, Window((3, 3)), clip=(-50, 100)), name="stem", output="x2")
-    network = Network("net", tensors, (stem, layer), "x", ("y",))
+    network = Network("net", tensors, (stem, layer), ("x",), ("y",))
     low = high = 0
     for o in range(3):
         left = fmt.frac + int(layer.weight_frac[o]) - 2

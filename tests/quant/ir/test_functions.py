@@ -33,7 +33,7 @@ FUNCTIONS = [apply(op, X) for op in UNARY] + [
 @pytest.mark.parametrize("function", FUNCTIONS, ids=str)
 def test_values_are_those_of_onnx_runtime(function: Function) -> None:
     layer = FloatTable("f", "x", "y", function)
-    graph = FloatGraph("net", (layer,), {"x": (1, 1, 401), "y": (1, 1, 401)}, "x", ("y",))
+    graph = FloatGraph("net", (layer,), {"x": (1, 1, 401), "y": (1, 1, 401)}, ("x",), ("y",))
     x = np.linspace(-8, 8, 401, dtype=np.float32).reshape(1, 1, 1, -1)
     [found] = onnxruntime.InferenceSession(float_model(graph).SerializeToString()).run(None, {"x": x})
     np.testing.assert_allclose(function(x), found, rtol=2e-5, atol=2e-6)

@@ -7,5 +7,5 @@ from tests.quant.float_graphs import branches
 
 def test_the_shape_of_an_image_is_that_of_the_input() -> None:
     graph = branches()
-    assert graph.input_shape == (3, 12, 12) == graph.shapes[graph.input]
-    assert set(graph.shapes) == {graph.input, *(layer.output for layer in graph.layers)}
+    assert graph.input_shapes == {graph.inputs[0]: (3, 12, 12)}
+    assert set(graph.shapes) == {graph.inputs[0], *(layer.output for layer in graph.layers)}

@@ -39,7 +39,7 @@ def renamed_network(network: Network, names: dict[str, str]) -> Network:
     tensors = {new(name): replace(tensor, name=new(name)) for name, tensor in network.tensors.items()}
     outputs = tuple(map(new, network.outputs))
     scales = {new(name): values for name, values in tensor_scales(network).items()}
-    other = replace(network, layers=tuple(layers), tensors=tensors, input=new(network.input), outputs=outputs)
+    other = replace(network, layers=tuple(layers), tensors=tensors, inputs=(new(network.inputs[0]),), outputs=outputs)
     return with_scales(other, scales)
 
 

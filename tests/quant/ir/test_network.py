@@ -9,7 +9,7 @@ from tests.quant.reference import branches
 
 def test_producers_and_consumers(rng: np.random.Generator) -> None:
     network = branches(rng)
-    assert network.input_shape == (3, 8, 8)
+    assert network.input_shapes == {network.inputs[0]: (3, 8, 8)}
     assert network.producer("x") is None and network.producer("nothing") is None
     for layer in network.layers:
         assert network.producer(layer.output) is layer

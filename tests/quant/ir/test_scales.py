@@ -20,7 +20,7 @@ from tests.quant.float_graphs import branches, images
 
 def network(**metadata: str) -> Network:
     tensors = {name: Tensor(name, (c, 1, 1), QFormat(8, 0)) for name, c in (("x", 2), ("y", 3))}
-    return Network("net", tensors, (), "x", ("y",), metadata=metadata)
+    return Network("net", tensors, (), ("x",), ("y",), metadata=metadata)
 
 
 def test_scales_that_nobody_states_are_one():

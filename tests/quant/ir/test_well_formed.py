@@ -49,7 +49,7 @@ def net() -> Network:
     )
     shapes = dict.fromkeys("xabcef", (4, 6, 6)) | {"d": (4, 3, 3), "g": (8, 6, 6)}
     tensors = {name: Tensor(name, shape, S8) for name, shape in shapes.items()}
-    return Network("net", tensors, layers, "x", ("g",), output_shapes={"g": (8, 6, 6)})
+    return Network("net", tensors, layers, ("x",), ("g",), output_shapes={"g": (8, 6, 6)})
 
 
 def changed(name: str, /, **changes) -> Network:
@@ -81,7 +81,7 @@ MALFORMED = {
     "no tensor": (changed("conv", output="q"), "layer conv: writes q, which is no tensor"),
     "nothing read": (changed("concat", inputs=()), "layer concat: reads nothing"),
     "order": (replace(net(), layers=net().layers[::-1]), "layer concat: reads c, which nothing before it writes"),
-    "input": (replace(net(), input="q"), "the input q is no tensor"),
+    "input": (replace(net(), inputs=("q",)), "the input q is no tensor"),
     "empty map": (retyped("x", shape=(4, 0, 6)), r"tensor x has the shape \(4, 0, 6\)"),
     "output": (replace(net(), outputs=("q",), output_shapes={}), "output q is no tensor"),
     "results": (replace(net(), results=(("a", HostOperation("Sigmoid")),)), "Sigmoid is made of a, which is no output"),
@@ -120,7 +120,7 @@ def test_maps_of_different_sizes_are_not_joined() -> None:
     parts = {"x": Tensor("x", (4, 6, 6), S8), "a": Tensor("a", (4, 3, 3), S8), "y": Tensor("y", (8, 6, 6), S8)}
     layers = (Pool("pool", "x", "a", "max", Window((2, 2), (2, 2)), (-128, 127)), Concat("concat", ("x", "a"), "y"))
     with pytest.raises(Malformed, match=r"layer concat: joins maps of different sizes: \(4, 6, 6\), \(4, 3, 3\)"):
-        well_formed(Network("net", parts, layers, "x", ("y",)))
+        well_formed(Network("net", parts, layers, ("x",), ("y",)))
 
 
 def test_sums_of_two_shapes() -> None:
@@ -128,12 +128,12 @@ def test_sums_of_two_shapes() -> None:
     pool = Pool("pool", "x", "a", "max", Window((2, 2), (2, 2)), (-128, 127))
     for layer in (Add("sum", ("x", "a"), "y", (-128, 127)), conv("sum", "x", "y", residual="a")):
         with pytest.raises(Malformed, match="layer sum: adds tensors of two shapes"):
-            well_formed(Network("net", parts, (pool, layer), "x", ("y",)))
+            well_formed(Network("net", parts, (pool, layer), ("x",), ("y",)))
 
 
 def test_weights_that_are_no_numbers() -> None:
     weight = np.full((2, 3, 1, 1), np.nan, np.float32)
     layer = FloatConv("conv", "x", "y", weight, np.zeros(2, np.float32), Window(), 1)
-    graph = FloatGraph("net", (layer,), {"x": (3, 2, 2), "y": (2, 2, 2)}, "x", ("y",))
+    graph = FloatGraph("net", (layer,), {"x": (3, 2, 2), "y": (2, 2, 2)}, ("x",), ("y",))
     with pytest.raises(Malformed, match="layer conv: its constants have NaN"):
         well_formed(graph)

@@ -25,14 +25,14 @@ def test_add_aligns_and_rounds_once(seed, first, second, out):
     layer = Add("add", ("x", "a"), "y", (-100, 127))
     shape = (4, 3, 3)
     tensors = {n: Tensor(n, shape, QFormat(8, f)) for n, f in (("x", first), ("a", second), ("y", out))}
-    network = Network("net", tensors, (stem, layer), "x", ("y",))
+    network = Network("net", tensors, (stem, layer), ("x",), ("y",))
     agrees(network, images(rng, network))
 
 
 def test_bound_of_an_add():
     tensors = {n: Tensor(n, (1, 1, 1), QFormat(8, f)) for n, f in (("x", 4), ("y", 0))}
     layer = Add("add", ("x", "x"), "y", (-128, 127))
-    network = Network("net", tensors, (layer,), "x", ("y",))
+    network = Network("net", tensors, (layer,), ("x",), ("y",))
     assert accumulator_bound(network, layer) == Bound(-256, 254) and accumulator_bound(network, layer).bits == 9
 
 

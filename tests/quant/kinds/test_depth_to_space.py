@@ -21,7 +21,7 @@ S8 = QFormat(8, 4)
 
 def network(mode: Mode, block: int = 2) -> Network:
     tensors = {"x": Tensor("x", (2 * block**2, 3, 4), S8), "y": Tensor("y", (2, 3 * block, 4 * block), S8)}
-    return Network("net", tensors, (DepthToSpace("shuffle", "x", "y", block, mode),), "x", ("y",))
+    return Network("net", tensors, (DepthToSpace("shuffle", "x", "y", block, mode),), ("x",), ("y",))
 
 
 @pytest.mark.parametrize(("mode", "block"), [("DCR", 2), ("CRD", 2), ("CRD", 3)])

@@ -21,7 +21,9 @@ S8 = QFormat(8, 4)
 def network(pads: tuple[int, int, int, int] = (1, 2, 0, 3)) -> Network:
     layer = EdgePad("edges", "x", "y", pads)
     tensors = {"x": Tensor("x", (2, 3, 4), S8)}
-    return Network("net", tensors | {"y": Tensor("y", layer.output_shape({"x": (2, 3, 4)}), S8)}, (layer,), "x", ("y",))
+    return Network(
+        "net", tensors | {"y": Tensor("y", layer.output_shape({"x": (2, 3, 4)}), S8)}, (layer,), ("x",), ("y",)
+    )
 
 
 @pytest.mark.parametrize("pads", [(1, 1, 1, 1), (1, 2, 0, 3)])

@@ -21,7 +21,7 @@ S8 = QFormat(8, 4)
 
 def enlarged() -> onnx.ModelProto:
     tensors = {"x": Tensor("x", (2, 3, 4), S8), "y": Tensor("y", (2, 6, 12), S8)}
-    return qdq.to_model(Network("net", tensors, (Resize("grow", "x", "y", (2, 3)),), "x", ("y",)))
+    return qdq.to_model(Network("net", tensors, (Resize("grow", "x", "y", (2, 3)),), ("x",), ("y",)))
 
 
 def changed(values: list[float] | None = None, sizes: list[int] | None = None, **attributes: Any) -> onnx.ModelProto:

@@ -47,7 +47,7 @@ def network(rng: np.random.Generator, source: QFormat = IN, middle: QFormat = MI
     formats = {"x": source, "a": middle, "b": IN, "c": out, "d": out, "e": QFormat(8, 2), "f": QFormat(16, 14)}
     shapes["f"] = (5, 1, 1)
     tensors = {name: Tensor(name, shape, formats[name]) for name, shape in shapes.items()}
-    return Network("net", tensors, layers, "x", ("f",), output_shapes={"f": (5,)})
+    return Network("net", tensors, layers, ("x",), ("f",), output_shapes={"f": (5,)})
 
 
 FORMATS = [(IN, MID, OUT), (QFormat(8, 5, False), QFormat(6, 3, True), QFormat(4, 4, False)),

@@ -10,6 +10,7 @@ import pytest
 
 from quant import coded
 from quant.onnx_file.read import files_of_weights, in_one_piece, is_coded, read_model
+from quant.onnx_import import load
 from tests.quant.onnx_nets import Net, checked, message
 
 
@@ -107,16 +108,27 @@ def test_an_open_size_of_one_dimension_convolved() -> None:
 def test_inputs_that_nothing_reads_are_left_out() -> None:
     net = Net(2, 4, 4)
     model = net.model(net.node("Relu", "x"), inputs=("nobody", "x"))
-    assert checked(model).input == "x"
+    assert checked(model).inputs == ("x",)
+
+
+def test_several_inputs() -> None:
     net = Net(2, 4, 4)
-    assert message(net.model(net.node("Relu", net.constant([1.0])), inputs=("x", "y"))).endswith("has 2: x, y")
+    model = net.model(net.node("Add", net.conv("x", 3, 2), net.conv("y", 3, 2)), inputs=("x", "y"))
+    assert load(model).inputs == ("x", "y")
+    assert message(model, input_shape=(2, 4, 4)).endswith(
+        "has 2 inputs, --input-shape is for one: fix their sizes in the file"
+    )
+    model.graph.input[1].type.tensor_type.shape.dim[0].dim_value = 3
+    assert message(model).endswith("inputs of different batches: any of x, 3 of y")
+    model.graph.input[1].type.tensor_type.shape.dim[2].dim_param = "H"
+    assert message(model).endswith("input y has no fixed size (2, H, 4): give it one in the file")
 
 
 def test_a_batch_of_zero_is_an_open_one() -> None:
     net = Net(2, 4, 4)
     model = net.model(net.node("Relu", net.conv("x", 3, 2)), batch=0)
     assert model.graph.output[0].type.tensor_type.shape.dim[0].dim_value == 0
-    assert checked(model).input_shape[0] == 2
+    assert checked(model).input_shapes["x"][0] == 2
 
 
 def test_a_coded_file_is_the_network_that_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

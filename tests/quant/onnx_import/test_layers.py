@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from quant.base.errors import UnsupportedNetwork
-from quant.ir.input_shape import INPUT_SHAPE
+from quant.ir.inputs import INPUT_SHAPE
 from quant.ir.window import Window
 from quant.kinds.concat import Concat
 from quant.onnx_import import load, verify

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from quant.base.errors import BadInput, VerificationError
 from quant.ir.host import HostOperation
+from quant.ir.inputs import INPUT_SHAPE
 from quant.ir.window import Window
 from quant.kinds.conv import FloatConv
 from quant.onnx_import import load, verify
@@ -123,7 +124,7 @@ def test_random_networks_equal_the_file(seed: int) -> None:
                 out, y = channels, net.node("Clip", x, net.constant(-0.5), net.constant(0.5))
         tensors.append((y, out))
     graph = checked(net.model(tensors[-1][0]))
-    seen = {graph.input}
+    seen = {graph.inputs[0]}
     for layer in graph.layers:
         assert seen.issuperset(layer.inputs)
         seen.add(layer.output)
@@ -149,7 +150,7 @@ def test_trained_network(name: str, shared_data: Path) -> None:
     path = shared_data / "models" / f"{name}.onnx"
     graph = load(path)
     assert (graph.name, kinds(graph)) == (name, LAYERS[name])
-    assert (graph.input, graph.outputs) == ("input", ("logits",))
+    assert (graph.inputs[0], graph.outputs) == ("input", ("logits",))
     assert len(graph.output_shapes["logits"]) == 1
     images = np.random.default_rng(0).normal(size=(2, *graph.shapes["input"])).astype(np.float32)
     assert verify(graph, path, images) < 2e-5
@@ -173,7 +174,7 @@ def test_resnet20_shortcuts_are_strided_convolutions(shared_data: Path) -> None:
 def test_the_example_network() -> None:
     path = ROOT / "examples" / "fashion_mnist" / "fashion_mnist.onnx"
     graph = load(path)
-    assert verify(graph, path, np.ones((2, *graph.shapes[graph.input]), np.float32)) < 1e-5
+    assert verify(graph, path, np.ones((2, *graph.shapes[graph.inputs[0]]), np.float32)) < 1e-5
 
 
 # verification
@@ -198,3 +199,31 @@ def test_dilated_averages_need_a_newer_opset() -> None:
     net = Net(2, 6, 6, opset=19)
     model = net.model(net.node("AveragePool", "x", kernel_shape=[2, 2], dilations=[2, 3]))
     assert float_model(checked(model)).opset_import[0].version == 19
+
+
+def test_several_inputs() -> None:
+    """Weights shared by two inputs of maps, and a vector joined behind: each a layer of its own."""
+    net = Net(3, 8, 8)
+    weights = [net.constant(net.random.normal(size=size)) for size in ((4, 3, 3, 3), (4,))]
+    one, two = (net.node("Relu", net.node("Conv", x, *weights)) for x in ("x", "y"))
+    far = net.node("GlobalAveragePool", net.node("Abs", net.node("Sub", one, two)))
+    joined = net.node("Concat", net.node("Flatten", far), "v", axis=1)
+    out = net.node("Gemm", joined, net.constant(net.random.normal(size=(9, 2))))
+    graph = checked(net.model(out, inputs=("x", "y", "v"), shapes={"v": (5,)}))
+    assert graph.inputs == ("x", "y", "v") and graph.input_shapes["v"] == (5, 1, 1)
+    assert graph.metadata[f"{INPUT_SHAPE}.v"] == "5"
+
+
+def test_channels_last_of_one_of_two_inputs() -> None:
+    net = Net(3, 6, 5)
+    turned = net.conv(net.node("Transpose", "y", perm=[0, 3, 1, 2]), 4, 3, (3, 3))
+    model = net.model(net.node("Add", net.conv("x", 4, 3, (3, 3)), turned), inputs=("x", "y"), shapes={"y": (6, 5, 3)})
+    graph = checked(model)
+    assert graph.shapes["y"] == (3, 6, 5) and graph.metadata == {f"{INPUT_SHAPE}.y": "6,5,3"}
+
+
+def test_an_end_on_the_host_of_a_network_of_two_inputs() -> None:
+    net = Net(3, 6, 6)
+    both = net.node("Add", net.conv("x", 4, 3), net.conv("y", 4, 3))
+    graph = checked(net.model(net.node("TopK", both, net.ints(2), outputs=2, axis=1), inputs=("x", "y")))
+    assert graph.inputs == ("x", "y") and graph.tail is not None

@@ -22,7 +22,7 @@ def moves(
 def run(step: Step, x: np.ndarray) -> np.ndarray:
     layer = step.as_conv(SHAPE)
     shapes = {"x": SHAPE, "y": layer.output_shape({"x": SHAPE})}
-    graph = FloatGraph("net", (layer,), shapes, "x", ("y",))
+    graph = FloatGraph("net", (layer,), shapes, ("x",), ("y",))
     return next(iter(FloatRunner(graph).run(x)))[1]["y"]
 
 

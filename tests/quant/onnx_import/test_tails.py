@@ -19,7 +19,7 @@ from tests.quant.onnx_nets import Net, checked, kinds, message
 def quantized(model: onnx.ModelProto) -> tuple[onnx.ModelProto, np.ndarray]:
     """The quantized file of a network, read back once, and the images that it was calibrated with."""
     graph = checked(model)
-    images = np.random.default_rng(3).normal(size=(16, *graph.input_shape)).astype(np.float32)
+    images = np.random.default_rng(3).normal(size=(16, *graph.shapes[graph.inputs[0]])).astype(np.float32)
     network = quantize_network(graph, images, effort="fast")
     assert network.results == graph.results
     made = qdq.to_model(network)

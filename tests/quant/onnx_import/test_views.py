@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quant.ir.input_shape import INPUT_SHAPE
+from quant.ir.inputs import INPUT_SHAPE
 from quant.ir.window import Window
 from quant.kinds.conv import FloatConv
 from quant.onnx_import import load

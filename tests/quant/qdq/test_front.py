@@ -11,7 +11,7 @@ from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.scales import tensor_scales, with_scales
 from quant.onnx_file.view import View
 from quant.qdq import load
-from quant.qdq.front import Front, read_front
+from quant.qdq.front import Front, read_front, stated
 from tests.quant.elsewhere import Graph
 from tests.quant.integer_nets import S8, Net
 
@@ -72,12 +72,12 @@ def test_scales_and_metadata_say_the_same() -> None:
     net = Net((2, 4, 4), S8)
     network = net.network(net.conv("x", 2, S8))
     own = Front("x", (2, 4, 4), "x", np.array([0.5, 2.0]))
-    stated = own.stated(network)
-    assert tensor_scales(stated)["x"].tolist() == [0.5, 2]
-    assert own.stated(stated) is stated
+    found = stated(network, [own])
+    assert tensor_scales(found)["x"].tolist() == [0.5, 2]
+    assert stated(found, [own]) is found
     other = dataclasses.replace(own, scales=np.array([0.5, 4.0]))
     with pytest.raises(BadInput, match="contradict what multiplies input x$"):
-        other.stated(with_scales(network, {**tensor_scales(network), "x": np.array([0.5, 2.0])}))
+        stated(with_scales(network, {**tensor_scales(network), "x": np.array([0.5, 2.0])}), [other])
 
 
 def test_an_input_of_more_elements_than_anything_is_worked_on() -> None:

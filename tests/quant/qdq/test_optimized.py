@@ -32,10 +32,10 @@ def optimized(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 
 
 def assert_equal(network: Network) -> None:
-    fmt = network.tensors[network.input].fmt
+    fmt = network.tensors[network.inputs[0]].fmt
     images = (random_images(network, 4, 0) * fmt.step).astype(np.float32)
     ours = execute(network, quantize_input(network, images))
-    theirs = optimized(qdq.to_model(network)).run(None, {network.input: images})
+    theirs = optimized(qdq.to_model(network)).run(None, {network.inputs[0]: images})
     for name, found in zip(network.outputs, theirs, strict=True):
         integers = found / network.tensors[name].fmt.step
         np.testing.assert_array_equal(integers.reshape(-1), ours[name].reshape(-1), name)

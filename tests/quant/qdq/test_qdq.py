@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto
 
 from quant import qdq
-from quant.base.errors import UnsupportedNetwork
+from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.ir.fixedpoint import QFormat
 from quant.ir.host import HostOperation
-from quant.ir.input_shape import INPUT_SHAPE
+from quant.ir.inputs import INPUT_SHAPE
 from quant.ir.scales import tensor_scales, with_scales
 from quant.ir.window import Window
 from tests.quant.integer_nets import S8, U8, Net, assert_same, check, operators
@@ -102,6 +102,30 @@ def test_an_input_of_one_dimension(scales: list[float] | None) -> None:
     model = check(network)
     assert operators(model) == ["Unsqueeze", *(["Mul"] if scales else []), "Conv"]
     assert [d.dim_value for d in model.graph.input[0].type.tensor_type.shape.dim] == [0, 3, 9]
+
+
+@pytest.mark.parametrize("scales", [None, [0.5, 1.0, 4.0, 2.0, 1.0]])
+def test_several_inputs(scales: list[float] | None) -> None:
+    """A map, a row and a vector, each with its own format, shape and scales."""
+    net = Net((3, 4, 4), S8)
+    row, vector = net.input("row", (2, 1, 6), U8), net.input("vector", (5, 1, 1), S8)
+    seen = net.conv("x", 4, S8, window=Window((4, 4)))
+    heard = net.conv(row, 4, S8, window=Window((1, 6)))
+    joined = net.concat(seen, heard, vector)
+    metadata = {f"{INPUT_SHAPE}.row": "2,6", f"{INPUT_SHAPE}.vector": "5"}
+    network = net.network(net.gemm(joined, 3, S8), metadata=metadata)
+    if scales:
+        network = with_scales(network, tensor_scales(network) | {vector: np.array(scales)})
+    model = check(network)
+    shapes = [[d.dim_value for d in value.type.tensor_type.shape.dim] for value in model.graph.input]
+    assert shapes == [[0, 3, 4, 4], [0, 2, 6], [0, 5]]
+
+
+def test_inputs_of_which_one_is_missing() -> None:
+    net = Net((2, 3, 3), S8)
+    model = qdq.to_model(net.network(net.add("x", net.input("y", (2, 3, 3), S8), S8)))
+    with pytest.raises(BadInput, match="^the inputs x, y are needed, and x are given$"):
+        qdq.run_layers(model, np.zeros((1, 2, 3, 3), np.float32))
 
 
 def test_an_input_of_one_dimension_that_stays_one_is_refused() -> None:

@@ -35,7 +35,7 @@ def silenced(graph: FloatGraph, channels: dict[str, np.ndarray], gone: set[int])
 
 def check_removal(graph: FloatGraph, gone: set[int], channels: dict[str, np.ndarray]) -> FloatGraph:
     """Removing silenced channels changes no output beyond the order of sums."""
-    x = images(3, graph.input_shape[0], graph.input_shape[1])
+    x = images(3, graph.shapes[graph.inputs[0]][0], graph.shapes[graph.inputs[0]][1])
     small = thinned(graph, left_by(channels, gone))
     wanted, found = float_outputs(silenced(graph, channels, gone), x), float_outputs(small, x)
     for name, values in wanted.items():

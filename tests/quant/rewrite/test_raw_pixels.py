@@ -46,7 +46,7 @@ def folded(source: onnx.ModelProto | Path, pixels: np.ndarray = PIXELS) -> Float
     assert np.abs(found - expected).max() <= 5e-5 * np.abs(expected).max()
     assert verify(raw, source, prepare(pixels, raw)) < 5e-5
     assert Preprocess.folded(raw.metadata) == Preprocess.of(graph.metadata)
-    assert raw.input == graph.input and raw.shapes[raw.input] == graph.shapes[graph.input]
+    assert raw.inputs[0] == graph.inputs[0] and raw.shapes[raw.inputs[0]] == graph.shapes[graph.inputs[0]]
     return raw
 
 
@@ -161,6 +161,9 @@ def test_networks_that_do_not_say_how() -> None:
         BadInput, match=r"^net: metadata preprocess.channels is 'gray', but the network takes 3 planes$"
     ):
         take_pixels(load(model(net, y, channels="gray")))
+    graph = load(model(net, y, channels="RGB"))
+    with pytest.raises(BadInput, match=r"^net: raw pixels are for networks of one input, this one has 2$"):
+        take_pixels(replace(graph, inputs=("x", "v"), shapes=graph.shapes | {"v": (3, 1, 1)}))
     with pytest.raises(BadInput, match=r"^metadata shiftpoint.raw_pixels is '{}'; JSON of"):
         Preprocess.folded({RAW: "{}"})
 
@@ -179,7 +182,7 @@ def test_networks_that_do_not_say_how() -> None:
 def test_trained_networks_on_real_images(name: str, images: str, added: int, shared_data: Path, labelled) -> None:
     path = shared_data / "models" / f"{name}.onnx"
     graph = load(path)
-    pixels, _ = labelled.load_images(images, limit=3, size=graph.input_shape[1:])
+    pixels, _ = labelled.load_images(images, limit=3, size=graph.shapes[graph.inputs[0]][1:])
     np.testing.assert_array_equal(prepare(pixels, graph), labelled.preprocess(pixels, path))
     raw = folded(path, pixels)
     assert len(raw.layers) == len(graph.layers) + added

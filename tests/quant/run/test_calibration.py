@@ -34,7 +34,7 @@ def graph(metadata: dict[str, str] | None = None, channels: int = 3) -> FloatGra
         FloatPool("pool", "a", "y", "max", Window((2, 2), (2, 2))),
     )
     shapes = {"x": (channels, 6, 5), "a": (4, 6, 5), "y": (4, 3, 2)}
-    return FloatGraph("small", layers, shapes, "x", ("y",), metadata=metadata or {})
+    return FloatGraph("small", layers, shapes, ("x",), ("y",), metadata=metadata or {})
 
 
 def floats(count: int = 3, channels: int = 3) -> np.ndarray:
@@ -111,7 +111,7 @@ def test_vectors_stand_for_maps_of_one_pixel():
     layer = FloatConv(
         "fc", "x", "y", np.ones((2, 7, 1, 1), np.float32), np.zeros(2, np.float32), Window(), 1, op="Gemm"
     )
-    network = FloatGraph("fc", (layer,), {"x": (7, 1, 1), "y": (2, 1, 1)}, "x", ("y",))
+    network = FloatGraph("fc", (layer,), {"x": (7, 1, 1), "y": (2, 1, 1)}, ("x",), ("y",))
     assert prepare(np.zeros((5, 7), np.float32), network).shape == (5, 7, 1, 1)
     with pytest.raises(BadInput, match=r"shape \(5, 8\), but fc takes \(N, 7, 1, 1\)"):
         prepare(np.zeros((5, 8), np.float32), network)
@@ -224,7 +224,9 @@ def test_batches_change_nothing_but_progress(monkeypatch):
 
 def test_images_that_overflow_are_named():
     network = graph()
-    with pytest.raises(BadInput, match=f"tensor {network.input} reaches [0-9.]+e[+]3. on the calibration images, at"):
+    with pytest.raises(
+        BadInput, match=f"tensor {network.inputs[0]} reaches [0-9.]+e[+]3. on the calibration images, at"
+    ):
         calibrate(network, floats(3) * np.float32(1e30))
 
 
@@ -243,7 +245,9 @@ def test_the_first_tensor_that_overflows_is_named():
 def test_the_first_tensor_that_vanishes_is_named():
     network = graph()
     first = network.layers[0]
-    with pytest.raises(BadInput, match=f"tensor {network.input} reaches only [0-9.]+e-30 on the calibration images"):
+    with pytest.raises(
+        BadInput, match=f"tensor {network.inputs[0]} reaches only [0-9.]+e-30 on the calibration images"
+    ):
         calibrate(network, floats(3) * np.float32(1e-30))
     small = dataclasses.replace(first, weight=first.weight * np.float32(1e-25), bias=first.bias * np.float32(0))
     small = dataclasses.replace(network, layers=(small, *network.layers[1:]), outputs=(first.output,))

@@ -23,7 +23,7 @@ from quant.search import quantize_network
 from tests.quant.fast_checks import FORMS, assert_equal, extremes
 from tests.quant.kinds.test_table import FORMATS
 from tests.quant.kinds.test_table import network as tables
-from tests.sim.networks import random_images, random_network
+from tests.sim.networks import random_images, random_inputs, random_network
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -33,6 +33,15 @@ def test_random_networks(seed: int) -> None:
     slow = FastExecutor(network).slow
     assert len(slow) < len(network.layers)
     assert_equal(network, images, slow)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_networks_of_two_inputs(seed: int) -> None:
+    network = random_network(seed, layers=5, inputs=2)
+    images, every = random_inputs(network, 3, seed), list(network.tensors)
+    wanted, found = Executor(network).run(images, every), FastExecutor(network).run(images, every)
+    for name, integers in wanted.items():
+        np.testing.assert_array_equal(found[name], integers, name)
 
 
 @pytest.mark.parametrize("data_bits", (8, 16))
@@ -66,7 +75,7 @@ def test_residuals_additions_and_averages(data_bits: int) -> None:
         "means": Tensor("means", (4, *size), dataclasses.replace(fmt, frac=5)),
         "all_means": Tensor("all_means", (4, *size), coarse),
     }
-    network = Network("all", tensors, layers, "x", ("means", "all_means"))
+    network = Network("all", tensors, layers, ("x",), ("means", "all_means"))
     images = np.concatenate([random_images(network, 20, 3), extremes(network)])
     assert_equal(network, images)
 
@@ -100,7 +109,7 @@ def test_bytes_are_taken_only_where_their_products_are_exact(monkeypatch) -> Non
 
 @pytest.mark.parametrize("fmt", (QFormat(8, 5), QFormat(16, -3, signed=False), QFormat(8, 90), QFormat(8, -90)))
 def test_images_are_quantized_as_the_reference_does_it(fmt: QFormat) -> None:
-    network = Network("input", {"x": Tensor("x", (2, 3, 4), fmt)}, (), "x", ("x",))
+    network = Network("input", {"x": Tensor("x", (2, 3, 4), fmt)}, (), ("x",), ("x",))
     random = np.random.default_rng(0)
     ties = random.integers(-600, 600, (9, 2, 3, 4)) * fmt.step / 2
     large = random.choice([3e38, -3e38, 1e-45, -0.0, 1.0], (9, 2, 3, 4))
@@ -139,7 +148,7 @@ def test_what_cannot_run_is_said() -> None:
     with pytest.raises(ValueError, match="neither given nor computed from"):
         executor.run_from({last: np.zeros((2, *shape), fmt.dtype)}, [network.layers[0].output])
     with pytest.raises(ValueError, match="one number of them"):
-        executor.run_from({last: np.zeros((1, *shape), fmt.dtype), network.input: images}, [last])
+        executor.run_from({last: np.zeros((1, *shape), fmt.dtype), network.inputs[0]: images}, [last])
 
 
 @pytest.mark.parametrize("name", ("resnet8_cifar10", "resnet20_cifar10", "squeezenet1.1", "mobilenet_v1_0.75",

@@ -17,7 +17,7 @@ from tests.quant.integer_nets import S8, Net
 
 
 def writer(fmt: QFormat) -> FloatWriter:
-    return FloatWriter(Network("net", {name: Tensor(name, (1, 1, 4096), fmt) for name in "xy"}, (), "x", ()))
+    return FloatWriter(Network("net", {name: Tensor(name, (1, 1, 4096), fmt) for name in "xy"}, (), ("x",), ()))
 
 
 def run(made: FloatWriter, x: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 
 from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
-from quant.ir.input_shape import INPUT_SHAPE
+from quant.ir.inputs import INPUT_SHAPE, Joint
 from quant.run.evaluation import accuracy
 from quant.run.images import ImageSet, load_images, open_images, prepare
 from quant.search import quantize_network
@@ -85,3 +85,44 @@ def test_a_set_of_pixels_needs_little_more_than_its_bytes(graph: FloatGraph, tmp
     finally:
         tracemalloc.stop()
     assert x.nbytes < peak < 2.5 * x.nbytes
+
+
+def two(tmp_path: Path) -> tuple[FloatGraph, Path, dict[str, np.ndarray]]:
+    """A network of an image and a vector, and a file with both."""
+    graph = replace(branches(), metadata=KEYS, inputs=("x", "v"), shapes=branches().shapes | {"v": (5, 1, 1)})
+    vectors = np.random.default_rng(2).normal(0, 1e6, (20, 5)).astype(np.float32)
+    arrays = {"x": pixels(20), "v": vectors, "labels": np.arange(20)}
+    np.savez(tmp_path / "two.npz", **arrays)  # type: ignore[arg-type]
+    return graph, tmp_path / "two.npz", arrays
+
+
+def test_an_array_for_each_of_several_inputs(tmp_path: Path) -> None:
+    """Pixels are preprocessed, floats of another input are no pixels of any size."""
+    graph, file, arrays = two(tmp_path)
+    images, labels = open_images(file, graph, labels=True, limit=9)
+    assert isinstance(images, Joint) and len(images) == 9 and labels is not None and len(labels) == 9
+    alone = prepare(arrays["x"], replace(branches(), metadata=KEYS))
+    part = images[2:5].arrays
+    assert np.array_equal(part["x"], alone[2:5]) and np.array_equal(part["v"], arrays["v"][2:5, :, None, None])
+    few = images[np.arange(9) % 2 == 1][:].arrays
+    assert np.array_equal(few["x"], alone[1:9:2]) and few["v"].shape == (4, 5, 1, 1)
+    whole = load_images(file, graph)[0]
+    again = prepare(whole, graph)
+    assert isinstance(again, Joint) and isinstance(whole, Joint)
+    assert np.array_equal(again.arrays["v"], whole.arrays["v"])
+
+
+def test_what_is_wrong_with_one_of_several_inputs(tmp_path: Path) -> None:
+    graph, file, arrays = two(tmp_path)
+    for wrong, says in [
+        ({"v": arrays["v"][:, :4]}, r"two.npz, input v: shape \(20, 4\), but .* takes \(N, 5, 1, 1\)$"),
+        ({"v": np.full_like(arrays["v"], np.nan)}, "two.npz, input v: image 0 holds NaN or infinity$"),
+        ({"v": arrays["v"][:7]}, "as many images of each input are needed, not 20 of x, 7 of v$"),
+        ({"v": arrays["v"].astype(np.uint8)}, "metadata preprocess.channels is 'BGR', but the network takes 5 planes$"),
+    ]:
+        np.savez(file, **{**arrays, **wrong})  # type: ignore[arg-type]
+        with pytest.raises(BadInput, match=says):
+            open_images(file, graph)
+    np.savez(file, images=arrays["x"])
+    with pytest.raises(BadInput, match="holds no array `x`$"):
+        open_images(file, graph)

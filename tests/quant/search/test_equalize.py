@@ -85,7 +85,7 @@ def test_the_network_computes_the_same_function(alpha, top):
     shown = x if top is not None else images(8, seed=1) * 3  # below a clip at the top only where calibration reached
     [(_, before)] = FloatRunner(graph).run(shown)
     [(_, after)] = FloatRunner(rescaled(graph, scales)).run(
-        shown * scales[graph.input][:, None, None].astype(np.float32)
+        shown * scales[graph.inputs[0]][:, None, None].astype(np.float32)
     )
     for name, scale in scales.items():
         wanted = before[name] * scale[:, None, None]

@@ -49,7 +49,7 @@ def reformat(network: Network, graph: FloatGraph, tensor: str, fmt: QFormat) -> 
     """The network up to one tensor, that stored in another format."""
     tensors = network.tensors | {tensor: dataclasses.replace(network.tensors[tensor], fmt=fmt)}
     layers = []
-    for layer in () if tensor == network.input else network.layers:
+    for layer in () if tensor == network.inputs[0] else network.layers:
         if layer.output == tensor:
             clip = next(float_layer.clip for float_layer in graph.layers if float_layer.output == tensor)
             layers.append(dataclasses.replace(layer, clip=clip_bounds(fmt, *clip)))

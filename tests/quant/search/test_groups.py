@@ -31,9 +31,9 @@ def test_a_convolution_without_negative_terms_stays_unsigned():
     layer = net.layers[1]
     net.layers[1] = dataclasses.replace(layer, weight=np.abs(layer.weight), bias=np.abs(layer.bias))
     graph = net.graph(two)
-    assert non_negative(graph, False) == {one, two} and non_negative(graph, True) == {"x", one, two}
+    assert non_negative(graph, ()) == {one, two} and non_negative(graph, {"x"}) == {"x", one, two}
     net.layers[1] = dataclasses.replace(net.layers[1], bias=-net.layers[1].bias)
-    assert non_negative(net.graph(two), False) == {one}
+    assert non_negative(net.graph(two), ()) == {one}
 
 
 def test_tensors_that_meet_share_one_format():

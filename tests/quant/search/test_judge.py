@@ -53,7 +53,7 @@ def tried_out(network: Network, graph: FloatGraph, x: np.ndarray, group: tuple[s
     integers = execute(network, quantize_input(network, x), network.tensors)
     tensors = {
         name: dequantize(integers[name], network.tensors[name].fmt.frac).astype(np.float32)
-        for name in (graph.input, *order[:index])
+        for name in (graph.inputs[0], *order[:index])
     }
     for place, layer in enumerate(graph.layers[index:]):
         if place == 0 and isinstance(layer, FloatConv):
@@ -172,7 +172,7 @@ def test_raw_pixels_enter_as_they_are(effort, data_bits):
     graph = take_pixels(load(made))
     dark = np.random.default_rng(0).integers(0, 100, (16, 3, 8, 8)).astype(np.uint8)  # would fit a finer format
     network = quantize_network(graph, prepare(dark, graph), effort=effort, data_bits=data_bits)
-    assert network.tensors[network.input].fmt == QFormat(8, 0, signed=False)
+    assert network.tensors[network.inputs[0]].fmt == QFormat(8, 0, signed=False)
 
 
 def test_an_output_that_is_stored_itself_is_judged():

@@ -93,7 +93,7 @@ def test_which_tables_cannot_be_negative() -> None:
         net.node("HardSwish", "x", name="swish"),
     ]
     graph = load(net.model(y, *outputs))
-    assert non_negative(graph, False) == {"positive", "softplus", "tanh of positive", "square"}
+    assert non_negative(graph, ()) == {"positive", "softplus", "tanh of positive", "square"}
     assert apply("Exp", X).least(-1e9) == 0
     assert apply("Sub", X, constant(1)).least(0.0) == -1
     assert table(apply("Mul", X, X), QFormat(8, 0), QFormat(8, 0, False)).min() == 0
@@ -110,7 +110,7 @@ def test_raw_pixels_lose_nothing_at_the_input(pads: int) -> None:
     graph = load(made)
     raw = take_pixels(graph)
     network = quantize_network(raw, prepare(PIXELS, raw))
-    assert network.tensors[network.input].fmt == QFormat(8, 0, signed=False)
+    assert network.tensors[network.inputs[0]].fmt == QFormat(8, 0, signed=False)
     assert np.array_equal(quantize_input(network, prepare(PIXELS, raw)), PIXELS)
     [output] = graph.outputs
     [(_, tensors)] = FloatRunner(graph).run(prepare(PIXELS, graph), (output,))

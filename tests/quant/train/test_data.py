@@ -37,9 +37,15 @@ def test_too_few(tmp_path: Path) -> None:
 
 
 def test_no_classes(tmp_path: Path) -> None:
-    graph = replace(net(), outputs=("x",), shapes=net().shapes | {"x": (1, 1, 1)}, input="in")
+    graph = replace(net(), outputs=("x",), shapes=net().shapes | {"x": (1, 1, 1)}, inputs=("in",))
     graph = replace(graph, shapes=graph.shapes | {"in": (2, 8, 8)})
     with pytest.raises(BadInput, match="net has one output"):
+        open_examples(file_of(tmp_path / "train.npz"), graph, 1)
+
+
+def test_several_inputs(tmp_path: Path) -> None:
+    graph = replace(net(), inputs=("x", "y"), shapes=net().shapes | {"y": (1, 1, 1)})
+    with pytest.raises(BadInput, match="^net has 2 inputs: only networks of one are trained$"):
         open_examples(file_of(tmp_path / "train.npz"), graph, 1)
 
 

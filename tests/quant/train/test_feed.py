@@ -25,7 +25,7 @@ def pictures(folder: Path, channels: str) -> Examples:
     np.savez(folder / "t.npz", images=pixels, labels=random.integers(0, 4, 40))
     words = {"preprocess.channels": channels, "preprocess.mean": "1,2,3", "preprocess.scale": "0.3,0.4,0.7"}
     graph = net()
-    graph = replace(graph, metadata=words, shapes=graph.shapes | {graph.input: (3, 8, 16)})
+    graph = replace(graph, metadata=words, shapes=graph.shapes | {graph.inputs[0]: (3, 8, 16)})
     return open_examples(folder / "t.npz", graph, 1)
 
 

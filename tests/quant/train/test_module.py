@@ -26,7 +26,7 @@ def test_every_kind_together() -> None:
 @pytest.mark.parametrize("name", ["resnet8_cifar10", "resnet20_cifar10", "kws_dscnn", "ad01_autoencoder", "vww96"])
 def test_real_networks(shared_data: Path, name: str, rng: np.random.Generator) -> None:
     graph = onnx_import.load(shared_data / "models" / f"{name}.onnx")
-    agree(graph, rng.normal(size=(2, *graph.input_shape)).astype(np.float32))
+    agree(graph, rng.normal(size=(2, *graph.shapes[graph.inputs[0]])).astype(np.float32))
 
 
 def test_weights_come_back_as_they_are() -> None:

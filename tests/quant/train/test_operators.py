@@ -63,7 +63,7 @@ def test_pools(rng: np.random.Generator, kind: str, window: Window, include: boo
     if not include and window.dilation != (1, 1):
         layer = FloatPool("p", "x", "y", kind, Window(window.kernel, window.stride, (0,) * 4, window.dilation))  # type: ignore[arg-type]
         shapes["y"] = layer.output_shape(shapes)
-    agree(FloatGraph("net", (layer,), shapes, "x", ("y",)), rng.normal(size=(2, 3, 9, 8)).astype(np.float32))
+    agree(FloatGraph("net", (layer,), shapes, ("x",), ("y",)), rng.normal(size=(2, 3, 9, 8)).astype(np.float32))
 
 
 @pytest.mark.parametrize("window", [Window((3, 2), (2, 1), (1, 0, 2, 1)), Window((2, 3), (1, 2), (1, 1, 1, 1), (3, 2))])
@@ -89,7 +89,7 @@ def test_functions(rng: np.random.Generator, op: str) -> None:
     function = apply(op, X, constant(3.0)) if binary else apply(op, X)
     layer = FloatTable("t", "x", "y", function)
     agree(
-        FloatGraph("net", (layer,), {"x": (3, 5, 4), "y": (3, 5, 4)}, "x", ("y",)),
+        FloatGraph("net", (layer,), {"x": (3, 5, 4), "y": (3, 5, 4)}, ("x",), ("y",)),
         rng.normal(0, 3, (2, 3, 5, 4)).astype(np.float32),
     )
 
@@ -97,11 +97,11 @@ def test_functions(rng: np.random.Generator, op: str) -> None:
 def test_copies_and_products(rng: np.random.Generator) -> None:
     layers = (Resize("r", "x", "y", (2, 3)), FloatMultiply("m", ("y", "y"), "z"))
     shapes = {"x": (3, 5, 4), "y": (3, 10, 12), "z": (3, 10, 12)}
-    agree(FloatGraph("net", layers, shapes, "x", ("z",)), rng.normal(size=(2, 3, 5, 4)).astype(np.float32))
+    agree(FloatGraph("net", layers, shapes, ("x",), ("z",)), rng.normal(size=(2, 3, 5, 4)).astype(np.float32))
 
 
 @pytest.mark.parametrize("mode", ["DCR", "CRD"])
 def test_blocks_and_edges(rng: np.random.Generator, mode: Mode) -> None:
     layers = (EdgePad("e", "x", "y", (1, 2, 0, 3)), DepthToSpace("d", "y", "z", 3, mode))
     shapes = {"x": (18, 5, 4), "y": (18, 6, 9), "z": (2, 18, 27)}
-    agree(FloatGraph("net", layers, shapes, "x", ("z",)), rng.normal(size=(2, 18, 5, 4)).astype(np.float32))
+    agree(FloatGraph("net", layers, shapes, ("x",), ("z",)), rng.normal(size=(2, 18, 5, 4)).astype(np.float32))

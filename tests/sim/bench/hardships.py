@@ -51,7 +51,7 @@ def run_module(jobs: Jobs, seed: int, module: str, coverage: Path | None = None)
             }
             stem.with_suffix(".json").write_text(json.dumps(facts))
             tensors = {f"tensor_{k}": expected[p.tensor][0] for k, p in enumerate(job.program.tensors)}
-            np.savez(stem.with_suffix(".npz"), image=job.images[0], **tensors)
+            np.savez(stem.with_suffix(".npz"), image=np.asarray(job.images)[0], **tensors)
         config = next(iter(jobs.values()))[0].program.config
         size = max(job.program.memory_bytes for job, _ in jobs.values())
         environment = {"SHIFTPOINT_JOBS": folder}

@@ -31,7 +31,7 @@ class Squeeze(ReadsOne, Layer):
 
 def test_a_kind_that_is_not_registered_is_refused_by_name() -> None:
     tensors = {name: Tensor(name, (4, 3, 3), QFormat(8, 4)) for name in ("x", "y")}
-    network = Network("net", tensors, (Squeeze("new", "x", "y"),), "x", ("y",))
+    network = Network("net", tensors, (Squeeze("new", "x", "y"),), ("x",), ("y",))
     with pytest.raises(CannotCompile) as caught:
         compile_network(network, preset("tiny"))
     assert caught.value.refusal == Refusal("new", "the engine has no Squeeze", "end the network before it")

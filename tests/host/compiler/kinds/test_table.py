@@ -87,7 +87,7 @@ def test_enlargements_and_joins_behind_it(rng: np.random.Generator) -> None:
 def one(source: QFormat) -> Network:
     entries = np.arange(1 << source.bits) % 256 - 128
     tensors = {"x": Tensor("x", (8, 4, 4), source), "y": Tensor("y", (8, 4, 4), QFormat(8, 4))}
-    return Network("net", tensors, (Table("curve", "x", "y", entries, "Sigmoid(x)"),), "x", ("y",))
+    return Network("net", tensors, (Table("curve", "x", "y", entries, "Sigmoid(x)"),), ("x",), ("y",))
 
 
 def test_an_engine_without_tables_refuses_with_what_to_do() -> None:
@@ -103,7 +103,7 @@ def test_wide_codes_are_refused(rng: np.random.Generator) -> None:
     made = b.conv("x", 8, bits=16)
     out = Tensor("y", b.shape(made), QFormat(8, 4))
     table = Table("curve", made, "y", np.zeros(1 << 16, np.int64), "Sigmoid(x)")
-    network = Network("net", b.tensors | {"y": out}, (*b.layers, table), "x", ("y",))
+    network = Network("net", b.tensors | {"y": out}, (*b.layers, table), ("x",), ("y",))
     assert refused(network) == (
         "layer curve: Sigmoid(x) of 16 bits, and tables are looked up by 8: quantize with --data-bits 8"
     )

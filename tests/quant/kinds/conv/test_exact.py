@@ -28,7 +28,7 @@ def one_layer(weight: np.ndarray, source: QFormat, out: QFormat, frac: int | np.
     tensors = {"x": Tensor("x", (inputs, 6, 5), source), "y": Tensor("y", shape, out)}
     layer = Conv("conv", "x", "y", weight, np.broadcast_to(frac, outputs).astype(np.int64), bits, bias, window, 1,
                  (out.low, out.high), residual, **options)  # fmt: skip
-    return Network("one", tensors, (layer,), "x", ("y",))
+    return Network("one", tensors, (layer,), ("x",), ("y",))
 
 
 @pytest.mark.parametrize("bits", (4, 8))

@@ -26,7 +26,7 @@ def conv(rng: np.random.Generator, groups: int = 1, window: Window = Window((3, 
 
 
 def graph_of(layer: FloatConv, source: tuple[int, int, int]) -> FloatGraph:
-    return FloatGraph("net", (layer,), {"x": source, "y": layer.output_shape({"x": source})}, "x", ("y",))
+    return FloatGraph("net", (layer,), {"x": source, "y": layer.output_shape({"x": source})}, ("x",), ("y",))
 
 
 def model_of(layer: FloatConv) -> onnx.ModelProto:

@@ -73,7 +73,7 @@ def test_residual_shares_the_one_rounding(seed, kernel):
         "r": Tensor("r", (4, 6, 6), QFormat(8, 3, signed=False)),
         "y": Tensor("y", (4, 6, 6), QFormat(8, 1, signed=False)),
     }
-    network = Network("net", tensors, (stem, layer), "x", ("y", "r"))
+    network = Network("net", tensors, (stem, layer), ("x",), ("y", "r"))
     right, left = layer.shifts(network.tensors)
     assert (left == layer.weight_frac + 4 - 3).all() and (right == layer.weight_frac + 4 - 1).all()
     agrees(network, images(rng, network))
