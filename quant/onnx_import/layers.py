@@ -12,6 +12,7 @@ from quant.kinds.conv import FloatConv
 from quant.kinds.pool import FloatPool
 from quant.onnx_file.nodes import NotSupportedError
 from quant.onnx_file.windows import read_average, read_window
+from quant.onnx_import.averaging import stages
 from quant.onnx_import.elementwise import emit_affine
 from quant.onnx_import.node import EMPTY, Node
 from quant.onnx_import.views import Shape, Value, in_order
@@ -136,7 +137,35 @@ def emit_pool(node: Node, value: Value, kind: str, window: Window, include: bool
         raise NotSupportedError(f"its padding {list(window.pads)} is as large as its kernel")
     shape = node.shape(value)
     size = window.output_size(*shape[1:])
-    node.emit(pool(node.name, value, node.output, kind, window, include), (shape[0], *size[3 - len(value.own) :]))
+    own = (shape[0], *size[3 - len(value.own) :])
+    emit_pooled(node, value, kind, window, own, (shape[0], *size), include)
+
+
+def emit_pooled(
+    node: Node,
+    value: Value,
+    kind: str,
+    window: Window,
+    own: tuple[int, ...],
+    shape: Shape,
+    include: bool = True,
+    factor: float = 1.0,
+) -> None:
+    """Append a pool and what multiplies its results; an average over many elements is one of averages.
+
+    own: the shape of the node's output without the batch; shape: that of the pool's.
+    """
+    channels, *size = node.shape(value)
+    parts, left = stages(window, (size[0], size[1])) if kind == "average" else ([window], 1.0)
+    factor *= left
+    for place, part in enumerate(parts):
+        if place == len(parts) - 1 and factor == 1:
+            return node.emit(pool(node.name, value, node.output, kind, part, include), own, shape)
+        name, mean = node.names("mean" if place == len(parts) - 1 else f"part{place}", value)
+        size = list(part.output_size(size[0], size[1]))
+        node.inner(pool(name, value, mean, kind, part, include), (channels, size[0], size[1]))
+        value = Value(mean, own, mean)
+    emit_affine(node, value, factor * np.ones(channels), np.zeros(channels))
 
 
 def pool(name: str, value: Value, output: str, kind: str, window: Window, include: bool = True) -> FloatPool:
@@ -184,12 +213,8 @@ def reduce_axes(node: Node, value: Value, axes: list[int], keep: bool) -> None:
         kernel = (shape[1] if 2 in axes else 1, shape[2] if 3 in axes else 1)
         window, result = Window(kernel), (shape[0], shape[1] // kernel[0], shape[2] // kernel[1])
     kind = "max" if "Max" in node.op else "average"
-    if node.op != "ReduceSum":
-        return node.emit(pool(node.name, value, node.output, kind, window), own, result)
-    name, mean = node.names("mean", value)
-    node.inner(pool(name, value, mean, kind, window), result)
-    count = window.kernel[0] * window.kernel[1]
-    emit_affine(node, Value(mean, own, mean), count * np.ones(result[0]), np.zeros(result[0]))
+    factor = window.kernel[0] * window.kernel[1] if node.op == "ReduceSum" else 1
+    emit_pooled(node, value, kind, window, own, result, factor=factor)
 
 
 def channel_axis(value: Value, axes: list[int], shape: Shape) -> int | None:

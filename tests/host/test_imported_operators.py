@@ -87,6 +87,18 @@ def test_one_dimension() -> None:
     check(net.model(net.node("Gemm", y, net.constant(net.random.normal(size=(6, 3))))))
 
 
+def averaged(net: Net) -> str:
+    """Squeeze-and-excitation of a large map, whose average is one of averages."""
+    y = net.node("Relu", net.conv("x", 8, 3, (3, 3), pads=[1] * 4))
+    return net.conv(net.node("Mul", y, net.node("Sigmoid", gate(net, y, 8))), 4, 8)
+
+
+@pytest.mark.parametrize("size", [(112, 112), (67, 83)])
+def test_averages_over_large_maps(size: tuple[int, int]) -> None:
+    net = Net(3, *size)
+    check(net.model(net.node("GlobalMaxPool", averaged(net))))
+
+
 @pytest.mark.parametrize("pads", [0, 1])
 def test_raw_pixels(pads: int) -> None:
     net = Net(3, 12, 12)

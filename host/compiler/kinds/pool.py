@@ -21,6 +21,9 @@ from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 from quant.kinds.pool import Pool
 
+POOLED = 1024
+"""Elements of a maximum that are taken at once: every preset's pool buffer holds them."""
+
 
 class PoolOnEngine(EngineKind[Pool]):
     """As `EngineKind`, for maxima and averages."""
@@ -30,7 +33,8 @@ class PoolOnEngine(EngineKind[Pool]):
         if layer.window.dilation != (1, 1):
             edit = "pool without dilation, by a larger kernel or in two layers"
             raise CannotCompile(layer.name, "dilated pooling", edit)
-        check_window(layer, _chain(network, layer)[-1], kernel=Opcode.POOL, offset=Opcode.POOL)
+        for window in _chain(network, layer):
+            check_window(layer, window, kernel=Opcode.POOL, offset=Opcode.POOL)
         if layer.kind == "average":
             height, width = network.tensors[layer.input].shape[1:]
             for count in np.unique(layer.window.counts(height, width, layer.count_include_pad)):
@@ -59,24 +63,57 @@ class PoolOnEngine(EngineKind[Pool]):
 def _chain(network: Network, layer: Pool) -> list[Window]:
     """The windows that a pooling takes, each over the results of the one before.
 
-    One, but for a maximum of whole rows or columns that are longer than a kernel can be: of these the maxima of
-    parts come first.
+    One, but for a maximum over more than POOLED elements, which is one over columns and then over rows, and over more
+    rows or columns than a kernel can have, of which the maxima of parts come first.
     """
-    size, window, found = list(network.tensors[layer.input].shape[1:]), layer.window, list[Window]()
-    most, step = highest(Opcode.POOL, "kernel_rows"), highest(Opcode.POOL, "stride_rows")
-    while layer.kind == "max" and any(long := [_whole(window, size, axis) > most for axis in (0, 1)]):
-        part = [step if is_long else 1 for is_long in long]
-        ends = [-whole % by for whole, by in zip(size, part, strict=True)]
-        found.append(Window((part[0], part[1]), (part[0], part[1]), (0, 0, ends[0], ends[1])))
-        kernel = [-(-taps // by) for taps, by in zip(window.kernel, part, strict=True)]
-        size = [-(-whole // by) for whole, by in zip(size, part, strict=True)]
-        window = dataclasses.replace(window, kernel=(kernel[0], kernel[1]))
-    return [*found, window]
+    window, size = layer.window, network.tensors[layer.input].shape[1:]
+    if layer.kind != "max":
+        return [window]
+    down, across = (_parts_along(_along(window, axis), size[axis]) for axis in (0, 1))
+    if window.kernel[0] * window.kernel[1] > POOLED:
+        return [*(_window(_NONE, part) for part in across), *(_window(part, _NONE) for part in down)]
+    count = max(len(down), len(across))
+    down, across = ([_NONE] * (count - len(parts)) + parts for parts in (down, across))
+    return [_window(*both) for both in zip(down, across, strict=True)]
 
 
-def _whole(window: Window, size: list[int], axis: int) -> int:
-    """Rows or columns of a map that a window takes all of; 0 for one that takes parts, or padding."""
-    return size[axis] if size[axis] == window.kernel[axis] and not (window.pads[axis] or window.pads[axis + 2]) else 0
+_Along = tuple[int, int, int, int]
+"""A window along one axis: taps, step, padding before and behind."""
+
+_NONE: _Along = (1, 1, 0, 0)
+
+
+def _along(window: Window, axis: int) -> _Along:
+    return window.kernel[axis], window.stride[axis], window.pads[axis], window.pads[axis + 2]
+
+
+def _window(rows: _Along, columns: _Along) -> Window:
+    """The window of both axes."""
+    (high, down, top, bottom), (wide, across, left, right) = rows, columns
+    return Window((high, wide), (down, across), (top, left, bottom, right))
+
+
+def _parts_along(along: _Along, size: int) -> list[_Along]:
+    """Windows along an axis of so many elements whose maxima, one over the results of the other, are those of one: it
+    alone, where a kernel holds it."""
+    taps, step, before, behind = along
+    most, longest = highest(Opcode.POOL, "kernel_rows"), highest(Opcode.POOL, "stride_rows")
+    if taps <= most or max(before, behind) >= most:
+        return [along]
+    if taps == size and before == behind == 0:  # all of it: of a part that is not whole, padding is the rest
+        first = (longest, longest, 0, -size % longest)
+        rest = (-(-taps // longest), step, 0, 0)
+    elif before == behind == 0 and (part := _common(taps, step, longest)) > 1:
+        first, rest = (part, part, 0, 0), (taps // part, step // part, 0, 0)
+    else:
+        first, rest = (most, 1, before, behind), (taps - most + 1, step, 0, 0)
+    pooled = (size + first[2] + first[3] - first[0]) // first[1] + 1
+    return [first, *_parts_along(rest, pooled)]
+
+
+def _common(taps: int, step: int, most: int) -> int:
+    """The largest divisor of both that is no more than `most`."""
+    return max(part for part in range(1, most + 1) if taps % part == step % part == 0)
 
 
 def _varies(layer: Pool) -> bool:

@@ -13,7 +13,6 @@ import numpy as np
 from cocotb.triggers import ClockCycles
 
 from host.driver import Driver, EngineError
-from hw.contract.layout import pack
 from hw.contract.program import load
 from hw.contract.registers import BY_NAME, CONTROL_START, ErrorCause
 from sim.bench.transport import SimulationTransport, start
@@ -48,6 +47,7 @@ class Job:
         self.facts = json.loads(path.read_text())
         self.arrays = np.load(path.with_suffix(".npz"))
         self.program = load(path.with_suffix(".program"))
+        self.image = {name: self.arrays[f"image {name}"] for name in self.program.input_shapes}
         self.rng = np.random.default_rng(self.facts["seed"])
         self.driver = Driver(transport, self.facts["base"], len(transport.memory))
 
@@ -71,9 +71,8 @@ class Job:
 
     async def interrupted(self) -> None:
         """A reset at any time, after the end too."""
-        for placement in self.program.inputs:
-            data = pack(self.arrays["image"], placement, self.program.config)
-            await self.transport.write_memory(self.facts["base"] + placement.address, data)
+        for address, data in self.program.packed(self.image):
+            await self.transport.write_memory(self.facts["base"] + address, data)
         await self.transport.write(BY_NAME["CONTROL"].offset, CONTROL_START)
         await ClockCycles(self.dut.clk, int(self.rng.integers(1, 3 * self.facts["cycles"])))
         await self.driver.reset()
@@ -85,7 +84,7 @@ class Job:
         number = int(self.rng.integers(1, max(beats, 1) + 1))
         getattr(self.dut, f"{direction}_error").value = number
         try:
-            await self.driver.run(self.arrays["image"])
+            await self.driver.run(self.image)
         except EngineError as error:
             burst = int(self.dut.failed.value)
             found, expected = (error.cause, error.address), (CAUSES[direction], burst)
@@ -99,7 +98,7 @@ class Job:
         """What the memory held before makes no difference: every tensor, and the bytes moved, are right."""
         memory, used = self.transport.memory, len(self.program.image)
         memory[used:] = self.rng.integers(0, 256, len(memory) - used, dtype=np.uint8)
-        counted = await self.driver.run(self.arrays["image"])
+        counted = await self.driver.run(self.image)
         for name, moved in self.facts["bytes"].items():
             assert counted[name] == moved, f"{name} is {counted[name]}, predicted {moved}"
         values = 0

@@ -42,7 +42,7 @@ async def cycles(dut: Any) -> None:
         for signal, value in ({"stall_longest": 20, "seed": 5} | settings).items():
             getattr(dut, signal).value = value
         try:
-            counted[name] = (await job.driver.run(job.arrays["image"]))["CYCLES"]
+            counted[name] = (await job.driver.run(job.image))["CYCLES"]
         except TimeoutError:
             counted[name] = 0
     (folder / "counted").write_text(json.dumps(counted))

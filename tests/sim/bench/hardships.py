@@ -7,9 +7,11 @@ import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from quant.ir.inputs import by_input
 from sim.bench.engine_bench import run_bench
 from sim.cycles import simulate
 from tests.sim.jobs import Jobs
@@ -51,7 +53,9 @@ def run_module(jobs: Jobs, seed: int, module: str, coverage: Path | None = None)
             }
             stem.with_suffix(".json").write_text(json.dumps(facts))
             tensors = {f"tensor_{k}": expected[p.tensor][0] for k, p in enumerate(job.program.tensors)}
-            np.savez(stem.with_suffix(".npz"), image=np.asarray(job.images)[0], **tensors)
+            given = by_input(list(job.program.input_shapes), job.images)
+            arrays: dict[str, Any] = {f"image {name}": array[0] for name, array in given.items()}
+            np.savez(stem.with_suffix(".npz"), **arrays, **tensors)
         config = next(iter(jobs.values()))[0].program.config
         size = max(job.program.memory_bytes for job, _ in jobs.values())
         environment = {"SHIFTPOINT_JOBS": folder}

@@ -17,6 +17,7 @@ from host.driver import EngineError
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from hw.contract.memory import Memory
 from hw.contract.registers import LARGEST_WINDOW, ErrorCause
+from quant.ir.inputs import each
 from sim.bench import engine_bench
 from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
 from sim.cycles import simulate
@@ -38,7 +39,7 @@ VERIFIED_CHAINS = 50
 
 def check(job: RtlJob, result: RtlResult, expected: dict[str, np.ndarray], name: str) -> None:
     assert_tensors(job.program, expected, result.tensors, "Verilog")
-    model = [run(job.program, image, check=True) for image in job.images]
+    model = [run(job.program, image, check=True) for image in each(job.images)]
     assert_tensors(job.program, expected, {t: np.stack([m[t] for m in model]) for t in model[0]}, "executor")
     predicted = simulate(job.program, job.memory).counters
     for counted in result.counters:

@@ -37,7 +37,7 @@ def test_bursts_are_those_on_the_pins(seed: int, monkeypatch: pytest.MonkeyPatch
     engine_bench.run_jobs([job for job, _ in jobs.values()])
     seen = [(k, *map(int, rest)) for k, *rest in LINE.findall(runs[0].log.read_text())]
     ends = [k for k, (kind, *_) in enumerate(seen) if kind == "END"]
-    images = [(name, job) for name, (job, _) in jobs.items() for _ in job.images]
+    images = [(name, job) for name, (job, _) in jobs.items() for _ in range(len(job.images))]
     assert len(ends) == len(images)
     for (name, job), first, end in zip(images, [0, *(end + 1 for end in ends)], ends, strict=False):
         timeline = simulate(job.program, job.memory)

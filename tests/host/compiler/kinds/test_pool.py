@@ -60,8 +60,29 @@ def test_maxima_of_more_than_a_kernel_holds(
     assert {entry.op for entry in program.layers} == {"Conv", "MaxPool"}
 
 
+@ALL
+@pytest.mark.parametrize(
+    ("shape", "window"),
+    [
+        ((3, 1, 700), Window((1, 130))),  # parts that overlap
+        ((2, 300, 2), Window((160, 1), (80, 1))),  # parts side by side
+        ((5, 1, 260), Window((1, 200), (1, 7), (0, 90, 0, 60))),
+        ((3, 40, 50), Window((35, 40), (2, 5), (3, 0, 4, 17))),  # more than the pool buffer holds: by columns, by rows
+        ((2, 150, 140), Window((140, 130), (3, 4))),
+    ],
+    ids=["overlapping", "side by side", "padded", "large", "large and long"],
+)
+def test_maxima_over_windows_of_any_size(
+    config: AcceleratorConfig, shape: tuple[int, int, int], window: Window, rng: np.random.Generator
+) -> None:
+    b = Builder(rng, shape)
+    b.pool(b.conv("x", 5, Window()), "max", window)
+    check(b.network(), config, rng)
+
+
 def test_a_maximum_of_parts_has_its_limits() -> None:
-    assert "130 kernel columns, at most 127 fit" in refused(one_pool("max", Window((1, 130)), (1, 1, 140)))
+    message = refused(one_pool("max", Window((1, 300), (1, 1), (0, 130, 0, 0)), (1, 1, 340)))
+    assert "300 kernel columns, at most 127 fit" in message
     assert "128 kernel columns, at most 127 fit" in refused(one_pool("average", Window((1, 128)), (1, 1, 128)))
 
 
