@@ -4,8 +4,8 @@ python benchmarks/post_training.py [--data ../shared/data] [--rows TEXT ...] [--
                                    [--write docs/compression.md]
 python benchmarks/post_training.py --saved FILE ... [--write docs/compression.md]   # the table of such files, anew
 
-Structures come from the calibration images (200 of cifar10_train_2000, 100 of imagenet_calibration), the figures from
-the first images of cifar10_test or nips17.  *8 bits*: the same quantizer with nothing asked; *loss*: of the compressed
+Structures come from 200 calibration images (of cifar10_train_2000, imagenet_calibration), the figures from the first
+images of cifar10_test or nips17.  *8 bits*: the same quantizer with nothing asked; *loss*: of the compressed
 network against float, in points; *wanted*: the loss that was set as a goal.
 """
 
@@ -32,6 +32,9 @@ from quant.ir.network import Network
 from quant.run.evaluation import accuracy
 from quant.run.images import Images
 from quant.search import Structure, quantize_network
+
+CALIBRATION = 200
+"""Images; of imagenet_calibration all that there are: what few images show by chance is fitted as well."""
 
 MARKERS = "post training"
 """What is measured, and the name of the place in a document that the table is written to."""
@@ -123,7 +126,7 @@ def opened(name: str, labelled: Labelled, limit: int) -> Known:
     kind = task(graph)
     if kind is None:
         raise BadInput(f"there are no labelled images for {name}")
-    images = labelled.calibration(path, kind)
+    images = labelled.calibration(path, kind._replace(images=CALIBRATION))
     known = Known(graph, images, *labelled.evaluation(path, kind, limit), path, 0.0)
     return known._replace(plain=top1(quantize_network(graph, images), known, labelled)[0])
 
