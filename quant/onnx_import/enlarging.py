@@ -145,9 +145,10 @@ def edges(node: Node, ends: np.ndarray) -> None:
     node.emit(EdgePad(node.name, value.tensor, node.output, pads), own)
 
 
-LINEAR = (2, 4)
-"""Factors of a linear Resize: its weights are sixteenths and sixty-fourths, which 8 bits have exactly."""
-EXACTLY = "resize rows and columns by 2 or by 4, with coordinate_transformation_mode half_pixel or asymmetric"
+LINEAR = (2, 4, 8)
+"""Factors of a linear Resize: its weights are sixteenths and sixty-fourths, which 8 bits have exactly; by 8 from half
+pixels 256ths up to 225, which are rounded like those of any convolution."""
+EXACTLY = "resize rows and columns by 2, 4 or 8, with coordinate_transformation_mode half_pixel or asymmetric"
 
 
 def linear(node: Node, size: Sequence[int]) -> None:
@@ -164,7 +165,7 @@ def linear(node: Node, size: Sequence[int]) -> None:
     factor = int(ratios[-1])
     if len(ratios) != 4 or ratios[:2] != [1, 1] or ratios[2] != ratios[3] or ratios[3] not in LINEAR:
         text = " and ".join(f"{float(ratio):g}" for ratio in ratios[2:])
-        raise NotSupportedError(f"linear, by {text}; 2 and 4 are supported", EXACTLY)
+        raise NotSupportedError(f"linear, by {text}; 2, 4 and 8 are supported", EXACTLY)
     half = node.attributes.get("coordinate_transformation_mode", b"half_pixel") != b"asymmetric" and node.op == "Resize"
     phases = np.zeros((factor, 3), np.float32)  # of one axis: the weights of the elements before, at and behind a place
     for phase in range(factor):
@@ -196,4 +197,4 @@ def _check_linear(node: Node, ratios: list[Fraction]) -> None:
         if given.dtype.kind == "f" and given.size and given.size != len(ratios):
             raise NotSupportedError("linear, with scales for some axes only", EXACTLY)
         if given.dtype.kind == "f" and given.size and [Fraction(float(scale)) for scale in given] != ratios:
-            raise NotSupportedError(f"linear, by {given[2:].tolist()}; 2 and 4 are supported", EXACTLY)
+            raise NotSupportedError(f"linear, by {given[2:].tolist()}; 2, 4 and 8 are supported", EXACTLY)

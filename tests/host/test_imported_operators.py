@@ -87,6 +87,17 @@ def test_one_dimension() -> None:
     check(net.model(net.node("Gemm", y, net.constant(net.random.normal(size=(6, 3))))))
 
 
+def enlarged(net: Net) -> str:
+    """Linear enlargement by 8, whose weights are rounded."""
+    y = net.node("Resize", net.node("Relu", net.conv("x", 4, 3)), "", net.constant([1, 1, 8, 8]), mode="linear")
+    return net.conv(y, 2, 4, (3, 3), strides=[3, 3])
+
+
+def test_linear_enlargement_by_eight() -> None:
+    net = Net(3, 5, 6)
+    check(net.model(enlarged(net)))
+
+
 def averaged(net: Net) -> str:
     """Squeeze-and-excitation of a large map, whose average is one of averages."""
     y = net.node("Relu", net.conv("x", 8, 3, (3, 3), pads=[1] * 4))

@@ -69,17 +69,18 @@ def test_no_multiplication_by_zeros_between_inputs() -> None:
 
 
 @pytest.mark.parametrize("mode", ["half_pixel", "pytorch_half_pixel", "asymmetric"])
-@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("factor", [2, 4, 8])
 @pytest.mark.parametrize("shape", [(3, 4, 5), (2, 1, 3)])
 def test_linear_resizes(mode: str, factor: int, shape: tuple[int, int, int]) -> None:
-    """By weights that 8 bits have exactly: sixteenths and sixty-fourths."""
+    """By weights that 8 bits have exactly, sixteenths and sixty-fourths, but for 256ths by 8 from half pixels."""
     net = Net(*shape)
     y = net.node("Resize", "x", "", net.constant([1, 1, factor, factor]), mode="linear",
                  coordinate_transformation_mode=mode)  # fmt: skip
     graph = checked(net.model(y))
     assert [type(layer).__name__ for layer in graph.layers] == ["EdgePad", "FloatConv", "DepthToSpace"]
-    scaled = conv_at(graph, 1).weight * 64
-    assert np.array_equal(scaled, np.rint(scaled)) and scaled.max() <= 64
+    parts = 256 if factor == 8 and mode != "asymmetric" else 64
+    scaled = conv_at(graph, 1).weight * parts
+    assert np.array_equal(scaled, np.rint(scaled)) and scaled.max() <= parts
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (3, 6)])
@@ -108,9 +109,9 @@ def test_linear_resizes_of_one_element_are_copies() -> None:
 @pytest.mark.parametrize(
     ("scales", "attributes", "reason"),
     [
-        ([1, 1, 3, 3], {}, "linear, by 3 and 3; 2 and 4 are supported"),
-        ([1, 1, 2, 4], {}, "linear, by 2 and 4; 2 and 4 are supported"),
-        ([1, 1, 2.1, 2.1], {}, "2 and 4 are supported"),
+        ([1, 1, 3, 3], {}, "linear, by 3 and 3; 2, 4 and 8 are supported"),
+        ([1, 1, 2, 4], {}, "linear, by 2 and 4; 2, 4 and 8 are supported"),
+        ([1, 1, 2.1, 2.1], {}, "2, 4 and 8 are supported"),
         ([1, 1, 2, 2], {"coordinate_transformation_mode": "align_corners"}, "coordinate_transformation_mode align"),
         ([1, 1, 2, 2], {"exclude_outside": 1}, "linear, with exclude_outside"),
     ],
