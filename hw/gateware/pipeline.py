@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise, product
 
 from amaranth import Cat, Module, Mux, Signal
@@ -214,7 +213,7 @@ class Pipeline(wiring.Component):
         shifts = Signal(self.parameters[0].shape())
         m.d.comb += shifts.eq(Mux(jobs[_TOTALS - 1].set, self.parameters[1], self.parameters[0]))
         bounds = jobs[_CLIPPED - 1].setup
-        values: list[Value] = []
+        results: list[Value] = []
         for lane in range(self.config.oc_lanes):
             m.submodules[f"requantize_{lane}"] = requantize = Requantize(self.config.acc_bits)
             m.d.comb += [
@@ -223,17 +222,16 @@ class Pipeline(wiring.Component):
                 requantize.low.eq(bounds.low),
                 requantize.high.eq(bounds.high),
             ]
-            values.append(requantize.result[:wide_bits])
-        results: Sequence[Value] = values
+            results.append(requantize.result[:wide_bits])
         if self.config.tables:
             m.submodules.look_up = look_up = LookUp(self.config)
             wiring.connect(m, wiring.flipped(self.table_write), look_up.write)
             m.d.comb += [
-                look_up.values.eq(Cat(values)),
+                look_up.values.eq(Cat(results)),
                 look_up.look_up.eq(jobs[_CLIPPED].setup.table),
                 look_up.set.eq(jobs[_CLIPPED].table_set),
             ]
-            results = look_up.results
+            results = [look_up.results.word_select(lane, wide_bits) for lane in range(self.config.oc_lanes)]
         high_word = Signal(self.config.oc_lanes * bits, reset_less=True)
         m.d.sync += high_word.eq(Cat(result[bits:wide_bits] for result in results))
         return Cat(result[:bits] for result in results), high_word

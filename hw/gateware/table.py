@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
@@ -28,9 +28,9 @@ class LookUp(wiring.Component):
     Parameters: config.
     Members:
         write (in): a piece of a table, into all lanes.
-        values (in): M values; the lowest data_bits of each are the code that is looked up.
+        values (in): M values of wide_bits; the lowest data_bits of each are the code that is looked up.
         look_up, set (in): for these values: whether, and in which of the TABLE_SETS tables.
-        results (out): entries, or the values themselves.
+        results (out): entries, or the values themselves, as many.
     Protocol: none; takes every cycle's values.
     Latency: TABLE_LATENCY (hw/contract/timing.py); M values a cycle.  What is written is seen by values that come two
         cycles later.
@@ -38,7 +38,8 @@ class LookUp(wiring.Component):
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
-        lanes = data.ArrayLayout(config.derived.wide_bits, config.oc_lanes)
+        # No ArrayLayout: of a register that is one, Yosys (abc9, 0.70) takes bits and elements for the same names.
+        lanes = config.derived.wide_bits * config.oc_lanes
         super().__init__(
             {
                 "write": In(table_port(config)),
@@ -62,10 +63,9 @@ class LookUp(wiring.Component):
             piece.eq(self.write.data),
             looks_up.eq(self.look_up),
         ]
-        results = Signal.like(self.results, reset_less=True)
-        m.d.comb += self.results.eq(results)
+        results = []
         for lane in range(self.config.oc_lanes):
-            value = self.values[lane]
+            value = self.values.word_select(lane, entry_bits)
             m.submodules[f"table_{lane}"] = table = DualPort(TABLE_PORT_BITS, TABLE_SETS * table_cycles(self.config))
             kept = Signal.like(value, name=f"value_{lane}", reset_less=True)
             m.d.comb += [
@@ -76,5 +76,8 @@ class LookUp(wiring.Component):
             ]
             m.d.sync += kept.eq(value)
             entry = table.read_data.word_select(kept[:split], entry_bits)
-            m.d.sync += results[lane].eq(Mux(looks_up, entry, kept))
+            result = Signal.like(value, name=f"result_{lane}", reset_less=True)
+            m.d.sync += result.eq(Mux(looks_up, entry, kept))
+            results.append(result)
+        m.d.comb += self.results.eq(Cat(results))
         return m

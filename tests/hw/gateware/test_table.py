@@ -40,10 +40,11 @@ def test_every_code(seed: int) -> None:
         found = []
         for cycle in range(len(values) + TABLE_LATENCY):
             now = min(cycle, len(values) - 1)
-            context.set(block.values, values[now].tolist())
+            context.set(block.values, sum(int(value) << 16 * lane for lane, value in enumerate(values[now])))
             context.set(block.look_up, int(look_up[now]))
             context.set(block.set, int(which[now]))
-            found.append([int(context.get(block.results[lane])) for lane in range(LANES)])
+            results = int(context.get(block.results))
+            found.append([results >> 16 * lane & 0xFFFF for lane in range(LANES)])
             await context.tick()
         np.testing.assert_array_equal(found[TABLE_LATENCY:], expected)
 
