@@ -71,35 +71,52 @@ class Fetch(wiring.Component):
         ask for or to arrive."""
         depth = self.config.fetch_depth
         block = Signal.like(self.block, reset_less=True)
+        # Bursts left, and whether they are one or two: so it is known what comes after the next one.
+        bursts = Signal(len(self.length) - exact_log2(FETCH_BURST) + 1, reset_less=True)
+        last = Signal(reset_less=True)
+        second = Signal(reset_less=True)
         count = Signal(range(FETCH_BURST + 1))  # instructions of the next burst
-        further = Signal.like(self.length, reset_less=True)  # those behind it
+        of_last = Signal.like(count, reset_less=True)
+        following = Signal.like(count)  # instructions of the burst after the next one
         space = Signal(range(depth + 1), init=depth)  # places neither occupied nor awaited
         awaited = Signal(range(depth + 1))  # requested and not arrived
         asks = Signal()
         accepted = Signal()
-        after = Signal.like(further)  # what the next burst but this one begins with
-        next_count = Signal.like(count)
+        whole, rest = self.length[exact_log2(FETCH_BURST) :], self.length[: exact_log2(FETCH_BURST)]
         m.d.comb += [
-            after.eq(Mux(begins, self.length, further)),
-            next_count.eq(Mux(after >> exact_log2(FETCH_BURST) != 0, FETCH_BURST, after[: exact_log2(FETCH_BURST)])),
+            following.eq(Mux(last, 0, Mux(second, of_last, FETCH_BURST))),
             self.request.valid.eq(asks),
             self.request.payload.offset[BLOCK_BITS:].eq(block),
             self.request.payload.beats.eq(count * self.config.derived.instruction_beats),
             accepted.eq(self.request.valid & self.request.ready),
         ]
-        with m.If(begins | accepted):
-            m.d.sync += [count.eq(next_count), further.eq(after - next_count)]
 
         # Whether the next cycle asks is found for both cases, so that only a choice stands behind the arbiter's word.
         def fits(places: Value, burst: Value) -> Value:
             return (burst != 0) & Mux(left, places + 1 >= burst, places >= burst)
 
         with m.If(begins):
-            m.d.sync += [block.eq(self.block), asks.eq(next_count != 0)]
+            m.d.sync += [
+                block.eq(self.block),
+                bursts.eq(whole + rest.any()),
+                last.eq(Mux(rest.any(), whole == 0, whole == 1)),
+                second.eq(Mux(rest.any(), whole == 1, whole == 2)),
+                count.eq(Mux(whole != 0, FETCH_BURST, rest)),
+                of_last.eq(Mux(rest.any(), rest, FETCH_BURST)),
+                asks.eq(self.length != 0),
+            ]
         with m.Elif(accepted):
             less = Signal(signed(len(space) + 1))
             m.d.comb += less.eq(space - count)
-            m.d.sync += [block.eq(block + 1), asks.eq(fits(less, next_count)), space.eq(Mux(left, less + 1, less))]
+            m.d.sync += [
+                block.eq(block + 1),
+                bursts.eq(bursts - 1),
+                last.eq(second),
+                second.eq(bursts == 3),
+                count.eq(following),
+                asks.eq(fits(less, following)),
+                space.eq(Mux(left, less + 1, less)),
+            ]
         with m.Else():
             m.d.sync += [asks.eq(fits(space, count)), space.eq(Mux(left, space + 1, space))]
         m.d.sync += awaited.eq(Mux(accepted, awaited + count, awaited) - arrived)
