@@ -13,6 +13,14 @@ from hw.contract.table import TABLE_PORT_BITS
 from hw.contract.weights import WeightFormat
 from hw.contract.widths import BYTE_BITS
 
+QUEUE_LATENCY = 4
+"""From the dispatch of an instruction to the first cycle in which its unit can start it: the queue's memory, its
+output, the head, the gate."""
+QUEUE_INTERVAL = 2
+"""From an instruction's start to the first cycle in which its unit can start the next one: the head, the gate."""
+TOKEN_LATENCY = 2
+"""From the end of an instruction to the first cycle in which one that waits for its token can start: the semaphore, the
+gate."""
 ACCUMULATE_LATENCY = 4
 """A partial sum must not be revisited sooner: read, add, write."""
 COMPUTE_LATENCY = 14

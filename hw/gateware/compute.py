@@ -150,8 +150,9 @@ class ComputeUnit(wiring.Component):
         legal_conv = Signal()
         stopped = Signal()
         illegal = Signal()
-        m.d.comb += [
-            w.depthwise.eq(w.setup.mode == Mode.DEPTHWISE),
+        m.d.comb += w.depthwise.eq(w.setup.mode == Mode.DEPTHWISE)
+        # Of the head in the cycle before: the same, where one is taken, and behind the same SETUP.
+        m.d.sync += [
             legal_setup.eq(
                 (next_setup.opcode == Opcode.SETUP)
                 & (next_setup.kernel_rows != 0)
@@ -170,6 +171,8 @@ class ComputeUnit(wiring.Component):
                 & ~(w.depthwise & (next_conv.input_groups > self.config.derived.planes))
                 & ~(next_conv.last & next_conv.to_pool & w.setup.wide)
             ),
+        ]
+        m.d.comb += [
             front.ready.eq(~w.occupied & ~w.loading & ~stopped & (front.in_flight < _IN_FLIGHT)),
             w.start_setup.eq(front.valid & front.ready & legal_setup),
             w.start_conv.eq(front.valid & front.ready & legal_conv),

@@ -21,7 +21,7 @@ class Counters(wiring.Component):
         busy (in): STATUS.busy; nothing is counted without it.
         halted (in): stalls are not counted.
         active, waiting (in): a bit for each unit: an instruction is in flight; its `ready` is 1.
-        empty (in), missing (in): of each unit's queue.
+        absent (in), missing (in): of each unit's queue.
         read (in): a beat was read.  strobed (in): bytes that will be written.
         values (out): 32 bits for each of COUNTERS, by its lower-case name; they wrap around.
     Protocol: none; a reset clears the counters.
@@ -36,7 +36,7 @@ class Counters(wiring.Component):
                 "halted": In(1),
                 "active": In(UNITS),
                 "waiting": In(UNITS),
-                "empty": In(UNITS),
+                "absent": In(UNITS),
                 "missing": In(MASKS),
                 "read": In(1),
                 "strobed": In(range(config.derived.beat_bytes + 1)),
@@ -60,13 +60,13 @@ class Counters(wiring.Component):
         count("BYTES_WRITTEN", self.strobed, beat)
         for unit in Unit:
             count(f"BUSY_{unit.name}", self.active[unit])
-            missing, empty = self.missing[unit], self.empty[unit]
+            missing, absent = self.missing[unit], self.absent[unit]
             stalls = self.waiting[unit] & ~self.halted
             for cause in STALL_CAUSES:
                 if cause == "instruction":
-                    count(f"STALL_{unit.name}_INSTRUCTION", stalls & empty)
+                    count(f"STALL_{unit.name}_INSTRUCTION", stalls & absent)
                 elif cause != unit.name.lower():
                     other = Unit[cause.upper()]
                     first = missing[other] & ~missing[:other].any()
-                    count(f"STALL_{unit.name}_{other.name}", stalls & ~empty & first)
+                    count(f"STALL_{unit.name}_{other.name}", stalls & ~absent & first)
         return m

@@ -48,7 +48,7 @@ class _Parts:
         self.compute = ComputeUnit(config)
         self.pool = PoolUnit(config)
         self.store = StoreUnit(config)
-        self.queues = [Queue(config) for _ in Unit]
+        self.queues = [Queue(config, unit) for unit in Unit]
         self.fronts = [getattr(self, unit.name.lower()).front for unit in Unit]
 
     def cleared(self) -> Iterator[tuple[str, wiring.Component]]:
@@ -144,7 +144,7 @@ class Engine(wiring.Component):
                 front.valid.eq(queue.valid),
                 counters.active[unit].eq(front.in_flight != 0),
                 counters.waiting[unit].eq(front.ready),
-                counters.empty[unit].eq(queue.empty),
+                counters.absent[unit].eq(queue.absent),
                 counters.missing[unit].eq(queue.missing),
             ]
 

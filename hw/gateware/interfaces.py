@@ -30,7 +30,8 @@ def unit_front(most: int) -> wiring.Signature:
 
     instruction, valid (out), ready (in): the head of the unit's queue.  `valid`: it is there, and so is every token
         that it waits for.  In the cycle with `valid & ready` it leaves the queue and its tokens are taken.  `ready`
-        does not depend on `valid`.
+        does not depend on `valid`.  The head is shown from the cycle before `valid` on, so that what the unit asks of
+        it, above all whether it is legal, can come out of a register; and no `valid` follows in the next cycle.
     done (in): a pulse, an instruction has ended.  signal (in): the units that it then gives a token to.
         Instructions end in the order in which they were taken.
     in_flight (in): instructions that were taken and are not done, at most `most`; a register.

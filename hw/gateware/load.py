@@ -106,10 +106,9 @@ class LoadUnit(wiring.Component):
         size, planes = size_of(self.config), self.config.derived.planes
         taken = Signal()
         legal = Signal()
-        m.d.comb += [
-            front.ready.eq(~row.busy & ~front.illegal),
-            taken.eq(front.valid & front.ready),
-            legal.eq(
+        m.d.comb += [front.ready.eq(~row.busy & ~front.illegal), taken.eq(front.valid & front.ready)]
+        m.d.sync += [
+            legal.eq(  # of the head in the cycle before: the same, where one is taken
                 (i.target <= max(Buffer))
                 & (i.rows != 0)
                 & (i.beats != 0)

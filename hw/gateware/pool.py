@@ -82,18 +82,20 @@ class PoolUnit(wiring.Component):
         start = Signal()
         stopped = Signal()
         legal = Signal()
-        m.d.comb += [
-            legal.eq(
+        m.d.sync += [
+            legal.eq(  # of the head in the cycle before: the same, where one is taken
                 (head.opcode == Opcode.POOL)
                 & (head.out_rows != 0)
                 & (head.out_columns != 0)
                 & (head.kernel_rows != 0)
                 & (head.kernel_columns != 0)
             ),
+            front.illegal.eq(front.valid & front.ready & ~legal),
+        ]
+        m.d.comb += [
             front.ready.eq(~front.in_flight & ~stopped),
             start.eq(front.valid & front.ready & legal),
         ]
-        m.d.sync += front.illegal.eq(front.valid & front.ready & ~legal)
         with m.If(front.valid & front.ready & ~legal):
             m.d.sync += stopped.eq(1)
         with m.If(start):

@@ -96,7 +96,16 @@ class StoreUnit(wiring.Component):
         m.d.comb += [
             front.ready.eq(~walk.busy & ~front.illegal & ~ends.full),
             walk.start.eq(front.valid & front.ready),
-            walk.legal.eq(
+            walk.instruction.eq(front.instruction),
+            ends.begin.eq(walk.start & walk.legal),
+            ends.signal.eq(i.signal),
+            ends.local.eq(i.target != Target.MEMORY),
+            front.done.eq(ends.done),
+            front.signal.eq(ends.done_signal),
+            front.in_flight.eq(ends.in_flight),
+        ]
+        m.d.sync += [
+            walk.legal.eq(  # of the head in the cycle before: the same, where one is taken
                 (i.target <= max(Target))
                 & (i.words != 0)
                 & (i.rows != 0)
@@ -106,15 +115,8 @@ class StoreUnit(wiring.Component):
                 & ((i.rows == 1) | self._in_step(i.row_pitch, i.source_pitch))
                 & ((i.planes == 1) | self._in_step(i.plane_pitch, Const(0)))
             ),
-            walk.instruction.eq(front.instruction),
-            ends.begin.eq(walk.start & walk.legal),
-            ends.signal.eq(i.signal),
-            ends.local.eq(i.target != Target.MEMORY),
-            front.done.eq(ends.done),
-            front.signal.eq(ends.done_signal),
-            front.in_flight.eq(ends.in_flight),
+            front.illegal.eq(walk.start & ~walk.legal),
         ]
-        m.d.sync += front.illegal.eq(walk.start & ~walk.legal)
 
     def _in_step(self, distance: Value, words: Value) -> Value:
         """Whether bytes of memory and words of a buffer are the same number modulo the beat."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from hw.contract import timing
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES
 from hw.contract.isa import Instruction, LoadInstruction, StoreInstruction, Target, Unit
 from hw.contract.memory import Memory
@@ -141,7 +142,9 @@ class _Run:
             for unit in _UNITS:
                 if wait >> unit & 1 and queue.taken[unit] >= len(queue.given[unit]):
                     return False
-        cycle = max(ready, self.dispatched[i] + 1)
+        cycle = max(ready, self.dispatched[i] + timing.QUEUE_LATENCY)
+        if queue.started:
+            cycle = max(cycle, self.start[queue.indices[queue.started - 1]] + timing.QUEUE_INTERVAL)
         self.ready[i] = ready
         if cycle > ready or wait:
             cycle = self._wait(queue, i, wait, ready, cycle)
@@ -169,7 +172,7 @@ class _Run:
         return cycle
 
     def _finish(self, queue: _Queue, i: int, done: int) -> None:
-        """An instruction is done in a cycle: its tokens can be taken in the next."""
+        """An instruction is done in a cycle, and its tokens can be taken from TOKEN_LATENCY cycles later on."""
         self.end[i] = done
         queue.busy += max(0, done - max(self.start[i], queue.busy_until))
         queue.busy_until = max(done, queue.busy_until)
@@ -177,7 +180,7 @@ class _Run:
         if signal:
             for unit in _UNITS:
                 if signal >> unit & 1:
-                    self.queues[unit].given[queue.unit].append(done + 1)
+                    self.queues[unit].given[queue.unit].append(done + timing.TOKEN_LATENCY)
                     self.awake.append(self.queues[unit])
 
     def timeline(self) -> Timeline:

@@ -6,6 +6,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Unit
 from hw.gateware.interfaces import NUMBERED, UNITS
 from hw.gateware.queue import Queue
 from tests.formal.prove import check
@@ -21,8 +22,8 @@ class Gate(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.queue = queue = Queue(CONFIG)
-        wait = queue.instruction[4 : 4 + UNITS]
+        m.submodules.queue = queue = Queue(CONFIG, Unit.POOL)
+        wait = queue.instruction[4 : 4 + UNITS] & ~(1 << Unit.POOL)
         started = queue.valid & queue.ready
         available = Signal(UNITS)
         m.d.comb += [
@@ -36,7 +37,13 @@ class Gate(wiring.Component):
 
         head = Cat(queue.instruction[:12], queue.index[-1])  # a few of its bits, since all are alike
         was_valid, was_started, before = Signal(), Signal(), Signal(len(head))
-        m.d.sync += [was_valid.eq(queue.valid), was_started.eq(started), before.eq(head)]
+        started_before_last = Signal()  # as soon as can be
+        m.d.sync += [
+            was_valid.eq(queue.valid),
+            was_started.eq(started),
+            started_before_last.eq(was_started),
+            before.eq(head),
+        ]
         m.d.comb += [
             Assert(~queue.valid | ((wait & ~available) == 0)),
             Assert(~queue.valid | ~queue.empty),
@@ -44,23 +51,28 @@ class Gate(wiring.Component):
             Assert(~started | (queue.take == wait)),
             Assert(started | (queue.take == 0)),
             Assert((queue.missing == 0) | ~queue.valid),
+            Assert((queue.missing == 0) | ~queue.absent),
+            Assert(~queue.valid | ~queue.absent),
+            Assert(queue.valid | (queue.missing != 0) | queue.absent | self.halt),
         ]
         with m.If(was_valid & ~was_started & ~self.halt):
             m.d.comb += [Assert(queue.valid), Assert(before == head)]
+        with m.If(queue.valid):
+            m.d.comb += Assert(before == head)  # it was shown in the cycle before
         level = Signal(range(CONFIG.queue_depth + 1))
         m.d.sync += level.eq(level + (queue.push.valid & queue.push.ready) - started)
         m.d.comb += [
             Assert(queue.push.ready == (level != CONFIG.queue_depth)),
             Assert(queue.empty == (level == 0)),
-            Cover(was_started & started & (level == 1)),
+            Cover(started_before_last & started & (level == 1)),
             Cover((queue.missing != 0) & (level == CONFIG.queue_depth)),
         ]
         return m
 
 
 def test_gate():
-    check(Gate(), "queue", "bmc", 10)
+    check(Gate(), "queue", "bmc", 12)
 
 
 def test_gate_can_be_full_and_wait():
-    check(Gate(), "queue", "cover", 10)
+    check(Gate(), "queue", "cover", 12)

@@ -48,12 +48,15 @@ class Naive:
         self.multiplying: list[int] = []
         self.t = 0
         self.queues: list[deque[int]] = [deque() for _ in Unit]
+        self.shown: list[int] = [0 for _ in Unit]  # cycle from which on each queue's first instruction is at its head
+        self.gate: list[list[Unit] | None] = [None for _ in Unit]  # whose tokens it lacked in the cycle before
         self.tokens: Counter[tuple[int, int]] = Counter()
         self.flying: list[list[int]] = [[] for _ in Unit]
         self.done_at: defaultdict[tuple[Unit, int], list[int]] = defaultdict(list)
         self.ended: set[int] = set()  # instructions whose `done` has a cycle
         # fetch
         self.requested = self.arrived = self.dispatched = 0
+        self.dispatched_at: list[int] = []
         # read port and memory
         self.read_outstanding = 0
         self.reads: deque[list[Any]] = deque()  # [cycle of the address, beats left, what to do with a beat]
@@ -188,6 +191,7 @@ class Naive:
             if len(queue) < self.c.queue_depth:
                 self.later(lambda: queue.append(index))
                 self.set(dispatched=index + 1)
+                self.dispatched_at.append(self.t)
 
     def _ready(self, unit: Unit) -> bool:
         if unit == Unit.LOAD:
@@ -208,17 +212,34 @@ class Naive:
         for unit in Unit:
             self.counters[f"BUSY_{unit.name}"] += bool(self.flying[unit])
             if self._ready(unit):
-                if not self.queues[unit]:
+                missing = self.gate[unit]
+                if missing is None:
                     self.counters[f"STALL_{unit.name}_INSTRUCTION"] += 1
-                elif missing := self._missing(unit):
+                elif missing:
                     self.counters[f"STALL_{unit.name}_{missing[0].name}"] += 1
 
     def _units(self) -> None:
         for unit in Unit:
             for index in self.done_at.pop((unit, self.t), []):
                 self._end(unit, index)
-            if self._ready(unit) and self.queues[unit] and not self._missing(unit):
+            starts = self._ready(unit) and self.gate[unit] == []
+            if starts:
                 self._begin(unit, self.queues[unit][0])
+            self._look(unit, starts)
+
+    def _look(self, unit: Unit, starts: bool) -> None:
+        """What the gate finds in this cycle, and says in the next: of the head that stays."""
+        queue = self.queues[unit]
+        at_head = bool(queue) and self.t >= max(self.dispatched_at[queue[0]] + 3, self.shown[unit])
+        found = self._missing(unit) if at_head and not starts else None
+        now = self.t
+
+        def change() -> None:
+            self.gate[unit] = found
+            if starts:
+                self.shown[unit] = now + 1
+
+        self.later(change)
 
     def _begin(self, unit: Unit, index: int) -> None:
         instruction = self.program[index]

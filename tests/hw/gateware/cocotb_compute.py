@@ -81,7 +81,7 @@ class Reference:
     def run(self, program: list[Instruction], offered: list[int]) -> Expectation:
         e = self.expected
         for i, head in enumerate(program):
-            earliest = max(offered[i], e.starts[-1] + 1 if e.starts else 0)
+            earliest = max(offered[i], e.starts[-1] + timing.QUEUE_INTERVAL if e.starts else 0)
             start = earliest
             while not self.is_ready(start):
                 start += 1
@@ -310,10 +310,10 @@ async def compare(bench: Cycles, program: list[Instruction], offered: list[int],
     expected = reference.run(program, offered)
     occupied = {cycle for start, end in reference.occupied for cycle in range(start + 1, end)}
     words = [int.from_bytes(instruction.encode(), "little") for instruction in program]
-    head = 0
+    head, shown = 0, 0  # instruction at the head, and since when
     for cycle, flight in enumerate(expected.in_flight()):
-        offer = head < len(program) and cycle >= offered[head]
-        bench.set(front__valid=offer, front__instruction=words[head] if offer else 0)
+        offer = head < len(program) and cycle >= max(offered[head], shown + 1)
+        bench.set(front__valid=offer, front__instruction=words[min(head, len(words) - 1)])
         await bench.settle()
         bench.expect("in_flight", flight, bench.get("front__in_flight"))
         ready = flight < 2 and cycle not in occupied
@@ -330,7 +330,7 @@ async def compare(bench: Cycles, program: list[Instruction], offered: list[int],
         bench.expect("illegal", 0, bench.get("front__illegal"))
         if offer and bench.get("front__ready"):
             bench.expect(f"start of instruction {head}, {program[head]}", expected.starts[head], cycle)
-            head += 1
+            head, shown = head + 1, cycle + 1
         await bench.clock()
     bench.expect("instructions taken", len(program), head)
 
@@ -391,21 +391,21 @@ async def illegal_instructions(dut):
     bench = await prepare(dut, buffers)
     for what, bad in bad_instructions(*program):
         await bench.reset()
-        expected = Reference(buffers).run(program, [0, 0])
+        expected = Reference(buffers).run(program, [1, 1])
         words = [int.from_bytes(head.encode(), "little") for head in program] + [bad]
-        head, taken, pulses = 0, None, []
+        head, shown, taken, pulses = 0, 0, None, []
         for cycle in range(max(expected.ends) + 40):
-            bench.set(front__valid=1, front__instruction=words[min(head, len(words) - 1)])
+            bench.set(front__valid=cycle > shown, front__instruction=words[min(head, len(words) - 1)])
             await bench.settle()
             if bench.get("front__illegal"):
                 pulses.append(cycle)
             bench.expect(f"{what}: done", int(cycle in expected.done), bench.get("front__done"))
             for name, writes in (("output_write", expected.outputs), ("pool_write", expected.pools)):
                 bench.expect(f"{what}: {name}", int(cycle in writes), bench.get(f"{name}__enable"))
-            if bench.get("front__ready"):
+            if bench.get("front__ready") and cycle > shown:
                 bench.expect(f"{what}: nothing is taken after it", None, taken)
                 taken = cycle if head == len(program) else None
-                head += 1
+                head, shown = head + 1, cycle + 1
             await bench.clock()
         bench.expect(f"{what}: pulses after it was taken", True, len(pulses) == 1 and 1 <= pulses[0] - taken <= 3)
         bench.expect(f"{what}: in_flight", 0, bench.get("front__in_flight"))
@@ -416,7 +416,9 @@ async def a_conv_needs_a_setup(dut):
     bench = Cycles(dut)
     await bench.reset()
     conv = ConvInstruction(out_rows=1, out_columns=1, input_groups=1, first=1, last=1, to_output=1)
-    bench.set(front__valid=1, front__instruction=int.from_bytes(conv.encode(), "little"))
+    bench.set(front__valid=0, front__instruction=int.from_bytes(conv.encode(), "little"))
+    await bench.step()
+    bench.set(front__valid=1)
     for cycle in range(40):
         await bench.settle()
         names = ("front__ready", "front__illegal", "front__in_flight", "output_write__enable")
@@ -428,7 +430,9 @@ async def a_conv_needs_a_setup(dut):
 async def refuses(bench, setup, conv):
     """A CONV is illegal after a SETUP that is not."""
     for head, illegal in ((setup, 0), (conv, 1)):
-        bench.set(front__valid=1, front__instruction=int.from_bytes(head.encode(), "little"))
+        bench.set(front__valid=0, front__instruction=int.from_bytes(head.encode(), "little"))
+        await bench.step()
+        bench.set(front__valid=1)
         await bench.step()
         bench.set(front__valid=0)
         await bench.settle()

@@ -104,7 +104,7 @@ async def every_cycle(dut):
 
     waiting = [random_load(rng) for _ in range(120)]
     offered: Instruction | None = None
-    word = 0  # what is offered, encoded
+    word, valid = 0, False  # what is offered, encoded; whether it may start
     front: deque[Burst] = deque()  # requests of the instruction in front
     fetch: int | None = None  # offset of the fetch offered
     register: tuple[int, int] | None = None  # AR: address, beats
@@ -120,8 +120,10 @@ async def every_cycle(dut):
             behaviour = tuple(rng.choice([0.1, 0.5, 0.9, 1.0]) for _ in range(3))
         willing, answer_rate, offer_rate = behaviour
         # Inputs of this cycle.
-        if offered is None and waiting and rng.random() < offer_rate:
-            offered = waiting.pop()
+        if offered is not None:
+            valid = valid or rng.random() < offer_rate
+        elif waiting:
+            offered, valid = waiting.pop(), False  # shown in the cycle before, at least
             word = int.from_bytes(offered.encode(), "little")
         if fetch is None and rng.random() < BEAT / 1024 and (waiting or offered):
             fetch = 256 * rng.randrange(WINDOW_PAGES * 16)
@@ -130,7 +132,7 @@ async def every_cycle(dut):
         if answering and rng.random() < answer_rate:
             beat = rng.getrandbits(8 * BEAT)
         c.set(
-            front__valid=offered is not None,
+            front__valid=offered is not None and valid,
             front__instruction=word if offered else rng.getrandbits(256),
             fetch__valid=fetch is not None,
             fetch__payload=(fetch or 0) | (256 // BEAT) << 32,
@@ -183,7 +185,7 @@ async def every_cycle(dut):
             burst = front.popleft()
             register = ((base << 12) + burst.offset & 0xFFFFFFFF, burst.beats)
             underway.append(burst)
-        elif offered and not front:
+        elif offered and valid and not front:
             front.extend(bursts_of(offered))
             in_flight += 1
             offered = None
@@ -202,7 +204,9 @@ async def errors(dut):
 
     async def issue(**values: int) -> None:
         load = LoadInstruction(**{"beats": 1, "rows": 1, **values})
-        c.set(front__valid=1, front__instruction=int.from_bytes(load.encode(), "little"))
+        c.set(front__instruction=int.from_bytes(load.encode(), "little"))
+        await c.step()
+        c.set(front__valid=1)
         await c.settle()
         c.expect("ready", 1, c.get("front__ready"))
         await c.clock()
@@ -286,8 +290,10 @@ async def independent_memory(dut):
                 expected.append((*place, int.from_bytes(contents[start : start + BEAT], "little")))
 
     done, offered, most = 0, 0, 0
+    shown = False  # the head, in the cycle before
     for _ in range(50_000):
-        c.set(front__valid=offered < len(loads))
+        c.set(front__valid=offered < len(loads) and shown)
+        shown = True
         if offered < len(loads):
             c.set(front__instruction=int.from_bytes(loads[offered].encode(), "little"))
         await RisingEdge(dut.clk)
@@ -297,7 +303,7 @@ async def independent_memory(dut):
         if (found := written(c)) is not None:
             c.expect("write", expected.popleft(), found)
         if c.get("front__valid") and c.get("front__ready"):
-            offered += 1
+            offered, shown = offered + 1, False
         if c.get("front__done"):
             c.expect("signal", loads[done].signal, c.get("front__signal"))
             done += 1

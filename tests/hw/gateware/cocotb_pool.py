@@ -134,9 +134,11 @@ async def random_instructions(dut):
             await bench.settle()
             bench.expect("idle: ready, in_flight", (1, 0), (bench.get("front__ready"), bench.get("front__in_flight")))
             await bench.clock()
+        bench.set(front__valid=0, front__instruction=number(pool))  # shown in the cycle before
+        await bench.step()
         start = bench.now
         writes = expected_writes(pool, results(pool, divisor, shift, buffer), start)
-        bench.set(front__valid=1, front__instruction=number(pool))
+        bench.set(front__valid=1)
         name, last = f"{pool}", end(pool, start)
         for cycle in range(start, last + 1):
             await bench.settle()
@@ -150,7 +152,7 @@ async def random_instructions(dut):
             if cycle == last:
                 bench.expect("signal", pool.signal, bench.get("front__signal"))
             await bench.clock()
-            bench.set(front__instruction=rng.getrandbits(256))  # nothing of the queue matters any more
+            bench.set(front__instruction=rng.getrandbits(256))  # the next head, of which nothing matters
             bench.set(front__valid=0)
         bench.expect("writes that did not come", {}, writes)
 
@@ -166,7 +168,9 @@ async def illegal_instructions(dut):
     for word in bad:
         bench = Cycles(dut)
         await bench.reset()
-        bench.set(front__valid=1, front__instruction=word)
+        bench.set(front__valid=0, front__instruction=word)
+        await bench.step()
+        bench.set(front__valid=1)
         for cycle in range(30):
             await bench.settle()
             names = ("front__ready", "front__illegal", "front__in_flight", "front__done", "pooled_write__enable")

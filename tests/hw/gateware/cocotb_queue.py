@@ -9,11 +9,15 @@ import cocotb
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
+from hw.contract.timing import QUEUE_LATENCY
+from hw.gateware.queue import kept_bits
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 
 CONFIG: AcceleratorConfig = settings()["config"]
 UNITS = len(Unit)
+INDEX = (1 << 32) - 1 << 256
+"""Where the place in the program stands in what is pushed."""
 
 
 @cocotb.test()
@@ -25,8 +29,10 @@ async def every_cycle(dut):
         c.set(**{f"units__{unit}__push__valid": 0, f"units__{unit}__push__payload": 0, f"units__{unit}__signal": 0})
     await c.reset()
     rng = random.Random(cocotb.RANDOM_SEED)
-    queues: list[deque[int]] = [deque() for _ in range(UNITS)]
+    keeps = [sum(1 << bit for bit in kept_bits(unit)) | INDEX for unit in Unit]
+    queues: list[deque[tuple[int, int]]] = [deque() for _ in range(UNITS)]  # instruction, first cycle at the head
     tokens = {(giver, taker): 0 for giver in range(UNITS) for taker in range(UNITS) if giver != taker}
+    gates: list[list[int] | None] = [None] * UNITS  # whose tokens the head lacked in the cycle before
     started = 0
     behaviour = 1.0, 1.0, 1.0
     while c.now < 4000:
@@ -45,32 +51,38 @@ async def every_cycle(dut):
             c.set(**{name + "push__payload": pushes[unit] or 0})
         await c.settle()
 
-        starts = []
+        leaves, found = [], []
         for unit, queue in enumerate(queues):
-            name = f"units__{unit}__"
-            others = [other for other in range(UNITS) if other != unit]
-            waits = [other for other in others if queue and queue[0] >> 4 + other & 1]
-            missing = sum(1 << other for other in waits if tokens[other, unit] == 0)
-            valid = bool(queue) and not missing and not halt
+            name, gate = f"units__{unit}__", gates[unit]
+            valid = gate == [] and not halt
             c.expect(f"empty {unit}", not queue, c.get("empty") >> unit & 1)
-            c.expect(f"missing {unit}", missing, c.get(name + "missing"))
+            c.expect(f"absent {unit}", gate is None, c.get("absent") >> unit & 1)
+            c.expect(f"missing {unit}", sum(1 << other for other in gate or []), c.get(name + "missing"))
             c.expect(f"valid {unit}", valid, c.get("valid") >> unit & 1)
             c.expect(f"push ready {unit}", len(queue) < CONFIG.queue_depth, c.get(name + "push__ready"))
-            if queue:
-                c.expect(f"head {unit}", queue[0], c.get(name + "instruction") | c.get(name + "index") << 256)
-            starts.append(waits if valid and ready[unit] else None)
+            shown = bool(queue) and c.now >= queue[0][1]
+            if shown:
+                head = c.get(name + "instruction") | c.get(name + "index") << 256
+                c.expect(f"head {unit}", queue[0][0] & keeps[unit], head)
+            leaves.append(valid and ready[unit])
+            waits = [other for other in range(UNITS) if other != unit and queue and queue[0][0] >> 4 + other & 1]
+            found.append([o for o in waits if not tokens[o, unit]] if shown and not leaves[unit] else None)
+            if leaves[unit]:
+                for other in waits:
+                    tokens[other, unit] -= 1
         c.expect("overflow", 0, c.get("overflow"))
         await c.clock()
 
+        gates = found
         for unit, queue in enumerate(queues):
             room = len(queue) < CONFIG.queue_depth
-            if starts[unit] is not None:
+            if leaves[unit]:
                 queue.popleft()
                 started += 1
-                for other in starts[unit]:
-                    tokens[other, unit] -= 1
+                if queue:
+                    queue[0] = queue[0][0], max(queue[0][1], c.now)
             if pushes[unit] is not None and room:
-                queue.append(pushes[unit])
+                queue.append((pushes[unit], c.now + QUEUE_LATENCY - 2))
         for giver in range(UNITS):
             for taker in range(UNITS):
                 if giver != taker and done[giver] and signals[giver] >> taker & 1:

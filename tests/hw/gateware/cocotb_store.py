@@ -158,7 +158,7 @@ async def every_cycle(dut):
 
     waiting = [random_store(rng, 0.4) for _ in range(150)]
     offered: Instruction | None = None
-    word = 0  # what is offered, encoded
+    word, valid = 0, False  # what is offered, encoded; whether it may start
     front: deque[Burst] = deque()  # bursts not accepted of the instruction in front
     reading: tuple[Burst, int] | None = None  # the burst being read, and beats read of it
     offers_from = 0
@@ -179,13 +179,15 @@ async def every_cycle(dut):
         if c.now % 200 == 0:
             behaviour = tuple(rng.choice([0.15, 0.5, 0.9, 1.0]) for _ in range(4))
         offer_rate, aw_rate, w_rate, b_rate = behaviour
-        if offered is None and waiting and rng.random() < offer_rate:
-            offered = waiting.pop()
+        if offered is not None:
+            valid = valid or rng.random() < offer_rate
+        elif waiting:
+            offered, valid = waiting.pop(), False  # shown in the cycle before, at least
             word = int.from_bytes(offered.encode(), "little")
         awready, wready = rng.random() < aw_rate, rng.random() < w_rate
         bvalid = min(addressed, sent) > answered and rng.random() < b_rate
         c.set(
-            front__valid=offered is not None,
+            front__valid=offered is not None and valid,
             front__instruction=word if offered else rng.getrandbits(256),
             axi__awready=awready,
             axi__wready=wready,
@@ -255,7 +257,7 @@ async def every_cycle(dut):
             underway.append(burst)
             register = ((base << 12) + burst.offset & 0xFFFFFFFF, len(burst.beats))
             reading = (burst, 0)
-        if offered and ready and now >= offers_from:
+        if offered and valid and ready and now >= offers_from:
             flight.append((offered.target != Target.MEMORY, offered.signal))
             front.extend(bursts_of(offered, contents))
             in_flight += 1
@@ -276,7 +278,9 @@ async def errors(dut):
 
     async def issue(**values: int) -> None:
         store = StoreInstruction(**{"words": 1, "rows": 1, "planes": 1, **values})
-        c.set(front__valid=1, front__instruction=int.from_bytes(store.encode(), "little"))
+        c.set(front__instruction=int.from_bytes(store.encode(), "little"))
+        await c.step()
+        c.set(front__valid=1)
         await c.settle()
         c.expect("ready", 1, c.get("front__ready"))
         await c.clock()
@@ -374,15 +378,17 @@ async def independent_memory(dut):
                         expected[burst.offset + number * BEAT + lane] = beat >> 8 * lane & 255
 
     done = offered = 0
+    shown = False  # the head, in the cycle before
     for _ in range(50_000):
-        c.set(front__valid=offered < len(stores))
+        c.set(front__valid=offered < len(stores) and shown)
+        shown = True
         if offered < len(stores):
             c.set(front__instruction=int.from_bytes(stores[offered].encode(), "little"))
         await RisingEdge(dut.clk)
         # Values before this edge.
         c.now += 1
         if c.get("front__valid") and c.get("front__ready"):
-            offered += 1
+            offered, shown = offered + 1, False
         if c.get("front__done"):
             c.expect("signal", stores[done].signal, c.get("front__signal"))
             done += 1

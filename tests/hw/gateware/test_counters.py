@@ -27,7 +27,7 @@ def events(cycle: dict) -> dict[str, int]:
         if cycle["halted"] or not cycle["waiting"] >> unit & 1:
             continue
         missing = [other for other in Unit if cycle["missing"][unit] >> other & 1]
-        if cycle["empty"] >> unit & 1:
+        if cycle["absent"] >> unit & 1:
             found[f"STALL_{unit.name}_INSTRUCTION"] = 1
         elif missing:
             found[f"STALL_{unit.name}_{missing[0].name}"] = 1
@@ -46,7 +46,7 @@ def test_every_counter(seed: int) -> None:
                 "halted": rng.random() < 0.1,
                 "active": rng.getrandbits(UNITS),
                 "waiting": rng.getrandbits(UNITS),
-                "empty": rng.getrandbits(UNITS) & rng.getrandbits(UNITS),
+                "absent": rng.getrandbits(UNITS) & rng.getrandbits(UNITS),
                 "missing": [rng.getrandbits(UNITS) & ~(1 << unit) for unit in range(UNITS)],
                 "read": rng.getrandbits(1),
                 "strobed": rng.randint(0, MOST),

@@ -6,6 +6,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Unit
 from hw.gateware.interfaces import NUMBERED, UNITS
 from hw.gateware.queue import Queue
 from hw.gateware.tokens import Semaphores
@@ -29,6 +30,7 @@ class Queues(wiring.Component):
                 "ready": In(UNITS),
                 "valid": Out(UNITS),
                 "empty": Out(UNITS),
+                "absent": Out(UNITS),
                 "overflow": Out(1),
                 "units": In(
                     wiring.Signature(
@@ -49,7 +51,7 @@ class Queues(wiring.Component):
         m.submodules.semaphores = semaphores = Semaphores()
         m.d.comb += [semaphores.done.eq(self.done), self.overflow.eq(semaphores.overflow)]
         for number, unit in enumerate(self.units):
-            m.submodules[f"queue_{number}"] = queue = Queue(self.config)
+            m.submodules[f"queue_{number}"] = queue = Queue(self.config, Unit(number))
             connect(m, flipped(unit.push), queue.push)
             m.d.comb += [
                 semaphores.signal[number].eq(unit.signal),
@@ -59,6 +61,7 @@ class Queues(wiring.Component):
                 queue.halt.eq(self.halt),
                 self.valid[number].eq(queue.valid),
                 self.empty[number].eq(queue.empty),
+                self.absent[number].eq(queue.absent),
                 unit.instruction.eq(queue.instruction),
                 unit.index.eq(queue.index),
                 unit.missing.eq(queue.missing),
