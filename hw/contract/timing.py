@@ -13,6 +13,8 @@ from hw.contract.table import TABLE_PORT_BITS
 from hw.contract.weights import WeightFormat
 from hw.contract.widths import BYTE_BITS
 
+DISPATCH_LATENCY = 2
+"""From the last beat of an instruction to the first cycle in which it can be dispatched: the fetch buffer, its head."""
 QUEUE_LATENCY = 4
 """From the dispatch of an instruction to the first cycle in which its unit can start it: the queue's memory, its
 output, the head, the gate."""

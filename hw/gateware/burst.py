@@ -52,13 +52,17 @@ class BurstSplitter(wiring.Component):
         remaining = Signal.like(self.remaining, reset_less=True)
         page_left = Signal.like(self.page_left, reset_less=True)
         room = Signal(range(longest + 1), reset_less=True)  # the longest burst from there, were the row endless
+        last = Signal(reset_less=True)  # the row is no longer than that
         first_left = Signal(range(page + 1))
         next_left = Signal(range(page + 1))
+        first_room = Signal.like(room)
+        next_room = Signal.like(room)
+        next_remaining = Signal.like(remaining)
 
         m.d.comb += [
             self.remaining.eq(remaining),
             self.page_left.eq(page_left),
-            self.last.eq(remaining <= room),
+            self.last.eq(last),
             self.burst.position.eq(position),
             self.burst.beats.eq(Mux(self.last, remaining, room)),
         ]
@@ -66,19 +70,24 @@ class BurstSplitter(wiring.Component):
         m.d.comb += [
             first_left.eq(page - self.row.position[:page_bits]),
             next_left.eq(Mux(page_left == room, page, page_left - room)),
+            first_room.eq(Mux(first_left < longest, first_left, longest)),
+            next_room.eq(Mux(next_left < longest, next_left, longest)),
+            next_remaining.eq(remaining - room),
         ]
         with m.If(self.begin):
             m.d.sync += [
                 position.eq(self.row.position),
                 remaining.eq(self.row.beats),
                 page_left.eq(first_left),
-                room.eq(Mux(first_left < longest, first_left, longest)),
+                room.eq(first_room),
+                last.eq(self.row.beats <= first_room),
             ]
         with m.Elif(self.advance):
             m.d.sync += [
                 position.eq(position + room),
-                remaining.eq(remaining - room),
+                remaining.eq(next_remaining),
                 page_left.eq(next_left),
-                room.eq(Mux(next_left < longest, next_left, longest)),
+                room.eq(next_room),
+                last.eq(next_remaining <= next_room),
             ]
         return m

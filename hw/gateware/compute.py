@@ -66,7 +66,7 @@ class _Wires:
         self.started = Signal(2)  # a CONV was taken one, two cycles ago
         self.occupied = Signal()  # prepare holds a CONV
         self.loading = Signal()  # a table is being read
-        # Its size, from two cycles after its start on.
+        # Its size, from the cycle after its start on.
         self.pixels = Signal(len(self.conv.out_rows) + len(self.conv.out_columns), reset_less=True)
         self.too_many = Signal()
         self.cancel = Signal()  # a CONV of too many pixels leaves prepare in this cycle
@@ -140,9 +140,9 @@ class ComputeUnit(wiring.Component):
     def _take(self, m: Module, w: _Wires, weights: WeightReader) -> None:
         """Instructions leave the queue, or turn out to be illegal.
 
-        How many pixels a CONV has is a product; a register stands behind the multiplier, so that it is known two
-        cycles after the start.  That is early enough: no first pass begins sooner (`compute_prepare`).  Behind a SETUP
-        that loads a table nothing starts until that is read: a CONV would want the weight buffer's one read port.
+        How many pixels a CONV has is a product, and too many a comparison after it.  A register stands behind each:
+        the product is the head's, whatever that is, and both are known a cycle after the start.  Behind a SETUP that
+        loads a table nothing starts until that is read: a CONV would want the weight buffer's one read port.
         """
         front = self.front
         next_setup, next_conv = data.View(_SETUP, front.instruction), data.View(_CONV, front.instruction)
@@ -150,6 +150,7 @@ class ComputeUnit(wiring.Component):
         legal_conv = Signal()
         stopped = Signal()
         illegal = Signal()
+        pixels = Signal.like(w.pixels)  # of the head in the cycle before
         m.d.comb += w.depthwise.eq(w.setup.mode == Mode.DEPTHWISE)
         # Of the head in the cycle before: the same, where one is taken, and behind the same SETUP.
         m.d.sync += [
@@ -176,13 +177,12 @@ class ComputeUnit(wiring.Component):
             front.ready.eq(~w.occupied & ~w.loading & ~stopped & (front.in_flight < _IN_FLIGHT)),
             w.start_setup.eq(front.valid & front.ready & legal_setup),
             w.start_conv.eq(front.valid & front.ready & legal_conv),
-            w.too_many.eq(w.pixels > self.config.partial_sum_depth),
             w.cancel.eq(w.started[1] & w.too_many),
             illegal.eq((front.valid & front.ready & ~legal_setup & ~legal_conv) | w.cancel),
         ]
         m.d.sync += [
             w.started.eq(Cat(w.start_conv, w.started)),
-            w.pixels.eq(w.conv.out_rows * w.conv.out_columns),
+            pixels.eq(next_conv.out_rows * next_conv.out_columns),
             front.illegal.eq(illegal),
         ]
         with m.If(w.start_setup):
@@ -194,13 +194,18 @@ class ComputeUnit(wiring.Component):
                 w.loading.eq(weights.loading),
             ]
         with m.If(w.start_conv):
-            m.d.sync += w.conv.eq(next_conv)
+            m.d.sync += [
+                w.conv.eq(next_conv),
+                w.pixels.eq(pixels),
+                w.too_many.eq(pixels > self.config.partial_sum_depth),
+            ]
         with m.If(illegal):
             m.d.sync += stopped.eq(1)
 
     def _prepare(self, m: Module, w: _Wires, weights: WeightReader, taps: Taps) -> None:
         """Parameters and the first weight block are read from the CONV's start on, every further block from the
-        beginning of the pass before its own; the taps step from pass to pass."""
+        beginning of the pass before its own.  The taps step a cycle after a pass has begun: no pass is so short that
+        the next one would want them then."""
         head = data.View(_CONV, self.front.instruction)
         # Depthwise, a step is one of blocks of taps.  Known a cycle after the SETUP, no later than `taps` are loaded.
         steps, setup = Signal(STEPS, reset_less=True), w.setup
@@ -212,6 +217,8 @@ class ComputeUnit(wiring.Component):
             steps.row_distance.eq(Mux(w.depthwise, _times(setup.dilation_rows, TAP_ROWS), setup.dilation_rows)),
             steps.column_distance.eq(Mux(w.depthwise, TAP_COLUMNS, setup.dilation_columns)),
         ]
+        begun = Signal()
+        m.d.sync += begun.eq(w.begin)
         m.d.comb += [
             weights.depthwise.eq(w.depthwise),
             weights.start.eq(w.start_conv),
@@ -220,7 +227,7 @@ class ComputeUnit(wiring.Component):
             weights.more.eq(w.begin & ~taps.last),
             weights.stop.eq(w.cancel),
             taps.load.eq(w.started[0]),
-            taps.step.eq(w.begin),
+            taps.step.eq(begun),
             taps.steps.eq(steps),
             taps.start.address.eq(w.conv.activation_base),
             taps.start.row.eq(w.conv.row_offset),

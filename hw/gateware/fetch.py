@@ -33,7 +33,7 @@ class Fetch(wiring.Component):
         instructions (out): stream of the instructions and their places in the program.
         drained (out): every instruction has left; a register from cycle 1 of a run on, 0 before.
     Protocol: both streams stall; beats are never refused.
-    Latency: see docs/architecture.md, "Fetch": an instruction is on the stream in the cycle after its last
+    Latency: see docs/architecture.md, "Fetch": an instruction is on the stream DISPATCH_LATENCY cycles after its last
         beat.  An instruction takes `instruction_beats` cycles to arrive.
     """
 
@@ -63,7 +63,7 @@ class Fetch(wiring.Component):
         arrived = self._collect(m, buffer)
         left = self._hand_on(m, buffer, begins)
         all_here = self._ask(m, begins, arrived, left)
-        m.d.comb += self.drained.eq(begun & all_here & ~buffer.r_rdy)
+        m.d.comb += self.drained.eq(begun & all_here & ~buffer.r_rdy & ~self.instructions.valid)
         return m
 
     def _ask(self, m: Module, begins: Signal, arrived: Signal, left: Signal) -> Value:
@@ -145,16 +145,21 @@ class Fetch(wiring.Component):
         return arrived
 
     def _hand_on(self, m: Module, buffer: SyncFIFO, begins: Signal) -> Signal:
-        """Instructions from the buffer to the stream, numbered; returns whether one leaves."""
+        """Instructions from the buffer to the stream, numbered; returns whether one leaves.  The stream is a register:
+        what opcode it has, and whether its queue has a place, is enough for a cycle."""
         index = Signal(32, reset_less=True)
+        shown = Signal()
+        head = Signal(INSTRUCTION_BITS, reset_less=True)
         left = Signal()
         m.d.comb += [
-            self.instructions.valid.eq(buffer.r_rdy),
-            self.instructions.payload.instruction.eq(buffer.r_data),
+            self.instructions.valid.eq(shown),
+            self.instructions.payload.instruction.eq(head),
             self.instructions.payload.index.eq(index),
-            buffer.r_en.eq(self.instructions.ready),
             left.eq(self.instructions.valid & self.instructions.ready),
+            buffer.r_en.eq(~shown | left),
         ]
+        with m.If(buffer.r_en):
+            m.d.sync += [shown.eq(buffer.r_rdy), head.eq(buffer.r_data)]
         with m.If(begins):
             m.d.sync += index.eq(0)
         with m.If(left):

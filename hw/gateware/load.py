@@ -41,6 +41,7 @@ class _Row:
         self.address = Signal(BUFFER_ADDRESS_BITS, reset_less=True)  # in the buffer, of the present burst
         self.plane = Signal(range(config.derived.planes), reset_less=True)
         self.rows_left = Signal(_LOAD["rows"].shape, reset_less=True)
+        self.last = Signal(reset_less=True)  # there are none
         self.next_position = Signal(ADDRESS_BITS - size_of(config), reset_less=True)
 
 
@@ -86,7 +87,7 @@ class LoadUnit(wiring.Component):
         next_row = Signal()
         accepted = self.request.valid & self.request.ready
         m.d.comb += [
-            next_row.eq(accepted & splitter.last & (row.rows_left != 0)),
+            next_row.eq(accepted & splitter.last & ~row.last),
             splitter.begin.eq(taken | next_row),
             splitter.advance.eq(accepted),
         ]
@@ -130,7 +131,7 @@ class LoadUnit(wiring.Component):
         ends = Signal()
         m.d.comb += [
             self.request.valid.eq(row.busy),
-            ends.eq(splitter.last & (row.rows_left == 0)),
+            ends.eq(splitter.last & row.last),
             request.offset[size_of(self.config) :].eq(splitter.burst.position),
             request.beats.eq(splitter.burst.beats),
             request.tag.target.eq(row.target),
@@ -161,6 +162,7 @@ class LoadUnit(wiring.Component):
                 row.signal.eq(i.signal),
                 beats.eq(i.beats),
                 row.rows_left.eq(i.rows - 1),
+                row.last.eq(i.rows == 1),
                 row.next_position.eq(i.address[size:] + i.pitch[size:]),
                 pitch.eq(i.pitch[size:]),
                 row.address.eq(i.destination),
@@ -171,6 +173,7 @@ class LoadUnit(wiring.Component):
         with m.If(next_row):
             m.d.sync += [
                 row.rows_left.eq(row.rows_left - 1),
+                row.last.eq(row.rows_left == 1),
                 row.next_position.eq(row.next_position + pitch),
                 row.address.eq(next_address),
                 next_address.eq(next_address + address_pitch),

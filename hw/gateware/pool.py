@@ -65,12 +65,15 @@ class PoolUnit(wiring.Component):
         start = self._take(m, kept)
         last_pixel = self._walk(m, kept, start, pixels, window)
         taps = self._taps(m, kept, window)
-        now, ended = taps[_VALUE], taps[_TOTAL].last
+        now = taps[_VALUE]
+        # A maximum, a sum is there.  What many wait for comes out of registers.
+        maximum, total = Signal(), Signal()
+        m.d.sync += [maximum.eq(now.last & ~averages), total.eq(now.last & averages)]
         totals = self._reduce(m, kept, buffer.read_data, now.first, now.inside, averages)
-        self._divide(m, kept, totals, ended & averages, average)
+        self._divide(m, kept, totals, total, average)
         finished = Signal()  # the results of a pixel are there in the next cycle
-        m.d.comb += finished.eq((ended & ~averages) | average.done)
-        results = self._choose(m, kept, totals, averages, finished, average)
+        m.d.comb += finished.eq(maximum | average.done)
+        results = self._choose(m, kept, totals, maximum, average)
         self._write(m, kept, start, finished, results)
         self._end(m, kept, averages, last_pixel)
         return m
@@ -191,7 +194,7 @@ class PoolUnit(wiring.Component):
             m.d.comb += average.sums[lane].eq(total)
 
     def _choose(
-        self, m: Module, kept: data.View, totals: list[Signal], averages: Value, finished: Value, average: Average
+        self, m: Module, kept: data.View, totals: list[Signal], maxima: Value, average: Average
     ) -> list[Signal]:
         """Results, to be written: averages, which are clipped already, or clipped maxima."""
         d, results = self.config.derived, []
@@ -199,9 +202,9 @@ class PoolUnit(wiring.Component):
             maximum = Signal(signed(BOUND_BITS), name=f"maximum_{lane}")
             result = Signal(d.wide_bits, name=f"result_{lane}", reset_less=True)
             m.d.comb += maximum.eq(total[: d.lane_bits].as_signed())
-            with m.If(finished & averages):
+            with m.If(average.done):
                 m.d.sync += result.eq(average.results[lane])
-            with m.Elif(finished):
+            with m.Elif(maxima):
                 clipped = Mux(maximum < kept.low, kept.low, Mux(maximum > kept.high, kept.high, maximum))
                 m.d.sync += result.eq(clipped)
             results.append(result)

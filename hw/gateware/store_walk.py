@@ -32,6 +32,8 @@ class _Row:
         self.plane = Signal(range(config.derived.planes), reset_less=True)
         self.rows_left = Signal(_STORE["rows"].shape, reset_less=True)  # of its plane
         self.planes_left = Signal(_STORE["planes"].shape, reset_less=True)
+        self.last_row = Signal(reset_less=True)  # no rows are left
+        self.last_plane = Signal(reset_less=True)  # no planes are left
         self.fresh = Signal()  # the splitter does not know it yet
         self.all_asked = Signal()  # the instruction's last burst was accepted
 
@@ -105,14 +107,16 @@ class StoreWalk(wiring.Component):
                 plane_pitch.eq(i.plane_pitch),
                 rows.eq(i.rows - 1),
                 row.rows_left.eq(i.rows - 1),
+                row.last_row.eq(i.rows == 1),
                 row.planes_left.eq(i.planes - 1),
+                row.last_plane.eq(i.planes == 1),
                 row.plane.eq(0),
             ]
         with m.If(row_ends):
             m.d.sync += [row.fresh.eq(~self.burst.final), row.all_asked.eq(self.burst.final)]
             # One adder for both ways on: the next row lies a pitch after this one, the next plane's first row one
             # after this plane's first row.
-            plane_ends = row.rows_left == 0
+            plane_ends = row.last_row
             next_offset = Mux(plane_ends, plane_offset, row.offset) + Mux(plane_ends, plane_pitch, row_pitch)
             m.d.sync += row.offset.eq(next_offset)
             with m.If(plane_ends):
@@ -120,11 +124,17 @@ class StoreWalk(wiring.Component):
                     plane_offset.eq(next_offset),
                     row.base.eq(first_base),
                     row.rows_left.eq(rows),
+                    row.last_row.eq(rows == 0),
                     row.planes_left.eq(row.planes_left - 1),
+                    row.last_plane.eq(row.planes_left == 1),
                     row.plane.eq(row.plane + 1),
                 ]
             with m.Else():
-                m.d.sync += [row.base.eq(row.base + base_pitch), row.rows_left.eq(row.rows_left - 1)]
+                m.d.sync += [
+                    row.base.eq(row.base + base_pitch),
+                    row.rows_left.eq(row.rows_left - 1),
+                    row.last_row.eq(row.rows_left == 1),
+                ]
         with m.If(self.ends & row.all_asked):
             m.d.sync += self.busy.eq(0)
 
@@ -196,5 +206,5 @@ class StoreWalk(wiring.Component):
             burst.beats.eq(splitter.burst.beats),
             burst.row_begins.eq(row_begins),
             burst.row_ends.eq(splitter.last),
-            burst.final.eq(splitter.last & (row.rows_left == 0) & (row.planes_left == 0)),
+            burst.final.eq(splitter.last & row.last_row & row.last_plane),
         ]

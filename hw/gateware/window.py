@@ -205,21 +205,22 @@ class Slots(wiring.Component):
         pending = Signal()  # points are left
         slow = Signal(reset_less=True)  # two cycles a point
         second = Signal()  # and this is the second one
-        step = Signal()
+        # The end of a slot moves much, so what it depends on are registers.
+        step = Signal()  # the raster steps: points are left, and of a slow one this is the second cycle
         walked = Signal()  # with this cycle no point is left
         left = Signal.like(self.minimum, reset_less=True)  # cycles that the slot has to last after this one
+        over = Signal()  # none, in a slot
 
         m.d.comb += [
             raster.steps.eq(self.steps),
             raster.load.eq(self.load),
             raster.start.eq(self.start),
             raster.step.eq(step),
-            step.eq(pending & (second | ~slow)),
             walked.eq(~pending | (step & raster.last)),
             self.point.eq(raster.point),
             self.valid.eq(pending & ~second),
             self.last.eq(raster.last),
-            self.end.eq(self.busy & walked & (left == 0)),
+            self.end.eq(over & walked),
         ]
         with m.If(self.load):
             m.d.sync += [
@@ -228,16 +229,20 @@ class Slots(wiring.Component):
                 self.first.eq(1),
                 pending.eq(1),
                 second.eq(0),
+                step.eq(~self.slow),
                 left.eq(self.minimum - 1),
+                over.eq(self.minimum <= 1),
             ]
         with m.Else():
             with m.If(self.end):
-                m.d.sync += self.busy.eq(0)
+                m.d.sync += [self.busy.eq(0), over.eq(0)]
+            with m.Elif(self.busy):
+                m.d.sync += over.eq(left <= 1)
             with m.If(walked):
                 m.d.sync += pending.eq(0)
             with m.If(left != 0):
                 m.d.sync += left.eq(left - 1)
             with m.If(step):
                 m.d.sync += self.first.eq(0)
-            m.d.sync += second.eq(pending & slow & ~second)
+            m.d.sync += [second.eq(pending & slow & ~second), step.eq(pending & ~walked & ~(slow & second))]
         return m

@@ -103,7 +103,7 @@ class _Run:
         self.fetches.append(len(self.reads.bursts) // 2)
         last = self.reads.take(cycle, n * beats)
         each = beats * self.memory.beat_every
-        self.arrived.extend(last + 1 - (n - 1 - k) * each for k in range(n))
+        self.arrived.extend(last + timing.DISPATCH_LATENCY - (n - 1 - k) * each for k in range(n))
         self.asked += n
         self.asked_at = cycle
 

@@ -56,6 +56,7 @@ class Naive:
         self.ended: set[int] = set()  # instructions whose `done` has a cycle
         # fetch
         self.requested = self.arrived = self.dispatched = 0
+        self.arrived_at: list[int] = []
         self.dispatched_at: list[int] = []
         # read port and memory
         self.read_outstanding = 0
@@ -168,6 +169,7 @@ class Naive:
             count += 1
             if count % self.c.derived.instruction_beats == 0:
                 self.set(arrived=self.arrived + 1)
+                self.arrived_at.append(self.t)
 
         return beat
 
@@ -185,7 +187,7 @@ class Naive:
     # --- instructions
 
     def _dispatch(self) -> None:
-        if self.arrived > self.dispatched:
+        if self.arrived > self.dispatched and self.t >= self.arrived_at[self.dispatched] + 2:
             index = self.dispatched
             queue = self.queues[self.program[index].opcode.unit]
             if len(queue) < self.c.queue_depth:

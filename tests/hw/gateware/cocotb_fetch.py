@@ -9,6 +9,7 @@ import cocotb
 
 from hw.contract.config import FETCH_BURST, AcceleratorConfig
 from hw.contract.isa import LAYOUTS, Opcode, Unit
+from hw.contract.timing import DISPATCH_LATENCY
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 
@@ -51,7 +52,7 @@ async def run_program(c: Cycles, rng: random.Random, program: list[int]) -> None
     block = rng.randrange(1 << 24)
     c.set(run=1, block=block, length=len(program))
     remaining, requested = len(program), 0
-    occupancy: deque[tuple[int, int]] = deque()  # instruction, place
+    occupancy: deque[tuple[int, int, int]] = deque()  # instruction, place, first cycle on the stream
     awaited: deque[int] = deque()  # instructions under way
     beats_left = BEATS
     place = 0
@@ -76,7 +77,7 @@ async def run_program(c: Cycles, rng: random.Random, program: list[int]) -> None
         if wants:
             expected = ((block << 8) + 32 * requested & 0xFFFFFFFF) | count * BEATS << 32
             c.expect("request's payload", expected, c.get("request__payload"))
-        head = occupancy[0] if occupancy else None
+        head = occupancy[0] if occupancy and c.now >= occupancy[0][2] else None
         target = Opcode(head[0] & 15).unit if head else None
         for unit in Unit:
             c.expect(f"queue {unit.name}", unit == target, c.get(f"queues__{unit}__valid"))
@@ -92,7 +93,7 @@ async def run_program(c: Cycles, rng: random.Random, program: list[int]) -> None
         if beat:
             beats_left -= 1
             if beats_left == 0:
-                occupancy.append((awaited.popleft(), place))
+                occupancy.append((awaited.popleft(), place, c.now - 1 + DISPATCH_LATENCY))
                 place, beats_left = place + 1, BEATS
         if wants and grant:
             awaited.extend(program[requested : requested + count])
@@ -126,6 +127,7 @@ async def illegal_instructions(dut):
                 c.set(beat=1, data=word >> 8 * BEAT * number & ((1 << 8 * BEAT) - 1))
                 await c.step()
         c.set(beat=0)
+        await c.step(DISPATCH_LATENCY - 1)
         for _ in range(3):
             await c.settle()
             c.expect("illegal", 1 | good << 1, c.get("illegal"))

@@ -34,6 +34,7 @@ def test_high_halves_lie_behind_any_number_of_pixels(rows: int, columns: int) ->
 
     async def bench(context: Bench) -> None:
         context.set(block.front.instruction, int.from_bytes(pool.encode(), "little"))
+        await context.tick()  # the head is shown in the cycle before
         context.set(block.front.valid, 1)
         written = []
         for _ in range(12):
