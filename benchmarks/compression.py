@@ -6,7 +6,7 @@ python benchmarks/compression.py --measure hour|all [--goals TEXT ...] [--data .
 --measure runs the benchmarks that the rows come from, `make papers` within an hour of two cores, `make papers-all` with
 all seeds and trainings anew, and shows what they found; other rows are of what is kept in benchmarks/results.  --keep:
 what is found is kept there.  A row that needs images or a package that are not there is skipped, and that is said.
-Rows pass or fail by what is wanted (`goals.py`); what nothing measures yet is missing, and fails, too.  Exit code: 0
+Rows pass or fail by what is wanted (`goals.py`); one of which nothing is kept is missing, and fails, too.  Exit code: 0
 where all rows pass but those skipped, 1 where one does not, 2 for bad input.
 """
 
@@ -50,7 +50,6 @@ class Found(NamedTuple):
 
 def read(goal: Goal, folder: Path) -> Reached | None:
     """What a folder's file of figures says of a row.  Raises BadInput for a file that holds others."""
-    assert goal.run is not None
     file = folder / f"{goal.run.name}.json"
     return goal.reached(report.load([file], [goal.run.mode])[1]) if file.exists() else None
 
@@ -82,7 +81,7 @@ def kept(goals: Sequence[Goal]) -> list[Found]:
     """Rows of what is kept."""
     found = []
     for goal in goals:
-        reached = None if goal.run is None else read(goal, RESULTS)
+        reached = read(goal, RESULTS)
         found.append(judged(goal, reached, MISSING if reached is None else "kept"))
     return found
 
@@ -92,9 +91,6 @@ def measured(goals: Sequence[Goal], run: Callable[[Run], str], folder: Path) -> 
     ended: dict[str, str] = {}
     found = []
     for goal in goals:
-        if goal.run is None:
-            found.append(judged(goal, None, MISSING))
-            continue
         if goal.run.name not in ended:
             ended[goal.run.name] = run(goal.run)
         reason = ended[goal.run.name]

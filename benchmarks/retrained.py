@@ -133,6 +133,14 @@ ROWS = (
         fewer_cycles,
         0.8,
     ),
+    Asked(
+        "optimize",
+        vgg.NAME,
+        "`optimize`",
+        f"optimize --max-loss 0.8 --margin 6.6 --points 1 --survivors 1 --effort fast {ADAMW} --epochs 28",
+        fewer_cycles,
+        0.8,
+    ),
 )
 
 

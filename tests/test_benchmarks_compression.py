@@ -17,7 +17,7 @@ RUN = Run("some", "coding", "mode", (), ())
 BAR = Bar("ratio", 4, "{:.1f}x", least=True)
 
 
-def goal(row: str, run: Run | None = RUN) -> Goal:
+def goal(row: str, run: Run = RUN) -> Goal:
     def reached(rows):
         own = [one for one in rows if one["row"] == row]
         return Reached({"ratio": own[0]["ratio"], "loss": own[0]["loss"]}, 0.9, "1 seed") if own else None
@@ -32,7 +32,7 @@ def test_the_document_has_what_is_kept() -> None:
 
 def test_every_kept_file_of_such_figures_is_of_a_row() -> None:
     """Others keep theirs there, too."""
-    runs = {(goal.run.mode, goal.run.name) for goal in GOALS if goal.run is not None}
+    runs = {(goal.run.mode, goal.run.name) for goal in GOALS}
     kept = {(json.loads(path.read_text()).get("mode"), path.stem) for path in compression.RESULTS.iterdir()}
     assert {(mode, name) for mode, name in kept if mode in dict(runs)} <= runs
 
@@ -57,14 +57,19 @@ def test_a_run_of_several_rows_is_made_once(tmp_path: Path) -> None:
         return {"some": "", "other": "skipped: no images", "third": "broken: KeyError"}[run.name]
 
     other, third = RUN._replace(name="other"), RUN._replace(name="third")
-    found = measured([goal("a"), goal("b"), goal("a", other), goal("a", third), goal("a", None)], run, tmp_path)
+    found = measured([goal("a"), goal("b"), goal("a", other), goal("a", third)], run, tmp_path)
     assert made == ["some", "other", "third"]
-    assert [row.passed for row in found] == [True, False, None, False, False]
+    assert [row.passed for row in found] == [True, False, None, False]
     ends = [line.split(" | ")[-2:] for line in table(found).splitlines()[2:]]
     assert [" ".join(end) for end in ends] == [
         "now: 1 seed pass |", "now: 1 seed **fail** |", "skipped: no images skipped |", "broken: KeyError **fail** |",
-        "not measured **missing** |",
     ]  # fmt: skip
+
+
+def test_a_row_of_which_nothing_is_kept_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "RESULTS", tmp_path)
+    (found,) = kept([goal("a")])
+    assert found.passed is False and table([found]).endswith("| not measured | **missing** |\n")
 
 
 def test_rows_without_images_are_skipped_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -90,5 +95,5 @@ def test_means_over_seeds() -> None:
 
 def test_retrained_rows_want_one_thing_in_both_places() -> None:
     for asked in retrained.ROWS:
-        goal = next(goal for goal in GOALS if goal.run is not None and goal.run.name == f"retrained_{asked.name}")
+        goal = next(goal for goal in GOALS if goal.run.name == f"retrained_{asked.name}")
         assert [bar.value for bar in goal.wanted if bar.figure == "loss"] == [asked.wanted]
