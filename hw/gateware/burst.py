@@ -55,8 +55,6 @@ class BurstSplitter(wiring.Component):
         last = Signal(reset_less=True)  # the row is no longer than that
         first_left = Signal(range(page + 1))
         next_left = Signal(range(page + 1))
-        first_room = Signal.like(room)
-        next_room = Signal.like(room)
         next_remaining = Signal.like(remaining)
 
         m.d.comb += [
@@ -70,8 +68,6 @@ class BurstSplitter(wiring.Component):
         m.d.comb += [
             first_left.eq(page - self.row.position[:page_bits]),
             next_left.eq(Mux(page_left == room, page, page_left - room)),
-            first_room.eq(Mux(first_left < longest, first_left, longest)),
-            next_room.eq(Mux(next_left < longest, next_left, longest)),
             next_remaining.eq(remaining - room),
         ]
         with m.If(self.begin):
@@ -79,15 +75,15 @@ class BurstSplitter(wiring.Component):
                 position.eq(self.row.position),
                 remaining.eq(self.row.beats),
                 page_left.eq(first_left),
-                room.eq(first_room),
-                last.eq(self.row.beats <= first_room),
+                room.eq(Mux(first_left < longest, first_left, longest)),
+                last.eq((self.row.beats <= first_left) & (self.row.beats <= longest)),
             ]
         with m.Elif(self.advance):
             m.d.sync += [
                 position.eq(position + room),
                 remaining.eq(next_remaining),
                 page_left.eq(next_left),
-                room.eq(next_room),
-                last.eq(next_remaining <= next_room),
+                room.eq(Mux(next_left < longest, next_left, longest)),
+                last.eq((next_remaining <= next_left) & (next_remaining <= longest)),
             ]
         return m

@@ -79,7 +79,6 @@ class RunControl(wiring.Component):
         tardy = late | (self.start & (self.busy | starting))
         m.d.comb += [
             fault.eq(Cat(f.valid for f in self.faults).any()),
-            self.halt.eq(failed | resetting),
             begin.eq(self.start & ~self.reset & ~self.busy & ~starting & ~self.error & ~resetting),
             complete.eq(self.busy & ~self.halt & ~fault & self.finished),
             # A reset ends a run, too, with the wipe.
@@ -125,5 +124,9 @@ class RunControl(wiring.Component):
                 failed.eq(0),
                 late.eq(0),
             ]
-        m.d.sync += resetting.eq(Mux(self.reset, 1, resetting & ~wipe))
+        m.d.sync += [
+            resetting.eq(Mux(self.reset, 1, resetting & ~wipe)),
+            # It stands before every start of an instruction, so it is not put together from these two then.
+            self.halt.eq(Mux(wipe, self.reset, failed | (fault & self.busy) | resetting | self.reset)),
+        ]
         return m
