@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 
 from host.compiler.apart import pool_apart
-from host.compiler.cost import cost
 from host.compiler.emit import emit
 from host.compiler.engine_layer import Lowered
 from host.compiler.entries import entries
@@ -17,9 +16,8 @@ from host.compiler.gate import check_lanes
 from host.compiler.lower import lower
 from host.compiler.memory import ALIGNMENT, MemoryMap, aligned, place
 from host.compiler.operation import Base
-from host.compiler.problem import problem
+from host.compiler.residents import Residents
 from host.compiler.steps import Plan, add_layer
-from host.compiler.tiling import ways
 from host.compiler.tokens import schedule
 from host.tail import DIGEST
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, PAGE_BYTES, AcceleratorConfig
@@ -66,8 +64,11 @@ def compile_network(
     memory = memory or Memory()
     fold_inputs(lowered, config, memory)
     pool_apart(lowered, config, memory)
-    places = place(lowered, config, keep_layers is KeepLayers.ALL)
-    plan, layers, pool_layers = _plan(lowered, places, config, memory)
+    keep = keep_layers is KeepLayers.ALL
+    places = place(lowered, config, keep)
+    residents = Residents(lowered, config, memory, places, keep)
+    places = place(lowered, config, keep, residents.absent)
+    plan, layers, pool_layers = _plan(lowered, places, residents)
     operations = emit(plan, places, config, pool_layers)
     schedule([operation.task for operation in operations])
     weights_base = aligned(len(operations) * INSTRUCTION_BYTES, FETCH_BURST * INSTRUCTION_BYTES)
@@ -88,25 +89,22 @@ def compile_network(
         inputs=tuple(placements[name] for name in lowered.views),
         tensors=tuple(placements[name] for name in left),
         outputs=network.outputs,
-        layers=tuple(entry if entry.output in left else dataclasses.replace(entry, output="") for entry in layers),
+        layers=tuple(entry if entry.output in left else replace(entry, output="") for entry in layers),
         metadata=network.metadata
         | {MADE_FOR: str(memory), KEPT: keep_layers.value}
         | ({} if network.tail is None else {DIGEST: network.tail.digest}),
     )
 
 
-def _plan(
-    lowered: Lowered, places: MemoryMap, config: AcceleratorConfig, memory: Memory
-) -> tuple[Plan, list[LayerEntry], dict[int, int]]:
+def _plan(lowered: Lowered, places: MemoryMap, residents: Residents) -> tuple[Plan, list[LayerEntry], dict[int, int]]:
     """Steps of all layers, the manifest's layers, and the indexes of poolings that are layers of their own."""
     plan, layers, pool_layers = Plan(), list[LayerEntry](), dict[int, int]()
-    for layer in lowered.layers:
-        placed = places.placements
-        posed = problem(config, layer, placed[layer.source], placed[layer.outputs[0]].lanes, memory)
-        tiling = min(ways(posed), key=lambda way: cost(posed, way))
+    for index, layer in enumerate(lowered.layers):
+        placed, way = places.placements, residents.way(index)
+        geometry = replace(way.problem.geometry, placement=placed[layer.source])
         if layer.gate is not None:
             check_lanes(layer, placed[layer.gate], placed[layer.source])
-        add_layer(plan, posed, tiling, len(layers), placed)
+        add_layer(plan, replace(way.problem, geometry=geometry), way.tiling, len(layers), placed)
         found = entries(layer, lowered)
         if len(found) > 1:
             pool_layers[len(layers)] = len(layers) + 1
@@ -126,7 +124,7 @@ def _placements(lowered: Lowered, places: MemoryMap, base: int) -> dict[str, Pla
     found = {}
     for name, placement in places.placements.items():
         tensor = lowered.views[name].source if name in lowered.views else name
-        found[name] = dataclasses.replace(placement, tensor=tensor, address=placement.address + base)
+        found[name] = replace(placement, tensor=tensor, address=placement.address + base)
     return found
 
 

@@ -26,7 +26,7 @@ def cost(problem: Problem, tiling: Tiling) -> tuple[int, int]:
     inputs, fetch = _input_cycles(problem, tiling), every * problem.config.derived.instruction_beats
     streamed = zip(_streamed(problem, tiling), _instructions(problem, tiling), strict=True)
     stream = [every * beats + fetch * count for beats, count in streamed]
-    written = [every * beats for beats in _written(problem, tiling)]
+    written = _written(problem, tiling)
     ahead, behind = tiling.loads_ahead, tiling.stores_behind
     reads = [a + b for a, b in zip(inputs, stream, strict=True)] if ahead else stream
     work = [_compute(problem, tiling), reads, *([written] if behind else [])]
@@ -91,7 +91,7 @@ def _streamed(problem: Problem, tiling: Tiling) -> list[int]:
     weights = [problem.weight_beats] * tiling.tiles
     if tiling.weights_once(problem):
         weights = _shared(problem.weight_beats, tiling.tiles)
-    if problem.layer.residual is None:
+    if problem.layer.residual is None or problem.chip.residual is not None:
         return weights
     residuals = [problem.stored_planes * _beats(problem, _pixels(*tile)) for tile in _tiles(tiling)]
     return [a + b for a, b in zip(weights, residuals, strict=True)]
@@ -101,11 +101,16 @@ def _instructions(problem: Problem, tiling: Tiling) -> list[int]:
     """Instructions of each tile, but for the LOADs of its input beyond one for each time that it is read."""
     count, chunks, pooling = problem.outputs.count, _steps(problem, tiling) // tiling.tiles, problem.layer.pooling
     weights = _shared(chunks, tiling.tiles) if tiling.weights_once(problem) else [chunks] * tiling.tiles
-    reads = 0 if tiling.reading == "whole" else _reads(problem, tiling)
+    reads = 0 if tiling.reading in ("whole", "resident") else _reads(problem, tiling)
     found = []
+    residuals = problem.layer.residual is not None and problem.chip.residual is None
+    stores = [
+        len(problem.chip.copies(tensor)) + (tensor not in problem.chip.unstored) if tensor else 0
+        for tensor in _results(problem)
+    ]
     for (_, band), loads in zip(_tiles(tiling), weights, strict=True):
-        stored = problem.layer.keep + (2 if pooling is not None and band.pooled != (0, 0) else 0)
-        found.append(chunks + loads + reads + count * (stored + (problem.layer.residual is not None)))
+        stored = stores[0] + (1 + stores[1] if pooling is not None and band.pooled != (0, 0) else 0)
+        found.append(chunks + loads + reads + count * (stored + residuals))
     return found
 
 
@@ -123,6 +128,8 @@ def _load_cycles(problem: Problem, footprint: Footprint) -> int:
 def _input_cycles(problem: Problem, tiling: Tiling) -> list[int]:
     """Of each tile what reading its input takes, for all output groups."""
     geometry = problem.geometry
+    if tiling.reading == "resident":
+        return [0] * tiling.tiles
     if tiling.reading == "whole":
         all_ = _load_cycles(problem, geometry.slab((0, geometry.groups), (0, geometry.height * geometry.width)))
         return _shared(all_, tiling.tiles)
@@ -148,18 +155,32 @@ def _reads(problem: Problem, tiling: Tiling) -> int:
 
 
 def _written(problem: Problem, tiling: Tiling) -> list[int]:
-    """Beats that each tile stores."""
+    """Cycles that storing each tile takes: a beat to memory at its pace, one on the chip in a cycle."""
     found, pooling = [], problem.layer.pooling
+    kept, pooled = (_store_cycles(problem, tensor) for tensor in _results(problem))
     for strip, band in _tiles(tiling):
         total = 0
         if problem.layer.keep:
             bits = problem.layer.copies * problem.layer.result.fmt.bits
-            total += _beats(problem, _pixels(strip, band)) * bits // problem.config.data_bits
+            total += kept * _beats(problem, _pixels(strip, band)) * bits // problem.config.data_bits
         if pooling is not None:
             words = (strip.pooled[1] - strip.pooled[0]) * (band.pooled[1] - band.pooled[0])
-            total += _beats(problem, words) * pooling.result.fmt.bits // problem.config.data_bits
+            total += pooled * _beats(problem, words) * pooling.result.fmt.bits // problem.config.data_bits
         found.append(total * problem.stored_planes)
     return found
+
+
+def _results(problem: Problem) -> tuple[str, str]:
+    """The tensors that results become: those of the convolution, and of the pooling behind it; "" for none."""
+    layer = problem.layer
+    kept = layer.written[0].name if layer.keep else ""
+    return kept, "" if layer.pooling is None else layer.pooling.written.name
+
+
+def _store_cycles(problem: Problem, tensor: str) -> int:
+    """Cycles for each beat of a result, wherever it goes."""
+    to_memory = 0 if tensor in problem.chip.unstored else problem.memory.beat_every
+    return to_memory + len(problem.chip.copies(tensor))
 
 
 def _pooling(problem: Problem, tiling: Tiling) -> int:
@@ -177,5 +198,7 @@ def _exposed(problem: Problem, tiling: Tiling) -> int:
     rows = needed(problem.window, 0, band.rows, problem.geometry.height)
     groups = problem.range_groups if tiling.reading != "chunk" else tiling.chunk
     head = _load_cycles(problem, problem.geometry.band((0, groups), rows, strip.inputs))
+    if tiling.reading == "resident":
+        head = 0
     tail = problem.config.derived.planes * _beats(problem, _pixels(tiling.strips[-1], tiling.bands[-1]))
     return (head + problem.memory.beat_every * tail + 2 * problem.memory.latency) // min(len(tiling.bands), 4)

@@ -28,7 +28,7 @@ def emit(plan: Plan, memory: MemoryMap, config: AcceleratorConfig, pool_layers: 
 
     pool_layers: for layers whose pooling is a layer of its own in the manifest, that one's index.
     """
-    room = Room(config)
+    room = Room(config, plan)
     prefetch = Prefetch(plan, memory, config, room)
     encoder = Encoder(memory, config, room, pool_layers)
     operations: list[Operation] = []

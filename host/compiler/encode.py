@@ -5,9 +5,8 @@ Where things lie in the rings comes from `room`; nothing here decides anything.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import product
 
 from host.compiler.engine_layer import OutputPooling, Spread
@@ -29,8 +28,10 @@ from hw.contract.isa import (
     SetupInstruction,
     Source,
     StoreInstruction,
+    Target,
 )
 
+_TARGETS = {Buffer.ACTIVATION: Target.ACTIVATION, Buffer.RESIDUAL: Target.RESIDUAL}
 MEMORY = "memory"
 POOL = "pool"
 
@@ -45,12 +46,38 @@ class Lines:
     pitch: int = 0
 
 
-def _lines(spread: Spread | None, rows: Span, columns: Span, width: int, pixels: int) -> list[Lines]:
-    """Where some rows and columns of results go in a plane, `pixels` of a map that is `width` wide."""
-    if spread is None:
-        return [Lines(rows[0] * width + columns[0], pixels)]
-    count, words = rows[1] - rows[0], columns[1] - columns[0]
-    return [Lines(spread.word(rows[0], first) + columns[0], words, count, spread.pitch) for first in spread.firsts]
+@dataclass(frozen=True)
+class Part:
+    """Some rows and columns of results, `pixels` of a map that is `width` wide."""
+
+    spread: Spread | None
+    rows: Span
+    columns: Span
+    width: int
+    pixels: int
+
+    @property
+    def in_memory(self) -> list[Lines]:
+        """Where they go in a plane in memory."""
+        if self.spread is None:
+            return [Lines(self.rows[0] * self.width + self.columns[0], self.pixels)]
+        count, words = self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
+        return [
+            Lines(self.spread.word(self.rows[0], first) + self.columns[0], words, count, self.spread.pitch)
+            for first in self.spread.firsts
+        ]
+
+    def on_chip(self, pitch: int) -> Lines:
+        """Where they go in a plane whose rows lie at a pitch."""
+        word = self.rows[0] * pitch + self.columns[0]
+        if pitch == self.width:
+            return Lines(word, self.pixels)
+        return Lines(word, self.columns[1] - self.columns[0], self.rows[1] - self.rows[0], pitch)
+
+
+def _port(buffer: Buffer) -> Access:
+    """The one way into a buffer that LOAD and STORE write: whoever does waits for the other one."""
+    return Access(f"{buffer.name} port", 0, 1)
 
 
 class Encoder:
@@ -98,6 +125,8 @@ class Encoder:
             else:
                 count = 1 if packed else rows.rows
                 writes = [Access(buffer.name, destination + r * pitch, rows.beats, depth) for r in range(count)]
+            if buffer in _TARGETS:
+                writes.append(_port(buffer))
             found.append(operation(instruction, reads, writes, "weights" if fill.tensor is None else "tensors"))
         return found
 
@@ -118,7 +147,7 @@ class Encoder:
         """A SETUP that loads the table of a step, too."""
         reads = self._table_reads(step)
         base = reads[0].start % self.config.weight_depth
-        return operation(dataclasses.replace(setup, table_load=1, table_base=base), reads)
+        return operation(replace(setup, table_load=1, table_base=base), reads)
 
     def _table_reads(self, step: ConvStep) -> list[Access]:
         if step.table is None:
@@ -165,8 +194,8 @@ class Encoder:
             start = self.room.start(step.residual) * self.words + step.residual_origin
             residual_base = start % self.config.residual_depth
         if to_output:
-            lines = _lines(layer.spread, rows, step.strip.columns, layer.result.shape[2], pixels)
-            output_base, access, behind = self._stores(step, Source.OUTPUT, layer.outputs[0], lines, step.layer)
+            part = Part(layer.spread, rows, step.strip.columns, layer.result.shape[2], pixels)
+            output_base, access, behind = self._stores(step, Source.OUTPUT, layer.outputs[0], part, step.layer)
             writes.append(access)
         if to_pool:
             start = self.room.pool_words(pixels, rows[1])
@@ -221,44 +250,75 @@ class Encoder:
     # results
 
     def _stores(
-        self, step: ConvStep, source: Source, tensor: str, lines: Sequence[Lines], layer: int
+        self, step: ConvStep, source: Source, tensor: str, results: Part, layer: int
     ) -> tuple[int, Access, list[Operation]]:
-        """Room for results and their way to memory: word of pixel 0 in the buffer, what is written, STOREs.
+        """Room for results and their way to memory and to where they stay: word of pixel 0 in the buffer, what is
+        written, STOREs.
 
-        lines: where all of the results go, once each.  The buffer's word agrees with each modulo the beat, since a
-        STORE moves whole beats but for its ends.
+        The buffer's word agrees with each place that they go to modulo the beat, since a STORE moves whole beats but
+        for its ends.
         """
         placement, d = self.memory.placements[tensor], self.config.derived
+        lines = results.in_memory
         parts, phase, pixels = placement.parts(self.config), lines[0].word % self.words, lines[0].rows * lines[0].words
         high = -(-pixels // self.words) * self.words  # from a part's words to those of the next
         region = self.room.results(source, -(-(phase + pixels + (parts - 1) * high) // self.words))
         grains = self.room.results_depth(source)
         access = Access(source.name, region.start, region.size, grains)
         base = region.start * self.words + phase
-        plane, planes = placement.plane_bytes(self.config), step.problem.outputs.planes(step.group)
-        pitch = plane * parts
-        stores = []
-        for part, line in product(range(parts), lines):
-            address = placement.address + step.group * d.planes * pitch + part * plane + line.word * d.word_bytes
-            several = line.rows > 1
-            instruction = StoreInstruction(
-                layer=layer,
-                source=int(source),
-                base=(base + part * high) % (grains * self.words),
-                source_pitch=line.words if several else 0,
-                address=address,
-                words=line.words,
-                rows=line.rows,
-                row_pitch=line.pitch * d.word_bytes if several else 0,
-                planes=planes,
-                plane_pitch=pitch if planes > 1 else 0,
-            )
+        planes, stores = step.problem.outputs.planes(step.group), []
+        for resident, first in step.problem.chip.copies(tensor):
+            line, size = results.on_chip(resident.pitch), d.word_bytes
+            together = d.planes if resident.buffer is Buffer.RESIDUAL else 1  # planes that lie in the same words
+            plane = first + step.group * d.planes // together
+            address = (resident.start * self.words + plane * resident.plane + line.word) * size
+            pitch = 0 if together > 1 or planes == 1 else resident.plane * size
+            instruction = self._store(layer, source, base % (grains * self.words), line, planes, address, pitch)
+            instruction = replace(instruction, target=int(_TARGETS[resident.buffer]))
+            writes = [
+                *self._on_chip(resident.buffer, instruction, 1 if together > 1 else planes),
+                _port(resident.buffer),
+            ]
+            stores.append(operation(instruction, [access], writes))
+        plane_bytes = placement.plane_bytes(self.config)
+        pitch = plane_bytes * parts
+        for part, line in product(range(parts), lines) if tensor not in step.problem.chip.unstored else ():
+            address = placement.address + step.group * d.planes * pitch + part * plane_bytes + line.word * d.word_bytes
+            begin = (base + part * high) % (grains * self.words)
+            instruction = self._store(layer, source, begin, line, planes, address, pitch if planes > 1 else 0)
             begins = [
                 address + p * pitch + r * line.pitch * d.word_bytes for p in range(planes) for r in range(line.rows)
             ]
             writes = [Access(MEMORY, begin, line.words * d.word_bytes) for begin in begins]
             stores.append(operation(instruction, [access], writes, "tensors"))
         return base % (grains * self.words), access, stores
+
+    def _store(
+        self, layer: int, source: Source, base: int, line: Lines, planes: int, address: int, plane_pitch: int
+    ) -> StoreInstruction:
+        several = line.rows > 1
+        return StoreInstruction(
+            layer=layer,
+            source=int(source),
+            base=base,
+            source_pitch=line.words if several else 0,
+            address=address,
+            words=line.words,
+            rows=line.rows,
+            row_pitch=line.pitch * self.config.derived.word_bytes if several else 0,
+            planes=planes,
+            plane_pitch=plane_pitch,
+        )
+
+    def _on_chip(self, buffer: Buffer, store: StoreInstruction, planes: int) -> list[Access]:
+        """What a STORE writes of a buffer; the beats of its rows."""
+        beat, word = self.config.derived.beat_bytes, self.config.derived.word_bytes
+        found = []
+        for plane, row in product(range(planes), range(store.rows)):
+            begin = store.address + plane * store.plane_pitch + row * store.row_pitch
+            end = -(-(begin + store.words * word) // beat)
+            found.append(Access(buffer.name, begin // beat, end - begin // beat, self.beat_depths[buffer]))
+        return found
 
     def _poolings(self, step: ConvStep, pooling: OutputPooling | None) -> list[Operation]:
         """POOL over the rows that are complete, and its STOREs; in a strip, a row at a time."""
@@ -278,8 +338,8 @@ class Encoder:
         rows, columns = (span[1] - span[0] for span in (pooled, strip.pooled))
         need = needed(window, 0, pooled, layer.result.shape[1])
         index = self.pool_layers.get(step.layer, step.layer)
-        lines = _lines(pooling.spread, pooled, strip.pooled, out.shape[2], rows * columns)
-        base, access, stores = self._stores(step, Source.POOLED, pooling.written.name, lines, index)
+        part = Part(pooling.spread, pooled, strip.pooled, out.shape[2], rows * columns)
+        base, access, stores = self._stores(step, Source.POOLED, pooling.written.name, part, index)
         first = self.room.pool_word(need[0], strip.width)
         row = pooled[0] * window.stride[0] - window.pads[0] - need[0]
         column = strip.pooled[0] * window.stride[1] - window.pads[1] - strip.columns[0]

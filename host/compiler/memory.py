@@ -30,7 +30,7 @@ class Home:
 @dataclass(frozen=True)
 class MemoryMap:
     """placements: of every tensor, addresses counted from the first one.  homes: by tensor.  size: bytes in all.
-    lost: tensors of which something is overwritten before the end."""
+    lost: tensors of which memory does not hold all at the end: something is overwritten, or it never held any."""
 
     placements: dict[str, Placement]
     homes: dict[str, Home]
@@ -68,22 +68,27 @@ def arranged(lives: Sequence[Life]) -> list[int]:
     return addresses
 
 
-def place(lowered: Lowered, config: AcceleratorConfig, keep: bool = True) -> MemoryMap:
-    """Lanes and addresses of every tensor.  keep: all of them to the end; else only what nothing overwrites is left."""
+def place(
+    lowered: Lowered, config: AcceleratorConfig, keep: bool = True, absent: frozenset[str] = frozenset()
+) -> MemoryMap:
+    """Lanes and addresses of every tensor.  keep: all of them to the end; else only what nothing overwrites is left.
+    absent: of those with memory of their own, the ones that stay on the chip and take none."""
     lanes = _lanes(lowered, config.ic_lanes)
     homes = _homes(lowered, lanes, config.ic_lanes)
     placements: dict[str, Placement] = {}
     roots = [name for name in lowered.tensors if homes[name].root == name]
     sizes = {name: _placement(lowered, name, 0, lanes[name]).size(config) for name in roots}
     lives = _lives(lowered, homes, sizes, config, keep)
-    for name, address in zip(roots, arranged(lives), strict=True):
+    stored = [name for name in roots if name not in absent]
+    placements |= {name: _placement(lowered, name, 0, lanes[name]) for name in absent}
+    for name, address in zip(stored, arranged([lives[name] for name in stored]), strict=True):
         placements[name] = _placement(lowered, name, address, lanes[name])
-    used = [range(placements[name].address, placements[name].address + sizes[name]) for name in roots]
-    lost = {
+    used = {name: range(placements[name].address, placements[name].address + sizes[name]) for name in stored}
+    lost = absent | {
         name
-        for name, life, mine in zip(roots, lives, used, strict=True)
-        for other, theirs in zip(lives, used, strict=True)
-        if other.first > life.first and theirs.start < mine.stop and mine.start < theirs.stop
+        for name, mine in used.items()
+        for other, theirs in used.items()
+        if lives[other].first > lives[name].first and theirs.start < mine.stop and mine.start < theirs.stop
     }
     for name, tensor in lowered.tensors.items():
         home = homes[name]
@@ -93,14 +98,14 @@ def place(lowered: Lowered, config: AcceleratorConfig, keep: bool = True) -> Mem
             placements[name] = _placement(lowered, name, placements[home.root].address + offset, lanes[name])
     for name, known in lowered.reshaped.items():
         placements[name] = _placement(lowered, name, placements[known].address, lanes[name])
-    size = aligned(max((mine.stop for mine in used), default=0), ALIGNMENT)
+    size = aligned(max((mine.stop for mine in used.values()), default=0), ALIGNMENT)
     overwritten = frozenset(name for name in lowered.tensors if homes[name].root in lost)
     return MemoryMap({name: placements[name] for name in lowered.tensors}, homes, size, overwritten)
 
 
 def _lives(
     lowered: Lowered, homes: dict[str, Home], sizes: dict[str, int], config: AcceleratorConfig, keep: bool
-) -> list[Life]:
+) -> dict[str, Life]:
     """Of each tensor with memory of its own: from the first layer that writes any of it to the last that reads it.
 
     To the end for what the host writes or reads, and for a map that a fully connected layer may read across its
@@ -123,7 +128,7 @@ def _lives(
     for name in kept:
         if name in homes:
             last[homes[name].root] = end
-    return [Life(size, first[name], max(first[name], last[name])) for name, size in sizes.items()]
+    return {name: Life(size, first[name], max(first[name], last[name])) for name, size in sizes.items()}
 
 
 def _placement(lowered: Lowered, name: str, address: int, lanes: tuple[int, ...]) -> Placement:

@@ -67,7 +67,12 @@ class Prefetch:
                 continue
             fill, after = self._waiting[buffer][0]
             few = fill.step <= index or len(self._ahead[buffer]) < self._limit
-            if after < index and few and self._room.fits(fill.piece) and (best is None or fill.step < best.step):
+            if (
+                after < index
+                and few
+                and self._room.fits(fill.piece, fill.step)
+                and (best is None or fill.step < best.step)
+            ):
                 best = fill
         return best
 

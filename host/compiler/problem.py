@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from host.compiler.chip import OnChip, Span
 from host.compiler.depthwise import runs_depthwise
 from host.compiler.engine_layer import EngineLayer
 from host.compiler.geometry import Geometry
 from host.compiler.weights import OutputGroups
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Mode
+from hw.contract.isa import Buffer, Mode
 from hw.contract.layout import Placement
 from hw.contract.memory import Memory
 from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 
-Span = tuple[int, int]
-"""A half-open range."""
+__all__ = ["Problem", "Span", "flat", "needed", "problem"]
 
 
 def needed(window: Window, axis: int, outputs: Span, size: int) -> Span:
@@ -32,13 +32,21 @@ def needed(window: Window, axis: int, outputs: Span, size: int) -> Span:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A layer to cut, for a memory.  geometry: of its input.  outputs: its groups of output channels."""
+    """A layer to cut, for a memory.  geometry: of its input.  outputs: its groups of output channels.  chip: what of it
+    lies on the chip anyway."""
 
     config: AcceleratorConfig
     layer: EngineLayer
     geometry: Geometry
     outputs: OutputGroups
     memory: Memory
+    chip: OnChip = field(default_factory=OnChip)
+
+    def room(self, buffer: Buffer) -> int:
+        """Words of a buffer that its tiles may take."""
+        whole = {Buffer.ACTIVATION: self.config.activation_depth, Buffer.RESIDUAL: self.config.residual_depth}[buffer]
+        window = self.chip.windows.get(buffer)
+        return whole if window is None else (window[1] - window[0]) * self.config.derived.words_per_beat
 
     @cached_property
     def window(self) -> Window:

@@ -8,23 +8,32 @@ room that only a later one gives, and the rings may be as full as they hold.
 
 from __future__ import annotations
 
-from host.compiler.buffers import Region, Ring
-from host.compiler.steps import ConvStep, Piece
+from host.compiler.buffers import Region, Ring, meet
+from host.compiler.problem import Span
+from host.compiler.steps import ConvStep, Piece, Plan
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer, Source
 
 
 class Room:
-    """The rings of the engine.  The grain of a ring is a beat or a word, whichever is larger."""
+    """The rings of the engine, and what stays between them.  A grain is a beat or a word, whichever is larger.
 
-    def __init__(self, config: AcceleratorConfig) -> None:
+    A layer that streams has a ring in the part of a buffer that its window is; all of them share the buffer, so a
+    stretch must also be free of what those before it hold, and of what a step before the fill's has stored to stay.
+    """
+
+    def __init__(self, config: AcceleratorConfig, plan: Plan) -> None:
         words = config.derived.words_per_beat
         self.config = config
-        self._loaded = {
-            Buffer.ACTIVATION: Ring(config.activation_depth // words),
-            Buffer.WEIGHT: Ring(config.weight_depth),
-            Buffer.RESIDUAL: Ring(config.residual_depth // words),
+        self._depths = {
+            Buffer.ACTIVATION: config.activation_depth // words,
+            Buffer.WEIGHT: config.weight_depth,
+            Buffer.RESIDUAL: config.residual_depth // words,
         }
+        self._rings: dict[tuple[Buffer, Span | None], Ring] = {}
+        self._taken: list[Piece] = []
+        """Pieces with room that are not given back."""
+        self._staying = list(plan.staying.values())
         self._results = {
             Source.OUTPUT: Ring(config.output_depth // words),
             Source.POOLED: Ring(config.pooled_depth // words),
@@ -35,14 +44,34 @@ class Room:
 
     # what is loaded: from its first load to the last step that reads it
 
-    def fits(self, piece: Piece) -> bool:
-        """Whether a piece has room, or could have."""
-        return piece.region is not None or self._loaded[piece.buffer].fits(piece.size)
+    def _ring(self, piece: Piece) -> Ring:
+        key = piece.buffer, piece.window
+        if key not in self._rings:
+            first, last = piece.window or (0, self._depths[piece.buffer])
+            self._rings[key] = Ring(last - first, None if piece.window is None else first)
+        return self._rings[key]
+
+    def fits(self, piece: Piece, step: int) -> bool:
+        """Whether a piece that a step needs has room, or could have."""
+        if piece.region is not None:
+            return True
+        ring = self._ring(piece)
+        if not ring.fits(piece.size):
+            return False
+        others = [other for other in self._taken if other.window != piece.window]
+        others += [other for other in self._staying if other.first < step]
+        mine = Region(ring.next(piece.size), piece.size)
+        depth = self._depths[piece.buffer]
+        return not any(
+            other.buffer is piece.buffer and other.region is not None and meet(mine, other.region, depth)
+            for other in others
+        )
 
     def take(self, piece: Piece) -> None:
         """Give a piece room, unless it has some: a piece can be filled bit by bit."""
         if piece.region is None:
-            piece.region = self._loaded[piece.buffer].take(piece.size)
+            piece.region = self._ring(piece).take(piece.size)
+            self._taken.append(piece)
 
     def start(self, piece: Piece) -> int:
         """A piece's first grain, counted on over every turn of the ring."""
@@ -53,8 +82,11 @@ class Room:
     def release(self, step: ConvStep, index: int) -> None:
         """Give back what no step after this one reads."""
         for piece in step.pieces:
-            if piece.last == index and piece.region is not None:
-                self._loaded[piece.buffer].release(piece.region)
+            if piece.last == index and piece.region is not None and piece in self._taken:
+                self._taken.remove(piece)
+                self._ring(piece).release(piece.region)
+            elif piece.last == index and piece in self._staying:
+                self._staying.remove(piece)
 
     # results: until their STOREs, which are emitted right behind who writes them
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from host.compiler.buffers import Region
+from host.compiler.chip import Resident
 from host.compiler.cuts import Band, Strip
 from host.compiler.gate import gate_rows
 from host.compiler.geometry import Rows
@@ -19,12 +20,18 @@ from hw.contract.table import table_block
 
 @dataclass(eq=False)
 class Piece:
-    """A stretch of a ring that is filled from memory and read by steps, the last of which is `last`.  size: grains."""
+    """A stretch of a buffer that is read by steps, the last of which is `last`.  size: grains.
+
+    It is filled from memory and gets room in a ring, in the `window` of the buffer if there is one; or it is a map that
+    stays: stored by steps, the first of which is `first`, where its `region` is from the beginning.
+    """
 
     buffer: Buffer
     size: int
     last: int = -1
     region: Region | None = None
+    window: Span | None = None
+    first: int = -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,11 +92,21 @@ class ConvStep:
 
 @dataclass
 class Plan:
-    """All steps of a program, what must be loaded for them in the order of need, and the bytes of the weights."""
+    """All steps of a program, what must be loaded for them in the order of need, the bytes of the weights, and the maps
+    that stay on the chip."""
 
     steps: list[ConvStep] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
     weights: bytearray = field(default_factory=bytearray)
+    staying: dict[tuple[Buffer, str], Piece] = field(default_factory=dict)
+
+    def stays(self, resident: Resident) -> Piece:
+        """The piece of a map that stays; the next step is its first, if it has none."""
+        key = resident.buffer, resident.tensor
+        if key not in self.staying:
+            region = Region(resident.start, resident.size)
+            self.staying[key] = Piece(resident.buffer, resident.size, region=region, first=len(self.steps))
+        return self.staying[key]
 
 
 def add_layer(plan: Plan, problem: Problem, tiling: Tiling, layer: int, placements: Mapping[str, Placement]) -> None:
@@ -115,6 +132,9 @@ class _Builder:
         """Words of each plane that are loaded already, where the input is read as a whole, by chunk."""
 
     def run(self) -> None:
+        for written in self.problem.layer.written:
+            for resident, _ in self.problem.chip.copies(written.name):
+                self.plan.stays(resident)
         for strip, band, group in self._loops():
             first, last = self.outputs.ranges[group]
             for start in range(first, last, self.tiling.chunk):
@@ -133,7 +153,10 @@ class _Builder:
         table = self._table()
         weights = self._weights(strip, band, group, chunk, first)
         rows = needed(self.problem.window, 0, band.rows, self.geometry.height)
-        if self.tiling.reading == "whole":
+        resident = self.problem.chip.source
+        if resident is not None:
+            activation, shown = self.plan.stays(resident), self._shown(resident, strip, chunk, rows)
+        elif self.tiling.reading == "whole":
             activation, shown = self._whole(chunk, rows)
         else:
             activation, shown = self._band(strip, band, group, chunk, rows)
@@ -164,7 +187,7 @@ class _Builder:
         """The piece of a key, and whether it is new."""
         if key in self.pieces:
             return self.pieces[key], False
-        self.pieces[key] = Piece(buffer, size)
+        self.pieces[key] = Piece(buffer, size, window=self.problem.chip.windows.get(buffer))
         return self.pieces[key], True
 
     def _fill(
@@ -222,6 +245,14 @@ class _Builder:
         origin = chunk[0] * whole.group_step + rows[0] * geometry.width
         return piece, Shown(origin, whole.pitch, whole.group_step, rows)
 
+    def _shown(self, resident: Resident, strip: Strip, chunk: Span, rows: Span) -> Shown:
+        """What a step sees of an input that stays on the chip."""
+        plane = self.problem.chip.source_plane
+        if self.geometry.flat:
+            return Shown(plane * resident.plane + chunk[0], 1, 1, rows)
+        origin = (plane + chunk[0]) * resident.plane + rows[0] * resident.pitch + strip.inputs[0]
+        return Shown(origin, resident.pitch, resident.plane, rows)
+
     def _band(self, strip: Strip, band: Band, group: int, chunk: Span, rows: Span) -> tuple[Piece, Shown]:
         """The piece that holds a band, of all input groups of the output group or of one chunk."""
         by_chunk = self.tiling.reading == "chunk"
@@ -239,11 +270,14 @@ class _Builder:
         first = band.rows[0] * width + strip.columns[0]
         last = (band.rows[1] - 1) * width + strip.columns[1]
         unit = d.words_per_beat
+        resident = self.problem.chip.residual
+        if resident is not None:
+            return self.plan.stays(resident), group * resident.plane + first
         grains = -(-last // unit) - first // unit
         plane, count = group * d.planes, self.outputs.planes(group)
         pitch = placement.plane_bytes(self.config)
         address = placement.address + plane * pitch + first // unit * d.beats_per_word * d.beat_bytes
-        piece = Piece(Buffer.RESIDUAL, grains)
+        piece = Piece(Buffer.RESIDUAL, grains, window=self.problem.chip.windows.get(Buffer.RESIDUAL))
         load = Rows(0, address, grains * d.beats_per_word, count, pitch if count > 1 else 0, 0)
         self._fill(piece, (load,), placement.tensor, (plane, plane + count), (first, last))
         return piece, first % unit

@@ -19,7 +19,7 @@ from host.compiler.errors import CannotCompile
 from host.compiler.limits import highest
 from host.compiler.memory import aligned
 from host.compiler.problem import Problem, needed
-from hw.contract.isa import Mode, Opcode
+from hw.contract.isa import Buffer, Mode, Opcode
 
 LONGEST = highest(Opcode.CONV, "in_rows")
 """Rows or columns of a tile, of its input, or of what a pooling of it reads: what the fields of instructions hold."""
@@ -32,7 +32,7 @@ class Tiling:
     """One way to run a layer.
 
     chunk: input groups of one CONV.  order: which loop is outside, over tiles or over output groups.
-    reading: the input is read once as a whole, or band by band, or a chunk of a band at a time.
+    reading: the input is read once as a whole, or band by band, or a chunk of a band at a time, or is there already.
     loads_ahead, stores_behind: the buffers in front of the array, those behind it, hold two tiles, so that one is
     loaded or stored while the other is computed.  Those that hold but one are ways, too: for a layer whose tile fills a
     buffer they are the only ones.
@@ -42,7 +42,7 @@ class Tiling:
     bands: tuple[Band, ...]
     chunk: int
     order: Literal["tiles", "groups"]
-    reading: Literal["whole", "band", "chunk"]
+    reading: Literal["whole", "band", "chunk", "resident"]
     loads_ahead: bool
     stores_behind: bool
 
@@ -90,8 +90,10 @@ def _check_smallest(problem: Problem) -> None:
     rows, columns = min(span[0], problem.geometry.height), min(span[1], problem.geometry.width)
     needs = [
         ("weight buffer", "beats", d.parameter_beats + problem.block_beats, problem.weight_depth),
-        ("activation buffer", "words", rows * (columns + 2 * d.words_per_beat), config.activation_depth),
     ]
+    if problem.chip.source is None:
+        words = rows * (columns + 2 * d.words_per_beat)
+        needs.append(("activation buffer", "words", words, problem.room(Buffer.ACTIVATION)))
     if pooling is not None:
         kernel = [min(k, s) for k, s in zip(pooling.window.kernel, problem.layer.result.shape[1:], strict=True)]
         needs.append(("pool buffer", "words", kernel[0] * kernel[1], config.pool_depth))
@@ -177,9 +179,9 @@ def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band,
         whole, left = (full, 0) if layer.spread is None else (layer.spread.whole.shape[2], layer.spread.left)
         begins = [left + strip.columns[0] for strip in strips]
         needs.append((problem.ring_words(pixels, whole, problem.wide(layer.result), begins), config.output_depth))
-    if layer.residual is not None:
+    if layer.residual is not None and problem.chip.residual is None:
         begins = [strip.columns[0] for strip in strips]
-        needs.append((problem.ring_words(pixels, full, False, begins), config.residual_depth))
+        needs.append((problem.ring_words(pixels, full, False, begins), problem.room(Buffer.RESIDUAL)))
     double = all(2 * need <= have for need, have in needs)
     if pooling is not None:
         high = max(band.pool_rows[1] - band.pool_rows[0] for band in bands)
@@ -212,12 +214,17 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
     of all input groups fits: then everything is read again for each output group.
     """
     config, geometry = problem.config, problem.geometry
-    room = config.activation_depth // config.derived.words_per_beat
+    room = problem.room(Buffer.ACTIVATION) // config.derived.words_per_beat
     aligned_rows = geometry.width % config.derived.words_per_beat == 0  # else what is read beside a band differs
     most = _extremes(bands) if aligned_rows else bands
     inputs = [needed(problem.window, 0, band.rows, geometry.height) for band in most]
 
     if max(last - first for first, last in inputs) > LONGEST:
+        return
+    if problem.chip.source is not None:
+        for chunk in _chunks(problem):
+            for order in _orders(bands):
+                yield Tiling(strips, bands, chunk, order, "resident", True, double)
         return
 
     def size(groups: int) -> int:

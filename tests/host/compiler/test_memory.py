@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import assume, given, settings
@@ -62,8 +63,9 @@ def test_memory_is_used_again(rng: np.random.Generator) -> None:
     names = ["x"]
     for _ in range(5):
         names.append(b.conv(names[-1], 8))
-    every = compile_network(b.network(names[2]), preset("small"))
-    few = compile_network(b.network(names[2]), preset("small"), keep_layers=KeepLayers.NONE)
+    config = replace(preset("small"), name="shallow", activation_depth=128)  # in which no map can stay
+    every = compile_network(b.network(names[2]), config)
+    few = compile_network(b.network(names[2]), config, keep_layers=KeepLayers.NONE)
     plane = 12 * 12 * 8
     assert every.memory_bytes - few.memory_bytes in (0, 4096) and few.metadata["keep_layers"] == "none"
     top = max(p.address + p.size(few.config) for p in few.tensors)

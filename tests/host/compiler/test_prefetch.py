@@ -26,7 +26,7 @@ def emitted(config: AcceleratorConfig) -> tuple[Plan, list[tuple[int, Fill]]]:
     plan = Plan()
     for number, posed in enumerate(found):
         add_layer(plan, posed, min(ways(posed), key=lambda way: cost(posed, way)), number, {})
-    room = Room(config)
+    room = Room(config, plan)
     prefetch = Prefetch(plan, memory, config, room)
     fills = []
     for index, step in enumerate(plan.steps):

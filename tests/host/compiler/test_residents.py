@@ -1,0 +1,103 @@
+"""Feature maps that stay on the chip: what memory still sees of them, and that tokens keep their writers apart."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from host.compiler import KeepLayers, compile_network
+from host.compiler.tokens import Access
+from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from hw.contract.isa import Buffer, LoadInstruction, StoreInstruction, Target
+from hw.contract.program import Program
+from quant.base.errors import VerificationError
+from quant.ir.network import Network
+from quant.ir.window import Window
+from sim.cycles import simulate
+from sim.executor import run
+from sim.hazards import check
+from tests.host.networks import SAME, Builder, expected, image
+
+
+def proven(network: Network, config: AcceleratorConfig, keep: KeepLayers, rng: np.random.Generator) -> Program:
+    program = compile_network(network, config, keep_layers=keep)
+    x = image(network, rng)
+    wanted, got = expected(network, x), run(program, x, check=True)
+    assert set(network.outputs) <= set(got)
+    for name, values in got.items():
+        np.testing.assert_array_equal(values, wanted[name], err_msg=name)
+    return program
+
+
+def targets(program: Program) -> set[Target]:
+    return {Target(i.target) for i in program.decode() if isinstance(i, StoreInstruction)}
+
+
+def loaded(program: Program) -> list[tuple[Buffer, int]]:
+    """Buffer and layer of each LOAD of a map."""
+    loads = [i for i in program.decode() if isinstance(i, LoadInstruction) and i.target != Buffer.WEIGHT]
+    return [(Buffer(i.target), i.layer) for i in loads]
+
+
+def block(rng: np.random.Generator) -> Network:
+    """A residual block, a pooling, a depthwise layer and a concatenation, one behind the other."""
+    b = Builder(rng, (8, 12, 12))
+    first = b.conv("x", 16, SAME)
+    summed = b.conv(b.conv(first, 16, SAME), 16, SAME, residual=first)
+    pooled = b.pool(summed, "max", Window((2, 2), (2, 2)))
+    depthwise = b.conv(pooled, 16, SAME, groups=16)
+    left = b.conv(depthwise, 8, SAME)
+    right = b.conv(depthwise, 8, Window(), fmt=b.tensors[left].fmt)
+    b.conv(b.concat(left, right), 8, Window())
+    return b.network()
+
+
+@pytest.mark.parametrize("name", ["small", "medium"])
+def test_memory_sees_weights_input_and_output_only(name: str, rng: np.random.Generator) -> None:
+    program = proven(block(rng), preset(name), KeepLayers.NONE, rng)
+    assert targets(program) == set(Target)
+    assert {layer for _, layer in loaded(program)} == {0}, "only the network's input is loaded"
+    counters = simulate(program).counters
+    (output,) = program.outputs
+    placement = program.placements[output]
+    assert counters["BYTES_WRITTEN"] == int(np.prod(placement.shape[1:])) * placement.groups(program.config) * (
+        program.config.derived.word_bytes
+    )
+    assert [layer.output for layer in program.layers if layer.output] == [output]
+
+
+@pytest.mark.parametrize("name", ["small", "medium"])
+def test_memory_has_all_results_besides_where_they_are_kept(name: str, rng: np.random.Generator) -> None:
+    network = block(rng)
+    program = proven(network, preset(name), KeepLayers.ALL, rng)
+    assert Target.ACTIVATION in targets(program)
+    assert {layer.output for layer in program.layers} <= {placement.tensor for placement in program.tensors}
+
+
+def narrow(rng: np.random.Generator) -> tuple[Network, AcceleratorConfig]:
+    """A first layer whose input streams past its results, which stay."""
+    b = Builder(rng, (8, 64, 8))
+    b.conv(b.conv("x", 4, Window((3, 3), (2, 2), (1, 1, 1, 1))), 4, SAME)
+    return b.network(), dataclasses.replace(preset("tiny"), name="narrow", activation_depth=512, partial_sum_depth=32)
+
+
+def test_loads_and_stores_of_a_buffer_are_kept_apart(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, config = narrow(rng)
+    monkeypatch.setattr("host.compiler.residents.WORTH", -1)  # whatever it costs
+    monkeypatch.setattr("host.compiler.residents.MATTERS", 0)
+    program = proven(network, config, KeepLayers.NONE, rng)
+    assert Target.ACTIVATION in targets(program)
+    assert len([1 for buffer, layer in loaded(program) if layer == 0 and buffer is Buffer.ACTIVATION]) > 1
+    monkeypatch.setattr("host.compiler.encode._port", lambda _: Access("nothing", 0, 0))
+    with pytest.raises(VerificationError, match="write port of the activation buffer"):
+        check(compile_network(network, config, keep_layers=KeepLayers.NONE))
+
+
+@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+def test_what_does_not_fit_goes_through_memory(config: AcceleratorConfig, rng: np.random.Generator) -> None:
+    shallow = dataclasses.replace(config, name="shallow", activation_depth=128, residual_depth=64)
+    b = Builder(rng, (8, 20, 20))
+    b.conv(b.conv("x", 8 * config.ic_lanes, Window()), 8, Window())
+    assert targets(proven(b.network(), shallow, KeepLayers.NONE, rng)) == {Target.MEMORY}
