@@ -95,7 +95,7 @@ BUFFERS = {
 }
 """Buffers, and how the names of their memories begin."""
 OTHERS = {
-    "tables": ("compute_unit.pipeline.look_up_",),
+    "tables": ("compute_unit.pipeline.tables.",),
     "queues": tuple(f"{unit.name.lower()}_queue." for unit in Unit),
 }
 """What else is in block RAM, and how the names of its memories begin."""

@@ -224,7 +224,7 @@ class Pipeline(wiring.Component):
             ]
             results.append(requantize.result[:wide_bits])
         if self.config.tables:
-            m.submodules.look_up = look_up = LookUp(self.config)
+            m.submodules.tables = look_up = LookUp(self.config)
             wiring.connect(m, wiring.flipped(self.table_write), look_up.write)
             m.d.comb += [
                 look_up.values.eq(Cat(results)),
