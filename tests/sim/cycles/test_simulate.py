@@ -14,12 +14,13 @@ from hw.contract.isa import IllegalInstruction, Opcode, Target, Unit
 from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, STALL_CAUSES
+from hw.contract.timing import QUEUE_INTERVAL, TOKEN_LATENCY
 from sim.cycles import Timeline, simulate
 from sim.cycles.traffic import traffic
 from tests.sim.depthwise import depthwise_network
 from tests.sim.handmade import CASES, build
 from tests.sim.naive_cycles import Naive, expected
-from tests.sim.programs import first, with_copies
+from tests.sim.programs import first, rewritten, with_copies
 
 
 def assert_equal(program: Program, memory: Memory) -> Timeline:
@@ -51,6 +52,19 @@ def test_equals_cycle_by_cycle_where_results_stay_on_the_chip(config: str, name:
     for target, memory in ((Target.ACTIVATION, Memory(64, 2)), (Target.RESIDUAL, Memory(3))):
         timeline = assert_equal(with_copies(made, target, before), memory)
         assert timeline.counters["BYTES_WRITTEN"] == simulate(made, memory).counters["BYTES_WRITTEN"]
+
+
+def test_instructions_that_wait_in_a_queue_start_one_after_the_other() -> None:
+    """As soon as each can: nothing but the queue stands between SETUPs."""
+    program = build(preset("tiny"), CASES["pointwise"]).program
+    instructions = list(program.decode())
+    load = next(i for i in instructions if i.opcode == Opcode.LOAD)
+    setup = next(i for i in instructions if i.opcode == Opcode.SETUP)
+    load = dataclasses.replace(load, wait=0, signal=1 << Unit.COMPUTE)
+    waits, free = dataclasses.replace(setup, wait=1 << Unit.LOAD), dataclasses.replace(setup, wait=0)
+    timeline = assert_equal(rewritten(program, [load, waits, free, free]), Memory(latency=200))
+    assert (timeline.start[1:] - timeline.start[1]).tolist() == [0, QUEUE_INTERVAL, 2 * QUEUE_INTERVAL]
+    assert timeline.start[1] == timeline.end[0] + TOKEN_LATENCY
 
 
 def test_counters_are_the_registers() -> None:
