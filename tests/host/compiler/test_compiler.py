@@ -89,9 +89,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- fd169a - 0f94b3 420663 51bbb8 e21b1a 47110f 28d144 ea8fbb 535f60 e8bbd4 c43792 - 38224c 303a86 bdeb62 efc258 77dc65
+- fd169a - 0f94b3 050d8a 51bbb8 e21b1a 47110f 28d144 0be7b5 535f60 e8bbd4 c43792 - 38224c 303a86 bdeb62 efc258 77dc65
 004d8f 63ce5a e90bfc 1f5bb0 16f3c5 ad8c7a 6273bb 0d656b 6faffb - 726379 - eaf337 cbd1e7 527373 b630e6 - - 1ce13b 62fff8
-- 64a3ce 6fda03 - 01be7b aef425 f3973f f0cf1b 80c472 20a8db 58519f f9f0bb f57568 4f77e5 697fe9
+- 71299e 6fda03 - 01be7b aef425 f3973f f0cf1b 80c472 20a8db 58519f f9f0bb f57568 4f77e5 697fe9
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 
