@@ -68,7 +68,7 @@ ECP5 = Family(
 _XC7_LUT_RAM = ("RAM32M", "RAM32X1D", "RAM64M", "RAM64X1D", "RAM128X1D")
 XC7 = Family(
     marker="synthesis-xc7",
-    command="synth_xilinx -family xc7",
+    command="synth_xilinx -family xc7 -flatten",
     block_ram=("RAMB36E1", "RAMB18E1"),
     lut_ram=_XC7_LUT_RAM,
     multipliers=("DSP48E1",),
@@ -146,7 +146,12 @@ def synthesize(config: AcceleratorConfig, folder: Path, family: str = "ecp5") ->
     stat = json.loads((folder / "stat.json").read_text())
     counts = stat["design"]["num_cells_by_type"]
     names = {
-        cell: [line.partition("/")[2] for line in (folder / f"{cell}.txt").read_text().splitlines()] for cell in named
+        # Yosys marks cells that it named itself and moved up.
+        cell: [
+            line.partition("/")[2].removeprefix("$flatten").replace("\\", "")
+            for line in (folder / f"{cell}.txt").read_text().splitlines()
+        ]
+        for cell in named
     }
     in_memories = (*f.block_ram, *f.lut_ram)
     products = [name for cell in f.multipliers for name in names[cell]]
