@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from host.report.roofline import Roofline, roofline
-from hw.contract.isa import StoreInstruction, Unit
+from hw.contract.isa import StoreInstruction, Target, Unit
 from hw.contract.program import LayerEntry, Program
 from hw.contract.registers import STALL_CAUSES
 from sim.cycles import Timeline
@@ -72,7 +72,10 @@ def _own(program: Program, timeline: Timeline) -> Mapping[Unit, np.ndarray]:
     """Cycles that each layer's instructions keep array, read port, pool unit and write port at work, whenever."""
     every, beat = timeline.memory.beat_every, program.config.derived.beat_bytes
     written = [
-        every * sum(store_bursts(program.config, i)) if isinstance(i, StoreInstruction) else 0 for i in program.decode()
+        every * sum(store_bursts(program.config, i))
+        if isinstance(i, StoreInstruction) and i.target == Target.MEMORY
+        else 0
+        for i in program.decode()
     ]
 
     def by_layer(cycles: np.ndarray, chosen: np.ndarray) -> np.ndarray:
