@@ -211,7 +211,8 @@ class _Machine:
         """Depthwise blocks, (passes, TAPS, N), as the dense weights that compute the same."""
         n = self.config.ic_lanes
         blocks = blocks.reshape(i.input_groups, -1, *blocks.shape[1:])
-        taps, nothing_else = from_blocks(blocks, setup.kernel_rows, setup.kernel_columns)
+        dilation = setup.dilation_rows, setup.dilation_columns
+        taps, nothing_else = from_blocks(blocks, setup.kernel_rows, setup.kernel_columns, dilation)
         _require(nothing_else, "weights where the kernel has no tap")
         taps = taps.reshape(i.input_groups, -1, n)
         dense = np.zeros((*taps.shape[:2], self.config.oc_lanes, n), taps.dtype)

@@ -135,7 +135,7 @@ def conv_grid(setup: SetupInstruction, conv: ConvInstruction) -> TapGrid:
 def group_passes(setup: SetupInstruction) -> int:
     """Passes that a CONV under a SETUP makes for each input group."""
     if setup.mode == Mode.DEPTHWISE:
-        return tap_blocks(setup.kernel_rows, setup.kernel_columns)
+        return tap_blocks(setup.kernel_rows, setup.kernel_columns, setup.dilation_rows, setup.dilation_columns)
     return setup.kernel_rows * setup.kernel_columns
 
 

@@ -59,7 +59,7 @@ def _compute(problem: Problem, tiling: Tiling) -> list[int]:
     counts = [-(-(last - first) // tiling.chunk) for first, last in problem.outputs.ranges]
     passes = sum(last - first for first, last in problem.outputs.ranges) * problem.outputs.taps
     for strip, band in _tiles(tiling):
-        one = pass_cycles(config, weights, _pixels(strip, band), mode=mode)
+        one = pass_cycles(config, weights, problem.positions(band.rows, strip.width), mode=mode)
         prepare = (compute_prepare(config, weights, first, mode) for first in (True, False))
         gaps = [max(0, SWAP_DELAY + 1 + cycles - one) for cycles in prepare]
         taken = passes * one + len(counts) * gaps[0] + (sum(counts) - len(counts)) * gaps[1]
@@ -79,7 +79,10 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
     beats = tiling.chunk * problem.block_beats + config.derived.parameter_beats
     fitting, read = problem.weight_depth // beats, memory.beat_every * beats
     weights, mode = problem.layer.weights, problem.outputs.mode
-    tiles = [pass_cycles(config, weights, _pixels(*tile), mode=mode) for tile in _tiles(tiling)]
+    tiles = [
+        pass_cycles(config, weights, problem.positions(band.rows, strip.width), mode=mode)
+        for strip, band in _tiles(tiling)
+    ]
     repeats = 1 if tiling.weights_once(problem) else len(tiles)
     passes = tiling.chunk * problem.outputs.taps * sum(tiles) // repeats
     idle = -(-(read + passes + memory.latency) // fitting) - max(read, passes)

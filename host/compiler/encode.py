@@ -221,6 +221,7 @@ class Encoder:
             residual=int(step.residual is not None),
             to_output=int(to_output),
             to_pool=int(to_pool),
+            meet=int(step.problem.meet(row, rows[1] - rows[0], shown.rows[1] - shown.rows[0])),
         )
         return [operation(instruction, self._operands(step), writes), *behind]
 

@@ -1,8 +1,8 @@
 """A map of one word a plane in the place of weights: what multiplies each channel of another map by a number.
 
-Such a layer runs depthwise: a word of N lanes of the gate is what the first tap of a pass is multiplied by.  So it is
-loaded into the weight buffer over the zeros that the layer's blocks have there.  It comes in whole beats, and what
-follows the word in its beat is of nobody: these are the weights of the taps to the right of the first one, so the
+Such a layer runs depthwise: a word of N lanes of the gate is what the first tap of a pass of one row is multiplied by.
+So it is loaded into the weight buffer over the zeros that the layer's blocks have there.  It comes in whole beats, and
+what follows the word in its beat is of nobody: these are the weights of the taps to the right of the first one, so the
 layer has a kernel of one beat's words over a map of one column, of which all but the first see padding, zeros.
 """
 
@@ -57,7 +57,7 @@ def gate_rows(gate: Placement, weights: WeightFormat, planes: tuple[int, int], c
 def _first_tap(weights: WeightFormat, config: AcceleratorConfig) -> int:
     """Where the bytes of a gate's beats go in a block."""
     taps = np.zeros((TAPS, config.ic_lanes), weights.integers.dtype)
-    taps[: gate_columns(config)] = 1
+    taps[TAPS - TAP_COLUMNS :][: gate_columns(config)] = 1  # of a pass of one row
     found = np.flatnonzero(np.frombuffer(weights.encode(taps, config, Mode.DEPTHWISE), np.uint8))
     first = int(found[0])
     whole = gate_columns(config) * config.derived.word_bytes

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.depthwise import BANKS, apart
 from hw.contract.layout import Placement
 
 
@@ -46,13 +45,11 @@ class Geometry:
 
     flat: the words of all planes, one after another, are taken as groups of a map of one pixel.  That is how
     a fully connected layer reads.
-    row_dilation: 0, or rows lie in the buffer so that tap rows so many rows apart can be read at once.
     """
 
     config: AcceleratorConfig
     placement: Placement
     flat: bool
-    row_dilation: int = 0
 
     @property
     def height(self) -> int:
@@ -84,19 +81,6 @@ class Geometry:
     def grain_beats(self) -> int:
         """Beats of a grain."""
         return self.config.derived.beats_per_word
-
-    def _pitch(self, least: int) -> int | None:
-        """Words from row to row in the buffer: at least so many, and beats hold the same of every row as in memory."""
-        unit = self.grain_words
-        for pitch in range(least + (self.width - least) % unit, least + BANKS * unit, unit):
-            if not self.row_dilation or apart(self.row_dilation * pitch):
-                return pitch
-        return None
-
-    @property
-    def can_spread(self) -> bool:
-        """Whether rows can lie as `row_dilation` wants them."""
-        return self._pitch(self.width) is not None
 
     def grains(self, first: int, last: int) -> int:
         """Grains that hold words first to last (exclusive) of a plane."""
@@ -167,7 +151,7 @@ class Geometry:
                 planes=self._flat_planes(groups),
                 words=(0, self.plane_words),
             )
-        if columns != (0, self.width) or (self.row_dilation and not apart(self.row_dilation * self.width)):
+        if columns != (0, self.width):
             return self._cut(groups, rows, columns)
         first, last = rows[0] * self.width, rows[1] * self.width
         grains = self.grains(first, last)
@@ -196,34 +180,19 @@ class Geometry:
         return groups[0] // self.plane_words, -(-groups[1] // self.plane_words)
 
     def _cut(self, groups: tuple[int, int], rows: tuple[int, int], columns: tuple[int, int]) -> Footprint:
-        """A band of some columns, or with rows that lie apart: a LOAD a row, for a row's start is not aligned to a beat
-        in every row; a LOAD a plane where it is, and there are fewer.
+        """A band of some columns: a LOAD a row, for a row's start is not aligned to a beat in every row.
 
         The pitch agrees with that of memory modulo the beat, so that every row lies where its beats put it; and it
         leaves room for the words that the first and the last beat of a row bring along.
         """
         unit = self.grain_words
         count, first, span = groups[1] - groups[0], rows[0] * self.width + columns[0], columns[1] - columns[0]
-        aligned = self.row_dilation and first % unit == span % unit == self.width % unit == 0
-        pitch = self._pitch(span if aligned else span + 2 * (unit - 1))
-        if pitch is None:
-            raise AssertionError("rows cannot lie as they should")
+        pitch = span + 2 * (unit - 1)
+        pitch += (self.width - pitch) % unit
         origin = first % unit
         grains = -(-(origin + (rows[1] - rows[0]) * pitch) // unit)
         loads = []
-        if aligned and count < rows[1] - rows[0]:
-            loads = [
-                self._rows(
-                    offset=plane * grains,
-                    word=(groups[0] + plane) * self.plane_words + first,
-                    grains=span // unit,
-                    rows=rows[1] - rows[0],
-                    pitch=self.width,
-                    destination=pitch // unit,
-                )
-                for plane in range(count)
-            ]
-        for row in range(rows[0], rows[1]) if not loads else ():
+        for row in range(rows[0], rows[1]):
             word = row * self.width + columns[0]
             load = self._rows(
                 offset=(origin + (row - rows[0]) * pitch) // unit,

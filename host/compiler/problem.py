@@ -12,6 +12,7 @@ from host.compiler.engine_layer import EngineLayer
 from host.compiler.geometry import Geometry
 from host.compiler.weights import OutputGroups
 from hw.contract.config import AcceleratorConfig
+from hw.contract.depthwise import meets, positions, slides
 from hw.contract.isa import Buffer, Mode
 from hw.contract.layout import Placement
 from hw.contract.memory import Memory
@@ -99,6 +100,25 @@ class Problem:
             return size
         return needed(pooling.window, axis, (0, pooling.result.shape[axis + 1]), size)[1]
 
+    @cached_property
+    def _slides(self) -> bool:
+        window = self.window
+        return self.outputs.mode == Mode.DEPTHWISE and bool(slides(window.kernel[0], window.dilation[0]))
+
+    def positions(self, rows: Span, columns: int) -> int:
+        """Positions of a pass over some rows and so many columns of results."""
+        window, count = self.window, rows[1] - rows[0]
+        if not self._slides:
+            return count * columns
+        first, last = needed(window, 0, rows, self.geometry.height)
+        offset = rows[0] * window.stride[0] - window.pads[0] - first
+        return positions(count, columns, window.stride[0], self.meet(offset, count, last - first))
+
+    def meet(self, offset: int, rows: int, inputs: int) -> bool:
+        """Whether columns of so many results meet (CONV.meet) that begin at a row of an input of `inputs` rows."""
+        window = self.window
+        return self._slides and bool(meets(window.kernel[0], offset, rows, window.stride[0], inputs))
+
     def ring_words(self, pixels: int, width: int, wide: bool, columns: Iterable[int] = (0,)) -> int:
         """Words of a ring of M-wide words that pixels of a map of `width` may take, with what aligns them to a beat.
 
@@ -116,9 +136,8 @@ def problem(
     """A layer with its input as placed, and its output channels on physical ones, for a memory."""
     geometry = Geometry(config, source, flat(source, layer, config))
     outputs = OutputGroups(config, layer, lanes, geometry)
-    spread = replace(geometry, row_dilation=layer.window.dilation[0] if layer.window.kernel[0] > 1 else 0)
-    if layer.gate is not None or runs_depthwise(config, layer, outputs, spread):
-        geometry, outputs = spread, replace(outputs, geometry=spread, mode=Mode.DEPTHWISE, _kept={})
+    if layer.gate is not None or runs_depthwise(config, layer, outputs, geometry):
+        outputs = replace(outputs, mode=Mode.DEPTHWISE, _kept={})
     return Problem(config, layer, geometry, outputs, memory)
 
 

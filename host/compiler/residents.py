@@ -23,7 +23,6 @@ from host.compiler.memory import MemoryMap
 from host.compiler.problem import Problem, problem
 from host.compiler.tiling import Tiling, ways
 from hw.contract.config import AcceleratorConfig
-from hw.contract.depthwise import BANKS, apart
 from hw.contract.isa import Buffer
 from hw.contract.memory import Memory
 
@@ -133,12 +132,11 @@ class Residents:
         as_it_is = all(self.places.placements[name].shape[1:] == (height, width) for name in written)
         if not writers or not as_it_is or placement.parts(self.config) > 1 or any(map(_spreads, layers)):
             return
-        pitch = self._pitch(root, readers)
-        if readers and pitch is not None:
-            plane = -(-height * pitch // unit) * unit
+        if readers and self._readable(root, readers):
+            plane = -(-height * width // unit) * unit
             size, life = placement.groups(self.config) * plane, (min(writers), max(readers))
             saved = size * len(readers)
-            yield saved, Resident(root, Buffer.ACTIVATION, 0, size // unit, pitch, plane, *life)
+            yield saved, Resident(root, Buffer.ACTIVATION, 0, size // unit, width, plane, *life)
         for tensor, adders in self._residuals(root).items():
             makers = [k for k in writers if tensor in self.lowered.layers[k].outputs]
             if makers and self.places.placements[tensor].shape[1:] == (height, width):
@@ -148,22 +146,18 @@ class Residents:
                 life = makers[0], max(adders)
                 yield saved, Resident(tensor, Buffer.RESIDUAL, 0, groups * plane // unit, width, plane, *life)
 
-    def _pitch(self, root: str, readers: Iterable[int]) -> int | None:
-        """Words from row to row with which all readers can read a map, None if there are none."""
+    def _readable(self, root: str, readers: Iterable[int]) -> bool:
+        """Whether all readers can read a map whose rows follow each other."""
         placement, unit = self.places.placements[root], self.config.derived.words_per_beat
         height, width = placement.shape[1:]
-        dilations = {self._posed[k].geometry.row_dilation for k in readers} - {0}
         for k in readers:
             source = self.places.placements[self.lowered.layers[k].source]
             other_form = source.shape[1:] != (height, width)
-            if other_form and (dilations or source.plane_bytes(self.config) != placement.plane_bytes(self.config)):
-                return None
-            if self._posed[k].geometry.flat and (dilations or height * width % unit):
-                return None
-        for pitch in range(width, width + BANKS * unit, unit):
-            if all(apart(rows * pitch) for rows in dilations):
-                return pitch
-        return None
+            if other_form and source.plane_bytes(self.config) != placement.plane_bytes(self.config):
+                return False
+            if self._posed[k].geometry.flat and height * width % unit:
+                return False
+        return True
 
     # choosing
 

@@ -234,7 +234,7 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
     tiles = len(strips) * len(bands)
     for chunk in _chunks(problem):
         for order in _orders(bands):
-            all_columns = strips[0].inputs == (0, geometry.width) and not geometry.row_dilation
+            all_columns = strips[0].inputs == (0, geometry.width)
             if problem.dense and len(strips) == 1 and all_columns and geometry.whole().size <= room:
                 yield Tiling(strips, bands, chunk, order, "whole", True, double)
             if all_ <= room:

@@ -67,7 +67,8 @@ class OutputGroups:
     def taps(self) -> int:
         """Weight blocks of an input group, each a pass."""
         if self.mode == Mode.DEPTHWISE:
-            return tap_blocks(*self.layer.weight.shape[2:])
+            rows, columns = self.layer.weight.shape[2:]
+            return tap_blocks(rows, columns, *self.layer.window.dilation)
         return 1 if self.geometry.flat else self.layer.weight.shape[2] * self.layer.weight.shape[3]
 
     def parameters(self, group: int) -> bytes:
@@ -99,7 +100,7 @@ class OutputGroups:
         taps = np.zeros((last - first, *weight.shape[1:], n), self.layer.weights.integers.dtype)
         planes, lanes = np.divmod(self._inputs(channels)[:, 0], n)
         taps[planes - first, :, :, lanes] = weight
-        return in_blocks(taps)
+        return in_blocks(taps, self.layer.window.dilation)
 
     def _dense(self, group: int) -> np.ndarray:
         n, m, kind = self.config.ic_lanes, self.config.oc_lanes, self.layer.weights.integers.dtype

@@ -230,11 +230,11 @@ class SetupInstruction(Instruction):
 @dataclass(frozen=True, kw_only=True)
 class ConvInstruction(Instruction):
     """For each of input_groups x kernel_rows x kernel_columns, in that order, one pass over
-    out_rows x out_columns pixels with the next weight block.  In mode 1 a pass takes a block of up to 3 x 3 taps at
-    once, so that there are input_groups x ceil(kernel_rows / 3) x ceil(kernel_columns / 3) of them; each lane is
-    multiplied by weights of its own, and input group g is added to the lanes [g * N, (g + 1) * N) of the results.  Then
-    input_groups is at most M / N, taps are one column apart, and a kernel of several rows has a tap_row_step with which
-    no two of 3 x 3 words have the same address modulo 16."""
+    out_rows x out_columns pixels with the next weight block.  In mode 1 lane m of the results has weights for lane
+    m % N of an input group, and a pass takes a block of taps at once: 3 columns of them where they are neighbours
+    (dilation_columns 1), else 1, and 3 rows where the kernel has several and they are neighbours (dilation_rows 1),
+    else 1.  A pass of 3 rows reads row after row of the input, tap_row_step words apart; then row_step is
+    stride_rows * tap_row_step, and stride_rows at least 1."""
 
     opcode = Opcode.CONV
 
@@ -257,6 +257,11 @@ class ConvInstruction(Instruction):
     residual: int = _unsigned(1, "with first: add residual << residual_shift")
     to_output: int = _unsigned(1, "with last: write the output buffer")
     to_pool: int = _unsigned(1, "with last: write the pool buffer (not with wide)")
+    meet: int = _unsigned(
+        1,
+        "passes of 3 rows, of at most 3 tap rows: the first and the last row that a column of pixels reads are "
+        "padding, and the last one of a column is the first one of the next",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hw.contract.config import AVERAGE_SUM_BITS, INSTRUCTION_BYTES, AcceleratorConfig
-from hw.contract.depthwise import apart, tap_blocks
+from hw.contract.depthwise import meets, slides, tap_blocks
 from hw.contract.isa import (
     HEADER,
     LAYOUTS,
@@ -150,14 +150,12 @@ def _setup(config: AcceleratorConfig, i: SimpleNamespace) -> Iterator[Rule]:
     yield (i.table == 1) & (np.cumsum(i.table_load) == 0), lambda _: "looks up in a table that nothing loaded"
     beats = i.table_load * config.derived.table_beats
     yield from _fits(i, "weight", beats, config.weight_depth, "beats of a table")
-    depthwise = i.mode == Mode.DEPTHWISE
+    sliding = (i.mode == Mode.DEPTHWISE) & slides(i.kernel_rows, i.dilation_rows)
+    yield sliding & (i.stride_rows == 0), lambda _: "depthwise output rows lie at least one input row apart"
+    steps = (i.stride_rows * i.tap_row_step - i.row_step) % config.activation_depth
     yield (
-        depthwise & (i.kernel_columns > 1) & (i.dilation_columns != 1),
-        lambda k: f"depthwise taps are one column apart, not {i.dilation_columns[k]}",
-    )
-    yield (
-        depthwise & (i.kernel_rows > 1) & ~apart(i.tap_row_step),
-        lambda k: f"tap rows {i.tap_row_step[k]} words apart, and not all words of a pass can be read at once",
+        sliding & (steps != 0),
+        lambda k: f"depthwise output rows {i.row_step[k]} words apart, not {i.stride_rows[k]} x {i.tap_row_step[k]}",
     )
 
 
@@ -177,7 +175,8 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
     c = config
     pixels, depthwise = i.out_rows * i.out_columns, setup.mode == Mode.DEPTHWISE
     kernel = setup.kernel_rows, setup.kernel_columns
-    passes = i.input_groups * np.where(depthwise, tap_blocks(*kernel), kernel[0] * kernel[1])
+    blocks_of_taps = tap_blocks(*kernel, setup.dilation_rows, setup.dilation_columns)
+    passes = i.input_groups * np.where(depthwise, blocks_of_taps, kernel[0] * kernel[1])
     yield setup.opcode == 0, lambda _: "no SETUP came before"
     yield (
         (pixels == 0) | (pixels > c.partial_sum_depth),
@@ -188,6 +187,12 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
     yield (
         depthwise & (i.input_groups > planes),
         lambda k: f"a depthwise CONV of {i.input_groups[k]} input groups, and a result has {planes}",
+    )
+    sliding = depthwise & slides(setup.kernel_rows, setup.dilation_rows)
+    padded = meets(setup.kernel_rows, i.row_offset, i.out_rows, setup.stride_rows, i.in_rows)
+    yield (
+        (i.meet == 1) & ~(sliding & padded),
+        lambda _: "columns of pixels meet, and not in rows of padding of a depthwise pass",
     )
     yield (i.last & i.to_pool & setup.wide) == 1, lambda _: "wide results do not go to the pool buffer"
     # Partial sums are kept from one CONV to the next, which alone can go on from them: in its passes every other one

@@ -8,7 +8,8 @@ All figures are cycles.
 from __future__ import annotations
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Mode
+from hw.contract.depthwise import positions, slides
+from hw.contract.isa import ConvInstruction, Mode, SetupInstruction
 from hw.contract.table import TABLE_PORT_BITS
 from hw.contract.weights import WeightFormat
 from hw.contract.widths import BYTE_BITS
@@ -25,8 +26,9 @@ TOKEN_LATENCY = 2
 gate."""
 ACCUMULATE_LATENCY = 4
 """A partial sum must not be revisited sooner: read, add, write."""
-COMPUTE_LATENCY = 14
-"""From issuing a pixel's address to the cycle in which its result is written to a buffer, without tables."""
+COMPUTE_LATENCY = 15
+"""From issuing the address of a pixel's last words to the cycle in which its result is written to a buffer, without
+tables."""
 TABLE_LATENCY = 2
 """What the look-up in a table adds to it, in an engine that has tables."""
 SWAP_DELAY = 1
@@ -49,13 +51,21 @@ def stores_in_flight(config: AcceleratorConfig) -> int:
     return config.write_outstanding
 
 
+def pass_positions(setup: SetupInstruction, conv: ConvInstruction) -> int:
+    """Positions of one pass of a CONV under its SETUP: its pixels, and what else a depthwise pass reads
+    (hw/contract/depthwise.py)."""
+    if setup.mode == Mode.DEPTHWISE and slides(setup.kernel_rows, setup.dilation_rows):
+        return positions(conv.out_rows, conv.out_columns, setup.stride_rows, conv.meet)
+    return conv.out_rows * conv.out_columns
+
+
 def pass_cycles(
-    config: AcceleratorConfig, weights: WeightFormat, pixels: int, wide: bool = False, mode: int = Mode.DENSE
+    config: AcceleratorConfig, weights: WeightFormat, positions: int, wide: bool = False, mode: int = Mode.DENSE
 ) -> int:
-    """Duration of one pass: a pixel a cycle (two when wide results leave), but no less than the next
+    """Duration of one pass: a position a cycle (two when wide results leave), but no less than the next
     weight block takes to load, nor than a partial sum takes to come round."""
-    per_pixel = 2 if wide else 1
-    return max(per_pixel * pixels, weights.block_beats(config, mode), ACCUMULATE_LATENCY)
+    each = 2 if wide else 1
+    return max(each * positions, weights.block_beats(config, mode), ACCUMULATE_LATENCY)
 
 
 def compute_latency(config: AcceleratorConfig) -> int:
@@ -78,15 +88,15 @@ def compute_passes(
     config: AcceleratorConfig,
     weights: WeightFormat,
     passes: int,
-    pixels: int,
+    positions: int,
     last: bool,
     wide: bool,
     mode: int = Mode.DENSE,
 ) -> tuple[int, int]:
     """(cycles before the last pass, cycles of the last pass).  Only a last pass with results is wide."""
     return (
-        (passes - 1) * pass_cycles(config, weights, pixels, mode=mode),
-        pass_cycles(config, weights, pixels, last and wide, mode),
+        (passes - 1) * pass_cycles(config, weights, positions, mode=mode),
+        pass_cycles(config, weights, positions, last and wide, mode),
     )
 
 

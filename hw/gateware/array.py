@@ -1,6 +1,7 @@
-"""The multiplier array: a column of N multipliers and an adder tree for each of M output channels.
+"""The multiplier array: a column of multipliers and an adder tree for each of M output channels.
 
-Depthwise, a column is a tap instead, and the products of each of its N lanes are added to those of the other taps.
+Dense, all columns multiply the same word of N lanes.  Depthwise, the M / N columns of a lane multiply that lane of TAPS
+words, and their sums are added up.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.depthwise import TAPS
+from hw.contract.depthwise import TAP_COLUMNS, TAPS
+from hw.contract.isa import Mode
+from hw.contract.weights import gateware_format
 
-ARRAY_LATENCY = 4
-"""From a word of activations to its sums: the product, then the tree in three steps."""
+_TREE = 4
+"""Registers of the sums: with one addition between each two they are carry chains, where N is at most 16."""
+ARRAY_LATENCY = 2 + _TREE
+"""From words of activations to their sums: a register at the multipliers, the product, then the sums."""
 
 
 def sum_bits(config: AcceleratorConfig) -> int:
@@ -45,80 +50,77 @@ def pairwise(terms: list[Signal]) -> ValueLike:
 
 
 class Column(wiring.Component):
-    """One output channel: N weights twice (active, shadow), N multipliers, an adder tree.
+    """One output channel: the products of activations and weights, and their sum.
 
-    Parameters: config.
-    Members:
-        activations (in): N lanes.  products (out): with the active weights.  sum (out): these, added up.
-        weights_in (in), shift (in): the shadow weights move down, `weights_in` follows at the top.
-        weights_out (out): what leaves them at the bottom.
-        swap (in): the shadow weights become the active ones.
-    Protocol: none; obeys every cycle, `swap` sees the shadow weights as before a `shift` in its cycle.
-    Latency: ARRAY_LATENCY, of products 1; weights are active in the cycle after `swap`.  A word a cycle.
+    Parameters: config.  terms: how many products.  steps: registers of the sum.
+    Members: activations (in), weights (in), of each term.  sum (out): of the products.
+    Protocol: none.
+    Latency: 1 for the product, then `steps`.  A sum a cycle.
     """
 
-    def __init__(self, config: AcceleratorConfig) -> None:
-        self.config = config
-        d = config.derived
-        part = min(config.ic_lanes * config.weight_bits, config.axi_bits)
+    def __init__(self, config: AcceleratorConfig, terms: int, steps: int) -> None:
+        self.config, self.terms, self.steps = config, terms, steps
         super().__init__(
             {
-                "activations": In(data.ArrayLayout(signed(d.lane_bits), config.ic_lanes)),
-                "weights_in": In(part),
-                "weights_out": Out(part),
-                "shift": In(1),
-                "swap": In(1),
-                "products": Out(data.ArrayLayout(signed(d.lane_bits + config.weight_bits), config.ic_lanes)),
+                "activations": In(data.ArrayLayout(signed(config.derived.lane_bits), terms)),
+                "weights": In(data.ArrayLayout(signed(config.weight_bits), terms)),
                 "sum": Out(signed(sum_bits(config))),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        lanes, bits = self.config.ic_lanes, self.config.weight_bits
-        shadow = Signal(lanes * bits, reset_less=True)
-        active = Signal(data.ArrayLayout(signed(bits), lanes), reset_less=True)
-        m.d.comb += self.weights_out.eq(shadow)
-        with m.If(self.shift):
-            m.d.sync += shadow.eq(Cat(shadow, self.weights_in)[len(self.weights_in) :])
-        with m.If(self.swap):
-            m.d.sync += active.eq(shadow)
-
         products = []
-        for i in range(lanes):
-            product = Signal(signed(self.config.derived.lane_bits + bits), name=f"product_{i}", reset_less=True)
-            m.d.sync += product.eq(self.activations[i] * active[i])
+        bits = self.config.derived.lane_bits + self.config.weight_bits
+        for i in range(self.terms):
+            product = Signal(signed(bits), name=f"product_{i}", reset_less=True)
+            m.d.sync += product.eq(self.activations[i] * self.weights[i])
             products.append(product)
-        m.d.comb += self.products.eq(Cat(products))
-        m.d.comb += self.sum.eq(tree(m, products, ARRAY_LATENCY - 1))
+        m.d.comb += self.sum.eq(tree(m, products, self.steps))
         return m
 
 
 class Array(wiring.Component):
-    """M columns that see the same activations; or TAPS, each of which sees those of its tap.
+    """M columns, their weights, and the words of taps that a depthwise pass keeps.
 
-    Where there are fewer columns than taps, some more that are no output channel's stand before them.
+    The shadow weights are one chain of places, N weights each; place s is row s // planes of the columns of plane
+    s % planes, and a block fills the last places.  So a dense block, which has for each input lane the weights of all
+    columns, fills the last N rows of all columns; and a depthwise one, which has for each tap those of N lanes, puts
+    the taps of a lane into the columns of that lane, one after the other.
+
+    Dense, row n of all columns multiplies lane n of one word.  Depthwise, a multiplier that has a tap's weight
+    multiplies one lane of the tap's word: TAP_COLUMNS neighbouring words and, out of the registers at the multipliers,
+    those of the two steps before; tap (r, c) is word c of the r-th of these three.  What has no weight multiplies 0.
+
     Parameters: config.
     Members:
-        activations (in): N lanes, of each tap; those of tap 0 are what columns see that are no tap's.
-        depthwise, plane (in): which sums leave in this cycle: those of each column, or of each lane as channels of that
-            plane, with 0 in the others.
+        words (in): N lanes of each of TAP_COLUMNS words; dense, the first is what all columns multiply.
+        step (in): there are other words than before; else the multipliers keep what they have.
+        depthwise (in): with `step`, what the words are for.
+        of_lanes, plane (in): of the sums of the next cycle: they are those of lanes, as channels of that plane, with 0
+            in the others; else those of columns.
         sums (out): of M output channels.
-        weights (in), shift (in): the next beat of a weight block (hw/contract/weights); when all are in, the shadow
-            weights of the last columns are that block, a row each.
+        weights (in), shift (in): the next beat of a weight block (hw/contract/weights); when all are in, the last
+            places of the shadow weights are that block.
         swap (in): the shadow weights become the active ones.
     Protocol: none; obeys every cycle, `swap` sees the shadow weights as before a `shift` in its cycle.
-    Latency: ARRAY_LATENCY; weights are active in the cycle after `swap`.  A word of each tap a cycle.
+    Latency: ARRAY_LATENCY; weights that become active meet the words of the cycle of `swap`.  Words a cycle.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.config = config
         d = config.derived
         word = data.ArrayLayout(signed(d.lane_bits), config.ic_lanes)
+        depthwise = gateware_format(config).block_beats(config, Mode.DEPTHWISE) * config.axi_bits
+        self._block = depthwise // (config.ic_lanes * config.weight_bits)  # places of a depthwise block
+        self.rows = max(config.ic_lanes, -(-self._block // d.planes))
+        """Multipliers of a column."""
         super().__init__(
             {
-                "activations": In(data.ArrayLayout(word, TAPS)),
+                "words": In(data.ArrayLayout(word, TAP_COLUMNS)),
+                "step": In(1),
                 "depthwise": In(1),
+                "of_lanes": In(1),
                 "plane": In(range(d.planes)),
                 "weights": In(config.axi_bits),
                 "shift": In(1),
@@ -129,26 +131,66 @@ class Array(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        outputs, lanes, together = self.config.oc_lanes, self.config.ic_lanes, self.config.derived.words_per_beat
-        taps = -(-TAPS // together) * together  # the rows of a block's whole beats
-        columns = [Column(self.config) for _ in range(max(outputs, taps))]
-        # The shadow weights of all columns are one chain, a beat long at its top end.
-        width = len(columns[0].weights_in)
-        sources = [column.weights_out for column in columns[together:]]
-        sources += [self.weights.word_select(i, width) for i in range(together)]
-        for i, (column, source) in enumerate(zip(columns, sources, strict=True)):
-            tap = i - (len(columns) - taps)
-            m.submodules[f"column_{i}"] = column
-            m.d.comb += [
-                column.activations.eq(self.activations[tap if 0 <= tap < TAPS else 0]),
-                column.weights_in.eq(source),
-                column.shift.eq(self.shift),
-                column.swap.eq(self.swap),
-            ]
-        by_tap = columns[-taps:][:TAPS]
-        by_lane = [tree(m, [column.products[i] for column in by_tap], ARRAY_LATENCY - 1) for i in range(lanes)]
-        for i, column in enumerate(columns[-outputs:]):
+        lanes, planes = self.config.ic_lanes, self.config.derived.planes
+        layout = data.ArrayLayout(signed(self.config.weight_bits), self.rows * self.config.oc_lanes)
+        shadow, active = Signal(layout, reset_less=True), Signal(layout, reset_less=True)
+        with m.If(self.shift):
+            m.d.sync += shadow.eq(Cat(shadow, self.weights)[self.config.axi_bits :])
+        with m.If(self.swap):
+            m.d.sync += active.eq(shadow)
+
+        activations = self._activations(m)
+        together = int(planes > 1)
+        sums = []
+        for i in range(self.config.oc_lanes):
             plane, lane = divmod(i, lanes)
-            total = Mux(self.plane == plane, by_lane[lane], 0)
-            m.d.comb += self.sums[i].eq(Mux(self.depthwise, total, column.sum))
+            m.submodules[f"column_{i}"] = column = Column(self.config, self.rows, _TREE - together)
+            for row in range(self.rows):
+                place = row * planes + plane
+                m.d.comb += [
+                    column.activations[row].eq(activations[place][lane]),
+                    column.weights[row].eq(active[place * lanes + lane]),
+                ]
+            sums.append(column.sum)
+        if not together:
+            m.d.comb += [self.sums[i].eq(value) for i, value in enumerate(sums)]
+            return m
+        for i, value in enumerate(sums):
+            plane, lane = divmod(i, lanes)
+            total = Signal.like(value, name=f"total_{i}", reset_less=True)
+            m.d.comb += self.sums[i].eq(total)
+            with m.If(~self.of_lanes):
+                m.d.sync += total.eq(value)
+            with m.Elif(self.plane == plane):
+                m.d.sync += total.eq(pairwise(sums[lane::lanes]))
+            with m.Else():
+                m.d.sync += total.eq(0)
         return m
+
+    def _activations(self, m: Module) -> list[list[Signal]]:
+        """Registers at the multipliers: for each place what its N lanes multiply."""
+        lanes, planes, newest = self.config.ic_lanes, self.config.derived.planes, TAPS - TAP_COLUMNS
+        first_tap, first_row = self.rows * planes - self._block, self.rows - lanes
+        shape = signed(self.config.derived.lane_bits)
+
+        def registers(name: str, count: int) -> list[Signal]:
+            return [Signal(shape, name=f"{name}_{i}", reset_less=True) for i in range(count)]
+
+        taps = [registers(f"tap_{tap}", lanes) for tap in range(TAPS)]
+        shared = registers("lane", lanes)  # of a dense word, where there is no tap
+        none = [Signal(shape, name="none")] * lanes
+        found = []
+        with m.If(self.step):
+            m.d.sync += [register.eq(Mux(self.depthwise, 0, self.words[0][i])) for i, register in enumerate(shared)]
+        for place in range(self.rows * planes):
+            tap, row = place - first_tap, place // planes - first_row
+            dense = self.words[0][row] if row >= 0 else 0
+            if not 0 <= tap < TAPS:
+                found.append([shared[row]] * lanes if row >= 0 else none)
+                continue
+            for lane, register in enumerate(taps[tap]):
+                after = self.words[tap - newest][lane] if tap >= newest else taps[tap + TAP_COLUMNS][lane]
+                with m.If(self.step):
+                    m.d.sync += register.eq(Mux(self.depthwise, after, dense))
+            found.append(taps[tap])
+        return found

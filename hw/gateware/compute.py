@@ -19,7 +19,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.depthwise import TAP_COLUMNS, TAP_ROWS
+from hw.contract.depthwise import TAP_COLUMNS, TAP_ROWS, slides
 from hw.contract.isa import Mode, Opcode
 from hw.contract.timing import ACCUMULATE_LATENCY, SWAP_DELAY
 from hw.contract.weights import gateware_format
@@ -27,9 +27,10 @@ from hw.gateware.decode import fields
 from hw.gateware.interfaces import unit_front
 from hw.gateware.memory import write_port
 from hw.gateware.pipeline import Pipeline, job_layout
+from hw.gateware.pixels import WALK, Pixels
 from hw.gateware.table import TABLE_SETS
 from hw.gateware.weight_reader import WeightReader
-from hw.gateware.window import STEPS, Slots, Taps
+from hw.gateware.window import STEPS, Taps
 
 _SETUP, _CONV = fields(Opcode.SETUP), fields(Opcode.CONV)
 
@@ -61,6 +62,7 @@ class _Wires:
         self.set_up = Signal()  # there was one
         self.conv = Signal(_CONV, reset_less=True)  # the one in prepare
         self.depthwise = Signal()  # its mode
+        self.slides = Signal()  # and its passes take several rows of taps
         self.start_setup = Signal()  # a legal one is taken in this cycle
         self.start_conv = Signal()
         self.started = Signal(2)  # a CONV was taken one, two cycles ago
@@ -115,7 +117,7 @@ class ComputeUnit(wiring.Component):
         # A pass lasts until the next weight block is in, and until its partial sums can be read again.
         weight_format = gateware_format(config)
         shortest = {mode: max(weight_format.block_beats(config, mode), ACCUMULATE_LATENCY) for mode in Mode}
-        m.submodules.window = window = Slots(max(shortest.values()))
+        m.submodules.pixels = pixels = Pixels(config, max(shortest.values()))
         m.submodules.pipeline = pipeline = Pipeline(config)
         for source, sink in (
             (wiring.flipped(self.activation_write), pipeline.activation_write),
@@ -131,9 +133,9 @@ class ComputeUnit(wiring.Component):
         wires = _Wires(config)
         self._take(m, wires, weights)
         self._prepare(m, wires, weights, taps)
-        self._begin(m, wires, weights, taps, window, pipeline)
-        self._walk(m, wires, taps, window, shortest)
-        self._issue(m, wires, weights, window, pipeline)
+        self._begin(m, wires, weights, taps, pixels, pipeline)
+        self._walk(m, wires, taps, pixels, shortest)
+        self._issue(m, wires, weights, pixels, pipeline)
         self._end(m, wires, pipeline)
         return m
 
@@ -151,7 +153,10 @@ class ComputeUnit(wiring.Component):
         stopped = Signal()
         illegal = Signal()
         pixels = Signal.like(w.pixels)  # of the head in the cycle before
-        m.d.comb += w.depthwise.eq(w.setup.mode == Mode.DEPTHWISE)
+        m.d.comb += [
+            w.depthwise.eq(w.setup.mode == Mode.DEPTHWISE),
+            w.slides.eq(w.depthwise & slides(w.setup.kernel_rows, w.setup.dilation_rows)),
+        ]
         # Of the head in the cycle before: the same, where one is taken, and behind the same SETUP.
         m.d.sync += [
             legal_setup.eq(
@@ -208,14 +213,15 @@ class ComputeUnit(wiring.Component):
         the next one would want them then."""
         head = data.View(_CONV, self.front.instruction)
         # Depthwise, a step is one of blocks of taps.  Known a cycle after the SETUP, no later than `taps` are loaded.
-        steps, setup = Signal(STEPS, reset_less=True), w.setup
+        steps, setup, neighbours = Signal(STEPS, reset_less=True), w.setup, Signal()
+        m.d.comb += neighbours.eq(w.depthwise & (setup.dilation_columns == 1))
         m.d.sync += [
-            steps.rows.eq(Mux(w.depthwise, _blocks(setup.kernel_rows, TAP_ROWS), setup.kernel_rows)),
-            steps.columns.eq(Mux(w.depthwise, _blocks(setup.kernel_columns, TAP_COLUMNS), setup.kernel_columns)),
-            steps.row_address.eq(Mux(w.depthwise, _times(setup.tap_row_step, TAP_ROWS), setup.tap_row_step)),
-            steps.column_address.eq(Mux(w.depthwise, TAP_COLUMNS, setup.dilation_columns)),
-            steps.row_distance.eq(Mux(w.depthwise, _times(setup.dilation_rows, TAP_ROWS), setup.dilation_rows)),
-            steps.column_distance.eq(Mux(w.depthwise, TAP_COLUMNS, setup.dilation_columns)),
+            steps.rows.eq(Mux(w.slides, _blocks(setup.kernel_rows, TAP_ROWS), setup.kernel_rows)),
+            steps.columns.eq(Mux(neighbours, _blocks(setup.kernel_columns, TAP_COLUMNS), setup.kernel_columns)),
+            steps.row_address.eq(Mux(w.slides, _times(setup.tap_row_step, TAP_ROWS), setup.tap_row_step)),
+            steps.column_address.eq(Mux(neighbours, TAP_COLUMNS, setup.dilation_columns)),
+            steps.row_distance.eq(Mux(w.slides, TAP_ROWS, setup.dilation_rows)),
+            steps.column_distance.eq(Mux(neighbours, TAP_COLUMNS, setup.dilation_columns)),
         ]
         begun = Signal()
         m.d.sync += begun.eq(w.begin)
@@ -237,7 +243,7 @@ class ComputeUnit(wiring.Component):
         ]
 
     def _begin(
-        self, m: Module, w: _Wires, weights: WeightReader, taps: Taps, window: Slots, pipeline: Pipeline
+        self, m: Module, w: _Wires, weights: WeightReader, taps: Taps, pixels: Pixels, pipeline: Pipeline
     ) -> None:
         """When passes begin: of one CONV without gaps, and the first one of the next CONV right behind the last, or
         as soon as it is prepared.
@@ -251,8 +257,8 @@ class ComputeUnit(wiring.Component):
         swap = Signal(SWAP_DELAY + 1)  # from `begin` to the weights' place
         vacate = Signal(SWAP_DELAY + 1)
         m.d.comb += [
-            w.begin_first.eq(prepared & ~w.too_many & (~window.busy | (window.end & w.pass_last))),
-            w.begin.eq(w.begin_first | (window.end & ~w.pass_last)),
+            w.begin_first.eq(prepared & ~w.too_many & (~pixels.busy | (pixels.end & w.pass_last))),
+            w.begin.eq(w.begin_first | (pixels.end & ~w.pass_last)),
             pipeline.swap.eq(swap[-1]),
         ]
         m.d.sync += [swap.eq(Cat(w.begin, swap)), vacate.eq(Cat(w.begin & taps.last, vacate))]
@@ -267,22 +273,31 @@ class ComputeUnit(wiring.Component):
         with m.If(w.begin_first | w.cancel):
             m.d.sync += [waiting.eq(0), prepared.eq(0)]
 
-    def _walk(self, m: Module, w: _Wires, taps: Taps, window: Slots, shortest: dict[Mode, int]) -> None:
-        """A pass is a slot of the window: the same pixels each time, from where its tap lies."""
+    def _walk(self, m: Module, w: _Wires, taps: Taps, pixels: Pixels, shortest: dict[Mode, int]) -> None:
+        """A pass walks the same pixels each time, from where its tap lies."""
+        walk, setup = pixels.walk, w.setup
         m.d.comb += [
-            window.load.eq(w.begin),
-            window.start.eq(taps.point),
-            window.slow.eq(taps.last & w.conv.last & w.setup.wide),
-            window.minimum.eq(Mux(w.depthwise, shortest[Mode.DEPTHWISE], shortest[Mode.DENSE])),
-            window.steps.rows.eq(w.conv.out_rows),
-            window.steps.columns.eq(w.conv.out_columns),
-            window.steps.row_address.eq(w.setup.row_step),
-            window.steps.column_address.eq(w.setup.stride_columns),
-            window.steps.row_distance.eq(w.setup.stride_rows),
-            window.steps.column_distance.eq(w.setup.stride_columns),
+            pixels.load.eq(w.begin),
+            pixels.start.eq(taps.point),
+            pixels.slow.eq(taps.last & w.conv.last & setup.wide),
+            pixels.minimum.eq(Mux(w.depthwise, shortest[Mode.DEPTHWISE], shortest[Mode.DENSE])),
+            walk.rows.eq(w.conv.out_rows),
+            walk.columns.eq(w.conv.out_columns),
+            walk.column_step.eq(setup.stride_columns),
+            walk.slides.eq(w.slides),
+            walk.meet.eq(w.conv.meet),
         ]
+        # Of the SETUP, as for `taps`.
+        names = "row_address", "row_distance", "between"
+        steps = Signal(data.StructLayout({name: WALK[name].shape for name in names}), reset_less=True)
+        m.d.sync += [
+            steps.row_address.eq(Mux(w.slides, setup.tap_row_step, setup.row_step)),
+            steps.row_distance.eq(Mux(w.slides, 1, setup.stride_rows)),
+            steps.between.eq(Mux(w.slides, setup.stride_rows - 1, 0)),
+        ]
+        m.d.comb += [walk[name].eq(steps[name]) for name in names]
 
-    def _issue(self, m: Module, w: _Wires, weights: WeightReader, window: Slots, pipeline: Pipeline) -> None:
+    def _issue(self, m: Module, w: _Wires, weights: WeightReader, pixels: Pixels, pipeline: Pipeline) -> None:
         """Pixels into the pipeline.
 
         They need their CONV longer than prepare holds it; so each CONV puts what it asks for into one of two jobs
@@ -292,26 +307,22 @@ class ComputeUnit(wiring.Component):
         jobs = Signal(data.ArrayLayout(job_layout(self.config), _IN_FLIGHT), reset_less=True)
         present = Signal()  # the job of the present passes
         job = Signal(job_layout(self.config))
-        index = Signal.like(pipeline.pixel.index, reset_less=True)
         m.d.comb += [
             job.eq(Mux(present, jobs[1], jobs[0])),
             pipeline.jobs.eq(jobs),
-            pipeline.point.eq(window.point),
-            pipeline.pixel.valid.eq(window.valid),
+            pipeline.point.eq(pixels.point),
+            pipeline.pixel.position.eq(pixels.position),
+            pipeline.pixel.valid.eq(pixels.pixel),
             pipeline.pixel.job.eq(present),
-            pipeline.pixel.index.eq(index),
+            pipeline.pixel.index.eq(pixels.index),
             pipeline.pixel.plane.eq(w.plane),
             pipeline.pixel.first.eq(w.pass_first & job.conv.first),
             pipeline.pixel.result.eq(w.pass_last & job.conv.last),
-            pipeline.pixel.end.eq(window.end & w.pass_last),
+            pipeline.pixel.end.eq(pixels.end & w.pass_last),
             pipeline.weights.eq(weights.beat),
             pipeline.shift.eq(weights.shift),
             pipeline.parameters.eq(weights.sets),
         ]
-        with m.If(w.begin):
-            m.d.sync += index.eq(0)
-        with m.Elif(window.valid):
-            m.d.sync += index.eq(index + 1)
         with m.If(w.begin_first):
             m.d.sync += present.eq(~present)
             for which in range(_IN_FLIGHT):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise, product
+from itertools import pairwise
 
 from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import Value
@@ -11,11 +11,11 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.depthwise import TAP_COLUMNS, TAP_ROWS, TAPS
+from hw.contract.depthwise import TAP_COLUMNS
 from hw.contract.isa import Mode, Opcode
 from hw.contract.timing import COMPUTE_LATENCY, SWAP_DELAY, compute_latency
 from hw.gateware.accumulator import ACCUMULATOR_LATENCY, SUMS_DELAY, Accumulator, parameter_sets
-from hw.gateware.activation import READ_LATENCY, SHOWN_DELAY, ActivationBuffer
+from hw.gateware.activation import READ_LATENCY, ActivationBuffer
 from hw.gateware.array import ARRAY_LATENCY, Array
 from hw.gateware.decode import fields
 from hw.gateware.interfaces import UNITS
@@ -26,16 +26,15 @@ from hw.gateware.window import POINT
 
 # Cycles of a pixel, counted from the one that issues its address.
 _INSIDE = 1  # rows and columns of its taps, to be compared with the map's
-_WORD = READ_LATENCY  # the buffer's data
-_ACTIVATIONS = _WORD + 1  # padded and extended, at the array
-_SUMS = _ACTIVATIONS + ARRAY_LATENCY
+_WORD = READ_LATENCY  # the buffer's data, padded and extended
+_SUMS = _WORD + ARRAY_LATENCY
 _RESIDUAL = _SUMS - SUMS_DELAY  # at the accumulator
 _RESIDUAL_ADDRESS = _RESIDUAL - 1
 _TOTALS = _RESIDUAL + ACCUMULATOR_LATENCY
 _CLIPPED = _TOTALS + REQUANTIZE_LATENCY
-_WEIGHTS_DELAY = _ACTIVATIONS - SWAP_DELAY - 1
+_WEIGHTS_DELAY = _WORD - SWAP_DELAY
 """What weights and their swap wait in the pipeline, as long as a pixel's activations come later than they."""
-_JOB_STAGES = {_INSIDE, SHOWN_DELAY, _WORD, _RESIDUAL_ADDRESS - 1, _RESIDUAL, _SUMS}
+_JOB_STAGES = {_INSIDE, _WORD, _RESIDUAL_ADDRESS - 1, _RESIDUAL, _SUMS - 1}
 _JOB_STAGES |= {_TOTALS - 1, _CLIPPED - 1, _CLIPPED}
 """And 0, and those of the results: they need their job."""
 if COMPUTE_LATENCY != _CLIPPED:
@@ -59,13 +58,13 @@ def job_layout(config: AcceleratorConfig) -> data.StructLayout:
 def pixel_layout(config: AcceleratorConfig) -> data.StructLayout:
     """A pixel on its way.
 
-    valid: there is one.  job: of which job.  index: which one of the tile.  plane: of results, which a depthwise pass
-    adds to.  first: its partial sum starts anew.
+    position: there are words to be read.  valid: and with them a pixel.  job: of which job.  index: which one of the
+    tile.  plane: of results, which a depthwise pass adds to.  first: its partial sum starts anew.
     result: it leaves as a result.  end: this is the last cycle of the job's passes (then there need not be a pixel).
     """
-    members = {"valid": 1, "job": 1, "index": exact_log2(config.partial_sum_depth), "first": 1, "result": 1, "end": 1}
-    members["plane"] = exact_log2(config.derived.planes)
-    return data.StructLayout(members)
+    flags = {name: 1 for name in ("position", "valid", "job", "first", "result", "end")}
+    bits = {"index": exact_log2(config.partial_sum_depth), "plane": exact_log2(config.derived.planes)}
+    return data.StructLayout({**flags, **bits})
 
 
 class Pipeline(wiring.Component):
@@ -131,8 +130,10 @@ class Pipeline(wiring.Component):
             m.d.sync += weights.eq(before)
         m.d.comb += [
             Cat(array.weights, array.shift, array.swap).eq(weights),
-            array.depthwise.eq(jobs[_SUMS].setup.mode == Mode.DEPTHWISE),
-            array.plane.eq(stages[_SUMS].plane),
+            array.step.eq(stages[_WORD].position),
+            array.depthwise.eq(jobs[_WORD].setup.mode == Mode.DEPTHWISE),
+            array.of_lanes.eq(jobs[_SUMS - 1].setup.mode == Mode.DEPTHWISE),
+            array.plane.eq(stages[_SUMS - 1].plane),
         ]
         self._read_activations(m, jobs, array)
         totals = self._accumulate(m, stages, jobs, array)
@@ -141,37 +142,27 @@ class Pipeline(wiring.Component):
         return m
 
     def _read_activations(self, m: Module, jobs: dict, array: Array) -> None:
-        """From a pixel's address to the array: the words of its taps, padding, extension to lanes."""
+        """From a position's address to the array: its words, padding, extension to lanes."""
         m.submodules.activation_buffer = buffer = ActivationBuffer(self.config)
         wiring.connect(m, wiring.flipped(self.activation_write), buffer.write)
-        now, soon, setup = jobs[0].setup, jobs[_INSIDE], jobs[_WORD].setup
-        spread = now.mode == Mode.DEPTHWISE
-        m.d.comb += [
-            buffer.address.eq(self.point.address),
-            buffer.spread.eq(spread),
-            buffer.row_step.eq(now.tap_row_step),
-        ]
+        soon, setup = jobs[_INSIDE], jobs[_WORD].setup
+        m.d.comb += buffer.address.eq(self.point.address)
         # Rows and columns wrap around: one above or left of the map, below 0, is a large number here, and outside.
-        inside: dict[str, list[Signal]] = {"row": [], "column": []}
-        for name, count, step, size in (
-            ("row", TAP_ROWS, now.dilation_rows, soon.conv.in_rows),
-            ("column", TAP_COLUMNS, 1, soon.setup.in_columns),
-        ):
-            for tap in range(count):
-                place = Signal.like(self.point[name], name=f"{name}_{tap}", reset_less=True)
-                found = Signal(name=f"{name}_{tap}_inside", reset_less=True)
-                m.d.sync += [place.eq(self.point[name] + Mux(spread, tap * step, 0)), found.eq(place < size)]
-                inside[name].append(found)
-        m.d.comb += buffer.shown.eq(Cat(row & column for row, column in product(inside["row"], inside["column"])))
-        pad_value = jobs[SHOWN_DELAY].setup.pad_value
-        activations = Signal.like(array.activations, reset_less=True)
-        m.d.comb += array.activations.eq(activations)
-        for tap in range(TAPS):
-            pad = Signal.like(array.activations[tap][0], name=f"pad_{tap}", reset_less=True)
-            m.d.sync += pad.eq(Mux(buffer.shown[tap], 0, pad_value))
+        places = [(self.point.row, soon.conv.in_rows)]
+        places += [(self.point.column + column, soon.setup.in_columns) for column in range(TAP_COLUMNS)]
+        inside = []
+        for i, (value, size) in enumerate(places):
+            place = Signal(len(self.point.row), name=f"place_{i}", reset_less=True)
+            found = Signal(name=f"inside_{i}", reset_less=True)
+            m.d.sync += [place.eq(value), found.eq(place < size)]
+            inside.append(found)
+        row, *columns = inside
+        for i, column in enumerate(columns):
+            seen = Signal(name=f"seen_{i}", reset_less=True)
+            m.d.sync += seen.eq(row & column)
             for lane in range(self.config.ic_lanes):
-                value = extended(buffer.words[tap].word_select(lane, self.config.data_bits), setup.input_signed)
-                m.d.sync += activations[tap][lane].eq(value | pad)
+                value = extended(buffer.words[i].word_select(lane, self.config.data_bits), setup.input_signed)
+                m.d.comb += array.words[i][lane].eq(Mux(seen, value, setup.pad_value.as_signed()))
 
     def _accumulate(self, m: Module, stages: list, jobs: dict, array: Array) -> data.View:
         """Residual and products into the partial sums; returns the totals."""

@@ -125,10 +125,10 @@ class Taps(wiring.Component):
                 "load": In(1),
                 "start": In(POINT),
                 "groups": In(12),
+                "group": Out(range(planes)),
                 "group_step": In(BUFFER_ADDRESS_BITS),
                 "step": In(1),
                 "point": Out(POINT),
-                "group": Out(range(planes)),
                 "first": Out(1),
                 "last": Out(1),
             }
@@ -166,13 +166,13 @@ class Taps(wiring.Component):
 
 
 class Slots(wiring.Component):
-    """Walks a raster in a slot of time: a point a cycle (or two), then nothing until the slot is long enough.
+    """Walks a raster in a slot of time: a point a cycle, then nothing until the slot is long enough.
 
     Parameters: longest, the largest `minimum`.
     Members:
         load (in): the next cycle is the first of a slot; only while idle or with `end`.
         start, steps (in): taken with `load`, as in `Raster`.
-        slow, minimum (in): taken with `load`: two cycles a point; least cycles of the slot, at least 1.
+        minimum (in): taken with `load`: least cycles of the slot, at least 1.
         point, valid (out): a point, in this cycle.  first, last (out): of the slot.
         end (out): the slot's last cycle.  busy (out): a slot is under way.
     Protocol: no back-pressure.
@@ -186,7 +186,6 @@ class Slots(wiring.Component):
                 "steps": In(STEPS),
                 "load": In(1),
                 "start": In(POINT),
-                "slow": In(1),
                 "minimum": In(range(longest + 1)),
                 "point": Out(POINT),
                 "valid": Out(1),
@@ -203,10 +202,6 @@ class Slots(wiring.Component):
         # A slot ends when its points are walked *and* its minimum is over, whichever comes later: the two count side by
         # side, so that neither adds a cycle to the other.
         pending = Signal()  # points are left
-        slow = Signal(reset_less=True)  # two cycles a point
-        second = Signal()  # and this is the second one
-        # The end of a slot moves much, so what it depends on are registers.
-        step = Signal()  # the raster steps: points are left, and of a slow one this is the second cycle
         walked = Signal()  # with this cycle no point is left
         left = Signal.like(self.minimum, reset_less=True)  # cycles that the slot has to last after this one
         over = Signal()  # none, in a slot
@@ -215,21 +210,18 @@ class Slots(wiring.Component):
             raster.steps.eq(self.steps),
             raster.load.eq(self.load),
             raster.start.eq(self.start),
-            raster.step.eq(step),
-            walked.eq(~pending | (step & raster.last)),
+            raster.step.eq(pending),
+            walked.eq(~pending | raster.last),
             self.point.eq(raster.point),
-            self.valid.eq(pending & ~second),
+            self.valid.eq(pending),
             self.last.eq(raster.last),
             self.end.eq(over & walked),
         ]
         with m.If(self.load):
             m.d.sync += [
-                slow.eq(self.slow),
                 self.busy.eq(1),
                 self.first.eq(1),
                 pending.eq(1),
-                second.eq(0),
-                step.eq(~self.slow),
                 left.eq(self.minimum - 1),
                 over.eq(self.minimum <= 1),
             ]
@@ -242,7 +234,6 @@ class Slots(wiring.Component):
                 m.d.sync += pending.eq(0)
             with m.If(left != 0):
                 m.d.sync += left.eq(left - 1)
-            with m.If(step):
+            with m.If(pending):
                 m.d.sync += self.first.eq(0)
-            m.d.sync += [second.eq(pending & slow & ~second), step.eq(pending & ~walked & ~(slow & second))]
         return m

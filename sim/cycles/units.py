@@ -11,7 +11,6 @@ from hw.contract.isa import (
     ConvInstruction,
     Instruction,
     LoadInstruction,
-    Mode,
     PoolInstruction,
     PoolKind,
     SetupInstruction,
@@ -80,16 +79,15 @@ class ComputeTimes:
         self.ready: int | None = 0
         self.passes = array("q")
         """Of each instruction, the cycles of its passes: from, and up to, not included; none of a SETUP."""
-        self._mode, self._group_passes = int(Mode.DENSE), 1
-        self._wide, self._weights = False, gateware_format(config)
+        self._setup, self._group_passes = SetupInstruction(), 1
+        self._weights = gateware_format(config)
         self._passes_end = 0
         self._done = (NEVER, NEVER)  # the latest two, later one last
 
     def begin(self, instruction: SetupInstruction | ConvInstruction, start: int) -> int | None:
         """As Recurrence."""
         if isinstance(instruction, SetupInstruction):
-            self._mode, self._group_passes = instruction.mode, group_passes(instruction)
-            self._wide = bool(instruction.wide)
+            self._setup, self._group_passes = instruction, group_passes(instruction)
             self._weights = weight_format(instruction.weight_format)
             prepared, done = start + 1 + instruction.table_load * timing.table_cycles(self.config), start + 1
             self.passes.extend((done, done))
@@ -102,11 +100,12 @@ class ComputeTimes:
 
     def _conv(self, conv: ConvInstruction, start: int) -> tuple[int, int]:
         """The cycle in which `prepare` is empty again, and that in which the instruction is done."""
-        prepare = timing.compute_prepare(self.config, self._weights, bool(conv.first), self._mode)
+        setup = self._setup
+        prepare = timing.compute_prepare(self.config, self._weights, bool(conv.first), setup.mode)
         first = max(start + prepare, self._passes_end)
-        passes, pixels = conv.input_groups * self._group_passes, conv.out_rows * conv.out_columns
+        passes, positions = conv.input_groups * self._group_passes, timing.pass_positions(setup, conv)
         before, last = timing.compute_passes(
-            self.config, self._weights, passes, pixels, bool(conv.last), self._wide, self._mode
+            self.config, self._weights, passes, positions, bool(conv.last), bool(setup.wide), setup.mode
         )
         self._passes_end = first + before + last
         self.passes.extend((first, self._passes_end))

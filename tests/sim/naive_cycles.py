@@ -293,18 +293,33 @@ class Naive:
         index = self.queues[Unit.COMPUTE][0]
         weights, mode = weight_format(self.setup.weight_format), self.setup.mode
         begin = max(self.t + timing.compute_prepare(self.c, weights, bool(i.first), mode), self.passes_end)
-        pixels = i.out_rows * i.out_columns
-        taps = 3 if mode == Mode.DEPTHWISE else 1  # at once, each way
-        passes = i.input_groups * -(-self.setup.kernel_rows // taps) * -(-self.setup.kernel_columns // taps)
+        depthwise = mode == Mode.DEPTHWISE
+        high = 3 if depthwise and self.setup.kernel_rows > 1 and self.setup.dilation_rows == 1 else 1
+        wide = 3 if depthwise and self.setup.dilation_columns == 1 else 1
+        passes = i.input_groups * -(-self.setup.kernel_rows // high) * -(-self.setup.kernel_columns // wide)
+        positions = self._positions(i, self.setup) if high > 1 else i.out_rows * i.out_columns
         for k in range(passes):
             last = k == passes - 1
             if last:
                 self.prepare_free = begin + timing.SWAP_DELAY + 1
-            taken = timing.pass_cycles(self.c, weights, pixels, bool(last and i.last and self.setup.wide), mode)
+            taken = timing.pass_cycles(self.c, weights, positions, bool(last and i.last and self.setup.wide), mode)
             self.multiplying += range(begin, begin + taken)
             begin += taken
         self.passes_end = begin
         self.done_at[Unit.COMPUTE, begin + timing.compute_latency(self.c)].append(index)
+
+    def _positions(self, i: Instruction, setup: Instruction) -> int:
+        """Rows that are read, column by column: those of three taps of each pixel, and of two that follow each other
+        only one that is padding, where there is such a row at both ends."""
+        count, padding = 0, False
+        last = i.row_offset + (i.out_rows - 1) * setup.stride_rows + 2
+        ends = i.row_offset < 0 and last >= i.in_rows and setup.kernel_rows <= 3
+        for _ in range(i.out_columns):
+            for row in range(i.row_offset, last + 1):
+                if not (padding and row == i.row_offset):
+                    count += 1
+            padding = ends
+        return count
 
     def _begin_pool(self, i: Instruction) -> None:
         index = self.queues[Unit.POOL][0]

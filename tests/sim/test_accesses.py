@@ -45,7 +45,7 @@ def one_by_one(program: Program) -> Counter[int]:
         elif isinstance(i, ConvInstruction):
             found[i.layer] += i.first * 8 * m  # bias and two shifts
             taps = list(np.ndindex(i.input_groups, setup.kernel_rows, setup.kernel_columns))
-            # Depthwise, the words of 3 x 3 taps come in the pass of the first of them.
+            # Depthwise, the words of 3 x 3 taps belong to the pass of the first of them.
             each = 3 if setup.mode else 1
             passes = [(g, ky, kx) for g, ky, kx in taps if ky % each == kx % each == 0]
             for g, ky, kx in taps:

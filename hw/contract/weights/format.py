@@ -41,7 +41,8 @@ class WeightFormat(ABC):
         return -(-self._packed_bytes(config, mode) // config.derived.beat_bytes)
 
     def encode(self, weights: np.ndarray, config: AcceleratorConfig, mode: int = Mode.DENSE) -> bytes:
-        """Weights as the bytes of their blocks, one after another.
+        """Weights as the bytes of their blocks, one after another: of a dense block for each input lane those of all
+        output lanes, which is how the array takes both kinds of block; of a depthwise one tap by tap.
 
         weights: integers (..., rows of a block, N).
         Raises ValueError for a weight beyond the format.
@@ -50,7 +51,9 @@ class WeightFormat(ABC):
         if low < self.integers.low or high > self.integers.high:
             raise ValueError(f"weights from {low} to {high} do not fit {self.name}")
         rows, lanes = block_shape(config, mode)
-        packed = self._pack(weights.reshape(-1, rows * lanes))
+        blocks = weights.reshape(-1, rows, lanes)
+        ordered = blocks if mode == Mode.DEPTHWISE else np.swapaxes(blocks, 1, 2)
+        packed = self._pack(ordered.reshape(-1, rows * lanes))
         missing = self.block_beats(config, mode) * config.derived.beat_bytes - packed.shape[1]
         return np.pad(packed, ((0, 0), (0, missing))).tobytes() if missing else packed.tobytes()
 
@@ -59,7 +62,10 @@ class WeightFormat(ABC):
         blocks = data.reshape(-1, self.block_beats(config, mode) * config.derived.beat_bytes)
         rows, lanes = block_shape(config, mode)
         values = self._unpack(blocks[:, : self._packed_bytes(config, mode)])
-        return values[:, : rows * lanes].reshape(-1, rows, lanes)
+        values = values[:, : rows * lanes]
+        if mode == Mode.DEPTHWISE:
+            return values.reshape(-1, rows, lanes)
+        return np.swapaxes(values.reshape(-1, lanes, rows), 1, 2)
 
     def _packed_bytes(self, config: AcceleratorConfig, mode: int) -> int:
         rows, lanes = block_shape(config, mode)

@@ -12,7 +12,7 @@ from hw.contract.widths import BYTE_BITS
 
 
 class Int4(WeightFormat):
-    """The N weights of a row of the block, then those of the next row; of two in a byte the first in its low half."""
+    """One weight after the other; of two in a byte the first in its low half."""
 
     number = 1
     name = "int4"

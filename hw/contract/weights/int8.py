@@ -8,7 +8,7 @@ from hw.contract.weights.format import WeightFormat
 
 
 class Int8(WeightFormat):
-    """The N weights of a row of the block, then those of the next row."""
+    """One weight after the other."""
 
     number = 0
     name = "int8"

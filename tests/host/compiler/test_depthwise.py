@@ -10,7 +10,6 @@ import pytest
 from host.compiler import compile_network
 from host.compiler.problem import Problem
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
-from hw.contract.depthwise import apart
 from hw.contract.isa import ConvInstruction, Mode, SetupInstruction
 from quant.ir.window import Window
 from tests.host.compiler.problems import problems
@@ -32,36 +31,42 @@ def test_a_weight_for_each_tap_and_lane(config: AcceleratorConfig, kernel: tuple
     assert found.outputs.mode == Mode.DEPTHWISE and found.outputs.taps == blocks
     beats = -(-9 * config.ic_lanes * 8 // config.axi_bits)
     assert found.block_beats == blocks * beats
-    part = found.geometry.band((0, 1), (0, 28), (0, 28))
-    assert kernel[0] == 1 or apart(part.pitch)
 
 
 @pytest.mark.parametrize(
     ("window", "outputs"),
     [
         (Window(), 24),  # nothing is gained
-        (Window((3, 3), (1, 1), (2, 2, 2, 2), (1, 2)), 24),  # taps two columns apart
-        (Window((3, 3), (1, 1), (8, 1, 8, 1), (8, 1)), 24),  # no pitch puts rows apart
         (SAME, 48),  # two outputs of a channel
     ],
 )
 def test_what_stays_dense(window: Window, outputs: int) -> None:
     found = posed(preset("small"), window, outputs=outputs)
-    assert found.outputs.mode == Mode.DENSE and not found.geometry.row_dilation
+    assert found.outputs.mode == Mode.DENSE
 
 
-def test_a_kernel_of_one_row_lies_as_in_memory() -> None:
-    found = posed(preset("small"), Window((1, 3), (1, 1), (0, 1, 0, 1)), size=32)
-    assert found.outputs.mode == Mode.DEPTHWISE
-    (load,) = found.geometry.band((0, 1), (0, 32), (0, 32)).loads
-    assert load.rows == 1
+@pytest.mark.parametrize(("dilation", "blocks"), [((1, 2), 3), ((8, 1), 3), ((3, 4), 9)])
+def test_taps_that_lie_apart_take_more_passes(dilation: tuple[int, int], blocks: int) -> None:
+    found = posed(preset("small"), Window((3, 3), (1, 1), (8, 8, 8, 8), dilation))
+    assert found.outputs.mode == Mode.DEPTHWISE and found.outputs.taps == blocks
 
 
-def test_rows_too_long_for_the_buffer_stay_dense() -> None:
-    config = dataclasses.replace(preset("small"), name="shallow", activation_depth=128)
-    wide = Window((5, 3), (1, 1), (2, 1, 2, 1))
-    assert posed(config, wide).outputs.mode == Mode.DENSE
-    assert posed(preset("small"), wide).outputs.mode == Mode.DEPTHWISE
+def test_weights_too_many_for_the_buffer_stay_dense() -> None:
+    config = dataclasses.replace(preset("small"), name="shallow", weight_depth=32)
+    large = Window((7, 7), (1, 1), (3, 3, 3, 3))
+    assert posed(config, large).outputs.mode == Mode.DENSE
+    assert posed(preset("small"), large).outputs.mode == Mode.DEPTHWISE
+
+
+def test_positions_of_a_pass() -> None:
+    """Two rows more than the pixels of a column; one, where both its ends are padding."""
+    same, strided = Window((3, 3), (1, 1), (1, 1, 1, 1)), Window((3, 3), (2, 2), (1, 1, 1, 1))
+    assert posed(preset("small"), same).positions((0, 28), 28) == 28 * 29 + 1
+    assert posed(preset("small"), same).positions((0, 10), 28) == 28 * 12
+    assert posed(preset("small"), same).positions((10, 20), 28) == 28 * 12
+    assert posed(preset("small"), strided).positions((0, 14), 14) == 14 * 29
+    assert posed(preset("small"), Window((1, 3), (1, 1), (0, 1, 0, 1))).positions((0, 5), 28) == 140
+    assert posed(preset("small"), Window()).positions((0, 5), 28) == 140
 
 
 def test_parts_of_a_join_keep_their_lanes() -> None:
@@ -78,6 +83,17 @@ def test_instructions() -> None:
     b.conv("x", 40, Window((3, 3), (2, 2), (1, 1, 1, 1)), groups=40)
     program = compile_network(b.network(), preset("medium"))
     (setup,) = (i for i in program.decode() if isinstance(i, SetupInstruction))
-    assert setup.mode == Mode.DEPTHWISE and apart(setup.tap_row_step) and setup.row_step == 2 * setup.tap_row_step
+    assert setup.mode == Mode.DEPTHWISE and setup.row_step == 2 * setup.tap_row_step
     convs = [i for i in program.decode() if isinstance(i, ConvInstruction)]
-    assert {i.input_groups for i in convs} == {2, 1} and all(i.first and i.last for i in convs)
+    assert {i.input_groups for i in convs} == {2, 1} and all(i.first and i.last and not i.meet for i in convs)
+
+
+@pytest.mark.parametrize(
+    ("size", "rows", "pads", "meet"),
+    [(1, 3, (1, 1), 1), (5, 3, (0, 1), 0), (5, 3, (1, 0), 0), (5, 5, (2, 2), 0), (5, 1, (0, 0), 0)],
+)
+def test_columns_meet_in_padding(size: int, rows: int, pads: tuple[int, int], meet: int) -> None:
+    b = Builder(np.random.default_rng(1), (8, size, 4))
+    b.conv("x", 8, Window((rows, 3), (1, 1), (pads[0], 1, pads[1], 1)), groups=8)
+    program = compile_network(b.network(), preset("small"))
+    assert {i.meet for i in program.decode() if isinstance(i, ConvInstruction)} == {meet}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from itertools import product
 
 import numpy as np
 import pytest
 
 from host.compiler.geometry import Footprint, Geometry
 from hw.contract.config import AcceleratorConfig, preset
-from hw.contract.depthwise import apart
 from hw.contract.layout import Placement
 from quant.ir.fixedpoint import QFormat
 
@@ -53,29 +51,6 @@ def test_a_band_shows_its_rows_and_columns(config: AcceleratorConfig, columns: t
                 place += (row - rows[0]) * part.pitch + column - columns[0]
                 assert words[place] == group * g.plane_words + row * g.width + column
     assert max(words) < part.size * g.grain_words
-
-
-@CONFIGS
-@pytest.mark.parametrize(
-    ("width", "columns"), [(13, (0, 13)), (16, (0, 16)), (16, (4, 12)), (16, (3, 9)), (20, (0, 20))]
-)
-@pytest.mark.parametrize("dilation", [1, 2])
-def test_rows_that_lie_apart(config: AcceleratorConfig, width: int, columns: tuple[int, int], dilation: int) -> None:
-    """A band as it ever was, but its tap rows can be read at once; in a LOAD a plane or a row, whichever are fewer."""
-    g = dataclasses.replace(geometry(config, 3 * config.ic_lanes, 9, width), row_dilation=dilation)
-    rows, groups = (1, 8), (1, 3)
-    if not g.can_spread:
-        assert dilation * g.grain_words == 8 and width % 4 == 0, "every pitch is a multiple of 8"
-        return
-    part = g.band(groups, rows, columns)
-    words = loaded(g, part)
-    for group, row, column in product(range(*groups), range(*rows), range(*columns)):
-        place = part.origin + (group - groups[0]) * part.group_step + (row - rows[0]) * part.pitch
-        assert words[place + column - columns[0]] == group * g.plane_words + row * g.width + column
-    assert max(words) < part.size * g.grain_words
-    assert apart(dilation * part.pitch)
-    aligned = not any(n % g.grain_words for n in (width, *columns))
-    assert len(part.loads) <= (2 if aligned else 7)
 
 
 @CONFIGS

@@ -42,8 +42,14 @@ RULES: list[tuple[Case, Opcode, dict[str, int], str]] = [
     (CASES["residual"], Opcode.LOAD, {"wait": 4}, "waits for a token of POOL that nothing before gives"),
     (CASES["residual"], Opcode.LOAD, {"signal": 1}, "a unit has no tokens with itself"),
     (CASES["residual"], Opcode.SETUP, {"mode": 2}, "uses a reserved mode or format"),
-    (CASES["residual"], Opcode.SETUP, {"mode": 1, "dilation_columns": 2}, "depthwise taps are one column apart, not 2"),
-    (CASES["residual"], Opcode.SETUP, {"mode": 1, "tap_row_step": 8}, "tap rows 8 words apart, and not all words of a"),
+    (CASES["residual"], Opcode.SETUP, {"mode": 1, "tap_row_step": 8}, "depthwise output rows 7 words apart, not 1 x 8"),
+    (
+        CASES["residual"],
+        Opcode.SETUP,
+        {"mode": 1, "stride_rows": 0, "row_step": 0},
+        "depthwise output rows lie at least",
+    ),
+    (CASES["residual"], Opcode.CONV, {"meet": 1}, "columns of pixels meet, and not in rows of padding of a depthwise"),
     (CASES["residual"], Opcode.SETUP, {"data_format": 1}, "uses a reserved mode or format"),
     (CASES["residual"], Opcode.SETUP, {"weight_format": 15}, "no weight format has the number 15"),
     (CASES["residual"], Opcode.SETUP, {"signal": 1}, "a SETUP gives no tokens"),
@@ -115,6 +121,21 @@ def test_a_depthwise_result_has_no_more_planes_than_an_engine() -> None:
     program.validate()
     with pytest.raises(IllegalInstruction, match="a depthwise CONV of 3 input groups, and a result has 2$"):
         first(program, Opcode.CONV, input_groups=3).validate()
+
+
+@pytest.mark.parametrize(
+    ("values", "legal"),
+    [({}, True), ({"row_offset": 0}, False), ({"out_rows": 3}, False), ({"in_rows": 6}, False), ({"in_rows": 5}, True)],
+)
+def test_columns_meet_in_padding_alone(values: dict[str, int], legal: bool) -> None:
+    case = Case((8, 5, 4), 8, Window((3, 3), (1, 1), (1, 1, 1, 1)))
+    program = first(build(preset("small"), case).program, Opcode.SETUP, mode=Mode.DEPTHWISE)
+    program = first(program, Opcode.CONV, meet=1, **values)
+    if legal:
+        program.validate()
+        return
+    with pytest.raises(IllegalInstruction, match="columns of pixels meet, and not in rows of padding"):
+        program.validate()
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ async def blocks_change_under_a_stream(dut):
     """
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     bench = Cycles(dut)
-    bench.set(shift=0, swap=0, activations=0, weights=0, depthwise=0)
+    bench.set(shift=0, swap=0, words=0, weights=0, step=0, depthwise=0, of_lanes=0)
     await bench.reset()
     beats: list[bytes] = []
     modes = [int(mode) for mode in rng.integers(0, 2, 40)]
@@ -43,6 +43,8 @@ async def blocks_change_under_a_stream(dut):
     loading: tuple[int, np.ndarray] | None = None
     complete = False
     expected: dict[int, tuple[int, int, int]] = {}
+    since = 0  # steps since the swap
+    taps = np.zeros((3, 3, N), np.int64)  # what the multipliers have: rows of taps, columns, lanes
     while blocks or loading is not None:
         swap = complete
         if loading is None or swap:
@@ -54,26 +56,31 @@ async def blocks_change_under_a_stream(dut):
                 beats = [data[i : i + BEAT] for i in range(0, len(data), BEAT)]
         shift = bool(beats) and (swap or rng.random() < 0.7)
         bench.set(shift=shift, swap=swap, weights=int.from_bytes(beats[0], "little") if shift else 0)
-        words = (
-            rng.integers(-256, 256, (TAPS, N)) if rng.random() < 0.7 else rng.choice([-256, -128, 127, 255], (TAPS, N))
-        )
+        words = rng.integers(-256, 256, (3, N)) if rng.random() < 0.7 else rng.choice([-256, -128, 127, 255], (3, N))
         if rng.random() < 0.3:
-            words = np.full((TAPS, N), rng.choice([-256, 255]))  # the largest sums there are
-        mode, weights = active
+            words = np.full((3, N), rng.choice([-256, 255]))  # the largest sums there are
+        # Weights meet the words of the cycle of their swap, so that the words are those of the block to come.
+        mode, weights = loading if swap and loading is not None else active
+        step = bool(rng.random() < 0.8) or swap
+        bench.set(words=packed(words.reshape(-1), CONFIG.derived.lane_bits), step=step, depthwise=mode)
+        if step and mode == Mode.DENSE:
+            taps = np.full((3, 3, N), words[0])
+        elif step:
+            taps = np.concatenate([taps[1:], words[None]])
         plane = int(rng.integers(M // N))
         if mode == Mode.DENSE:
-            words[:] = words[0]
-            sums = weights @ words[0]
+            seen, sums = True, weights @ taps[0, 0]
         else:
-            sums = np.zeros(M, np.int64)
-            sums[plane * N : (plane + 1) * N] = (weights * words).sum(0)
-        bench.set(activations=packed(words.reshape(-1), CONFIG.derived.lane_bits))
-        expected[bench.now + ARRAY_LATENCY] = mode, plane, packed(sums, SUM_BITS)
-        mode, plane, sums = expected.pop(bench.now, (0, 0, None))
-        bench.set(depthwise=mode, **({"plane": plane} if M > N else {}))
+            since = 0 if swap else since + step
+            seen, sums = since >= 2, np.zeros(M, np.int64)
+            sums[plane * N : (plane + 1) * N] = (weights * taps.reshape(9, N)).sum(0)
+        if seen:  # else the words before are another block's
+            expected[bench.now + ARRAY_LATENCY] = mode, plane, packed(sums, SUM_BITS)
+        mode, plane, _ = expected.get(bench.now + 1, (0, 0, 0))
+        bench.set(of_lanes=mode, **({"plane": plane} if M > N else {}))
         await bench.settle()
-        if sums is not None:
-            bench.expect("sums", sums, bench.get("sums"))
+        if bench.now in expected:
+            bench.expect("sums", expected.pop(bench.now)[2], bench.get("sums"))
         await bench.clock()
         if swap:
             assert loading is not None

@@ -12,6 +12,7 @@ import numpy as np
 
 from hw.contract import timing
 from hw.contract.config import AcceleratorConfig
+from hw.contract.depthwise import meets
 from hw.contract.isa import ConvInstruction, Instruction, Opcode, SetupInstruction
 from hw.contract.parameters import parameters_of
 from hw.contract.weights import gateware_format
@@ -109,16 +110,18 @@ class Reference:
     def conv(self, c: Instruction, start: int) -> int:
         s = self.setup
         pixels = c.out_rows * c.out_columns
-        at_once = 3 if s.mode else 1
-        passes = c.input_groups * -(-s.kernel_rows // at_once) * -(-s.kernel_columns // at_once)
+        high, wide = at_once(s)
+        passes = c.input_groups * -(-s.kernel_rows // high) * -(-s.kernel_columns // wide)
         begin = max(start + timing.compute_prepare(CONFIG, WEIGHTS, bool(c.first), s.mode), self.passes_end)
-        before, last = timing.compute_passes(CONFIG, WEIGHTS, passes, pixels, bool(c.last), bool(s.wide), s.mode)
+        before, last = timing.compute_passes(
+            CONFIG, WEIGHTS, passes, len(positions(s, c)), bool(c.last), bool(s.wide), s.mode
+        )
         self.passes_end = begin + before + last
         self.prepare_free = begin + before + timing.SWAP_DELAY + 1
         self.occupied.append((start, self.prepare_free))
         self.accumulate(c, pixels)
         if c.last:
-            self.results(c, begin + before, pixels)
+            self.results(c, begin + before)
         return self.passes_end + timing.compute_latency(CONFIG)
 
     def accumulate(self, c: Instruction, pixels: int) -> None:
@@ -139,45 +142,52 @@ class Reference:
                 continue
             for ky in range(s.kernel_rows):
                 for kx in range(s.kernel_columns):
-                    weights = b.weight[(base + np.arange(N * M)) % b.weight.size].view(np.int8).reshape(M, N)
+                    weights = b.weight[(base + np.arange(N * M)) % b.weight.size].view(np.int8).reshape(N, M)
                     base += N * M
-                    self.sums += self.words(c, g, ky, kx, s.dilation_columns) @ weights.T.astype(np.int64)
+                    self.sums += self.words(c, g, ky, kx) @ weights.astype(np.int64)
         half = 1 << (CONFIG.acc_bits - 1)
         self.sums = ((self.sums + half) & (2 * half - 1)) - half
 
-    def words(self, c: Instruction, g: int, ky: int, kx: int, dilation_columns: int) -> np.ndarray:
+    def words(self, c: Instruction, g: int, ky: int, kx: int) -> np.ndarray:
         """What a tap of an input group sees of all pixels, (pixels, N)."""
         s, b = self.setup, self.buffers
         rows, columns = np.divmod(np.arange(c.out_rows * c.out_columns), c.out_columns)
-        address = c.activation_base + g * c.group_step + ky * s.tap_row_step + kx * dilation_columns
+        address = c.activation_base + g * c.group_step + ky * s.tap_row_step + kx * s.dilation_columns
         address = address + rows * s.row_step + columns * s.stride_columns
         y = c.row_offset + ky * s.dilation_rows + rows * s.stride_rows
-        x = c.column_offset + kx * dilation_columns + columns * s.stride_columns
+        x = c.column_offset + kx * s.dilation_columns + columns * s.stride_columns
         words = b.activation[address % CONFIG.activation_depth].astype(np.int64)
         words = np.where(words > 127, words - 256, words) if s.input_signed else words
         inside = (y >= 0) & (y < c.in_rows) & (x >= 0) & (x < s.in_columns)
         return np.where(inside[:, None], words, (s.pad_value & 511 ^ 256) - 256)
 
     def depthwise(self, c: Instruction, g: int, base: int) -> int:
-        """The passes of an input group, of 3 x 3 taps each, though the kernel have fewer; where its weights end."""
+        """The passes of an input group, all taps of a block each, though the kernel have fewer; where its weights end.
+
+        A block of one row has the last three taps, one of one column the first of each row.
+        """
         s, b = self.setup, self.buffers
-        for block_row in range(0, s.kernel_rows, 3):
-            for block_column in range(0, s.kernel_columns, 3):
+        high, wide = at_once(s)
+        for block_row in range(0, s.kernel_rows, high):
+            for block_column in range(0, s.kernel_columns, wide):
                 weights = b.weight[(base + np.arange(9 * N)) % b.weight.size].view(np.int8).reshape(9, N)
                 base += WEIGHTS.block_beats(CONFIG, 1) * SIZES.beat_bytes
-                for tap in range(9):
-                    words = self.words(c, g, block_row + tap // 3, block_column + tap % 3, 1)
+                for row, column in np.ndindex(high, wide):
+                    words = self.words(c, g, block_row + row, block_column + column)
+                    tap = (3 - high + row) * 3 + column
                     self.sums[:, g * N : (g + 1) * N] += words * weights[tap].astype(np.int64)
         return base
 
-    def results(self, c: Instruction, begin: int, pixels: int) -> None:
+    def results(self, c: Instruction, begin: int) -> None:
         s = self.setup
         values = requantize(self.sums, self.shift, s.low, s.high)
         values = self.table[values & 255] if s.table else values
         step = 2 if s.wide else 1
-        whole = SIZES.words_per_beat
-        for p in range(pixels):
-            at = begin + p * step + timing.compute_latency(CONFIG)
+        pixels, whole = len(values), SIZES.words_per_beat
+        for place, p in enumerate(positions(s, c)):
+            if p is None:
+                continue
+            at = begin + place * step + timing.compute_latency(CONFIG)
             for part in range(step):
                 word = int.from_bytes(bytes((int(v) >> 8 * part) & 255 for v in values[p]), "little")
                 offset = p + part * (-(-pixels // whole) * whole)
@@ -189,25 +199,60 @@ class Reference:
                     self.expected.pools[at + part] = (address, word)
 
 
+def clear_unused(buffers: Buffers, program: list[Instruction]) -> None:
+    """Depthwise blocks have no weights for rows and columns that their passes do not take, nor behind the last tap."""
+    setup = SetupInstruction()
+    size = WEIGHTS.block_beats(CONFIG, 1) * SIZES.beat_bytes
+    for i in program:
+        if i.opcode == Opcode.SETUP:
+            setup = i
+        elif setup.mode:
+            high, wide = at_once(setup)
+            unused = np.ones((3, 3, N), bool)
+            unused[3 - high :, :wide] = False
+            unused = np.concatenate([unused.reshape(-1), np.ones(size - 9 * N, bool)])
+            base = i.weight_base * SIZES.beat_bytes + (8 * M if i.first else 0)
+            for k in range(i.input_groups * -(-setup.kernel_rows // high) * -(-setup.kernel_columns // wide)):
+                where = (base + k * size + np.arange(size)) % buffers.weight.size
+                buffers.weight[where[unused]] = 0
+
+
+def at_once(s: Instruction) -> tuple[int, int]:
+    """Rows and columns of taps of a pass."""
+    rows = 3 if s.mode and s.kernel_rows > 1 and s.dilation_rows == 1 else 1
+    return rows, 3 if s.mode and s.dilation_columns == 1 else 1
+
+
+def positions(s: Instruction, c: Instruction) -> list[int | None]:
+    """What is issued in the cycles of a pass: pixels, by number, down each column; None where rows are read ahead."""
+    column: list[int | None]
+    found: list[int | None] = []
+    for x in range(c.out_columns):
+        if at_once(s)[0] == 1:
+            column = [y * c.out_columns + x for y in range(c.out_rows)]
+        else:
+            column = [None] * ((c.out_rows - 1) * s.stride_rows + 3)
+            column[2 :: s.stride_rows] = [y * c.out_columns + x for y in range(c.out_rows)]
+        found += column[1:] if x and c.meet else column
+    return found
+
+
 def some_setup(rng: random.Random, kernel: int) -> Instruction:
     wide = rng.random() < 0.3
     low, high = rng.choice([(-128, 127), (0, 255), (0, 6), (-3, 100), (-(2**17), 2**17 - 1)])
     if wide:
         low, high = rng.choice([(-32768, 32767), (0, 65535), (0, 1000), (-(2**17), 2**17 - 1)])
     mode = rng.choice([0, 1])
-    tap_row_step = rng.getrandbits(16)
-    while mode and tap_row_step % 16 not in (3, 4, 5, 6, 10, 11, 12, 13):
-        tap_row_step = rng.getrandbits(16)
-    return SetupInstruction(
+    setup = SetupInstruction(
         mode=mode,
         kernel_rows=rng.randint(1, kernel + 4 * mode),
         kernel_columns=rng.randint(1, kernel + 4 * mode),
         stride_rows=rng.randint(0, 4),
         stride_columns=rng.randint(0, 4),
-        dilation_rows=rng.randint(0, 3),
-        dilation_columns=rng.randint(0, 3),
+        dilation_rows=rng.choice([0, 1, 1, 2, 3]),
+        dilation_columns=rng.choice([0, 1, 1, 2, 3]),
         row_step=rng.getrandbits(16),
-        tap_row_step=tap_row_step,
+        tap_row_step=rng.getrandbits(16),
         in_columns=rng.choice([1, 3, 8, 4095]),
         pad_value=rng.choice([0, 0, 255, 127, rng.randint(-128, -1) & 0xFFFF]),
         input_signed=rng.getrandbits(1),
@@ -219,6 +264,10 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
         table_load=CONFIG.tables and rng.random() < 0.5,
         table_base=rng.getrandbits(16),
     )
+    if at_once(setup)[0] == 1:
+        return setup
+    stride = rng.randint(1, 4)
+    return replace(setup, stride_rows=stride, row_step=stride * setup.tap_row_step % (1 << 16))
 
 
 def some_tile(rng: random.Random, buffers: Buffers, setup: Instruction) -> list[Instruction]:
@@ -235,14 +284,16 @@ def some_tile(rng: random.Random, buffers: Buffers, setup: Instruction) -> list[
         if first:
             put_parameters(rng, buffers, weight_base)
         to_output = rng.random() < 0.8
+        in_rows, row_offset = rng.choice([1, 3, 8, 4095]), rng.randint(-4, 3)
+        padded = meets(setup.kernel_rows, row_offset, rows, setup.stride_rows, in_rows)
         program.append(
             ConvInstruction(
                 signal=rng.getrandbits(4),
                 layer=rng.getrandbits(12),
                 activation_base=rng.getrandbits(16),
                 group_step=rng.getrandbits(16),
-                in_rows=rng.choice([1, 3, 8, 4095]),
-                row_offset=rng.randint(-4, 3),
+                in_rows=in_rows,
+                row_offset=row_offset,
                 column_offset=rng.randint(-4, 3),
                 out_rows=rows,
                 out_columns=columns,
@@ -256,6 +307,7 @@ def some_tile(rng: random.Random, buffers: Buffers, setup: Instruction) -> list[
                 residual=rng.getrandbits(1),
                 to_output=to_output,
                 to_pool=not setup.wide and (not to_output or rng.random() < 0.3),
+                meet=at_once(setup)[0] > 1 and padded and rng.random() < 0.7,
             )
         )
     return program
@@ -345,6 +397,7 @@ def some_program(rng: random.Random, buffers: Buffers, tiles: int) -> list[Instr
                     setup = replace(setup, table_load=1)
                 program.append(setup)
         program += some_tile(rng, buffers, setup)
+    clear_unused(buffers, program)
     return program
 
 
@@ -388,6 +441,7 @@ async def illegal_instructions(dut):
     buffers = Buffers.randomized(np.random.default_rng(rng.getrandbits(32)))
     setup = some_setup(rng, 2)
     program = [setup, some_tile(rng, buffers, setup)[0]]
+    clear_unused(buffers, program)
     bench = await prepare(dut, buffers)
     for what, bad in bad_instructions(*program):
         await bench.reset()

@@ -30,15 +30,14 @@ def some_slot(rng: random.Random) -> dict[str, int]:
     return {
         "steps": steps,
         "start": start,
-        "slow": rng.getrandbits(1),
         "minimum": rng.randint(1, settings()["longest"]),
     }
 
 
-def expected_slot(steps: dict[str, int], start: dict[str, int], slow: int, minimum: int) -> list[tuple[object, object]]:
+def expected_slot(steps: dict[str, int], start: dict[str, int], minimum: int) -> list[tuple[object, object]]:
     """By cycle: whether it is the last one; point, first and last where there is a point."""
     points = steps["rows"] * steps["columns"]
-    length = max(points * (1 + slow), minimum)
+    length = max(points, minimum)
     cycles: list[tuple[object, object]] = [(cycle == length - 1, None) for cycle in range(length)]
     for index in range(points):
         row, column = divmod(index, steps["columns"])
@@ -47,8 +46,7 @@ def expected_slot(steps: dict[str, int], start: dict[str, int], slow: int, minim
             "row": start["row"] + row * steps["row_distance"],
             "column": start["column"] + column * steps["column_distance"],
         }
-        cycle = index * (1 + slow)
-        cycles[cycle] = (cycles[cycle][0], (packed(POINT, point), index == 0, index == points - 1))
+        cycles[index] = (cycles[index][0], (packed(POINT, point), index == 0, index == points - 1))
     return cycles
 
 
@@ -69,7 +67,7 @@ async def random_slots(dut):
         at += len(cycles) + rng.choice([0, 0, 3])
     for cycle in range(at + 3):
         slot = loads.get(cycle, some_slot(rng))  # while it does not load, its inputs do not matter
-        bench.set(load=cycle in loads, slow=slot["slow"], minimum=slot["minimum"])
+        bench.set(load=cycle in loads, minimum=slot["minimum"])
         bench.set(start=packed(POINT, slot["start"]), steps=packed(STEPS, slot["steps"]))
         await bench.settle()
         end, point = expected.get(cycle, (False, None))

@@ -10,6 +10,8 @@ CONFIGS = [
     AcceleratorConfig("word_is_beat", 4, 4, 32),
     AcceleratorConfig("two_words_a_beat", 4, 8, 64),
     AcceleratorConfig("two_beats_a_word", 8, 8, 32),
+    AcceleratorConfig("more_lanes_than_taps", 16, 16, 64),
+    AcceleratorConfig("four_planes", 2, 8, 128),
 ]
 
 

@@ -106,7 +106,7 @@ def test_pixels(wide: bool, job: int, tables: bool, seed: int) -> None:
             index, second = divmod(cycle, step)
             valid = index < PIXELS and not second
             row = rows[index] if valid else 0
-            pixel = {"valid": valid, "job": job, "index": index % 16, "first": 1, "result": 1}
+            pixel = {"position": valid, "valid": valid, "job": job, "index": index % 16, "first": 1, "result": 1}
             context.set(block.pixel, {**pixel, "end": cycle == PIXELS * step - 1})
             context.set(block.point, {"address": index % 32, "row": row % (1 << 18), "column": 0})
             if context.get(block.output_write.enable):

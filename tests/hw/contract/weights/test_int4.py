@@ -50,7 +50,7 @@ def formats(program: Program) -> list[str]:
 def test_two_in_a_byte_the_first_in_its_low_half() -> None:
     config = dataclasses.replace(preset("tiny"), ic_lanes=2, oc_lanes=4)
     block = np.array([[1, -1], [-8, 7], [0, 2], [3, -4]])
-    assert Int4().encode(block, config) == bytes([0xF1, 0x78, 0x20, 0xC3])
+    assert Int4().encode(block, config) == bytes([0x81, 0x30, 0x7F, 0xC2])
     assert Int4().block_beats(config) == 1
 
 
@@ -59,7 +59,7 @@ def test_a_block_that_fills_no_beat() -> None:
     config = dataclasses.replace(preset("tiny"), ic_lanes=2, oc_lanes=2)
     blocks = np.array([[[1, 2], [3, 4]], [[-1, -2], [-3, -4]]])
     data = Int4().encode(blocks, config)
-    assert data == bytes([0x21, 0x43, 0, 0, 0xEF, 0xCD, 0, 0])
+    assert data == bytes([0x31, 0x42, 0, 0, 0xDF, 0xCE, 0, 0])
     np.testing.assert_array_equal(Int4().decode(np.frombuffer(data, np.uint8), config), blocks)
 
 
