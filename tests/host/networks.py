@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 
+from host.compiler.limits import highest
+from hw.contract.isa import Opcode
 from quant.ir.fixedpoint import QFormat
 from quant.ir.layer import Layer
 from quant.ir.network import Network
@@ -108,8 +110,10 @@ class Builder:
         return out
 
     def gated(self, source: str) -> str:
-        """A map by a number for each channel, made of its averages."""
+        """A map by a number for each channel, made of its averages; the map itself where no kernel covers it."""
         channels, height, width = self.shape(source)
+        if max(height, width) > highest(Opcode.SETUP, "kernel_columns"):
+            return source
         fmt = QFormat(8, 5)
         mean = self.pool(source, "average", Window((height, width))) if height * width < 900 and width < 128 else None
         gate = self.conv(mean or source, channels, Window((1, 1) if mean else (height, width)), fmt=fmt)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from host.compiler.engine_builder import EngineBuilder
-from host.compiler.engine_layer import OutputPooling, unchanged
+from host.compiler.engine_layer import OutputPooling, View, unchanged
 from host.compiler.errors import CannotCompile
 from hw.contract.config import preset
 from hw.contract.weights import gateware_format
@@ -42,7 +42,7 @@ def test_results_that_only_a_pooling_reads_are_not_kept(net: Network, keep: bool
 def test_the_input_is_read_through_a_view() -> None:
     builder = EngineBuilder(network(), CONFIG, {}, {}, (WEIGHTS,))
     assert builder.source("t0") == "t0" and not builder.lowered.views
-    assert builder.source("x") == "x" and builder.lowered.views == {"x": None}
+    assert builder.source("x") == "x" and builder.lowered.views == {"x": View("x")}
     assert builder.view("x again") == "x again"
     assert builder.lowered.tensors["x again"].shape == network().tensors["x"].shape
 

@@ -22,7 +22,7 @@ def test_large_strides() -> None:
 
 
 def test_large_kernels() -> None:
-    network = one_pool("max", Window((128, 1)), (8, 130, 2))
+    network = one_pool("average", Window((128, 1)), (8, 130, 2))
     assert refused(network) == "layer layer0: 128 kernel rows, at most 127 fit: use a smaller window"
 
 
