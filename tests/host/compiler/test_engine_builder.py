@@ -43,7 +43,7 @@ def test_the_input_is_read_through_a_view() -> None:
     builder = EngineBuilder(network(), CONFIG, {}, {}, (WEIGHTS,))
     assert builder.source("t0") == "t0" and not builder.lowered.views
     assert builder.source("x") == "x" and builder.lowered.views == {"x": View("x")}
-    assert builder.view("x again") == "x again"
+    assert builder.view("x again", "x") == "x again"
     assert builder.lowered.tensors["x again"].shape == network().tensors["x"].shape
 
 
