@@ -199,8 +199,12 @@ def test_weights_and_biases_that_no_format_holds(value: float) -> None:
 
 def test_inputs_and_outputs() -> None:
     net = Net(2, 4, 4)
-    model = net.model(net.node("Add", "x", "y"), inputs=("x", "y"))
-    assert message(model) == "net: a network has one input, this one has 2: x, y"
+    nothing = net.node("Add", net.constant(1.0), net.constant(2.0))
+    assert message(net.model(nothing, inputs=())) == "net: a network has an input, this one has none"
+    net = Net(2, 4, 4)
+    model = net.model(net.node("Add", "x", net.node("Cast", "y", to=TensorProto.FLOAT)), inputs=("x", "y"))
+    model.graph.input[1].type.tensor_type.elem_type = TensorProto.INT64
+    assert message(model) == "net: input y is of type int64, only float32 is supported"
     net = Net(2, 4, 4)
     conv = net.conv("x", 2, 2)
     assert message(net.model(conv, net.node("Identity", conv, name="again"))) == (

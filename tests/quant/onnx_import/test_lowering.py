@@ -14,7 +14,7 @@ from tests.quant.onnx_nets import Net
 
 def lowering(*shape: int) -> Lowering:
     net = Net(*shape)
-    return Lowering(net.model(net.node("Relu", "x", name="y")), (1, *shape), "x")
+    return Lowering(net.model(net.node("Relu", "x", name="y")), {"x": (1, *shape)})
 
 
 def record(made: Lowering, name: str) -> Record:
@@ -76,5 +76,5 @@ def test_an_input_with_channels_last(perm: list[int], before: str, last: bool) -
     inputs = ["x", net.constant(1.0)] if before == "Sub" else ["x"]
     model = net.model(net.node("Transpose", net.node(before, *inputs), perm=perm))
     assert channels_last(model.graph, "x", {}) == last
-    made = Lowering(onnx.shape_inference.infer_shapes(model), (1, 4, 5, 3), "x")
+    made = Lowering(onnx.shape_inference.infer_shapes(model), {"x": (1, 4, 5, 3)})
     assert made.draft.shapes["x"] == ((3, 4, 5) if last else (4, 5, 3))

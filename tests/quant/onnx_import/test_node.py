@@ -17,7 +17,7 @@ from tests.quant.onnx_nets import Net
 def made(net: Net, *outputs: str, index: int = 0) -> Node:
     """One node of a model, lowered as far as its input."""
     model = net.model(*outputs)
-    state = Lowering(model, (1, *net.shape), "x")  # type: ignore[arg-type]
+    state = Lowering(model, {"x": (1, *net.shape)})  # type: ignore[arg-type]
     node: onnx.NodeProto = model.graph.node[index]
     state.records.append(Record(node.name, node.op_type, tuple(node.output), layer=node.name))
     return Node(state, node, node.name, 0)

@@ -214,6 +214,12 @@ def test_several_inputs() -> None:
     assert graph.metadata[f"{INPUT_SHAPE}.v"] == "5"
 
 
+def test_two_inputs_that_one_layer_adds() -> None:
+    net = Net(2, 4, 4)
+    graph = checked(net.model(net.node("Add", "x", "y"), inputs=("x", "y")))
+    assert graph.inputs == ("x", "y") and kinds(graph) == "+"
+
+
 def test_channels_last_of_one_of_two_inputs() -> None:
     net = Net(3, 6, 5)
     turned = net.conv(net.node("Transpose", "y", perm=[0, 3, 1, 2]), 4, 3, (3, 3))

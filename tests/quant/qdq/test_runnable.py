@@ -26,9 +26,9 @@ def test_attributes_that_an_operator_has_not() -> None:
 def test_outputs_of_another_shape() -> None:
     model = written()
     name = model.graph.output[0].name
-    check_runs(model, "net", "x", (3, 2, 4, 4), {name: (2, 3, 3)})
+    check_runs(model, "net", {"x": (3, 2, 4, 4)}, {name: (2, 3, 3)})
     with pytest.raises(BadInput, match=rf"^net: output {name} is \(3, 2, 3, 3\) in ONNX Runtime, not \(3, 18\)$"):
-        check_runs(model, "net", "x", (3, 2, 4, 4), {name: (18,)})
+        check_runs(model, "net", {"x": (3, 2, 4, 4)}, {name: (18,)})
 
 
 def test_its_own_complaints_are_not_printed(capfd: pytest.CaptureFixture[str]) -> None:
