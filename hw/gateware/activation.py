@@ -50,9 +50,10 @@ class ActivationBuffer(wiring.Component):
         here = Signal(len(self.address) - bank_bits)
         behind = Signal.like(here)
         m.d.comb += [here.eq(self.address[bank_bits:]), behind.eq(here + 1)]
-        # Memories before that of the first word hold words that come after it.
+        # Memories before that of the first word hold words that come after it; the last one is before none.
         addresses = [Signal.like(here, name=f"address_{bank}", reset_less=True) for bank in range(banks)]
-        m.d.sync += [address.eq(Mux(bank < first, behind, here)) for bank, address in enumerate(addresses)]
+        m.d.sync += [address.eq(Mux(bank < first, behind, here)) for bank, address in enumerate(addresses[:-1])]
+        m.d.sync += addresses[-1].eq(here)
         found = [self._bank(m, bank, address) for bank, address in enumerate(addresses)]
 
         place = Signal.like(first, reset_less=True)
