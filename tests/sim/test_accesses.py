@@ -15,6 +15,7 @@ from hw.contract.isa import (
     PoolInstruction,
     SetupInstruction,
     StoreInstruction,
+    Target,
 )
 from hw.contract.program import Program
 from quant.ir.window import Window
@@ -35,7 +36,8 @@ def one_by_one(program: Program) -> Counter[int]:
         elif isinstance(i, LoadInstruction):
             found[i.layer] += i.rows * i.beats * c.axi_bits // 8
         elif isinstance(i, StoreInstruction):
-            found[i.layer] += i.planes * i.rows * i.words * n
+            # Read in the buffer of results, and written where the target is a buffer, too.
+            found[i.layer] += i.planes * i.rows * i.words * n * (1 + (i.target != Target.MEMORY))
         elif isinstance(i, PoolInstruction):
             for y, x in np.ndindex(i.out_rows, i.out_columns):
                 for ky, kx in np.ndindex(i.kernel_rows, i.kernel_columns):
@@ -70,6 +72,8 @@ def test_one_by_one_of_depthwise_layers_and_a_table() -> None:
     b.conv(b.conv(b.table("x"), 24, Window((5, 4), (1, 1), (2, 1, 2, 2)), groups=24), 24, SAME, groups=24)
     program = compile_network(b.network(), preset("medium"))
     assert any(isinstance(i, SetupInstruction) and i.mode for i in program.decode())
+    stores = {i.target for i in program.decode() if isinstance(i, StoreInstruction)}
+    assert stores == {Target.MEMORY, Target.ACTIVATION}
     assert buffer_bytes(program) == one_by_one(program)
 
 
