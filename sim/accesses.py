@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.depthwise import TAP_ROWS, block_columns, slides
 from hw.contract.isa import (
     ConvInstruction,
     Instruction,
     LoadInstruction,
+    Mode,
     PoolInstruction,
     SetupInstruction,
     StoreInstruction,
@@ -55,7 +58,20 @@ def _bytes(config: AcceleratorConfig, i: Instruction, setup: SetupInstruction) -
     # Each pass reads and writes the sums, but the first of a tile starts from the bias, and the last hands them on.
     sums = grid.pixels * (2 * passes - i.first - i.last) * config.oc_lanes * bytes_of(config.acc_bits)
     results = i.first * i.residual + i.last * (i.to_output * (1 + setup.wide) + i.to_pool)
-    return i.input_groups * _present(grid) * d.word_bytes + weights + sums + grid.pixels * results * result
+    read = _present(_read(grid) if setup.mode == Mode.DEPTHWISE else grid)
+    return i.input_groups * read * d.word_bytes + weights + sums + grid.pixels * results * result
+
+
+def _read(grid: TapGrid) -> TapGrid:
+    """What depthwise passes read for a grid: whole blocks of columns of taps, and where passes slide, each row of a
+    column of pixels once in a pass."""
+    rows, columns = grid.rows, grid.columns
+    wide = block_columns(columns.dilation)
+    columns = replace(columns, taps=-(-columns.taps // wide) * wide)
+    if slides(rows.taps, rows.dilation):
+        down, walked = -(-rows.taps // TAP_ROWS), (rows.count - 1) * rows.stride + TAP_ROWS
+        rows = replace(rows, count=walked, stride=1, taps=down, dilation=TAP_ROWS)
+    return TapGrid(rows, columns)
 
 
 def _present(grid: TapGrid) -> int:

@@ -46,21 +46,21 @@ def one_by_one(program: Program) -> Counter[int]:
                 found[i.layer] += m * (1 + i.wide)
         elif isinstance(i, ConvInstruction):
             found[i.layer] += i.first * 8 * m  # bias and two shifts
-            taps = list(np.ndindex(i.input_groups, setup.kernel_rows, setup.kernel_columns))
-            # Depthwise, the words of 3 x 3 taps belong to the pass of the first of them.
+            # Depthwise, a pass takes 3 x 3 taps: it goes down each column of pixels, reading 3 words of every row.
             each = 3 if setup.mode else 1
-            passes = [(g, ky, kx) for g, ky, kx in taps if ky % each == kx % each == 0]
-            for g, ky, kx in taps:
-                if (g, ky, kx) in passes:
-                    k = passes.index((g, ky, kx))
-                    found[i.layer] += (-(-9 * n * 8 // c.axi_bits) * c.axi_bits // 8) if setup.mode else n * m
-                for y, x in np.ndindex(i.out_rows, i.out_columns):
-                    row = y * setup.stride_rows + ky * setup.dilation_rows + i.row_offset
-                    column = x * setup.stride_columns + kx * setup.dilation_columns + i.column_offset
-                    found[i.layer] += n * (0 <= row < i.in_rows and 0 <= column < setup.in_columns)
-                    if (g, ky, kx) not in passes:
-                        continue
-                    begins, ends = i.first and k == 0, i.last and k == len(passes) - 1
+            sizes = -(-setup.kernel_rows // each), -(-setup.kernel_columns // each)
+            passes = list(np.ndindex(i.input_groups, *sizes))
+            for k, (_, down, across) in enumerate(passes):
+                found[i.layer] += (-(-9 * n * 8 // c.axi_bits) * c.axi_bits // 8) if setup.mode else n * m
+                top = [y * setup.stride_rows for y in range(i.out_rows)]
+                for offset in range(top[-1] + 3) if setup.mode else top:
+                    row = offset + down * each * setup.dilation_rows + i.row_offset
+                    for x, kx in np.ndindex(i.out_columns, each):
+                        column = x * setup.stride_columns + (across * each + kx) * setup.dilation_columns
+                        inside = 0 <= column + i.column_offset < setup.in_columns
+                        found[i.layer] += n * (0 <= row < i.in_rows and inside)
+                begins, ends = i.first and k == 0, i.last and k == len(passes) - 1
+                for _ in range(i.out_rows * i.out_columns):
                     found[i.layer] += 4 * m * (not begins) + 4 * m * (not ends)
                     found[i.layer] += m * bool(begins and i.residual)
                     found[i.layer] += m * (bool(ends and i.to_output) * (1 + setup.wide) + bool(ends and i.to_pool))
@@ -69,7 +69,8 @@ def one_by_one(program: Program) -> Counter[int]:
 
 def test_one_by_one_of_depthwise_layers_and_a_table() -> None:
     b = Builder(np.random.default_rng(1), (24, 7, 9))
-    b.conv(b.conv(b.table("x"), 24, Window((5, 4), (1, 1), (2, 1, 2, 2)), groups=24), 24, SAME, groups=24)
+    large = b.conv(b.table("x"), 24, Window((5, 4), (1, 1), (2, 1, 2, 2)), groups=24)
+    b.conv(b.conv(large, 24, SAME, groups=24), 24, Window((3, 3), (2, 2), (1, 1, 1, 1)), groups=24)
     program = compile_network(b.network(), preset("medium"))
     assert any(isinstance(i, SetupInstruction) and i.mode for i in program.decode())
     stores = {i.target for i in program.decode() if isinstance(i, StoreInstruction)}
