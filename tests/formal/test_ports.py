@@ -6,6 +6,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
 
 from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Target
 from hw.gateware.axi_read import ReadPort
 from hw.gateware.axi_write import WRITE_BEATS, WritePort, write_beat
 from hw.gateware.interfaces import NO_TAG, burst_request
@@ -145,16 +146,24 @@ class Writes(wiring.Component):
 
 
 class Credit(wiring.Component):
-    """The store unit's reader before the write port: the port's queue never overflows."""
+    """The store unit's reader before the write port: the port's queue never overflows.
 
-    def __init__(self) -> None:
+    Bursts go to memory or to a buffer on the chip; only beats to memory take credits.
+
+    promptly: assert that a burst to memory is read in every cycle with credit, too; in the first cycles, since
+    induction knows nothing of where a burst goes that began before.
+    """
+
+    def __init__(self, promptly: bool = False) -> None:
+        self.promptly = promptly
         super().__init__({"begin": In(1), "burst": In(read_burst(CONFIG)), "wready": In(1)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.reader = reader = StoreReader(CONFIG)
         m.submodules.port = port = WritePort(CONFIG, TAG)
-        arriving = Signal()  # a beat was read in the cycle before
+        busy, credit, sent = Signal(), Signal.like(reader.credit), Signal()  # in the cycle before
+        arriving = Signal()  # a beat to memory was read in the cycle before
         m.d.comb += [
             reader.begin.eq(self.begin),
             reader.burst.eq(self.burst),
@@ -164,12 +173,21 @@ class Credit(wiring.Component):
             port.axi.wready.eq(self.wready),
             Assume(~self.begin | ~reader.busy),
         ]
-        m.d.sync += arriving.eq(reader.busy & (reader.credit != 0))
+        m.d.sync += [busy.eq(reader.busy), credit.eq(reader.credit), sent.eq(port.sent)]
         m.d.comb += [
+            arriving.eq(reader.credit != credit + sent),
+            Assert(reader.credit + arriving == credit + sent),
+            Assert(~arriving | (busy & (credit != 0))),
             Assert(reader.credit + arriving + reader.push + port.waiting == WRITE_BEATS),
             Assert(~(reader.push & (port.waiting == WRITE_BEATS))),
             Cover(port.waiting == WRITE_BEATS),
         ]
+        if self.promptly:
+            to_memory, due = Signal(), Signal()  # of the burst being read; a beat to memory had to be read before
+            with m.If(self.begin):
+                m.d.sync += to_memory.eq(self.burst.target == Target.MEMORY)
+            m.d.sync += due.eq(reader.busy & to_memory & (reader.credit != 0))
+            m.d.comb += Assert(arriving == due)
         return m
 
 
@@ -191,6 +209,10 @@ def test_beats_stay():
 
 def test_credit():
     check(Credit(), "credit", "prove", 2)
+
+
+def test_credit_is_used_promptly():
+    check(Credit(promptly=True), "credit", "bmc", 12)
 
 
 def test_credit_is_used_up():

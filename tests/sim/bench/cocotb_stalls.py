@@ -17,6 +17,7 @@ CHANNELS = ("AR", "R", "AW", "W", "B")
 MEMORIES: dict[str, dict[str, int]] = {
     "steady": {},
     **{name: {"stall_chance": 200 << 8 * channel} for channel, name in enumerate(CHANNELS)},
+    "AW": {"stall_chance": 200 << 16, "stall_longest": 1000},  # shorter ones end while a tile is computed
     "again": {"stall_chance": 200},
     "another seed": {"stall_chance": 200, "seed": 6},
     "longer": {"stall_chance": 200 << 8, "stall_longest": 40},
