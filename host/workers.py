@@ -6,6 +6,7 @@ Nothing heavy is imported before a process has its core: libraries count the cor
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import multiprocessing
 import os
@@ -109,10 +110,14 @@ def begun(make: Callable[[], Begun]) -> Begun:
     """What Dask makes with a thread of its own.
 
     Dask asserts that the thread begins within ten seconds. On a busy machine it does not always: so two times more.
+    Clients that did not begin are collected first: each then takes the lock that beginning another one holds, and where
+    it is collected meanwhile, in the same thread, that is for ever.
     """
     for _ in range(2):
+        gc.collect()
         with contextlib.suppress(AssertionError):
             return make()
+    gc.collect()
     return make()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import gc
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -84,6 +85,33 @@ def test_dask_that_begins_late() -> None:
         return "begun"
 
     assert begun(late) == "begun"
+
+
+class _Client:
+    """In a cycle, so that it is collected late; what does that is what Dask's clients do."""
+
+    def __init__(self, making: list[bool], collected: list[bool]) -> None:
+        self.itself, self.making, self.collected = self, making, collected
+        raise AssertionError
+
+    def __del__(self) -> None:
+        self.collected.append(any(self.making))
+
+
+def test_clients_that_did_not_begin_are_collected_before_another_begins() -> None:
+    making, collected = [False], list[bool]()
+
+    def late() -> str:
+        making[0] = True
+        gc.collect()
+        making[0] = False
+        if len(collected) < 2:
+            _Client(making, collected)
+        return "begun"
+
+    with pytest.raises(AssertionError):
+        _Client(making, collected)
+    assert begun(late) == "begun" and collected == [False, False]
 
 
 @pytest.fixture
