@@ -9,7 +9,7 @@ from amaranth.utils import exact_log2
 
 from hw.contract.config import BUFFER_ADDRESS_BITS, AcceleratorConfig
 from hw.contract.depthwise import TAP_ROWS
-from hw.gateware.window import POINT
+from hw.gateware.window import POINT, time_slot
 
 WALK = data.StructLayout(
     {
@@ -73,11 +73,8 @@ class Pixels(wiring.Component):
         pending = Signal()  # positions are left
         slow = Signal(reset_less=True)  # two cycles a position
         second = Signal()  # and this is the second one
-        # The end of a slot moves much, so what it depends on are registers.
         step = Signal()  # the walk steps: positions are left, and of a slow one this is the second cycle
         walked = Signal()  # with this cycle no position is left
-        left = Signal.like(self.minimum, reset_less=True)  # cycles that the slot has to last after this one
-        over = Signal()  # none, in a slot
         completes = Signal()  # the position completes a pixel
         last = Signal()  # and that is the last one
 
@@ -85,28 +82,12 @@ class Pixels(wiring.Component):
             walked.eq(~pending | (step & last)),
             self.position.eq(pending & ~second),
             self.pixel.eq(self.position & completes),
-            self.end.eq(over & walked),
         ]
         with m.If(self.load):
-            m.d.sync += [
-                slow.eq(self.slow),
-                self.busy.eq(1),
-                pending.eq(1),
-                second.eq(0),
-                step.eq(~self.slow),
-                left.eq(self.minimum - 1),
-                over.eq(self.minimum <= 1),
-            ]
+            m.d.sync += [slow.eq(self.slow), second.eq(0), step.eq(~self.slow)]
         with m.Else():
-            with m.If(self.end):
-                m.d.sync += [self.busy.eq(0), over.eq(0)]
-            with m.Elif(self.busy):
-                m.d.sync += over.eq(left <= 1)
-            with m.If(walked):
-                m.d.sync += pending.eq(0)
-            with m.If(left != 0):
-                m.d.sync += left.eq(left - 1)
             m.d.sync += [second.eq(pending & slow & ~second), step.eq(pending & ~walked & ~(slow & second))]
+        time_slot(m, self, pending, walked)
         self._walk(m, step, completes, last)
         return m
 

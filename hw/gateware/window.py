@@ -165,6 +165,28 @@ class Taps(wiring.Component):
         return m
 
 
+def time_slot(m: Module, slot: wiring.Component, pending: Signal, walked: Signal) -> None:
+    """How long a slot lasts: until all of it is walked and its minimum is over.
+
+    slot: its `load`, `minimum`, `busy`, `end`.  pending: something is left to walk; a register, set here.  walked: with
+    this cycle nothing is.  The end moves much, so what it depends on are registers.
+    """
+    left = Signal.like(slot.minimum, reset_less=True)  # cycles that the slot has to last after this one
+    over = Signal()  # none, in a slot
+    m.d.comb += slot.end.eq(over & walked)
+    with m.If(slot.load):
+        m.d.sync += [slot.busy.eq(1), pending.eq(1), left.eq(slot.minimum - 1), over.eq(slot.minimum <= 1)]
+    with m.Else():
+        with m.If(slot.end):
+            m.d.sync += [slot.busy.eq(0), over.eq(0)]
+        with m.Elif(slot.busy):
+            m.d.sync += over.eq(left <= 1)
+        with m.If(walked):
+            m.d.sync += pending.eq(0)
+        with m.If(left != 0):
+            m.d.sync += left.eq(left - 1)
+
+
 class Slots(wiring.Component):
     """Walks a raster in a slot of time: a point a cycle, then nothing until the slot is long enough.
 
@@ -203,8 +225,6 @@ class Slots(wiring.Component):
         # side, so that neither adds a cycle to the other.
         pending = Signal()  # points are left
         walked = Signal()  # with this cycle no point is left
-        left = Signal.like(self.minimum, reset_less=True)  # cycles that the slot has to last after this one
-        over = Signal()  # none, in a slot
 
         m.d.comb += [
             raster.steps.eq(self.steps),
@@ -215,25 +235,10 @@ class Slots(wiring.Component):
             self.point.eq(raster.point),
             self.valid.eq(pending),
             self.last.eq(raster.last),
-            self.end.eq(over & walked),
         ]
         with m.If(self.load):
-            m.d.sync += [
-                self.busy.eq(1),
-                self.first.eq(1),
-                pending.eq(1),
-                left.eq(self.minimum - 1),
-                over.eq(self.minimum <= 1),
-            ]
-        with m.Else():
-            with m.If(self.end):
-                m.d.sync += [self.busy.eq(0), over.eq(0)]
-            with m.Elif(self.busy):
-                m.d.sync += over.eq(left <= 1)
-            with m.If(walked):
-                m.d.sync += pending.eq(0)
-            with m.If(left != 0):
-                m.d.sync += left.eq(left - 1)
-            with m.If(pending):
-                m.d.sync += self.first.eq(0)
+            m.d.sync += self.first.eq(1)
+        with m.Elif(pending):
+            m.d.sync += self.first.eq(0)
+        time_slot(m, self, pending, walked)
         return m
