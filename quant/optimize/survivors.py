@@ -13,6 +13,7 @@ def survivors(found: Searched, goal: Goal, speed: str, loss: float) -> list[Poin
     """Those that lose no more than `loss` points, cost no more than the best, and beside which no other costs less and
     loses no more.  The cheapest is the first.
 
+    Training makes no plan cheaper: a best one that loses little enough as it is, is one of them only where no other is.
     goal, speed: by which they cost something, as of `weight`.
     """
     most, least = weight(found.best, goal, speed)[0], math.inf
@@ -22,7 +23,7 @@ def survivors(found: Searched, goal: Goal, speed: str, loss: float) -> list[Poin
         if weight(point, goal, speed)[0] <= most and point.loss is not None and point.loss < least:
             line.append(point)
             least = point.loss
-    return line
+    return line[:-1] if found.met and len(line) > 1 and line[-1].plan.key == found.best.plan.key else line
 
 
 def halved(line: Sequence[Point], good: Callable[[Point], bool], number: int) -> None:
