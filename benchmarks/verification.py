@@ -2,12 +2,15 @@
 
     python benchmarks/verification.py                                   # prints a table as it goes
     python benchmarks/verification.py --write docs/verification.md      # and keeps it there
-    python benchmarks/verification.py --only resnet8 --configs small    # a part
+    python benchmarks/verification.py --only vww96 --configs small      # a part; of a table, --write renews its rows
 
-Every network is quantized with the default effort.  Those named -raw take raw pixels: preprocessing is folded in.
-Seconds are of the wall: all memories of a row's network and configuration, and building the simulator where it was not.
+Trained networks are quantized with the default effort on their data; architectures with random weights with the effort
+`fast` on seeded noise.  Those named -raw take raw pixels: preprocessing is folded in.  Each is compiled for the memory
+that it runs on, with the results of all layers kept or of none but the outputs.
+Seconds are of the wall: compiling, running and checking, and building the simulator where it was not.
 The bundled network needs nothing else; the others are taken from the folder that SHIFTPOINT_DATA names (default
-../shared/data beside the repository) and left out with a line where it is absent.  Exit code 1 on a difference.
+../shared/data beside the repository), or written by the scripts of that folder and of `networks` beside it, and left
+out with a line where they are absent.  Exit code 1 on a difference.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,11 +28,13 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
 
 from benchmarks import marked
+from benchmarks.architectures import architecture
 from benchmarks.datasets import DATA, Labelled
-from host.compiler import compile_network
+from host.compiler import KeepLayers, compile_network
 from hw.contract.config import PRESETS, preset
 from hw.contract.memory import Memory
 from quant import onnx_import
+from quant.base.errors import BadInput
 from quant.ir.graph import FloatGraph
 from quant.ir.inputs import Given, together
 from quant.ir.network import Network
@@ -36,18 +42,30 @@ from quant.rewrite.raw_pixels import take_pixels
 from quant.run.execute import execute, quantize_input
 from quant.run.images import load_images, prepare
 from quant.search import quantize_network
-from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
+from quant.search.options import Effort
+from sim.bench.engine_bench import RtlResult, run_rtl
 from sim.cycles import Timeline, simulate
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "fashion_mnist"
-POINTS = (Memory(64, 1), Memory(8, 1), Memory(200, 1), Memory(64, 2))
-"""The memory that is the default, others of its latency, and half its bandwidth."""
+
+
+class Point(NamedTuple):
+    """The memory that a network is compiled for and runs on, and which layers' results are in it afterwards."""
+
+    memory: Memory = Memory()
+    keep: KeepLayers = KeepLayers.ALL
+
+
+USUAL, SHIPPED = Point(), Point(Memory(64, 4), KeepLayers.NONE)
+"""The memory that is the default with all layers' results, and a slow one with what a product keeps."""
+POINTS = (*(Point(Memory(*numbers)) for numbers in ((64, 1), (8, 1), (200, 1), (64, 2))), SHIPPED)
+FASHION = EXAMPLE / "fashion_mnist.onnx"
 MARKERS = "verification"
 """Name of the place in a document that the table is written to."""
 HEAD = (
-    "| network | configuration | memory: latency, beat every | images | tensors | elements compared | mismatches "
-    "| cycles counted | cycles predicted | counters that differ | seconds |\n"
-    "|---|---|---|---|---|---|---|---|---|---|---|\n"
+    "| network | configuration | memory: latency, beat every | layers kept | images | tensors | elements compared "
+    "| mismatches | cycles counted | cycles predicted | counters that differ | seconds |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|---|\n"
 )
 
 Images = tuple[Given, Given]
@@ -65,11 +83,11 @@ def cifar(graph: FloatGraph) -> Images:
     return prepare(load("cifar10_train_2000", 200)[0], graph), prepare(load("cifar10_test", 4)[0], graph)
 
 
-def noise(graph: FloatGraph) -> Images:
+def noise(graph: FloatGraph, calibration: int = 100) -> Images:
     """Seeded random ones, for networks that read no images."""
     rng = np.random.default_rng(1)
-    drawn = {name: rng.normal(0, 1, (104, *shape)).astype(np.float32) for name, shape in graph.input_shapes.items()}
-    return together(drawn)[:100], together(drawn)[100:]
+    drawn = {n: rng.normal(0, 1, (calibration + 4, *s)).astype(np.float32) for n, s in graph.input_shapes.items()}
+    return together(drawn)[:calibration], together(drawn)[calibration:]
 
 
 def photographs(graph: FloatGraph) -> Images:
@@ -79,40 +97,72 @@ def photographs(graph: FloatGraph) -> Images:
 
 
 class Case(NamedTuple):
-    """A network: its file, its images, what it runs on by default, and whether it takes raw pixels."""
+    """A network: what gives its file, its images, what it runs on by default, how many images run on the Verilog, the
+    effort it is quantized with, and whether it takes raw pixels."""
 
-    path: Path
+    file: Callable[[], Path]
     images: Callable[[FloatGraph], Images]
     configs: tuple[str, ...]
-    points: tuple[Memory, ...]
+    points: tuple[Point, ...] = (USUAL, SHIPPED)
+    runs: int = 2
+    effort: Effort = "default"
     raw: bool = False
 
 
-FASHION, VWW = EXAMPLE / "fashion_mnist.onnx", DATA / "models" / "vww96.onnx"
+def trained(name: str, images: Callable[[FloatGraph], Images], *configs: str, raw: bool = False) -> Case:
+    """One of the data's networks."""
+    return Case(partial(architecture, name), images, configs, raw=raw)
+
+
+def made(name: str, config: str, *options: str, runs: int = 2, points: tuple[Point, ...] = (USUAL, SHIPPED)) -> Case:
+    """An architecture with random weights."""
+    images = partial(noise, calibration=CALIBRATION)
+    return Case(partial(architecture, name, *options), images, (config,), points, runs, "fast")
+
+
+CALIBRATION = 8
+"""So many images for networks with random weights, which mean nothing."""
 NETWORKS = {
-    "fashion_mnist": Case(FASHION, bundled, ("tiny", "small", "medium", "large"), POINTS),
-    "fashion_mnist-raw": Case(FASHION, bundled, ("small",), POINTS[:1], raw=True),
-    "resnet8_cifar10": Case(DATA / "models/resnet8_cifar10.onnx", cifar, ("small", "medium"), POINTS[:1]),
-    "resnet20_cifar10": Case(DATA / "models/resnet20_cifar10.onnx", cifar, ("small", "medium"), POINTS[:1]),
-    "vww96": Case(VWW, photographs, ("small", "medium"), POINTS[:1]),
-    "vww96-raw": Case(VWW, photographs, ("small",), POINTS[:1], raw=True),
-    "kws_dscnn": Case(DATA / "models/kws_dscnn.onnx", noise, ("small", "medium"), POINTS[:1]),
-    "squeezenet1.1": Case(DATA / "models/squeezenet1.1.onnx", photographs, ("small", "medium"), POINTS[:1]),
-    "mobilenet_v1_0.75": Case(DATA / "models/mobilenet_v1_0.75.onnx", photographs, ("medium",), POINTS[:1]),
-    "mobilenet_v2_1.0": Case(DATA / "models/mobilenet_v2_1.0.onnx", photographs, ("medium",), POINTS[:1]),
+    "fashion_mnist": Case(lambda: FASHION, bundled, ("tiny", "small", "medium", "large"), POINTS),
+    "fashion_mnist-raw": Case(lambda: FASHION, bundled, ("small",), (USUAL,), raw=True),
+    "resnet8_cifar10": trained("resnet8_cifar10", cifar, "small", "medium"),
+    "resnet20_cifar10": trained("resnet20_cifar10", cifar, "small", "medium"),
+    "vww96": trained("vww96", photographs, "small", "medium"),
+    "vww96-raw": trained("vww96", photographs, "small", raw=True),
+    "kws_dscnn": trained("kws_dscnn", noise, "small", "medium"),
+    "squeezenet1.1": trained("squeezenet1.1", photographs, "small", "medium"),
+    "mobilenet_v1_0.75": trained("mobilenet_v1_0.75", photographs, "medium"),
+    "mobilenet_v2_1.0": trained("mobilenet_v2_1.0", photographs, "medium"),
+    "lenet5_tanh": made("lenet5_tanh", "tiny"),
+    "convae_t": made("convae_t", "tiny"),
+    "espcn_tanh": made("espcn_tanh", "small"),
+    "edsr": made("edsr", "medium"),
+    "tcn_mean": made("tcn_mean", "medium"),
+    "m5_audio": made("m5_audio", "small"),
+    "siamese_absdiff": made("siamese_absdiff", "small"),
+    "unet_transpose": made("unet_transpose", "medium"),
+    "unet_bilinear": made("unet_bilinear", "medium"),
+    "ssd_joined": made("ssd_joined", "medium"),
+    "mobilenetv3_small_100": made("timm:mobilenetv3_small_100", "medium"),
+    "yolov3_tiny_silu": made("yolov3_tiny_silu", "medium", runs=1),
+    "alexnet": made("alexnet", "medium", runs=1),
+    "vgg16 (convolutions)": made("vgg16", "medium", "--features-only", runs=1, points=(USUAL,)),
+    "resnet50": made("resnet50", "medium", runs=1),
 }
 
 
-def verify(network: Network, images: Given, config: str, points: tuple[Memory, ...]) -> Iterator[list[object]]:
-    """Run images on one configuration at several memories; a row for each memory.  images: integers."""
-    program = compile_network(network, preset(config))
-    expected = execute(network, images, list(program.placements))
-    results = run_jobs([RtlJob(program, images, memory) for memory in points])
-    for memory, result in zip(points, results, strict=True):
-        predicted = simulate(program, memory)
+def verify(network: Network, images: Given, config: str, points: tuple[Point, ...]) -> Iterator[list[object]]:
+    """Run images on one configuration at several points; a row for each.  images: integers."""
+    for point in points:
+        start = time.monotonic()
+        program = compile_network(network, preset(config), memory=point.memory, keep_layers=point.keep)
+        expected = execute(network, images, list(program.placements))
+        result = run_rtl(program, images, point.memory)
+        predicted = simulate(program, point.memory)
         differ = differing(result, predicted)
-        yield [f"{memory.latency}, {memory.beat_every}", len(images), *_compared(expected, result),
-               f"{result.cycles[0]:,}", f"{predicted.cycles:,}", ", ".join(differ) or "0"]  # fmt: skip
+        yield [config, f"{point.memory.latency}, {point.memory.beat_every}", point.keep.value, len(images),
+               *_compared(expected, result), f"{result.cycles[0]:,}", f"{predicted.cycles:,}",
+               ", ".join(differ) or "0", f"{time.monotonic() - start:.0f}"]  # fmt: skip
 
 
 def _compared(expected: dict[str, np.ndarray], result: RtlResult) -> list[object]:
@@ -128,23 +178,37 @@ def differing(result: RtlResult, predicted: Timeline) -> list[str]:
     )
 
 
-def rows(names: list[str], configs: list[str] | None, count: int) -> Iterator[list[object]]:
+def rows(names: list[str], configs: list[str] | None, count: int | None) -> Iterator[list[object]]:
     """All rows asked for."""
     for name in names:
         case = NETWORKS[name]
-        if not case.path.exists():
-            print(f"{name}: {case.path} is absent, left out", file=sys.stderr)
+        try:
+            path = case.file()
+        except BadInput as error:
+            print(f"{error}; left out", file=sys.stderr)
             continue
-        graph = onnx_import.load(case.path)
+        graph = onnx_import.load(path)
         if case.raw:
             graph = take_pixels(graph)
         calibration, images = case.images(graph)
-        network = quantize_network(graph, calibration)
+        network = quantize_network(graph, calibration, effort=case.effort)
+        integers = quantize_input(network, images[: count or case.runs])
         for config in configs or case.configs:
-            start = time.monotonic()
-            found = list(verify(network, quantize_input(network, images[:count]), config, case.points))
-            for row in found:
-                yield [name, config, *row, f"{time.monotonic() - start:.0f}"]
+            for row in verify(network, integers, config, case.points):
+                yield [name, *row]
+
+
+def renewed(before: list[str], lines: list[str]) -> list[str]:
+    """A table's rows with those of the same networks and configurations anew, in the order of NETWORKS."""
+
+    def key(line: str) -> tuple[str, str]:
+        name, config, _ = line.removeprefix("| ").split(" | ", 2)
+        return name, config
+
+    again = {key(line) for line in lines}
+    kept = [line for line in before if key(line) not in again and key(line)[0] in NETWORKS]
+    names, configs = list(NETWORKS), list(PRESETS)
+    return sorted(kept + lines, key=lambda line: (names.index(key(line)[0]), configs.index(key(line)[1])))
 
 
 def main() -> int:
@@ -152,20 +216,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), help="networks")
     parser.add_argument("--configs", nargs="+", choices=list(PRESETS), help="configurations")
-    parser.add_argument("--images", type=int, default=2, help="images of each network (default 2)")
+    parser.add_argument("--images", type=int, help="images of each network (default 2, 1 of large ones)")
     parser.add_argument("--write", type=Path, help="file with the markers to write the table between")
     arguments = parser.parse_args()
     if arguments.write:
         marked.check(arguments.write, MARKERS)  # before minutes of running
     print(HEAD, end="")
-    text, good = HEAD, True
+    lines, good = [], True
     for row in rows(arguments.only, arguments.configs, arguments.images):
-        line = "| " + " | ".join(str(cell) for cell in row) + " |\n"
-        print(line, end="", flush=True)
-        text += line
-        good &= row[6] == 0 and row[9] == "0"
+        lines.append("| " + " | ".join(str(cell) for cell in row) + " |\n")
+        print(lines[-1], end="", flush=True)
+        good &= row[7] == 0 and row[10] == "0"
     if arguments.write:
-        marked.write(arguments.write, MARKERS, text)
+        if arguments.configs or len(arguments.only) < len(NETWORKS):
+            lines = renewed(marked.read(arguments.write, MARKERS).removeprefix(HEAD).splitlines(keepends=True), lines)
+        marked.write(arguments.write, MARKERS, HEAD + "".join(lines))
     return 0 if good else 1
 
 

@@ -1,0 +1,42 @@
+"""Networks by name: trained ones, and architectures with seeded random weights that scripts beside the data write.
+
+Written once, below build/networks; a name and its options always give the same weights.  The scripts of architectures
+that PyTorch exports need torch, and those named `timm:NAME` timm.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.datasets import DATA
+from quant.base.errors import BadInput
+
+BUILT = Path(__file__).resolve().parent.parent / "build" / "networks"
+"""Where networks are kept that scripts wrote."""
+MADE = ("vgg16", "alexnet", "resnet18", "resnet50", "small_cnn")
+"""What make_networks.py, in the folder of the data, is asked for; everything else networks.py, in the one beside it."""
+
+
+def architecture(name: str, *options: str) -> Path:
+    """The file of a network: the trained one of this name, else what a script writes.
+
+    options: of make_networks.py.  Raises BadInput where it is neither there nor can be written, saying why.
+    """
+    trained = DATA / "models" / f"{name}.onnx"
+    if trained.is_file():
+        return trained
+    script = DATA / "make_networks.py" if name in MADE else DATA.parent / "networks" / "networks.py"
+    if not script.is_file():
+        raise BadInput(f"{name}: {trained} and {script} are absent")
+    path = BUILT / f"{'_'.join([name.replace(':', '_'), *(option.strip('-') for option in options)])}.onnx"
+    if not path.is_file():
+        BUILT.mkdir(parents=True, exist_ok=True)
+        begun = path.with_suffix(".begun")
+        line = [sys.executable, str(script), name, "-o", str(begun), *options]
+        ran = subprocess.run(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if ran.returncode or not begun.is_file():
+            raise BadInput(f"{name}: {script.name} fails: {(ran.stderr.strip().splitlines() or [''])[-1]}")
+        begun.replace(path)
+    return path
