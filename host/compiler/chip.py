@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 
 from hw.contract.isa import Buffer
@@ -49,6 +49,13 @@ class OnChip:
     results: Mapping[str, tuple[tuple[Resident, int], ...]] = field(default_factory=dict)
     unstored: frozenset[str] = frozenset()
     windows: Mapping[Buffer, Span] = field(default_factory=dict)
+
+    @property
+    def form(self) -> Hashable:
+        """All that a choice of tiling depends on: not where maps lie, but which do and how much room they leave."""
+        copies = tuple((tensor, len(kept)) for tensor, kept in self.results.items())
+        rooms = tuple((buffer, end - start) for buffer, (start, end) in self.windows.items())
+        return self.source is None, self.residual is None, copies, self.unstored, rooms
 
     def copies(self, tensor: str) -> tuple[tuple[Resident, int], ...]:
         """Where a result goes on the chip."""

@@ -48,6 +48,19 @@ def _tiles(tiling: Tiling) -> list[tuple[Strip, Band]]:
     return [(strip, band) for strip in tiling.strips for band in tiling.bands]
 
 
+def _passes(problem: Problem, tiling: Tiling) -> list[int]:
+    """Cycles of a pass over each tile."""
+    config, weights, mode = problem.config, problem.layer.weights, problem.outputs.mode
+
+    def one(positions: int) -> int:
+        return problem.once(("pass", positions), lambda: pass_cycles(config, weights, positions, mode=mode))
+
+    def all_() -> list[int]:
+        return [one(problem.positions(band.rows, strip.width)) for strip, band in _tiles(tiling)]
+
+    return problem.once(("passes", tiling.strips, tiling.bands), all_)
+
+
 def _steps(problem: Problem, tiling: Tiling) -> int:
     """CONV instructions."""
     return tiling.tiles * sum(-(-(last - first) // tiling.chunk) for first, last in problem.outputs.ranges)
@@ -58,9 +71,8 @@ def _compute(problem: Problem, tiling: Tiling) -> list[int]:
     config, weights, mode, found = problem.config, problem.layer.weights, problem.outputs.mode, []
     counts = [-(-(last - first) // tiling.chunk) for first, last in problem.outputs.ranges]
     passes = sum(last - first for first, last in problem.outputs.ranges) * problem.outputs.taps
-    for strip, band in _tiles(tiling):
-        one = pass_cycles(config, weights, problem.positions(band.rows, strip.width), mode=mode)
-        prepare = (compute_prepare(config, weights, first, mode) for first in (True, False))
+    prepare = [compute_prepare(config, weights, first, mode) for first in (True, False)]
+    for one in _passes(problem, tiling):
         gaps = [max(0, SWAP_DELAY + 1 + cycles - one) for cycles in prepare]
         taken = passes * one + len(counts) * gaps[0] + (sum(counts) - len(counts)) * gaps[1]
         found.append(taken + len(counts) * one * problem.wide(problem.layer.result))
@@ -78,11 +90,7 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
     config, memory = problem.config, problem.memory
     beats = tiling.chunk * problem.block_beats + config.derived.parameter_beats
     fitting, read = problem.weight_depth // beats, memory.beat_every * beats
-    weights, mode = problem.layer.weights, problem.outputs.mode
-    tiles = [
-        pass_cycles(config, weights, problem.positions(band.rows, strip.width), mode=mode)
-        for strip, band in _tiles(tiling)
-    ]
+    tiles = _passes(problem, tiling)
     repeats = 1 if tiling.weights_once(problem) else len(tiles)
     passes = tiling.chunk * problem.outputs.taps * sum(tiles) // repeats
     idle = -(-(read + passes + memory.latency) // fitting) - max(read, passes)
@@ -96,7 +104,7 @@ def _streamed(problem: Problem, tiling: Tiling) -> list[int]:
         weights = _shared(problem.weight_beats, tiling.tiles)
     if problem.layer.residual is None or problem.chip.residual is not None:
         return weights
-    residuals = [problem.stored_planes * _beats(problem, _pixels(*tile)) for tile in _tiles(tiling)]
+    residuals = [problem.stored_planes * beats for beats in _tile_beats(problem, tiling)]
     return [a + b for a, b in zip(weights, residuals, strict=True)]
 
 
@@ -137,11 +145,36 @@ def _input_cycles(problem: Problem, tiling: Tiling) -> list[int]:
         all_ = _load_cycles(problem, geometry.slab((0, geometry.groups), (0, geometry.height * geometry.width)))
         return _shared(all_, tiling.tiles)
     groups = problem.range_groups if tiling.reading == "band" else tiling.chunk
-    times, found = _reads(problem, tiling), []
-    for strip, band in _tiles(tiling):
-        rows = needed(problem.window, 0, band.rows, geometry.height)
-        found.append(times * _load_cycles(problem, geometry.band((0, groups), rows, strip.inputs)))
-    return found
+
+    def once() -> list[int]:
+        tiles = _tiles(tiling)
+        return [_band_cycles(problem, groups, strip, band) for strip, band in tiles]
+
+    times = _reads(problem, tiling)
+    return [times * cycles for cycles in problem.once(("inputs", tiling.strips, tiling.bands, groups), once)]
+
+
+def _band_cycles(problem: Problem, groups: int, strip: Strip, band: Band) -> int:
+    """What reading what a tile needs of so many groups takes."""
+    rows = needed(problem.window, 0, band.rows, problem.geometry.height)
+    key = "band", groups, rows, strip.inputs
+    return problem.once(key, lambda: _load_cycles(problem, problem.geometry.band((0, groups), rows, strip.inputs)))
+
+
+def _tile_beats(problem: Problem, tiling: Tiling) -> list[int]:
+    """Beats of a plane of each tile's results."""
+    key = "beats", tiling.strips, tiling.bands
+    return problem.once(key, lambda: [_beats(problem, _pixels(*tile)) for tile in _tiles(tiling)])
+
+
+def _pooled_beats(problem: Problem, tiling: Tiling) -> list[int]:
+    """Beats of a plane of each tile's pooled results."""
+
+    def words(strip: Strip, band: Band) -> int:
+        return (strip.pooled[1] - strip.pooled[0]) * (band.pooled[1] - band.pooled[0])
+
+    key = "pooled", tiling.strips, tiling.bands
+    return problem.once(key, lambda: [_beats(problem, words(*tile)) for tile in _tiles(tiling)])
 
 
 def _beats(problem: Problem, words: int) -> int:
@@ -159,17 +192,20 @@ def _reads(problem: Problem, tiling: Tiling) -> int:
 
 def _written(problem: Problem, tiling: Tiling) -> list[int]:
     """Cycles that storing each tile takes: a beat to memory at its pace, one on the chip in a cycle."""
-    found, pooling = [], problem.layer.pooling
+    pooling = problem.layer.pooling
     kept, pooled = (_store_cycles(problem, tensor) for tensor in _results(problem))
-    for strip, band in _tiles(tiling):
-        total = 0
-        if problem.layer.keep:
-            bits = problem.layer.copies * problem.layer.result.fmt.bits
-            total += kept * _beats(problem, _pixels(strip, band)) * bits // problem.config.data_bits
-        if pooling is not None:
-            words = (strip.pooled[1] - strip.pooled[0]) * (band.pooled[1] - band.pooled[0])
-            total += pooled * _beats(problem, words) * pooling.result.fmt.bits // problem.config.data_bits
-        found.append(total * problem.stored_planes)
+    bits, data, planes = (
+        problem.layer.copies * problem.layer.result.fmt.bits,
+        problem.config.data_bits,
+        problem.stored_planes,
+    )
+    found = [0] * tiling.tiles
+    if problem.layer.keep:
+        found = [kept * beats * bits // data * planes for beats in _tile_beats(problem, tiling)]
+    if pooling is not None:
+        bits = pooling.result.fmt.bits
+        more = (pooled * beats * bits // data * planes for beats in _pooled_beats(problem, tiling))
+        found = [a + b for a, b in zip(found, more, strict=True)]
     return found
 
 
@@ -198,10 +234,7 @@ def _pooling(problem: Problem, tiling: Tiling) -> int:
 def _exposed(problem: Problem, tiling: Tiling) -> int:
     """Reading the first tile and writing the last one, which nothing else hides unless tiles are many."""
     strip, band = tiling.strips[0], tiling.bands[0]
-    rows = needed(problem.window, 0, band.rows, problem.geometry.height)
     groups = problem.range_groups if tiling.reading != "chunk" else tiling.chunk
-    head = _load_cycles(problem, problem.geometry.band((0, groups), rows, strip.inputs))
-    if tiling.reading == "resident":
-        head = 0
+    head = 0 if tiling.reading == "resident" else _band_cycles(problem, groups, strip, band)
     tail = problem.config.derived.planes * _beats(problem, _pixels(tiling.strips[-1], tiling.bands[-1]))
     return (head + problem.memory.beat_every * tail + 2 * problem.memory.latency) // min(len(tiling.bands), 4)

@@ -14,13 +14,12 @@ each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from host.compiler.problem import Problem, Span, needed
 
 
-@dataclass(frozen=True)
-class Band:
+class Band(NamedTuple):
     """Rows of a tile.  rows: of the convolution's results.  pooled: the pooling's rows that are complete with
     it.  pool_rows: rows of results that those need.  The latter two are empty where nothing is."""
 
@@ -29,8 +28,7 @@ class Band:
     pool_rows: Span = (0, 0)
 
 
-@dataclass(frozen=True)
-class Strip:
+class Strip(NamedTuple):
     """Columns of the convolution's results, of the pooling's (none where nothing is pooled), and of the input that they
     need."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 from host.compiler.chip import OnChip, Span
 from host.compiler.depthwise import runs_depthwise
@@ -22,6 +23,9 @@ from quant.ir.window import Window
 __all__ = ["Problem", "Span", "flat", "needed", "problem"]
 
 
+_Found = TypeVar("_Found")
+
+
 def needed(window: Window, axis: int, outputs: Span, size: int) -> Span:
     """Input rows (axis 0) or columns (axis 1) that some outputs need, of `size` in all; at least one."""
     first = outputs[0] * window.stride[axis] - window.pads[axis]
@@ -34,7 +38,7 @@ def needed(window: Window, axis: int, outputs: Span, size: int) -> Span:
 @dataclass(frozen=True, eq=False)
 class Problem:
     """A layer to cut, for a memory.  geometry: of its input.  outputs: its groups of output channels.  chip: what of it
-    lies on the chip anyway."""
+    lies on the chip anyway.  known: what `once` has found."""
 
     config: AcceleratorConfig
     layer: EngineLayer
@@ -42,6 +46,15 @@ class Problem:
     outputs: OutputGroups
     memory: Memory
     chip: OnChip = field(default_factory=OnChip)
+    known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    def once(self, key: Hashable, find: Callable[[], _Found]) -> _Found:
+        """What `find` returns, found but once for a key: for what depends neither on addresses nor on `chip`, since the
+        same layer with other maps on the chip shares it."""
+        if key not in self.known:
+            self.known[key] = find()
+        found: _Found = self.known[key]
+        return found
 
     def room(self, buffer: Buffer) -> int:
         """Words of a buffer that its tiles may take."""

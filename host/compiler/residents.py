@@ -12,7 +12,7 @@ hold at all, unless it is to be seen after the run.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from host.compiler.chip import OnChip, Resident, Span
@@ -60,6 +60,8 @@ class Residents:
             Buffer.RESIDUAL: config.residual_depth // unit,
         }
         self._kept: dict[int, Way | None] = {}
+        self._tried: dict[Hashable, Way | None] = {}
+        """The best way to run a layer for each form that its maps on the chip can have."""
         self.chosen: dict[tuple[Buffer, str], Resident] = {}
         self._posed = [self._pose(layer) for layer in lowered.layers]
         self._choose()
@@ -248,10 +250,15 @@ class Residents:
     def _way(self, index: int) -> Way | None:
         """The best way to run a layer, None where nothing fits."""
         if index not in self._kept:
-            try:
-                self._kept[index] = self._best(replace(self._posed[index], chip=self._chip(index)))
-            except CannotCompile:
-                self._kept[index] = None
+            posed = replace(self._posed[index], chip=self._chip(index))
+            key = index, posed.chip.form
+            if key not in self._tried:
+                try:
+                    self._tried[key] = self._best(posed)
+                except CannotCompile:
+                    self._tried[key] = None
+            found = self._tried[key]
+            self._kept[index] = None if found is None else replace(found, problem=posed)
         return self._kept[index]
 
     def _best(self, posed: Problem) -> Way:

@@ -18,7 +18,7 @@ from host.compiler.cuts import Band, Strip, bands_of, lone_bands_of, strips_of
 from host.compiler.errors import CannotCompile
 from host.compiler.limits import highest
 from host.compiler.memory import aligned
-from host.compiler.problem import Problem, needed
+from host.compiler.problem import Problem, Span, needed
 from hw.contract.isa import Buffer, Mode, Opcode
 
 LONGEST = highest(Opcode.CONV, "in_rows")
@@ -228,7 +228,7 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
         return
 
     def size(groups: int) -> int:
-        return max(geometry.band((0, groups), rows, strip.inputs).size for strip in strips for rows in inputs)
+        return max(_size(problem, groups, rows, strip.inputs) for strip in strips for rows in inputs)
 
     all_ = size(problem.range_groups)
     tiles = len(strips) * len(bands)
@@ -242,6 +242,12 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
                 yield Tiling(strips, bands, chunk, order, "band", twice, double)
             if chunk < problem.range_groups and (part := size(chunk)) <= room:
                 yield Tiling(strips, bands, chunk, order, "chunk", 2 * part <= room, double)
+
+
+def _size(problem: Problem, groups: int, rows: Span, columns: Span) -> int:
+    """Grains of a band of so many groups."""
+    key = "size", groups, rows, columns
+    return problem.once(key, lambda: problem.geometry.band((0, groups), rows, columns).size)
 
 
 def _extremes(bands: tuple[Band, ...]) -> tuple[Band, ...]:
