@@ -57,8 +57,14 @@ class AnyLayer:
 
     @property
     def moves(self) -> bool:
-        """Whether it computes nothing: its result is elements of its inputs, so all of them have one format."""
+        """Whether it computes nothing: its result is elements of its inputs, and perhaps numbers of its own, so all of
+        them have one format."""
         return False
+
+    @property
+    def copies(self) -> bool:
+        """Whether its result is elements of its inputs and nothing else."""
+        return self.moves
 
     def renamed(self, names: Mapping[str, str]) -> Self:
         """The layer between other tensors: those in `names` get the names that it gives them."""
@@ -309,6 +315,10 @@ class FloatLayer(AnyLayer):
         """The layer with its result clipped once more; one that `moves` and has no clip has its inputs clipped."""
         return None
 
+    def of_clipped(self, clip: Clip) -> Self:
+        """One that `moves` and has no clip, as it is of its inputs clipped where its result was."""
+        return self
+
     def becomes(self, channels: int) -> np.ndarray | None:
         """For each channel of its input, where it only moves, the channel of its result that its elements go to.
 
@@ -350,6 +360,10 @@ class FloatLayer(AnyLayer):
 
         fill: 0, or minus infinity for the lowest number there is.  never_negative: of its input's elements.
         """
+        return None
+
+    def unpadded(self) -> tuple[Self, tuple[int, int, int, int]] | None:
+        """The layer without the zeros that it surrounds its input with, and how many: (top, left, bottom, right)."""
         return None
 
     def with_residual(self, tensor: str) -> Self | None:
@@ -434,7 +448,7 @@ class MovesOne(ReadsOne, Layer, FloatLayer):
         """As `FloatLayer.tied`."""
         return ((self.input, 0),)
 
-    def becomes(self, channels: int) -> np.ndarray:
+    def becomes(self, channels: int) -> np.ndarray | None:
         """As `FloatLayer.becomes`."""
         return np.arange(channels)
 

@@ -36,6 +36,10 @@ class Reading(Protocol):
     def clip(self) -> tuple[int, int]:
         """The integers between which the result is held."""
 
+    @property
+    def rounds(self) -> bool:
+        """Whether the file rounds the result: what only moves data need not be."""
+
     def exact(self, name: str) -> tuple[Tensor, Own]:
         """The tensor that holds a real one of the file as it is."""
 

@@ -377,6 +377,10 @@ class _Node(Reading):
     def clip(self) -> tuple[int, int]:
         return self._clip or (self.fmt.low, self.fmt.high)
 
+    @property
+    def rounds(self) -> bool:
+        return self._clip is not None
+
     def exact(self, name: str) -> tuple[Tensor, Own]:
         tensor, own = self.reader.tensor(label(self.node), name)
         return self.reader.tensors[tensor], own

@@ -50,8 +50,9 @@ def group_tensors(graph: FloatGraph, data_bits: int, positive: set[str]) -> tupl
 
     copies, gates = set(), {name for layer in graph.layers for name in layer.gates(graph.shapes)}
     for layer in graph.layers:
-        if layer.moves:
+        if layer.copies:
             copies.add(layer.output)
+        if layer.moves:
             for name in layer.inputs:
                 parent[root(name)] = root(layer.output)
     read = {name for layer in graph.layers for name in layer.inputs}

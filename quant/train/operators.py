@@ -84,9 +84,12 @@ def _depth_to_space(x: Tensor, blocksize: int, mode: bytes) -> Tensor:
     return functional.pixel_shuffle(x, blocksize)
 
 
+_PAD_MODES = {b"edge": "replicate", b"reflect": "reflect", b"constant": "constant"}
+
+
 def _pad(x: Tensor, ends: Sequence[int], mode: bytes) -> Tensor:
     _, _, top, left, _, _, bottom, right = ends
-    return functional.pad(x, (left, right, top, bottom), {b"edge": "replicate"}[mode])
+    return functional.pad(x, (left, right, top, bottom), _PAD_MODES[mode])
 
 
 def _threshold(x: Tensor, alpha: float = 1.0) -> Tensor:

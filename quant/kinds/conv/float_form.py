@@ -112,6 +112,10 @@ class FloatConv(Convolving, Clipped):
         """As `FloatLayer.padded`: its padding is zero."""
         return replace(self, window=self.window.padded(pads)) if fill == 0 else None
 
+    def unpadded(self) -> tuple[FloatConv, tuple[int, int, int, int]]:
+        """As `FloatLayer.unpadded`."""
+        return replace(self, window=replace(self.window, pads=(0, 0, 0, 0))), self.window.pads
+
     def with_residual(self, tensor: str) -> FloatConv | None:
         """As `FloatLayer.with_residual`: one, and before its clip."""
         if self.residual is not None or self.clip != (None, None):

@@ -25,5 +25,6 @@ def test_what_only_moves_data_may_be_rounded_before_it() -> None:
         "Resize",
         "DepthToSpace",
         "Pad",
+        "Where",
     }
     assert {op for op, reader in QDQ_READERS.items() if reader.sums} >= {"Conv", "Gemm", "MatMul", "Add"}

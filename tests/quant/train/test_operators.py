@@ -14,6 +14,7 @@ from quant.ir.functions import OPERATORS as FUNCTIONS
 from quant.ir.functions import X, apply, constant
 from quant.ir.graph import FloatGraph
 from quant.ir.window import Window
+from quant.kinds.constant_pad import ConstantPad
 from quant.kinds.depth_to_space import DepthToSpace, Mode
 from quant.kinds.edge_pad import EdgePad
 from quant.kinds.multiply import FloatMultiply
@@ -97,6 +98,13 @@ def test_functions(rng: np.random.Generator, op: str) -> None:
 def test_copies_and_products(rng: np.random.Generator) -> None:
     layers = (Resize("r", "x", "y", (2, 3)), FloatMultiply("m", ("y", "y"), "z"))
     shapes = {"x": (3, 5, 4), "y": (3, 10, 12), "z": (3, 10, 12)}
+    agree(FloatGraph("net", layers, shapes, ("x",), ("z",)), rng.normal(size=(2, 3, 5, 4)).astype(np.float32))
+
+
+def test_what_is_around_a_map(rng: np.random.Generator) -> None:
+    values = rng.normal(size=3).astype(np.float32)
+    layers = (EdgePad("e", "x", "y", (1, 2, 0, 3), "reflect"), ConstantPad("c", "y", "z", (0, 1, 2, 0), values))
+    shapes = {"x": (3, 5, 4), "y": (3, 6, 9), "z": (3, 8, 10)}
     agree(FloatGraph("net", layers, shapes, ("x",), ("z",)), rng.normal(size=(2, 3, 5, 4)).astype(np.float32))
 
 
