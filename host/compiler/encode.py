@@ -174,6 +174,7 @@ class Encoder:
             wide=int(problem.wide(layer.result)),
             mode=int(problem.outputs.mode),
             weight_format=layer.weights.number,
+            pad_value=layer.padding & highest(Opcode.SETUP, "pad_value"),
             low=layer.clip[0],
             high=layer.clip[1],
             table=int(layer.table is not None),

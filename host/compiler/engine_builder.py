@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
-from host.compiler.engine_layer import UNCHANGED_BITS, EngineLayer, Lowered, OutputPooling, View
+from host.compiler.engine_layer import HIDDEN, UNCHANGED_BITS, EngineLayer, Lowered, OutputPooling, View
 from host.compiler.errors import CannotCompile
 from hw.contract.config import AcceleratorConfig
+from hw.contract.layout import Fold
 from hw.contract.weights import WeightFormat, narrowest
 from quant.ir.fixedpoint import QFormat
 from quant.ir.network import Network
@@ -15,6 +17,14 @@ from quant.ir.tensor import Tensor
 
 Follower = Callable[["EngineBuilder", EngineLayer], str]
 """Appends a layer of the engine and what follows it; returns the output of what does."""
+
+
+class Surrounded(NamedTuple):
+    """A tensor of the network with rows and columns of one integer around it: pads are (top, left, bottom, right)."""
+
+    tensor: str
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    value: int = 0
 
 
 class EngineBuilder:
@@ -36,6 +46,8 @@ class EngineBuilder:
         self.network, self.config, self.formats = network, config, formats
         self.lowered = Lowered(network)
         self.fused: set[str] = set()
+        self._given: dict[str, str] = {}
+        self._surrounded: dict[str, Surrounded] = {}
         self._poolings, self._followers = poolings, followers
 
     def weights(self, layer: str, bits: int = UNCHANGED_BITS) -> WeightFormat:
@@ -48,13 +60,33 @@ class EngineBuilder:
 
     def source(self, name: str) -> str:
         """The name under which the engine reads a tensor of the network."""
-        return self.view(name, name) if name in self.network.inputs else name
+        return self.view(name, name) if name in self.network.inputs else self._given.get(name, name)
 
-    def view(self, name: str, source: str) -> str:
-        """A tensor of this name that holds an input of the network."""
-        self.lowered.views[name] = View(source)
-        self.lowered.tensors[name] = dataclasses.replace(self.network.tensors[source], name=name)
+    def by_host(self, name: str) -> bool:
+        """Whether whoever writes the network's inputs writes a tensor of the network."""
+        return name in self.network.inputs or name in self._given
+
+    def view(self, name: str, tensor: str) -> str:
+        """A tensor of this name that holds one which the host writes."""
+        given = self._given.get(tensor)
+        self.lowered.views[name] = View(tensor) if given is None else self.lowered.views[given]
+        self.lowered.tensors[name] = dataclasses.replace(self.network.tensors[tensor], name=name)
         return name
+
+    def give(self, name: str, source: str, fold: Fold) -> None:
+        """Have the host write a tensor of the network, which is an input so folded."""
+        hidden = f"{name}{HIDDEN}given"
+        self.lowered.views[hidden] = View(source, fold)
+        self.lowered.tensors[hidden] = dataclasses.replace(self.network.tensors[name], name=hidden)
+        self._given[name] = hidden
+
+    def surround(self, name: str, by: Surrounded) -> None:
+        """Declare a tensor of the network that only convolutions read, and that is nowhere, to be what they see."""
+        self._surrounded[name] = by
+
+    def surrounded(self, name: str) -> Surrounded:
+        """What a convolution sees in the place of a tensor."""
+        return self._surrounded.get(name) or Surrounded(name)
 
     def join(self, name: str, parts: tuple[str, ...]) -> None:
         """Declare a tensor of the network to be others, one behind the other along channels."""

@@ -86,6 +86,7 @@ class EngineLayer:
     table: what its results, clipped, are looked up in.
     result: format and shape of the convolution's results, looked up, kept in memory or not.  keep: they are.
     pooling: what else is done with them.  spread: where its results go, if not into a map of their own.
+    padding: the integer that its window sees outside the source.
     macs, input_elements, weight_elements: of the network's layer: what it computes, and cannot avoid to read.
     """
 
@@ -107,6 +108,7 @@ class EngineLayer:
     pooling: OutputPooling | None = None
     keep: bool = True
     spread: Spread | None = None
+    padding: int = 0
     macs: int = 0
     input_elements: int = 0
     weight_elements: int = 0

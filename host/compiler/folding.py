@@ -39,19 +39,22 @@ def fold_inputs(lowered: Lowered, config: AcceleratorConfig, memory: Memory) -> 
 
 def _folded(lowered: Lowered, layer: EngineLayer, config: AcceleratorConfig, memory: Memory) -> EngineLayer:
     """A layer on its best view, which is entered."""
-    plain, source = lowered.tensors[layer.source], lowered.views[layer.source].source
+    plain, given = lowered.tensors[layer.source], lowered.views[layer.source]
     options, refusals = [], []
     for fold, window in _options(layer.window):
-        view = plain if fold is None else _view(lowered, plain, View(source, fold))
+        wanted = given if fold is None else _behind(given, fold)
+        if wanted is None:
+            continue
+        view = plain if fold is None else _view(lowered, plain, fold, wanted)
         option = dataclasses.replace(layer, source=view.name, weight=_weights(layer.weight, fold), window=window)
         try:
-            options.append((_rate(option, view, config, memory), option, view, fold))
+            options.append((_rate(option, view, config, memory), option, view, wanted))
         except CannotCompile as refusal:
             refusals.append(refusal)
     if not options:
         raise refusals[-1]
-    _, best, view, fold = min(options, key=lambda option: option[0])
-    lowered.views[view.name], lowered.tensors[view.name] = View(source, fold), view
+    _, best, view, wanted = min(options, key=lambda option: option[0])
+    lowered.views[view.name], lowered.tensors[view.name] = wanted, view
     return best
 
 
@@ -68,10 +71,17 @@ def _options(window: Window) -> list[tuple[Fold | None, Window]]:
     return options
 
 
-def _view(lowered: Lowered, plain: Tensor, wanted: View) -> Tensor:
+def _behind(given: View, fold: Fold) -> View | None:
+    """A view folded once more, which is surrounded by numbers at most; None where zeros would be around these."""
+    if given.fold is None:
+        return View(given.source, fold)
+    if any(fold.window.pads):
+        return None
+    return View(given.source, Fold(fold.window.padded(given.fold.window.pads), given.fold.fill))
+
+
+def _view(lowered: Lowered, plain: Tensor, fold: Fold, wanted: View) -> Tensor:
     """The input, folded; layers that want the same share it."""
-    fold = wanted.fold
-    assert fold is not None
     known = [name for name, other in lowered.views.items() if other == wanted]
     name = known[0] if known else f"{plain.name}{HIDDEN}{len(lowered.views)}"
     taps = fold.window.kernel[0] * fold.window.kernel[1]

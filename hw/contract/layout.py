@@ -27,9 +27,13 @@ MOST_FRAC = 1000
 @dataclass(frozen=True)
 class Fold:
     """Taps folded into channels: channel (ky * KW + kx) * C + c of pixel (y, x) is
-    input[c, y * stride + ky * dilation - top, x * stride + kx * dilation - left], zero outside."""
+    input[c, y * stride + ky * dilation - top, x * stride + kx * dilation - left], fill[c] outside.
+
+    fill: integers, one for each channel; none: zeros.  A window of one tap only surrounds the map with them.
+    """
 
     window: Window
+    fill: tuple[int, ...] = ()
 
     def shape(self, channels: int, height: int, width: int) -> tuple[int, int, int]:
         """(C, H, W) of what `apply` makes of such a tensor."""
@@ -39,7 +43,11 @@ class Fold:
         """(C, H, W) integers to (KH * KW * C, OH, OW), same dtype."""
         w = self.window
         top, left, bottom, right = w.pads
-        padded = np.pad(values, ((0, 0), (top, bottom), (left, right)))
+        channels, height, width = values.shape
+        padded = np.zeros((channels, top + height + bottom, left + width + right), values.dtype)
+        if self.fill:
+            padded[:] = np.array(self.fill).reshape(-1, 1, 1)
+        padded[:, top : top + height, left : left + width] = values
         rows, columns = w.output_size(*values.shape[1:])
         (sy, sx), (dy, dx) = w.stride, w.dilation
         taps = [

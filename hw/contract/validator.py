@@ -20,7 +20,7 @@ from quant.base.errors import BadInput
 if TYPE_CHECKING:
     from hw.contract.program import Program
 
-_LARGEST_FOLD = 2048
+LARGEST_FOLD = 2048
 """Kernels, strides, dilations and pads that instructions hold are no larger, and so are those of folded inputs."""
 
 
@@ -67,8 +67,11 @@ def _inputs(program: Program) -> None:
         if placement.fold is not None:
             window = placement.fold.window
             numbers = (*window.kernel, *window.stride, *window.dilation)
-            usual = min(numbers) > 0 <= min(window.pads) and max(*numbers, *window.pads) <= _LARGEST_FOLD
+            usual = min(numbers) > 0 <= min(window.pads) and max(*numbers, *window.pads) <= LARGEST_FOLD
             _require(usual, f"input {placement.tensor!r} is folded by a window that is none: {window}")
+            fill, fmt = placement.fold.fill, placement.fmt
+            usual = not fill or (len(fill) == shape[0] and fmt.low <= min(fill) <= max(fill) <= fmt.high)
+            _require(usual, f"input {placement.tensor!r} in {fmt} is surrounded by {fill}")
             held = placement.fold.shape(*shape)
         _place(program, placement)
         _require(

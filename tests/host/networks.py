@@ -15,10 +15,12 @@ from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 from quant.kinds.add import Add
 from quant.kinds.concat import Concat
+from quant.kinds.constant_pad import ConstantPad
 from quant.kinds.conv import Conv
 from quant.kinds.depth_to_space import DepthToSpace, Mode
-from quant.kinds.edge_pad import EdgePad
+from quant.kinds.edge_pad import EdgeMode, EdgePad
 from quant.kinds.multiply import Multiply
+from quant.kinds.padding import Padding, Pads
 from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
 from quant.kinds.table import Table
@@ -102,11 +104,18 @@ class Builder:
         self.layers.append(DepthToSpace(f"layer{len(self.layers)}", source, out, block, mode))
         return out
 
-    def edge_pad(self, source: str, pads: tuple[int, int, int, int]) -> str:
-        channels, height, width = self.shape(source)
-        shape = channels, height + pads[0] + pads[2], width + pads[1] + pads[3]
-        out = self._tensor(shape, self.tensors[source].fmt)
-        self.layers.append(EdgePad(f"layer{len(self.layers)}", source, out, pads))
+    def edge_pad(self, source: str, pads: Pads, mode: EdgeMode = "edge") -> str:
+        return self._pad(EdgePad(f"layer{len(self.layers)}", source, f"t{len(self.layers)}", pads, mode))
+
+    def constant_pad(self, source: str, pads: Pads, uniform: bool = False) -> str:
+        fmt, channels = self.tensors[source].fmt, self.shape(source)[0]
+        values = np.resize(self.rng.integers(fmt.low, fmt.high + 1, 1 if uniform else channels), channels)
+        return self._pad(ConstantPad(f"layer{len(self.layers)}", source, f"t{len(self.layers)}", pads, values))
+
+    def _pad(self, layer: Padding) -> str:
+        shape = layer.output_shape({name: tensor.shape for name, tensor in self.tensors.items()})
+        out = self._tensor(shape, self.tensors[layer.input].fmt)
+        self.layers.append(layer)
         return out
 
     def gated(self, source: str) -> str:
@@ -163,7 +172,7 @@ def random_window(rng: np.random.Generator, height: int, width: int, pooling: bo
     return Window(kernel, stride, pads, dilation)  # type: ignore[arg-type]
 
 
-def random_network(rng: np.random.Generator, kinds: int = 14) -> Network:
+def random_network(rng: np.random.Generator, kinds: int = 16) -> Network:
     """A network of up to seven layers, of all operators; of `kinds`, of the first so many cases of `_random_layer`."""
     height, width = (int(rng.integers(1, 24)) for _ in range(2))
     if rng.integers(12) == 0:
@@ -186,6 +195,11 @@ def random_network(rng: np.random.Generator, kinds: int = 14) -> Network:
             b.pool(source, "average", random_window(rng, *b.shape(source)[1:], pooling=True), bits=16)
     extra = live[int(rng.integers(len(live)))]
     return b.network(*([extra] if rng.integers(3) == 0 else []))
+
+
+def _around(rng: np.random.Generator) -> Pads:
+    top, left, bottom, right = (int(pad) for pad in rng.integers(0, 3, 4))
+    return top, left, bottom, right
 
 
 def _random_layer(b: Builder, rng: np.random.Generator, live: list[str], kinds: int) -> str | None:
@@ -229,7 +243,11 @@ def _random_layer(b: Builder, rng: np.random.Generator, live: list[str], kinds: 
         case 13 if channels * height * width < 6000:
             return b.gated(source)
         case 11 if channels * height * width < 3000:
-            return b.edge_pad(source, tuple(int(pad) for pad in rng.integers(0, 3, 4)))  # type: ignore[arg-type]
+            return b.edge_pad(source, _around(rng))
+        case 14 if channels * height * width < 3000:
+            return b.constant_pad(source, _around(rng), bool(rng.integers(2)))
+        case 15 if channels * height * width < 3000 and min(height, width) > 2:
+            return b.edge_pad(source, _around(rng), "reflect")
         case 10 if height * width < 300:
             block = int(rng.integers(1, 4))
             made = b.conv(source, block * block * int(rng.integers(1, 20)), window)

@@ -15,10 +15,12 @@ from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 from quant.kinds.add import Add
 from quant.kinds.concat import Concat
+from quant.kinds.constant_pad import ConstantPad
 from quant.kinds.conv import Conv
 from quant.kinds.depth_to_space import DepthToSpace
 from quant.kinds.edge_pad import EdgePad
 from quant.kinds.multiply import Multiply
+from quant.kinds.padding import Padding, Pads
 from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
 from quant.kinds.table import Table
@@ -157,14 +159,12 @@ class _Maker:
             self.add(Concat(name, parts, f"t_{name}"), (channels, *source.shape[1:]), source.fmt)
 
     def enlarge(self, name: str) -> None:
-        """By copies, by repeated edges, or by channels that become blocks."""
+        """By copies, by edges, by numbers around, or by channels that become blocks."""
         down, across = (int(factor) for factor in self.rng.integers(1, 4, 2))
         channels, height, width = self.tensors[self.last].shape
-        how = self.pick("copies", "edges", "blocks")
-        if how == "edges":
-            pads = (down - 1, across - 1, 1, 2)
-            shape = channels, height + down, width + across + 1
-            self.add(EdgePad(name, self.last, f"t_{name}", pads), shape, self.tensors[self.last].fmt)
+        how = self.pick("copies", "edges", "numbers", "blocks")
+        if how in ("edges", "numbers"):
+            self.pad(name, (down - 1, across - 1, 1, 2), how == "edges")
             return
         if how == "copies":
             shape = channels, height * down, width * across
@@ -176,6 +176,20 @@ class _Maker:
         channels, height, width = source.shape
         layer = DepthToSpace(name, self.last, f"t_{name}", down, "DCR" if across == 1 else "CRD")
         self.add(layer, (channels // down**2, height * down, width * down), source.fmt)
+
+    def pad(self, name: str, pads: Pads, copied: bool) -> None:
+        """With copies of the map's own rows and columns, or with one number, or with one for each channel."""
+        source = self.tensors[self.last]
+        channels, height, width = source.shape
+        layer: Padding
+        if copied:
+            mirrored = min(height, width) > max(pads) and bool(self.rng.integers(2))
+            layer = EdgePad(name, self.last, f"t_{name}", pads, "reflect" if mirrored else "edge")
+        else:
+            count = int(self.pick(1, channels))  # type: ignore[call-overload]
+            values = np.resize(self.rng.integers(source.fmt.low, source.fmt.high + 1, count), channels)
+            layer = ConstantPad(name, self.last, f"t_{name}", pads, values)
+        self.add(layer, layer.output_shape({self.last: source.shape}), source.fmt)
 
     def multiply(self, name: str, wide: bool = False) -> None:
         """By a gate that a fully connected layer makes of the same map."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from host.compiler.kinds.add import AddOnEngine
 from host.compiler.kinds.concat import ConcatOnEngine
+from host.compiler.kinds.constant_pad import ConstantPadOnEngine
 from host.compiler.kinds.conv import ConvOnEngine
 from host.compiler.kinds.depth_to_space import DepthToSpaceOnEngine
 from host.compiler.kinds.edge_pad import EdgePadOnEngine
@@ -21,6 +22,7 @@ from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.kinds.add import Add
 from quant.kinds.concat import Concat
+from quant.kinds.constant_pad import ConstantPad
 from quant.kinds.conv import Conv
 from quant.kinds.depth_to_space import DepthToSpace
 from quant.kinds.edge_pad import EdgePad
@@ -32,6 +34,7 @@ from quant.kinds.table import Table
 KINDS: Mapping[type[Layer], AnyEngineKind] = {
     Add: AddOnEngine(),
     Concat: ConcatOnEngine(),
+    ConstantPad: ConstantPadOnEngine(),
     Conv: ConvOnEngine(),
     DepthToSpace: DepthToSpaceOnEngine(),
     EdgePad: EdgePadOnEngine(),

@@ -30,7 +30,7 @@ class ConcatOnEngine(EngineKind[Concat]):
         parts: list[str] = []
         for index, name in enumerate(layer.inputs):
             hidden = f"{layer.output}{HIDDEN}{index}"
-            if name in builder.network.inputs:
+            if builder.by_host(name):
                 parts.append(builder.view(hidden, name))
             elif name in parts or builder.joined(name):
                 self._copy(layer, name, hidden, builder)

@@ -40,25 +40,27 @@ class ConvOnEngine(EngineKind[Conv]):
     def lower(self, layer: Conv, builder: EngineBuilder) -> None:
         """As `EngineKind.lower`."""
         tensors = builder.network.tensors
-        out, source = tensors[layer.output], builder.source(layer.input)
+        out, (source, pads, value) = tensors[layer.output], builder.surrounded(layer.input)
+        window = layer.window.padded(pads)
         right, left = layer.shifts(tensors)
         builder.append_pooled(
             EngineLayer(
                 name=layer.name,
                 op=layer.op,
-                source=source,
+                source=builder.source(source),
                 weight=layer.weight,
                 weights=builder.weights(layer.name, layer.weight_bits),
                 groups=layer.groups,
                 bias=layer.bias,
                 shift=right,
                 residual_shift=np.zeros_like(right) if left is None else left,
-                window=single_stride(layer.window, out),
+                window=single_stride(window, out),
                 clip=layer.clip,
                 result=out,
                 residual=None if layer.residual is None else builder.source(layer.residual),
+                padding=value,
                 macs=int(out.shape[1] * out.shape[2] * layer.weight.size),
-                input_elements=visited(layer.window, tensors[layer.input], out),
+                input_elements=visited(window, tensors[source], out),
                 weight_elements=int(layer.weight.size),
             )
         )

@@ -1,4 +1,4 @@
-"""Repeated edges: copies of the map, of its first and last rows and columns, and of its corners, side by side."""
+"""Copied edges: copies of the map, of rows and columns beside its ends, and of its corners, side by side."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from quant.kinds.edge_pad import EdgePad
 
 
 class EdgePadOnEngine(EngineKind[EdgePad]):
-    """As `EngineKind`, for repeated edges."""
+    """As `EngineKind`, for copied edges."""
 
     def check(self, network: Network, layer: EdgePad, config: AcceleratorConfig) -> None:
         """As `EngineKind.check`."""
         columns, most = network.tensors[layer.input].shape[2], highest(Opcode.CONV, "column_offset") + 1
         if columns > most:
-            reason = f"repeats column {columns} of {layer.input}, and column {most} is the last that a copy begins with"
+            reason = f"copies column {columns} of {layer.input}, and column {most} is the last that a copy begins with"
             raise CannotCompile(layer.name, reason, "pad with zeros")
 
     def lower(self, layer: EdgePad, builder: EngineBuilder) -> None:
@@ -33,12 +33,13 @@ class EdgePadOnEngine(EngineKind[EdgePad]):
         known = builder.network.tensors[layer.input]
         spans = []
         for axis in (0, 1):
-            before, size, after = layer.pads[axis], known.shape[axis + 1], layer.pads[axis + 2]
-            spans.append(
-                [(0, size, before)]
-                + [(0, 1, place) for place in range(before)]
-                + [(size - 1, 1, before + size + place) for place in range(after)]
-            )
+            before, size = layer.pads[axis], known.shape[axis + 1]
+            around = [
+                (origin, 1, place)
+                for place, origin in enumerate(layer.origins(axis, size))
+                if not before <= place < before + size
+            ]
+            spans.append([(0, size, before), *around])
         copy = unchanged(layer.name, layer.operator, source, known, builder.weights(layer.name))
         for (row, rows, top), (column, columns, left) in product(*spans):
             part = dataclasses.replace(

@@ -90,9 +90,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- f3aaa6 - 2dacec d95708 870fcd 88b611 fc2750 16eb26 a00fbf 25f163 994096 126df9 - f16eaa 3fd072 4f36c7 f17baa 2d4b13
-5ed5b9 f21c33 63d3e7 47dbed 0bd85b b5b1c9 82037b e8e284 3b7b95 - 3a5406 - ac5699 f9097e b0976c 73a5fe - - 16f966
-8752b4 - 51e351 d29cf1 - cb2397 a5cb79 6261c8 705fa1 144ead 2352ae ffdc55 3265fd 08e7f5 a4e81d c74744
+- c50bae - cd1a73 edfb57 4fd53e 725121 bc4c5a 3cded0 38bd90 75e00b 9f7620 2571f9 - 5e6131 41e9a4 f20b70 8a63a2 a0c0b1
+db250f 0ac6d9 16153a 2ffc9a bbdd2b 326e71 aa54b1 319a66 0eb9fe - 3e42a0 - 1f105d 236c05 24887c 5a5c44 - - 2ed335 c0fef3
+- 258f41 330f8c - ab7208 b07286 951ef1 eee19c 0e6745 e82f31 4a74f8 37e642 24ecba 79a373 5173c1
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 

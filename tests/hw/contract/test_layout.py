@@ -67,17 +67,19 @@ WINDOWS = [
 ]
 
 
+@pytest.mark.parametrize("fill", [(), (3, -128, 127)], ids=["zeros", "numbers"])
 @pytest.mark.parametrize("window", WINDOWS, ids=range(len(WINDOWS)))
-def test_fold(window: Window, rng: np.random.Generator) -> None:
+def test_fold(window: Window, fill: tuple[int, ...], rng: np.random.Generator) -> None:
     values = rng.integers(-128, 128, (3, 8, 9))
-    folded = Fold(window).apply(values)
+    folded = Fold(window, fill).apply(values)
     rows, columns = window.output_size(8, 9)
     assert folded.shape == (3 * window.kernel[0] * window.kernel[1], rows, columns)
     for ky, kx, c, y, x in itertools.product(*map(range, (*window.kernel, 3, rows, columns))):
         iy = y * window.stride[0] + ky * window.dilation[0] - window.pads[0]
         ix = x * window.stride[1] + kx * window.dilation[1] - window.pads[1]
         inside = 0 <= iy < 8 and 0 <= ix < 9
-        assert folded[(ky * window.kernel[1] + kx) * 3 + c, y, x] == (values[c, iy, ix] if inside else 0)
+        wanted = values[c, iy, ix] if inside else (fill or (0, 0, 0))[c]
+        assert folded[(ky * window.kernel[1] + kx) * 3 + c, y, x] == wanted
 
 
 def test_packing_folds(rng: np.random.Generator) -> None:
@@ -88,7 +90,7 @@ def test_packing_folds(rng: np.random.Generator) -> None:
 
 
 def test_placements_as_json() -> None:
-    for fold in (None, Fold(WINDOWS[2])):
+    for fold in (None, Fold(WINDOWS[2]), Fold(WINDOWS[2], (1, 2, 3))):
         place = Placement("x", 64, (3, 4, 5), QFormat(16, -2), (0, 1, 9), fold)
         assert typed.read(Placement, json.loads(json.dumps(place.to_json())), "x") == place
 

@@ -73,6 +73,8 @@ def test_places_that_disagree(made: Handmade) -> None:
         ),
         (placed(program, "inputs", fold=Fold(folds[1])), "input 'x' is folded by a window that is none: 3x3"),
         (placed(program, "inputs", fold=Fold(folds[2])), "input 'x' is folded by a window that is none: 3x3"),
+        (placed(program, "inputs", fold=Fold(folds[0], (1, 2))), "input 'x' in s8.4 is surrounded by (1, 2)"),
+        (placed(program, "inputs", fold=Fold(folds[0], (128,) * 8)), "input 'x' in s8.4 is surrounded by (128,"),
         (placed(program, "tensors", fold=Fold(folds[0])), "tensor 'y' is folded, as only inputs are"),
         (twice, "two tensors have one name"),
         (other, "the inputs ['x'] are stated, and ['x', 'z'] lie in memory"),
