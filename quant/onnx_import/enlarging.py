@@ -134,17 +134,6 @@ def _axes(node: Node, size: tuple[int, int], kernel: tuple[int, int]) -> tuple[_
     return axes[0], axes[1]
 
 
-def edges(node: Node, ends: np.ndarray) -> None:
-    """A Pad that repeats edges.  ends: int64 (axes, 2), before and behind each, the batch first."""
-    value = node.map()
-    if ends[1].any() or (ends < 0).any():
-        raise NotSupportedError("repeats edges of channels, or crops", "pad rows and columns")
-    rows = ends[-2] if len(value.own) == 3 else (0, 0)
-    pads = (int(rows[0]), int(ends[-1][0]), int(rows[1]), int(ends[-1][1]))
-    own = tuple(size + int(end.sum()) for size, end in zip(value.own, ends[1:], strict=True))
-    node.emit(EdgePad(node.name, value.tensor, node.output, pads), own)
-
-
 LINEAR = (2, 4, 8)
 """Factors of a linear Resize: its weights are sixteenths and sixty-fourths, which 8 bits have exactly; by 8 from half
 pixels 256ths up to 225, which are rounded like those of any convolution."""

@@ -85,7 +85,7 @@ def apply_clip(draft: Draft, tensor: str, name: str, clip: Clip) -> None:
             made = {source: draft.fresh(f"{source}.clipped") for source in step.inputs}
             pending += made.items()
             draft.made_up.update(made.values())
-            clipped = step.renamed(made)
+            clipped = step.of_clipped(clip).renamed(made)
         draft.put(step, clipped.renamed({tensor: name}))
         draft.shapes[name] = draft.shapes[tensor]
 

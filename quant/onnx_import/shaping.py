@@ -12,7 +12,10 @@ from onnx import TensorProto, helper, numpy_helper, shape_inference
 from quant.base.errors import BadInput
 from quant.ir.window import Window
 from quant.kinds.concat import Concat
+from quant.kinds.constant_pad import ConstantPad
 from quant.kinds.conv import FloatConv
+from quant.kinds.edge_pad import EdgeMode, EdgePad, edge_mode
+from quant.kinds.padding import Pads
 from quant.onnx_file.nodes import NotSupportedError, attributes, place_of, type_name
 from quant.onnx_file.reshapes import new_shape
 from quant.onnx_import import enlarging
@@ -176,14 +179,12 @@ def space_to_depth(node: Node) -> None:
 
 
 def pad(node: Node) -> None:
-    """Constants around rows, columns and channels; negative padding crops.
+    """Constants around rows, columns and channels, or copies of edges; negative padding crops.
 
-    Another constant than zero is taken off before the padding and added behind it; the lowest float in front
-    of max pooling becomes that pooling's own padding, which never wins.
+    Another constant than zero around channels, or where something is cropped, is taken off before the padding and
+    added behind it; the lowest float in front of max pooling becomes that pooling's own padding, which never wins.
     """
-    mode = node.attributes.get("mode", b"constant").decode()
-    if mode not in ("constant", "edge"):
-        raise NotSupportedError(f"mode {mode}; only constant and edge are supported", "pad with zeros")
+    mode = edge_mode(node.attributes.get("mode", b"constant").decode())
     fill = node.number(2, finite=False) if node.has(2) else float(node.attributes.get("value", 0.0))
     value = node.data()
     pads = [int(size) for size in node.attributes["pads"]] if "pads" in node.attributes else node.integers(1)
@@ -196,8 +197,8 @@ def pad(node: Node) -> None:
         raise NotSupportedError(f"pads {pads}: of the batch")
     if not ends.any():
         return node.rebind(value)
-    if mode == "edge":
-        return enlarging.edges(node, ends)
+    if mode is not None:
+        return pad_edges(node, ends, mode)
     if np.isnan(fill) or fill > NO_BOUND:
         raise NotSupportedError(f"pads with {fill:g}", "pad with zeros")
     if fill < -NO_BOUND:
@@ -221,15 +222,12 @@ def padded(places: np.ndarray, ends: np.ndarray) -> np.ndarray:
 
 def pad_lowest(node: Node, ends: np.ndarray) -> None:
     """The lowest float around a map that only max pooling reads."""
-    readers = node.readers()
-    if ends[1].any() or (ends < 0).any() or not readers or any(reader.op_type != "MaxPool" for reader in readers):
+    readers, found = node.readers(), of_maps(node, ends)
+    if found is None or not readers or any(reader.op_type != "MaxPool" for reader in readers):
         raise NotSupportedError("pads with the lowest number before something else than MaxPool", "pad with zeros")
-    value = node.map()
-    rows = ends[-2] if len(value.own) == 3 else (0, 0)
-    pads = (int(rows[0]), int(ends[-1][0]), int(rows[1]), int(ends[-1][1]))
+    value, pads, own = found
     if any(not fits(reader, pads) for reader in readers):
         raise NotSupportedError("pads as much as the kernel of the MaxPool behind it", "pad less")
-    own = tuple(size + int(end.sum()) for size, end in zip(value.own, ends[1:], strict=True))
     node.emit(ZeroPad(node.name, value.tensor, node.output, pads, lowest=True), own)
 
 
@@ -243,8 +241,37 @@ def fits(pool: onnx.NodeProto, pads: tuple[int, int, int, int]) -> bool:
     return all(own[side] + pads[side] <= (kernel[side % 2] - 1) * dilation[side % 2] for side in range(4))
 
 
+def of_maps(node: Node, ends: np.ndarray) -> tuple[Value, Pads, tuple[int, ...]] | None:
+    """The map that a Pad surrounds with rows and columns alone, how many, and the shape of the result; None else."""
+    if len(ends) not in (3, 4) or ends[1].any() or (ends < 0).any():
+        return None
+    value = node.map()
+    rows = ends[-2] if len(value.own) == 3 else (0, 0)
+    own = tuple(size + int(end.sum()) for size, end in zip(value.own, ends[1:], strict=True))
+    return value, (int(rows[0]), int(ends[-1][0]), int(rows[1]), int(ends[-1][1])), own
+
+
+def pad_edges(node: Node, ends: np.ndarray, mode: EdgeMode) -> None:
+    """Copies of rows and columns.  ends: int64 (axes, 2), before and behind each, the batch first."""
+    found = of_maps(node, ends)
+    if found is None:
+        raise NotSupportedError("copies channels around, or crops", "pad rows and columns")
+    value, pads, own = found
+    layer = EdgePad(node.name, value.tensor, node.output, pads, mode)
+    try:
+        layer.output_shape({value.tensor: node.shape(value)})
+    except ValueError as error:
+        raise NotSupportedError(str(error), "pad less, or in mode edge") from error
+    node.emit(layer, own)
+
+
 def pad_filled(node: Node, ends: np.ndarray, fill: float) -> None:
-    """pad(x, c) = pad(x - c, 0) + c."""
+    """Numbers around a map; or pad(x, c) = pad(x - c, 0) + c."""
+    found = of_maps(node, ends)
+    if found is not None:
+        value, pads, own = found
+        values = np.full(node.shape(value)[0], fill, np.float32)
+        return node.emit(ConstantPad(node.name, value.tensor, node.output, pads, values), own)
     value = node.elements()
     shape = node.shape(value)
     name, lowered = node.names("lowered", value)

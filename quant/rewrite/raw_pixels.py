@@ -2,8 +2,9 @@
 
 A network takes x = (pixel - mean) * scale, as its metadata say (`quant.run.images.Preprocess`).  Both are linear, so
 the first convolutions can do it: weight * scale, and bias - weight * scale * mean; BGR is another order of their
-input channels.  Where a convolution pads, its zeros stand for x = 0, a pixel equal to the mean, which in pixels
-no padding gives: then a layer `normalize`, a depthwise 1x1 convolution, comes first.
+input channels.  Where a convolution pads, its zeros stand for x = 0, a pixel equal to the mean: a `ConstantPad`
+surrounds the pixels with that.  Where the first layers are no such convolutions, or the mean is no pixel, a layer
+`normalize`, a depthwise 1x1 convolution, comes first.
 """
 
 from __future__ import annotations
@@ -19,13 +20,21 @@ from quant.ir.graph import FloatGraph
 from quant.ir.layer import FloatLayer
 from quant.ir.well_formed import well_formed
 from quant.ir.window import Window
+from quant.kinds.constant_pad import ConstantPad
 from quant.kinds.conv import FloatConv
+from quant.kinds.padding import Pads
 from quant.run.images import RAW, Preprocess
 
-__all__ = ["NORMALIZE", "RAW", "like", "take_pixels"]
+__all__ = ["NORMALIZE", "PADDING", "RAW", "like", "take_pixels"]
 
 NORMALIZE = "normalize"
 """Name of the layer that comes first where nothing else can do it, and of its tensor."""
+
+PADDING = "padding"
+"""Name of the layer that surrounds the pixels with their means, and of its tensor."""
+
+PIXELS = (0, 255)
+"""The least and the greatest pixel."""
 
 
 def take_pixels(graph: FloatGraph) -> FloatGraph:
@@ -60,12 +69,18 @@ def take_pixels(graph: FloatGraph) -> FloatGraph:
     source = {tensor: name for tensor, name in graph.source.items() if tensor != pixels}
     graph = replace(graph, source=source)
     folded: dict[str, FloatLayer] = {}
+    pads: dict[Pads, ConstantPad] = {}
     for layer in readers:
-        found = reordered(layer, turned, planes).of_scaled(scale, shift) if dense else None
+        found = None
+        if dense:
+            turned_back = reordered(layer, turned, planes)
+            found = turned_back.of_scaled(scale, shift) or padded(graph, turned_back, scale, shift, pads)
         if found is None:
             return well_formed(normalized(graph, scale, shift, turned, dense))
         folded[layer.name] = found
-    return well_formed(replace(graph, layers=tuple(folded.get(layer.name, layer) for layer in graph.layers)))
+    around = {pad.output: pad.output_shape(graph.shapes) for pad in pads.values()}
+    layers = (*pads.values(), *(folded.get(layer.name, layer) for layer in graph.layers))
+    return well_formed(replace(graph, layers=layers, shapes=graph.shapes | around))
 
 
 def like(graph: FloatGraph, metadata: Mapping[str, str]) -> FloatGraph:
@@ -82,6 +97,35 @@ def described(preprocess: Preprocess) -> dict[str, str]:
         "preprocess.scale": "1",
         RAW: json.dumps(folded),
     }
+
+
+def padded(
+    graph: FloatGraph, layer: FloatLayer, scale: np.ndarray, shift: np.ndarray, pads: dict[Pads, ConstantPad]
+) -> FloatLayer | None:
+    """A layer that surrounds its input with zeros, as it is of raw pixels with what becomes zero around them.
+
+    pads: of the pixels, by how many rows and columns; a new one is entered.  None for a layer that does not pad, and
+    where what becomes zero is no pixel.
+    """
+    apart, low = layer.unpadded(), PIXELS[0] * scale + shift
+    if apart is None or (scale == 0).any() or (low * (PIXELS[1] * scale + shift) > 0).any():
+        return None
+    bare, around = apart
+    found = bare.of_scaled(scale, shift)
+    if found is None:
+        return None
+    [pixels] = graph.inputs
+    if around not in pads:
+        name = fresh(graph, f"{PADDING}{len(pads) or ''}")
+        pads[around] = ConstantPad(name, pixels, name, around, (-shift / scale).astype(np.float32))
+    return found.renamed({pixels: pads[around].output})
+
+
+def fresh(graph: FloatGraph, name: str) -> str:
+    """A name that neither a tensor nor a layer has."""
+    while name in graph.shapes or any(layer.name == name for layer in graph.layers):
+        name += "_"
+    return name
 
 
 def takes(layer: FloatLayer, source: str, planes: int) -> bool:
@@ -104,9 +148,7 @@ def normalized(graph: FloatGraph, scale: np.ndarray, shift: np.ndarray, turned: 
     """
     [pixels] = graph.inputs
     planes, height, width = graph.shapes[pixels]
-    name = NORMALIZE
-    while name in graph.shapes or any(layer.name == name for layer in graph.layers):
-        name += "_"
+    name = fresh(graph, NORMALIZE)
     here = turned and not dense
     if here:
         weight, groups = np.diag(scale)[::-1, :, None, None], 1

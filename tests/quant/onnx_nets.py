@@ -16,6 +16,7 @@ from quant.ir.graph import FloatGraph
 from quant.ir.inputs import together
 from quant.kinds.add import FloatAdd
 from quant.kinds.conv import FloatConv
+from quant.kinds.padding import Padding
 from quant.kinds.pool import FloatPool
 from quant.kinds.resize import Resize
 from quant.kinds.table import FloatTable
@@ -103,13 +104,16 @@ def checked(model: onnx.ModelProto, **options: Any) -> FloatGraph:
 
 
 def kinds(graph: FloatGraph) -> str:
-    """The layers in order: c(onvolution), g(emm), m(ax), a(verage), t(able), r(esize), + and | (concatenation)."""
+    """The layers in order: c(onvolution), g(emm), m(ax), a(verage), t(able), r(esize), p(adding), + and |
+    (concatenation)."""
     letters = []
     for layer in graph.layers:
         if isinstance(layer, FloatConv):
             letters.append("g" if layer.op == "Gemm" else "c")
         elif isinstance(layer, FloatPool):
             letters.append(layer.kind[0])
+        elif isinstance(layer, Padding):
+            letters.append("p")
         elif isinstance(layer, FloatTable | Resize):
             letters.append("r" if isinstance(layer, Resize) else "t")
         else:

@@ -9,7 +9,6 @@ import pytest
 
 from quant.kinds.conv import FloatConv
 from quant.kinds.depth_to_space import DepthToSpace
-from quant.kinds.edge_pad import EdgePad
 from tests.quant.onnx_nets import Net, checked, conv_at, message
 
 
@@ -81,16 +80,6 @@ def test_linear_resizes(mode: str, factor: int, shape: tuple[int, int, int]) -> 
     parts = 256 if factor == 8 and mode != "asymmetric" else 64
     scaled = conv_at(graph, 1).weight * parts
     assert np.array_equal(scaled, np.rint(scaled)) and scaled.max() <= parts
-
-
-@pytest.mark.parametrize("shape", [(3, 4, 5), (3, 6)])
-def test_repeated_edges(shape: tuple[int, ...]) -> None:
-    net = Net(*shape)
-    ends = [0, 0, *[1] * (len(shape) - 1), 0, 0, *[2] * (len(shape) - 1)]
-    y = net.node("Pad", "x", net.ints(*ends), mode="edge")
-    [layer] = checked(net.model(y)).layers
-    assert isinstance(layer, EdgePad)
-    assert layer.pads == ((1, 1, 2, 2) if len(shape) == 3 else (0, 1, 0, 2))
 
 
 def test_upsample_is_asymmetric() -> None:

@@ -80,8 +80,16 @@ REASONS = [
         "its lower bound 2 is above its upper bound 1",
     ),
     (
-        single((2, 4, 4), "Pad", constants=([0, 0, 1, 1, 0, 0, 1, 1],), mode="reflect"),
-        "mode reflect; only constant and edge are supported",
+        single((2, 4, 4), "Pad", constants=([0, 0, 1, 1, 0, 0, 1, 1],), mode="wrap"),
+        "mode wrap; constant, edge and reflect are supported",
+    ),
+    (
+        single((2, 4, 4), "Pad", constants=([0, 0, 4, 1, 0, 0, 1, 1],), mode="reflect"),
+        "mirrors 4 rows or columns beside the edge, and the map has 4",
+    ),
+    (
+        single((2, 4, 4), "Pad", constants=([0, 1, 1, 1, 0, 0, 1, 1],), mode="reflect"),
+        "copies channels around, or crops",
     ),
     (single((2, 4, 4), "Pad", constants=([1, 0, 0, 0, 0, 0, 0, 0],)), "pads [1, 0, 0, 0, 0, 0, 0, 0]: of the batch"),
     (single((2, 4, 4), "Pad", constants=([0, 0, -4, 0, 0, 0, 0, 0],)), "leaves nothing of its input"),

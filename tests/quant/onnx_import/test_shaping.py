@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quant.ir.window import Window
+from quant.kinds.constant_pad import ConstantPad
+from quant.kinds.edge_pad import EdgePad
 from tests.quant.onnx_nets import Net, checked, conv_at, kinds, message
 
 
@@ -113,7 +115,41 @@ def test_padding_with_other_numbers(fill: float) -> None:
     net = Net(3, 6, 6)
     padded = net.node("Pad", net.conv("x", 3, 3), net.ints(0, 0, 1, 1, 0, 0, 0, 1), net.constant(fill))
     graph = checked(net.model(net.node("MaxPool", padded, kernel_shape=[3, 3], strides=[2, 2])))
-    assert kinds(graph) == ("ccm" if fill == 0.5 else "cm")
+    assert kinds(graph) == ("cpm" if fill == 0.5 else "cm")
+
+
+def test_padding_with_other_numbers_and_channels_or_crops() -> None:
+    """Taken off before the padding and added behind it."""
+    for ends in ((0, 1, 1, 1, 0, 0, 0, 1), (0, 0, 1, -1, 0, 0, 0, 1)):
+        net = Net(3, 6, 6)
+        padded = net.node("Pad", net.node("Relu", net.conv("x", 3, 3)), net.ints(*ends), net.constant(0.5))
+        assert "p" not in kinds(checked(net.model(net.conv(padded, 2, 3 + ends[1], (3, 3)))))
+
+
+def test_an_activation_behind_a_padding_goes_before_it() -> None:
+    net = Net(3, 6, 6)
+    padded = net.node("Pad", net.conv("x", 3, 3), net.ints(0, 0, 1, 1, 0, 0, 0, 1), net.constant(-0.5))
+    graph = checked(net.model(net.conv(net.node("Clip", padded, net.constant(-0.25)), 2, 3, (3, 3))))
+    assert kinds(graph) == "cpc"
+    layer = graph.layers[1]
+    assert isinstance(layer, ConstantPad) and layer.values.tolist() == [-0.25] * 3
+
+
+@pytest.mark.parametrize(("pads", "found"), [(0, "cpc"), (1, "cpcc")])
+def test_what_is_done_behind_a_padding_stays_there(pads: int, found: str) -> None:
+    net = Net(3, 6, 6)
+    padded = net.node("Pad", net.conv("x", 3, 3), net.ints(0, 0, 1, 1, 0, 0, 0, 1), net.constant(-0.5))
+    assert kinds(checked(net.model(net.conv(net.norm(padded, 3), 2, 3, (3, 3), pads=[pads] * 4)))) == found
+
+
+@pytest.mark.parametrize("mode", ["edge", "reflect"])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (3, 6)])
+def test_copied_edges(shape: tuple[int, ...], mode: str) -> None:
+    net = Net(*shape)
+    ends = [0, 0, *[1] * (len(shape) - 1), 0, 0, *[2] * (len(shape) - 1)]
+    [layer] = checked(net.model(net.node("Pad", "x", net.ints(*ends), mode=mode))).layers
+    assert isinstance(layer, EdgePad) and layer.mode == mode
+    assert layer.pads == ((1, 1, 2, 2) if len(shape) == 3 else (0, 1, 0, 2))
 
 
 def test_an_open_batch_is_taken_whole() -> None:

@@ -13,7 +13,7 @@ from onnx import helper
 
 from quant.base.errors import BadInput, VerificationError
 from quant.ir.graph import FloatGraph
-from quant.kinds.conv import FloatConv
+from quant.kinds.constant_pad import ConstantPad
 from quant.onnx_import import load, verify
 from quant.rewrite import raw_pixels
 from quant.rewrite.raw_pixels import RAW, take_pixels
@@ -65,9 +65,20 @@ def test_without_padding_the_first_convolution_does_it(channels: str) -> None:
 
 
 @pytest.mark.parametrize("channels", ["RGB", "BGR"])
-def test_with_padding_a_layer_normalizes_first(channels: str) -> None:
+def test_with_padding_the_means_are_around_the_pixels(channels: str) -> None:
     net, y = small(1)
     raw = folded(model(net, y, channels=channels, **MEANS))
+    first = raw.layers[0]
+    assert isinstance(first, ConstantPad) and (first.name, first.output, first.input) == ("padding", "padding", "x")
+    assert first.pads == (1, 1, 1, 1) and kinds(raw) == "pc" and conv_at(raw, 1).window.pads == (0, 0, 0, 0)
+    means = [float(mean) for mean in MEANS["mean"].split(",")]
+    np.testing.assert_allclose(first.values, means[::-1] if channels == "BGR" else means, rtol=1e-6)
+
+
+@pytest.mark.parametrize("channels", ["RGB", "BGR"])
+def test_where_the_mean_is_no_pixel_a_layer_normalizes_first(channels: str) -> None:
+    net, y = small(1)
+    raw = folded(model(net, y, channels=channels, mean="-10,116,300", scale="0.02"))
     first = conv_at(raw, 0)
     assert (first.name, first.output, first.groups, first.input) == ("normalize", "normalize", 3, "x")
     assert raw.source["normalize"] == "x" and "x" not in raw.source
@@ -91,7 +102,13 @@ def test_several_first_layers() -> None:
     assert kinds(folded(model(net, net.node("Concat", one, other, axis=1), **MEANS))) == "cc|"
     net = Net(3, 8, 8)
     one, other = net.conv("x", 4, 3), net.conv("x", 2, 3, (3, 3), pads=[1] * 4)
-    assert kinds(folded(model(net, net.node("Concat", one, other, axis=1), channels="BGR", **MEANS))) == "ccc|"
+    assert kinds(folded(model(net, net.node("Concat", one, other, axis=1), channels="BGR", **MEANS))) == "pcc|"
+    net = Net(3, 8, 8)
+    sizes = {(3, 3): [1] * 4, (5, 3): [2, 1, 2, 1], (1, 3): [0, 1, 0, 1]}
+    parts = [net.conv("x", 2, 3, size, pads=pads) for size, pads in sizes.items()]
+    parts.append(net.conv("x", 2, 3, (3, 3), pads=[1] * 4))
+    raw = folded(model(net, net.node("Concat", *parts, axis=1), **MEANS))
+    assert kinds(raw) == "pppcccc|" and [layer.name for layer in raw.layers[:3]] == ["padding", "padding1", "padding2"]
 
 
 @pytest.mark.parametrize("channels", ["RGB", "BGR"])
@@ -116,8 +133,11 @@ def test_channels_last() -> None:
 
 def test_names_that_are_taken() -> None:
     net = Net(3, 8, 8)
-    y = net.conv("x", 4, 3, (3, 3), pads=[1] * 4, name="normalize")
-    assert [layer.name for layer in folded(model(net, y, **MEANS)).layers] == ["normalize_", "normalize"]
+    y = net.conv("x", 4, 3, (3, 3), pads=[1] * 4, name="padding")
+    assert [layer.name for layer in folded(model(net, y, **MEANS)).layers] == ["padding_", "padding"]
+    net = Net(3, 8, 8)
+    y = net.conv(net.node("MaxPool", "x", kernel_shape=[2, 2]), 4, 3, (3, 3), name="normalize")
+    assert [layer.name for layer in folded(model(net, y, **MEANS)).layers][::2] == ["normalize_", "normalize"]
 
 
 def test_twice_is_once_and_like_follows_the_metadata() -> None:
@@ -133,11 +153,13 @@ def test_a_wrong_fold_is_found() -> None:
     net, y = small(1)
     source = model(net, y, **MEANS)
     raw = take_pixels(load(source))
-    first = conv_at(raw, 0)
-    assert isinstance(first, FloatConv)
-    wrong = replace(raw, layers=(replace(first, bias=first.bias + 0.1), *raw.layers[1:]))
-    with pytest.raises(VerificationError, match=r"^net: layer normalize differs from the file by"):
-        verify(wrong, source, prepare(PIXELS, wrong))
+    first, second = raw.layers[0], conv_at(raw, 1)
+    assert isinstance(first, ConstantPad)
+    other, around = replace(second, bias=second.bias + 0.1), replace(first, values=first.values + 30)
+    for layers in ((first, other), (around, second)):
+        wrong = replace(raw, layers=(*layers, *raw.layers[2:]))
+        with pytest.raises(VerificationError, match=r"^net: layer first differs from the file by"):
+            verify(wrong, source, prepare(PIXELS, wrong))
 
 
 def test_images_that_are_no_pixels_are_refused(tmp_path: Path) -> None:
