@@ -30,11 +30,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmark
 from benchmarks import marked
 from benchmarks.datasets import DATA, Labelled
 from host.chain import compared
-from host.compiler import compile_network
 from host.compression import CompressOptions, CompressOutputs, compress
 from host.legs import Integers, Leg, ProgramBytes, Subject, Verilog, legs
 from host.low_rank import LowRankOptions
 from host.terminal import Reporter
+from host.timed import compile_timed
 from host.training import TrainOptions
 from hw.contract.config import PRESETS, preset
 from hw.contract.memory import Memory
@@ -91,7 +91,7 @@ def made(network: Path, images: Photographs, asked: dict[str, Any], config: str,
     )  # fmt: skip
     compress(options, CompressOutputs(output=output), Reporter(quiet=True))
     found = qdq.load(output)
-    return Subject(output, found, compile_network(found, preset(config)), images.run, Memory())
+    return Subject(output, found, compile_timed(found, preset(config)), images.run, Memory())
 
 
 def proved(subject: Subject, ways: Sequence[Leg]) -> list[object]:

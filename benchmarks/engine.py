@@ -29,8 +29,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmark
 from benchmarks import report
 from benchmarks.losses import CAUSES, accounts
 from benchmarks.verification import differing
-from host.compiler import KeepLayers, compile_network
+from host.compiler import KeepLayers
 from host.configuration import configuration
+from host.timed import compile_timed
 from hw.contract.memory import Memory
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
@@ -72,7 +73,7 @@ def measure(arguments: argparse.Namespace) -> report.Row:
     """A run: what it was, its cycles and roofline, the counters that differ, and each layer."""
     memory, config = Memory(arguments.latency, arguments.beat_every), configuration(arguments.config)
     network, images = integers(arguments.network, arguments.calibration)
-    program = compile_network(network, config, memory=memory, keep_layers=KeepLayers(arguments.keep_layers))
+    program = compile_timed(network, config, memory=memory, keep_layers=KeepLayers(arguments.keep_layers))
     timeline = simulate(program, memory)
     found = accounts(program, timeline)
     differ = None

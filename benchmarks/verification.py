@@ -30,7 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmark
 from benchmarks import marked
 from benchmarks.architectures import architecture
 from benchmarks.datasets import DATA, Labelled
-from host.compiler import KeepLayers, compile_network
+from host.compiler import KeepLayers
+from host.timed import compile_timed
 from hw.contract.config import PRESETS, preset
 from hw.contract.memory import Memory
 from quant import onnx_import
@@ -155,7 +156,7 @@ def verify(network: Network, images: Given, config: str, points: tuple[Point, ..
     """Run images on one configuration at several points; a row for each.  images: integers."""
     for point in points:
         start = time.monotonic()
-        program = compile_network(network, preset(config), memory=point.memory, keep_layers=point.keep)
+        program = compile_timed(network, preset(config), memory=point.memory, keep_layers=point.keep)
         expected = execute(network, images, list(program.placements))
         result = run_rtl(program, images, point.memory)
         predicted = simulate(program, point.memory)

@@ -16,7 +16,7 @@ from host import chain
 from host.artefacts import STAGES, BuildFolder, Record, file_digest, json_bytes, read_json, source_digest
 from host.beside import both_costs, right
 from host.comparison import CompareOptions, answers_alone, compare_files
-from host.compiler import KEPT, KeepLayers, compile_network
+from host.compiler import KEPT, KeepLayers
 from host.difference import first_difference
 from host.form import Maybe, require
 from host.legs import Leg, ProgramBytes, Subject, Verilog, legs
@@ -24,6 +24,7 @@ from host.pipeline import GIVEN, images_to_keep, kept_images, report_of, subject
 from host.report.page import render
 from host.report.sources import read_compared, read_costs, read_leg
 from host.terminal import Reporter
+from host.timed import compile_timed
 from hw import verilog
 from hw.contract.memory import Memory
 from quant import onnx_import, qdq
@@ -111,7 +112,7 @@ class _Check:
         network, program = subject.network, subject.program
         with self.reporter.stage("compile again"):
             kept = KeepLayers.NONE if program.metadata.get(KEPT) == KeepLayers.NONE else KeepLayers.ALL
-            again = compile_network(network, program.config, memory=subject.memory, keep_layers=kept)
+            again = compile_timed(network, program.config, memory=subject.memory, keep_layers=kept)
             self._equal(folder.program, again.to_bytes(), "compiled again")
         if network.tail is not None:
             self._equal(folder.tail, network.tail.content, f"cut off {folder.quantized.name} again")

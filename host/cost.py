@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from host.compiler import compile_network
 from host.compiler.errors import CannotCompile
 from host.form import Maybe
+from host.timed import compile_timed
 from hw.contract.config import AcceleratorConfig
 from hw.contract.memory import Memory
 from hw.contract.widths import bytes_of
@@ -53,7 +53,7 @@ def cost(
     cycles: dict[str, int] = {}
     if config is not None:
         try:
-            program = compile_network(network, config, memory=memory)
+            program = compile_timed(network, config, memory=memory)
         except CannotCompile as error:
             on_engine["refused"] = str(error)
         else:

@@ -18,7 +18,7 @@ from host import tail as tails
 from host.artefacts import BuildFolder, make_folder, require_file, write_json
 from host.beside import both_costs, quantized_of, right
 from host.comparison import SHOWN_IMAGES, CompareOptions, answers_alone, compare_files
-from host.compiler import KeepLayers, compile_network
+from host.compiler import KeepLayers
 from host.legs import Leg, Subject, Verilog, legs
 from host.names import printable
 from host.options import BuildDir, Complete, Configuration, Evaluation, Kept, MaybeCalibration, MemoryOptions, key
@@ -30,6 +30,7 @@ from host.report.page import render
 from host.report.sources import read_compared, read_costs, read_legs
 from host.stages import Result
 from host.terminal import Reporter
+from host.timed import compile_timed
 from hw import verilog as gateware
 from hw.contract import program as programs
 from hw.contract.config import PRESETS
@@ -226,7 +227,7 @@ def _take_stages(
         "compile",
         [folder.quantized, o.config, o.memory, o.keep_layers],
         [folder.program],
-        lambda: compile_network(qdq.load(folder.quantized), o.config, memory=o.memory, keep_layers=o.keep_layers).save(
+        lambda: compile_timed(qdq.load(folder.quantized), o.config, memory=o.memory, keep_layers=o.keep_layers).save(
             folder.program
         ),
     )

@@ -15,12 +15,13 @@ import typer
 
 from host import tail
 from host.artefacts import make_folder, write_json
-from host.compiler import MADE_FOR, KeepLayers, compile_network
+from host.compiler import MADE_FOR, KeepLayers
 from host.delivery import delivery
 from host.options import BuildDir, MaybeConfiguration, MemoryOptions
 from host.outputs import Use, apart
 from host.simulation import bench_folder, check_waves, export_bench, simulate_model, simulate_rtl
 from host.terminal import Reporter
+from host.timed import compile_timed
 from hw import verilog as gateware
 from hw.contract import program as programs
 from hw.contract.config import AcceleratorConfig
@@ -55,7 +56,7 @@ def compile_program(
     """
     make_folder(output.parent)
     network = qdq.load(quantized, complete)
-    program = compile_network(network, config, memory=memory, keep_layers=keep_layers)
+    program = compile_timed(network, config, memory=memory, keep_layers=keep_layers)
     if network.tail is not None:
         apart([tail.path_of(output)], [quantized])
     program.save(output)

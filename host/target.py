@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from host.compiler import compile_network
 from host.compiler.refusals import refusal
+from host.timed import compile_timed
 from hw.contract.config import AcceleratorConfig
 from hw.contract.memory import Memory
 from hw.contract.shifts import SHIFTS, residual_shifts
@@ -20,7 +20,7 @@ def engine_target(config: AcceleratorConfig, memory: Memory | None = None) -> Ta
         return refusal(network, layer, config)
 
     def cycles(network: Network) -> float:
-        return float(simulate(compile_network(network, config, memory=memory), memory).cycles)
+        return float(simulate(compile_timed(network, config, memory=memory), memory).cycles)
 
     return Target(
         data_bits=config.data_bits,

@@ -15,6 +15,7 @@ import pytest
 from benchmarks import engine
 from benchmarks.losses import CAUSES, accounts
 from host.compiler import compile_network
+from host.timed import compile_timed
 from hw.contract.config import preset
 from hw.contract.isa import Unit
 from hw.contract.memory import Memory
@@ -58,7 +59,7 @@ def test_shares_follow_the_formula(
     assert (conv["roofline"], fc["roofline"]) == (of_conv, of_fc)
     assert (
         row["cycles"]
-        == simulate(compile_network(qdq.load(quantized), TINY, memory=Memory(64, every)), Memory(64, every)).cycles
+        == simulate(compile_timed(qdq.load(quantized), TINY, memory=Memory(64, every)), Memory(64, every)).cycles
     )
     assert row["roofline"] == of_conv + of_fc and sum(layer["cycles"] for layer in row["layers"]) == row["cycles"]
     for layer in row["layers"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 
@@ -16,7 +16,7 @@ from host.compiler.gate import check_lanes
 from host.compiler.lower import lower
 from host.compiler.memory import ALIGNMENT, MemoryMap, aligned, place
 from host.compiler.operation import Base
-from host.compiler.residents import Residents
+from host.compiler.residents import Choice, Residents, Willing
 from host.compiler.steps import Plan, add_layer
 from host.compiler.tokens import schedule
 from host.tail import DIGEST
@@ -33,6 +33,8 @@ __all__ = ["KEPT", "MADE_FOR", "CannotCompile", "KeepLayers", "compile_network"]
 
 KEPT = "keep_layers"
 """Key in the metadata of a program: which layers' results it leaves in memory."""
+FAR = 4 / 3
+"""What is estimated to take so many times as long as the best is not tried: estimates are nearer than that."""
 MADE_FOR = "memory"
 """Key in the metadata of a program: the memory that it was made for, as `Memory` says it."""
 
@@ -50,6 +52,7 @@ def compile_network(
     formats: Sequence[WeightFormat] | None = None,
     memory: Memory | None = None,
     keep_layers: KeepLayers = KeepLayers.ALL,
+    cycles: Callable[[Program], int] | None = None,
 ) -> Program:
     """A network as a program for one configuration.  Deterministic: the same network gives the same bytes.
 
@@ -57,6 +60,8 @@ def compile_network(
     memory: that it is to be fast with, latency 64 and a beat every cycle when None; it is right with any.
     formats: in which weights may be stored, each layer's in the narrowest that holds them; that of the
     configuration's gateware when None.  Programs with others run on the models alone.
+    cycles: how long a program takes, by which the fastest is chosen of those that could be made; by estimates when
+    None (the compiler knows no model of time: `host.timed` hands it one).
     Raises CannotCompile, naming layer and reason, for what the engine cannot run; UnsupportedNetwork where a
     layer can overflow the accumulator; ConfigError for a configuration that cannot be built.
     """
@@ -67,7 +72,27 @@ def compile_network(
     keep = keep_layers is KeepLayers.ALL
     places = place(lowered, config, keep)
     residents = Residents(lowered, config, memory, places, keep)
-    places = place(lowered, config, keep, residents.absent)
+
+    def program(choice: Choice) -> Program:
+        residents.take(choice)
+        said = network.metadata | {MADE_FOR: str(memory), KEPT: keep_layers.value}
+        made = _program(network, lowered, config, residents, place(lowered, config, keep, residents.absent))
+        return replace(made, metadata=said | ({} if network.tail is None else {DIGEST: network.tail.digest}))
+
+    choices = {choice.maps: choice for choice in map(residents.choose, Willing)}
+    if not keep:  # those that would be made if memory held all results, too: so this is never the slower
+        choices |= {choice.maps: choice for choice in (residents.choose(willing, True) for willing in Willing)}
+    best = min(choices.values(), key=lambda choice: choice.cycles)
+    if cycles is None:
+        return program(best)
+    near = [choice for choice in choices.values() if choice.cycles <= best.cycles * FAR]
+    return min(map(program, near), key=cycles)
+
+
+def _program(
+    network: Network, lowered: Lowered, config: AcceleratorConfig, residents: Residents, places: MemoryMap
+) -> Program:
+    """The program for what stays on the chip; the network's metadata are its own."""
     plan, layers, pool_layers = _plan(lowered, places, residents)
     operations = emit(plan, places, config, pool_layers)
     schedule([operation.task for operation in operations])
@@ -90,9 +115,7 @@ def compile_network(
         tensors=tuple(placements[name] for name in left),
         outputs=network.outputs,
         layers=tuple(entry if entry.output in left else replace(entry, output="") for entry in layers),
-        metadata=network.metadata
-        | {MADE_FOR: str(memory), KEPT: keep_layers.value}
-        | ({} if network.tail is None else {DIGEST: network.tail.digest}),
+        metadata=network.metadata,
     )
 
 

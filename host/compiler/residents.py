@@ -3,10 +3,9 @@
 A map can stay in the activation buffer if every layer that convolves it can read it as it lies there; in the residual
 buffer, if one layer writes it.  It lies there from the layer that writes it to the last one that reads it, and the
 layers in between stream what they load through the longest stretch that is left.  Maps are tried in the order of the
-bytes that they save, and one stays if the layers which that changes take no longer, as `cost` estimates them; clearly
-less time, where one of them must be cut in another way for it.  All of them stay, or, where they save little of what
-the network reads, none does.  What all its readers find on the chip memory need not
-hold at all, unless it is to be seen after the run.
+bytes that they save; of how willing one is to take them (`Willing`) each way gives a choice, and which choice is the
+fastest is for the cycles of whole programs to say (`host.compiler`).  What all its readers find on the chip memory need
+not hold at all, unless it is to be seen after the run.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from enum import Enum
 
 from host.compiler.chip import OnChip, Resident, Span
 from host.compiler.cost import cost
@@ -27,11 +27,15 @@ from hw.contract.isa import Buffer
 from hw.contract.memory import Memory
 
 _NEVER = math.inf
-MATTERS = 1 / 8
-"""The part of what a network reads that the maps which stay must save, all of them together: for less, loads that find
-less room to run ahead in are not worth it."""
-WORTH = 32
-"""Where layers are cut in another way they must take less by a so many-th: estimates are no nearer than that."""
+
+
+class Willing(Enum):
+    """Which maps stay, of those that fit."""
+
+    NONE = "none"
+    UNCUT = "those for which no layer that streams is cut in another way, and by `cost` none takes longer"
+    COSTED = "those by which the layers that they change take no longer, as `cost` estimates them"
+    ALL = "all of them"
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,14 @@ class Way:
     tiling: Tiling
     cycles: float
     reads: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Maps that stay; the cycles of all layers as `cost` estimates them, infinite where one cannot be run."""
+
+    maps: tuple[Resident, ...]
+    cycles: float
 
 
 class Residents:
@@ -64,7 +76,6 @@ class Residents:
         """The best way to run a layer for each form that its maps on the chip can have."""
         self.chosen: dict[tuple[Buffer, str], Resident] = {}
         self._posed = [self._pose(layer) for layer in lowered.layers]
-        self._choose()
 
     @property
     def absent(self) -> frozenset[str]:
@@ -116,16 +127,17 @@ class Residents:
 
     # what could stay
 
-    def _candidates(self) -> list[tuple[int, Resident]]:
-        """Maps that could stay with the bytes that this saves, without a place yet; the largest first."""
+    def _candidates(self) -> list[Resident]:
+        """Maps that could stay, without a place yet; those first by which most bytes are saved."""
         found: list[tuple[int, Resident]] = []
         views = {self._root(name) for name in self.lowered.views}
         for root, home in self.places.homes.items():
             if home.root == root and root not in views and root not in self.lowered.reshaped:
                 found += self._of(root)
-        return sorted(found, key=lambda one: (-one[0], one[1].first, one[1].tensor))
+        return [one for _, one in sorted(found, key=lambda one: (-one[0], one[1].first, one[1].tensor))]
 
     def _of(self, root: str) -> Iterator[tuple[int, Resident]]:
+        """Of a tensor with memory of its own, each with the bytes that are saved."""
         placement, unit = self.places.placements[root], self.config.derived.words_per_beat
         writers, readers = self._writers(root), self._readers(root)
         layers = [self.lowered.layers[k] for k in writers]
@@ -163,23 +175,26 @@ class Residents:
 
     # choosing
 
-    def _choose(self) -> None:
-        """Once more for those that did not pay, for what others that stay change."""
-        everything = range(len(self.lowered.layers))
-        streamed = {k: self._way(k) for k in everything}
-        candidates = self._candidates()
-        for _ in range(2):
-            left = []
-            for saved, candidate in candidates:
-                if not self._try(candidate):
-                    left.append((saved, candidate))
-            candidates = left
-        spared = 1 - sum(_reads(self._way(k)) for k in everything) / sum(_reads(way) for way in streamed.values())
-        if spared < MATTERS:
-            self.chosen.clear()
-            self._kept = streamed
+    def choose(self, willing: Willing, keep: bool | None = None) -> Choice:
+        """Choose anew: once more for those that did not pay, for what others that stay change.
 
-    def _try(self, candidate: Resident) -> bool:
+        keep: as if that were asked for.
+        """
+        asked, self.keep = self.keep, self.keep if keep is None else keep
+        self.take(Choice((), 0))
+        left = [] if willing is Willing.NONE else self._candidates()
+        for _ in range(2):
+            left = [candidate for candidate in left if not self._try(candidate, willing)]
+        self.keep = asked
+        return self.take(Choice(tuple(self.chosen[key] for key in sorted(self.chosen)), 0))
+
+    def take(self, choice: Choice) -> Choice:
+        """Let the maps of a choice stay, and no others; with its cycles."""
+        self.chosen = {(resident.buffer, resident.tensor): resident for resident in choice.maps}
+        self._kept.clear()
+        return replace(choice, cycles=sum(_cycles(self._way(k)) for k in range(len(self.lowered.layers))))
+
+    def _try(self, candidate: Resident, willing: Willing) -> bool:
         placed = self._place(candidate)
         if placed is None:
             return False
@@ -192,8 +207,9 @@ class Residents:
             self._kept.pop(k, None)
         after = {k: self._way(k) for k in changed}
         cut_anew = any(_streamed(after[k]) and _cut(after[k]) != _cut(before[k]) for k in changed)
-        most = sum(map(_cycles, before.values()))
-        if sum(map(_cycles, after.values())) <= most * (1 - cut_anew / WORTH) < _NEVER:
+        longer = sum(map(_cycles, after.values())) > sum(map(_cycles, before.values()))
+        refused = {Willing.UNCUT: cut_anew or longer, Willing.COSTED: longer}.get(willing, False)
+        if not refused and None not in after.values():
             return True
         del self.chosen[key]
         self._kept.update(before)
@@ -277,10 +293,6 @@ def _streamed(way: Way | None) -> bool:
 
 def _cut(way: Way | None) -> Tiling | None:
     return None if way is None else way.tiling
-
-
-def _reads(way: Way | None) -> float:
-    return _NEVER if way is None else way.reads
 
 
 def _cycles(way: Way | None) -> float:

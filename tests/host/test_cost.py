@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from host.compiler import compile_network
 from host.cost import FORM, cost, row
 from host.form import require
+from host.timed import compile_timed
 from hw.contract.config import preset
 from hw.contract.memory import Memory
 from quant import coded, onnx_import, qdq
@@ -37,7 +37,7 @@ def test_every_figure(network: Network) -> None:
     memory, config = Memory(latency=9, beat_every=2), preset("tiny")
     found = cost(network, config, memory, top1=0.25)
     require(json.loads(json.dumps(found)), FORM, Path("cost.json"))
-    time = simulate(compile_network(network, config, memory=memory), memory)
+    time = simulate(compile_timed(network, config, memory=memory), memory)
     conv, pool, fc = found["layers"]
     assert conv | {"cycles": 0} == {
         "layer": "conv", "weights": 72, "kept": 52, "values": 3, "bytes": 72, "macs": 4 * 2 * 9 * 64, "cycles": 0,

@@ -9,6 +9,7 @@ import pytest
 
 from host.compiler import CannotCompile, compile_network
 from host.target import engine_target
+from host.timed import compile_timed
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from hw.contract.memory import Memory
 from quant.ir.target import Target
@@ -37,8 +38,7 @@ def test_cycles_are_those_of_the_program(rng: np.random.Generator) -> None:
     target = engine_target(preset("tiny"), memory)
     assert target.cycles is not None
     assert (
-        target.cycles(b.network())
-        == simulate(compile_network(b.network(), preset("tiny"), memory=memory), memory).cycles
+        target.cycles(b.network()) == simulate(compile_timed(b.network(), preset("tiny"), memory=memory), memory).cycles
     )
 
 

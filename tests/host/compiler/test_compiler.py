@@ -91,8 +91,8 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 PROGRAMS = """
 - c50bae - cd1a73 edfb57 4fd53e 725121 bc4c5a 3cded0 38bd90 75e00b 9f7620 2571f9 - 5e6131 41e9a4 f20b70 8a63a2 a0c0b1
-db250f 0ac6d9 16153a 2ffc9a bbdd2b 326e71 aa54b1 319a66 0eb9fe - 3e42a0 - 1f105d 236c05 24887c 5a5c44 - - 2ed335 c0fef3
-- 258f41 330f8c - ab7208 b07286 951ef1 eee19c 0e6745 e82f31 4a74f8 37e642 24ecba 79a373 5173c1
+de40c4 0ac6d9 16153a 40e69c bbdd2b 326e71 aa54b1 181d08 0eb9fe - 3e42a0 - 1f105d 236c05 24887c 5a5c44 - - 2ed335 c0fef3
+- 258f41 8e286e - ec4ffa b07286 14e210 eee19c 3bf558 72dbf7 4a74f8 37e642 3a9f89 5e1cf3 860873
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 

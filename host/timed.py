@@ -1,0 +1,26 @@
+"""Programs whose cycles are counted before one is chosen: the compiler, with the cycle model at its hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from host.compiler import KeepLayers, compile_network
+from hw.contract.config import AcceleratorConfig
+from hw.contract.memory import Memory
+from hw.contract.program import Program
+from hw.contract.weights import WeightFormat
+from quant.ir.network import Network
+from sim.cycles import simulate
+
+
+def compile_timed(
+    network: Network,
+    config: AcceleratorConfig,
+    formats: Sequence[WeightFormat] | None = None,
+    memory: Memory | None = None,
+    keep_layers: KeepLayers = KeepLayers.ALL,
+) -> Program:
+    """As `compile_network`, the fastest of its programs at that memory, as `sim.cycles` counts."""
+    return compile_network(
+        network, config, formats, memory, keep_layers, lambda program: simulate(program, memory).cycles
+    )
