@@ -1,6 +1,7 @@
 """A network on the engine: the share of the roofline at that memory, and what each layer's other cycles are lost to.
 
-    python benchmarks/engine.py NET.onnx --config medium [--latency 64] [--beat-every 4] [--engine rtl] [--json FILE]
+    python benchmarks/engine.py NET.onnx --config medium [--latency 64] [--beat-every 4] [--shared-bus] [--engine rtl]
+                                [--json FILE]
     python benchmarks/engine.py --saved FILE ...        # a line for each run that --json kept
 
 The network is quantized (QDQ or coded), or float: then it is quantized first, with the effort `fast`, on the images of
@@ -8,7 +9,8 @@ The network is quantized (QDQ or coded), or float: then it is quantized first, w
 image, and the exit code is 1 where one of its counters differs from the model's.
 
 The roofline of a convolution or fully connected layer is the largest of MACs / multipliers, B * compulsory bytes read
-/ bytes of a beat, and B * compulsory bytes written / bytes of a beat, with a beat every B cycles; of others it is 0.
+/ bytes of a beat, and B * compulsory bytes written / bytes of a beat, with a beat every B cycles; where both share a
+bus, B * all compulsory bytes / bytes of a beat stands for the last two; of others it is 0.
 The network's share is the sum over all layers, over its cycles.  Lost cycles of a layer, its cycles less its roofline,
 are divided among (benchmarks/losses.py; columns without any are left out):
 
@@ -71,7 +73,8 @@ def integers(path: Path, calibration: Path | None) -> tuple[Network, Given]:
 
 def measure(arguments: argparse.Namespace) -> report.Row:
     """A run: what it was, its cycles and roofline, the counters that differ, and each layer."""
-    memory, config = Memory(arguments.latency, arguments.beat_every), configuration(arguments.config)
+    memory = Memory(arguments.latency, arguments.beat_every, arguments.shared_bus)
+    config = configuration(arguments.config)
     network, images = integers(arguments.network, arguments.calibration)
     program = compile_timed(network, config, memory=memory, keep_layers=KeepLayers(arguments.keep_layers))
     timeline = simulate(program, memory)
@@ -84,6 +87,7 @@ def measure(arguments: argparse.Namespace) -> report.Row:
         "config": config.name,
         "latency": memory.latency,
         "beat_every": memory.beat_every,
+        "shared": memory.shared,
         "engine": arguments.engine,
         "images": arguments.calibration.name if arguments.calibration else "seeded random",
         "cycles": timeline.cycles,
@@ -109,13 +113,17 @@ def share(row: report.Row) -> str:
     return f"{row['roofline'] / row['cycles']:.3f}" if row["roofline"] and row["cycles"] else "-"
 
 
+def _memory(row: report.Row) -> Memory:
+    """That of a run; what was kept before a bus could be shared does not say so."""
+    return Memory(row["latency"], row["beat_every"], row.get("shared", False))
+
+
 def by_layer(row: report.Row) -> str:
     """A run, layer by layer."""
     total = {cause: sum(layer["lost"][cause] for layer in row["layers"]) for cause in CAUSES}
     causes = [cause for cause in CAUSES if any(round(layer["lost"][cause]) for layer in row["layers"])]
     lines = [
-        f"{row['network']} on {row['config']}, latency {row['latency']}, a beat every {row['beat_every']} cycles; "
-        f"images: {row['images']}",
+        f"{row['network']} on {row['config']}, {_memory(row)}; images: {row['images']}",
         "",
         f"| layer | operator | bound | bottleneck | cycles | roofline | share | lost | {' | '.join(causes)} |",
         f"|---|---|---|---|{'--:|' * (4 + len(causes))}",
@@ -149,7 +157,7 @@ def table(rows: Sequence[report.Row]) -> str:
         cells = (
             row["network"],
             row["config"],
-            f"{row['latency']}, {row['beat_every']}",
+            f"{row['latency']}, {row['beat_every']}{', one bus' if _memory(row).shared else ''}",
             f"{row['cycles']:,}",
             share(row),
         )
@@ -177,6 +185,7 @@ def main() -> int:
     parser.add_argument("--config", help="a preset, or a configuration's JSON file")
     parser.add_argument("--latency", type=int, default=Memory.latency, help="memory: cycles to a burst's first beat")
     parser.add_argument("--beat-every", type=int, default=Memory.beat_every, help="memory: cycles from beat to beat")
+    parser.add_argument("--shared-bus", action="store_true", help="memory: both directions share one bus")
     kept = [kept.value for kept in KeepLayers]
     parser.add_argument("--keep-layers", choices=kept, default=kept[0], help="results left in memory after the run")
     parser.add_argument("--engine", choices=("model", "rtl"), default="model", help="what counts the cycles")

@@ -1,5 +1,6 @@
 """Where each layer's cycles beyond its roofline went, from the cycle model's account of a run.
 
+Where both directions of the memory share a bus, what both ports have to do is the bus's, and LOAD says why it idles.
 A layer's time begins when the layers before it are complete, and ends when it is.  That of array, read port, write port
 and pool unit which has most to do for the layer is its bottleneck, and should work all that time.  A cycle in which it
 does not has one cause; cycles in which it does are lost where they are more than the roofline, or another layer's.  So,
@@ -41,6 +42,8 @@ CAUSES = {
 _NAMES = tuple(CAUSES)
 _WORK = {Unit.COMPUTE: "array", Unit.LOAD: "read port", Unit.STORE: "write port", Unit.POOL: "pool unit"}
 """What a unit keeps at work."""
+_BUS = "bus"
+"""What LOAD and STORE keep at work where they share it."""
 
 
 class Account(NamedTuple):
@@ -57,19 +60,21 @@ def accounts(program: Program, timeline: Timeline) -> list[Account]:
     """One for each layer of the program, in order."""
     limits = [roofline(program.config, layer, timeline.memory) for layer in program.layers]
     own = _own(program, timeline)
-    units = [max(_WORK, key=lambda unit: own[unit][k]) for k in range(len(limits))]
+    units = [max((unit for unit in _WORK if unit in own), key=lambda unit: own[unit][k]) for k in range(len(limits))]
     idle, busy = _idle(program, timeline, units)
     found = []
     for k, (layer, limit, unit) in enumerate(zip(program.layers, limits, units, strict=True)):
-        mine = int(own[unit][k])
+        mine, name = int(own[unit][k]), _WORK[unit]
+        if timeline.memory.shared and unit == Unit.LOAD:
+            name = _BUS
         lost = {"surplus": mine - limit.cycles, "others": int(busy[k]) - mine}
-        lost |= {name: int(cycles) for name, cycles in zip(_NAMES[2:], idle[k, 2:], strict=True)}
-        found.append(Account(layer, int(timeline.layer_cycles[k]), limit, _WORK[unit], lost))
+        lost |= {cause: int(cycles) for cause, cycles in zip(_NAMES[2:], idle[k, 2:], strict=True)}
+        found.append(Account(layer, int(timeline.layer_cycles[k]), limit, name, lost))
     return found
 
 
 def _own(program: Program, timeline: Timeline) -> Mapping[Unit, np.ndarray]:
-    """Cycles that each layer's instructions keep array, read port, pool unit and write port at work, whenever."""
+    """Cycles that each layer's instructions keep array, pool unit, read and write port, or bus, at work, whenever."""
     every, beat = timeline.memory.beat_every, program.config.derived.beat_bytes
     written = [
         every * sum(store_bursts(program.config, i))
@@ -82,12 +87,15 @@ def _own(program: Program, timeline: Timeline) -> Mapping[Unit, np.ndarray]:
         return np.bincount(timeline.layer[chosen], cycles, len(program.layers)).astype(np.int64)
 
     compute, pool = timeline.unit == Unit.COMPUTE, timeline.unit == Unit.POOL
-    return {
+    found = {
         Unit.LOAD: every * timeline.layer_read // beat,
         Unit.COMPUTE: by_layer(np.diff(timeline.passes)[:, 0], compute),
         Unit.POOL: by_layer((timeline.end - timeline.start)[pool], pool),
         Unit.STORE: by_layer(np.array(written, np.int64), np.full(len(written), True)),
     }
+    if timeline.memory.shared:
+        found[Unit.LOAD] += found.pop(Unit.STORE)
+    return found
 
 
 def _beats(bursts: Bursts, every: int) -> np.ndarray:
@@ -102,6 +110,8 @@ def _idle(program: Program, timeline: Timeline, units: Sequence[Unit]) -> tuple[
     """
     reads, writes = (_beats(bursts, timeline.memory.beat_every) for bursts in traffic(program, timeline))
     underway = np.stack([timeline.start, timeline.end], 1)
+    if timeline.memory.shared:
+        reads = writes = np.concatenate([reads, writes])
     work = {
         Unit.LOAD: reads,
         Unit.COMPUTE: timeline.passes,

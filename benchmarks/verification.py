@@ -59,7 +59,9 @@ class Point(NamedTuple):
 
 USUAL, SHIPPED = Point(), Point(Memory(64, 4), KeepLayers.NONE)
 """The memory that is the default with all layers' results, and a slow one with what a product keeps."""
-POINTS = (*(Point(Memory(*numbers)) for numbers in ((64, 1), (8, 1), (200, 1), (64, 2))), SHIPPED)
+BUS = Point(Memory(64, 2, shared=True))
+"""Both directions of the memory on one bus."""
+POINTS = (*(Point(Memory(*numbers)) for numbers in ((64, 1), (8, 1), (200, 1), (64, 2))), BUS, SHIPPED)
 FASHION = EXAMPLE / "fashion_mnist.onnx"
 MARKERS = "verification"
 """Name of the place in a document that the table is written to."""
@@ -161,7 +163,8 @@ def verify(network: Network, images: Given, config: str, points: tuple[Point, ..
         result = run_rtl(program, images, point.memory)
         predicted = simulate(program, point.memory)
         differ = differing(result, predicted)
-        yield [config, f"{point.memory.latency}, {point.memory.beat_every}", point.keep.value, len(images),
+        bus = ", one bus" if point.memory.shared else ""
+        yield [config, f"{point.memory.latency}, {point.memory.beat_every}{bus}", point.keep.value, len(images),
                *_compared(expected, result), f"{result.cycles[0]:,}", f"{predicted.cycles:,}",
                ", ".join(differ) or "0", f"{time.monotonic() - start:.0f}"]  # fmt: skip
 

@@ -143,6 +143,9 @@ class MemoryOptions(Memory):
     beat_every: Annotated[
         int, typer.Option(help="Memory: a beat every so many cycles, each way.", min=1, max=MOST["beat_every"])
     ] = 1
+    shared: Annotated[
+        bool, typer.Option("--shared-bus", help="Memory: both directions share one bus, burst by burst.")
+    ] = False
 
 
 def key(value: Any, kind: type | None = None) -> Any:

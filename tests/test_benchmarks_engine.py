@@ -88,6 +88,9 @@ def played(program: Program, timeline: Timeline, units: Sequence[Unit]) -> Itera
             for last, beats in zip(bursts.last.tolist(), bursts.beats.tolist(), strict=True)
         ]
 
+    if timeline.memory.shared:
+        own[Unit.LOAD] += own[Unit.STORE]
+
     def under_way(unit: Unit, t: int) -> bool:
         mine = timeline.unit == unit
         return bool(((timeline.start[mine] <= t) & (t < timeline.end[mine])).any())
@@ -120,11 +123,17 @@ def played(program: Program, timeline: Timeline, units: Sequence[Unit]) -> Itera
         yield layer, "busy" if works(units[layer], t) else why(units[layer], t)
 
 
-@pytest.mark.parametrize("memory", [Memory(20, 1), Memory(8, 4)], ids=str)
+@pytest.mark.parametrize("memory", [Memory(20, 1), Memory(8, 4), Memory(8, 4, shared=True)], ids=str)
 def test_causes_are_those_of_every_single_cycle(quantized: Path, memory: Memory) -> None:
     program = compile_network(qdq.load(quantized), TINY)
     timeline = simulate(program, memory)
-    names = {"array": Unit.COMPUTE, "read port": Unit.LOAD, "write port": Unit.STORE, "pool unit": Unit.POOL}
+    names = {
+        "array": Unit.COMPUTE,
+        "read port": Unit.LOAD,
+        "write port": Unit.STORE,
+        "pool unit": Unit.POOL,
+        "bus": Unit.LOAD,
+    }
     found = accounts(program, timeline)
     idle: list[Counter[str]] = [Counter() for _ in found]
     for layer, state in played(program, timeline, [names[account.bottleneck] for account in found]):

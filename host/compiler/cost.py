@@ -20,7 +20,7 @@ def cost(problem: Problem, tiling: Tiling) -> tuple[int, int]:
 
     What array, read port and write port have to do meanwhile is hidden behind the longest of it: over the whole layer,
     since loads run ahead; but where weights are read anew for each tile, over each tile, for no more of them than the
-    buffer holds are read ahead.
+    buffer holds are read ahead.  A bus that both directions share has to do what both ports have.
     """
     every = problem.memory.beat_every
     inputs, fetch = _input_cycles(problem, tiling), every * problem.config.derived.instruction_beats
@@ -30,6 +30,9 @@ def cost(problem: Problem, tiling: Tiling) -> tuple[int, int]:
     ahead, behind = tiling.loads_ahead, tiling.stores_behind
     reads = [a + b for a, b in zip(inputs, stream, strict=True)] if ahead else stream
     work = [_compute(problem, tiling), reads, *([written] if behind else [])]
+    if behind and problem.memory.shared:
+        stored = _written(problem, tiling, chip=False)
+        work.append([a + b for a, b in zip(reads, stored, strict=True)])
     if tiling.weights_once(problem):
         cycles = max(sum(tiles) for tiles in work)
     else:
@@ -190,10 +193,10 @@ def _reads(problem: Problem, tiling: Tiling) -> int:
     return len(ranges) * -(-problem.range_groups // tiling.chunk)
 
 
-def _written(problem: Problem, tiling: Tiling) -> list[int]:
-    """Cycles that storing each tile takes: a beat to memory at its pace, one on the chip in a cycle."""
+def _written(problem: Problem, tiling: Tiling, chip: bool = True) -> list[int]:
+    """Cycles that storing each tile takes: a beat to memory at its pace, one on the chip, if it counts, in a cycle."""
     pooling = problem.layer.pooling
-    kept, pooled = (_store_cycles(problem, tensor) for tensor in _results(problem))
+    kept, pooled = (_store_cycles(problem, tensor, chip) for tensor in _results(problem))
     bits, data, planes = (
         problem.layer.copies * problem.layer.result.fmt.bits,
         problem.config.data_bits,
@@ -216,10 +219,10 @@ def _results(problem: Problem) -> tuple[str, str]:
     return kept, "" if layer.pooling is None else layer.pooling.written.name
 
 
-def _store_cycles(problem: Problem, tensor: str) -> int:
-    """Cycles for each beat of a result, wherever it goes."""
+def _store_cycles(problem: Problem, tensor: str, chip: bool) -> int:
+    """Cycles for each beat of a result, wherever it goes; on the chip, if that counts."""
     to_memory = 0 if tensor in problem.chip.unstored else problem.memory.beat_every
-    return to_memory + len(problem.chip.copies(tensor))
+    return to_memory + chip * len(problem.chip.copies(tensor))
 
 
 def _pooling(problem: Problem, tiling: Tiling) -> int:

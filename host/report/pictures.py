@@ -15,7 +15,7 @@ from host.report import comparison
 from host.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, STYLE, label, rows, svg
 
 Report = dict[str, Any]
-_BOUND_COLOURS = {"compute": BLUE, "read": ORANGE, "write": GREEN, "none": GREY}
+_BOUND_COLOURS = {"compute": BLUE, "read": ORANGE, "write": GREEN, "bus": INK, "none": GREY}
 _UNITS = ("load", "compute", "pool", "store")
 
 
@@ -65,7 +65,8 @@ def utilization(report: Report) -> str:
         ratio = layer["roofline_cycles"] / layer["cycles"]
         axes.text(max(limit, layer["utilization"]) + 0.01, i, f"{ratio:.2f} of its roofline", va="center", fontsize=8)
     axes.set_xlim(0, 1.25)
-    axes.set_xlabel("MACs / (multipliers x cycles); grey: the roofline; blue compute, orange read, green write bound")
+    memory = "black bus" if report["memory"]["shared"] else "orange read, green write"
+    axes.set_xlabel(f"MACs / (multipliers x cycles); grey: the roofline; blue compute, {memory} bound")
     return svg(figure)
 
 
@@ -132,8 +133,9 @@ def bandwidth(report: Report) -> str:
     axes.set_ylim(-1.1 * most, 1.1 * most)
     _layers(report, [axes])
     axes.set_ylabel("bytes a cycle")
+    gives = "gives, to both together" if report["memory"]["shared"] else "gives"
     axes.set_xlabel(
-        "cycle; up, orange: read; down, green: written; dashed: what the memory gives; grey: ends of layers"
+        f"cycle; up, orange: read; down, green: written; dashed: what the memory {gives}; grey: ends of layers"
     )
     return svg(figure)
 

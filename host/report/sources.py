@@ -18,7 +18,7 @@ Values = dict[str, Any]
 _LEG: dict[str, Form] = {"digests": Each(str)}
 _MODEL = {
     **_LEG,
-    "memory": {"latency": int, "beat_every": int},
+    "memory": {"latency": int, "beat_every": int, "shared": bool},
     "cycles": int,
     "counters": Each(int),
     "layers": [{"cycles": int, "bytes_read": int, "bytes_written": int, "stalls": Each(int)}],

@@ -14,6 +14,7 @@ module bench #(
 
   input wire [31:0] latency,
   input wire [31:0] beat_every,
+  input wire shared,
   input wire [31:0] base,
   input wire [31:0] read_error,
   input wire [31:0] write_error,
@@ -131,6 +132,7 @@ module bench #(
     .rst(reset),
     .latency(latency),
     .beat_every(beat_every),
+    .shared(shared),
     .base(base),
     .read_error(read_error),
     .write_error(write_error),

@@ -20,7 +20,7 @@ from host.driver import Driver, EngineError
 from hw.contract.program import load
 from hw.contract.registers import COUNTERS
 from quant.ir.inputs import Given, each, together
-from sim.bench.transport import SimulationTransport, start
+from sim.bench.transport import SimulationTransport, set_memory, start
 
 
 def _images(path: str, inputs: list[str]) -> Given:
@@ -38,7 +38,7 @@ async def run_jobs(dut: Any) -> None:
     await start(dut)
     for path in sorted(folder.glob("job_*.json")):
         job = json.loads(path.read_text())
-        dut.latency.value, dut.beat_every.value = job["latency"], job["beat_every"]
+        set_memory(dut, **job["memory"])
         dut.base.value = job["base"]
         transport.base, transport.patience = job["base"], job["patience"]
         program = load(Path(job["program"]))

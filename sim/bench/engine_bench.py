@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -215,8 +215,7 @@ def _write(jobs: Sequence[RtlJob], work: Path, memory_bytes: int) -> None:
             "images": str(images),
             "inputs": list(given),
             "base": min(job.base, (1 << REGISTER_BITS) - memory_bytes),
-            "latency": job.memory.latency,
-            "beat_every": job.memory.beat_every,
+            "memory": asdict(job.memory),
             "watchdog": watchdog(job.memory),
             "patience": patience(simulate(job.program, job.memory).cycles, job.memory),
         }

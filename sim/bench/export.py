@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ every tensor and every counter is compared.
 | file | what it is |
 |---|---|
 | engine.v | the engine in Verilog; engine.json describes its ports and registers |
-| bench.sv, memory.sv, memory.cpp | the bench: an AXI4 memory of latency {latency}, a beat every {beat_every} cycle(s) |
+| bench.sv, memory.sv, memory.cpp | the bench: an AXI4 memory: {memory} |
 | handshake_checker.sv, axi4_checker.sv, axi_lite_checker.sv | what watches the protocol of both ports |
 | program.bin | instructions and weights: the first bytes of the memory |
 | bench.json | addresses, registers, settings, predicted counters |
@@ -101,8 +102,7 @@ def export_bench(program: Program, images: Given, memory: Memory, folder: Path) 
         "name": program.name,
         "config": config.name,
         "images": len(images),
-        "latency": memory.latency,
-        "beat_every": memory.beat_every,
+        "memory": memory,
     }
     (folder / "README.md").write_text(README.format(**facts))
     waivers = " ".join([*(f"-Wno-{rule}" for rule in verilog.LINT_WAIVERS), *LINT])
@@ -121,8 +121,7 @@ def _facts(program: Program, images: int, memory: Memory) -> dict[str, Any]:
     layers = {layer.output: layer.name for layer in program.layers}
     return {
         "images": images,
-        "latency": memory.latency,
-        "beat_every": memory.beat_every,
+        "memory": asdict(memory),
         "patience": patience(counters["CYCLES"], memory),
         "registers": {r.name: r.offset for r in REGISTERS},
         "settings": {

@@ -40,7 +40,7 @@ class Bench:
     async def begin(self) -> None:
         """Clock, reset, memory, program."""
         facts = self.facts
-        await start(self.dut, facts["latency"], facts["beat_every"])
+        await start(self.dut, **facts["memory"])
         image = np.fromfile(HERE / "program.bin", np.uint8)
         self.memory[:] = 0
         self.memory[: len(image)] = image

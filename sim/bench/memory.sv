@@ -2,7 +2,8 @@
 //
 // Its bytes are those of a file that memory.cpp maps, so that whoever maps the same file sees them.  The file's
 // first byte has the bus address `base`; bursts beyond its end are answered with DECERR.
-// latency, beat_every: as in hw/contract/memory.py; these and all that follow may change while nothing is under way.
+// latency, beat_every, shared: as in hw/contract/memory.py; these and all that follow may change while nothing is under
+// way.
 // read_error, write_error: number of the beat answered with SLVERR, counted from 1 on since it was last 0; 0 means none.
 // failed: bus address of the burst with the last such beat.
 //
@@ -27,6 +28,7 @@ module memory #(
   input wire rst,
   input wire [31:0] latency,
   input wire [31:0] beat_every,
+  input wire shared,
   input wire [31:0] base,
   input wire [31:0] read_error,
   input wire [31:0] write_error,
@@ -99,9 +101,15 @@ module memory #(
   bit early_last[EARLY];
   bit [EARLY_PLACES-1:0] early_head, early_tail;
 
+  // The bus, where both directions share one: a burst of either holds it from its first beat to its last.
+  bit reading, writing;
+  bit after_read;  // the last burst that it served was a read
+
   bit [31:0] sown;  // the seed that `random` began with
   bit [63:0] random;  // xorshift, never 0
   bit [15:0] stalled[5];  // cycles that a channel still stalls
+
+  bit may_read, may_write;  // a beat in the cycle that begins
 
   always @(posedge clk) begin
     now = now + 1;  // from here on, the cycle that begins
@@ -122,6 +130,9 @@ module memory #(
       answer_tail = 0;
       early_head = 0;
       early_tail = 0;
+      reading = 0;
+      writing = 0;
+      after_read = 0;
       arready <= 1'b1;
       awready <= 1'b1;
       rvalid <= 1'b0;
@@ -145,13 +156,20 @@ module memory #(
         write_tail = write_tail + 1;
         if (write_tail == write_head) $fatal(1, "more than %0d write bursts under way", DEPTH - 1);
       end
-      if (rvalid && rready) read_next = now - 1 + 64'(beat_every);
+      if (rvalid && rready) begin
+        read_next = now - 1 + 64'(beat_every);
+        if (shared) write_next = read_next;
+        reading = !rlast;
+      end
       if (wvalid && wready) begin
         early_data[early_tail] = wdata;
         early_strobe[early_tail] = wstrb;
         early_last[early_tail] = wlast;
         early_tail = early_tail + 1;
         write_next = now - 1 + 64'(beat_every);
+        if (shared) read_next = write_next;
+        writing = !wlast;
+        after_read = 0;
       end
       while (early_head != early_tail && write_head != write_tail) begin
         bit [1:0] response;
@@ -188,12 +206,15 @@ module memory #(
       end
       arready <= stalled[AR] == 0;
       awready <= stalled[AW] == 0 && !(data_first && early_head == early_tail);
-      wready <= stalled[W] == 0 && now >= write_next && EARLY_PLACES'(early_tail + 1) != early_head
+      may_write = stalled[W] == 0 && now >= write_next && EARLY_PLACES'(early_tail + 1) != early_head
           && !(address_first && write_head == write_tail);
+      // Bursts take turns on a shared bus: a write that was offered in the cycle that ends goes before a second read.
+      may_read = stalled[R] == 0 && now >= read_next
+          && !(shared && (writing || (!reading && after_read && may_write && wvalid && !wready)));
       if (!rvalid || rready) begin
         rvalid <= 1'b0;
         if (stall_chance != 0) {rdata, rresp, rlast} <= (BITS + 3)'({5{random}});  // what must not be looked at
-        if (read_head != read_tail && now >= read_from[read_head] && now >= read_next && stalled[R] == 0) begin
+        if (read_head != read_tail && now >= read_from[read_head] && may_read) begin
           bit [255:0] data;
           bit [1:0] response;
           response = memory_read(64'(read_address[read_head] - base), BYTES, data) == 0 ? DECERR : OKAY;
@@ -203,6 +224,8 @@ module memory #(
             failed <= read_start[read_head];
           end
           rvalid <= 1'b1;
+          reading = 1;
+          after_read = 1;
           rdata <= data[BITS-1:0];
           rresp <= response;
           rlast <= read_left[read_head] == 1;
@@ -211,6 +234,7 @@ module memory #(
           if (read_left[read_head] == 0) read_head = read_head + 1;
         end
       end
+      wready <= may_write && !(shared && reading);
       if (!bvalid || bready) begin
         bvalid <= 1'b0;
         if (stall_chance != 0) bresp <= random[1:0];

@@ -13,12 +13,18 @@ ANSWER_CYCLES = 100
 """A register port that has not answered by then is broken."""
 
 
-async def start(dut: Any, latency: int = 1, beat_every: int = 1, base: int = 0) -> None:
+def set_memory(dut: Any, latency: int = 1, beat_every: int = 1, shared: bool = False) -> None:
+    """Give the memory of a `bench.sv` its parameters, which are those of `hw.contract.memory.Memory`."""
+    dut.latency.value, dut.beat_every.value, dut.shared.value = latency, beat_every, shared
+
+
+async def start(dut: Any, base: int = 0, **memory: Any) -> None:
     """Bring a `bench.sv` out of its reset, before a memory that never stalls nor fails.
 
-    latency, beat_every: as `hw.contract.memory.Memory`.  base: bus address of the memory's first byte.
+    base: bus address of the memory's first byte.  memory: as `set_memory`.
     """
-    dut.latency.value, dut.beat_every.value, dut.base.value = latency, beat_every, base
+    set_memory(dut, **memory)
+    dut.base.value = base
     for name in ("read_error", "write_error", "stall_chance", "stall_longest", "seed", "data_first", "address_first"):
         getattr(dut, name).value = 0
     dut.rst.value = 1

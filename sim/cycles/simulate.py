@@ -5,10 +5,16 @@ before it in its unit, in the fetch and behind its tokens, so they are computed 
 any order.  The read port is where two streams of requests meet.  When nothing else can be computed, whatever
 is unknown follows from a burst that the port has not taken yet, and therefore lies after the earliest request
 that is known: that one is taken next.  The cost is that of instructions and bursts, not of cycles.
+
+On a memory whose directions share one bus, its turns are such a place, too: a burst that waits for the bus is served
+in a cycle that is known, unless something happens before.  So whichever is first in time is next, a request that the
+read port takes or a burst that the bus serves; what follows from either lies after it.
 """
 
 from __future__ import annotations
 
+from array import array
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +22,11 @@ import numpy as np
 from hw.contract import timing
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES
 from hw.contract.isa import Instruction, LoadInstruction, StoreInstruction, Target, Unit
-from hw.contract.memory import Memory
+from hw.contract.memory import NEVER, Memory
 from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
 from sim.cycles.bursts import ReadTimes, WriteTimes
+from sim.cycles.shared import SharedReads, SharedStoreTimes, SharedWrites
 from sim.cycles.timeline import Timeline, layer_count, split
 from sim.cycles.units import ComputeTimes, LoadTimes, PoolTimes, Recurrence, StoreTimes
 
@@ -33,7 +40,8 @@ def simulate(program: Program, memory: Memory | None = None) -> Timeline:
     memory: latency 64 and a beat every cycle when None.
     Raises BadInput for a program that no engine can run.
     """
-    run = _Run(program, memory or Memory())
+    memory = memory or Memory()
+    run = (_SharedRun if memory.shared else _SeparateRun)(program, memory)
     run.run()
     return run.timeline()
 
@@ -52,15 +60,16 @@ class _Queue:
 
 
 class _Run:
-    """A run under way: what is known of each instruction, None for what is not."""
+    """A run under way: what is known of each instruction, None for what is not.
 
-    def __init__(self, program: Program, memory: Memory) -> None:
+    store, reads, writes: that unit, and the bursts of both ports, as `Timeline` has them.
+    """
+
+    def __init__(self, program: Program, memory: Memory, store: Recurrence, reads: array, writes: array) -> None:
         self.program, self.config, self.memory = program, program.config, memory
         self.instructions: list[Instruction] = list(program.decode())
-        self.reads = ReadTimes(self.config, memory)
         self.load, self.compute = LoadTimes(self.config), ComputeTimes(self.config)
-        self.writes = WriteTimes(self.config, memory)
-        store = StoreTimes(self.config, self.writes)
+        self.bursts = reads, writes
         units: tuple[Recurrence, ...] = (self.load, self.compute, PoolTimes(self.config), store)
         self.queues = [_Queue(unit, recurrence) for unit, recurrence in zip(_UNITS, units, strict=True)]
         self.awake: list[_Queue] = []  # those whose head may be able to start, now that something is known
@@ -73,22 +82,6 @@ class _Run:
         self.stalls: list[tuple[int, ...]] = [_NO_STALL] * count
         self.asked_at = 0
 
-    def run(self) -> None:
-        """Compute everything: a program that is one comes to its end (`hw/contract/legality.py`)."""
-        while True:
-            self._advance()
-            fetch = self._fetch_request()
-            if self.load.bursts:
-                done = self.load.issue(self.reads, fetch)
-                if done is not None:
-                    queue = self.queues[Unit.LOAD]
-                    self._finish(queue, queue.indices[queue.started - 1], done)
-                    self.awake.append(queue)
-                    continue
-            if fetch is None:
-                break
-            self._fetch(max(fetch, self.reads.free))
-
     def _fetch_request(self) -> int | None:
         """The cycle from which on the fetch requests its next burst, None where that is not known or it has all."""
         n = min(FETCH_BURST, len(self.instructions) - self.asked)
@@ -97,15 +90,10 @@ class _Run:
             return None
         return max(self.asked_at + 1, self.dispatched[gone - 1] + 1 if gone > 0 else 0)
 
-    def _fetch(self, cycle: int) -> None:
-        n = min(FETCH_BURST, len(self.instructions) - self.asked)
-        beats = self.config.derived.instruction_beats
-        self.fetches.append(len(self.reads.bursts) // 2)
-        last = self.reads.take(cycle, n * beats)
-        each = beats * self.memory.beat_every
-        self.arrived.extend(last + timing.DISPATCH_LATENCY - (n - 1 - k) * each for k in range(n))
-        self.asked += n
-        self.asked_at = cycle
+    def _fetched(self, count: int, last: int) -> None:
+        """The last beat of a burst of `count` instructions is there in a cycle."""
+        each = self.config.derived.instruction_beats * self.memory.beat_every
+        self.arrived.extend(last + timing.DISPATCH_LATENCY - (count - 1 - k) * each for k in range(count))
 
     def _advance(self) -> None:
         """Compute what follows from what is known."""
@@ -212,8 +200,8 @@ class _Run:
             layer_cycles=split(end, layer, layers, cycles),
             layer_read=np.bincount(layer, read, layers).astype(np.int64),
             layer_written=np.bincount(layer, written, layers).astype(np.int64),
-            reads=np.array(self.reads.bursts).reshape(-1, 2),
-            writes=np.array(self.writes.bursts).reshape(-1, 2),
+            reads=np.array(self.bursts[0]).reshape(-1, 2),
+            writes=np.array(self.bursts[1]).reshape(-1, 2),
             fetches=np.array(self.fetches, np.int64),
             passes=np.array(self.compute.passes).reshape(-1, 2),
         )
@@ -229,3 +217,101 @@ class _Run:
             elif isinstance(i, StoreInstruction) and i.target == Target.MEMORY:
                 written[k] = i.planes * i.rows * i.words * d.word_bytes
         return read, written
+
+
+class _SeparateRun(_Run):
+    """On a memory with a bus for each direction: only the read port has to choose."""
+
+    def __init__(self, program: Program, memory: Memory) -> None:
+        self.reads, writes = ReadTimes(program.config, memory), WriteTimes(program.config, memory)
+        super().__init__(program, memory, StoreTimes(program.config, writes), self.reads.bursts, writes.bursts)
+
+    def run(self) -> None:
+        """Compute everything: a program that is one comes to its end (`hw/contract/legality.py`)."""
+        while True:
+            self._advance()
+            fetch = self._fetch_request()
+            if self.load.bursts:
+                done = self.load.issue(self.reads, fetch)
+                if done is not None:
+                    queue = self.queues[Unit.LOAD]
+                    self._finish(queue, queue.indices[queue.started - 1], done)
+                    self.awake.append(queue)
+                    continue
+            if fetch is None:
+                break
+            self._fetch(max(fetch, self.reads.free))
+
+    def _fetch(self, cycle: int) -> None:
+        n = min(FETCH_BURST, len(self.instructions) - self.asked)
+        self.fetches.append(len(self.reads.bursts) // 2)
+        self._fetched(n, self.reads.take(cycle, n * self.config.derived.instruction_beats))
+        self.asked, self.asked_at = self.asked + n, cycle
+
+
+class _SharedRun(_Run):
+    """On a memory with one bus: who is served when is to be chosen, too."""
+
+    def __init__(self, program: Program, memory: Memory) -> None:
+        config = program.config
+        self.reads, self.writes = SharedReads(config, memory), SharedWrites(config, memory)
+        self.store = SharedStoreTimes(config, self.writes)
+        self.stored = 0  # STOREs whose end is known
+        self.free, self.after_read = NEVER, False  # the bus
+        super().__init__(program, memory, self.store, self.reads.bursts, self.writes.bursts)
+
+    def run(self) -> None:
+        """As `_SeparateRun`."""
+        while True:
+            self._advance()
+            if self._ended():
+                continue
+            request = self._request()
+            turn = self.memory.served(self.reads.available, self.writes.available, self.free, self.after_read)
+            if request is not None and (turn is None or request[0] <= turn[0]):
+                self._take(*request)
+            elif turn is not None:
+                self._serve(*turn)
+            else:
+                break
+
+    def _ended(self) -> bool:
+        """Whether STOREs ended that nobody knew of."""
+        queue, ends = self.queues[Unit.STORE], self.store.done[self.stored :]
+        for done in ends:
+            self._finish(queue, queue.indices[self.stored], done)
+            self.stored += 1
+        return bool(ends)
+
+    def _request(self) -> tuple[int, bool] | None:
+        """The cycle in which the read port takes the next burst, and whether it is the fetch's; None while unknown."""
+        free, fetch = self.reads.free, self._fetch_request()
+        if free is None:
+            return None
+        load = max(free, self.load.offered) if self.load.bursts else None
+        if fetch is None or (load is not None and load < fetch):
+            return None if load is None else (load, False)
+        return max(free, fetch), True
+
+    def _take(self, cycle: int, fetch: bool) -> None:
+        if fetch:
+            n = min(FETCH_BURST, len(self.instructions) - self.asked)
+            self.fetches.append(self.reads.taken)
+            self.reads.take(cycle, n * self.config.derived.instruction_beats, partial(self._fetched, n))
+            self.asked, self.asked_at = self.asked + n, cycle
+            return
+        queue, beats = self.queues[Unit.LOAD], self.load.bursts[self.load.issued]
+        known = None
+        if self.load.issued_one(cycle):
+            known = partial(self._loaded, queue.indices[queue.started - 1])
+            self.awake.append(queue)
+        self.reads.take(cycle, beats, known)
+
+    def _loaded(self, index: int, last: int) -> None:
+        self._finish(self.queues[Unit.LOAD], index, last + 1)
+
+    def _serve(self, cycle: int, read: bool) -> None:
+        last = self.reads.serve(cycle) if read else self.store.serve(cycle)
+        self.free, self.after_read = last + self.memory.beat_every, read
+        if not read:
+            self.awake.append(self.queues[Unit.STORE])

@@ -70,6 +70,14 @@ class LoadTimes:
         self.bursts, self.ready = [], self.offered
         return last + 1
 
+    def issued_one(self, cycle: int) -> bool:
+        """The port took the next burst in a cycle.  Returns whether it was the instruction's last one."""
+        self.issued, self.offered = self.issued + 1, cycle + 1
+        if self.issued < len(self.bursts):
+            return False
+        self.bursts, self.ready = [], self.offered
+        return True
+
 
 class ComputeTimes:
     """The times of SETUP and CONV."""

@@ -32,7 +32,7 @@ def test_the_models(program: Program, x: np.ndarray) -> None:
     memory = Memory(latency=20, beat_every=2)
     taken = simulate_model(program, x, memory, QUIET)
     facts = taken.facts
-    assert facts["memory"] == {"latency": 20, "beat_every": 2}
+    assert facts["memory"] == {"latency": 20, "beat_every": 2, "shared": False}
     assert facts["cycles"] == facts["counters"]["CYCLES"] == simulate(program, memory).cycles
     assert all(len(tensor) == 2 for tensor in taken.tensors.values())
     assert taken.to_json()["digests"] == taken.digests

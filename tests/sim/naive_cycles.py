@@ -62,6 +62,10 @@ class Naive:
         self.read_outstanding = 0
         self.reads: deque[list[Any]] = deque()  # [cycle of the address, beats left, what to do with a beat]
         self.last_read = -(10**9)
+        # the bus, where both directions share one: of which direction a burst holds it, and of which the one before was
+        self.holder = self.before = ""
+        self.last_beat = -(10**9)
+        self.offered = False  # at the beginning of a burst, and in the cycle before
         # load
         self.load_bursts: deque[tuple[Burst, bool]] = deque()
         self.load_busy = False
@@ -105,8 +109,11 @@ class Naive:
 
     def _cycle(self) -> None:
         self._count()
-        self._read_beat()
-        self._write_beat()
+        if self.memory.shared:
+            self._bus()
+        else:
+            self._read_beat()
+            self._write_beat()
         self._answer()
         self._store()
         self._store_ends()
@@ -160,6 +167,28 @@ class Naive:
             self.reads.popleft()
             self._outstanding(-1)
         action()
+
+    def _bus(self) -> None:
+        """One beat, of the burst that holds the bus; without one the next is chosen."""
+        read = bool(self.reads) and self.t >= self.reads[0][0] + self.memory.latency
+        write = bool(self.beats) and self.t >= self.beats[0][0] + timing.STORE_READ_LATENCY
+        if self.t >= self.last_beat + self.memory.beat_every:
+            if not self.holder and read and not (write and self.offered and self.before == "READ"):
+                self.holder = "READ"
+            elif not self.holder and write:
+                self.holder = "WRITE"
+            if self.holder == "READ":
+                ends = self.reads[0][1] == 1
+                self._read_beat()
+            elif self.holder:
+                ends = self.beats[0][1]
+                self._write_beat()
+            if self.holder:
+                self.last_beat, self.before = self.t, self.holder
+                write = write and self.holder == "READ"  # another one is offered in the next cycle at the earliest
+                if ends:
+                    self.holder = ""
+        self.offered = write
 
     def _instruction_beat(self) -> Callable[[], None]:
         count = 0

@@ -19,7 +19,7 @@ from tests.host.compiler.problems import problems
 from tests.host.networks import SAME, Builder
 
 
-@pytest.mark.parametrize("memory", [Memory(), Memory(64, 4), Memory(20, 8)], ids=str)
+@pytest.mark.parametrize("memory", [Memory(), Memory(64, 4), Memory(20, 8), Memory(64, 4, shared=True)], ids=str)
 @pytest.mark.parametrize("config", [preset("tiny"), preset("small"), preset("medium")], ids=lambda c: c.name)
 @pytest.mark.parametrize(
     ("shape", "outputs", "window", "op"),
@@ -38,7 +38,7 @@ def test_the_estimate_is_near_the_cycles(
     assert reading * config.derived.beat_bytes >= memory.beat_every * program.layers[0].read_bytes
 
 
-@pytest.mark.parametrize("memory", [Memory(), Memory(64, 4), Memory(200, 8)], ids=str)
+@pytest.mark.parametrize("memory", [Memory(), Memory(64, 4), Memory(200, 8), Memory(64, 4, shared=True)], ids=str)
 @pytest.mark.parametrize(("channels", "outputs", "pool"), [(32, 48, None), (8, 24, 3)], ids=str)
 def test_what_is_chosen_is_near_the_best(
     channels: int, outputs: int, pool: int | None, memory: Memory, monkeypatch: pytest.MonkeyPatch

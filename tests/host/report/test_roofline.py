@@ -31,6 +31,13 @@ def test_a_slower_memory_takes_its_time_for_every_beat(every: int, cycles: float
     assert (found.cycles, found.bound) == (cycles, bound)
 
 
+@pytest.mark.parametrize(("macs", "cycles", "bound"), [(960, 30.0, "bus"), (2560, 40.0, "compute")])
+def test_a_bus_moves_what_is_read_and_what_is_written(macs: int, cycles: float, bound: str) -> None:
+    layer = LayerEntry("layer", "Conv", (), "out", macs, 80, 40)
+    found = roofline(preset("small"), layer, Memory(200, 2, shared=True))
+    assert (found.cycles, found.bound) == (cycles, bound)
+
+
 def test_other_operators_count_nothing() -> None:
     found = roofline(preset("small"), LayerEntry("layer", "Add", (), "out", 0, 8000, 8000), Memory())
     assert (found.cycles, found.bound) == (0.0, "none")

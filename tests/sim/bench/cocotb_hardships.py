@@ -15,7 +15,7 @@ from cocotb.triggers import ClockCycles
 from host.driver import Driver, EngineError
 from hw.contract.program import load
 from hw.contract.registers import BY_NAME, CONTROL_START, ErrorCause
-from sim.bench.transport import SimulationTransport, start
+from sim.bench.transport import SimulationTransport, set_memory, start
 from tests.counting import VALUES
 
 CAUSES = {"read": ErrorCause.READ_BUS, "write": ErrorCause.WRITE_BUS}
@@ -36,7 +36,7 @@ def stall(dut: Any, rng: np.random.Generator) -> None:
     dut.seed.value = int(rng.integers(1 << 32))
     order = int(rng.integers(3))
     dut.data_first.value, dut.address_first.value = order == 1, order == 2
-    dut.latency.value, dut.beat_every.value = int(rng.choice([1, 2, 64, 200])), int(rng.choice([1, 1, 3]))
+    set_memory(dut, int(rng.choice([1, 2, 64, 200])), int(rng.choice([1, 1, 3])), shared=bool(rng.integers(2)))
 
 
 class Job:

@@ -29,6 +29,7 @@ from tests.sim.jobs import ODD, Jobs, depthwise_jobs, extreme_jobs, handmade_job
 pytestmark = pytest.mark.usefixtures("verilator")
 
 POINTS = [Memory(latency, beat_every) for latency in (8, 64, 200) for beat_every in (1, 2)]
+POINTS += [Memory(8, 1, shared=True), Memory(64, 2, shared=True)]
 NETWORKS = 12
 EXTREMES = 10
 CHAINS = 10

@@ -34,7 +34,7 @@ def test_export_is_complete_and_repeatable(tmp_path: Path) -> None:
     for name in ("one", "two"):
         folder = tmp_path / name
         folder.mkdir()
-        export_bench(made.program, made.x[None], Memory(40, 2), folder)
+        export_bench(made.program, made.x[None], Memory(40, 2, shared=True), folder)
         contents.append({path.name: path.read_bytes() for path in sorted(folder.iterdir())})
     assert contents[0] == contents[1]
     for name in ("bench.sv", "memory.sv", "memory.cpp", "program.bin", "bench.json", "arrays.npz"):

@@ -33,7 +33,9 @@ def test_bursts_are_those_on_the_pins(seed: int, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(engine_bench, "SOURCES", (RECORDER, *engine_bench.SOURCES))
     monkeypatch.setattr(engine_bench, "run_bench", recorded)
     config = preset("tiny")
-    jobs = handmade_jobs(config, [Memory(8, 1), Memory(64, 3)]) | network_jobs(config, seed, 8)
+    jobs = handmade_jobs(config, [Memory(8, 1), Memory(64, 3), Memory(20, 2, shared=True)]) | network_jobs(
+        config, seed, 8
+    )
     engine_bench.run_jobs([job for job, _ in jobs.values()])
     seen = [(k, *map(int, rest)) for k, *rest in LINE.findall(runs[0].log.read_text())]
     ends = [k for k, (kind, *_) in enumerate(seen) if kind == "END"]

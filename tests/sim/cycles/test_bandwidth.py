@@ -14,7 +14,7 @@ from tests.sim.handmade import CASES, build
 
 
 @pytest.mark.parametrize("name", ["tiles", "wide", "max_pool"])
-@pytest.mark.parametrize("memory", [Memory(64, 1), Memory(9, 3)])
+@pytest.mark.parametrize("memory", [Memory(64, 1), Memory(9, 3), Memory(9, 3, shared=True)])
 def test_beats_one_by_one(name: str, memory: Memory) -> None:
     program = build(preset("medium"), CASES[name]).program
     timeline, beat = simulate(program, memory), program.config.derived.beat_bytes

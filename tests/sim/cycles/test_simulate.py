@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import pytest
 from hypothesis import given, settings
@@ -93,11 +94,46 @@ def test_equals_cycle_by_cycle_for_odd_engines_and_memories(
     assert_equal(build(config, CASES[name]).program, Memory(latency, beat_every))
 
 
+CONTENDED = ["tiles", "wide", "residual"]
+"""Some of their results are stored while more is loaded."""
+
+
+@settings(max_examples=15, deadline=None)
+@given(configs, st.sampled_from(CONTENDED), st.integers(1, 40), st.integers(1, 3), st.sampled_from([None, *Target]))
+def test_equals_cycle_by_cycle_on_a_shared_bus(
+    config: AcceleratorConfig, name: str, latency: int, beat_every: int, copied: Target | None
+) -> None:
+    program = build(config, CASES[name]).program
+    if copied not in (None, Target.MEMORY):
+        program = with_copies(program, Target.RESIDUAL if CASES[name].pool else copied, before=latency % 2 == 0)
+    assert_equal(program, Memory(latency, beat_every, shared=True))
+
+
+@pytest.mark.parametrize("name", ["tiles", "wide", "max_pool"])
+@pytest.mark.parametrize("latency", [1, 64])
+def test_a_bus_moves_one_burst_at_a_time(name: str, latency: int) -> None:
+    """A beat every B cycles, of both directions together; a direction that has it to itself is as fast as on its own."""
+    program, every = build(preset("medium"), CASES[name]).program, 3
+    timeline = simulate(program, Memory(latency, every, shared=True))
+    spans = []
+    for direction, bursts in enumerate(traffic(program, timeline)):
+        first = bursts.last - (bursts.beats - 1) * every
+        spans += [(*span, direction) for span in zip(first.tolist(), bursts.last.tolist(), strict=True)]
+    spans.sort()
+    for (_, last, _), (first, _, _) in itertools.pairwise(spans):
+        assert first >= last + every
+    assert {direction for *_, direction in spans} == {0, 1}
+    apart = simulate(program, Memory(latency, every))
+    assert timeline.cycles > apart.cycles or (name == "max_pool" and timeline.cycles == apart.cycles)
+    for counter in ("BYTES_READ", "BYTES_WRITTEN"):
+        assert timeline.counters[counter] == apart.counters[counter]
+
+
 @pytest.mark.parametrize("name", ["small", "medium"])
 def test_equals_cycle_by_cycle_for_depthwise_layers(name: str, seed: int) -> None:
     for number in range(3):
         program = compile_network(depthwise_network(100 * seed + number, layers=2), preset(name))
-        assert_equal(program, Memory(20, 1 + number))
+        assert_equal(program, Memory(20, 1 + number, shared=number == 1))
 
 
 def test_layers_add_up() -> None:
