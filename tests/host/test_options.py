@@ -47,9 +47,10 @@ def call(*arguments: str) -> list[Any]:
 def test_a_command_takes_the_fields_as_options() -> None:
     assert call("a.txt", "--out", "b") == [Options(source=Path("a.txt")), Path("b"), False]
     found, _, loud = call(
-        "a", "--out", "b", "--words", "x", "--words", "y", "--pair", "1,2", "--latency", "9", "--loud"
+        "a", "--out", "b", "--words", "x", "--words", "y", "--pair", "1,2", "--latency", "9", "--shared-bus", "--loud"
     )
-    expected = Options(source=Path("a"), words=("x", "y"), pair=(1, 2), memory=MemoryOptions(latency=9))
+    memory = MemoryOptions(latency=9, shared=True)
+    expected = Options(source=Path("a"), words=("x", "y"), pair=(1, 2), memory=memory)
     assert found == expected and loud
     assert isinstance(found.memory, Memory) and "Do it." in command(_documented).__doc__
 

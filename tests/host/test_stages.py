@@ -97,6 +97,10 @@ def test_a_program_says_the_memory_it_was_made_for(finished: Path, tmp_path: Pat
     for runs_with, warnings in (
         (memory, []),
         (MemoryOptions(), ["made for a memory of latency 9, a beat every 2, and runs with latency 64, a beat every 1"]),
+        (
+            MemoryOptions(9, 2, shared=True),
+            [f"made for a memory of {memory}, and runs with {memory}, one bus for both directions"],
+        ),
     ):
         reporter = Reporter(quiet=True)
         simulate(asked(finished, program=program, memory=runs_with), reporter)

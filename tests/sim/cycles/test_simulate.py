@@ -112,7 +112,7 @@ def test_equals_cycle_by_cycle_on_a_shared_bus(
 @pytest.mark.parametrize("name", ["tiles", "wide", "max_pool"])
 @pytest.mark.parametrize("latency", [1, 64])
 def test_a_bus_moves_one_burst_at_a_time(name: str, latency: int) -> None:
-    """A beat every B cycles, of both directions together; a direction that has it to itself is as fast as on its own."""
+    """A beat every B cycles, of both directions together; one that is alone is as fast as on a bus of its own."""
     program, every = build(preset("medium"), CASES[name]).program, 3
     timeline = simulate(program, Memory(latency, every, shared=True))
     spans = []
