@@ -59,7 +59,7 @@ def network_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         network = random_network(
             int(rng.integers(1 << 30)), layers=int(rng.integers(2, 7)), inputs=1 + (number % 4 == 3)
         )
-        memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 5)), shared=bool(rng.integers(2)))
+        memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 9)), shared=bool(rng.integers(2)))
         try:
             program = compile_network(network, config, memory=memory, keep_layers=[*KeepLayers][number % 2])
         except CannotCompile:
@@ -77,8 +77,8 @@ def depthwise_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         network = depthwise_network(int(rng.integers(1 << 30)))
-        memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 5)), shared=bool(rng.integers(2)))
-        program = compile_network(network, config)
+        memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 9)), shared=bool(rng.integers(2)))
+        program = compile_network(network, config, memory=memory, keep_layers=[*KeepLayers][number % 2])
         images = random_images(network, 1, number)
         expected = execute(network, images, [p.tensor for p in program.tensors])
         jobs[f"depthwise chain {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory), expected)

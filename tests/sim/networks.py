@@ -126,7 +126,7 @@ class _Maker:
         shapes = [n for n, t in self.tensors.items() if t.shape[1:] == self.tensors[self.last].shape[1:]]
         return str(self.pick(*shapes)) if shapes else None
 
-    def pool(self, name: str, kind: str) -> None:
+    def pool(self, name: str, kind: str, wide: bool = False) -> None:
         source = self.tensors[self.last]
         channels, height, width = source.shape
         window = replace(self.window(height, width, 4), dilation=(1, 1))
@@ -140,7 +140,8 @@ class _Maker:
         fmt = source.fmt
         include = bool(self.rng.integers(2))
         if kind == "average":
-            fmt = replace(fmt, frac=fmt.frac + int(self.rng.integers(-1, 3)))
+            more = 4 if wide else int(self.rng.integers(-1, 3))
+            fmt = QFormat(16 if wide else 8, fmt.frac + more, fmt.signed)
         layer = Pool(name, self.last, f"t_{name}", kind, window, (fmt.low, fmt.high), include)  # type: ignore[arg-type]
         self.add(layer, (channels, *window.output_size(height, width)), fmt)
 
@@ -244,7 +245,7 @@ def random_network(seed: int, layers: int = 4, largest: int = 14, inputs: int = 
             if math.prod(maker.tensors[maker.last].shape[1:]) < 200:
                 maker.enlarge(name)
         else:
-            maker.pool(name, kind)
+            maker.pool(name, kind, wide=kind == "average" and k == layers - 1 and bool(rng.integers(2)))
     return maker.network()
 
 
