@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import onnx
+
 from benchmarks.datasets import DATA
 from quant.base.errors import BadInput
 
@@ -19,11 +21,14 @@ MADE = ("vgg16", "alexnet", "resnet18", "resnet50", "small_cnn")
 """What make_networks.py, in the folder of the data, is asked for; everything else networks.py, in the one beside it."""
 
 
-def architecture(name: str, *options: str) -> Path:
+def architecture(name: str, *options: str, size: int | None = None) -> Path:
     """The file of a network: the trained one of this name, else what a script writes.
 
-    options: of make_networks.py.  Raises BadInput where it is neither there nor can be written, saying why.
+    options: of make_networks.py.  size: rows and columns of the input instead of the script's, where nothing in the
+    network depends on them.  Raises BadInput where it is neither there nor can be written, saying why.
     """
+    if size is not None:
+        return resized(architecture(name, *options), size)
     trained = DATA / "models" / f"{name}.onnx"
     if trained.is_file():
         return trained
@@ -40,3 +45,17 @@ def architecture(name: str, *options: str) -> Path:
             raise BadInput(f"{name}: {script.name} fails: {(ran.stderr.strip().splitlines() or [''])[-1]}")
         begun.replace(path)
     return path
+
+
+def resized(path: Path, size: int) -> Path:
+    """The same network on square images of another size, beside it."""
+    smaller = path.with_stem(f"{path.stem}_{size}")
+    if not smaller.is_file():
+        model = onnx.load(path)
+        for dimension in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+            dimension.dim_value = size
+        del model.graph.value_info[:]
+        for output in model.graph.output:
+            output.type.tensor_type.ClearField("shape")
+        onnx.save(model, smaller)
+    return smaller

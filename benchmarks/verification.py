@@ -117,10 +117,17 @@ def trained(name: str, images: Callable[[FloatGraph], Images], *configs: str, ra
     return Case(partial(architecture, name), images, configs, raw=raw)
 
 
-def made(name: str, config: str, *options: str, runs: int = 2, points: tuple[Point, ...] = (USUAL, SHIPPED)) -> Case:
-    """An architecture with random weights."""
+def made(
+    name: str,
+    config: str,
+    *options: str,
+    size: int | None = None,
+    runs: int = 2,
+    points: tuple[Point, ...] = (USUAL, SHIPPED),
+) -> Case:
+    """An architecture with random weights.  options, size: as `architecture` has them."""
     images = partial(noise, calibration=CALIBRATION)
-    return Case(partial(architecture, name, *options), images, (config,), points, runs, "fast")
+    return Case(partial(architecture, name, *options, size=size), images, (config,), points, runs, "fast")
 
 
 CALIBRATION = 8
@@ -147,7 +154,7 @@ NETWORKS = {
     "unet_bilinear": made("unet_bilinear", "medium"),
     "ssd_joined": made("ssd_joined", "medium"),
     "mobilenetv3_small_100": made("timm:mobilenetv3_small_100", "medium"),
-    "yolov3_tiny_silu": made("yolov3_tiny_silu", "medium", runs=1),
+    "yolov3_tiny_silu, 160x160": made("yolov3_tiny_silu", "medium", size=160, runs=1),
     "alexnet": made("alexnet", "medium", runs=1),
     "vgg16 (convolutions)": made("vgg16", "medium", "--features-only", runs=1, points=(USUAL,)),
     "resnet50": made("resnet50", "medium", runs=1),
