@@ -42,7 +42,9 @@ def architecture(name: str, *options: str, size: int | None = None) -> Path:
         line = [sys.executable, str(script), name, "-o", str(begun), *options]
         ran = subprocess.run(line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if ran.returncode or not begun.is_file():
-            raise BadInput(f"{name}: {script.name} fails: {(ran.stderr.strip().splitlines() or [''])[-1]}")
+            lines = ran.stderr.strip().splitlines() or [""]
+            said = [line for line in lines if "Error: " in line]  # PyTorch's go on behind it
+            raise BadInput(f"{name}: {script.name} fails: {(said or lines)[-1]}")
         begun.replace(path)
     return path
 
