@@ -1,7 +1,7 @@
 """A network on the engine: the share of the roofline at that memory, and what each layer's other cycles are lost to.
 
-    python benchmarks/engine.py NET.onnx --config medium [--latency 64] [--beat-every 4] [--shared-bus] [--engine rtl]
-                                [--json FILE]
+    python benchmarks/engine.py NET.onnx --config medium [--latency 64] [--beat-every 4] [--shared-bus] [--batch 4]
+                                [--engine rtl] [--json FILE]
     python benchmarks/engine.py --saved FILE ...        # a line for each run that --json kept
 
 The network is quantized (QDQ or coded), or float: then it is quantized first, with the effort `fast`, on the images of
@@ -76,21 +76,25 @@ def measure(arguments: argparse.Namespace) -> report.Row:
     memory = Memory(arguments.latency, arguments.beat_every, arguments.shared_bus)
     config = configuration(arguments.config)
     network, images = integers(arguments.network, arguments.calibration)
-    program = compile_timed(network, config, memory=memory, keep_layers=KeepLayers(arguments.keep_layers))
+    kept, batch = KeepLayers(arguments.keep_layers), arguments.batch
+    program = compile_timed(network, config, memory=memory, keep_layers=kept, batch=batch)
     timeline = simulate(program, memory)
     found = accounts(program, timeline)
     differ = None
     if arguments.engine == "rtl":
-        differ = differing(run_rtl(program, quantize_input(network, images[:1]), memory), timeline)
+        differ = differing(run_rtl(program, quantize_input(network, images[:batch]), memory), timeline)
     return {
         "network": arguments.network.stem,
         "config": config.name,
         "latency": memory.latency,
         "beat_every": memory.beat_every,
         "shared": memory.shared,
+        "batch": batch,
         "engine": arguments.engine,
         "images": arguments.calibration.name if arguments.calibration else "seeded random",
         "cycles": timeline.cycles,
+        "read": timeline.counters["BYTES_READ"],
+        "written": timeline.counters["BYTES_WRITTEN"],
         "roofline": sum(account.roofline.cycles for account in found),
         "differing": differ,
         "layers": [
@@ -124,6 +128,8 @@ def by_layer(row: report.Row) -> str:
     causes = [cause for cause in CAUSES if any(round(layer["lost"][cause]) for layer in row["layers"])]
     lines = [
         f"{row['network']} on {row['config']}, {_memory(row)}; images: {row['images']}",
+        f"{row['batch']} in a run: {row['cycles'] / row['batch']:,.0f} cycles an image, "
+        f"{row['read'] / row['batch']:,.0f} bytes read, {row['written'] / row['batch']:,.0f} written",
         "",
         f"| layer | operator | bound | bottleneck | cycles | roofline | share | lost | {' | '.join(causes)} |",
         f"|---|---|---|---|{'--:|' * (4 + len(causes))}",
@@ -139,8 +145,9 @@ def by_layer(row: report.Row) -> str:
 def table(rows: Sequence[report.Row]) -> str:
     """A line for each run, with the causes that take a hundredth of its cycles or more."""
     lines = [
-        "| network | configuration | latency, beat every | cycles | of the roofline | lost to | counted by |",
-        "|---|---|---|--:|--:|---|---|",
+        "| network | configuration | latency, beat every | batch | cycles an image | of the roofline | lost to | "
+        "counted by |",
+        "|---|---|---|--:|--:|--:|---|---|",
     ]
     for row in rows:
         total: dict[str, float] = {}
@@ -158,7 +165,8 @@ def table(rows: Sequence[report.Row]) -> str:
             row["network"],
             row["config"],
             f"{row['latency']}, {row['beat_every']}{', one bus' if _memory(row).shared else ''}",
-            f"{row['cycles']:,}",
+            str(batch := row.get("batch", 1)),  # of a run that was saved before there were any
+            f"{row['cycles'] / batch:,.0f}",
             share(row),
         )
         lines.append(f"| {' | '.join([*cells, ', '.join(lost) or '-', counted])} |")
@@ -188,6 +196,7 @@ def main() -> int:
     parser.add_argument("--shared-bus", action="store_true", help="memory: both directions share one bus")
     kept = [kept.value for kept in KeepLayers]
     parser.add_argument("--keep-layers", choices=kept, default=kept[0], help="results left in memory after the run")
+    parser.add_argument("--batch", type=int, default=1, help="images of a run")
     parser.add_argument("--engine", choices=("model", "rtl"), default="model", help="what counts the cycles")
     parser.add_argument("--calibration", type=Path, help=".npz with `images`; else seeded random ones")
     report.add_options(parser)

@@ -57,19 +57,19 @@ class Account(NamedTuple):
 
 
 def accounts(program: Program, timeline: Timeline) -> list[Account]:
-    """One for each layer of the program, in order."""
-    limits = [roofline(program.config, layer, timeline.memory) for layer in program.layers]
+    """One for each layer of the program, in order, for all images of a run."""
     own = _own(program, timeline)
-    units = [max((unit for unit in _WORK if unit in own), key=lambda unit: own[unit][k]) for k in range(len(limits))]
+    each = range(len(program.layers))
+    units = [max((unit for unit in _WORK if unit in own), key=lambda unit: own[unit][k]) for k in each]
     idle, busy = _idle(program, timeline, units)
     found = []
-    for k, (layer, limit, unit) in enumerate(zip(program.layers, limits, units, strict=True)):
-        mine, name = int(own[unit][k]), _WORK[unit]
-        if timeline.memory.shared and unit == Unit.LOAD:
-            name = _BUS
-        lost = {"surplus": mine - limit.cycles, "others": int(busy[k]) - mine}
-        lost |= {cause: int(cycles) for cause, cycles in zip(_NAMES[2:], idle[k, 2:], strict=True)}
-        found.append(Account(layer, int(timeline.layer_cycles[k]), limit, name, lost))
+    for layer, turns in program.turns:
+        limit, mine = roofline(program.config, layer, timeline.memory), sum(int(own[units[k]][k]) for k in turns)
+        unit = units[max(turns, key=lambda k: timeline.layer_cycles[k])]
+        name = _BUS if timeline.memory.shared and unit == Unit.LOAD else _WORK[unit]
+        lost = {"surplus": mine - limit.cycles, "others": int(busy[turns].sum()) - mine}
+        lost |= {cause: int(cycles) for cause, cycles in zip(_NAMES[2:], idle[turns].sum(axis=0)[2:], strict=True)}
+        found.append(Account(layer, int(timeline.layer_cycles[turns].sum()), limit, name, lost))
     return found
 
 

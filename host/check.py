@@ -112,7 +112,7 @@ class _Check:
         network, program = subject.network, subject.program
         with self.reporter.stage("compile again"):
             kept = KeepLayers.NONE if program.metadata.get(KEPT) == KeepLayers.NONE else KeepLayers.ALL
-            again = compile_timed(network, program.config, memory=subject.memory, keep_layers=kept)
+            again = compile_timed(network, program.config, memory=subject.memory, keep_layers=kept, batch=program.batch)
             self._equal(folder.program, again.to_bytes(), "compiled again")
         if network.tail is not None:
             self._equal(folder.tail, network.tail.content, f"cut off {folder.quantized.name} again")

@@ -21,6 +21,7 @@ from host.configuration import configuration
 from host.optimization import OptimizeOptions, OptimizeOutputs, shown
 from host.optimization import optimize as run_optimize
 from host.options import (
+    BatchSize,
     BuildDir,
     Complete,
     Configuration,
@@ -142,11 +143,13 @@ def compile_command(
     config: Configuration = PRESETS["small"],
     complete: Complete = False,
     keep_layers: Kept = KeepLayers.ALL,
+    batch: BatchSize = 1,
     as_json: AsJson = False,
 ) -> None:
     """Compile a quantized network to a program for one configuration, fast with one memory and right with any."""
     reporter = Reporter(quiet=as_json)
-    _finish(stages.compile_program(quantized, config, output, complete, memory, keep_layers), reporter, as_json)
+    result = stages.compile_program(quantized, config, output, complete, memory, keep_layers, batch)
+    _finish(result, reporter, as_json)
 
 
 @app.command()

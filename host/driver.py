@@ -9,7 +9,6 @@ import numpy as np
 from host.transport import Transport
 from hw.contract.config import INSTRUCTION_BYTES, PAGE_BYTES, PRESETS, AcceleratorConfig
 from hw.contract.isa import IllegalInstruction, decode
-from hw.contract.layout import unpack
 from hw.contract.program import Program
 from hw.contract.registers import (
     BY_NAME,
@@ -30,7 +29,7 @@ from hw.contract.registers import (
     ErrorCause,
 )
 from quant.base.errors import BadInput, ShiftpointError
-from quant.ir.inputs import Image
+from quant.ir.inputs import Given, Image, single
 
 RESET_READS = 10_000
 """Reads of STATUS after which a reset that has not happened never will: it waits for transfers of 256 beats at most."""
@@ -176,16 +175,20 @@ class Driver:
         self.program = program
 
     async def run(self, x: Image) -> dict[str, int]:
-        """Run the loaded program on one image.
+        """As `run_batch`, on one image: integers (C, H, W) of the network's input, of several by name."""
+        return await self.run_batch(single(x))
 
-        x: integers (C, H, W) of the network's input, of several by name.
+    async def run_batch(self, images: Given) -> dict[str, int]:
+        """Run the loaded program on as many images as its batch, or fewer.
+
+        images: integers (n, C, H, W) of the network's input, of each of several.
         Returns the counters by register name (`COUNTERS`).  An error of a run before is cleared first.
         Raises EngineError where the engine stops, BadInput without a program, ValueError for a wrong shape.
         """
         program = self._loaded()
         if await self._read("STATUS") & STATUS_ERROR:
             await self.reset()
-        for address, data in program.packed(x):
+        for address, data in program.packed(images):
             await self.transport.write_memory(self.window_base + address, data)
         await self._write("CONTROL", CONTROL_START)
         await self.transport.wait_interrupt()
@@ -196,22 +199,30 @@ class Driver:
             raise EngineError(cause, address, program, self.window_base)
         return {name: await self._read(name) for name in COUNTERS}
 
-    async def read_tensor(self, name: str) -> np.ndarray:
-        """The integers of a tensor that the program left in memory: int64 (C, H, W).
+    async def read_tensor(self, name: str, image: int = 0) -> np.ndarray:
+        """The integers of a tensor that the program left in memory: int64 (C, H, W).  image: of a run of several.
 
         Raises BadInput for a tensor that it does not leave there.
         """
+        return np.asarray((await self.read_batch(name))[image])
+
+    async def read_batch(self, name: str) -> np.ndarray:
+        """As `read_tensor`, of all images of a run: int64 (batch, C, H, W)."""
         program = self._loaded()
         if name not in program.placements:
             raise BadInput(f"program of {program.name}: leaves no tensor {name!r} in memory")
-        placement = program.placements[name]
-        size = placement.size(program.config)
-        data = await self.transport.read_memory(self.window_base + placement.address, size)
-        return unpack(data, placement, program.config)
+        data = {
+            placement: await self.transport.read_memory(
+                self.window_base + placement.address, placement.size(program.config)
+            )
+            for placement in program.tensors
+            if placement.tensor == name
+        }
+        return program.tensor(name, data.__getitem__)
 
     async def read_outputs(self) -> dict[str, np.ndarray]:
-        """The integers of the network's outputs by name, int64 (1, C, H, W): what `host.tail.Ending` goes on from."""
-        return {name: (await self.read_tensor(name))[np.newaxis] for name in self._loaded().outputs}
+        """The integers of the network's outputs by name, int64 (batch, C, H, W), as `host.tail.Ending` takes them."""
+        return {name: await self.read_batch(name) for name in self._loaded().outputs}
 
     def _loaded(self) -> Program:
         if self.program is None:

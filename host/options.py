@@ -23,6 +23,7 @@ from host.configuration import configuration, file_of
 from host.outputs import Use
 from hw.contract.config import PRESETS, AcceleratorConfig
 from hw.contract.memory import MOST, Memory
+from hw.contract.validator import MOST_IMAGES
 
 R = TypeVar("R")
 
@@ -121,6 +122,16 @@ Kept = Annotated[
         "--keep-layers",
         help="Layers whose results are in memory after a run: all, so that each can be compared; or none but what the "
         "network returns, and memory is used again.",
+    ),
+]
+BatchSize = Annotated[
+    int,
+    typer.Option(
+        "--batch",
+        help="Images of one run: fully connected layers at the end read their weights once for all of them. Where the "
+        "last run has fewer, its last image fills it.",
+        min=1,
+        max=MOST_IMAGES,
     ),
 ]
 Complete = Annotated[

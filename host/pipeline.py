@@ -21,7 +21,17 @@ from host.comparison import SHOWN_IMAGES, CompareOptions, answers_alone, compare
 from host.compiler import KeepLayers
 from host.legs import Leg, Subject, Verilog, legs
 from host.names import printable
-from host.options import BuildDir, Complete, Configuration, Evaluation, Kept, MaybeCalibration, MemoryOptions, key
+from host.options import (
+    BatchSize,
+    BuildDir,
+    Complete,
+    Configuration,
+    Evaluation,
+    Kept,
+    MaybeCalibration,
+    MemoryOptions,
+    key,
+)
 from host.outputs import Use, apart
 from host.quantization import QuantizeOptions, QuantizerOptions, quantize
 from host.report.beside import totals
@@ -80,9 +90,17 @@ class RunOptions(QuantizerOptions):
             show_default=False,
         ),
     ] = None
-    rtl_images: Annotated[int, typer.Option(help="Images to run through the Verilog; 0 for none.", min=0)] = 1
+    rtl_images: Annotated[
+        int, typer.Option(help="Images to run through the Verilog, in whole runs (--batch); 0 for none.", min=0)
+    ] = 1
     keep_layers: Kept = KeepLayers.ALL
+    batch: BatchSize = 1
     build_dir: BuildDir = None
+
+    @property
+    def count(self) -> int:
+        """Images that the legs take: whole runs."""
+        return -(-max(self.rtl_images, 1) // self.batch) * self.batch
 
     @property
     def images(self) -> Path:
@@ -155,7 +173,7 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
         if not path.is_file():
             raise BadInput(f"{path}: no such file")
     origin = _Origin.of(o)
-    _require_images(o.images, o.rtl_images)
+    _require_images(o.images, o.count)
     every = legs(o.build_dir)
     taken = [leg for leg in every if o.rtl_images or leg.name != Verilog.name]
     for leg in taken:
@@ -225,11 +243,11 @@ def _take_stages(
     stage("compare", *_comparison(o, folder, original, reporter))
     stage(
         "compile",
-        [folder.quantized, o.config, o.memory, o.keep_layers],
+        [folder.quantized, o.config, o.memory, o.keep_layers, o.batch],
         [folder.program],
-        lambda: compile_timed(qdq.load(folder.quantized), o.config, memory=o.memory, keep_layers=o.keep_layers).save(
-            folder.program
-        ),
+        lambda: compile_timed(
+            qdq.load(folder.quantized), o.config, memory=o.memory, keep_layers=o.keep_layers, batch=o.batch
+        ).save(folder.program),
     )
     if split(read_file(folder.quantized))[1]:
         work = partial(_write_tail, folder, o.network.name, reporter)
@@ -237,12 +255,11 @@ def _take_stages(
     elif folder.began("tail"):
         _say_moved(folder.drop("tail", [folder.tail]), reporter)
     stage("verilog", o.config, _verilog_files(folder), do_verilog)
-    count = max(o.rtl_images, 1)
     stage(
         "images",
-        [folder.quantized, o.images, count],
+        [folder.quantized, o.images, o.count],
         [folder.images],
-        lambda: write_atomic(folder.images, images_to_keep(qdq.load(folder.quantized), o.images, count)),
+        lambda: write_atomic(folder.images, images_to_keep(qdq.load(folder.quantized), o.images, o.count)),
     )
     if o.beside is not None:
         other = quantized_of(o.beside)
@@ -357,7 +374,8 @@ def summary(value: Result, folder: BuildFolder) -> Result:
         for layer in value["layers"]
     ]
     files = [folder.verilog, folder.quantized, folder.program, folder.report, folder.page]
-    result = {"layers": layers, "accuracy": value["accuracy"], "totals": value["totals"]}
+    run = {} if value["batch"] == 1 else {"images of a run": value["batch"]}
+    result = {"layers": layers, "accuracy": value["accuracy"], "totals": run | value["totals"]}
     if value["beside"] is not None:
         result[f"beside {value['beside']['name']}"] = totals(value["beside"])
     if value["accuracy"]["agreement"] is None:

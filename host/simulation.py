@@ -20,14 +20,14 @@ from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
 from quant.base.errors import BadInput
 from quant.base.files import replacing
-from quant.ir.inputs import Given, each
+from quant.ir.inputs import Given, by_run
 from sim import cycles as cycle_model
-from sim import executor
 from sim.cycles import Timeline
 from sim.cycles.bandwidth import bandwidth
 from sim.cycles.occupancy import occupancy
 from sim.cycles.trace import TRANSACTION_BYTES, write_trace
 from sim.cycles.traffic import traffic
+from sim.executor import ProgramExecutor
 
 Result = dict[str, Any]
 
@@ -41,15 +41,15 @@ def simulate_model(
     trace_bytes: int = TRANSACTION_BYTES,
 ) -> Taken:
     """Executor and cycle model.  x: integers (N, C, H, W), of each input.  Cycles, counters and what follows are
-    of one image.
+    of one run, of as many images as the program's batch.
 
-    trace: where to leave the memory trace of one image, transactions of `trace_bytes`, none when None.
+    trace: where to leave the memory trace of one run, transactions of `trace_bytes`, none when None.
     """
     with reporter.stage(f"run the program's bytes on {len(x)} images"):
-        runs = []
-        for i, image in enumerate(each(x)):
-            runs.append(executor.run(program, image))
-            reporter.step("images", i + 1, len(x))
+        runs, machine = [], ProgramExecutor(program)
+        for i, images in enumerate(by_run(x, program.batch)):
+            runs.append(machine.run_batch(images))
+            reporter.step("images", i * program.batch + len(images), len(x))
     with reporter.stage("predict every cycle"):
         timeline = cycle_model.simulate(program, memory)
     if trace is not None:
@@ -63,7 +63,7 @@ def simulate_model(
         "timeline": spans_of(timeline),
         "over_time": over_time_of(program, timeline),
     }
-    return Taken({name: np.stack([r[name] for r in runs]) for name in runs[0]}, facts)
+    return Taken({name: np.concatenate([r[name] for r in runs]) for name in runs[0]}, facts)
 
 
 def simulate_rtl(
@@ -75,7 +75,7 @@ def simulate_rtl(
     build_dir: Path | None = None,
 ) -> Taken:
     """The Verilog under Verilator.  x: integers (N, C, H, W), of each input.  `cycles` and counters are of the first
-    image.
+    run.
 
     waves: waveform to write.  build_dir: as `sim.bench.toolchain.build_root`.
     Raises ToolchainError where it cannot be built here, EngineError where the engine stops, VerificationError where

@@ -49,6 +49,7 @@ def compile_program(
     complete: bool = False,
     memory: Memory | None = None,
     keep_layers: KeepLayers = KeepLayers.ALL,
+    batch: int = 1,
 ) -> Result:
     """Quantized ONNX -> program file for one configuration and memory, and what the host does behind it, beside that.
 
@@ -56,7 +57,7 @@ def compile_program(
     """
     make_folder(output.parent)
     network = qdq.load(quantized, complete)
-    program = compile_timed(network, config, memory=memory, keep_layers=keep_layers)
+    program = compile_timed(network, config, memory=memory, keep_layers=keep_layers, batch=batch)
     if network.tail is not None:
         apart([tail.path_of(output)], [quantized])
     program.save(output)
@@ -66,7 +67,8 @@ def compile_program(
         "program": {
             "configuration": f"{config.name} ({config.hash[:8]})",
             "memory": program.metadata[MADE_FOR],
-            "layers": len(program.layers),
+            "images of a run": program.batch,
+            "layers": len(program.turns),
             "instructions": program.instructions,
             "image bytes": len(program.image),
             "memory bytes": program.memory_bytes,
@@ -199,7 +201,7 @@ def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
     files = [str(path) for path in (o.export, o.waves, o.trace, o.returned, o.output) if path is not None]
     rows = [
         {"layer": layer.name, "tensor": layer.output, "sha256": taken.digests[layer.output]}
-        for layer in program.layers
+        for layer, _ in program.turns
         if layer.output
     ]
     if taken.returned:

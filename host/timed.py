@@ -19,8 +19,11 @@ def compile_timed(
     formats: Sequence[WeightFormat] | None = None,
     memory: Memory | None = None,
     keep_layers: KeepLayers = KeepLayers.ALL,
+    batch: int = 1,
 ) -> Program:
     """As `compile_network`, the fastest of its programs at that memory, as `sim.cycles` counts."""
-    return compile_network(
-        network, config, formats, memory, keep_layers, lambda program: simulate(program, memory).cycles
-    )
+
+    def cycles(program: Program) -> int:
+        return simulate(program, memory).cycles
+
+    return compile_network(network, config, formats, memory, keep_layers, cycles, batch)

@@ -24,7 +24,7 @@ from hw.contract.isa import (
     StoreInstruction,
     Target,
 )
-from hw.contract.layout import unpack
+from hw.contract.layout import Placement
 from hw.contract.parameters import parameters_of
 from hw.contract.program import Program
 from hw.contract.shifts import SHIFTS, residual_shifts
@@ -33,7 +33,7 @@ from hw.contract.weights import weight_format
 from hw.contract.widths import as_signed
 from quant.base.errors import VerificationError
 from quant.ir.fixedpoint import Reciprocal
-from quant.ir.inputs import Image
+from quant.ir.inputs import Given, Image, single
 from sim import datapath, hazards
 from sim.taps import TapGrid, conv_grid, gather, group_passes, pool_grid, slices
 
@@ -70,26 +70,35 @@ class ProgramExecutor:
         self._instructions = list(program.decode())
 
     def run(self, x: Image) -> dict[str, np.ndarray]:
-        """As `run`, on memory that holds nothing but the program and x."""
-        memory = self.memory(x)
-        self.run_memory(memory)
-        return self.tensors(memory)
+        """As `run`."""
+        return {name: values[0] for name, values in self.run_batch(single(x)).items()}
 
-    def memory(self, x: Image) -> np.ndarray:
+    def run_batch(self, images: Given) -> dict[str, np.ndarray]:
+        """Several images in one run, on memory that holds nothing but the program and these.
+
+        images: integers (n, C, H, W), of each input, as many as the program's batch at most.
+        Returns int64 (n, C, H, W) by name.
+        """
+        memory = self.memory(images)
+        self.run_memory(memory)
+        return {name: values[: len(images)] for name, values in self.tensors(memory).items()}
+
+    def memory(self, images: Given) -> np.ndarray:
         """The memory window before a run: uint8 (memory_bytes,)."""
         program = self.program
         memory = np.zeros(program.memory_bytes, np.uint8)
         memory[: len(program.image)] = np.frombuffer(program.image, np.uint8)
-        for address, data in program.packed(x):
+        for address, data in program.packed(images):
             memory[address : address + len(data)] = np.frombuffer(data, np.uint8)
         return memory
 
     def tensors(self, memory: np.ndarray) -> dict[str, np.ndarray]:
-        """Every tensor of the program from a memory window: int64 (C, H, W) by name."""
-        config = self.program.config
-        return {
-            p.tensor: unpack(memory[p.address : p.address + p.size(config)], p, config) for p in self.program.tensors
-        }
+        """Every tensor of the program from a memory window: int64 (batch, C, H, W) by name."""
+
+        def read(placement: Placement) -> np.ndarray:
+            return memory[placement.address :][: placement.size(self.program.config)]
+
+        return {name: self.program.tensor(name, read) for name in self.program.placements}
 
     def run_memory(self, memory: np.ndarray) -> None:
         """Run the program on a memory window, uint8 (memory_bytes,), in place.  Raises ExecutionError."""

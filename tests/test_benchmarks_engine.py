@@ -71,8 +71,22 @@ def test_shares_follow_the_formula(
     assert "images: seeded random" in text
     line = next(line for line in text.splitlines() if line.startswith("| net.q |"))
     surplus = sum(layer["lost"]["surplus"] for layer in row["layers"] if layer["bottleneck"] == bottleneck)
-    assert line.startswith(f"| net.q | tiny | 64, {every} | {row['cycles']:,} | {share} |")
+    assert line.startswith(f"| net.q | tiny | 64, {every} | 1 | {row['cycles']:,} | {share} |")
     assert f"surplus ({bottleneck}) {surplus / row['cycles']:.3f}" in line
+
+
+def test_a_batch(quantized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of three images: their layers as one, of which weights count once."""
+    kept = tmp_path / "run.json"
+    assert ran(monkeypatch, quantized, "--config", "tiny", "--batch", 3, "--json", kept) == 0
+    (row,) = json.loads(kept.read_text())["rows"]
+    conv, fc = row["layers"]
+    beat, weights = TINY.axi_bits // 8, 12 * 2 * 3 * 3
+    assert conv["roofline"] == max(3 * 64 * weights / 16, (3 * 2 * 64 + weights) / beat, 3 * 12 / beat)
+    assert fc["roofline"] == max(3 * 36 / 16, (3 * 12 + 36) / beat, 3 * 6 / beat)
+    assert conv["cycles"] + fc["cycles"] == row["cycles"]
+    for layer in row["layers"]:
+        assert sum(layer["lost"].values()) == pytest.approx(layer["cycles"] - layer["roofline"], abs=1e-6)
 
 
 def played(program: Program, timeline: Timeline, units: Sequence[Unit]) -> Iterator[tuple[int, str]]:
@@ -156,7 +170,7 @@ def test_a_float_network_is_quantized_on_the_images_that_are_said(
     timeline = simulate(compile_network(qdq.load(quantized), TINY), Memory())
     assert json.loads(kept.read_text())["rows"][0]["cycles"] == timeline.cycles
     assert ran(monkeypatch, "--saved", kept, kept) == 0
-    assert capsys.readouterr().out.count(f"| net | tiny | 64, 1 | {timeline.cycles:,} |") == 2
+    assert capsys.readouterr().out.count(f"| net | tiny | 64, 1 | 1 | {timeline.cycles:,} |") == 2
 
 
 @pytest.mark.parametrize(("late", "code", "said"), [(0, 0, "the Verilog, the same"), (3, 1, "DIFFERS: CYCLES")])

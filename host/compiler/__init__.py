@@ -7,9 +7,10 @@ from dataclasses import replace
 from enum import StrEnum
 
 from host.compiler.apart import pool_apart
+from host.compiler.batch import Batch, Turn, image_of
 from host.compiler.emit import emit
 from host.compiler.engine_layer import Lowered
-from host.compiler.entries import entries
+from host.compiler.entries import entries, of_network
 from host.compiler.errors import CannotCompile
 from host.compiler.folding import fold_inputs
 from host.compiler.gate import check_lanes
@@ -25,6 +26,7 @@ from hw.contract.isa import HEADER
 from hw.contract.layout import Placement
 from hw.contract.memory import Memory
 from hw.contract.program import LayerEntry, Program
+from hw.contract.registers import LARGEST_WINDOW
 from hw.contract.weights import WeightFormat, gateware_format
 from quant.ir.network import Network
 from quant.ir.well_formed import well_formed
@@ -37,6 +39,8 @@ FAR = 4 / 3
 """What is estimated to take so many times as long as the best is not tried: estimates are nearer than that."""
 MADE_FOR = "memory"
 """Key in the metadata of a program: the memory that it was made for, as `Memory` says it."""
+
+FEWER = "take fewer images in a run"
 
 
 class KeepLayers(StrEnum):
@@ -53,6 +57,7 @@ def compile_network(
     memory: Memory | None = None,
     keep_layers: KeepLayers = KeepLayers.ALL,
     cycles: Callable[[Program], int] | None = None,
+    batch: int = 1,
 ) -> Program:
     """A network as a program for one configuration.  Deterministic: the same network gives the same bytes.
 
@@ -62,6 +67,7 @@ def compile_network(
     configuration's gateware when None.  Programs with others run on the models alone.
     cycles: how long a program takes, by which the fastest is chosen of those that could be made; by estimates when
     None (the compiler knows no model of time: `host.timed` hands it one).
+    batch: images of a run.
     Raises CannotCompile, naming layer and reason, for what the engine cannot run; UnsupportedNetwork where a
     layer can overflow the accumulator; ConfigError for a configuration that cannot be built.
     """
@@ -70,13 +76,14 @@ def compile_network(
     fold_inputs(lowered, config, memory)
     pool_apart(lowered, config, memory)
     keep = keep_layers is KeepLayers.ALL
-    places = place(lowered, config, keep)
-    residents = Residents(lowered, config, memory, places, keep)
+    images = Batch(lowered, batch, config, memory)
+    _check_indexes(network, batch, images.count)
+    residents = Residents(images.single, config, memory, place(images.single, config, keep), keep)
 
     def program(choice: Choice) -> Program:
         residents.take(choice)
         said = network.metadata | {MADE_FOR: str(memory), KEPT: keep_layers.value}
-        made = _program(network, lowered, config, residents, place(lowered, config, keep, residents.absent))
+        made = _program(network, images, config, residents, keep)
         return replace(made, metadata=said | ({} if network.tail is None else {DIGEST: network.tail.digest}))
 
     choices = {choice.maps: choice for choice in map(residents.choose, Willing)}
@@ -89,11 +96,13 @@ def compile_network(
     return min(map(program, near), key=cycles)
 
 
-def _program(
-    network: Network, lowered: Lowered, config: AcceleratorConfig, residents: Residents, places: MemoryMap
-) -> Program:
+def _program(network: Network, images: Batch, config: AcceleratorConfig, residents: Residents, keep: bool) -> Program:
     """The program for what stays on the chip; the network's metadata are its own."""
-    plan, layers, pool_layers = _plan(lowered, places, residents)
+    turns = list(images.turns())
+    whole = images.whole(turns)
+    absent = frozenset(name for one in residents.absent for name in images.names(one))
+    places = place(whole, config, keep, absent)
+    plan, layers, pool_layers = _plan(images, turns, whole, places, residents)
     operations = emit(plan, places, config, pool_layers)
     schedule([operation.task for operation in operations])
     weights_base = aligned(len(operations) * INSTRUCTION_BYTES, FETCH_BURST * INSTRUCTION_BYTES)
@@ -101,8 +110,8 @@ def _program(
     bases: dict[Base, int] = {"weights": weights_base, "tensors": tensors_base}
     code = b"".join(operation.finished(bases).encode() for operation in operations)
     image = code.ljust(weights_base, b"\0") + bytes(plan.weights)
-    placements = _placements(lowered, places, tensors_base)
-    left = [name for name in _visible(network, lowered) if name not in places.lost]
+    placements = _placements(whole, places, tensors_base)
+    left = [name for name in _visible(network, images.single) if places.lost.isdisjoint(images.names(name))]
     return Program(
         config=config,
         name=network.name,
@@ -110,44 +119,58 @@ def _program(
         image=image,
         program_base=0,
         instructions=len(operations),
-        memory_bytes=aligned(tensors_base + places.size, PAGE_BYTES),
-        inputs=tuple(placements[name] for name in lowered.views),
-        tensors=tuple(placements[name] for name in left),
+        memory_bytes=_reachable(network, images.images, aligned(tensors_base + places.size, PAGE_BYTES)),
+        inputs=tuple(placements[name] for name in whole.views),
+        tensors=tuple(placements[name] for tensor in left for name in images.names(tensor)),
         outputs=network.outputs,
         layers=tuple(entry if entry.output in left else replace(entry, output="") for entry in layers),
         metadata=network.metadata,
+        batch=images.images,
     )
 
 
-def _plan(lowered: Lowered, places: MemoryMap, residents: Residents) -> tuple[Plan, list[LayerEntry], dict[int, int]]:
+def _plan(
+    images: Batch, turns: Sequence[Turn], whole: Lowered, places: MemoryMap, residents: Residents
+) -> tuple[Plan, list[LayerEntry], dict[int, int]]:
     """Steps of all layers, the manifest's layers, and the indexes of poolings that are layers of their own."""
     plan, layers, pool_layers = Plan(), list[LayerEntry](), dict[int, int]()
-    for index, layer in enumerate(lowered.layers):
-        placed, way = places.placements, residents.way(index)
+    for turn in turns:
+        placed, way, layer = places.placements, residents.way(turn.index), turn.layer
         geometry = replace(way.problem.geometry, placement=placed[layer.source])
+        chip = images.chip(way.problem.chip, turn.image)
         if layer.gate is not None:
             check_lanes(layer, placed[layer.gate], placed[layer.source])
-        add_layer(plan, replace(way.problem, geometry=geometry), way.tiling, len(layers), placed)
-        found = entries(layer, lowered)
+        posed = replace(way.problem, layer=layer, geometry=geometry, chip=chip)
+        add_layer(plan, posed, way.tiling, len(layers), placed)
+        found = entries(layer, whole, turn.image)
         if len(found) > 1:
             pool_layers[len(layers)] = len(layers) + 1
         layers += found
-    _check_indexes(layers)
+    _check_indexes(whole.network, images.images, len(layers))
     return plan, layers, pool_layers
 
 
-def _check_indexes(layers: list[LayerEntry]) -> None:
+def _check_indexes(network: Network, batch: int, layers: int) -> None:
     bits = next(field.bits for field in HEADER if field.name == "layer")
-    if len(layers) > 1 << bits:
-        raise CannotCompile(layers[1 << bits].name, f"layer {len(layers)} of the program, {1 << bits} fit")
+    if layers > 1 << bits:
+        reason = f"the program of {batch} images has {layers} layers, and {1 << bits} fit"
+        raise CannotCompile(network.layers[-1].name, reason, FEWER if batch > 1 else "")
+
+
+def _reachable(network: Network, batch: int, size: int) -> int:
+    """Bytes of memory that a program takes.  Raises CannotCompile where no window has as many."""
+    if size > LARGEST_WINDOW:
+        reason = f"the program of {batch} images takes {size} bytes of memory, and an engine reaches {LARGEST_WINDOW}"
+        raise CannotCompile(network.layers[-1].name, reason, FEWER if batch > 1 else "")
+    return size
 
 
 def _placements(lowered: Lowered, places: MemoryMap, base: int) -> dict[str, Placement]:
     """Placements as the program states them: addresses in the window; views are of the network's inputs."""
     found = {}
     for name, placement in places.placements.items():
-        tensor = lowered.views[name].source if name in lowered.views else name
-        found[name] = replace(placement, tensor=tensor, address=placement.address + base)
+        tensor = lowered.views[name].source if name in lowered.views else of_network(name)
+        found[name] = replace(placement, tensor=tensor, address=placement.address + base, image=image_of(name))
     return found
 
 

@@ -47,7 +47,8 @@ def strips_of(problem: Problem, width: int, step: int) -> tuple[Strip, ...]:
 
     Pooled strips overlap in what they compute.  Where results are kept too, each column must be in some strip: one
     that no pooling window needs goes to the strip behind it, the last ones to the last strip; and those that two
-    strips compute are stored twice, with the same values.
+    strips compute are stored twice, with the same values.  A single strip with a residual has all columns, too, since
+    rows of a residual follow each other.
     """
     columns = _pieces(width, step)
     pooling, full = problem.layer.pooling, problem.layer.result.shape[2]
@@ -59,7 +60,7 @@ def strips_of(problem: Problem, width: int, step: int) -> tuple[Strip, ...]:
         pooled = (0, 0)
         if pooling is not None:
             pooled, span = span, needed(pooling.window, 1, span, full)
-            if problem.layer.keep:
+            if problem.layer.keep or (len(columns) == 1 and problem.layer.residual is not None):
                 start = min(span[0], strips[-1].columns[1] if strips else 0)
                 span = start, full if index + 1 == len(columns) else max(span[1], start + 1)
         strips.append(Strip(span, pooled, needed(problem.window, 1, span, problem.geometry.width)))

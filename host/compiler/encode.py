@@ -62,6 +62,8 @@ class Part:
         if self.spread is None:
             return [Lines(self.rows[0] * self.width + self.columns[0], self.pixels)]
         count, words = self.rows[1] - self.rows[0], self.columns[1] - self.columns[0]
+        if words == self.spread.pitch:
+            count, words = 1, count * words
         return [
             Lines(self.spread.word(self.rows[0], first) + self.columns[0], words, count, self.spread.pitch)
             for first in self.spread.firsts

@@ -44,7 +44,7 @@ class EngineBuilder:
         formats: Sequence[WeightFormat],
     ) -> None:
         self.network, self.config, self.formats = network, config, formats
-        self.lowered = Lowered(network)
+        self.lowered = Lowered(network, outputs=network.outputs)
         self.fused: set[str] = set()
         self._given: dict[str, str] = {}
         self._surrounded: dict[str, Surrounded] = {}

@@ -10,8 +10,10 @@ from hw.contract.widths import bytes_of
 from quant.ir.tensor import Tensor
 
 
-def entries(layer: EngineLayer, lowered: Lowered) -> list[LayerEntry]:
-    """One entry for each tensor that a layer of the engine leaves in memory: a pooling behind a convolution
+def entries(layer: EngineLayer, lowered: Lowered, image: int | None = None) -> list[LayerEntry]:
+    """What a layer is in the manifest, run for an image or for all of them.
+
+    One entry for each tensor that a layer of the engine leaves in memory: a pooling behind a convolution
     whose own result is kept too is a layer of its own, which reads nothing.  A tensor that the network does
     not name is entered as the one that it becomes a part of."""
     bits = layer.input_elements * lowered.tensors[layer.source].fmt.bits + layer.weight_elements * layer.weights.bits
@@ -24,17 +26,19 @@ def entries(layer: EngineLayer, lowered: Lowered) -> list[LayerEntry]:
     looked_up = () if layer.table is None or layer.table.name == layer.name else (layer.table.name,)
     if layer.keep or pooling is None:
         written = layer.copies * _bytes(layer.result)
-        own = LayerEntry(layer.name, layer.op, looked_up, _named(layer.outputs[0]), layer.macs, read, written)
+        own = LayerEntry(
+            layer.name, layer.op, looked_up, of_network(layer.outputs[0]), layer.macs, read, written, image
+        )
         if pooling is None:
             return [own]
         pooled = _bytes(pooling.result)
-        return [own, LayerEntry(pooling.name, pooling.op, (), _named(pooling.written.name), 0, 0, pooled)]
+        return [own, LayerEntry(pooling.name, pooling.op, (), of_network(pooling.written.name), 0, 0, pooled, image)]
     fused = looked_up if pooling.name == layer.name else (*looked_up, pooling.name)
     written = _bytes(pooling.result)
-    return [LayerEntry(layer.name, layer.op, fused, _named(pooling.written.name), layer.macs, read, written)]
+    return [LayerEntry(layer.name, layer.op, fused, of_network(pooling.written.name), layer.macs, read, written, image)]
 
 
-def _named(tensor: str) -> str:
+def of_network(tensor: str) -> str:
     """The tensor of the network that a tensor is made for: what stands before HIDDEN in its name."""
     return tensor.split(HIDDEN)[0]
 

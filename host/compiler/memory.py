@@ -115,7 +115,7 @@ def _lives(
     first, last, end = dict.fromkeys(sizes, len(lowered.layers)), dict.fromkeys(sizes, 0), len(lowered.layers)
     for name in lowered.views:
         first[homes[name].root] = -1
-    kept = [*lowered.views, *lowered.network.outputs, *(lowered.tensors if keep else ())]
+    kept = [*lowered.views, *lowered.outputs, *(lowered.tensors if keep else ())]
     for index, layer in enumerate(lowered.layers):
         source = lowered.tensors[layer.source].shape[1:]
         padded = source[0] * source[1] * config.derived.word_bytes % config.derived.beat_bytes

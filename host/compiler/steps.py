@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from host.compiler.buffers import Region
@@ -13,6 +13,7 @@ from host.compiler.gate import gate_rows
 from host.compiler.geometry import Rows
 from host.compiler.problem import Problem, Span, needed
 from host.compiler.tiling import Tiling
+from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer
 from hw.contract.layout import Placement
 from hw.contract.table import table_block
@@ -93,12 +94,17 @@ class ConvStep:
 @dataclass
 class Plan:
     """All steps of a program, what must be loaded for them in the order of need, the bytes of the weights, and the maps
-    that stay on the chip."""
+    that stay on the chip.
+
+    stored: where weights and tables lie among these bytes, by what they are of, with their beats.  What is the same in
+    the turns of several images lies there once.
+    """
 
     steps: list[ConvStep] = field(default_factory=list)
     fills: list[Fill] = field(default_factory=list)
     weights: bytearray = field(default_factory=bytearray)
     staying: dict[tuple[Buffer, str], Piece] = field(default_factory=dict)
+    stored: dict[object, tuple[int, int]] = field(default_factory=dict)
 
     def stays(self, resident: Resident) -> Piece:
         """The piece of a map that stays; the next step is its first, if it has none."""
@@ -107,6 +113,14 @@ class Plan:
             region = Region(resident.start, resident.size)
             self.staying[key] = Piece(resident.buffer, resident.size, region=region, first=len(self.steps))
         return self.staying[key]
+
+    def place(self, key: object, content: Callable[[], bytes], config: AcceleratorConfig) -> tuple[int, int]:
+        """Offset and beats of some weights, which are put behind the others unless they are there."""
+        if key not in self.stored:
+            data = content()
+            self.stored[key] = len(self.weights), len(data) // config.derived.beat_bytes
+            self.weights += data
+        return self.stored[key]
 
 
 def add_layer(plan: Plan, problem: Problem, tiling: Tiling, layer: int, placements: Mapping[str, Placement]) -> None:
@@ -125,8 +139,6 @@ class _Builder:
         self.config, self.geometry, self.outputs = problem.config, problem.geometry, problem.outputs
         self.weights_once = tiling.weights_once(problem)
         self.band_once = tiling.band_once
-        self.images: dict[tuple[int, Span], tuple[int, int]] = {}
-        """Offset and beats of each chunk's weights in the plan's."""
         self.pieces: dict[object, Piece] = {}
         self.loaded: dict[Span, int] = {}
         """Words of each plane that are loaded already, where the input is read as a whole, by chunk."""
@@ -203,12 +215,10 @@ class _Builder:
         self.plan.fills.append(Fill(piece, loads, len(self.plan.steps), self.layer, tensor, planes, whole))
 
     def _weights(self, strip: Strip, band: Band, group: int, chunk: Span, first: bool) -> Piece:
-        if (group, chunk) not in self.images:
-            data = (self.outputs.parameters(group) if first else b"") + self.outputs.blocks(group, chunk)
-            beats = len(data) // self.config.derived.beat_bytes
-            self.images[group, chunk] = (len(self.plan.weights), beats)
-            self.plan.weights += data
-        address, beats = self.images[group, chunk]
+        def content() -> bytes:
+            return (self.outputs.parameters(group) if first else b"") + self.outputs.blocks(group, chunk)
+
+        address, beats = self.plan.place((self.outputs, group, chunk), content, self.config)
         tile = None if self.weights_once else (strip, band)
         piece, new = self._piece((Buffer.WEIGHT, group, chunk, tile), Buffer.WEIGHT, beats)
         if new:
@@ -227,8 +237,8 @@ class _Builder:
         piece, new = self._piece("table", Buffer.WEIGHT, self.config.derived.table_beats)
         if not new:
             return None
-        self._fill(piece, (Rows(0, len(self.plan.weights), piece.size, 1, 0, 0),))
-        self.plan.weights += table_block(table.entries, self.config)
+        address, _ = self.plan.place(table, lambda: table_block(table.entries, self.config), self.config)
+        self._fill(piece, (Rows(0, address, piece.size, 1, 0, 0),))
         return piece
 
     def _whole(self, chunk: Span, rows: Span) -> tuple[Piece, Shown]:

@@ -48,16 +48,17 @@ def build_report(
     model, rtl = taken[ProgramBytes.name], taken.get(Verilog.name)
     errors = {entry["tensor"]: entry for entry in compared["tensors"]}
     alone = {entry["tensor"]: entry["sqnr_db"] for entry in compared["sensitivity"]["layers"]}
-    engine = {name: (i, e) for i, e in enumerate(program.layers) for name in (e.name, *e.fused)}
+    engine = {name: turn for turn in program.turns for name in (turn[0].name, *turn[0].fused)}
+    first = {k: indexes[0] for _, indexes in program.turns for k in indexes}
     memory, buffers = Memory(**model["memory"]), buffer_bytes(program)
     layers = []
     for layer in network.layers:
-        index, entry = engine.get(layer.name, (None, None))
+        entry, indexes = engine.get(layer.name, (None, []))
         cost: Values = {}
-        if index is not None and entry is not None and layer.name == entry.name:
-            cost = _cost(program.config, memory, entry, model["layers"][index])
+        if entry is not None and layer.name == entry.name:
+            cost = _cost(program.config, memory, entry, _added([model["layers"][k] for k in indexes]))
             moved = cost["bytes_read"] + cost["bytes_written"]
-            cost["energy"] = energy(entry.macs, buffers[index], moved)
+            cost["energy"] = energy(entry.macs, sum(buffers[k] for k in indexes), moved)
         leaves = layer.output if entry is None else entry.output or layer.output
         layers.append(
             {
@@ -76,6 +77,7 @@ def build_report(
         "version": version("shiftpoint"),
         "network": program.name,
         "config": _config(program.config),
+        "batch": program.batch,
         "memory": model["memory"],
         "accuracy": compared["accuracy"],
         "layers": layers,
@@ -85,7 +87,8 @@ def build_report(
         "totals": _totals(program, model, layers),
         "energy_table": {"source": SOURCE, "picojoules": PICOJOULES},
         "counters": model["counters"],
-        "timeline": model["timeline"],
+        "timeline": [{**span, "layer": first[span["layer"]]} for span in model["timeline"]],
+        "layer_ends": np.cumsum([layer["cycles"] for layer in model["layers"]]).tolist(),
         "over_time": model["over_time"],
         "samples": _samples(shown, compared["answers"]),
         "beside": costs,
@@ -182,6 +185,12 @@ def _describe(
     }
 
 
+def _added(turns: list[Values]) -> Values:
+    """What the cycle model says of a layer, of its turns for all images together."""
+    found: Values = {key: sum(turn[key] for turn in turns) for key in ("cycles", "bytes_read", "bytes_written")}
+    return found | {"stalls": {cause: sum(turn["stalls"][cause] for turn in turns) for cause in turns[0]["stalls"]}}
+
+
 def _cost(config: AcceleratorConfig, memory: Memory, entry: LayerEntry, simulated: Values) -> Values:
     """What a layer costs on the engine; an engine layer's cost stands with the layer that computes."""
     limit = roofline(config, entry, memory)
@@ -205,9 +214,9 @@ def _rtl(rtl: Values, model_cycles: int) -> Values:
 
 
 def _totals(program: Program, model: Values, layers: list[Values]) -> Values:
-    macs = sum(layer["macs"] for layer in layers)
+    macs = program.batch * sum(layer["macs"] for layer in layers)
     memory = Memory(**model["memory"])
-    limit = sum(roofline(program.config, entry, memory).cycles for entry in program.layers)
+    limit = sum(roofline(program.config, entry, memory).cycles for entry, _ in program.turns)
     return {
         "macs": macs,
         "cycles": model["cycles"],
@@ -217,7 +226,7 @@ def _totals(program: Program, model: Values, layers: list[Values]) -> Values:
         "bytes_read": model["counters"]["BYTES_READ"],
         "bytes_written": model["counters"]["BYTES_WRITTEN"],
         "energy": total([layer["energy"] for layer in layers if layer["energy"] is not None]),
-        "frames_per_second": 1e6 * program.config.clock_mhz / model["cycles"],
+        "frames_per_second": 1e6 * program.batch * program.config.clock_mhz / model["cycles"],
     }
 
 

@@ -59,7 +59,7 @@ def utilization(report: Report) -> str:
     figure, (axes,) = rows([layer["name"] for layer in layers])
     multipliers = report["config"]["multipliers"]
     for i, layer in enumerate(layers):
-        limit = layer["macs"] / (multipliers * layer["roofline_cycles"])
+        limit = report["batch"] * layer["macs"] / (multipliers * layer["roofline_cycles"])
         axes.barh(i, limit, color=GREY, height=0.7)
         axes.barh(i, layer["utilization"], color=_BOUND_COLOURS[layer["bound"]], height=0.42)
         ratio = layer["roofline_cycles"] / layer["cycles"]
@@ -175,7 +175,7 @@ def _edges(report: Report) -> np.ndarray:
 
 def _layers(report: Report, grid: list[Axes]) -> None:
     """The cycles of the run as the range of x, and a line where a layer ends."""
-    ends = np.cumsum([layer["cycles"] for layer in _rows(report)])[:-1]
+    ends = report["layer_ends"][:-1]
     for axes in grid:
         axes.set_xlim(0, report["totals"]["cycles"])
         axes.xaxis.set_major_formatter("{x:,.0f}")

@@ -64,6 +64,7 @@ class Placement:
 
     address: byte offset in the window, a multiple of the beat.  shape: (C, H, W) as stored (after folding).
     fmt: the integers' format, as wide as the engine's data or twice.  lanes: physical channel of each logical one.
+    image: of a run of several the one that it is of; None for all of them, whose rows lie one below the other.
     """
 
     tensor: str
@@ -72,6 +73,7 @@ class Placement:
     fmt: QFormat
     lanes: tuple[int, ...]
     fold: Fold | None = None
+    image: int | None = None
 
     def groups(self, config: AcceleratorConfig) -> int:
         """Groups of N channels."""
@@ -158,3 +160,9 @@ def unpack(data: bytes | np.ndarray, placement: Placement, config: AcceleratorCo
         words |= lanes[:, part] << config.data_bits * part
     physical = words.transpose(0, 2, 1).reshape(groups * n, height, width)[list(placement.lanes)]
     return as_signed(physical, placement.fmt.bits) if placement.fmt.signed else physical
+
+
+def apart(values: np.ndarray, images: int) -> np.ndarray:
+    """Integers (C, H, W) of so many images, one below the other, as (images, C, H / images, W)."""
+    channels, rows, columns = values.shape
+    return values.reshape(channels, images, rows // images, columns).swapaxes(0, 1)

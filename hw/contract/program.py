@@ -16,21 +16,23 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hw.contract import typed, validator
 from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import IllegalInstruction, Instruction, SetupInstruction, decode
-from hw.contract.layout import Placement, pack
+from hw.contract.layout import Placement, apart, pack, unpack
 from hw.contract.version import CONTRACT_VERSION
 from hw.contract.weights import gateware_format, weight_format
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
-from quant.ir.inputs import Image
+from quant.ir.inputs import Given, by_input
 
 _MAGIC = b"SHIFTPT1"
 _HEADER = struct.Struct("<8sII32s32s")
@@ -43,7 +45,8 @@ class LayerEntry:
     name, op: of the layer that computes.  fused: names of layers that run within it (pooling, Add).
     output: the tensor it leaves in memory, empty where a later layer overwrites it. macs: multiplications of the
     network's layer, padding counted. read_bytes, written_bytes: compulsory ones: elements of input that the layer
-    uses, weights, outputs, once each, unpadded, at their stored width.
+    uses, weights, outputs, once each, unpadded, at their stored width.  image: of a run of several the one that it is
+    run for, None for all of them; weights count with the first.
     """
 
     name: str
@@ -53,13 +56,20 @@ class LayerEntry:
     macs: int
     read_bytes: int
     written_bytes: int
+    image: int | None = None
+
+    def __add__(self, other: LayerEntry) -> LayerEntry:
+        """It and the same layer for another image, as one."""
+        macs, read = self.macs + other.macs, self.read_bytes + other.read_bytes
+        written = self.written_bytes + other.written_bytes
+        return replace(self, macs=macs, read_bytes=read, written_bytes=written, image=None)
 
 
 @dataclass(frozen=True)
 class Program:
     """A compiled network.
 
-    config: what it was compiled for.  name: the network's.  input_shapes: (C, H, W) of one
+    config: what it was compiled for.  name: the network's.  batch: images of a run.  input_shapes: (C, H, W) of one
     image, before any folding, of each input by name.  image: initial memory, `program_base` bytes
     in stand `instructions` instructions.  memory_bytes: how much of the window is used (a multiple of
     4096).  inputs: placements the driver writes, each a view of an input, one or more of each (`packed`).
@@ -80,12 +90,27 @@ class Program:
     outputs: tuple[str, ...]
     layers: tuple[LayerEntry, ...]
     metadata: dict[str, str] = field(default_factory=dict)
+    batch: int = 1
     _validated: bool = field(default=False, init=False, repr=False, compare=False)
 
     @cached_property
     def placements(self) -> dict[str, Placement]:
-        """Placement of each tensor by name."""
-        return {p.tensor: p for p in self.tensors}
+        """A placement of each tensor by name, of several images that of the first."""
+        found: dict[str, Placement] = {}
+        for placement in self.tensors:
+            found.setdefault(placement.tensor, placement)
+        return found
+
+    @cached_property
+    def turns(self) -> list[tuple[LayerEntry, list[int]]]:
+        """The layers, each for all images as one, and its indexes in `layers`: one for each image, or the one."""
+        each = sum(layer.image == 0 for layer in self.layers)
+        found = [(layer, [k]) for k, layer in enumerate(self.layers) if not layer.image]
+        for k, layer in enumerate(self.layers):
+            if layer.image:
+                entry, indexes = found[k % each]
+                found[k % each] = entry + layer, [*indexes, k]
+        return found
 
     def validate(self) -> None:
         """Raise BadInput, in one line, for a program that no engine can run (`validator`).  Done once."""
@@ -123,14 +148,27 @@ class Program:
                 f"{self.config.name!r} runs {runs.name}; the models run it"
             )
 
-    def packed(self, x: Image) -> Iterator[tuple[int, bytes]]:
-        """What has to be written for one image, and where: byte offset in the window, bytes.
+    def packed(self, images: Given) -> Iterator[tuple[int, bytes]]:
+        """What has to be written for a run, and where: byte offset in the window, bytes.
 
-        x: integers (C, H, W), of several inputs by name.  Raises ValueError for another shape.
+        images: integers (n, C, H, W), of several inputs each; the last one also stands for those that lack to the
+        batch.  Raises ValueError for more of them, none, or another shape.
         """
+        given = by_input(list(self.input_shapes), images)
         for placement in self.inputs:
-            values = x[placement.tensor] if isinstance(x, Mapping) else x
-            yield placement.address, pack(values, placement, self.config)
+            values = given[placement.tensor]
+            if not 1 <= len(values) <= self.batch:
+                raise ValueError(f"{placement.tensor}: a run takes 1 to {self.batch} images, not {len(values)}")
+            numbers = range(self.batch) if placement.image is None else [placement.image]
+            chosen, fold = [values[min(number, len(values) - 1)] for number in numbers], placement.fold
+            below = np.concatenate([image if fold is None else fold.apply(image) for image in chosen], axis=1)
+            yield placement.address, pack(below, replace(placement, fold=None), self.config)
+
+    def tensor(self, name: str, read: Callable[[Placement], bytes | np.ndarray]) -> np.ndarray:
+        """A tensor of every image of a run, int64 (batch, C, H, W), from what `read` gives of its placements."""
+        placed = [placement for placement in self.tensors if placement.tensor == name]
+        found = [(unpack(read(placement), placement, self.config), placement.image) for placement in placed]
+        return np.concatenate([apart(values, self.batch if image is None else 1) for values, image in found])
 
     def manifest(self) -> dict[str, Any]:
         """All but the image, as JSON values."""
@@ -138,6 +176,7 @@ class Program:
             "config": self.config.to_json(),
             "config_hash": self.config.hash,
             "network": self.name,
+            "batch": self.batch,
             "input_shapes": {name: list(shape) for name, shape in self.input_shapes.items()},
             "program_base": self.program_base,
             "instructions": self.instructions,
@@ -168,6 +207,7 @@ class _Manifest:
     config: dict[str, Any]
     config_hash: str
     network: str
+    batch: int
     input_shapes: dict[str, tuple[int, int, int]]
     program_base: int
     instructions: int
@@ -219,6 +259,7 @@ def from_bytes(data: bytes, name: str = "program", config: AcceleratorConfig | N
         outputs=manifest.outputs,
         layers=manifest.layers,
         metadata=manifest.metadata,
+        batch=manifest.batch,
     )
     try:
         program.validate()

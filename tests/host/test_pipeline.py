@@ -75,6 +75,28 @@ def test_the_report(arguments: list[str], tmp_path: Path) -> None:
     assert not re.search(r'(src|href)="https?:', page), "the page must stand alone"
 
 
+def test_a_batch(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Figures are of a run, digests of all its images; and all of it can be made again."""
+    assert main([*arguments, "--out", str(tmp_path / "one")]) == 0
+    one = json.loads((tmp_path / "one" / "report.json").read_text())
+    assert main([*arguments, "--batch", "3"]) == 0
+    report = json.loads((tmp_path / "build" / "report.json").read_text())
+    assert (one["batch"], report["batch"], report["proof"]["images"]) == (1, 3, 3)
+    totals = report["totals"]
+    assert totals["macs"] == 3 * one["totals"]["macs"]
+    assert sum(layer["cycles"] or 0 for layer in report["layers"]) == totals["cycles"] == report["layer_ends"][-1]
+    assert totals["cycles"] < 3 * one["totals"]["cycles"]
+    assert totals["frames_per_second"] == pytest.approx(3e6 * report["config"]["clock_mhz"] / totals["cycles"])
+    assert {span["layer"] for span in report["timeline"]} == {0, 3}, "the convolution of the first image, and the end"
+    for layer in report["layers"]:
+        assert len({layer["digest"][leg] for leg in ("onnxruntime", "integer", "program")}) == 1
+    assert "cycles a run of 3 images" in (tmp_path / "build" / "report.html").read_text()
+    assert main(["report", str(tmp_path / "build"), "--check"]) == 0
+    capsys.readouterr()
+    assert main([*arguments, "--batch", "13"]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("labelled.npz: holds 12 images, 13 are needed")
+
+
 def test_a_second_run_keeps_every_stage(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,6 +90,23 @@ def test_a_program_that_leaves_what_the_network_returns(finished: Path, tmp_path
     assert len(few) == sum(bool(layer.output) for layer in programs.load(program).layers)
 
 
+def test_a_program_for_several_images(finished: Path, tmp_path: Path) -> None:
+    """Every digest is that of one image after the other, also where the last run is not full."""
+    given, each = finished / "quantized.onnx", tmp_path / "images.npz"
+    network = qdq.load(given)
+    np.savez(
+        each,
+        images=np.random.default_rng(1).normal(0, 1, (7, *network.input_shapes[network.inputs[0]])).astype(np.float32),
+    )
+    programs_ = [tmp_path / f"{batch}.program" for batch in (1, 3)]
+    shown = [compile_program(given, preset("tiny"), path, batch=n) for path, n in zip(programs_, (1, 3), strict=True)]
+    assert [result["program"]["images of a run"] for result in shown] == [1, 3]
+    assert shown[0]["program"]["layers"] == shown[1]["program"]["layers"] == 2
+    one, three = (simulate(asked(finished, program=path, images=each, count=7), QUIET) for path in programs_)
+    assert one["digests"] == three["digests"]
+    assert one["counters"]["CYCLES"] < three["counters"]["CYCLES"] < 3 * one["counters"]["CYCLES"]
+
+
 def test_a_program_says_the_memory_it_was_made_for(finished: Path, tmp_path: Path) -> None:
     program, memory = tmp_path / "p.program", MemoryOptions(latency=9, beat_every=2)
     result = compile_program(finished / "quantized.onnx", preset("tiny"), program, memory=memory)

@@ -15,7 +15,7 @@ def assert_tensors(
     program: Program, expected: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray], by: str
 ) -> None:
     """Tensors (N, C, H, W) that `by` got equal those of the integer network, the first wrong layer named."""
-    assert set(got) == {p.tensor for p in program.tensors}
+    assert set(got) == set(program.placements)
     layers = [(next((x.name for x in program.layers if x.output == t), t), t) for t in got]
     broken = first_break(layers, expected, got, "integer network", by)
     assert broken is None, str(broken)

@@ -50,7 +50,8 @@ def handmade_jobs(config: AcceleratorConfig, points: list[Memory]) -> Jobs:
 
 
 def network_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
-    """Random networks through the real compiler, two images each, each on a memory of its own."""
+    """Random networks through the real compiler, each on a memory of its own: two images each, one after the other; of
+    every third network two in one run, and another one in a second."""
     jobs: Jobs = {}
     for number in itertools.count():
         if len(jobs) == count:
@@ -60,12 +61,13 @@ def network_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
             int(rng.integers(1 << 30)), layers=int(rng.integers(2, 7)), inputs=1 + (number % 4 == 3)
         )
         memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 9)), shared=bool(rng.integers(2)))
+        keep, batch = [*KeepLayers][number % 2], 2 if number % 3 == 1 else 1
         try:
-            program = compile_network(network, config, memory=memory, keep_layers=[*KeepLayers][number % 2])
+            program = compile_network(network, config, memory=memory, keep_layers=keep, batch=batch)
         except CannotCompile:
             continue
-        images = random_inputs(network, 2, number)
-        expected = execute(network, images, [p.tensor for p in program.tensors])
+        images = random_inputs(network, 3 if batch > 1 else 2, number)
+        expected = execute(network, images, list(program.placements))
         base = 4096 * int(rng.integers(1 << 18))
         jobs[f"network {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory, base), expected)
     return jobs
@@ -80,7 +82,7 @@ def depthwise_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 9)), shared=bool(rng.integers(2)))
         program = compile_network(network, config, memory=memory, keep_layers=[*KeepLayers][number % 2])
         images = random_images(network, 1, number)
-        expected = execute(network, images, [p.tensor for p in program.tensors])
+        expected = execute(network, images, list(program.placements))
         jobs[f"depthwise chain {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory), expected)
     return jobs
 
@@ -98,6 +100,6 @@ def extreme_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         except (CannotCompile, UnsupportedNetwork, Malformed):
             continue
         images = image(network, rng)[None]
-        expected = execute(network, images, [p.tensor for p in program.tensors])
+        expected = execute(network, images, list(program.placements))
         jobs[f"extreme network {number} of seed {seed}"] = (RtlJob(program, images), expected)
     raise AssertionError("hardly any extreme network is accepted")

@@ -90,9 +90,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- c50bae - cd1a73 edfb57 4fd53e 725121 bc4c5a 3cded0 38bd90 75e00b 9f7620 2571f9 - 5e6131 41e9a4 f20b70 8a63a2 a0c0b1
-de40c4 0ac6d9 16153a 40e69c bbdd2b 326e71 aa54b1 181d08 0eb9fe - 3e42a0 - 1f105d 236c05 24887c 5a5c44 - - 2ed335 c0fef3
-- 258f41 8e286e - ec4ffa b07286 14e210 eee19c 3bf558 72dbf7 4a74f8 37e642 3a9f89 5e1cf3 860873
+- 7e70e8 - 8f1ae9 2e65a8 885558 1c55cb 54dc97 2b8352 36b922 a52d2e dbe19d b505a1 - 74fc6a 1c03f4 c9e1f4 ecc0db b65671
+25da45 097fb7 1d05ba 1af296 9bcc86 91bb14 a86386 206509 4d6613 - 1b5a22 - e44c47 0a7dda 03ed44 c99e38 - - 986279
+7e69fa - 1903cc 2275fb - d15134 4d04a2 2f8c9c d04620 6b8cd1 024b52 ed63c2 72447f edf958 3c3bd5 6889d1
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 

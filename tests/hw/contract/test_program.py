@@ -7,11 +7,12 @@ import hashlib
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hw.contract.config import preset
 from hw.contract.isa import IllegalInstruction, LoadInstruction, Opcode, SetupInstruction
-from hw.contract.layout import Fold, Placement
+from hw.contract.layout import Fold, Placement, pack, unpack
 from hw.contract.program import LayerEntry, Program, from_bytes, load
 from hw.contract.version import CONTRACT_VERSION
 from quant.base.errors import BadInput
@@ -47,6 +48,37 @@ def test_round_trip(program: Program, tmp_path: Path) -> None:
     assert load(tmp_path / "net.bin", preset("small")) == program
     assert [i.opcode for i in load(tmp_path / "net.bin").decode()] == [Opcode.SETUP, Opcode.LOAD]
     assert program.placements["y"].address == 6144
+
+
+def test_a_run_of_several_images(program: Program, rng: np.random.Generator) -> None:
+    """What is of one image lies by itself, what is of all one below the other; the last image fills the run up."""
+    (x,), (y,) = program.inputs, program.tensors
+    alone = dataclasses.replace(x, fold=None, shape=(3, 8, 8), lanes=(0, 1, 2))
+    inputs = (*(dataclasses.replace(alone, image=k) for k in (1, 0)), dataclasses.replace(x, shape=(27, 16, 8)))
+    two = dataclasses.replace(program, batch=2, inputs=inputs, tensors=(dataclasses.replace(y, shape=(4, 16, 8)),))
+    images = rng.integers(0, 256, (2, 3, 8, 8))
+    for given, seen in ((images, images), (images[:1], images[[0, 0]])):
+        second, first, both = (data for _, data in two.packed(given))
+        assert second == pack(seen[1], alone, two.config) and first == pack(seen[0], alone, two.config)
+        folded = np.concatenate([x.fold.apply(image) for image in seen], axis=1) if x.fold else seen
+        np.testing.assert_array_equal(unpack(both, inputs[2], two.config), folded)
+    with pytest.raises(ValueError, match="^x: a run takes 1 to 2 images, not 3$"):
+        next(two.packed(images[[0, 0, 0]]))
+    values = rng.integers(-9, 9, (2, 4, 8, 8))
+    below = np.concatenate(list(values), axis=1)
+    found = two.tensor("y", lambda placement: pack(below, placement, two.config))
+    np.testing.assert_array_equal(found, values)
+
+
+def test_layers_of_several_images_as_one(program: Program) -> None:
+    (layer,) = program.layers
+    each = [dataclasses.replace(layer, name=name, image=image) for image in (0, 1) for name in ("one", "two")]
+    turns = dataclasses.replace(program, batch=2, layers=(*each, layer)).turns
+    assert [(entry.name, indexes) for entry, indexes in turns] == [("one", [0, 2]), ("two", [1, 3]), ("conv", [4])]
+    assert (
+        turns[0][0] == dataclasses.replace(layer, name="one", macs=2000, read_bytes=400, written_bytes=200, image=None)
+        and turns[2][0] == layer
+    )
 
 
 def test_the_same_program_gives_the_same_bytes(program: Program) -> None:

@@ -86,6 +86,32 @@ def test_places_that_disagree(made: Handmade) -> None:
         assert str(caught.value).startswith(says)
 
 
+def test_a_batch_that_disagrees(made: Handmade) -> None:
+    program, (layer,), (tensor,), (x,) = made.program, made.program.layers, made.program.tensors, made.program.inputs
+    first, second = (dataclasses.replace(layer, image=image) for image in (0, 1))
+    both = tuple(dataclasses.replace(tensor, image=image) for image in (0, 1))
+    right = {"batch": 2, "inputs": (dataclasses.replace(x, image=0),), "tensors": both, "layers": (first, second)}
+    dataclasses.replace(program, **right).validate()
+    other = dataclasses.replace(second, name="other")
+    for values, says in [
+        ({"batch": 0}, "a run takes 0 images, and 1 to 4096 are possible"),
+        ({"batch": 1 << 40}, "a run takes 1099511627776 images, and 1 to 4096 are possible"),
+        ({"batch": 1}, "input 'x' is of image 0, of 1"),
+        ({"inputs": (x,)}, "input 'x' lies as (8, 5, 5), and its shape (8, 5, 5) makes (8, 10, 5)"),
+        ({"inputs": (dataclasses.replace(x, image=2),)}, "input 'x' is of image 2, of 2"),
+        ({"tensors": both[:1]}, "tensor 'y' lies there for the images [0], of 2"),
+        ({"tensors": both[::-1]}, "tensor 'y' lies there for the images [1, 0], of 2"),
+        ({"tensors": (tensor,)}, "tensor 'y' has 5 rows, of 2 images"),
+        ({"tensors": (both[0], dataclasses.replace(both[1], shape=(8, 4, 5)))}, "tensor 'y' has another form in "),
+        ({"layers": (second, first)}, "the layers are not those of one image after the other"),
+        ({"layers": (first,)}, "the layers are not those of one image after the other"),
+        ({"layers": (first, other)}, "layer 'other' is another one for another image"),
+    ]:
+        with pytest.raises(BadInput) as caught:
+            dataclasses.replace(program, **(right | values)).validate()  # type: ignore[arg-type]
+        assert str(caught.value).startswith(says)
+
+
 def test_a_tensor_that_nothing_stores(made: Handmade) -> None:
     """A few bytes of manifest cannot have gigabytes read."""
     large = Placement("y", 1 << 16, (8, 8192, 8192), made.program.tensors[0].fmt, tuple(range(8)))

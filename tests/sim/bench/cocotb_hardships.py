@@ -15,6 +15,7 @@ from cocotb.triggers import ClockCycles
 from host.driver import Driver, EngineError
 from hw.contract.program import load
 from hw.contract.registers import BY_NAME, CONTROL_START, ErrorCause
+from quant.ir.inputs import single
 from sim.bench.transport import SimulationTransport, set_memory, start
 from tests.counting import VALUES
 
@@ -71,7 +72,7 @@ class Job:
 
     async def interrupted(self) -> None:
         """A reset at any time, after the end too."""
-        for address, data in self.program.packed(self.image):
+        for address, data in self.program.packed(single(self.image)):
             await self.transport.write_memory(self.facts["base"] + address, data)
         await self.transport.write(BY_NAME["CONTROL"].offset, CONTROL_START)
         await ClockCycles(self.dut.clk, int(self.rng.integers(1, 3 * self.facts["cycles"])))

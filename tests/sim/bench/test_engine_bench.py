@@ -17,11 +17,12 @@ from host.driver import EngineError
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from hw.contract.memory import Memory
 from hw.contract.registers import LARGEST_WINDOW, ErrorCause
-from quant.ir.inputs import each
+from quant.ir.inputs import by_run
+from sim import hazards
 from sim.bench import engine_bench
 from sim.bench.engine_bench import RtlJob, RtlResult, run_jobs
 from sim.cycles import simulate
-from sim.executor import run
+from sim.executor import ProgramExecutor
 from tests.sim.equal import assert_counters, assert_tensors
 from tests.sim.handmade import CASES, build
 from tests.sim.jobs import ODD, Jobs, depthwise_jobs, extreme_jobs, handmade_jobs, network_jobs
@@ -45,8 +46,10 @@ OPERATORS = {
 
 def check(job: RtlJob, result: RtlResult, expected: dict[str, np.ndarray], name: str) -> None:
     assert_tensors(job.program, expected, result.tensors, "Verilog")
-    model = [run(job.program, image, check=True) for image in each(job.images)]
-    assert_tensors(job.program, expected, {t: np.stack([m[t] for m in model]) for t in model[0]}, "executor")
+    hazards.check(job.program)
+    executor = ProgramExecutor(job.program)
+    model = [executor.run_batch(images) for images in by_run(job.images, job.program.batch)]
+    assert_tensors(job.program, expected, {t: np.concatenate([m[t] for m in model]) for t in model[0]}, "executor")
     predicted = simulate(job.program, job.memory).counters
     for counted in result.counters:
         assert_counters(predicted, counted, name)
