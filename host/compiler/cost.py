@@ -9,7 +9,7 @@ from host.compiler.cuts import Band, Strip
 from host.compiler.geometry import Footprint
 from host.compiler.problem import Problem, needed
 from host.compiler.tiling import Tiling
-from hw.contract.timing import SWAP_DELAY, compute_prepare, pass_cycles, pool_pixel_cycles
+from hw.contract.timing import FRONT_LATENCY, compute_prepare, pass_cycles, pool_pixel_cycles
 
 STEP = 16
 """Cycles that a CONV with its loads and stores is taken to cost beyond its work: few large tiles are preferred."""
@@ -76,7 +76,7 @@ def _compute(problem: Problem, tiling: Tiling) -> list[int]:
     passes = sum(last - first for first, last in problem.outputs.ranges) * problem.outputs.taps
     prepare = [compute_prepare(config, weights, first, mode) for first in (True, False)]
     for one in _passes(problem, tiling):
-        gaps = [max(0, SWAP_DELAY + 1 + cycles - one) for cycles in prepare]
+        gaps = [max(0, FRONT_LATENCY + cycles - one) for cycles in prepare]
         taken = passes * one + len(counts) * gaps[0] + (sum(counts) - len(counts)) * gaps[1]
         found.append(taken + len(counts) * one * problem.wide(problem.layer.result))
     return found

@@ -16,27 +16,43 @@ from hw.contract.widths import BYTE_BITS
 
 DISPATCH_LATENCY = 2
 """From the last beat of an instruction to the first cycle in which it can be dispatched: the fetch buffer, its head."""
+DISPATCH_INTERVAL = 2
+"""From the dispatch of an instruction to the first cycle in which the next one can be: there is no head, the next
+one."""
 QUEUE_LATENCY = 4
 """From the dispatch of an instruction to the first cycle in which its unit can start it: the queue's memory, its
 output, the head, the gate."""
-QUEUE_INTERVAL = 2
-"""From an instruction's start to the first cycle in which its unit can start the next one: the head, the gate."""
+QUEUE_INTERVAL = 3
+"""From an instruction's start to the first cycle in which its unit can start the next one: there is no head, the next
+head, the gate."""
+FRONT_LATENCY = 1
+"""From the first cycle in which a unit has a place for an instruction to the first one in which it can start it: the
+place takes what the queue's head says, whether it starts or not."""
 TOKEN_LATENCY = 2
 """From the end of an instruction to the first cycle in which one that waits for its token can start: the semaphore, the
 gate."""
+REQUEST_LATENCY = 2
+"""From a LOAD's or STORE's start, or the acceptance of the burst that LOAD or the fetch asked for before, to the first
+cycle in which the next one can be accepted: the burst, and whether it is in the window."""
+STORE_REQUEST_INTERVAL = 3
+"""From the acceptance of a burst of a STORE to the first cycle in which the next one can be accepted, if it is read by
+then: the row, the burst, whether it is in the window."""
+END_LATENCY = 3
+"""From the end of the last instruction to the first cycle in which the engine is not busy: what is in flight, whether
+anything is, the run's end."""
 ACCUMULATE_LATENCY = 4
 """A partial sum must not be revisited sooner: read, add, write."""
-COMPUTE_LATENCY = 15
+COMPUTE_LATENCY = 17
 """From issuing the address of a pixel's last words to the cycle in which its result is written to a buffer, without
 tables."""
-TABLE_LATENCY = 2
+TABLE_LATENCY = 3
 """What the look-up in a table adds to it, in an engine that has tables."""
-SWAP_DELAY = 1
-"""From a pass's first address to the cycle in which nothing is prepared for it any more; its weights take their place
-in the array when its first words come there."""
+SWAP_DELAY = 3
+"""From a pass's first address to the cycle in which its weights are on their way to their place in the array, where
+they meet its first words; then the next ones come to the shadow registers."""
 POOL_LATENCY = 4
 """From issuing a pixel's last tap to the cycle in which a maximum is written."""
-AVERAGE_LATENCY = 14
+AVERAGE_LATENCY = 15
 """The same for an average, on top of one cycle a lane."""
 STORE_READ_LATENCY = 3
 """From issuing a beat's read to the cycle in which the write channel can offer it."""

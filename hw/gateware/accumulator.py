@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -20,6 +20,8 @@ ACCUMULATOR_LATENCY = 5
 """From a pixel to its total, which is in the partial sums in the cycle after."""
 SUMS_DELAY = 4
 """From a pixel to the cycle in which its sum of products is added."""
+_FINE_BITS = 2
+"""The residual is shifted in two steps: by multiples of 2**_FINE_BITS, then by the rest."""
 
 
 def lane_parameters(config: AcceleratorConfig) -> data.StructLayout:
@@ -117,8 +119,8 @@ class Accumulator(wiring.Component):
         bits, lanes = config.acc_bits, config.oc_lanes
         m.submodules.memory = memory = DualPort(bits * lanes, config.partial_sum_depth)
 
-        # Cycle 0 takes residual and parameters, 1 shifts the residual, 2 adds the bias and reads the partial sum,
-        # 3 chooses, 4 adds the products.
+        # Cycle 0 takes residual and parameters, 1 shifts the residual by multiples of 4, 2 by the rest and reads the
+        # partial sum, 3 adds the bias, 4 chooses and adds the products.
         entry = data.StructLayout({"pixel": len(self.pixel), "first": 1, "keep": 1, "set": 1})
         stages = [Signal(entry, name=f"stage_{i}") for i in range(ACCUMULATOR_LATENCY + 1)]
         m.d.comb += stages[0].eq(Cat(self.pixel, self.first, self.keep, self.set))
@@ -131,24 +133,23 @@ class Accumulator(wiring.Component):
             memory.write.data.eq(self.totals),
         ]
         kept = data.View(data.ArrayLayout(signed(bits), lanes), memory.read_data)
-        now = Signal(self.parameters[0].shape(), reset_less=True)
-        later = Signal(self.parameters[0].shape(), reset_less=True)
-        m.d.sync += [
-            now.eq(Mux(self.set, self.parameters[1], self.parameters[0])),
-            later.eq(Mux(stages[1].set, self.parameters[1], self.parameters[0])),
-        ]
+        chosen = [Signal(self.parameters[0].shape(), name=f"chosen_{i}", reset_less=True) for i in range(4)]
+        for stage, parameters in zip(stages, chosen[1:], strict=False):
+            m.d.sync += parameters.eq(Mux(stage.set, self.parameters[1], self.parameters[0]))
         for i in range(lanes):
             residual = Signal(signed(config.derived.lane_bits), name=f"residual_{i}", reset_less=True)
-            shifted, start, base, total = (
+            coarse, shifted, start, partial, total = (
                 Signal(signed(bits), name=f"{name}_{i}", reset_less=True)
-                for name in ("shifted", "start", "base", "total")
+                for name in ("coarse", "shifted", "start", "partial", "total")
             )
+            by = [parameters[i].residual_shift for parameters in chosen]
             m.d.comb += self.totals[i].eq(total)
             m.d.sync += [
                 residual.eq(extended(self.residual.word_select(i, config.data_bits), self.residual_signed)),
-                shifted.eq(residual << now[i].residual_shift),
-                start.eq(later[i].bias + shifted),
-                base.eq(Mux(stages[3].first, start, kept[i])),
-                total.eq(base + self.sums[i]),
+                coarse.eq(residual << Cat(Const(0, _FINE_BITS), by[1][_FINE_BITS:])),
+                shifted.eq(coarse << by[2][:_FINE_BITS]),
+                start.eq(chosen[3][i].bias + shifted),
+                partial.eq(kept[i]),
+                total.eq(Mux(stages[4].first, start, partial) + self.sums[i]),
             ]
         return m

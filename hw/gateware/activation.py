@@ -11,8 +11,8 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.depthwise import TAP_COLUMNS
 from hw.gateware.memory import DualPort, write_port
 
-READ_LATENCY = 3
-"""From an address to its words."""
+READ_LATENCY = 4
+"""From an address to its words: the memories' addresses, their data, a register behind, the choice."""
 
 
 class ActivationBuffer(wiring.Component):
@@ -57,8 +57,9 @@ class ActivationBuffer(wiring.Component):
         found = [self._bank(m, bank, address) for bank, address in enumerate(addresses)]
 
         place = Signal.like(first, reset_less=True)
+        place_read = Signal.like(first, reset_less=True)
         place_behind = Signal.like(first, reset_less=True)
-        m.d.sync += [place.eq(first), place_behind.eq(place)]
+        m.d.sync += [place.eq(first), place_read.eq(place), place_behind.eq(place_read)]
         for column in range(TAP_COLUMNS):
             rotated = Array(found[column:] + found[:column])
             word = Signal(len(found[0]), name=f"word_{column}", reset_less=True)
@@ -66,8 +67,8 @@ class ActivationBuffer(wiring.Component):
             m.d.comb += self.words[column].eq(word)
         return m
 
-    def _bank(self, m: Module, bank: int, address: Signal) -> Cat:
-        """A memory; returns what it reads at an address."""
+    def _bank(self, m: Module, bank: int, address: Signal) -> Signal:
+        """A memory; returns a register of what it reads at an address: memories answer late, and all choose."""
         c, d = self.config, self.config.derived
         width = min(c.ic_lanes * c.data_bits, c.axi_bits)
         part_bits, group_bits = exact_log2(d.beats_per_word), exact_log2(d.banks // d.words_per_beat)
@@ -84,4 +85,6 @@ class ActivationBuffer(wiring.Component):
                 memory.read_address.eq(address),
             ]
             parts.append(memory.read_data)
-        return Cat(parts)
+        found = Signal(width * len(parts), name=f"found_{bank}", reset_less=True)
+        m.d.sync += found.eq(Cat(parts))
+        return found

@@ -27,7 +27,8 @@ class ReadPort(wiring.Component):
     Parameters: config.  tag: layout of what load wants to know of a burst when its beats arrive.
     Members:
         axi (out): the AR and R channels.
-        fetch, load (in): streams of requests, see `burst_request`; no burst crosses 4 KiB.
+        fetch, load (in): streams of requests, see `burst_request`; no burst crosses 4 KiB.  A payload is there in the
+            cycle before `valid`, too.
         window_base, window_pages (in): first page and number of pages of the memory window.
         halt (in): accept no request.
         data, last (out): the R beat of this cycle, and whether it ends its burst.
@@ -71,6 +72,7 @@ class ReadPort(wiring.Component):
         head = data.View(entry, underway.r_data)
 
         free = Signal()
+        fetch_inside, load_inside = Signal(reset_less=True), Signal(reset_less=True)  # the window, in the cycle before
         inside = Signal()
         accept = Signal()
         offset = Signal(ADDRESS_BITS)
@@ -79,16 +81,9 @@ class ReadPort(wiring.Component):
         m.d.comb += [
             free.eq((~axi.arvalid | axi.arready) & underway.w_rdy & ~self.halt),
             offset.eq(Mux(fetch.valid, fetch.payload.offset, load.payload.offset)),
-            # Compared before the choice: who asks is known late.
-            inside.eq(
-                Mux(
-                    fetch.valid,
-                    fetch.payload.offset[PAGE_BITS:] < self.window_pages,
-                    load.payload.offset[PAGE_BITS:] < self.window_pages,
-                )
-            ),
-            fetch.ready.eq(free & inside),
-            load.ready.eq(free & inside & ~fetch.valid),
+            inside.eq(Mux(fetch.valid, fetch_inside, load_inside)),
+            fetch.ready.eq(free & fetch_inside),
+            load.ready.eq(free & load_inside & ~fetch.valid),
             accept.eq(free & inside & (fetch.valid | load.valid)),
             incoming.fetch.eq(fetch.valid),
             incoming.address[:PAGE_BITS].eq(offset[:PAGE_BITS]),
@@ -100,6 +95,10 @@ class ReadPort(wiring.Component):
             underway.w_data.eq(incoming),
         ]
 
+        m.d.sync += [
+            fetch_inside.eq(fetch.payload.offset[PAGE_BITS:] < self.window_pages),
+            load_inside.eq(load.payload.offset[PAGE_BITS:] < self.window_pages),
+        ]
         with m.If(axi.arready):
             m.d.sync += axi.arvalid.eq(0)
         with m.If(accept):

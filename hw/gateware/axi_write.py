@@ -35,7 +35,8 @@ class WritePort(wiring.Component):
     Parameters: config.  tag: layout of what the client wants to know of a burst when it is answered.
     Members:
         axi (out): the AW, W and B channels.
-        request (in): stream of requests, see `burst_request`; no burst crosses 4 KiB.
+        request (in): stream of requests, see `burst_request`; no burst crosses 4 KiB.  A payload is there in the
+            cycle before `valid`, too.
         push, beat (in): a beat for the W channel, see `write_beat`: those of every accepted request, in order.
             The client pushes no more than WRITE_BEATS beats that are not `sent`; none is refused.
         sent (out): a beat was transferred in this cycle.  waiting (out): beats pushed and not sent; a register.
@@ -83,13 +84,12 @@ class WritePort(wiring.Component):
         leaving = data.View(self.beat.shape(), beats.r_data)
 
         free = Signal()
-        inside = Signal()
+        inside = Signal(reset_less=True)  # the window, in the cycle before
         accept = Signal()
         address = Signal.like(axi.awaddr, reset_less=True)
         length = Signal.like(axi.awlen, reset_less=True)
         m.d.comb += [
             free.eq((~axi.awvalid | axi.awready) & underway.w_rdy & ~self.halt),
-            inside.eq(request.offset[PAGE_BITS:] < self.window_pages),
             self.request.ready.eq(free & inside),
             accept.eq(self.request.valid & self.request.ready),
             incoming.address[:PAGE_BITS].eq(request.offset[:PAGE_BITS]),
@@ -101,6 +101,7 @@ class WritePort(wiring.Component):
             underway.w_data.eq(incoming),
         ]
 
+        m.d.sync += inside.eq(request.offset[PAGE_BITS:] < self.window_pages)
         with m.If(axi.awready):
             m.d.sync += axi.awvalid.eq(0)
         with m.If(accept):

@@ -18,19 +18,19 @@ class BurstSplitter(wiring.Component):
 
     Parameters: config.  bits: width of a row's length.
     Members:
-        begin (in): in the next cycle the present burst is the first one of this row: `row.position`, the
-            beat in memory where it begins, and `row.beats`, its length, at least 1.  Wins over `advance`.
-        advance (in): the next cycle shows the burst after this one.  Not on the last one.
-        burst (out): the present one: `position` in beats, and `beats`.  last (out): the row ends with it.
-        remaining, page_left (out): beats from `position` to the row's end, and to the page's; registers.
-    Protocol: none; obeys every cycle.
-    Latency: one cycle; a burst a cycle.
+        begin (in): in the next cycle `burst.position` is that of the first burst of this row: `row.position`, the beat
+            in memory where it begins, and `row.beats`, its length, at least 1.  Wins over `advance`.
+        advance (in): the same for the burst after the present one.  Not on the last one.
+        burst (out): the present one: `position` in beats, and, a cycle later, `beats`.  last (out), with `beats`: the
+            row ends with it.
+        remaining (out): beats from `position` to the row's end; a register.
+    Protocol: `advance` only when `beats` are there.
+    Latency: two cycles; a burst every other cycle.
     """
 
     def __init__(self, config: AcceleratorConfig, bits: int) -> None:
         self.config, self.bits = config, bits
         position = ADDRESS_BITS - size_of(config)
-        page = 1 << PAGE_BITS - size_of(config)
         super().__init__(
             {
                 "begin": In(1),
@@ -39,7 +39,6 @@ class BurstSplitter(wiring.Component):
                 "burst": Out(data.StructLayout({"position": position, "beats": BEATS_BITS})),
                 "last": Out(1),
                 "remaining": Out(bits),
-                "page_left": Out(range(page + 1)),
             }
         )
 
@@ -50,40 +49,24 @@ class BurstSplitter(wiring.Component):
         longest = min(self.config.max_burst, LONGEST, page)
         position = Signal.like(self.row.position, reset_less=True)
         remaining = Signal.like(self.remaining, reset_less=True)
-        page_left = Signal.like(self.page_left, reset_less=True)
-        room = Signal(range(longest + 1), reset_less=True)  # the longest burst from there, were the row endless
-        last = Signal(reset_less=True)  # the row is no longer than that
-        first_left = Signal(range(page + 1))
-        next_left = Signal(range(page + 1))
-        next_remaining = Signal.like(remaining)
+        # Of these, a cycle later: the longest burst from there, were the row endless; the row is no longer than that.
+        room = Signal(range(longest + 1), reset_less=True)
+        last = Signal(reset_less=True)
+        page_left = Signal(range(page + 1))
 
         m.d.comb += [
             self.remaining.eq(remaining),
-            self.page_left.eq(page_left),
             self.last.eq(last),
             self.burst.position.eq(position),
-            self.burst.beats.eq(Mux(self.last, remaining, room)),
+            self.burst.beats.eq(Mux(last, remaining, room)),
+            page_left.eq(page - position[:page_bits]),
         ]
-        # Both ways on are worked out, and `begin` and `advance`, which come late, choose.
-        m.d.comb += [
-            first_left.eq(page - self.row.position[:page_bits]),
-            next_left.eq(Mux(page_left == room, page, page_left - room)),
-            next_remaining.eq(remaining - room),
+        m.d.sync += [
+            room.eq(Mux(page_left < longest, page_left, longest)),
+            last.eq((remaining <= page_left) & (remaining <= longest)),
         ]
         with m.If(self.begin):
-            m.d.sync += [
-                position.eq(self.row.position),
-                remaining.eq(self.row.beats),
-                page_left.eq(first_left),
-                room.eq(Mux(first_left < longest, first_left, longest)),
-                last.eq((self.row.beats <= first_left) & (self.row.beats <= longest)),
-            ]
+            m.d.sync += [position.eq(self.row.position), remaining.eq(self.row.beats)]
         with m.Elif(self.advance):
-            m.d.sync += [
-                position.eq(position + room),
-                remaining.eq(next_remaining),
-                page_left.eq(next_left),
-                room.eq(Mux(next_left < longest, next_left, longest)),
-                last.eq((next_remaining <= next_left) & (next_remaining <= longest)),
-            ]
+            m.d.sync += [position.eq(position + room), remaining.eq(remaining - room)]
         return m

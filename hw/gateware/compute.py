@@ -4,17 +4,13 @@
 takes each pixel from its address to its result.
 
 It has two places.  *Prepare* holds the CONV whose passes begin next, or have begun and need more weights; *passes*
-walks the pixels of the present pass.  A CONV leaves prepare when the weights of its last pass are in the array, so
-the next one prepares while that pass runs.
+walks the pixels of the present pass.  A CONV leaves prepare when its last pass begins, so the next one prepares while
+that pass runs.
 """
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import add
-
 from amaranth import Cat, Const, Module, Mux, Signal
-from amaranth.hdl import Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -23,9 +19,9 @@ from hw.contract.depthwise import TAP_COLUMNS, TAP_ROWS, slides
 from hw.contract.isa import Mode, Opcode
 from hw.contract.timing import ACCUMULATE_LATENCY, SWAP_DELAY
 from hw.contract.weights import gateware_format
-from hw.gateware.decode import fields
+from hw.gateware.decode import INSTRUCTION_BITS, fields
 from hw.gateware.interfaces import unit_front
-from hw.gateware.memory import write_port
+from hw.gateware.memory import round_up, write_port
 from hw.gateware.pipeline import Pipeline, job_layout
 from hw.gateware.pixels import WALK, Pixels
 from hw.gateware.table import TABLE_SETS
@@ -39,19 +35,6 @@ _IN_FLIGHT = 2
 twice, and the place of the one before last is free when the next one starts."""
 
 
-def _blocks(taps: Value, each: int) -> Value:
-    """Blocks of `each` taps that hold so many: a quotient rounded up, as a product with a reciprocal."""
-    bits = len(taps) + 1
-    reciprocal, total = -(-(1 << bits) // each), taps + (each - 1)
-    return _times(total, reciprocal) >> bits
-
-
-def _times(value: Value, factor: int) -> Value:
-    """A product as a sum of shifted values: no multiplier block for so little."""
-    terms = [value << bit for bit in range(factor.bit_length()) if factor >> bit & 1]
-    return reduce(add, terms)
-
-
 class _Wires:
     """What the parts of `ComputeUnit` say to one another."""
 
@@ -60,15 +43,18 @@ class _Wires:
         # The last one taken; it does not change while prepare holds a CONV.
         self.setup = Signal(_SETUP, reset_less=True)
         self.set_up = Signal()  # there was one
-        self.conv = Signal(_CONV, reset_less=True)  # the one in prepare
+        # The one in prepare, or, while that is free, the queue's head in the cycle before.
+        self.front = Signal(INSTRUCTION_BITS, reset_less=True)
+        self.conv = data.View(_CONV, self.front)
         self.depthwise = Signal()  # its mode
         self.slides = Signal()  # and its passes take several rows of taps
         self.start_setup = Signal()  # a legal one is taken in this cycle
         self.start_conv = Signal()
         self.started = Signal(2)  # a CONV was taken one, two cycles ago
+        self.setup_started = Signal()  # a SETUP in the cycle before
         self.occupied = Signal()  # prepare holds a CONV
         self.loading = Signal()  # a table is being read
-        # Its size, from the cycle after its start on.
+        # Its size, from the cycle after its start on, and a cycle later whether that is too much.
         self.pixels = Signal(len(self.conv.out_rows) + len(self.conv.out_columns), reset_less=True)
         self.too_many = Signal()
         self.cancel = Signal()  # a CONV of too many pixels leaves prepare in this cycle
@@ -142,17 +128,18 @@ class ComputeUnit(wiring.Component):
     def _take(self, m: Module, w: _Wires, weights: WeightReader) -> None:
         """Instructions leave the queue, or turn out to be illegal.
 
-        How many pixels a CONV has is a product, and too many a comparison after it.  A register stands behind each:
-        the product is the head's, whatever that is, and both are known a cycle after the start.  Behind a SETUP that
-        loads a table nothing starts until that is read: a CONV would want the weight buffer's one read port.
+        While prepare is free, it takes the head.  How many pixels a CONV has is a product, and too many a comparison
+        after it; a register stands behind each.  Behind a SETUP that loads a table nothing starts until that is read: a
+        CONV would want the weight buffer's one read port.
         """
         front = self.front
         next_setup, next_conv = data.View(_SETUP, front.instruction), data.View(_CONV, front.instruction)
+        setup = data.View(_SETUP, w.front)
+        taken = Signal()
         legal_setup = Signal()
         legal_conv = Signal()
         stopped = Signal()
         illegal = Signal()
-        pixels = Signal.like(w.pixels)  # of the head in the cycle before
         m.d.comb += [
             w.depthwise.eq(w.setup.mode == Mode.DEPTHWISE),
             w.slides.eq(w.depthwise & slides(w.setup.kernel_rows, w.setup.dilation_rows)),
@@ -179,46 +166,48 @@ class ComputeUnit(wiring.Component):
             ),
         ]
         m.d.comb += [
-            front.ready.eq(~w.occupied & ~w.loading & ~stopped & (front.in_flight < _IN_FLIGHT)),
-            w.start_setup.eq(front.valid & front.ready & legal_setup),
-            w.start_conv.eq(front.valid & front.ready & legal_conv),
+            taken.eq(front.valid & front.ready),
+            w.start_setup.eq(taken & legal_setup),
+            w.start_conv.eq(taken & legal_conv),
             w.cancel.eq(w.started[1] & w.too_many),
-            illegal.eq((front.valid & front.ready & ~legal_setup & ~legal_conv) | w.cancel),
+            illegal.eq((taken & ~legal_setup & ~legal_conv) | w.cancel),
         ]
         m.d.sync += [
+            front.ready.eq(~w.occupied & ~w.loading & ~stopped & (front.in_flight < _IN_FLIGHT) & ~taken),
             w.started.eq(Cat(w.start_conv, w.started)),
-            pixels.eq(next_conv.out_rows * next_conv.out_columns),
+            w.setup_started.eq(w.start_setup),
+            w.pixels.eq(w.conv.out_rows * w.conv.out_columns),
+            w.too_many.eq(w.pixels > self.config.partial_sum_depth),
             front.illegal.eq(illegal),
         ]
-        with m.If(w.start_setup):
-            m.d.sync += [w.setup.eq(next_setup), w.set_up.eq(1)]
+        with m.If(~w.occupied):
+            m.d.sync += w.front.eq(front.instruction)
+        with m.If(w.setup_started):
+            m.d.sync += [w.setup.eq(setup), w.set_up.eq(1)]
         if self.config.tables:
             m.d.comb += [
-                weights.load_table.eq(w.start_setup & next_setup.table_load),
-                weights.table_base.eq(next_setup.table_base),
+                weights.load_table.eq(w.start_setup & setup.table_load),
+                weights.table_base.eq(setup.table_base),
                 w.loading.eq(weights.loading),
-            ]
-        with m.If(w.start_conv):
-            m.d.sync += [
-                w.conv.eq(next_conv),
-                w.pixels.eq(pixels),
-                w.too_many.eq(pixels > self.config.partial_sum_depth),
             ]
         with m.If(illegal):
             m.d.sync += stopped.eq(1)
 
     def _prepare(self, m: Module, w: _Wires, weights: WeightReader, taps: Taps) -> None:
-        """Parameters and the first weight block are read from the CONV's start on, every further block from the
-        beginning of the pass before its own.  The taps step a cycle after a pass has begun: no pass is so short that
-        the next one would want them then."""
-        head = data.View(_CONV, self.front.instruction)
-        # Depthwise, a step is one of blocks of taps.  Known a cycle after the SETUP, no later than `taps` are loaded.
+        """Parameters and the first weight block are read from the CONV's start on, every further block from the first
+        cycle of the pass before its own.  The taps step then, too: no pass is so short that the next one would want
+        them before."""
+        # Depthwise, a step is one of blocks of taps.  Known three cycles after the SETUP's start, no later than `taps`
+        # are loaded.
         steps, setup, neighbours = Signal(STEPS, reset_less=True), w.setup, Signal()
         m.d.comb += neighbours.eq(w.depthwise & (setup.dilation_columns == 1))
         m.d.sync += [
-            steps.rows.eq(Mux(w.slides, _blocks(setup.kernel_rows, TAP_ROWS), setup.kernel_rows)),
-            steps.columns.eq(Mux(neighbours, _blocks(setup.kernel_columns, TAP_COLUMNS), setup.kernel_columns)),
-            steps.row_address.eq(Mux(w.slides, _times(setup.tap_row_step, TAP_ROWS), setup.tap_row_step)),
+            steps.rows.eq(setup.kernel_rows),
+            steps.columns.eq(setup.kernel_columns),
+            steps.rows_each.eq(Mux(w.slides, TAP_ROWS, 1)),
+            steps.columns_each.eq(Mux(neighbours, TAP_COLUMNS, 1)),
+            # Three rows down: one and two.
+            steps.row_address.eq(setup.tap_row_step + Mux(w.slides, setup.tap_row_step << 1, 0)),
             steps.column_address.eq(Mux(neighbours, TAP_COLUMNS, setup.dilation_columns)),
             steps.row_distance.eq(Mux(w.slides, TAP_ROWS, setup.dilation_rows)),
             steps.column_distance.eq(Mux(neighbours, TAP_COLUMNS, setup.dilation_columns)),
@@ -228,9 +217,9 @@ class ComputeUnit(wiring.Component):
         m.d.comb += [
             weights.depthwise.eq(w.depthwise),
             weights.start.eq(w.start_conv),
-            weights.base.eq(head.weight_base),
-            weights.with_parameters.eq(head.first),
-            weights.more.eq(w.begin & ~taps.last),
+            weights.base.eq(w.conv.weight_base),
+            weights.with_parameters.eq(w.conv.first),
+            weights.more.eq(begun & ~taps.last),
             weights.stop.eq(w.cancel),
             taps.load.eq(w.started[0]),
             taps.step.eq(begun),
@@ -248,25 +237,24 @@ class ComputeUnit(wiring.Component):
         """When passes begin: of one CONV without gaps, and the first one of the next CONV right behind the last, or
         as soon as it is prepared.
 
-        A pass never waits for weights: its block was asked for when the pass before began, and no pass is shorter
-        than a block takes to read.  The first beat of the block after it is shifted into the array in the very cycle
-        in which `swap` takes the shadow weights, and the array's `swap` sees them as before that.
+        A pass never waits for weights: its block was asked for in the first cycle of the pass before, and no pass is
+        shorter than a block takes to read.  The first beat of the block after it is shifted into the array in the very
+        cycle in which `swap` takes the shadow weights, and the array's `swap` sees them as before that.
         """
         waiting = Signal()  # for the first pass of the CONV in prepare
         prepared = Signal()  # and nothing more is missing
         swap = Signal(SWAP_DELAY + 1)  # from `begin` to the weights' place
-        vacate = Signal(SWAP_DELAY + 1)
         m.d.comb += [
             w.begin_first.eq(prepared & ~w.too_many & (~pixels.busy | (pixels.end & w.pass_last))),
             w.begin.eq(w.begin_first | (pixels.end & ~w.pass_last)),
             pipeline.swap.eq(swap[-1]),
         ]
-        m.d.sync += [swap.eq(Cat(w.begin, swap)), vacate.eq(Cat(w.begin & taps.last, vacate))]
+        m.d.sync += swap.eq(Cat(w.begin, swap))
         with m.If(w.begin):
             m.d.sync += [w.pass_first.eq(taps.first), w.pass_last.eq(taps.last), w.plane.eq(taps.group)]
         with m.If(w.start_conv):
             m.d.sync += [w.occupied.eq(1), waiting.eq(1)]
-        with m.If(vacate[-1] | w.cancel):
+        with m.If((w.begin & taps.last) | w.cancel):
             m.d.sync += w.occupied.eq(0)
         with m.If(waiting & weights.last_read):
             m.d.sync += prepared.eq(1)
@@ -300,14 +288,17 @@ class ComputeUnit(wiring.Component):
     def _issue(self, m: Module, w: _Wires, weights: WeightReader, pixels: Pixels, pipeline: Pipeline) -> None:
         """Pixels into the pipeline.
 
-        They need their CONV longer than prepare holds it; so each CONV puts what it asks for into one of two jobs
-        when its passes begin, and its pixels say which.
+        They need their CONV longer than prepare holds it; so each CONV puts what it asks for into one of two jobs two
+        cycles after its start, before its passes begin, and its pixels say which.  It is not the one of the present
+        passes: there are no more than two CONVs.
         """
         table_set = weights.table_set if self.config.tables else Const(0, range(TABLE_SETS))
         jobs = Signal(data.ArrayLayout(job_layout(self.config), _IN_FLIGHT), reset_less=True)
         present = Signal()  # the job of the present passes
         job = Signal(job_layout(self.config))
+        low_words = Signal(job["low_words"].shape())
         m.d.comb += [
+            low_words.eq(round_up(w.pixels, self.config.derived.words_per_beat)),
             job.eq(Mux(present, jobs[1], jobs[0])),
             pipeline.jobs.eq(jobs),
             pipeline.point.eq(pixels.point),
@@ -325,21 +316,17 @@ class ComputeUnit(wiring.Component):
         ]
         with m.If(w.begin_first):
             m.d.sync += present.eq(~present)
-            for which in range(_IN_FLIGHT):
-                with m.If(present != which):
-                    m.d.sync += jobs[which].eq(Cat(w.setup, w.conv, weights.set, table_set, w.pixels))
+        for which in range(_IN_FLIGHT):
+            with m.If(w.started[1] & (present != which)):
+                m.d.sync += jobs[which].eq(Cat(w.setup, w.conv, weights.set, table_set, low_words))
 
     def _end(self, m: Module, w: _Wires, pipeline: Pipeline) -> None:
         """A SETUP is done in the cycle after its start, a CONV when its last pixel has left the pipeline."""
         front = self.front
-        setup_done = Signal()
         left = Signal.like(front.in_flight)
-        m.d.comb += left.eq(front.in_flight - (setup_done + pipeline.end + w.cancel))
-        m.d.sync += [
-            setup_done.eq(w.start_setup),
-            front.in_flight.eq(Mux(w.start_setup | w.start_conv, left + 1, left)),
-        ]
+        m.d.comb += left.eq(front.in_flight - (w.setup_started + pipeline.end + w.cancel))
+        m.d.sync += front.in_flight.eq(Mux(w.start_setup | w.start_conv, left + 1, left))
         m.d.comb += [
-            front.done.eq(setup_done | pipeline.end),
+            front.done.eq(w.setup_started | pipeline.end),
             front.signal.eq(Mux(pipeline.end, pipeline.signal, 0)),  # a SETUP signals nothing
         ]

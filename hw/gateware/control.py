@@ -42,7 +42,8 @@ class RunControl(wiring.Component):
         done, error, cause, address (out): of the last run.
         interrupts (out): INTERRUPT's bits.  acknowledge (in): bits of it to clear.
     Protocol: none; obeys every cycle.
-    Latency: busy rises two cycles after `start`, falls in the cycle after `finished`.
+    Latency: busy rises two cycles after `start`, falls two cycles after the first with `finished`.  An error halts in
+        the next cycle; which one it was is shown two cycles later.
     """
 
     def __init__(self) -> None:
@@ -72,6 +73,7 @@ class RunControl(wiring.Component):
         late = Signal()  # there was a start during the run; an error, which only a reset ends
         begin = Signal()
         starting = Signal()  # the units are cleared for a run that begins in the next cycle
+        over = Signal()  # finished
         complete = Signal()
         stop = Signal()
         wipe = Signal()  # they are cleared for good
@@ -80,7 +82,7 @@ class RunControl(wiring.Component):
         m.d.comb += [
             fault.eq(Cat(f.valid for f in self.faults).any()),
             begin.eq(self.start & ~self.reset & ~self.busy & ~starting & ~self.error & ~resetting),
-            complete.eq(self.busy & ~self.halt & ~fault & self.finished),
+            complete.eq(self.busy & ~self.halt & ~fault & over),
             # A reset ends a run, too, with the wipe.
             stop.eq(
                 self.busy & failed & ((self.quiet & ~resetting) | self.faults[FAULTS.index(ErrorCause.WATCHDOG)].valid)
@@ -89,6 +91,7 @@ class RunControl(wiring.Component):
         # A register clears the units: what it drives is all over the engine, and takes a cycle to reach.
         m.d.sync += [
             starting.eq(begin),
+            over.eq(self.finished & self.busy),
             wipe.eq(resetting & self.quiet & ~wipe),
             self.clear.eq(begin | (resetting & self.quiet & ~wipe)),
         ]
@@ -98,12 +101,19 @@ class RunControl(wiring.Component):
         m.d.sync += late.eq(tardy)
         with m.If(fault & self.busy & ~failed):
             m.d.sync += failed.eq(1)
-        # Which error it was has time until busy falls: that is two cycles later at the earliest.
-        seen = [Signal.like(f, name=f"seen_{i}") for i, f in enumerate(self.faults)]
-        for which, f, s in reversed(list(zip(FAULTS, self.faults, seen, strict=True))):
-            m.d.sync += [s.valid.eq(f.valid & self.busy & ~failed & ~wipe), s.address.eq(f.address)]
-            with m.If(s.valid):
-                m.d.sync += [self.cause.eq(which), self.address.eq(s.address)]
+        # Which error it was has time, so the choice has a cycle of its own.
+        seen = Signal(len(FAULTS))
+        first = Signal(len(FAULTS))
+        for i, (which, f) in enumerate(zip(FAULTS, self.faults, strict=True)):
+            address = Signal.like(f.address, name=f"address_{i}", reset_less=True)
+            m.d.sync += [
+                seen[i].eq(f.valid & self.busy & ~failed & ~wipe),
+                first[i].eq(seen[i] & ~seen[:i].any() & ~wipe),
+            ]
+            with m.If(~failed):
+                m.d.sync += address.eq(f.address)
+            with m.If(first[i]):
+                m.d.sync += [self.cause.eq(which), self.address.eq(address)]
         with m.If(complete):
             m.d.sync += [self.busy.eq(0), self.done.eq(1), self.error.eq(tardy)]
             with m.If(tardy):

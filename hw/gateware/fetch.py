@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
@@ -18,6 +18,21 @@ BLOCK_BITS = (FETCH_BURST * INSTRUCTION_BYTES).bit_length() - 1
 """Bits of a byte address within a whole burst of instructions."""
 _HEADER = fields(Opcode.LOAD)
 """Any opcode's: what is read of it here is common to all."""
+ADDRESSED = data.StructLayout({"numbered": NUMBERED, "unit": UNITS})
+"""An instruction, its place in the program, and a bit for its unit; none where it has no known opcode, or its unit's
+own bit in `wait` or `signal`."""
+
+
+def _address(m: Module, instruction: Value) -> Signal:
+    """The bit for an instruction's unit, see ADDRESSED."""
+    header = data.View(_HEADER, instruction)
+    own = header.wait | header.signal
+    unit = Signal(UNITS)
+    with m.Switch(header.opcode):
+        for known in Opcode:
+            with m.Case(known):
+                m.d.comb += unit[known.unit].eq(~own[known.unit])
+    return unit
 
 
 class Fetch(wiring.Component):
@@ -30,11 +45,12 @@ class Fetch(wiring.Component):
         length (in): its number of instructions.  Both stable in cycle 0.
         request (out): stream of burst requests.
         beat, data (in): a beat of such a burst.
-        instructions (out): stream of the instructions and their places in the program.
+        instructions (out): stream of the instructions, their places in the program and their units.
         drained (out): every instruction has left; a register from cycle 1 of a run on, 0 before.
     Protocol: both streams stall; beats are never refused.
     Latency: see docs/architecture.md, "Fetch": an instruction is on the stream DISPATCH_LATENCY cycles after its last
-        beat.  An instruction takes `instruction_beats` cycles to arrive.
+        beat, and DISPATCH_INTERVAL cycles after the one before left.  An instruction takes `instruction_beats` cycles
+        to arrive.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -47,7 +63,7 @@ class Fetch(wiring.Component):
                 "request": Out(stream.Signature(burst_request(NO_TAG))),
                 "beat": In(1),
                 "data": In(config.axi_bits),
-                "instructions": Out(stream.Signature(NUMBERED)),
+                "instructions": Out(stream.Signature(ADDRESSED)),
                 "drained": Out(1),
             }
         )
@@ -77,23 +93,17 @@ class Fetch(wiring.Component):
         second = Signal(reset_less=True)
         count = Signal(range(FETCH_BURST + 1))  # instructions of the next burst
         of_last = Signal.like(count, reset_less=True)
-        following = Signal.like(count)  # instructions of the burst after the next one
         space = Signal(range(depth + 1), init=depth)  # places neither occupied nor awaited
         awaited = Signal(range(depth + 1))  # requested and not arrived
         asks = Signal()
         accepted = Signal()
         whole, rest = self.length[exact_log2(FETCH_BURST) :], self.length[: exact_log2(FETCH_BURST)]
         m.d.comb += [
-            following.eq(Mux(last, 0, Mux(second, of_last, FETCH_BURST))),
             self.request.valid.eq(asks),
             self.request.payload.offset[BLOCK_BITS:].eq(block),
             self.request.payload.beats.eq(count * self.config.derived.instruction_beats),
             accepted.eq(self.request.valid & self.request.ready),
         ]
-
-        # Whether the next cycle asks is found for both cases, so that only a choice stands behind the arbiter's word.
-        def fits(places: Value, burst: Value) -> Value:
-            return (burst != 0) & Mux(left, places + 1 >= burst, places >= burst)
 
         with m.If(begins):
             m.d.sync += [
@@ -103,22 +113,20 @@ class Fetch(wiring.Component):
                 second.eq(Mux(rest.any(), whole == 1, whole == 2)),
                 count.eq(Mux(whole != 0, FETCH_BURST, rest)),
                 of_last.eq(Mux(rest.any(), rest, FETCH_BURST)),
-                asks.eq(self.length != 0),
             ]
         with m.Elif(accepted):
-            less = Signal(signed(len(space) + 1))
-            m.d.comb += less.eq(space - count)
             m.d.sync += [
                 block.eq(block + 1),
                 bursts.eq(bursts - 1),
                 last.eq(second),
                 second.eq(bursts == 3),
-                count.eq(following),
-                asks.eq(fits(less, following)),
-                space.eq(Mux(left, less + 1, less)),
+                count.eq(Mux(last, 0, Mux(second, of_last, FETCH_BURST))),
             ]
-        with m.Else():
-            m.d.sync += [asks.eq(fits(space, count)), space.eq(Mux(left, space + 1, space))]
+        # Nothing is asked for in the cycle after a burst was accepted: the next one, and its room, are registers first.
+        m.d.sync += [
+            asks.eq(~accepted & (count != 0) & (space >= count)),
+            space.eq(Mux(accepted, space - count, space) + left),
+        ]
         m.d.sync += awaited.eq(Mux(accepted, awaited + count, awaited) - arrived)
         return (count == 0) & (awaited == 0)
 
@@ -145,21 +153,27 @@ class Fetch(wiring.Component):
         return arrived
 
     def _hand_on(self, m: Module, buffer: SyncFIFO, begins: Signal) -> Signal:
-        """Instructions from the buffer to the stream, numbered; returns whether one leaves.  The stream is a register:
-        what opcode it has, and whether its queue has a place, is enough for a cycle."""
+        """Instructions from the buffer to the stream, numbered; returns whether one leaves.  The stream is a register,
+        and so is the unit: whether its queue has a place is enough for a cycle."""
         index = Signal(32, reset_less=True)
         shown = Signal()
         head = Signal(INSTRUCTION_BITS, reset_less=True)
+        unit = Signal(UNITS, reset_less=True)
         left = Signal()
         m.d.comb += [
             self.instructions.valid.eq(shown),
-            self.instructions.payload.instruction.eq(head),
-            self.instructions.payload.index.eq(index),
+            self.instructions.payload.numbered.instruction.eq(head),
+            self.instructions.payload.numbered.index.eq(index),
+            self.instructions.payload.unit.eq(unit),
             left.eq(self.instructions.valid & self.instructions.ready),
-            buffer.r_en.eq(~shown | left),
+            # Not with `left`, which is known late: the head is hundreds of bits.
+            buffer.r_en.eq(~shown),
         ]
-        with m.If(buffer.r_en):
-            m.d.sync += [shown.eq(buffer.r_rdy), head.eq(buffer.r_data)]
+        addressed = _address(m, buffer.r_data)
+        with m.If(left):
+            m.d.sync += shown.eq(0)
+        with m.If(~shown):
+            m.d.sync += [shown.eq(buffer.r_rdy), head.eq(buffer.r_data), unit.eq(addressed)]
         with m.If(begins):
             m.d.sync += index.eq(0)
         with m.If(left):
@@ -184,7 +198,7 @@ class Dispatch(wiring.Component):
     def __init__(self) -> None:
         super().__init__(
             {
-                "instructions": In(stream.Signature(NUMBERED)),
+                "instructions": In(stream.Signature(ADDRESSED)),
                 "queues": Out(stream.Signature(NUMBERED)).array(UNITS),
                 "halt": In(1),
                 "illegal": Out(FAULT),
@@ -194,22 +208,16 @@ class Dispatch(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         incoming = self.instructions.payload
-        header = data.View(_HEADER, incoming.instruction)
-        own = header.wait | header.signal
-        target = Signal(UNITS)
-        with m.Switch(header.opcode):
-            for known in Opcode:
-                with m.Case(known):
-                    m.d.comb += target[known.unit].eq(~own[known.unit])
+        target = incoming.unit
         offered = self.instructions.valid & ~self.halt
         for unit, queue in enumerate(self.queues):
             m.d.comb += [
                 queue.valid.eq(offered & target[unit]),
-                queue.payload.eq(incoming),
+                queue.payload.eq(incoming.numbered),
             ]
         m.d.comb += [
             self.instructions.ready.eq((target & Cat(q.ready for q in self.queues)).any() & ~self.halt),
             self.illegal.valid.eq(offered & (target == 0)),
-            self.illegal.address.eq(incoming.index),
+            self.illegal.address.eq(incoming.numbered.index),
         ]
         return m

@@ -29,9 +29,12 @@ def unit_front(most: int) -> wiring.Signature:
     """Where instructions enter a unit and leave it again, seen from the queue.
 
     instruction, valid (out), ready (in): the head of the unit's queue.  `valid`: it is there, and so is every token
-        that it waits for.  In the cycle with `valid & ready` it leaves the queue and its tokens are taken.  `ready`
-        does not depend on `valid`.  The head is shown from the cycle before `valid` on, so that what the unit asks of
-        it, above all whether it is legal, can come out of a register; and no `valid` follows in the next cycle.
+        that it waits for.  In the cycle with `valid & ready` it leaves the queue and its tokens are taken.  The head is
+        shown from the cycle before `valid` on, and stays for the cycle after it left; there is no `valid` in that one
+        and the next.
+        `ready` is a register: the unit had a place in the cycle before, and took nothing then.  So the place takes the
+        head in every cycle in which it is free, and what the unit starts, and whether it is legal, comes out of
+        registers; `valid & ready` is known late, and chooses little.
     done (in): a pulse, an instruction has ended.  signal (in): the units that it then gives a token to.
         Instructions end in the order in which they were taken.
     in_flight (in): instructions that were taken and are not done, at most `most`; a register.
@@ -42,7 +45,7 @@ def unit_front(most: int) -> wiring.Signature:
         {
             "instruction": Out(INSTRUCTION_BITS),
             "valid": Out(1),
-            "ready": In(1),
+            "ready": In(1, init=1),
             "done": In(1),
             "signal": In(UNITS),
             "in_flight": In(range(most + 1)),

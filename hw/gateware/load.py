@@ -32,7 +32,8 @@ def load_tag(config: AcceleratorConfig) -> data.StructLayout:
 
 
 class _Row:
-    """What `LoadUnit` knows of the present row, and of the next one; registers."""
+    """What `LoadUnit` knows of the present row, and of the next one; registers.  While there is none, they take what
+    the queue's head says of row 0."""
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.busy = Signal()  # there is one
@@ -42,6 +43,7 @@ class _Row:
         self.plane = Signal(range(config.derived.planes), reset_less=True)
         self.rows_left = Signal(_LOAD["rows"].shape, reset_less=True)
         self.last = Signal(reset_less=True)  # there are none
+        self.beats = Signal(_ROW_BITS, reset_less=True)
         self.next_position = Signal(ADDRESS_BITS - size_of(config), reset_less=True)
 
 
@@ -56,8 +58,8 @@ class LoadUnit(wiring.Component):
         beat, last, data, tag (in): a beat of such a burst, see `ReadPort`.
         activation_write, weight_write, residual_write (out): a beat, by beat address.
     Protocol: `request` stalls; beats are never refused.
-    Latency: docs/architecture.md, "Load": a beat is written in the cycle after it arrived; a burst a cycle, a
-        beat a cycle.
+    Latency: docs/architecture.md, "Load": a beat is written in the cycle after it arrived; a burst every
+        other cycle, a beat a cycle.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -88,11 +90,11 @@ class LoadUnit(wiring.Component):
         accepted = self.request.valid & self.request.ready
         m.d.comb += [
             next_row.eq(accepted & splitter.last & ~row.last),
-            splitter.begin.eq(taken | next_row),
+            splitter.begin.eq(~row.busy | next_row),
             splitter.advance.eq(accepted),
+            splitter.row.position.eq(row.next_position),
+            splitter.row.beats.eq(row.beats),
         ]
-        with m.If(accepted):
-            m.d.sync += row.address.eq(row.address + splitter.burst.beats)
         self._step(m, row, splitter, taken, next_row)
         self._back(m)
         return m
@@ -107,8 +109,9 @@ class LoadUnit(wiring.Component):
         size, planes = size_of(self.config), self.config.derived.planes
         taken = Signal()
         legal = Signal()
-        m.d.comb += [front.ready.eq(~row.busy & ~front.illegal), taken.eq(front.valid & front.ready)]
+        m.d.comb += taken.eq(front.valid & front.ready)
         m.d.sync += [
+            front.ready.eq(~row.busy & ~taken),
             legal.eq(  # of the head in the cycle before: the same, where one is taken
                 (i.target <= max(Buffer))
                 & (i.rows != 0)
@@ -129,8 +132,10 @@ class LoadUnit(wiring.Component):
         """A burst after the other."""
         request = self.request.payload
         ends = Signal()
+        settled = Signal()  # the burst was there in the cycle before
+        m.d.sync += settled.eq(row.busy & ~(self.request.valid & self.request.ready))
         m.d.comb += [
-            self.request.valid.eq(row.busy),
+            self.request.valid.eq(settled),
             ends.eq(splitter.last & row.last),
             request.offset[size_of(self.config) :].eq(splitter.burst.position),
             request.beats.eq(splitter.burst.beats),
@@ -144,41 +149,40 @@ class LoadUnit(wiring.Component):
             m.d.sync += row.busy.eq(0)
 
     def _step(self, m: Module, row: _Row, splitter: BurstSplitter, taken: Signal, next_row: Signal) -> None:
-        """Registers of the present row: from the instruction, then row by row.  Row 0 goes into the splitter from the
-        instruction itself, so that its first burst can be asked for in the cycle after the start."""
+        """Registers of the present row: what the head says, then row by row.  The splitter takes a row when the next
+        one's place comes; so row 0 is a next row, too."""
         size, i = size_of(self.config), data.View(_LOAD, self.front.instruction)
         pitch = Signal.like(row.next_position, reset_less=True)
         address_pitch = Signal.like(row.address, reset_less=True)
         next_address = Signal.like(row.address, reset_less=True)
-        beats = Signal.like(i.beats, reset_less=True)
-        m.d.comb += [
-            splitter.row.position.eq(Mux(row.busy, row.next_position, i.address[size:])),
-            splitter.row.beats.eq(Mux(row.busy, beats, i.beats)),
-        ]
-        with m.If(taken):
-            step = Mux(i.target == Buffer.RESIDUAL, 0, i.destination_pitch)
+        with m.If(~row.busy):
             m.d.sync += [
                 row.target.eq(i.target),
                 row.signal.eq(i.signal),
-                beats.eq(i.beats),
+                row.beats.eq(i.beats),
                 row.rows_left.eq(i.rows - 1),
                 row.last.eq(i.rows == 1),
-                row.next_position.eq(i.address[size:] + i.pitch[size:]),
-                pitch.eq(i.pitch[size:]),
-                row.address.eq(i.destination),
-                next_address.eq(i.destination + step),
-                address_pitch.eq(step),
                 row.plane.eq(0),
+                row.next_position.eq(i.address[size:]),
+                pitch.eq(i.pitch[size:]),
+                next_address.eq(i.destination),
+                address_pitch.eq(Mux(i.target == Buffer.RESIDUAL, 0, i.destination_pitch)),
             ]
         with m.If(next_row):
             m.d.sync += [
                 row.rows_left.eq(row.rows_left - 1),
                 row.last.eq(row.rows_left == 1),
-                row.next_position.eq(row.next_position + pitch),
-                row.address.eq(next_address),
-                next_address.eq(next_address + address_pitch),
                 row.plane.eq(row.plane + 1),
             ]
+        with m.If(taken | next_row):
+            m.d.sync += [
+                row.next_position.eq(row.next_position + pitch),
+                next_address.eq(next_address + address_pitch),
+            ]
+        with m.If(splitter.begin):
+            m.d.sync += row.address.eq(next_address)
+        with m.Elif(splitter.advance):
+            m.d.sync += row.address.eq(row.address + splitter.burst.beats)
 
     def _back(self, m: Module) -> None:
         """Beats to the buffers."""

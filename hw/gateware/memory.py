@@ -31,10 +31,15 @@ def write_port(depth: int, width: int, planes: int = 1, words: int = 1) -> wirin
 def either(
     m: Module, first: wiring.FlippedInterface, second: wiring.FlippedInterface, sink: wiring.PureInterface
 ) -> None:
-    """Let two sources write through one port, of which no two do in one cycle: tokens see to it, no arbiter does."""
+    """Let two sources write through one port, of which no two do in one cycle: tokens see to it, no arbiter does.
+
+    A write comes to the port a cycle later, since both are far away; whoever waits for it starts later than that.
+    """
     for name in sink.signature.members:
-        one, other = getattr(first, name), getattr(second, name)
-        m.d.comb += getattr(sink, name).eq(one | other if name == "enable" else Mux(second.enable, other, one))
+        one, other, port = getattr(first, name), getattr(second, name), getattr(sink, name)
+        write = Signal.like(port, name=f"write_{name}", reset_less=name != "enable")
+        m.d.sync += write.eq(one | other if name == "enable" else Mux(second.enable, other, one))
+        m.d.comb += port.eq(write)
 
 
 def round_up(value: Value, unit: int) -> Value:

@@ -19,7 +19,7 @@ from hw.gateware.activation import READ_LATENCY, ActivationBuffer
 from hw.gateware.array import ARRAY_LATENCY, Array
 from hw.gateware.decode import fields
 from hw.gateware.interfaces import UNITS
-from hw.gateware.memory import BeatToWord, extended, round_up, write_port
+from hw.gateware.memory import BeatToWord, extended, write_port
 from hw.gateware.requantize import REQUANTIZE_LATENCY, Requantize
 from hw.gateware.table import TABLE_SETS, LookUp, table_port
 from hw.gateware.window import POINT
@@ -29,13 +29,13 @@ _INSIDE = 1  # rows and columns of its taps, to be compared with the map's
 _WORD = READ_LATENCY  # the buffer's data, padded and extended
 _SUMS = _WORD + ARRAY_LATENCY
 _RESIDUAL = _SUMS - SUMS_DELAY  # at the accumulator
-_RESIDUAL_ADDRESS = _RESIDUAL - 1
+_RESIDUAL_ADDRESS = _RESIDUAL - 2  # a register stands behind the buffer
 _TOTALS = _RESIDUAL + ACCUMULATOR_LATENCY
 _CLIPPED = _TOTALS + REQUANTIZE_LATENCY
 _WEIGHTS_DELAY = _WORD - SWAP_DELAY
 """What weights and their swap wait in the pipeline, as long as a pixel's activations come later than they."""
 _JOB_STAGES = {_INSIDE, _WORD, _RESIDUAL_ADDRESS - 1, _RESIDUAL, _SUMS - 1}
-_JOB_STAGES |= {_TOTALS - 1, _CLIPPED - 1, _CLIPPED}
+_JOB_STAGES |= {_TOTALS - 1, _CLIPPED - 2, _CLIPPED}
 """And 0, and those of the results: they need their job."""
 if COMPUTE_LATENCY != _CLIPPED:
     raise AssertionError("the pipeline is not the one of hw/contract/timing.py")
@@ -43,14 +43,14 @@ if COMPUTE_LATENCY != _CLIPPED:
 
 def job_layout(config: AcceleratorConfig) -> data.StructLayout:
     """What passes, and pixels on their way, know of their CONV: its settings, its sets of parameters and of tables, and
-    its size."""
+    how far the high words of wide results are behind the low ones."""
     return data.StructLayout(
         {
             "setup": fields(Opcode.SETUP),
             "conv": fields(Opcode.CONV),
             "set": 1,
             "table_set": range(TABLE_SETS),
-            "pixels": range(config.partial_sum_depth + 1),
+            "low_words": range(config.partial_sum_depth + config.derived.words_per_beat),
         }
     )
 
@@ -158,8 +158,8 @@ class Pipeline(wiring.Component):
             inside.append(found)
         row, *columns = inside
         for i, column in enumerate(columns):
-            seen = Signal(name=f"seen_{i}", reset_less=True)
-            m.d.sync += seen.eq(row & column)
+            both, seen = Signal(name=f"both_{i}", reset_less=True), Signal(name=f"seen_{i}", reset_less=True)
+            m.d.sync += [both.eq(row & column), seen.eq(both)]
             for lane in range(self.config.ic_lanes):
                 value = extended(buffer.words[i].word_select(lane, self.config.data_bits), setup.input_signed)
                 m.d.comb += array.words[i][lane].eq(Mux(seen, value, setup.pad_value.as_signed()))
@@ -182,7 +182,9 @@ class Pipeline(wiring.Component):
             address = Signal.like(buffer.read_address, name=f"residual_address_{plane}", reset_less=True)
             m.d.sync += address.eq(jobs[soon].conv.residual_base + stages[soon].index)
             m.d.comb += buffer.read_address.eq(address)
-            words.append(buffer.read_data)
+            word = Signal.like(buffer.read_data, name=f"residual_{plane}", reset_less=True)
+            m.d.sync += word.eq(buffer.read_data)
+            words.append(word)
 
         m.submodules.accumulator = accumulator = Accumulator(self.config)
         pixel, job = stages[_RESIDUAL], jobs[_RESIDUAL]
@@ -203,7 +205,7 @@ class Pipeline(wiring.Component):
         bits, wide_bits = self.config.data_bits, self.config.derived.wide_bits
         shifts = Signal(self.parameters[0].shape())
         m.d.comb += shifts.eq(Mux(jobs[_TOTALS - 1].set, self.parameters[1], self.parameters[0]))
-        bounds = jobs[_CLIPPED - 1].setup
+        bounds = jobs[_CLIPPED - 2].setup
         results: list[Value] = []
         for lane in range(self.config.oc_lanes):
             m.submodules[f"requantize_{lane}"] = requantize = Requantize(self.config.acc_bits)
@@ -233,7 +235,6 @@ class Pipeline(wiring.Component):
         at = self._result
         soon, soon_job, now, now_job = stages[at - 1], jobs[at - 1], stages[at], jobs[at]
         high_part = Signal()
-        low_words = round_up(now_job.pixels, self.config.derived.words_per_beat)
         m.d.sync += high_part.eq(0)
         for port, chosen, base in (
             (self.output_write, "to_output", soon_job.conv.output_base),
@@ -246,6 +247,6 @@ class Pipeline(wiring.Component):
             with m.Elif(now.valid & now.result & now_job.setup.wide):
                 m.d.sync += [
                     port.enable.eq(now_job.conv[chosen]),
-                    port.address.eq(port.address + low_words),
+                    port.address.eq(port.address + now_job.low_words),
                     high_part.eq(1),
                 ]

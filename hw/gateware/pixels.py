@@ -122,7 +122,8 @@ class Pixels(wiring.Component):
             beside.eq(top_index + 1),
         ]
         ahead = TAP_ROWS - 1
-        with m.If(self.load):
+        # Where nothing is under way it does not matter what this shows, and `load` comes late.
+        with m.If(~self.busy | self.end):
             m.d.sync += [
                 walk.eq(self.walk),
                 point.eq(self.start),

@@ -58,7 +58,7 @@ class PoolUnit(wiring.Component):
         m.submodules.window = window = Slots(self.config.oc_lanes)
         m.submodules.average = average = Average(self.config)
         wiring.connect(m, wiring.flipped(self.pool_write), buffer.write)
-        kept = Signal(_POOL, reset_less=True)  # the instruction in flight
+        kept = Signal(_POOL, reset_less=True)  # the instruction in flight, or the queue's head in the cycle before
         averages = Signal()
         m.d.comb += [averages.eq(kept.kind == PoolKind.AVERAGE), buffer.read_address.eq(window.point.address)]
 
@@ -80,8 +80,10 @@ class PoolUnit(wiring.Component):
 
     def _take(self, m: Module, kept: data.View) -> Signal:
         """One instruction at a time: the next one starts when this one is done, so nothing on the way needs to know
-        which instruction it belongs to.  Returns whether one starts in this cycle."""
+        which instruction it belongs to.  While there is none, `kept` takes the head.  Returns whether one starts in
+        this cycle."""
         front, head = self.front, data.View(_POOL, self.front.instruction)
+        taken = Signal()
         start = Signal()
         stopped = Signal()
         legal = Signal()
@@ -93,28 +95,25 @@ class PoolUnit(wiring.Component):
                 & (head.kernel_rows != 0)
                 & (head.kernel_columns != 0)
             ),
-            front.illegal.eq(front.valid & front.ready & ~legal),
+            front.illegal.eq(taken & ~legal),
+            front.ready.eq(~front.in_flight & ~stopped & ~taken),
         ]
-        m.d.comb += [
-            front.ready.eq(~front.in_flight & ~stopped),
-            start.eq(front.valid & front.ready & legal),
-        ]
-        with m.If(front.valid & front.ready & ~legal):
+        m.d.comb += [taken.eq(front.valid & front.ready), start.eq(taken & legal)]
+        with m.If(taken & ~legal):
             m.d.sync += stopped.eq(1)
+        with m.If(~front.in_flight):
+            m.d.sync += kept.eq(head)
         with m.If(start):
-            m.d.sync += [kept.eq(head), front.in_flight.eq(1)]
+            m.d.sync += front.in_flight.eq(1)
         return start
 
     def _walk(self, m: Module, kept: data.View, start: Signal, pixels: Raster, window: Slots) -> Signal:
         """A slot for each pixel, its taps in it; returns whether the last pixel's slot ends in this cycle.
 
-        The first slot begins with the start itself, so its kernel comes from the queue's head; those of later pixels
-        come from the instruction that is kept, and their first tap is where the pixels' raster will be next: slots
-        follow one another without a gap.
+        The first slot begins with the start itself; the first tap of later ones is where the pixels' raster will be
+        next: slots follow one another without a gap.
         """
-        head = data.View(_POOL, self.front.instruction)
-        kernel = data.View(_POOL, Mux(self.front.in_flight, kept.as_value(), self.front.instruction))
-        first_point = {"address": head.base, "row": head.row_offset, "column": head.column_offset}
+        first_point = {"address": kept.base, "row": kept.row_offset, "column": kept.column_offset}
         for name, value in first_point.items():
             m.d.comb += [
                 pixels.start[name].eq(value),
@@ -122,24 +121,25 @@ class PoolUnit(wiring.Component):
             ]
         last_pixel = Signal()
         m.d.comb += [
-            pixels.load.eq(start),
-            pixels.steps.rows.eq(head.out_rows),
-            pixels.steps.columns.eq(head.out_columns),
-            pixels.steps.row_address.eq(head.row_step),
-            pixels.steps.column_address.eq(head.stride_columns),
-            pixels.steps.row_distance.eq(head.stride_rows),
-            pixels.steps.column_distance.eq(head.stride_columns),
+            pixels.load.eq(~self.front.in_flight),
+            pixels.steps.rows.eq(kept.out_rows),
+            pixels.steps.columns.eq(kept.out_columns),
+            pixels.steps.row_address.eq(kept.row_step),
+            pixels.steps.column_address.eq(kept.stride_columns),
+            pixels.steps.row_distance.eq(kept.stride_rows),
+            pixels.steps.column_distance.eq(kept.stride_columns),
             pixels.step.eq(window.end & ~pixels.last),
             last_pixel.eq(window.end & pixels.last),
             window.load.eq(start | pixels.step),
-            window.steps.rows.eq(kernel.kernel_rows),
-            window.steps.columns.eq(kernel.kernel_columns),
-            window.steps.row_address.eq(kernel.tap_row_step),
+            window.steps.rows.eq(kept.kernel_rows),
+            window.steps.columns.eq(kept.kernel_columns),
+            window.steps.row_address.eq(kept.tap_row_step),
             window.steps.column_address.eq(1),
             window.steps.row_distance.eq(1),
             window.steps.column_distance.eq(1),
+            *(steps[each].eq(1) for steps in (pixels.steps, window.steps) for each in ("rows_each", "columns_each")),
             # The division takes a lane a cycle, a wide result two writes.
-            window.minimum.eq(Mux(kernel.kind == PoolKind.AVERAGE, self.config.oc_lanes, 1 + kernel.wide)),
+            window.minimum.eq(Mux(kept.kind == PoolKind.AVERAGE, self.config.oc_lanes, 1 + kept.wide)),
         ]
         return last_pixel
 
@@ -226,7 +226,7 @@ class PoolUnit(wiring.Component):
         ]
         m.d.comb += port.data.eq(Mux(high_part, high_word, low_word))
         with m.If(start):
-            m.d.sync += next_address.eq(data.View(_POOL, self.front.instruction).output_base)
+            m.d.sync += next_address.eq(kept.output_base)
         with m.Elif(finished):
             m.d.sync += [port.address.eq(next_address), next_address.eq(next_address + 1)]
         with m.Else():

@@ -13,8 +13,8 @@ from hw.gateware.decode import INSTRUCTION_BITS
 from hw.gateware.interfaces import NUMBERED, UNITS
 from hw.gateware.memory import DualPort
 
-if (QUEUE_LATENCY, QUEUE_INTERVAL) != (4, 2):
-    raise AssertionError("memory, its output, the head and the gate take a cycle each; the next head one, and the gate")
+if (QUEUE_LATENCY, QUEUE_INTERVAL) != (4, 3):
+    raise AssertionError("memory, its output, the head and the gate take a cycle each; the next head two, and the gate")
 
 
 def kept_bits(unit: Unit) -> list[int]:
@@ -47,7 +47,8 @@ class Queue(wiring.Component):
         absent (out): there was no head in the cycle before; a register.
         missing (out): of whose tokens the head then waited in vain, if there was one; a register.
     Protocol: `push` stalls when `queue_depth` instructions are waiting, even if one leaves in this cycle.  Of `valid`,
-        `absent` and `missing` one says something in each cycle.  The head is shown from the cycle before `valid` on.
+        `absent` and `missing` one says something in each cycle.  The head is shown from the cycle before `valid` on, up
+        to the cycle after it left.
     Latency: what is pushed can leave QUEUE_LATENCY cycles later, and QUEUE_INTERVAL cycles after the one before it.
     """
 
@@ -73,7 +74,7 @@ class Queue(wiring.Component):
         m = Module()
         shown = Signal()  # there is a head
         leaves = Signal()
-        loaded = self._wait(m, shown, leaves)
+        loads = self._wait(m, shown, leaves)
         wait_field, offset = LAYOUTS[Opcode.LOAD]["wait"]
         wait = self.instruction[offset : offset + wait_field.bits]
         others = ~(1 << self.unit) & (1 << UNITS) - 1
@@ -88,7 +89,7 @@ class Queue(wiring.Component):
             self.take.eq(Mux(leaves, wait & others, 0)),
         ]
         m.d.sync += [
-            shown.eq(staying | loaded),
+            shown.eq(staying | loads),
             granted.eq(staying & (missing == 0)),
             self.missing.eq(missing),
             self.absent.eq(~staying),
@@ -114,7 +115,8 @@ class Queue(wiring.Component):
             self.push.ready.eq(~full),
             memory.write.enable.eq(pushed),
             memory.write.data.eq(Cat(*(incoming.instruction[bit] for bit in kept), incoming.index)),
-            loads.eq(present & (~shown | leaves)),
+            # Not with `leaves`, which is known late: the head is hundreds of bits.
+            loads.eq(present & ~shown),
         ]
         m.d.sync += [
             memory.write.address.eq(memory.write.address + pushed),

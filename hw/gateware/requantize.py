@@ -10,7 +10,7 @@ from amaranth.utils import ceil_log2
 from hw.contract.isa import LAYOUTS, Opcode
 from hw.contract.shifts import SHIFTS
 
-REQUANTIZE_LATENCY = 5
+REQUANTIZE_LATENCY = 6
 """From an accumulator to its result."""
 LARGEST_LEFT_SHIFT = -min(SHIFTS)
 BOUND_BITS = LAYOUTS[Opcode.SETUP]["low"][0].bits
@@ -29,7 +29,7 @@ class Requantize(wiring.Component):
     Members:
         value (in): signed.
         shift (in): one of SHIFTS, or, where `left` is 0, of as many from 0 on; for the value of the next cycle.
-        low, high (in): signed bounds, applied to the value of REQUANTIZE_LATENCY - 1 cycles before.
+        low, high (in): signed bounds, applied to the value of REQUANTIZE_LATENCY - 2 cycles before.
         result (out): signed.
     Protocol: none.
     Latency: REQUANTIZE_LATENCY; a value a cycle.
@@ -85,11 +85,17 @@ class Requantize(wiring.Component):
         rounded = Signal(signed(BOUND_BITS + 2), reset_less=True)
         result = Signal.like(self.result, reset_less=True)
         m.d.comb += self.result.eq(result)
-        m.d.sync += rounded.eq(saturated + up.as_unsigned())
-        with m.If(rounded < self.low):
-            m.d.sync += result.eq(self.low)
-        with m.Elif(rounded > self.high):
-            m.d.sync += result.eq(self.high)
-        with m.Else():
-            m.d.sync += result.eq(rounded)
+        # Compared in one cycle, chosen in the next.
+        below_low, above_high = Signal(reset_less=True), Signal(reset_less=True)
+        low, high = Signal.like(self.low, reset_less=True), Signal.like(self.high, reset_less=True)
+        inside = Signal.like(rounded, reset_less=True)
+        m.d.sync += [
+            rounded.eq(saturated + up.as_unsigned()),
+            below_low.eq(rounded < self.low),
+            above_high.eq(rounded > self.high),
+            low.eq(self.low),
+            high.eq(self.high),
+            inside.eq(rounded),
+            result.eq(Mux(below_low, low, Mux(above_high, high, inside))),
+        ]
         return m

@@ -94,7 +94,6 @@ class StoreUnit(wiring.Component):
         that memory holds the data must not come before."""
         front, i = self.front, data.View(_STORE, self.front.instruction)
         m.d.comb += [
-            front.ready.eq(~walk.busy & ~front.illegal & ~ends.full),
             walk.start.eq(front.valid & front.ready),
             walk.instruction.eq(front.instruction),
             ends.begin.eq(walk.start & walk.legal),
@@ -105,6 +104,7 @@ class StoreUnit(wiring.Component):
             front.in_flight.eq(ends.in_flight),
         ]
         m.d.sync += [
+            front.ready.eq(~walk.busy & ~ends.full & ~walk.start),
             walk.legal.eq(  # of the head in the cycle before: the same, where one is taken
                 (i.target <= max(Target))
                 & (i.words != 0)

@@ -21,7 +21,8 @@ STORE_TAG = data.StructLayout({"final": 1})
 
 
 class _Row:
-    """What `StoreWalk` knows of the present row, and of what comes after it; registers."""
+    """What `StoreWalk` knows of the present row, and of what comes after it; registers.  While there is none, they take
+    what the queue's head says of row 0."""
 
     def __init__(self, config: AcceleratorConfig) -> None:
         self.source = Signal(_STORE["source"].shape, reset_less=True)
@@ -43,7 +44,8 @@ class StoreWalk(wiring.Component):
 
     Parameters: config.
     Members:
-        start, instruction (in): a STORE, only while not `busy`.  legal (in): else nothing comes of it.
+        start, instruction (in): the STORE that `instruction` was in the cycle before, only while not `busy`.
+        legal (in): else nothing comes of it.
         busy (out): one is here; a register.
         request (out): stream of burst requests; those of bursts to buffers on the chip are accepted at once, and are
             not seen here.
@@ -92,8 +94,9 @@ class StoreWalk(wiring.Component):
         rows = Signal.like(i.rows, reset_less=True)
         m.d.sync += row.fresh.eq(0)
         with m.If(self.start):
+            m.d.sync += self.busy.eq(self.legal)
+        with m.If(~self.busy):
             m.d.sync += [
-                self.busy.eq(self.legal),
                 row.all_asked.eq(0),
                 row.source.eq(i.source),
                 row.target.eq(i.target),
@@ -112,14 +115,16 @@ class StoreWalk(wiring.Component):
                 row.last_plane.eq(i.planes == 1),
                 row.plane.eq(0),
             ]
+        # One adder for both ways on: the next row lies a pitch after this one, the next plane's first row one after
+        # this plane's first row.  No row is so short that its end would come before the sum.
+        next_offset = Signal.like(row.offset, reset_less=True)
+        m.d.sync += next_offset.eq(
+            Mux(row.last_row, plane_offset, row.offset) + Mux(row.last_row, plane_pitch, row_pitch)
+        )
         with m.If(row_ends):
             m.d.sync += [row.fresh.eq(~self.burst.final), row.all_asked.eq(self.burst.final)]
-            # One adder for both ways on: the next row lies a pitch after this one, the next plane's first row one
-            # after this plane's first row.
-            plane_ends = row.last_row
-            next_offset = Mux(plane_ends, plane_offset, row.offset) + Mux(plane_ends, plane_pitch, row_pitch)
             m.d.sync += row.offset.eq(next_offset)
-            with m.If(plane_ends):
+            with m.If(row.last_row):
                 m.d.sync += [
                     plane_offset.eq(next_offset),
                     row.base.eq(first_base),
@@ -142,21 +147,16 @@ class StoreWalk(wiring.Component):
         """A row into the splitter; returns the first lane of its first beat, the end of the lanes of its last one,
         and the place of its first beat in the buffer.
 
-        Row 0 is measured on the instruction itself, in its start cycle, so that its first burst can be asked for in
-        the next one.  Every other row waits a cycle, `fresh`, for its registers.  In it the last burst of the row
-        before is being read, so nothing is lost.
+        A row waits a cycle, `fresh`, for its registers, but for row 0, which is measured before it is known whether
+        there is one.  In it the last burst of the row before is being read, so nothing is lost.
         """
         config, lanes = self.config, self.config.derived.words_per_beat
         lane_bits, part_bits = exact_log2(lanes), exact_log2(config.derived.beats_per_word)
-        size, i = size_of(config), data.View(_STORE, self.instruction)
-        base = Signal.like(i.base)
-        words = Signal.like(i.words)
+        base, words = row.base, row.words
         from_beat = Signal(len(words) + 1 + lane_bits)  # lanes from the first beat's beginning to the row's end
         m.d.comb += [
-            base.eq(Mux(self.busy, row.base, i.base)),
-            words.eq(Mux(self.busy, row.words, i.words)),
-            splitter.begin.eq(self.start | row.fresh),
-            splitter.row.position.eq(Mux(self.busy, row.offset[size:], i.address[size:])),
+            splitter.begin.eq(~self.busy | row.fresh),
+            splitter.row.position.eq(row.offset[size_of(config) :]),
             splitter.advance.eq(self.accepted & ~splitter.last),
         ]
         if lanes > 1:
@@ -183,6 +183,8 @@ class StoreWalk(wiring.Component):
         in the order of their bursts without a queue between the two."""
         request, burst = self.request.payload, self.burst
         asks = Signal()
+        moved, settled = Signal(), Signal()  # a burst was accepted before; the row and its burst are there by then
+        m.d.sync += [moved.eq(self.accepted), settled.eq(self.busy & ~self.accepted & ~moved)]
         local = row.target != Target.MEMORY
         row_begins = Signal(reset_less=True)  # the splitter shows the row's first burst
         with m.If(splitter.begin):
@@ -190,7 +192,7 @@ class StoreWalk(wiring.Component):
         with m.Elif(self.accepted):
             m.d.sync += row_begins.eq(0)
         m.d.comb += [
-            asks.eq(self.busy & ~row.all_asked & ~self.reading & ~row.fresh),
+            asks.eq(settled & ~row.all_asked & ~self.reading),
             self.request.valid.eq(asks & ~local),
             self.accepted.eq(asks & (local | self.request.ready)),
             request.offset[size_of(self.config) :].eq(splitter.burst.position),

@@ -54,7 +54,7 @@ class LookUp(wiring.Component):
         m = Module()
         bits, entry_bits = self.config.data_bits, self.config.derived.wide_bits
         split = exact_log2(TABLE_PORT_BITS // entry_bits)  # bits of a code that choose among the entries of a piece
-        enable, looks_up = Signal(), Signal(reset_less=True)
+        enable, looks_up, looks = Signal(), Signal(reset_less=True), Signal(reset_less=True)
         address = Signal.like(self.write.address, reset_less=True)
         piece = Signal.like(self.write.data, reset_less=True)
         m.d.sync += [
@@ -62,6 +62,7 @@ class LookUp(wiring.Component):
             address.eq(self.write.address),
             piece.eq(self.write.data),
             looks_up.eq(self.look_up),
+            looks.eq(looks_up),
         ]
         results = []
         for lane in range(self.config.oc_lanes):
@@ -75,9 +76,12 @@ class LookUp(wiring.Component):
                 table.read_address.eq(Cat(value[split:bits], self.set)),
             ]
             m.d.sync += kept.eq(value)
-            entry = table.read_data.word_select(kept[:split], entry_bits)
+            # The memory answers late: a register behind it, then the choice.
+            read, passing = Signal.like(table.read_data, reset_less=True), Signal.like(kept, reset_less=True)
+            m.d.sync += [read.eq(table.read_data), passing.eq(kept)]
+            entry = read.word_select(passing[:split], entry_bits)
             result = Signal.like(value, name=f"result_{lane}", reset_less=True)
-            m.d.sync += result.eq(Mux(looks_up, entry, kept))
+            m.d.sync += result.eq(Mux(looks, entry, passing))
             results.append(result)
         m.d.comb += self.results.eq(Cat(results))
         return m

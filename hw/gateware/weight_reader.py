@@ -28,8 +28,8 @@ class WeightReader(wiring.Component):
         start, base, with_parameters (in): read from beat `base` on, if asked the parameter block, then a weight
             block.  more (in): read the weight block that follows; not while something is being read, except
             its last beat.  stop (in): read nothing more.
-        last_read (out): in this cycle the last beat of what was asked for is read; the array shifts it in in
-            the next one.
+        last_read (out): in this cycle the last beat of what was asked for is read; the array shifts it in two
+            cycles later.
         load_table, table_base (in), where there are tables: read a table from that beat on; not while something is
             being read.  loading (out): it is being read; nothing else may be started.
         beat, shift (out): for the array.
@@ -79,21 +79,27 @@ class WeightReader(wiring.Component):
         wiring.connect(m, wiring.flipped(self.write), buffer.write)
         address = Signal.like(buffer.read_address, reset_less=True)
         beats_left = Signal(range(parameter_beats + max(sizes.values()) + 1))
+        # The buffer answers late, to many: so what it answered is a register.
+        beat = Signal.like(self.beat, reset_less=True)
         # Parameters come before the block, so what is left says which of the two a beat belongs to.
         reading_parameters = Signal()
         m.d.comb += [
             reading_parameters.eq(beats_left > block_beats),
             self.last_read.eq(beats_left == 1),
             buffer.read_address.eq(address),
-            self.beat.eq(buffer.read_data),
+            self.beat.eq(beat),
             self.sets.eq(parameters.sets),
             parameters.set.eq(self.set),
-            parameters.beat.eq(buffer.read_data),
+            parameters.beat.eq(beat),
         ]
-        # The buffer answers in the next cycle; so where a beat goes is a register, too.
+        # A beat is there two cycles after it was read, and so is where it goes.
+        shifts, writes = Signal(), Signal()
         m.d.sync += [
-            self.shift.eq((beats_left != 0) & ~reading_parameters),
-            parameters.write.eq(reading_parameters),
+            beat.eq(buffer.read_data),
+            shifts.eq((beats_left != 0) & ~reading_parameters),
+            writes.eq(reading_parameters),
+            self.shift.eq(shifts),
+            parameters.write.eq(writes),
             parameters.index.eq(parameters.index + 1),
         ]
         with m.If(beats_left != 0):
@@ -102,7 +108,7 @@ class WeightReader(wiring.Component):
             m.d.sync += [
                 address.eq(self.base),
                 beats_left.eq(block_beats + Mux(self.with_parameters, parameter_beats, 0)),
-                parameters.index.eq(-1),  # 0 when the first beat is there
+                parameters.index.eq(-2),  # 0 when the first beat is there
                 # Pixels of the CONV before still want its parameters.  There are two CONVs in flight at most, so
                 # nobody wants those of the one before that.
                 self.set.eq(self.set ^ self.with_parameters),
@@ -112,20 +118,22 @@ class WeightReader(wiring.Component):
         with m.Elif(self.more):
             m.d.sync += beats_left.eq(block_beats)
         if self.config.tables:
-            self._read_table(m, buffer, address)
+            self._read_table(m, beat, address)
         return m
 
-    def _read_table(self, m: Module, buffer: DualPort, address: Signal) -> None:
+    def _read_table(self, m: Module, beat: Signal, address: Signal) -> None:
         """A beat that is wider than a piece of a table is read once for each of its pieces."""
         split = exact_log2(max(1, self.config.axi_bits // TABLE_PORT_BITS))
         number = Signal(range(table_cycles(self.config)), reset_less=True)  # of the piece that is read
+        read = Signal.like(number, reset_less=True)
         before = Signal.like(number, reset_less=True)
+        reads = Signal()
         used = Signal()  # by a CONV: results may be looked up in the table of the present set
         m.d.comb += [
             self.table_write.address.eq(Cat(before, self.table_set)),
-            self.table_write.data.eq(buffer.read_data.word_select(before[:split], TABLE_PORT_BITS)),
+            self.table_write.data.eq(beat.word_select(before[:split], TABLE_PORT_BITS)),
         ]
-        m.d.sync += [before.eq(number), self.table_write.enable.eq(self.loading)]
+        m.d.sync += [read.eq(number), before.eq(read), reads.eq(self.loading), self.table_write.enable.eq(reads)]
         with m.If(self.start):
             m.d.sync += used.eq(1)
         with m.If(self.loading):

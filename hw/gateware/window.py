@@ -7,6 +7,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.contract.config import BUFFER_ADDRESS_BITS
+from hw.contract.depthwise import TAP_COLUMNS, TAP_ROWS
 
 COORDINATE_BITS = 18
 """Holds every input row or column that an instruction's fields can name, padding included: at most 4094 strides of 31
@@ -20,22 +21,26 @@ STEPS = data.StructLayout(
     {
         "rows": 12,
         "columns": 12,
+        "rows_each": range(TAP_ROWS + 1),
+        "columns_each": range(TAP_COLUMNS + 1),
         "row_address": BUFFER_ADDRESS_BITS,
         "column_address": BUFFER_ADDRESS_BITS,
         "row_distance": 8,
         "column_distance": 6,
     }
 )
-"""A walk: how many rows and columns, and what each one adds to a point's address and to its row or column."""
+"""A walk: how many rows and columns, how many of them a point stands for, and what each point adds to the address and
+to the row or column of the one before."""
 
 
 class Raster(wiring.Component):
-    """Walks over `steps.rows` x `steps.columns` points, columns first.
+    """Walks over the points of `steps.rows` x `steps.columns`, columns first; a point stands for `rows_each` x
+    `columns_each` of them, or for what is left.
 
     Parameters: none.
     Members:
-        load, start, steps (in): take `steps`, rows and columns at least 1; the next cycle shows the first
-            point, `start`.
+        steps (in): the walk, rows and columns at least 1; stable from `load` to the last point.
+        load, start (in): the next cycle shows the first point, `start`.
         step (in): the next cycle shows the next point; `load` wins.  Not after the last point.
         point (out): the present one.  following (out): the one that `step` leads to.
         last (out): the present point is the last one.
@@ -60,7 +65,7 @@ class Raster(wiring.Component):
         m = Module()
         following = self.following
         point = Signal(POINT, reset_less=True)
-        steps = Signal(STEPS, reset_less=True)
+        steps = self.steps
         first_column = Signal.like(point.column, reset_less=True)
         # Of the present row's first point: the next row is found from there.
         row_address = Signal.like(point.address, reset_less=True)
@@ -85,21 +90,24 @@ class Raster(wiring.Component):
                 point.eq(self.start),
                 first_column.eq(self.start.column),
                 row_address.eq(self.start.address),
-                columns_left.eq(self.steps.columns - 1),
-                rows_left.eq(self.steps.rows - 1),
-                last_column.eq(self.steps.columns == 1),
-                last_row.eq(self.steps.rows == 1),
-                steps.eq(self.steps),
+                columns_left.eq(steps.columns - steps.columns_each),
+                rows_left.eq(steps.rows - steps.rows_each),
+                last_column.eq(steps.columns <= steps.columns_each),
+                last_row.eq(steps.rows <= steps.rows_each),
             ]
         with m.Elif(self.step):
-            m.d.sync += [point.eq(following), columns_left.eq(columns_left - 1), last_column.eq(columns_left == 1)]
+            m.d.sync += [
+                point.eq(following),
+                columns_left.eq(columns_left - steps.columns_each),
+                last_column.eq(columns_left <= steps.columns_each),
+            ]
             with m.If(last_column):
                 m.d.sync += [
                     row_address.eq(following.address),
-                    columns_left.eq(steps.columns - 1),
-                    last_column.eq(steps.columns == 1),
-                    rows_left.eq(rows_left - 1),
-                    last_row.eq(rows_left == 1),
+                    columns_left.eq(steps.columns - steps.columns_each),
+                    last_column.eq(steps.columns <= steps.columns_each),
+                    rows_left.eq(rows_left - steps.rows_each),
+                    last_row.eq(rows_left <= steps.rows_each),
                 ]
         return m
 
@@ -140,7 +148,8 @@ class Taps(wiring.Component):
         # A group's taps are those of the group before, `group_step` words further: the raster starts over from there.
         group = Signal(POINT, reset_less=True)
         next_group = Signal(POINT)
-        groups_left = Signal.like(self.groups, reset_less=True)
+        groups_left = Signal.like(self.groups, reset_less=True)  # after this one
+        last_group = Signal(reset_less=True)  # there are none
         m.d.comb += [
             next_group.eq(group),
             next_group.address.eq(group.address + self.group_step),
@@ -149,19 +158,25 @@ class Taps(wiring.Component):
             raster.start.eq(Mux(self.load, self.start, next_group)),
             raster.step.eq(self.step),
             self.point.eq(raster.point),
-            self.last.eq(raster.last & (groups_left == 0)),
+            self.last.eq(raster.last & last_group),
         ]
         with m.If(self.load):
             m.d.sync += [
                 group.eq(self.start),
                 groups_left.eq(self.groups - 1),
+                last_group.eq(self.groups == 1),
                 self.group.eq(0),
                 self.first.eq(1),
             ]
         with m.Elif(self.step):
             m.d.sync += self.first.eq(0)
             with m.If(raster.last):
-                m.d.sync += [group.eq(next_group), groups_left.eq(groups_left - 1), self.group.eq(self.group + 1)]
+                m.d.sync += [
+                    group.eq(next_group),
+                    groups_left.eq(groups_left - 1),
+                    last_group.eq(groups_left == 1),
+                    self.group.eq(self.group + 1),
+                ]
         return m
 
 
@@ -193,7 +208,7 @@ class Slots(wiring.Component):
     Parameters: longest, the largest `minimum`.
     Members:
         load (in): the next cycle is the first of a slot; only while idle or with `end`.
-        start, steps (in): taken with `load`, as in `Raster`.
+        start (in): taken with `load`.  steps (in): as in `Raster`.
         minimum (in): taken with `load`: least cycles of the slot, at least 1.
         point, valid (out): a point, in this cycle.  first, last (out): of the slot.
         end (out): the slot's last cycle.  busy (out): a slot is under way.
@@ -228,7 +243,8 @@ class Slots(wiring.Component):
 
         m.d.comb += [
             raster.steps.eq(self.steps),
-            raster.load.eq(self.load),
+            # Where nothing is under way it does not matter what the raster shows, and `load` comes late.
+            raster.load.eq(~self.busy | self.end),
             raster.start.eq(self.start),
             raster.step.eq(pending),
             walked.eq(~pending | raster.last),

@@ -88,8 +88,8 @@ class WriteTimes:
         self.bursts = array("q")
         """As ReadTimes."""
 
-    def send(self, offered: int, beats: int) -> tuple[int, int]:
-        """A burst whose address is offered from a cycle on: the cycles of its last read and of its response.
+    def send(self, offered: int, beats: int) -> tuple[int, int, int]:
+        """A burst whose address is offered from a cycle on: the cycles of its acceptance, last read and response.
 
         Within a burst nothing but the memory holds beats up after the first: transfer i is at first + i * B.
         Reads run ahead of transfers by at most timing.STORE_AHEAD beats, the last one of a burst included.
@@ -111,4 +111,4 @@ class WriteTimes:
         self._responses[self._next] = response
         self._next = (self._next + 1) % len(self._responses)
         self.bursts.extend((taken + 1, last))
-        return last_read, response
+        return taken, last_read, response

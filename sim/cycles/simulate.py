@@ -88,7 +88,7 @@ class _Run:
         gone = self.asked + n - self.config.fetch_depth  # so many must have been dispatched
         if n == 0 or gone > len(self.dispatched):
             return None
-        return max(self.asked_at + 1, self.dispatched[gone - 1] + 1 if gone > 0 else 0)
+        return max(self.asked_at, self.dispatched[gone - 1] if gone > 0 else 0) + timing.REQUEST_LATENCY
 
     def _fetched(self, count: int, last: int) -> None:
         """The last beat of a burst of `count` instructions is there in a cycle."""
@@ -111,7 +111,7 @@ class _Run:
             blocker = len(queue.indices) - depth
             if blocker >= queue.started:
                 break
-            cycle = max(self.arrived[i], self.dispatched[-1] + 1 if i else 0)
+            cycle = max(self.arrived[i], self.dispatched[-1] + timing.DISPATCH_INTERVAL if i else 0)
             if blocker >= 0:
                 cycle = max(cycle, self.start[queue.indices[blocker]] + 1)
             self.dispatched.append(cycle)
@@ -173,8 +173,7 @@ class _Run:
 
     def timeline(self) -> Timeline:
         """What is known in the end."""
-        # Registers show the last instruction done in the cycle after it was; busy falls one cycle later.
-        cycles = max(self.end, default=0) + 2
+        cycles = max(self.end, default=0) + timing.END_LATENCY
         layer = np.array([i.layer for i in self.instructions], np.int64)
         unit = np.array([i.opcode.unit for i in self.instructions], np.int64)
         layers = layer_count(self.program, layer)

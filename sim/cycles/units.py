@@ -53,7 +53,7 @@ class LoadTimes:
     def begin(self, instruction: LoadInstruction, start: int) -> int | None:
         """As Recurrence."""
         self.bursts, self.issued = load_bursts(self.config, instruction), 0
-        self.offered, self.ready = start + 1, None
+        self.offered, self.ready = start + timing.REQUEST_LATENCY, None
         return None
 
     def issue(self, port: ReadTimes, before: int | None) -> int | None:
@@ -66,8 +66,8 @@ class LoadTimes:
                 self.issued = number
                 return None
             last = port.take(cycle, self.bursts[number])
-            self.offered = cycle + 1
-        self.bursts, self.ready = [], self.offered
+            self.offered = cycle + timing.REQUEST_LATENCY
+        self.bursts, self.ready = [], cycle + 1 + timing.FRONT_LATENCY
         return last + 1
 
     def issued_one(self, cycle: int) -> bool:
@@ -103,7 +103,7 @@ class ComputeTimes:
             prepared, done = self._conv(instruction, start)
         earlier, later = self._done
         self._done = (max(earlier, min(later, done)), max(later, done))
-        self.ready = max(prepared, self._done[0] + 1)
+        self.ready = max(prepared, self._done[0] + 1) + timing.FRONT_LATENCY
         return done
 
     def _conv(self, conv: ConvInstruction, start: int) -> tuple[int, int]:
@@ -117,7 +117,7 @@ class ComputeTimes:
         )
         self._passes_end = first + before + last
         self.passes.extend((first, self._passes_end))
-        return first + before + timing.SWAP_DELAY + 1, self._passes_end + timing.compute_latency(self.config)
+        return first + before, self._passes_end + timing.compute_latency(self.config)
 
 
 class PoolTimes:
@@ -132,7 +132,7 @@ class PoolTimes:
         i, average = instruction, instruction.kind == PoolKind.AVERAGE
         each = timing.pool_pixel_cycles(self.config, i.kernel_rows * i.kernel_columns, average, bool(i.wide))
         done = start + 1 + i.out_rows * i.out_columns * each + timing.pool_tail(self.config, average)
-        self.ready = done + 1
+        self.ready = done + 1 + timing.FRONT_LATENCY
         return done
 
 
@@ -146,17 +146,16 @@ class StoreTimes:
 
     def begin(self, instruction: StoreInstruction, start: int) -> int | None:
         """As Recurrence."""
-        offered = start + 1
-        if instruction.target == Target.MEMORY:
-            for beats in store_bursts(self.config, instruction):
-                last_read, response = self.port.send(offered, beats)
-                offered = last_read + 1
-            there = response + 1
-        else:
-            for beats in store_bursts(self.config, instruction):
-                offered = read_at_once(offered, beats) + 1
-            there = offered - 1 + timing.STORE_WRITE_LATENCY
+        offered = start + timing.REQUEST_LATENCY
+        for beats in store_bursts(self.config, instruction):
+            if instruction.target == Target.MEMORY:
+                accepted, last_read, response = self.port.send(offered, beats)
+                there = response + 1
+            else:
+                accepted, last_read = offered, read_at_once(offered, beats)
+                there = last_read + timing.STORE_WRITE_LATENCY
+            offered = max(last_read + 1, accepted + timing.STORE_REQUEST_INTERVAL)
         done = max(there, self._done[-1] + 1)
         self._done = [*self._done[1:], done]
-        self.ready = max(offered, self._done[0] + 1)
+        self.ready = max(last_read, self._done[0]) + 1 + timing.FRONT_LATENCY
         return done

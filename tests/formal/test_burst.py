@@ -24,13 +24,15 @@ class Rows(wiring.Component):
         m.submodules.splitter = splitter = BurstSplitter(CONFIG, BITS)
         burst = splitter.burst
         begun, position, remaining = Signal(), Signal(29), Signal(BITS)
+        settled = Signal()  # the burst was there in the cycle before
+        m.d.sync += settled.eq(~self.begin & ~self.advance)
         m.d.comb += [
             splitter.begin.eq(self.begin),
             splitter.row.position.eq(self.position),
             splitter.row.beats.eq(self.beats),
             splitter.advance.eq(self.advance),
             Assume(~self.begin | (self.beats != 0)),
-            Assume(~self.advance | self.begin | ~splitter.last),
+            Assume(~self.advance | self.begin | (settled & ~splitter.last)),
         ]
         with m.If(self.begin):
             m.d.sync += [begun.eq(1), position.eq(self.position), remaining.eq(self.beats)]
@@ -43,7 +45,9 @@ class Rows(wiring.Component):
                 Assert(burst.position == position),
                 Assert(splitter.remaining == remaining),
                 Assert(remaining != 0),
-                Assert(splitter.page_left == page_left),
+            ]
+        with m.If(begun & settled):
+            m.d.comb += [
                 Assert(burst.beats == Mux(remaining < allowed, remaining, allowed)),
                 Assert(splitter.last == (remaining == burst.beats)),
                 Cover(splitter.last & (burst.beats == 3) & (position[:9] == 0)),

@@ -52,10 +52,13 @@ class Naive:
         self.gate: list[list[Unit] | None] = [None for _ in Unit]  # whose tokens it lacked in the cycle before
         self.tokens: Counter[tuple[int, int]] = Counter()
         self.flying: list[list[int]] = [[] for _ in Unit]
+        self.ready = [True for _ in Unit]  # there was a place in the cycle before, and nothing started
         self.done_at: defaultdict[tuple[Unit, int], list[int]] = defaultdict(list)
         self.ended: set[int] = set()  # instructions whose `done` has a cycle
         # fetch
         self.requested = self.arrived = self.dispatched = 0
+        self.kept = 0  # instructions in the buffer or underway, as known in the cycle before
+        self.asked_at = 0  # cycle in which the burst before was accepted
         self.arrived_at: list[int] = []
         self.dispatched_at: list[int] = []
         # read port and memory
@@ -68,6 +71,7 @@ class Naive:
         self.offered = False  # at the beginning of a burst, and in the cycle before
         # load
         self.load_bursts: deque[tuple[Burst, bool]] = deque()
+        self.load_from = 0  # cycle from which on the next one can be accepted
         self.load_busy = False
         # compute
         self.setup: Instruction | None = None
@@ -75,6 +79,7 @@ class Naive:
         self.passes_end = 0
         # store
         self.store_bursts: deque[tuple[Burst, bool]] = deque()
+        self.store_from = 0  # cycle from which on the next one can be accepted
         self.store_busy = self.store_reading = False
         self.store_left = 0
         self.store_local = False  # what is read now goes to a buffer on the chip
@@ -88,6 +93,7 @@ class Naive:
         while not self._finished():
             self._cycle()
             assert self.t < limit, "never ends"
+        self._cycle()
         self._count()
         self.counters["CYCLES"] = self.t + 1
 
@@ -130,15 +136,17 @@ class Naive:
     def _port(self) -> None:
         free = self.read_outstanding < self.c.read_outstanding
         n = min(FETCH_BURST, len(self.program) - self.requested)
-        kept = self.requested - self.dispatched  # in the buffer or underway
-        if self.t >= 1 and n and self.c.fetch_depth - kept >= n:
+        kept = self.requested - self.dispatched
+        self.set(kept=kept)
+        if self.t >= self.asked_at + 2 and n and self.c.fetch_depth - self.kept >= n:
             if free:
                 code = self.whole.program_base + self.requested * INSTRUCTION_BYTES
                 self._accept((code, n * self.c.derived.instruction_beats), self._instruction_beat())
-                self.set(requested=self.requested + n)
-        elif self.load_bursts and free:
+                self.set(requested=self.requested + n, asked_at=self.t)
+        elif self.load_bursts and free and self.t >= self.load_from:
             burst, final = self.load_bursts.popleft()
             self._accept(burst, self._load_beat(burst[1], final))
+            self.set(load_from=self.t + 2)
             if final:
                 self.set(load_busy=False)
 
@@ -216,15 +224,16 @@ class Naive:
     # --- instructions
 
     def _dispatch(self) -> None:
-        if self.arrived > self.dispatched and self.t >= self.arrived_at[self.dispatched] + 2:
-            index = self.dispatched
+        index = self.dispatched
+        before = self.dispatched_at[-1] if index else -2
+        if self.arrived > index and self.t >= max(self.arrived_at[index] + 2, before + 2):
             queue = self.queues[self.program[index].opcode.unit]
             if len(queue) < self.c.queue_depth:
                 self.later(lambda: queue.append(index))
                 self.set(dispatched=index + 1)
                 self.dispatched_at.append(self.t)
 
-    def _ready(self, unit: Unit) -> bool:
+    def _place(self, unit: Unit) -> bool:
         if unit == Unit.LOAD:
             return not self.load_busy
         if unit == Unit.COMPUTE:
@@ -242,7 +251,7 @@ class Naive:
     def _count(self) -> None:
         for unit in Unit:
             self.counters[f"BUSY_{unit.name}"] += bool(self.flying[unit])
-            if self._ready(unit):
+            if self.ready[unit]:
                 missing = self.gate[unit]
                 if missing is None:
                     self.counters[f"STALL_{unit.name}_INSTRUCTION"] += 1
@@ -253,12 +262,13 @@ class Naive:
         for unit in Unit:
             for index in self.done_at.pop((unit, self.t), []):
                 self._end(unit, index)
-            starts = self._ready(unit) and self.gate[unit] == []
+            starts = self.ready[unit] and self.gate[unit] == []
+            place = self._place(unit)
             if starts:
                 self._begin(unit, self.queues[unit][0])
-            self._look(unit, starts)
+            self._look(unit, starts, place and not starts)
 
-    def _look(self, unit: Unit, starts: bool) -> None:
+    def _look(self, unit: Unit, starts: bool, ready: bool) -> None:
         """What the gate finds in this cycle, and says in the next: of the head that stays."""
         queue = self.queues[unit]
         at_head = bool(queue) and self.t >= max(self.dispatched_at[queue[0]] + 3, self.shown[unit])
@@ -267,8 +277,9 @@ class Naive:
 
         def change() -> None:
             self.gate[unit] = found
+            self.ready[unit] = ready
             if starts:
-                self.shown[unit] = now + 1
+                self.shown[unit] = now + 2
 
         self.later(change)
 
@@ -311,7 +322,7 @@ class Naive:
     def _begin_load(self, i: Instruction) -> None:
         lengths = self._rows(i.address, i.rows, i.pitch, i.beats * self.c.derived.beat_bytes)
         entries = deque((n, k == len(lengths) - 1) for k, n in enumerate(lengths))
-        self.set(load_bursts=entries, load_busy=True)
+        self.set(load_bursts=entries, load_busy=True, load_from=self.t + 2)
 
     def _begin_setup(self, i: Instruction) -> None:
         self.set(setup=i, prepare_free=self.t + 1 + (128 if i.table_load else 0))  # 256 entries of 16 bits, 32 a cycle
@@ -330,7 +341,7 @@ class Naive:
         for k in range(passes):
             last = k == passes - 1
             if last:
-                self.prepare_free = begin + timing.SWAP_DELAY + 1
+                self.prepare_free = begin
             taken = timing.pass_cycles(self.c, weights, positions, bool(last and i.last and self.setup.wide), mode)
             self.multiplying += range(begin, begin + taken)
             begin += taken
@@ -366,7 +377,8 @@ class Naive:
         local = i.target != Target.MEMORY
         self.counters["BYTES_WRITTEN"] += 0 if local else i.planes * i.rows * size
         entries = deque((n, k == len(lengths) - 1) for k, n in enumerate(lengths))
-        self.set(store_bursts=entries, store_busy=True, store_local=local, store_now=self.queues[Unit.STORE][0])
+        now = self.queues[Unit.STORE][0]
+        self.set(store_bursts=entries, store_busy=True, store_local=local, store_now=now, store_from=self.t + 2)
 
     def _store(self) -> None:
         if self.store_reading:
@@ -379,12 +391,16 @@ class Naive:
                 elif last and final:
                     self.store_there[self.store_now] = self.t + timing.STORE_WRITE_LATENCY
                 self.set(store_left=left, store_reading=not last, store_busy=not (last and final))
-        elif self.store_bursts and (self.store_local or self.write_outstanding < self.c.write_outstanding):
+        elif (
+            self.store_bursts
+            and self.t >= self.store_from
+            and (self.store_local or self.write_outstanding < self.c.write_outstanding)
+        ):
             burst, _ = self.store_bursts.popleft()
             if not self.store_local:
                 self.asked["WRITE"].append((self.t + 1, burst))
                 self._writing(1)
-            self.set(store_left=burst[1], store_reading=True)
+            self.set(store_left=burst[1], store_reading=True, store_from=self.t + 3)
 
     def _writing(self, by: int) -> None:
         def change() -> None:

@@ -30,7 +30,8 @@ async def random_rows(dut):
         start = max(start, 0)
         c.set(begin=1, row=beats << POSITION_BITS | start, advance=rng.getrandbits(1))
         await c.step()
-        c.set(begin=0, row=rng.getrandbits(POSITION_BITS + 12))
+        c.set(begin=0, row=rng.getrandbits(POSITION_BITS + 12), advance=0)
+        await c.step()
         expected = bursts(CONFIG, start * BEAT, beats)
         for number, (address, length) in enumerate(expected):
             while True:
@@ -45,4 +46,6 @@ async def random_rows(dut):
                     break  # the next row begins in this cycle
                 await c.clock()
                 if taken:
+                    c.set(advance=0)
+                    await c.step()
                     break

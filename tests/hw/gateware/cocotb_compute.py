@@ -105,7 +105,8 @@ class Reference:
             self.occupied.append((start, self.prepare_free))
 
     def is_ready(self, cycle: int) -> bool:
-        return cycle >= self.prepare_free and sum(cycle <= end for end in self.expected.ends) < 2
+        before = cycle - timing.FRONT_LATENCY
+        return before >= self.prepare_free and sum(before <= end for end in self.expected.ends) < 2
 
     def conv(self, c: Instruction, start: int) -> int:
         s = self.setup
@@ -117,7 +118,7 @@ class Reference:
             CONFIG, WEIGHTS, passes, len(positions(s, c)), bool(c.last), bool(s.wide), s.mode
         )
         self.passes_end = begin + before + last
-        self.prepare_free = begin + before + timing.SWAP_DELAY + 1
+        self.prepare_free = begin + before
         self.occupied.append((start, self.prepare_free))
         self.accumulate(c, pixels)
         if c.last:
@@ -362,14 +363,14 @@ async def compare(bench: Cycles, program: list[Instruction], offered: list[int],
     expected = reference.run(program, offered)
     occupied = {cycle for start, end in reference.occupied for cycle in range(start + 1, end)}
     words = [int.from_bytes(instruction.encode(), "little") for instruction in program]
-    head, shown = 0, 0  # instruction at the head, and since when
+    head, start, place = 0, -timing.QUEUE_INTERVAL, True  # of the head, of the one before, in the cycle before
     for cycle, flight in enumerate(expected.in_flight()):
-        offer = head < len(program) and cycle >= max(offered[head], shown + 1)
-        bench.set(front__valid=offer, front__instruction=words[min(head, len(words) - 1)])
+        offer = head < len(program) and cycle >= max(offered[head], start + timing.QUEUE_INTERVAL)
+        bench.set(front__valid=offer, front__instruction=words[min(head - (cycle == start + 1), len(words) - 1)])
         await bench.settle()
         bench.expect("in_flight", flight, bench.get("front__in_flight"))
-        ready = flight < 2 and cycle not in occupied
-        bench.expect("ready", int(ready), bench.get("front__ready"))
+        bench.expect("ready", int(place and cycle != start + 1), bench.get("front__ready"))
+        place = flight < 2 and cycle not in occupied
         done = bench.get("front__done")
         bench.expect("done", int(cycle in expected.done), done)
         if done:
@@ -382,7 +383,7 @@ async def compare(bench: Cycles, program: list[Instruction], offered: list[int],
         bench.expect("illegal", 0, bench.get("front__illegal"))
         if offer and bench.get("front__ready"):
             bench.expect(f"start of instruction {head}, {program[head]}", expected.starts[head], cycle)
-            head, shown = head + 1, cycle + 1
+            head, start = head + 1, cycle
         await bench.clock()
     bench.expect("instructions taken", len(program), head)
 
@@ -447,19 +448,20 @@ async def illegal_instructions(dut):
         await bench.reset()
         expected = Reference(buffers).run(program, [1, 1])
         words = [int.from_bytes(head.encode(), "little") for head in program] + [bad]
-        head, shown, taken, pulses = 0, 0, None, []
+        head, start, taken, pulses = 0, -2, None, []
         for cycle in range(max(expected.ends) + 40):
-            bench.set(front__valid=cycle > shown, front__instruction=words[min(head, len(words) - 1)])
+            offer = cycle >= start + timing.QUEUE_INTERVAL
+            bench.set(front__valid=offer, front__instruction=words[min(head - (cycle == start + 1), len(words) - 1)])
             await bench.settle()
             if bench.get("front__illegal"):
                 pulses.append(cycle)
             bench.expect(f"{what}: done", int(cycle in expected.done), bench.get("front__done"))
             for name, writes in (("output_write", expected.outputs), ("pool_write", expected.pools)):
                 bench.expect(f"{what}: {name}", int(cycle in writes), bench.get(f"{name}__enable"))
-            if bench.get("front__ready") and cycle > shown:
+            if bench.get("front__ready") and offer:
                 bench.expect(f"{what}: nothing is taken after it", None, taken)
                 taken = cycle if head == len(program) else None
-                head, shown = head + 1, cycle + 1
+                head, start = head + 1, cycle
             await bench.clock()
         bench.expect(f"{what}: pulses after it was taken", True, len(pulses) == 1 and 1 <= pulses[0] - taken <= 3)
         bench.expect(f"{what}: in_flight", 0, bench.get("front__in_flight"))
@@ -491,7 +493,7 @@ async def refuses(bench, setup, conv):
         bench.set(front__valid=0)
         await bench.settle()
         bench.expect(f"illegal after {head}", illegal, bench.get("front__illegal"))
-        await bench.clock()
+        await bench.step(timing.QUEUE_INTERVAL - 2)
 
 
 @cocotb.test()

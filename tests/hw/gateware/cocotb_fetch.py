@@ -9,7 +9,7 @@ import cocotb
 
 from hw.contract.config import FETCH_BURST, AcceleratorConfig
 from hw.contract.isa import LAYOUTS, Opcode, Unit
-from hw.contract.timing import DISPATCH_LATENCY
+from hw.contract.timing import DISPATCH_INTERVAL, DISPATCH_LATENCY, REQUEST_LATENCY
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 
@@ -56,6 +56,8 @@ async def run_program(c: Cycles, rng: random.Random, program: list[int]) -> None
     awaited: deque[int] = deque()  # instructions under way
     beats_left = BEATS
     place = 0
+    dispatched = -DISPATCH_INTERVAL
+    kept, asks_from = 0, REQUEST_LATENCY  # instructions here or under way in the cycle before; not earlier
     behaviour = 1.0, 1.0, 1.0
     done_for = 0
     while done_for < 3:
@@ -72,12 +74,13 @@ async def run_program(c: Cycles, rng: random.Random, program: list[int]) -> None
         await c.settle()
 
         count = min(FETCH_BURST, remaining)
-        wants = c.now >= 1 and count > 0 and CONFIG.fetch_depth - len(occupancy) - len(awaited) >= count
+        wants = c.now >= asks_from and count > 0 and CONFIG.fetch_depth - kept >= count
+        kept = len(occupancy) + len(awaited)
         c.expect("request", wants, c.get("request__valid"))
         if wants:
             expected = ((block << 8) + 32 * requested & 0xFFFFFFFF) | count * BEATS << 32
             c.expect("request's payload", expected, c.get("request__payload"))
-        head = occupancy[0] if occupancy and c.now >= occupancy[0][2] else None
+        head = occupancy[0] if occupancy and c.now >= max(occupancy[0][2], dispatched + DISPATCH_INTERVAL) else None
         target = Opcode(head[0] & 15).unit if head else None
         for unit in Unit:
             c.expect(f"queue {unit.name}", unit == target, c.get(f"queues__{unit}__valid"))
@@ -90,6 +93,7 @@ async def run_program(c: Cycles, rng: random.Random, program: list[int]) -> None
 
         if head and places[target]:
             occupancy.popleft()
+            dispatched = c.now - 1
         if beat:
             beats_left -= 1
             if beats_left == 0:
@@ -98,6 +102,7 @@ async def run_program(c: Cycles, rng: random.Random, program: list[int]) -> None
         if wants and grant:
             awaited.extend(program[requested : requested + count])
             requested, remaining = requested + count, remaining - count
+            asks_from = c.now - 1 + REQUEST_LATENCY
         done_for = done_for + 1 if drained else 0
 
 
@@ -127,7 +132,7 @@ async def illegal_instructions(dut):
                 c.set(beat=1, data=word >> 8 * BEAT * number & ((1 << 8 * BEAT) - 1))
                 await c.step()
         c.set(beat=0)
-        await c.step(DISPATCH_LATENCY - 1)
+        await c.step(DISPATCH_LATENCY - 1 + good * DISPATCH_INTERVAL)
         for _ in range(3):
             await c.settle()
             c.expect("illegal", 1 | good << 1, c.get("illegal"))

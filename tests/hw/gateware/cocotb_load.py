@@ -14,6 +14,7 @@ from cocotbext.axi import AxiRamRead, AxiReadBus
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer, Instruction, LoadInstruction
+from hw.contract.timing import REQUEST_LATENCY
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 from tests.hw.gateware.helpers.memory import bursts
@@ -106,6 +107,8 @@ async def every_cycle(dut):
     offered: Instruction | None = None
     word, valid = 0, False  # what is offered, encoded; whether it may start
     front: deque[Burst] = deque()  # requests of the instruction in front
+    asks_from = 0  # the next one, not earlier
+    ready = True
     fetch: int | None = None  # offset of the fetch offered
     register: tuple[int, int] | None = None  # AR: address, beats
     underway: deque[Burst | None] = deque()  # accepted, None for fetch
@@ -145,7 +148,7 @@ async def every_cycle(dut):
 
         # Outputs of this cycle.
         free = (register is None or arready) and len(underway) < CONFIG.read_outstanding
-        c.expect("ready", not front, c.get("front__ready"))
+        c.expect("ready", ready, c.get("front__ready"))
         c.expect("in_flight", in_flight, c.get("front__in_flight"))
         c.expect("outstanding", len(underway), c.get("outstanding"))
         c.expect("arvalid", register is not None, c.get("axi__arvalid"))
@@ -163,6 +166,8 @@ async def every_cycle(dut):
         await c.clock()
 
         # What the edge changes.
+        now, taken = c.now - 1, offered is not None and valid and ready
+        ready = not front and not taken
         in_flight -= expected_done
         expected_write, expected_done = None, 0
         if beat is not None:
@@ -181,15 +186,16 @@ async def every_cycle(dut):
         if free and fetch is not None:
             register, fetch = ((base << 12) + fetch & 0xFFFFFFFF, 256 // BEAT), None
             underway.append(None)
-        elif free and front:
+        elif free and front and now >= asks_from:
             burst = front.popleft()
             register = ((base << 12) + burst.offset & 0xFFFFFFFF, burst.beats)
             underway.append(burst)
-        elif offered and valid and not front:
+            asks_from = now + REQUEST_LATENCY
+        if taken:
             front.extend(bursts_of(offered))
+            asks_from = now + REQUEST_LATENCY
             in_flight += 1
             offered = None
-        # (an instruction cannot start in the cycle in which the last request of the one before is accepted)
         busy = waiting or offered or front or underway or in_flight or fetch is not None
         quiet_for = 0 if busy else quiet_for + 1
 
@@ -216,7 +222,7 @@ async def errors(dut):
     # The window's last beat is inside, the next one is not.
     await issue(address=2 * 4096 - BEAT, target=0)
     c.expect("outside", 0, c.get("outside") & 1)
-    await c.step()
+    await c.step(REQUEST_LATENCY)
     c.expect("araddr", 0x12347000 - BEAT, c.get("axi__araddr"))
     await c.step()
     c.set(axi__rvalid=1, axi__rlast=1, axi__rresp=2)
@@ -225,6 +231,7 @@ async def errors(dut):
     await c.clock()
     c.set(axi__rvalid=0, axi__rresp=0)
     await issue(address=2 * 4096, target=1)
+    await c.step(REQUEST_LATENCY - 1)
     for _ in range(3):
         await c.settle()
         c.expect("outside", 0x12347000 << 1 | 1, c.get("outside"))

@@ -9,7 +9,7 @@ import cocotb
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
-from hw.contract.timing import QUEUE_LATENCY
+from hw.contract.timing import QUEUE_INTERVAL, QUEUE_LATENCY
 from hw.gateware.queue import kept_bits
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
@@ -80,7 +80,7 @@ async def every_cycle(dut):
                 queue.popleft()
                 started += 1
                 if queue:
-                    queue[0] = queue[0][0], max(queue[0][1], c.now)
+                    queue[0] = queue[0][0], max(queue[0][1], c.now + QUEUE_INTERVAL - 2)
             if pushes[unit] is not None and room:
                 queue.append((pushes[unit], c.now + QUEUE_LATENCY - 2))
         for giver in range(UNITS):

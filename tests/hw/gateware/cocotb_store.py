@@ -13,7 +13,13 @@ from cocotbext.axi import AxiRamWrite, AxiWriteBus
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Instruction, Source, StoreInstruction, Target
-from hw.contract.timing import STORE_AHEAD, STORE_READ_LATENCY, STORE_WRITE_LATENCY
+from hw.contract.timing import (
+    REQUEST_LATENCY,
+    STORE_AHEAD,
+    STORE_READ_LATENCY,
+    STORE_REQUEST_INTERVAL,
+    STORE_WRITE_LATENCY,
+)
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 from tests.hw.gateware.helpers.memory import bursts
@@ -162,6 +168,7 @@ async def every_cycle(dut):
     front: deque[Burst] = deque()  # bursts not accepted of the instruction in front
     reading: tuple[Burst, int] | None = None  # the burst being read, and beats read of it
     offers_from = 0
+    ready = True
     occupied = False  # an instruction is in front
     queue: deque[tuple[int, tuple[int, int, int]]] = deque()  # beats read: first cycle of transfer, what is seen
     register: tuple[int, int] | None = None  # AW: address, beats
@@ -196,7 +203,6 @@ async def every_cycle(dut):
         await c.settle()
 
         wvalid = bool(queue) and queue[0][0] <= c.now
-        ready = not occupied and in_flight <= CONFIG.write_outstanding
         c.expect("ready", ready, c.get("front__ready"))
         c.expect("written", [writes.pop(c.now)] if c.now in writes else [], local_writes(c))
         c.expect("in_flight", in_flight, c.get("front__in_flight"))
@@ -215,7 +221,8 @@ async def every_cycle(dut):
         bytes_strobed += c.get("strobed")
         await c.clock()
 
-        now = c.now - 1
+        now, taken = c.now - 1, offered is not None and valid and ready
+        ready = not occupied and in_flight <= CONFIG.write_outstanding and not taken
         free = (register is None or awready) and len(underway) < CONFIG.write_outstanding
         offer = bool(front) and reading is None and now >= offers_from
         reads = reading is not None and (reading[0].target is not Target.MEMORY or len(queue) < STORE_AHEAD)
@@ -235,7 +242,7 @@ async def every_cycle(dut):
                 if last and burst.final:
                     there[True].append(now + STORE_WRITE_LATENCY)
             reading = None if last else (burst, number + 1)
-            offers_from = now + 1
+            offers_from = max(offers_from, now + 1)
             if last and not front:
                 occupied = False
         if bvalid:
@@ -252,17 +259,19 @@ async def every_cycle(dut):
             addressed += 1
         if offer and front[0].target is not Target.MEMORY:
             reading = (front.popleft(), 0)
+            offers_from = now + STORE_REQUEST_INTERVAL
         elif offer and free:
             burst = front.popleft()
             underway.append(burst)
             register = ((base << 12) + burst.offset & 0xFFFFFFFF, len(burst.beats))
             reading = (burst, 0)
-        if offered and valid and ready and now >= offers_from:
+            offers_from = now + STORE_REQUEST_INTERVAL
+        if taken:
             flight.append((offered.target != Target.MEMORY, offered.signal))
             front.extend(bursts_of(offered, contents))
             in_flight += 1
             occupied, offered = True, None
-            offers_from = now + 1
+            offers_from = now + REQUEST_LATENCY
         busy = waiting or offered or occupied or underway or in_flight
         quiet_for = 0 if busy else quiet_for + 1
     c.expect("bytes counted", bytes_written, bytes_strobed)
@@ -300,6 +309,7 @@ async def errors(dut):
     c.expect("done, signal", (1, 5), (c.get("front__done"), c.get("front__signal")))
     await c.clock()
     await issue(address=2 * 4096)
+    await c.step(REQUEST_LATENCY - 1)
     for _ in range(3):
         await c.settle()
         c.expect("outside", 0x12347000 << 1 | 1, c.get("outside"))
@@ -337,7 +347,7 @@ async def errors(dut):
 
     # A halt lets the burst that was accepted go on and stops the next one.
     await issue(address=0, words=4 * SIZES.words_per_beat, rows=2)
-    await c.step()
+    await c.step(REQUEST_LATENCY)
     c.set(halt=1)
     sent = 0
     for _ in range(40):

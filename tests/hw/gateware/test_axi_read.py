@@ -12,13 +12,17 @@ BASE, PAGES = 5, 3
 """The memory window, in pages."""
 
 
-def offer(context: Bench, block: ReadPort, fetch: int | None = None, load: tuple[int, int] | None = None) -> None:
-    """Requests at these offsets, of fetch for 8 beats, of load with a mark for 3; None: no request."""
-    context.set(block.fetch.valid, fetch is not None)
-    context.set(block.fetch.payload, {"offset": fetch or 0, "beats": 8})
-    context.set(block.load.valid, load is not None)
+async def offer(context: Bench, block: ReadPort, fetch: int | None = None, load: tuple[int, int] | None = None) -> None:
+    """Requests at these offsets, of fetch for 8 beats, of load with a mark for 3; None: no request.  What they say is
+    there a cycle before."""
     offset, mark = load or (0, 0)
+    context.set(block.fetch.valid, 0)
+    context.set(block.load.valid, 0)
+    context.set(block.fetch.payload, {"offset": fetch or 0, "beats": 8})
     context.set(block.load.payload, {"offset": offset, "beats": 3, "tag": {"mark": mark}})
+    await context.tick()
+    context.set(block.fetch.valid, fetch is not None)
+    context.set(block.load.valid, load is not None)
 
 
 def address_channel(context: Bench, block: ReadPort) -> tuple[int, int] | None:
@@ -38,7 +42,7 @@ def test_fetch_goes_first_and_two_bursts_are_under_way() -> None:
     async def bench(context: Bench) -> None:
         await prepare(context, block)
         context.set(block.axi.arready, 1)
-        offer(context, block, fetch=256, load=(PAGE_BYTES + 8, 7))
+        await offer(context, block, fetch=256, load=(PAGE_BYTES + 8, 7))
         assert (context.get(block.fetch.ready), context.get(block.load.ready)) == (1, 0)
         await context.tick()
         assert address_channel(context, block) == (BASE * PAGE_BYTES + 256, 8)
@@ -46,12 +50,12 @@ def test_fetch_goes_first_and_two_bursts_are_under_way() -> None:
         axi = block.axi
         constants = (axi.arid, axi.arsize, axi.arburst, axi.arlock, axi.arcache, axi.arprot, axi.arqos, axi.rready)
         assert tuple(context.get(wire) for wire in constants) == (0, 2, 1, 0, 0b0011, 0, 0, 1)
-        offer(context, block, load=(PAGE_BYTES + 8, 7))
+        await offer(context, block, load=(PAGE_BYTES + 8, 7))
         assert context.get(block.load.ready)
         await context.tick()
         assert address_channel(context, block) == ((BASE + 1) * PAGE_BYTES + 8, 3)
         assert context.get(block.outstanding) == 2
-        offer(context, block, fetch=512, load=(0, 9))
+        await offer(context, block, fetch=512, load=(0, 9))
         for _ in range(3):
             assert (context.get(block.fetch.ready), context.get(block.load.ready)) == (0, 0)
             await context.tick()
@@ -65,9 +69,9 @@ def test_what_ar_offers_stays_until_it_is_taken() -> None:
 
     async def bench(context: Bench) -> None:
         await prepare(context, block)
-        offer(context, block, load=(64, 1))
+        await offer(context, block, load=(64, 1))
         await context.tick()
-        offer(context, block, load=(128, 2))
+        await offer(context, block, load=(128, 2))
         for _ in range(3):
             assert address_channel(context, block) == (BASE * PAGE_BYTES + 64, 3)
             assert not context.get(block.load.ready)
@@ -86,11 +90,11 @@ def test_beats_go_to_whom_asked_for_them() -> None:
     async def bench(context: Bench) -> None:
         await prepare(context, block)
         context.set(block.axi.arready, 1)
-        offer(context, block, load=(64, 42))
+        await offer(context, block, load=(64, 42))
         await context.tick()
-        offer(context, block, fetch=256)
+        await offer(context, block, fetch=256)
         await context.tick()
-        offer(context, block)
+        await offer(context, block)
         await context.tick()
         context.set(block.axi.rvalid, 1)
         for whose, beats, first in (("load", 3, 64), ("fetch", 8, 256)):
@@ -118,7 +122,7 @@ def test_nothing_outside_the_window_and_nothing_under_halt() -> None:
     async def bench(context: Bench) -> None:
         await prepare(context, block)
         context.set(block.axi.arready, 1)
-        offer(context, block, load=(PAGES * PAGE_BYTES, 1))
+        await offer(context, block, load=(PAGES * PAGE_BYTES, 1))
         for halt, outside in ((0, 1), (1, 0)):
             context.set(block.halt, halt)
             assert context.get(block.outside).valid == outside
@@ -126,7 +130,7 @@ def test_nothing_outside_the_window_and_nothing_under_halt() -> None:
             assert not context.get(block.load.ready)
             await context.tick()
             assert address_channel(context, block) is None
-        offer(context, block, load=(0, 1))
+        await offer(context, block, load=(0, 1))
         assert not context.get(block.load.ready)
 
     simulate(block, bench)

@@ -12,10 +12,12 @@ BASE, PAGES = 5, 3
 """The memory window, in pages."""
 
 
-def offer(context: Bench, block: WritePort, offset: int | None, mark: int = 0) -> None:
-    """A request of 2 beats; None: no request."""
-    context.set(block.request.valid, offset is not None)
+async def offer(context: Bench, block: WritePort, offset: int | None, mark: int = 0) -> None:
+    """A request of 2 beats; None: no request.  What it says is there a cycle before."""
+    context.set(block.request.valid, 0)
     context.set(block.request.payload, {"offset": offset or 0, "beats": 2, "tag": {"mark": mark}})
+    await context.tick()
+    context.set(block.request.valid, offset is not None)
 
 
 def address_channel(context: Bench, block: WritePort) -> tuple[int, int] | None:
@@ -36,7 +38,7 @@ def test_answers_come_in_order_and_bring_their_tags() -> None:
         await prepare(context, block)
         context.set(block.axi.awready, 1)
         for place, (offset, mark) in enumerate(((64, 7), (PAGE_BYTES, 9))):
-            offer(context, block, offset, mark)
+            await offer(context, block, offset, mark)
             assert (context.get(block.request.ready), context.get(block.outstanding)) == (1, place)
             await context.tick()
             assert address_channel(context, block) == (BASE * PAGE_BYTES + offset, 2)
@@ -44,11 +46,11 @@ def test_answers_come_in_order_and_bring_their_tags() -> None:
         axi = block.axi
         constants = (axi.awid, axi.awsize, axi.awburst, axi.awlock, axi.awcache, axi.awprot, axi.awqos, axi.bready)
         assert tuple(context.get(wire) for wire in constants) == (0, 2, 1, 0, 0b0011, 0, 0, 1)
-        offer(context, block, 128)
+        await offer(context, block, 128)
         assert not context.get(block.request.ready)  # two wait for their answers
+        await offer(context, block, None)
         context.set(block.axi.bvalid, 1)
         for mark, response, where in ((7, 0, 64), (9, 1, PAGE_BYTES)):
-            offer(context, block, None)
             context.set(block.axi.bresp, response)
             assert (context.get(block.answered), context.get(block.tag).mark) == (1, mark)
             assert context.get(block.bus).valid == bool(response)
@@ -88,7 +90,7 @@ def test_nothing_outside_the_window_and_nothing_under_halt() -> None:
     async def bench(context: Bench) -> None:
         await prepare(context, block)
         context.set(block.axi.awready, 1)
-        offer(context, block, PAGES * PAGE_BYTES)
+        await offer(context, block, PAGES * PAGE_BYTES)
         for halt, outside in ((0, 1), (1, 0)):
             context.set(block.halt, halt)
             assert context.get(block.outside).valid == outside
@@ -96,7 +98,7 @@ def test_nothing_outside_the_window_and_nothing_under_halt() -> None:
             assert not context.get(block.request.ready)
             await context.tick()
             assert address_channel(context, block) is None
-        offer(context, block, 0)
+        await offer(context, block, 0)
         assert not context.get(block.request.ready)
 
     simulate(block, bench)

@@ -70,6 +70,7 @@ def test_a_run_begins_and_ends() -> None:
         for _ in range(5):
             assert await run.cycle() == (1, 0, 0)
         assert await run.cycle(finished=1, quiet=1) == (1, 0, 0)
+        assert await run.cycle() == (1, 0, 0)
         assert await run.cycle() == (0, 0, 0)
         assert (run.outcome(), run.interrupts()) == ((1, 0, ErrorCause.NONE, 0), (1, 0))
         await run.begin()
@@ -103,6 +104,7 @@ def test_of_several_errors_the_lowest_cause_is_recorded(cause: ErrorCause) -> No
     async def bench(run: Run) -> None:
         await run.begin()
         await run.fault(*(other for other in FAULTS if other >= cause))
+        await run.cycle()
         await run.cycle()
         assert run.get("cause", "address") == (cause, cause)
 
@@ -172,12 +174,14 @@ def test_a_late_start_is_forgotten_with_the_run() -> None:
         await run.cycle(start=1)
         await run.fault(ErrorCause.READ_BUS)
         await run.cycle(quiet=1)
+        await run.cycle()
         assert run.outcome() == (0, 1, ErrorCause.READ_BUS, ErrorCause.READ_BUS)
         await run.cycle(reset=1)
         await run.cycle(quiet=1)
         await run.cycle()
         await run.begin()
         await run.cycle(finished=1, quiet=1)
+        await run.cycle()
         assert run.outcome() == (1, 0, ErrorCause.NONE, 0)
 
     control(bench)
@@ -187,8 +191,10 @@ def test_an_error_in_the_last_cycle_counts() -> None:
     async def bench(run: Run) -> None:
         run.bench.set(run.block.finished, 1)
         await run.begin()
+        await run.cycle()
         await run.fault(ErrorCause.WRITE_BUS)
         await run.cycle(quiet=1)
+        await run.cycle()
         assert run.outcome() == (0, 1, ErrorCause.WRITE_BUS, ErrorCause.WRITE_BUS)
 
     control(bench)
@@ -200,6 +206,7 @@ def test_a_start_while_busy_is_an_error_at_the_end() -> None:
         assert await run.cycle(start=1) == (1, 0, 0)
         assert await run.cycle() == (1, 0, 0)
         await run.cycle(finished=1, quiet=1)
+        await run.cycle()
         assert (run.outcome(), run.interrupts()) == ((1, 1, ErrorCause.START_WHILE_BUSY, 0), (1, 1))
 
     control(bench)
@@ -211,6 +218,7 @@ def test_a_start_while_everything_is_cleared_is_one_while_busy() -> None:
         assert await run.cycle(start=1) == (0, 0, 1)
         assert await run.cycle() == (1, 0, 0)
         await run.cycle(finished=1, quiet=1)
+        await run.cycle()
         assert (run.outcome(), run.interrupts()) == ((1, 1, ErrorCause.START_WHILE_BUSY, 0), (1, 1))
 
     control(bench)
@@ -238,6 +246,7 @@ def test_interrupts_stay_until_they_are_acknowledged_one_by_one() -> None:
         await run.begin()
         await run.cycle(start=1)
         await run.cycle(finished=1, quiet=1)
+        await run.cycle()
         for bits, left in (({"done": 0, "error": 1}, (1, 0)), ({"done": 1, "error": 0}, (0, 0))):
             run.bench.set(run.block.acknowledge, bits)
             await run.cycle()
@@ -252,6 +261,7 @@ def test_what_happens_in_the_cycle_of_its_acknowledgement_is_kept() -> None:
         await run.begin()
         run.bench.set(run.block.acknowledge, {"done": 1, "error": 1})
         await run.cycle(finished=1, quiet=1)
+        await run.cycle()
         assert run.interrupts() == (1, 0)
 
     control(bench)

@@ -74,9 +74,10 @@ def test_bursts(seed: int) -> None:
         for _ in range(25):
             store = some_store(rng)
             assert not context.get(block.busy)
+            context.set(block.instruction, int.from_bytes(store.encode(), "little"))
+            await context.tick()
             context.set(block.start, 1)
             context.set(block.legal, 1)
-            context.set(block.instruction, int.from_bytes(store.encode(), "little"))
             await context.tick()
             context.set(block.start, 0)
             context.set(block.instruction, rng.getrandbits(256))

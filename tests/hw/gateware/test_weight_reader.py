@@ -81,11 +81,11 @@ def test_what_is_read_next_follows_without_a_gap() -> None:
         context.set(block.base, 0)
         await pulse(context, block.start)
         shifts = []
-        for cycle in range(3 * BLOCK_BEATS + 1):
+        for cycle in range(3 * BLOCK_BEATS + 2):
             context.set(block.more, cycle in (BLOCK_BEATS - 1, 2 * BLOCK_BEATS - 1))  # in the cycle of `last_read`
             shifts.append(int(context.get(block.shift)))
             await context.tick()
-        assert shifts == [0] + [1] * 3 * BLOCK_BEATS
+        assert shifts == [0, 0] + [1] * 3 * BLOCK_BEATS
 
     simulate(block, bench)
 

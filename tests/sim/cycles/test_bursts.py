@@ -43,7 +43,7 @@ def test_reads_wait_for_a_place() -> None:
 
 def test_writes_run_ahead_by_a_window() -> None:
     port = WriteTimes(SMALL, Memory(latency=10, beat_every=2))
-    last_read, response = port.send(offered=5, beats=20)
+    _, last_read, response = port.send(offered=5, beats=20)
     first = 5 + 1 + 3  # accepted in 5, first read in 6, three cycles later on the channel
     assert response == first + 19 * 2 + 10
     assert last_read == first + 11 * 2 + 1, "eight beats are read and not transferred"

@@ -159,7 +159,7 @@ def test_stalls_of_instructions_add_up_to_the_counters() -> None:
 def test_empty_program() -> None:
     program = dataclasses.replace(build(preset("tiny"), CASES["pointwise"]).program, instructions=0)
     assert_equal(program, Memory())
-    assert simulate(program).cycles == 2
+    assert simulate(program).cycles == 3
 
 
 def test_program_that_never_ends() -> None:

@@ -45,4 +45,4 @@ def test_every_byte_is_in_a_transaction(name: str, size: int) -> None:
 
 def test_the_first_are_instructions() -> None:
     found, _ = transactions("pointwise", 64)
-    assert found[:4] == [(at, "READ", 2) for at in (0, 64, 128, 192)], "8 of 32 bytes, asked for in cycle 1"
+    assert found[:4] == [(at, "READ", 3) for at in (0, 64, 128, 192)], "8 of 32 bytes, asked for in cycle 2"
