@@ -14,8 +14,9 @@ from hw.contract.table import TABLE_PORT_BITS
 from hw.contract.weights import WeightFormat
 from hw.contract.widths import BYTE_BITS
 
-DISPATCH_LATENCY = 2
-"""From the last beat of an instruction to the first cycle in which it can be dispatched: the fetch buffer, its head."""
+DISPATCH_LATENCY = 3
+"""From the last beat of an instruction to the first cycle in which it can be dispatched: the beat, the fetch buffer,
+its head."""
 DISPATCH_INTERVAL = 2
 """From the dispatch of an instruction to the first cycle in which the next one can be: there is no head, the next
 one."""

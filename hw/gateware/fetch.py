@@ -131,22 +131,25 @@ class Fetch(wiring.Component):
         return (count == 0) & (awaited == 0)
 
     def _collect(self, m: Module, buffer: SyncFIFO) -> Signal:
-        """Beats to instructions, and those into the buffer; returns whether one's last beat is here."""
+        """Beats to instructions, and those into the buffer; returns whether the last of one came a cycle before."""
         beats = self.config.derived.instruction_beats
         arrived = Signal()
+        beat = Signal()
+        data = Signal.like(self.data, reset_less=True)
+        m.d.sync += [beat.eq(self.beat), data.eq(self.data)]  # whose beat it is comes out of a memory
         if beats == 1:
-            m.d.comb += [arrived.eq(self.beat), buffer.w_data.eq(self.data)]
+            m.d.comb += [arrived.eq(beat), buffer.w_data.eq(data)]
         else:
             # Beats of the instruction that arrives.
             earlier = Signal((beats - 1) * self.config.axi_bits, reset_less=True)
             number = Signal(range(beats))
             m.d.comb += [
-                arrived.eq(self.beat & (number == beats - 1)),
-                buffer.w_data.eq(Cat(earlier, self.data)),
+                arrived.eq(beat & (number == beats - 1)),
+                buffer.w_data.eq(Cat(earlier, data)),
             ]
-            with m.If(self.beat):
+            with m.If(beat):
                 m.d.sync += [
-                    earlier.eq(Cat(earlier, self.data)[self.config.axi_bits :]),
+                    earlier.eq(Cat(earlier, data)[self.config.axi_bits :]),
                     number.eq(number + 1),  # wraps, a power of two
                 ]
         m.d.comb += buffer.w_en.eq(arrived)

@@ -167,16 +167,15 @@ class PoolUnit(wiring.Component):
         for lane in range(self.config.oc_lanes):
             value = Signal(signed(d.lane_bits), name=f"value_{lane}", reset_less=True)
             total = Signal(signed(AVERAGE_SUM_BITS + 1), name=f"total_{lane}", reset_less=True)
-            base = Signal.like(total, name=f"base_{lane}")
+            alone = Signal.like(total, name=f"alone_{lane}")  # what a first tap makes of it
             larger = Signal.like(total, name=f"larger_{lane}")
             m.d.comb += [
-                base.eq(Mux(first, Mux(averages, 0, -1 << bits), total)),
-                larger.eq(Mux(averages, base + value, Mux(value > base[: d.lane_bits].as_signed(), value, base))),
+                alone.eq(Mux(inside, value, Mux(averages, 0, -1 << bits))),
+                larger.eq(Mux(value > total[: d.lane_bits].as_signed(), value, total)),
             ]
-            m.d.sync += [
-                value.eq(extended(word.word_select(lane, bits), kept.input_signed)),
-                total.eq(Mux(inside, larger, base)),
-            ]
+            m.d.sync += value.eq(extended(word.word_select(lane, bits), kept.input_signed))
+            with m.If(first | inside):
+                m.d.sync += total.eq(Mux(first, alone, Mux(averages, total + value, larger)))
             totals.append(total)
         return totals
 
@@ -217,10 +216,11 @@ class PoolUnit(wiring.Component):
         next_address = Signal.like(port.address, reset_less=True)
         high_part = Signal()
         size = Signal(len(kept.out_rows) + len(kept.out_columns), reset_less=True)
-        low_words = round_up(size, self.config.derived.words_per_beat)
+        low_words = Signal(len(size) + 1, reset_less=True)
         low_word, high_word = Cat(result[:bits] for result in results), Cat(result[bits:] for result in results)
         m.d.sync += [
             size.eq(kept.out_rows * kept.out_columns),
+            low_words.eq(round_up(size, self.config.derived.words_per_beat)),
             port.enable.eq(finished | (port.enable & ~high_part & kept.wide)),
             high_part.eq(port.enable & ~high_part & kept.wide),
         ]

@@ -226,7 +226,7 @@ class Naive:
     def _dispatch(self) -> None:
         index = self.dispatched
         before = self.dispatched_at[-1] if index else -2
-        if self.arrived > index and self.t >= max(self.arrived_at[index] + 2, before + 2):
+        if self.arrived > index and self.t >= max(self.arrived_at[index] + 3, before + 2):
             queue = self.queues[self.program[index].opcode.unit]
             if len(queue) < self.c.queue_depth:
                 self.later(lambda: queue.append(index))

@@ -49,7 +49,7 @@ async def every_shift(dut):
                 bench.set(**{f"{name}__value": items[at][0] & (1 << PARTS[name][0]) - 1})
             if cycle < len(items):
                 bench.set(**{f"{name}__shift": items[cycle][1] & (127 if PARTS[name][1] else 63)})
-            at = cycle - SHIFT_LEAD - REQUANTIZE_LATENCY + 1
+            at = cycle - SHIFT_LEAD - REQUANTIZE_LATENCY + 2
             if 0 <= at < len(items):
                 _, _, low, high = items[at]
                 bench.set(**{f"{name}__low": low & 0x3FFFF, f"{name}__high": high & 0x3FFFF})

@@ -11,7 +11,8 @@ from tests.hw.gateware.helpers.cycles import Cycles
 
 POINT = (("address", 16), ("row", 18), ("column", 18))
 ADDED = (("row_address", 16), ("column_address", 16), ("row_distance", 8), ("column_distance", 6))
-STEPS = (("rows", 12), ("columns", 12), *ADDED)
+EACH = (("rows_each", 2), ("columns_each", 2))
+STEPS = (("rows", 12), ("columns", 12), *EACH, *ADDED)
 
 
 def packed(layout: tuple[tuple[str, int], ...], values: dict[str, int]) -> int:
@@ -25,7 +26,8 @@ def packed(layout: tuple[tuple[str, int], ...], values: dict[str, int]) -> int:
 def some_slot(rng: random.Random) -> dict[str, int]:
     """Inputs of one `load`."""
     steps = {name: rng.getrandbits(bits) for name, bits in STEPS}
-    steps["rows"], steps["columns"] = rng.randint(1, 6), rng.randint(1, 6)
+    steps["rows"], steps["columns"] = rng.randint(1, 7), rng.randint(1, 7)
+    steps["rows_each"], steps["columns_each"] = rng.randint(1, 3), rng.randint(1, 3)
     start = {name: rng.getrandbits(bits) for name, bits in POINT}
     return {
         "steps": steps,
@@ -36,11 +38,12 @@ def some_slot(rng: random.Random) -> dict[str, int]:
 
 def expected_slot(steps: dict[str, int], start: dict[str, int], minimum: int) -> list[tuple[object, object]]:
     """By cycle: whether it is the last one; point, first and last where there is a point."""
-    points = steps["rows"] * steps["columns"]
+    rows, columns = (-(-steps[name] // steps[f"{name}_each"]) for name in ("rows", "columns"))
+    points = rows * columns
     length = max(points, minimum)
     cycles: list[tuple[object, object]] = [(cycle == length - 1, None) for cycle in range(length)]
     for index in range(points):
-        row, column = divmod(index, steps["columns"])
+        row, column = divmod(index, columns)
         point = {
             "address": start["address"] + row * steps["row_address"] + column * steps["column_address"],
             "row": start["row"] + row * steps["row_distance"],
@@ -66,9 +69,10 @@ async def random_slots(dut):
         expected.update(enumerate(cycles, at + 1))
         at += len(cycles) + rng.choice([0, 0, 3])
     for cycle in range(at + 3):
-        slot = loads.get(cycle, some_slot(rng))  # while it does not load, its inputs do not matter
-        bench.set(load=cycle in loads, minimum=slot["minimum"])
-        bench.set(start=packed(POINT, slot["start"]), steps=packed(STEPS, slot["steps"]))
+        slot = loads.get(cycle, some_slot(rng))  # while it does not load, its inputs do not matter, but for the steps
+        bench.set(load=cycle in loads, minimum=slot["minimum"], start=packed(POINT, slot["start"]))
+        if cycle in loads or cycle not in expected:
+            bench.set(steps=packed(STEPS, slot["steps"]))
         await bench.settle()
         end, point = expected.get(cycle, (False, None))
         busy = cycle in expected

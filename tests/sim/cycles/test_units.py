@@ -24,10 +24,10 @@ BLOCK = gateware_format(CONFIG).block_beats(CONFIG)
 def test_load_waits_for_the_fetch() -> None:
     load, port = LoadTimes(CONFIG), ReadTimes(CONFIG, Memory(latency=10))
     assert load.begin(LoadInstruction(beats=200, rows=1), 5) is None and load.ready is None
-    assert load.issue(port, before=6) is None, "the fetch asks in the same cycle: it has priority"
-    port.take(6, 4)
-    assert load.issue(port, before=None) == 7 + 10 + 3 + 200 + 1
-    assert load.ready == 9, "two bursts, taken in 7 and 8"
+    assert load.issue(port, before=7) is None, "the fetch asks in the same cycle: it has priority"
+    port.take(7, 4)
+    assert load.issue(port, before=None) == 8 + 10 + 3 + 200 + 1
+    assert load.ready == 12, "two bursts, taken in 8 and 10"
 
 
 def test_passes_follow_without_gaps() -> None:
@@ -36,7 +36,7 @@ def test_passes_follow_without_gaps() -> None:
     conv = ConvInstruction(input_groups=2, out_rows=4, out_columns=5, first=1, last=1)
     end = 1 + timing.compute_prepare(CONFIG, gateware_format(CONFIG), True) + 18 * 20
     assert compute.begin(conv, 1) == end + timing.compute_latency(CONFIG)
-    assert compute.ready == end - 20 + timing.SWAP_DELAY + 1
+    assert compute.ready == end - 20 + timing.FRONT_LATENCY
     later, latency = compute.begin(conv, compute.ready), timing.compute_latency(CONFIG)
     assert later == end + 18 * 20 + latency, "the second one's passes begin where the first one's end"
 
@@ -45,7 +45,7 @@ def test_nothing_starts_while_a_table_is_read() -> None:
     compute = ComputeTimes(CONFIG)
     setup = SetupInstruction(kernel_rows=1, kernel_columns=1, table=1, table_load=1)
     assert compute.begin(setup, 3) == 4, "it is done before"
-    assert compute.ready == 4 + 256 * 2 // 4
+    assert compute.ready == 4 + 256 * 2 // 4 + timing.FRONT_LATENCY
 
 
 def test_short_passes_wait_for_their_weights() -> None:
@@ -69,5 +69,5 @@ def test_pool() -> None:
 def test_store() -> None:
     store = StoreTimes(CONFIG, WriteTimes(CONFIG, Memory(latency=10)))
     done = store.begin(StoreInstruction(words=4, rows=1, planes=1), 5)
-    assert done == (6 + 1 + timing.STORE_READ_LATENCY + 3) + 10 + 1
-    assert store.ready == 6 + 1 + 3 + 1, "the cycle after the last beat was read"
+    assert done == (7 + 1 + timing.STORE_READ_LATENCY + 3) + 10 + 1
+    assert store.ready == 7 + 1 + 3 + 1 + timing.FRONT_LATENCY, "empty in the cycle after the last beat was read"
