@@ -311,5 +311,5 @@ async def empty_program(dut):
     await bench.begin()
     await bench.start([])
     assert await bench.end() == STATUS_DONE
-    assert await bench.read("CYCLES") == 2
+    assert await bench.read("CYCLES") == 3
     assert await bench.read("BYTES_READ") == 0

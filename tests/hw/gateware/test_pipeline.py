@@ -76,9 +76,11 @@ def test_pixels(wide: bool, job: int, tables: bool, seed: int) -> None:
     low, high = (-(2**15), 2**15 - 1) if wide else (-128, 127)
     setup = {"in_columns": 1, "pad_value": PAD, "input_signed": 1, "residual_signed": 0, "wide": wide, "low": low}
     conv = {"in_rows": 2, "residual_base": 5, "output_base": 9, "first": 1, "last": 1, "residual": 1, "to_output": 1}
-    jobs = [{"pixels": 0}, {"pixels": 0}]
+    whole = config.derived.words_per_beat
+    low_words = -(-PIXELS // whole) * whole
+    jobs = [{"low_words": 0}, {"low_words": 0}]
     setup |= {"high": high, "table": tables}
-    jobs[job] = {"setup": setup, "conv": {**conv, "signal": 6}, "set": job, "table_set": job, "pixels": PIXELS}
+    jobs[job] = {"setup": setup, "conv": {**conv, "signal": 6}, "set": job, "table_set": job, "low_words": low_words}
     lanes = [
         {"bias": bias & 0xFFFFFFFF, "shift": shift, "residual_shift": left}
         for bias, shift, left in zip(BIAS, SHIFT, RESIDUAL_SHIFT, strict=True)
