@@ -85,6 +85,11 @@ class SharedWrites:
         self._begun, self._latest = 0, _Write(NEVER, NEVER, 0, None)
 
     @property
+    def accepted(self) -> int:
+        """The cycle in which the port took the burst begun last."""
+        return self._latest.asked - 1
+
+    @property
     def available(self) -> int | None:
         """The cycle from which on the first beat of the next burst is offered."""
         if not self._waiting:
@@ -138,19 +143,19 @@ class SharedStoreTimes:
         self._there: list[int | None] = []  # of each STORE, when its data are all there
         self._left: deque[int] = deque()  # bursts of the one in the front that the port did not begin
         self._reading = False  # the burst begun last is not read yet, as far as is known
-        self._offered = 0
+        self._offered = self._last_read = 0
 
     def begin(self, instruction: StoreInstruction, start: int) -> int | None:
         """As Recurrence; `done` says when it is done."""
-        self.ready, self._offered = None, start + 1
+        self.ready, self._offered = None, start + timing.REQUEST_LATENCY
         self._there.append(None)
         bursts = store_bursts(self.config, instruction)
         if instruction.target == Target.MEMORY:
             self._left.extend(bursts)
         else:
             for beats in bursts:
-                self._offered = read_at_once(self._offered, beats) + 1
-            self._there[-1] = self._offered - 1 + timing.STORE_WRITE_LATENCY
+                self._read(self._offered, read_at_once(self._offered, beats))
+            self._there[-1] = self._last_read + timing.STORE_WRITE_LATENCY
         self.advance()
         return None
 
@@ -161,6 +166,11 @@ class SharedStoreTimes:
             self._there[ends] = response + 1
         self.advance()
         return last
+
+    def _read(self, accepted: int, last_read: int) -> None:
+        """A burst was accepted in a cycle, and its last beat is read in another one."""
+        self._last_read = last_read
+        self._offered = max(last_read + 1, accepted + timing.STORE_REQUEST_INTERVAL)
 
     def advance(self) -> None:
         """Compute what follows from what is known."""
@@ -174,7 +184,8 @@ class SharedStoreTimes:
             last_read = self.port.last_read
             if last_read is None:
                 break
-            self._offered, self._reading = last_read + 1, False
+            self._read(self.port.accepted, last_read)
+            self._reading = False
         for there in self._there[len(self.done) :]:
             if there is None:
                 break
@@ -182,4 +193,5 @@ class SharedStoreTimes:
         if self.ready is None and not self._left and not self._reading:
             before = len(self._there) - 1 - timing.stores_in_flight(self.config)  # must be done for another to start
             if before < len(self.done):
-                self.ready = max(self._offered, self.done[before] + 1) if before >= 0 else self._offered
+                free = max(self._last_read, self.done[before]) if before >= 0 else self._last_read
+                self.ready = free + 1 + timing.FRONT_LATENCY

@@ -72,10 +72,10 @@ class LoadTimes:
 
     def issued_one(self, cycle: int) -> bool:
         """The port took the next burst in a cycle.  Returns whether it was the instruction's last one."""
-        self.issued, self.offered = self.issued + 1, cycle + 1
+        self.issued, self.offered = self.issued + 1, cycle + timing.REQUEST_LATENCY
         if self.issued < len(self.bursts):
             return False
-        self.bursts, self.ready = [], self.offered
+        self.bursts, self.ready = [], cycle + 1 + timing.FRONT_LATENCY
         return True
 
 

@@ -61,8 +61,9 @@ def test_stores_end_in_order_once_they_were_served() -> None:
     store = SharedStoreTimes(dataclasses.replace(SMALL, write_outstanding=1), SharedWrites(SMALL, MEMORY))
     to_memory = StoreInstruction(words=4, rows=1, planes=1)
     assert store.begin(to_memory, 5) is None
-    assert store.ready == 7 + 4, "the front is empty, although the bus has not served it"
-    store.begin(dataclasses.replace(to_memory, target=Target.ACTIVATION), 11)
+    last_read = 5 + timing.REQUEST_LATENCY + 4
+    assert store.ready == last_read + 1 + timing.FRONT_LATENCY, "the bus has not served it, and the front is empty"
+    store.begin(dataclasses.replace(to_memory, target=Target.ACTIVATION), store.ready)
     assert store.done == [] and store.ready is None, "two are in flight"
     assert store.serve(40) == 46
-    assert store.done == [46 + 10 + 1, 46 + 10 + 2] and store.ready == 46 + 10 + 1 + 1
+    assert store.done == [46 + 10 + 1, 46 + 10 + 2] and store.ready == 46 + 10 + 1 + 1 + timing.FRONT_LATENCY
