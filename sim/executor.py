@@ -176,6 +176,9 @@ class _Machine:
         setup = self.setup
         grid = conv_grid(setup, i)
         weights = self._weights(i, grid.pixels, setup)
+        if setup.product:
+            self.sums = self.sums + self._products(setup, i, grid)
+            weights = np.zeros_like(weights)
         self.sums = np.concatenate(
             [
                 datapath.accumulate(
@@ -207,14 +210,25 @@ class _Machine:
             base += d.parameter_beats
             _require_shifts("", self.shift, SHIFTS)
             self.sums = np.broadcast_to(bias, (pixels, c.oc_lanes))
-            if i.residual:
-                words = self.residual[:, (i.residual_base + np.arange(pixels)) % c.residual_depth]
-                words = np.ascontiguousarray(words.swapaxes(0, 1)).reshape(pixels, c.oc_lanes)
+            if i.residual and not setup.product:
                 _require_shifts("a residual ", residual_shift, residual_shifts(c.acc_bits))
-                values = datapath.lanes(words, bool(setup.residual_signed)).astype(np.int64)
-                self.sums = self.sums + (values << residual_shift)
+                self.sums = self.sums + (self._residuals(i, pixels, setup) << residual_shift)
         blocks = weights.decode(self._weight_beats(base, passes * weights.block_beats(c, setup.mode)), c, setup.mode)
         return self._diagonal(i, blocks, setup) if setup.mode == Mode.DEPTHWISE else blocks
+
+    def _residuals(self, i: ConvInstruction, pixels: int, setup: SetupInstruction) -> np.ndarray:
+        """The residuals of a CONV, int64 (pixels, M)."""
+        words = self.residual[:, (i.residual_base + np.arange(pixels)) % self.config.residual_depth]
+        words = np.ascontiguousarray(words.swapaxes(0, 1)).reshape(pixels, self.config.oc_lanes)
+        return datapath.lanes(words, bool(setup.residual_signed)).astype(np.int64)
+
+    def _products(self, setup: SetupInstruction, i: ConvInstruction, grid: TapGrid) -> np.ndarray:
+        """What a CONV adds where residuals multiply, int64 (pixels, M): the kernel has one tap."""
+        lanes = i.input_groups * self.config.ic_lanes
+        products = self._residuals(i, grid.pixels, setup)
+        products[:, :lanes] *= self._inputs(setup, i, grid, 0, grid.pixels).reshape(grid.pixels, lanes)
+        products[:, lanes:] = 0
+        return products
 
     def _diagonal(self, i: ConvInstruction, blocks: np.ndarray, setup: SetupInstruction) -> np.ndarray:
         """Depthwise blocks, (passes, TAPS, N), as the dense weights that compute the same."""

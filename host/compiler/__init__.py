@@ -140,6 +140,8 @@ def _plan(
         chip = images.chip(way.problem.chip, turn.image)
         if layer.gate is not None:
             check_lanes(layer, placed[layer.gate], placed[layer.source])
+        if layer.product and layer.residual is not None:
+            check_lanes(layer, placed[layer.residual], placed[layer.source])
         posed = replace(way.problem, layer=layer, geometry=geometry, chip=chip)
         add_layer(plan, posed, way.tiling, len(layers), placed)
         found = entries(layer, whole, turn.image)

@@ -175,6 +175,7 @@ class Encoder:
             residual_signed=int(layer.residual is not None and tensors[layer.residual].fmt.signed),
             wide=int(problem.wide(layer.result)),
             mode=int(problem.outputs.mode),
+            product=int(layer.product),
             weight_format=layer.weights.number,
             pad_value=layer.padding & highest(Opcode.SETUP, "pad_value"),
             low=layer.clip[0],

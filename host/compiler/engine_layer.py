@@ -86,7 +86,8 @@ class EngineLayer:
     table: what its results, clipped, are looked up in.
     result: format and shape of the convolution's results, looked up, kept in memory or not.  keep: they are.
     pooling: what else is done with them.  spread: where its results go, if not into a map of their own.
-    padding: the integer that its window sees outside the source.
+    padding: the integer that its window sees outside the source.  product: its residual multiplies, in the place of
+    its weights, which are zeros then.
     macs, input_elements, weight_elements: of the network's layer: what it computes, and cannot avoid to read.
     """
 
@@ -109,6 +110,7 @@ class EngineLayer:
     keep: bool = True
     spread: Spread | None = None
     padding: int = 0
+    product: bool = False
     macs: int = 0
     input_elements: int = 0
     weight_elements: int = 0

@@ -149,7 +149,7 @@ def problem(
     """A layer with its input as placed, and its output channels on physical ones, for a memory."""
     geometry = Geometry(config, source, flat(source, layer, config))
     outputs = OutputGroups(config, layer, lanes, geometry)
-    if layer.gate is not None or runs_depthwise(config, layer, outputs, geometry):
+    if layer.gate is not None or layer.product or runs_depthwise(config, layer, outputs, geometry):
         outputs = replace(outputs, mode=Mode.DEPTHWISE, _kept={})
     return Problem(config, layer, geometry, outputs, memory)
 

@@ -223,6 +223,9 @@ class SetupInstruction(Instruction):
     table_load: int = _unsigned(1, "load a table")
     table_base: int = _address("beat address of the table in the weight buffer")
     mode: int = _unsigned(4, "what passes multiply: 0 dense, 1 depthwise (see CONV); others are reserved")
+    product: int = _unsigned(
+        1, "in mode 1: residuals multiply, in the place of the first weight of the last row of taps, and are not added"
+    )
     weight_format: int = _unsigned(4, "how the weights are stored: a weight format's number")
     data_format: int = _unsigned(4, "0: data_bits of the configuration; others are reserved")
 

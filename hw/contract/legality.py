@@ -148,6 +148,8 @@ def _setup(config: AcceleratorConfig, i: SimpleNamespace) -> Iterator[Rule]:
     looks_up = (i.table | i.table_load) == 1
     yield looks_up & (not config.tables), lambda _: "uses a table, and the engine has none"
     yield (i.table == 1) & (np.cumsum(i.table_load) == 0), lambda _: "looks up in a table that nothing loaded"
+    single = (i.mode == Mode.DEPTHWISE) & (i.kernel_rows == 1) & (i.kernel_columns == 1)
+    yield (i.product == 1) & ~single, lambda _: "residuals multiply single taps of depthwise passes alone"
     beats = i.table_load * config.derived.table_beats
     yield from _fits(i, "weight", beats, config.weight_depth, "beats of a table")
     sliding = (i.mode == Mode.DEPTHWISE) & slides(i.kernel_rows, i.dilation_rows)
@@ -206,6 +208,10 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
     blocks = np.array([[sizes.get((number, mode), 0) for mode in fields[1]] for number in fields[0]])
     beats = passes * blocks[setup.weight_format, setup.mode] + i.first * c.derived.parameter_beats
     yield from _fits(i, "weight", beats, c.weight_depth, "beats")
+    yield (
+        (setup.product == 1) & ((i.first & i.last & i.residual) == 0),
+        lambda _: "residuals multiply, and are not read, or the sums are another's, too",
+    )
     yield from _fits(i, "residual", np.where(i.first & i.residual, pixels, 0), c.residual_depth, "pixels")
     results = np.where(i.last & i.to_output, _result_words(c, pixels, setup.wide), 0)
     yield from _fits(i, "output", results, c.output_depth, "words")

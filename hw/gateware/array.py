@@ -53,7 +53,8 @@ class Column(wiring.Component):
     """One output channel: the products of activations and weights, and their sum.
 
     Parameters: config.  terms: how many products.  steps: registers of the sum.
-    Members: activations (in), weights (in), of each term.  sum (out): of the products.
+    Members: activations (in), weights (in), of each term; the latter of weight_bits, or one lane's data.  sum (out): of
+        the products.
     Protocol: none.
     Latency: 1 for the product, then `steps`.  A sum a cycle.
     """
@@ -63,7 +64,7 @@ class Column(wiring.Component):
         super().__init__(
             {
                 "activations": In(data.ArrayLayout(signed(config.derived.lane_bits), terms)),
-                "weights": In(data.ArrayLayout(signed(config.weight_bits), terms)),
+                "weights": In(data.ArrayLayout(signed(config.derived.lane_bits), terms)),
                 "sum": Out(signed(sum_bits(config))),
             }
         )
@@ -91,12 +92,15 @@ class Array(wiring.Component):
     Dense, row n of all columns multiplies lane n of one word.  Depthwise, a multiplier that has a tap's weight
     multiplies one lane of the tap's word: TAP_COLUMNS neighbouring words and, out of the registers at the multipliers,
     those of the two steps before; tap (r, c) is word c of the r-th of these three.  What has no weight multiplies 0.
+    In a product, factors come with the words, in the place of the weights of tap (2, 0).
 
     Parameters: config.
     Members:
         words (in): N lanes of each of TAP_COLUMNS words; dense, the first is what all columns multiply.
         step (in): there are other words than before; else the multipliers keep what they have.
         depthwise (in): with `step`, what the words are for.
+        product (in), factors (in): with `step`, there are factors, one for each of N lanes; in all words of a block, or
+            in none.
         of_lanes, plane (in): of the sums of the next cycle: they are those of lanes, as channels of that plane, with 0
             in the others; else those of columns.
         sums (out): of M output channels.
@@ -120,6 +124,8 @@ class Array(wiring.Component):
                 "words": In(data.ArrayLayout(word, TAP_COLUMNS)),
                 "step": In(1),
                 "depthwise": In(1),
+                "product": In(1),
+                "factors": In(word),
                 "of_lanes": In(1),
                 "plane": In(range(d.planes)),
                 "weights": In(config.axi_bits),
@@ -136,8 +142,13 @@ class Array(wiring.Component):
         shadow, active = Signal(layout, reset_less=True), Signal(layout, reset_less=True)
         with m.If(self.shift):
             m.d.sync += shadow.eq(Cat(shadow, self.weights)[self.config.axi_bits :])
+        factor_place = self.rows * planes - self._block + TAPS - TAP_COLUMNS
+        factors = Signal.like(self.factors, reset_less=True)
         with m.If(self.swap):
             m.d.sync += active.eq(shadow)
+            m.d.sync += [factors[lane].eq(shadow[factor_place * lanes + lane]) for lane in range(lanes)]
+        with m.If(self.product & self.step):
+            m.d.sync += factors.eq(self.factors)
 
         activations = self._activations(m)
         together = int(planes > 1)
@@ -147,10 +158,8 @@ class Array(wiring.Component):
             m.submodules[f"column_{i}"] = column = Column(self.config, self.rows, _TREE - together)
             for row in range(self.rows):
                 place = row * planes + plane
-                m.d.comb += [
-                    column.activations[row].eq(activations[place][lane]),
-                    column.weights[row].eq(active[place * lanes + lane]),
-                ]
+                weight = factors[lane] if place == factor_place else active[place * lanes + lane]
+                m.d.comb += [column.activations[row].eq(activations[place][lane]), column.weights[row].eq(weight)]
             sums.append(column.sum)
         if not together:
             m.d.comb += [self.sums[i].eq(value) for i, value in enumerate(sums)]

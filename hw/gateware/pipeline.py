@@ -28,8 +28,8 @@ from hw.gateware.window import POINT
 _INSIDE = 1  # rows and columns of its taps, to be compared with the map's
 _WORD = READ_LATENCY  # the buffer's data, padded and extended
 _SUMS = _WORD + ARRAY_LATENCY
+_RESIDUAL_ADDRESS = _WORD - 2  # a register stands behind the buffer; with the words residuals can be factors
 _RESIDUAL = _SUMS - SUMS_DELAY  # at the accumulator
-_RESIDUAL_ADDRESS = _RESIDUAL - 2  # a register stands behind the buffer
 _TOTALS = _RESIDUAL + ACCUMULATOR_LATENCY
 _CLIPPED = _TOTALS + REQUANTIZE_LATENCY
 _WEIGHTS_DELAY = _WORD - SWAP_DELAY
@@ -132,6 +132,7 @@ class Pipeline(wiring.Component):
             Cat(array.weights, array.shift, array.swap).eq(weights),
             array.step.eq(stages[_WORD].position),
             array.depthwise.eq(jobs[_WORD].setup.mode == Mode.DEPTHWISE),
+            array.product.eq(jobs[_WORD].setup.product),
             array.of_lanes.eq(jobs[_SUMS - 1].setup.mode == Mode.DEPTHWISE),
             array.plane.eq(stages[_SUMS - 1].plane),
         ]
@@ -185,6 +186,16 @@ class Pipeline(wiring.Component):
             word = Signal.like(buffer.read_data, name=f"residual_{plane}", reset_less=True)
             m.d.sync += word.eq(buffer.read_data)
             words.append(word)
+        lanes = data.View(
+            data.ArrayLayout(data.ArrayLayout(self.config.data_bits, self.config.ic_lanes), d.planes), Cat(words)
+        )
+        for lane in range(self.config.ic_lanes):
+            value = lanes[stages[_WORD].plane][lane] if d.planes > 1 else lanes[0][lane]
+            m.d.comb += array.factors[lane].eq(extended(value, jobs[_WORD].setup.residual_signed))
+        residual = Cat(words)
+        for i in range(_RESIDUAL - _WORD):
+            residual, before = Signal(len(residual), name=f"residual_later_{i}", reset_less=True), residual
+            m.d.sync += residual.eq(before)
 
         m.submodules.accumulator = accumulator = Accumulator(self.config)
         pixel, job = stages[_RESIDUAL], jobs[_RESIDUAL]
@@ -194,7 +205,7 @@ class Pipeline(wiring.Component):
             accumulator.keep.eq(pixel.valid & ~pixel.result),
             accumulator.set.eq(job.set),
             accumulator.residual_signed.eq(job.setup.residual_signed),
-            accumulator.residual.eq(Mux(job.conv.residual, Cat(words), 0)),
+            accumulator.residual.eq(Mux(job.conv.residual & ~job.setup.product, residual, 0)),
             accumulator.sums.eq(array.sums),
             accumulator.parameters.eq(self.parameters),
         ]

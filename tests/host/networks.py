@@ -172,7 +172,7 @@ def random_window(rng: np.random.Generator, height: int, width: int, pooling: bo
     return Window(kernel, stride, pads, dilation)  # type: ignore[arg-type]
 
 
-def random_network(rng: np.random.Generator, kinds: int = 16) -> Network:
+def random_network(rng: np.random.Generator, kinds: int = 17) -> Network:
     """A network of up to seven layers, of all operators; of `kinds`, of the first so many cases of `_random_layer`."""
     height, width = (int(rng.integers(1, 24)) for _ in range(2))
     if rng.integers(12) == 0:
@@ -246,6 +246,8 @@ def _random_layer(b: Builder, rng: np.random.Generator, live: list[str], kinds: 
             return b.edge_pad(source, _around(rng))
         case 14 if channels * height * width < 3000:
             return b.constant_pad(source, _around(rng), bool(rng.integers(2)))
+        case 16:
+            return b.multiply(source, other)
         case 15 if channels * height * width < 3000 and min(height, width) > 2:
             return b.edge_pad(source, _around(rng), "reflect")
         case 10 if height * width < 300:

@@ -97,6 +97,7 @@ def test_products_of_two_maps_run_everywhere_but_on_the_engine(tmp_path: Path) -
     y = net.conv("x", 4, 3, name="conv")
     y = net.node("Mul", y, net.node("Sigmoid", y, name="gate"), name="swish")
     y = net.node("Mul", y, net.conv("x", 4, 3, name="other"), name="product")
+    y = net.node("MaxPool", y, kernel_shape=[2, 2], dilations=[2, 2], name="pool")
     y = net.node("Resize", y, "", net.constant([1, 1, 2, 2]), mode="nearest", name="up",
                  coordinate_transformation_mode="asymmetric", nearest_mode="floor")  # fmt: skip
     result = inspection(save(tmp_path / "net.onnx", net.model(y)), None)
@@ -106,14 +107,15 @@ def test_products_of_two_maps_run_everywhere_but_on_the_engine(tmp_path: Path) -
         "gate": "folded",
         "swish": "layer",
         "other": "layer",
-        "product": "executor",
+        "product": "layer",
+        "pool": "executor",
         "up": "layer",
     }
     assert {name: node["kind"] for name, node in nodes.items()} == kinds
-    assert nodes["product"]["engine"].startswith("multiplies two maps, ")
-    assert nodes["product"]["edit"] == "multiply by one number for each channel"
+    assert nodes["pool"]["engine"].startswith("dilated pooling")
+    assert nodes["pool"]["edit"] == "pool without dilation, by a larger kernel or in two layers"
     assert not result["supported"]
-    assert total(result).startswith("quantizer and executor run it, the engine does not; nodes: 6 (4 on the engine")
+    assert total(result).startswith("quantizer and executor run it, the engine does not; nodes: 7 (5 on the engine")
 
 
 def test_networks_that_leave_their_size_open(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

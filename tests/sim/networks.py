@@ -209,6 +209,16 @@ class _Maker:
         layer = Multiply(name, (source, gate.output), f"t_{name}", (fmt.low, fmt.high))
         self.add(layer, self.tensors[source].shape, fmt)
 
+    def square(self, name: str, wide: bool = False) -> None:
+        """The product of two maps of one shape, perhaps of a map with itself."""
+        source, bits = self.tensors[self.last], 16 if wide else 8
+        other = self.tensors[str(self.pick(*(n for n, t in self.tensors.items() if t.shape == source.shape)))]
+        shift = int(self.rng.integers(5, 8)) - (8 if wide else 0)
+        signed = source.fmt.signed or other.fmt.signed or wide
+        fmt = QFormat(bits, source.fmt.frac + other.fmt.frac - shift, signed)
+        layer = Multiply(name, (source.name, other.name), f"t_{name}", (fmt.low, fmt.high))
+        self.add(layer, source.shape, fmt)
+
     def table(self, name: str, wide: bool = False) -> None:
         source, bits = self.tensors[self.last], 16 if wide else 8
         fmt = QFormat(bits, int(self.rng.integers(3, 8)), bool(self.rng.integers(2)))
@@ -230,12 +240,16 @@ def random_network(seed: int, layers: int = 4, largest: int = 14, inputs: int = 
     if inputs > 1:
         maker.second()
     for k in range(1, layers):
-        kind = str(maker.pick("conv", "conv", "conv", "max", "average", "join", "enlarge", "table", "multiply"))
+        kind = str(
+            maker.pick("conv", "conv", "conv", "max", "average", "join", "enlarge", "table", "multiply", "square")
+        )
         name = f"l{k}"
         if kind == "conv":
             maker.conv(name, wide=k == layers - 1 and bool(rng.integers(2)))
         elif kind == "table":
             maker.table(name, wide=k == layers - 1 and bool(rng.integers(2)))
+        elif kind == "square":
+            maker.square(name, wide=k == layers - 1 and bool(rng.integers(2)))
         elif kind == "multiply":
             if math.prod(maker.tensors[maker.last].shape) < 2000:
                 maker.multiply(name, wide=k == layers - 1 and bool(rng.integers(2)))

@@ -42,6 +42,7 @@ RULES: list[tuple[Case, Opcode, dict[str, int], str]] = [
     (CASES["residual"], Opcode.LOAD, {"wait": 4}, "waits for a token of POOL that nothing before gives"),
     (CASES["residual"], Opcode.LOAD, {"signal": 1}, "a unit has no tokens with itself"),
     (CASES["residual"], Opcode.SETUP, {"mode": 2}, "uses a reserved mode or format"),
+    (CASES["residual"], Opcode.SETUP, {"product": 1}, "residuals multiply single taps of depthwise passes alone"),
     (CASES["residual"], Opcode.SETUP, {"mode": 1, "tap_row_step": 8}, "depthwise output rows 7 words apart, not 1 x 8"),
     (
         CASES["residual"],

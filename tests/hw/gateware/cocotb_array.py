@@ -6,7 +6,7 @@ import cocotb
 import numpy as np
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.depthwise import TAPS
+from hw.contract.depthwise import TAP_COLUMNS, TAPS
 from hw.contract.isa import Mode
 from hw.contract.weights import block_shape, gateware_format
 from hw.gateware.array import ARRAY_LATENCY
@@ -31,16 +31,20 @@ async def blocks_change_under_a_stream(dut):
     """
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     bench = Cycles(dut)
-    bench.set(shift=0, swap=0, words=0, weights=0, step=0, depthwise=0, of_lanes=0)
+    bench.set(shift=0, swap=0, words=0, weights=0, step=0, depthwise=0, of_lanes=0, product=0)
     await bench.reset()
     beats: list[bytes] = []
     modes = [int(mode) for mode in rng.integers(0, 2, 40)]
     modes[1:5] = [0, 0, 1, 1]
-    blocks = [(mode, rng.integers(-128, 128, block_shape(CONFIG, mode))) for mode in modes]
+    products = [bool(mode and number % 2) for number, mode in enumerate(modes)]
+    blocks = [
+        (mode, rng.integers(-128, 128, block_shape(CONFIG, mode)), product)
+        for mode, product in zip(modes, products, strict=True)
+    ]
     for place, value in ((1, -128), (2, 127), (3, -128), (4, 127)):
         blocks[place][1][:] = value
-    active = Mode.DENSE, np.zeros((M, N), np.int64)
-    loading: tuple[int, np.ndarray] | None = None
+    active = Mode.DENSE, np.zeros((M, N), np.int64), False
+    loading: tuple[int, np.ndarray, bool] | None = None
     complete = False
     expected: dict[int, tuple[int, int, int]] = {}
     since = 0  # steps since the swap
@@ -60,9 +64,13 @@ async def blocks_change_under_a_stream(dut):
         if rng.random() < 0.3:
             words = np.full((3, N), rng.choice([-256, 255]))  # the largest sums there are
         # Weights meet the words of the cycle of their swap, so that the words are those of the block to come.
-        mode, weights = loading if swap and loading is not None else active
+        mode, weights, product = loading if swap and loading is not None else active
         step = bool(rng.random() < 0.8) or swap
         bench.set(words=packed(words.reshape(-1), CONFIG.derived.lane_bits), step=step, depthwise=mode)
+        factors = rng.integers(-128, 256, N) if rng.random() < 0.7 else rng.choice([-128, 255], N)
+        bench.set(product=product, factors=packed(factors, CONFIG.derived.lane_bits))
+        if product and step:
+            weights[TAPS - TAP_COLUMNS] = factors  # stays until the next step
         if step and mode == Mode.DENSE:
             taps = np.full((3, 3, N), words[0])
         elif step:

@@ -133,10 +133,8 @@ class Reference:
             base += 8 * M
             bias, self.shift, residual_shift = parameters_of(block)
             self.sums = np.broadcast_to(bias, (pixels, M)).copy()
-            if c.residual:
-                words = b.residual[(c.residual_base + np.arange(pixels)) % CONFIG.residual_depth].astype(np.int64)
-                words = np.where(words > 127, words - 256, words) if s.residual_signed else words
-                self.sums += words << residual_shift
+            if c.residual and not s.product:
+                self.sums += self.residuals(c) << residual_shift
         for g in range(c.input_groups):
             if s.mode:
                 base = self.depthwise(c, g, base)
@@ -148,6 +146,12 @@ class Reference:
                     self.sums += self.words(c, g, ky, kx) @ weights.astype(np.int64)
         half = 1 << (CONFIG.acc_bits - 1)
         self.sums = ((self.sums + half) & (2 * half - 1)) - half
+
+    def residuals(self, c: Instruction) -> np.ndarray:
+        """Of all pixels, (pixels, M)."""
+        pixels = np.arange(c.out_rows * c.out_columns)
+        words = self.buffers.residual[(c.residual_base + pixels) % CONFIG.residual_depth].astype(np.int64)
+        return np.where(words > 127, words - 256, words) if self.setup.residual_signed else words
 
     def words(self, c: Instruction, g: int, ky: int, kx: int) -> np.ndarray:
         """What a tap of an input group sees of all pixels, (pixels, N)."""
@@ -176,7 +180,10 @@ class Reference:
                 for row, column in np.ndindex(high, wide):
                     words = self.words(c, g, block_row + row, block_column + column)
                     tap = (3 - high + row) * 3 + column
-                    self.sums[:, g * N : (g + 1) * N] += words * weights[tap].astype(np.int64)
+                    factors = weights[tap].astype(np.int64)
+                    if s.product and tap == 6:
+                        factors = self.residuals(c)[:, g * N : (g + 1) * N]
+                    self.sums[:, g * N : (g + 1) * N] += words * factors
         return base
 
     def results(self, c: Instruction, begin: int) -> None:
@@ -259,6 +266,7 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
         input_signed=rng.getrandbits(1),
         residual_signed=rng.getrandbits(1),
         wide=wide,
+        product=mode and rng.random() < 0.3,
         low=low,
         high=high,
         table=CONFIG.tables and rng.random() < 0.6,

@@ -1,4 +1,4 @@
-"""Products on the engine: depthwise passes whose weights are another map."""
+"""Products on the engine: depthwise passes whose weights are another map, or its residuals."""
 
 from __future__ import annotations
 
@@ -90,12 +90,39 @@ def test_it_waits_for_its_gate_alone(rng: np.random.Generator) -> None:
     assert [i.rows for i in weights] == [1, 2, 1, 2], "zeros, and over them two planes"
 
 
+@ALL
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("shape", [(20, 9, 7), (1, 5, 6), (33, 1, 1), (8, 70, 65)])
+def test_two_maps(
+    config: AcceleratorConfig, shape: tuple[int, int, int], signed: bool, rng: np.random.Generator
+) -> None:
+    """Of all signs, of a map with itself, of the network's input; pooled, looked up, wide."""
+    b = Builder(rng, shape, signed)
+    y = b.multiply(b.conv("x", shape[0]), b.conv("x", shape[0]))
+    b.pool(y, "max", Window((1, min(2, shape[2]))))
+    b.table(b.multiply("x", y))
+    square = b.multiply("x", "x")
+    b.multiply(square, y, bits=16)
+    program = check(b.network(), config, rng)
+    setups = [i for i in program.decode() if isinstance(i, SetupInstruction) and i.product]
+    assert len({i.layer for i in setups}) == 4 and all(i.mode == Mode.DEPTHWISE for i in setups)
+    [entry, *_] = [entry for entry in program.layers if entry.op == "Mul"]
+    assert (entry.macs, entry.read_bytes) == (0, 2 * np.prod(shape))
+
+
+def test_two_maps_in_other_lanes_are_refused(rng: np.random.Generator) -> None:
+    b = Builder(rng, (5, 6, 6))
+    fmt = b.tensors["x"].fmt
+    joined = b.concat(b.conv("x", 5, fmt=fmt), b.conv("x", 13, fmt=fmt))
+    b.multiply(joined, b.conv("x", 18))
+    b.multiply(b.conv("x", 18), joined)
+    check(b.network(), preset("small"), rng)
+    other = b.concat(b.conv("x", 13, fmt=fmt), b.conv("x", 5, fmt=fmt))
+    b.multiply(joined, other)
+    assert refused(b.network()).endswith("which lie in other lanes: multiply before tensors are joined")
+
+
 def test_what_is_refused(rng: np.random.Generator) -> None:
-    b = Builder(rng, (8, 5, 5))
-    b.multiply("x", b.conv("x", 8))
-    assert refused(b.network()) == (
-        "layer layer1: multiplies two maps, x and t0, element by element: multiply by one number for each channel"
-    )
     b = Builder(rng, (8, 5, 5))
     b.multiply("x", b.conv("x", 8, Window((5, 5)), fmt=QFormat(8, 5, signed=False)))
     assert "takes the place of weights, of 8 bits with a sign" in refused(b.network())
