@@ -18,7 +18,7 @@ from host.compiler.lower import lower
 from host.compiler.memory import ALIGNMENT, MemoryMap, aligned, place
 from host.compiler.operation import Base
 from host.compiler.residents import Choice, Residents, Willing
-from host.compiler.steps import Plan, add_layer
+from host.compiler.steps import Plan, Tiled, add_layers
 from host.compiler.tokens import schedule
 from host.tail import DIGEST
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, PAGE_BYTES, AcceleratorConfig
@@ -101,7 +101,9 @@ def _program(network: Network, images: Batch, config: AcceleratorConfig, residen
     turns = list(images.turns())
     whole = images.whole(turns)
     absent = frozenset(name for one in residents.absent for name in images.names(one))
-    places = place(whole, config, keep, absent)
+    alike = {first: last - first for first, last in residents.runs}
+    runs = [(at, at + alike[turn.index]) for at, turn in enumerate(turns) if turn.index in alike]
+    places = place(whole, config, keep, absent, runs)
     plan, layers, pool_layers = _plan(images, turns, whole, places, residents)
     operations = emit(plan, places, config, pool_layers)
     schedule([operation.task for operation in operations])
@@ -134,6 +136,7 @@ def _plan(
 ) -> tuple[Plan, list[LayerEntry], dict[int, int]]:
     """Steps of all layers, the manifest's layers, and the indexes of poolings that are layers of their own."""
     plan, layers, pool_layers = Plan(), list[LayerEntry](), dict[int, int]()
+    together: list[Tiled] = []
     for turn in turns:
         placed, way, layer = places.placements, residents.way(turn.index), turn.layer
         geometry = replace(way.problem.geometry, placement=placed[layer.source])
@@ -143,7 +146,10 @@ def _plan(
         if layer.product and layer.residual is not None:
             check_lanes(layer, placed[layer.residual], placed[layer.source])
         posed = replace(way.problem, layer=layer, geometry=geometry, chip=chip)
-        add_layer(plan, posed, way.tiling, len(layers), placed)
+        together.append(Tiled(posed, way.tiling, len(layers)))
+        if residents.run(turn.index)[1] == turn.index:
+            add_layers(plan, together, placed)
+            together = []
         found = entries(layer, whole, turn.image)
         if len(found) > 1:
             pool_layers[len(layers)] = len(layers) + 1

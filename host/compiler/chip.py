@@ -13,10 +13,13 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Resident:
-    """A feature map that stays in a buffer from the layer that writes it to the last one that reads it.
+    """A feature map that stays in a buffer from the layer that writes it to the last one that reads it, whole or a band
+    of rows at a time.
 
     tensor: its name; of a map in the activation buffer the one whose memory others may lie in.  start, size: grains.
     pitch, plane: words from row to row, and from plane to plane (in the residual buffer, M / N planes together).
+    band: rows that are there at once, 0 for all; then layers `first` to `last` run band by band, and each band lies in
+    the next of so many `slots`, all its planes, its rows begin where in a beat they would in memory.
     """
 
     tensor: str
@@ -27,10 +30,16 @@ class Resident:
     plane: int
     first: int
     last: int
+    band: int = 0
+    slots: int = 1
 
-    def alive(self, first: int, last: int) -> bool:
-        """Whether it is there in one of some layers."""
-        return self.first <= last and first <= self.last
+    def word(self, row: int, unit: int) -> int:
+        """Where in the first plane a row begins.  unit: words of a grain."""
+        if not self.band:
+            return row * self.pitch
+        number, within = divmod(row, self.band)
+        slot = self.size // self.slots * unit * (number % self.slots)
+        return slot + number * self.band * self.pitch % unit + within * self.pitch
 
 
 @dataclass(frozen=True)
@@ -40,7 +49,7 @@ class OnChip:
     source, residual: where these lie, None where they are loaded.  source_plane: the source's first plane there.
     results: for each tensor that it writes, where besides memory, each with the tensor's first plane there.
     unstored: those of them that memory does not hold.  windows: grains of a buffer in which its tiles lie, where that
-    is not all of it.
+    is not all of it.  band: rows of its results at a time, where other layers run with it band by band; else 0.
     """
 
     source: Resident | None = None
@@ -49,13 +58,14 @@ class OnChip:
     results: Mapping[str, tuple[tuple[Resident, int], ...]] = field(default_factory=dict)
     unstored: frozenset[str] = frozenset()
     windows: Mapping[Buffer, Span] = field(default_factory=dict)
+    band: int = 0
 
     @property
     def form(self) -> Hashable:
         """All that a choice of tiling depends on: not where maps lie, but which do and how much room they leave."""
         copies = tuple((tensor, len(kept)) for tensor, kept in self.results.items())
         rooms = tuple((buffer, end - start) for buffer, (start, end) in self.windows.items())
-        return self.source is None, self.residual is None, copies, self.unstored, rooms
+        return self.source is None, self.residual is None, copies, self.unstored, rooms, self.band
 
     def copies(self, tensor: str) -> tuple[tuple[Resident, int], ...]:
         """Where a result goes on the chip."""

@@ -100,6 +100,17 @@ def lone_bands_of(problem: Problem, rows: int) -> tuple[Band, ...]:
     return tuple(Band(need, span, need) for span in spans for need in [needed(pooling.window, 0, span, full)])
 
 
+def alike_bands_of(problem: Problem, rows: int) -> tuple[Band, ...]:
+    """Bands of so many rows of what is written, pooled or not, as other layers have them that write or read the same
+    map.  None waits for the next."""
+    pooling, full = problem.layer.pooling, problem.layer.result.shape[1]
+    size = problem.results(0) if pooling is None else pooling.result.shape[1]
+    spans = [(start, min(start + rows, size)) for start in range(0, size, rows)]
+    if pooling is None:
+        return tuple(Band(span) for span in spans)
+    return tuple(Band(need, span, need) for span in spans for need in [needed(pooling.window, 0, span, full)])
+
+
 def _pool_pieces(problem: Problem, rows: int) -> list[Span]:
     """Rows of pooled results, in pieces whose new rows of results are no more than `rows` where possible.
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
+from host.compiler.chip import Resident
 from host.compiler.engine_layer import OutputPooling, Spread
 from host.compiler.limits import highest
 from host.compiler.memory import MemoryMap
@@ -69,12 +70,12 @@ class Part:
             for first in self.spread.firsts
         ]
 
-    def on_chip(self, pitch: int) -> Lines:
-        """Where they go in a plane whose rows lie at a pitch."""
-        word = self.rows[0] * pitch + self.columns[0]
-        if pitch == self.width:
+    def on_chip(self, resident: Resident, unit: int) -> Lines:
+        """Where they go in a plane of a map that stays, of grains of so many words."""
+        word = resident.word(self.rows[0], unit) + self.columns[0]
+        if resident.pitch == self.width:
             return Lines(word, self.pixels)
-        return Lines(word, self.columns[1] - self.columns[0], self.rows[1] - self.rows[0], pitch)
+        return Lines(word, self.columns[1] - self.columns[0], self.rows[1] - self.rows[0], resident.pitch)
 
 
 def _port(buffer: Buffer) -> Access:
@@ -273,7 +274,7 @@ class Encoder:
         base = region.start * self.words + phase
         planes, stores = step.problem.outputs.planes(step.group), []
         for resident, first in step.problem.chip.copies(tensor):
-            line, size = results.on_chip(resident.pitch), d.word_bytes
+            line, size = results.on_chip(resident, self.words), d.word_bytes
             together = d.planes if resident.buffer is Buffer.RESIDUAL else 1  # planes that lie in the same words
             plane = first + step.group * d.planes // together
             address = (resident.start * self.words + plane * resident.plane + line.word) * size

@@ -69,16 +69,21 @@ def arranged(lives: Sequence[Life]) -> list[int]:
 
 
 def place(
-    lowered: Lowered, config: AcceleratorConfig, keep: bool = True, absent: frozenset[str] = frozenset()
+    lowered: Lowered,
+    config: AcceleratorConfig,
+    keep: bool = True,
+    absent: frozenset[str] = frozenset(),
+    runs: Sequence[tuple[int, int]] = (),
 ) -> MemoryMap:
     """Lanes and addresses of every tensor.  keep: all of them to the end; else only what nothing overwrites is left.
-    absent: of those with memory of their own, the ones that stay on the chip and take none."""
+    absent: of those with memory of their own, the ones that stay on the chip and take none.  runs: first and last of
+    layers that run band by band, so that what one of them reads or writes is there as long as all of them are."""
     lanes = _lanes(lowered, config.ic_lanes)
     homes = _homes(lowered, lanes, config.ic_lanes)
     placements: dict[str, Placement] = {}
     roots = [name for name in lowered.tensors if homes[name].root == name]
     sizes = {name: _placement(lowered, name, 0, lanes[name]).size(config) for name in roots}
-    lives = _lives(lowered, homes, sizes, config, keep)
+    lives = {name: _widened(life, runs) for name, life in _lives(lowered, homes, sizes, config, keep).items()}
     stored = [name for name in roots if name not in absent]
     placements |= {name: _placement(lowered, name, 0, lanes[name]) for name in absent}
     for name, address in zip(stored, arranged([lives[name] for name in stored]), strict=True):
@@ -129,6 +134,13 @@ def _lives(
         if name in homes:
             last[homes[name].root] = end
     return {name: Life(size, first[name], max(first[name], last[name])) for name, size in sizes.items()}
+
+
+def _widened(life: Life, runs: Sequence[tuple[int, int]]) -> Life:
+    for first, last in runs:
+        if life.first <= last and first <= life.last:
+            life = Life(life.size, min(life.first, first), max(life.last, last))
+    return life
 
 
 def _placement(lowered: Lowered, name: str, address: int, lanes: tuple[int, ...]) -> Placement:

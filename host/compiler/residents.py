@@ -11,7 +11,7 @@ not hold at all, unless it is to be seen after the run.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -35,6 +35,7 @@ class Willing(Enum):
     NONE = "none"
     UNCUT = "those for which no layer that streams is cut in another way, and by `cost` none takes longer"
     COSTED = "those by which the layers that they change take no longer, as `cost` estimates them"
+    BANDED = "as COSTED, after those of which a band at a time stays while the layers beside them run band by band"
     ALL = "all of them"
 
 
@@ -182,6 +183,8 @@ class Residents:
         """
         asked, self.keep = self.keep, self.keep if keep is None else keep
         self.take(Choice((), 0))
+        for variants in self._banded() if willing is Willing.BANDED else ():
+            self._try_bands(variants)
         left = [] if willing is Willing.NONE else self._candidates()
         for _ in range(2):
             left = [candidate for candidate in left if not self._try(candidate, willing)]
@@ -198,22 +201,101 @@ class Residents:
         placed = self._place(candidate)
         if placed is None:
             return False
-        key = placed.buffer, placed.tensor
+        before, after = self._let_stay(placed)
+        cut_anew = any(_streamed(after[k]) and _cut(after[k]) != _cut(before[k]) for k in before)
+        longer = _sum(after) > _sum(before)
+        refused = {Willing.UNCUT: cut_anew or longer, Willing.ALL: False}.get(willing, longer)
+        if not refused and _sum(after) < _NEVER:
+            return True
+        self._let_go(placed, before)
+        return False
+
+    def _try_bands(self, variants: Sequence[Resident]) -> None:
+        """Let the best of some ways to hold bands of a map stay, if the layers take no longer."""
+        best: tuple[float, int, Resident] | None = None
+        for candidate in variants:
+            placed = None if self.chosen.get((candidate.buffer, candidate.tensor)) else self._place(candidate)
+            if placed is None or any(self.run(k) != (k, k) for k in range(placed.first, placed.last + 1)):
+                continue
+            before, after = self._let_stay(placed)
+            if _sum(after) <= _sum(before) and self._apart():
+                one = _sum(after), placed.size, placed
+                best = one if best is None or one[:2] < best[:2] else best
+            self._let_go(placed, before)
+        if best is not None:
+            self._let_stay(best[2])
+
+    def _let_stay(self, placed: Resident) -> tuple[dict[int, Way | None], dict[int, Way | None]]:
+        """Ways of the layers that a map changes, before and with it."""
         root = self._root(placed.tensor)
-        changed = set(range(placed.first, placed.last + 1)) | set(self._writers(root)) | set(self._readers(root))
+        changed = {*self._writers(root), *self._readers(root)}
+        for k in (placed.first, placed.last):
+            changed |= set(range(self.run(k)[0], self.run(k)[1] + 1))
+        changed |= set(range(placed.first, placed.last + 1))
         before = {k: self._way(k) for k in changed}
-        self.chosen[key] = placed
+        self.chosen[placed.buffer, placed.tensor] = placed
         for k in changed:
             self._kept.pop(k, None)
-        after = {k: self._way(k) for k in changed}
-        cut_anew = any(_streamed(after[k]) and _cut(after[k]) != _cut(before[k]) for k in changed)
-        longer = sum(map(_cycles, after.values())) > sum(map(_cycles, before.values()))
-        refused = {Willing.UNCUT: cut_anew or longer, Willing.COSTED: longer}.get(willing, False)
-        if not refused and None not in after.values():
-            return True
-        del self.chosen[key]
+        return before, {k: self._way(k) for k in changed}
+
+    def _let_go(self, placed: Resident, before: dict[int, Way | None]) -> None:
+        del self.chosen[placed.buffer, placed.tensor]
         self._kept.update(before)
-        return False
+
+    def _apart(self) -> bool:
+        """Whether no two maps that are there at once share anything."""
+        return not any(
+            one is not other and one.start < other.start + other.size and other.start < one.start + one.size
+            for one in self.chosen.values()
+            for other in self._alive(one.buffer, one.first, one.last)
+        )
+
+    # bands
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """First and last of layers that run band by band."""
+        return [(one.first, one.last) for one in self.chosen.values() if one.band]
+
+    def run(self, index: int) -> tuple[int, int]:
+        """The first and the last of the layers that run band by band with one; of none but itself."""
+        return next(((first, last) for first, last in self.runs if first <= index <= last), (index, index))
+
+    def _banded(self) -> Iterator[list[Resident]]:
+        """Maps of which bands could stay, each with all ways to hold them; those first by which most is saved."""
+        unit = self.config.derived.words_per_beat
+        found = {root: whole for root in self.places.homes if (whole := self._bandable(root)) is not None}
+        for root in sorted(found, key=lambda root: (-found[root].size, root)):
+            whole, variants = found[root], []
+            height, width = self.places.placements[root].shape[1:]
+            for rows in sorted({-(-height // count) for count in range(2, height + 1)}):
+                plane = -(-(unit - 1 + rows * width) // unit) * unit
+                size = self.places.placements[root].groups(self.config) * plane // unit
+                variants += [replace(whole, size=n * size, plane=plane, band=rows, slots=n) for n in (1, 2)]
+            yield variants
+
+    def _bandable(self, root: str) -> Resident | None:
+        """A tensor of which bands could stay, as it would lie on the chip whole; None for any other.
+
+        One pointwise layer reads it, right behind those that write it: so a band needs nothing of another one.  All
+        weights of these layers fit their buffer, for each band needs them.  It does not fit as a whole.
+        """
+        layers = self.lowered.layers
+        apart = {self._root(layer.gate) for layer in layers if layer.gate is not None}
+        apart |= {self._root(name) for name in (*self.lowered.views, *self.lowered.reshaped)}
+        writers, readers = self._writers(root), self._readers(root)
+        if self._root(root) != root or root in apart or not writers or readers != [writers[-1] + 1]:
+            return None
+        run, reader = range(writers[0], readers[0] + 1), self._posed[readers[0]]
+        window = reader.layer.window
+        pointwise = window.kernel == window.stride == (1, 1) and not any(window.pads) and not reader.geometry.flat
+        alike = all(layers[k].table is None and len(layers[k].outputs) == 1 and not _spreads(layers[k]) for k in run)
+        if not pointwise or not alike or writers != list(run)[:-1] or layers[readers[0]].pooling is not None:
+            return None
+        if sum(self._posed[k].weight_beats for k in run) > self.config.weight_depth or self._residuals(root):
+            return None
+        whole = next((one for _, one in self._of(root) if one.buffer is Buffer.ACTIVATION), None)
+        return None if whole is None or whole.size <= self._depths[Buffer.ACTIVATION] else whole
 
     def _place(self, candidate: Resident) -> Resident | None:
         """The lowest place that is free as long as it is needed, None if there is none."""
@@ -225,7 +307,13 @@ class Residents:
         return replace(candidate, start=start) if fits else None
 
     def _alive(self, buffer: Buffer, first: int, last: int) -> list[Resident]:
-        return [one for one in self.chosen.values() if one.buffer is buffer and one.alive(first, last)]
+        """Maps that are there in one of some layers, or while these run band by band with others."""
+        first, last = self.run(first)[0], self.run(last)[1]
+        return [
+            one
+            for one in self.chosen.values()
+            if one.buffer is buffer and self.run(one.first)[0] <= last and first <= self.run(one.last)[1]
+        ]
 
     def _window(self, buffer: Buffer, index: int) -> Span | None:
         """The longest stretch of a buffer that is free in a layer, None for all of it."""
@@ -261,6 +349,7 @@ class Residents:
             results={name: copies for name, copies in results.items() if copies},
             unstored=frozenset(name for name in layer.outputs if self._gone(self._root(name))),
             windows={buffer: window for buffer, window in windows.items() if window is not None},
+            band=max((one.band for one in self.chosen.values() if one.first <= index <= one.last), default=0),
         )
 
     def _way(self, index: int) -> Way | None:
@@ -293,6 +382,10 @@ def _streamed(way: Way | None) -> bool:
 
 def _cut(way: Way | None) -> Tiling | None:
     return None if way is None else way.tiling
+
+
+def _sum(found: Mapping[int, Way | None]) -> float:
+    return sum(map(_cycles, found.values()))
 
 
 def _cycles(way: Way | None) -> float:

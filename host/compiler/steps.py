@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from host.compiler.buffers import Region
@@ -123,9 +123,29 @@ class Plan:
         return self.stored[key]
 
 
-def add_layer(plan: Plan, problem: Problem, tiling: Tiling, layer: int, placements: Mapping[str, Placement]) -> None:
-    """Append a layer's steps to a plan.  placements: where tensors lie."""
-    _Builder(plan, problem, tiling, layer, placements).run()
+@dataclass(frozen=True, eq=False)
+class Tiled:
+    """A layer, and how it is run.  index: in the manifest."""
+
+    problem: Problem
+    tiling: Tiling
+    index: int
+
+
+def add_layers(plan: Plan, layers: Sequence[Tiled], placements: Mapping[str, Placement]) -> None:
+    """Append the steps of a layer to a plan, or of several that run band by band, which have the same bands.
+
+    placements: where tensors lie.
+    """
+    builders = [_Builder(plan, layer.problem, layer.tiling, layer.index, placements) for layer in layers]
+    for builder in builders:
+        builder.begin()
+    if len(builders) == 1:
+        builders[0].run()
+        return
+    for band in range(len(layers[0].tiling.bands)):
+        for builder in builders:
+            builder.run_band(band)
 
 
 class _Builder:
@@ -143,15 +163,28 @@ class _Builder:
         self.loaded: dict[Span, int] = {}
         """Words of each plane that are loaded already, where the input is read as a whole, by chunk."""
 
-    def run(self) -> None:
+    def begin(self) -> None:
+        """Maps that stay are written from now on."""
         for written in self.problem.layer.written:
             for resident, _ in self.problem.chip.copies(written.name):
                 self.plan.stays(resident)
+
+    def run(self) -> None:
+        """All steps."""
         for strip, band, group in self._loops():
-            first, last = self.outputs.ranges[group]
-            for start in range(first, last, self.tiling.chunk):
-                chunk = (start, min(start + self.tiling.chunk, last))
-                self._step(strip, band, group, chunk)
+            self._chunks(strip, band, group)
+
+    def run_band(self, number: int) -> None:
+        """Those of a band."""
+        for strip in self.tiling.strips:
+            for group in range(self.outputs.count):
+                self._chunks(strip, self.tiling.bands[number], group)
+
+    def _chunks(self, strip: Strip, band: Band, group: int) -> None:
+        first, last = self.outputs.ranges[group]
+        for start in range(first, last, self.tiling.chunk):
+            chunk = (start, min(start + self.tiling.chunk, last))
+            self._step(strip, band, group, chunk)
 
     def _loops(self) -> Iterator[tuple[Strip, Band, int]]:
         strips, bands, groups = self.tiling.strips, self.tiling.bands, range(self.outputs.count)
@@ -260,7 +293,8 @@ class _Builder:
         plane = self.problem.chip.source_plane
         if self.geometry.flat:
             return Shown(plane * resident.plane + chunk[0], 1, 1, rows)
-        origin = (plane + chunk[0]) * resident.plane + rows[0] * resident.pitch + strip.inputs[0]
+        first = resident.word(rows[0], self.geometry.grain_words)
+        origin = (plane + chunk[0]) * resident.plane + first + strip.inputs[0]
         return Shown(origin, resident.pitch, resident.plane, rows)
 
     def _band(self, strip: Strip, band: Band, group: int, chunk: Span, rows: Span) -> tuple[Piece, Shown]:

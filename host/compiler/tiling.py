@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from host.compiler.cuts import Band, Strip, bands_of, lone_bands_of, strips_of
+from host.compiler.cuts import Band, Strip, alike_bands_of, bands_of, lone_bands_of, strips_of
 from host.compiler.errors import CannotCompile
 from host.compiler.limits import highest
 from host.compiler.memory import aligned
@@ -72,9 +72,9 @@ def ways(problem: Problem) -> Iterator[Tiling]:
     pooling = problem.layer.pooling
     width = problem.results(1) if pooling is None else pooling.result.shape[2]
     found = False
-    for count in range(1, width + 1):
+    for count in range(1, 2 if problem.chip.band else width + 1):
         strips = strips_of(problem, width, -(-width // count))
-        for tiling in _fitting(problem, strips):
+        for tiling in (_alike if problem.chip.band else _fitting)(problem, strips):
             found = True
             yield tiling
         if found:
@@ -126,6 +126,19 @@ def _fitting(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:
                 fitting += 1
         if problem.results(0) > LONGEST and fitting >= ENOUGH:
             return
+
+
+def _alike(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:
+    """Tilings whose bands are those of the layers that run with it: all output groups of a band follow each other, and
+    nothing but weights waits on the chip from band to band."""
+    bands = alike_bands_of(problem, problem.chip.band)
+    longest = max(max(strip.width, strip.inputs[1] - strip.inputs[0]) for strip in strips)
+    if max(longest, *(band.rows[1] - band.rows[0] for band in bands)) > LONGEST:
+        return
+    double = _results_fit(problem, strips, bands)
+    if double is not None:
+        found = _readings(problem, strips, bands, double)
+        yield from (tiling for tiling in found if tiling.order == "tiles" and tiling.reading != "whole")
 
 
 def _heights(size: int, most: int) -> Iterator[int]:

@@ -17,6 +17,7 @@ from quant.run.execute import execute
 from sim.bench.engine_bench import RtlJob
 from tests.host.extremes import extreme_network
 from tests.host.networks import image
+from tests.sim.banded import banded_network, by_bands, on_memory
 from tests.sim.depthwise import depthwise_network
 from tests.sim.handmade import CASES, build
 from tests.sim.networks import random_images, random_inputs, random_network
@@ -84,6 +85,21 @@ def depthwise_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         images = random_images(network, 1, number)
         expected = execute(network, images, list(program.placements))
         jobs[f"depthwise chain {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory), expected)
+    return jobs
+
+
+def banded_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
+    """Networks that run band by band, an image each, each on a memory of its own."""
+    jobs: Jobs = {}
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        network = banded_network(number, rng)
+        memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 5)))
+        program = compile_network(network, config, memory=memory, keep_layers=KeepLayers.NONE, cycles=on_memory)
+        assert by_bands(program)
+        images = random_images(network, 1, number)
+        expected = execute(network, images, [p.tensor for p in program.tensors])
+        jobs[f"bands {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory), expected)
     return jobs
 
 

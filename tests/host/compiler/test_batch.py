@@ -20,6 +20,7 @@ from sim import hazards
 from sim.cycles import simulate
 from sim.executor import ProgramExecutor
 from tests.host.networks import SAME, Builder
+from tests.sim.banded import banded_network, by_bands, on_memory
 from tests.sim.jobs import ODD
 from tests.sim.networks import random_inputs, random_network
 
@@ -53,6 +54,15 @@ def classifier(rng: np.random.Generator) -> Network:
     pooled = b.pool(summed, "max", Window((2, 2), (2, 2)))
     b.conv(b.conv(pooled, 40, Window((4, 3)), op="Gemm"), 10, Window(), bits=16, op="Gemm")
     return b.network()
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_each_image_runs_by_bands(number: int, rng: np.random.Generator) -> None:
+    network = banded_network(number, rng)
+    program = compile_network(network, preset("tiny"), keep_layers=KeepLayers.NONE, cycles=on_memory, batch=3)
+    assert by_bands(program)
+    hazards.check(program)
+    check(network, program, random_inputs(network, 3, number))
 
 
 def weight_beats(program: Program) -> dict[str, int]:

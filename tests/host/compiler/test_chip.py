@@ -1,12 +1,32 @@
 """What of a layer lies on the chip."""
 
+import itertools
+
+from hypothesis import given
+from hypothesis import strategies as st
+
 from host.compiler.chip import OnChip, Resident
 from hw.contract.isa import Buffer
 
 
-def test_a_map_is_there_from_its_writer_to_its_last_reader() -> None:
+def test_where_a_result_goes() -> None:
     resident = Resident("t", Buffer.ACTIVATION, 0, 8, 4, 16, first=2, last=5)
-    assert [resident.alive(k, k) for k in (1, 2, 5, 6)] == [False, True, True, False]
-    assert resident.alive(0, 9) and not resident.alive(6, 9)
     chip = OnChip(results={"t": ((resident, 3),)})
     assert chip.copies("t") == ((resident, 3),) and chip.copies("other") == ()
+    assert [resident.word(row, 2) for row in range(3)] == [0, 4, 8]
+    assert OnChip(windows={Buffer.ACTIVATION: (3, 5)}).form == OnChip(windows={Buffer.ACTIVATION: (4, 6)}).form
+    assert OnChip(band=2).form != OnChip(band=3).form
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 2), st.integers(1, 4), st.sampled_from([1, 2, 4]))
+def test_rows_of_a_band(width: int, band: int, slots: int, planes: int, unit: int) -> None:
+    """In its slot's planes, one row right behind the other, each where in a grain it would be in memory."""
+    plane = -(-(unit - 1 + band * width) // unit) * unit
+    size = slots * planes * plane // unit
+    resident = Resident("t", Buffer.ACTIVATION, 0, size, width, plane, 0, 1, band, slots)
+    for row in range(5 * band):
+        word, slot = resident.word(row, unit), row // band % slots
+        assert word % unit == row * width % unit
+        assert slot * planes * plane <= word and word + width <= slot * planes * plane + plane
+    for row, after in itertools.pairwise(range(band)):
+        assert resident.word(after, unit) == resident.word(row, unit) + width

@@ -10,7 +10,7 @@ import pytest
 from host.compiler.cost import cost
 from host.compiler.prefetch import Prefetch
 from host.compiler.room import Room
-from host.compiler.steps import Fill, Plan, add_layer
+from host.compiler.steps import Fill, Plan, Tiled, add_layers
 from host.compiler.tiling import ways
 from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.isa import Buffer
@@ -25,7 +25,7 @@ def emitted(config: AcceleratorConfig) -> tuple[Plan, list[tuple[int, Fill]]]:
     found, memory = problems(b.network(), config)
     plan = Plan()
     for number, posed in enumerate(found):
-        add_layer(plan, posed, min(ways(posed), key=lambda way: cost(posed, way)), number, {})
+        add_layers(plan, [Tiled(posed, min(ways(posed), key=lambda way: cost(posed, way)), number)], {})
     room = Room(config, plan)
     prefetch = Prefetch(plan, memory, config, room)
     fills = []

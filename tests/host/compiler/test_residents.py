@@ -21,11 +21,10 @@ from sim.cycles import simulate
 from sim.executor import run
 from sim.hazards import check
 from tests.host.networks import SAME, Builder, expected, image
+from tests.sim.banded import banded_network, by_bands, on_memory
 
-
-def on_memory(program: Program) -> int:
-    """STOREs to memory, in the place of cycles: so as much stays on the chip as can."""
-    return len([i for i in program.decode() if isinstance(i, StoreInstruction) and i.target == Target.MEMORY])
+MANY = 1 << 20
+"""More than a program has instructions."""
 
 
 def proven(
@@ -113,3 +112,17 @@ def test_what_does_not_fit_goes_through_memory(config: AcceleratorConfig, rng: n
     b = Builder(rng, (8, 20, 20))
     b.conv(b.conv("x", 8 * config.ic_lanes, Window()), 8, Window())
     assert targets(proven(b.network(), shallow, KeepLayers.NONE, rng)) == {Target.MEMORY}
+
+
+BY_BANDS = [(0, KeepLayers.ALL), (1, KeepLayers.ALL), (3, KeepLayers.ALL), *((n, KeepLayers.NONE) for n in range(4))]
+
+
+@pytest.mark.parametrize(("number", "keep"), BY_BANDS)
+def test_bands_of_maps_that_do_not_fit(number: int, keep: KeepLayers, rng: np.random.Generator) -> None:
+    """With nothing kept, maps too large for the chip never are in memory: their writers and their reader take turns."""
+    network = banded_network(number, rng)
+    program = proven(network, preset("tiny"), keep, rng, lambda made: on_memory(made) - MANY * by_bands(made))
+    assert by_bands(program)
+    if keep is KeepLayers.NONE:
+        stores = [i.layer for i in program.decode() if isinstance(i, StoreInstruction) and i.target == Target.MEMORY]
+        assert {len(program.layers) - 2, len(program.layers) - 4}.isdisjoint(stores)

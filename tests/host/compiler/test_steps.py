@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from host.compiler.steps import Plan, add_layer
+from host.compiler.steps import Plan, Tiled, add_layers
 from host.compiler.tiling import Tiling, ways
 from hw.contract.config import preset
 from quant.ir.window import Window
@@ -24,7 +24,7 @@ def planned(tiling: Tiling | None = None, residual: bool = False) -> list[tuple[
     posed, made = found[-1], []
     for way in [tiling] if tiling else list(ways(posed)):
         plan = Plan()
-        add_layer(plan, posed, way, 0, memory.placements)
+        add_layers(plan, [Tiled(posed, way, 0)], memory.placements)
         made.append((way, plan))
     return made
 

@@ -25,7 +25,7 @@ from sim.cycles import simulate
 from sim.executor import ProgramExecutor
 from tests.sim.equal import assert_counters, assert_tensors
 from tests.sim.handmade import CASES, build
-from tests.sim.jobs import ODD, Jobs, depthwise_jobs, extreme_jobs, handmade_jobs, network_jobs
+from tests.sim.jobs import ODD, Jobs, banded_jobs, depthwise_jobs, extreme_jobs, handmade_jobs, network_jobs
 from tests.sim.reached import choices, operators, reached
 
 pytestmark = pytest.mark.usefixtures("verilator")
@@ -35,6 +35,7 @@ POINTS += [Memory(8, 1, shared=True), Memory(64, 2, shared=True)]
 NETWORKS = 12
 EXTREMES = 10
 CHAINS = 10
+BANDED = 4
 VERIFIED_NETWORKS = 150
 VERIFIED_EXTREMES = 100
 VERIFIED_CHAINS = 50
@@ -76,6 +77,10 @@ def test_compiled_networks(seed: int) -> None:
 
 def test_chains_of_depthwise_layers(seed: int) -> None:
     check_all(depthwise_jobs(preset("tiny"), seed, CHAINS))
+
+
+def test_layers_that_run_band_by_band(seed: int) -> None:
+    check_all(banded_jobs(preset("tiny"), seed, BANDED))
 
 
 def test_networks_at_the_ends_of_what_is_accepted(seed: int) -> None:
