@@ -21,7 +21,8 @@ def compile_timed(
     keep_layers: KeepLayers = KeepLayers.ALL,
     batch: int = 1,
 ) -> Program:
-    """As `compile_network`, the fastest of its programs at that memory, as `sim.cycles` counts."""
+    """As `compile_network`, the fastest of its programs at that memory, as `sim.cycles` counts; of several as fast the
+    one that reads least."""
 
     def cycles(program: Program) -> int:
         return simulate(program, memory).cycles

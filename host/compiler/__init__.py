@@ -37,6 +37,8 @@ KEPT = "keep_layers"
 """Key in the metadata of a program: which layers' results it leaves in memory."""
 FAR = 4 / 3
 """What is estimated to take so many times as long as the best is not tried: estimates are nearer than that."""
+ALIKE = 1 << 12
+"""Programs that differ by less than a so many-th of their cycles are as fast: that which reads least is taken."""
 MADE_FOR = "memory"
 """Key in the metadata of a program: the memory that it was made for, as `Memory` says it."""
 
@@ -93,7 +95,10 @@ def compile_network(
     if cycles is None:
         return program(best)
     near = [choice for choice in choices.values() if choice.cycles <= best.cycles * FAR]
-    return min(map(program, near), key=cycles)
+    made = [(choice.reads, program(choice)) for choice in near]
+    counted = [cycles(one) for _, one in made]
+    alike = min(counted) + min(counted) // ALIKE
+    return min((one for one, count in zip(made, counted, strict=True) if count <= alike), key=lambda one: one[0])[1]
 
 
 def _program(network: Network, images: Batch, config: AcceleratorConfig, residents: Residents, keep: bool) -> Program:

@@ -51,10 +51,12 @@ class Way:
 
 @dataclass(frozen=True)
 class Choice:
-    """Maps that stay; the cycles of all layers as `cost` estimates them, infinite where one cannot be run."""
+    """Maps that stay; the cycles of all layers, and those of the read port, as `cost` estimates them: infinite where a
+    layer cannot be run."""
 
     maps: tuple[Resident, ...]
-    cycles: float
+    cycles: float = 0
+    reads: float = 0
 
 
 class Residents:
@@ -182,20 +184,21 @@ class Residents:
         keep: as if that were asked for.
         """
         asked, self.keep = self.keep, self.keep if keep is None else keep
-        self.take(Choice((), 0))
+        self.take(Choice(()))
         for variants in self._banded() if willing is Willing.BANDED else ():
             self._try_bands(variants)
         left = [] if willing is Willing.NONE else self._candidates()
         for _ in range(2):
             left = [candidate for candidate in left if not self._try(candidate, willing)]
         self.keep = asked
-        return self.take(Choice(tuple(self.chosen[key] for key in sorted(self.chosen)), 0))
+        return self.take(Choice(tuple(self.chosen[key] for key in sorted(self.chosen))))
 
     def take(self, choice: Choice) -> Choice:
         """Let the maps of a choice stay, and no others; with its cycles."""
         self.chosen = {(resident.buffer, resident.tensor): resident for resident in choice.maps}
         self._kept.clear()
-        return replace(choice, cycles=sum(_cycles(self._way(k)) for k in range(len(self.lowered.layers))))
+        found = [self._way(k) for k in range(len(self.lowered.layers))]
+        return replace(choice, cycles=sum(map(_cycles, found)), reads=sum(map(_reads, found)))
 
     def _try(self, candidate: Resident, willing: Willing) -> bool:
         placed = self._place(candidate)
@@ -390,3 +393,7 @@ def _sum(found: Mapping[int, Way | None]) -> float:
 
 def _cycles(way: Way | None) -> float:
     return _NEVER if way is None else way.cycles
+
+
+def _reads(way: Way | None) -> float:
+    return _NEVER if way is None else way.reads
