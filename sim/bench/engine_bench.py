@@ -186,10 +186,21 @@ def parameters(config: AcceleratorConfig) -> dict[str, int]:
 def _key(config: AcceleratorConfig) -> str:
     """What the simulator of a configuration is made of: engines of other gateware have folders of their own, so that
     runs of two versions of this project at a time leave each other's alone."""
-    digest = hashlib.sha256(f"{config.hash} {importlib.metadata.version('amaranth')}".encode())
+    digest = _OF_SOURCES.copy()
+    digest.update(f"{config.hash} {importlib.metadata.version('amaranth')}".encode())
+    return digest.hexdigest()
+
+
+def _of_sources() -> hashlib._Hash:
+    digest = hashlib.sha256()
     for source in (*sorted(Path(__file__).parents[2].glob("hw/**/*.py")), *SOURCES):
         digest.update(str(source).encode() + source.read_bytes())
-    return digest.hexdigest()
+    return digest
+
+
+_OF_SOURCES = _of_sources()
+"""Taken as the gateware is imported, not as it is asked for: where files change during a run, the engine is still that
+of before, and must not be kept as that of what they say then."""
 
 
 def watchdog(memory: Memory) -> int:

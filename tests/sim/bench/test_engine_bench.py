@@ -131,3 +131,11 @@ def test_engines(config: AcceleratorConfig, seed: int) -> None:
         programs = [job.program for job, _ in jobs.values()]
         assert reached(programs) == choices(), "something that an instruction can say is left out"
         assert operators(programs) >= OPERATORS
+
+
+def test_an_engine_is_kept_as_that_of_the_sources_it_was_made_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files may change during a run: the gateware in memory is that of before."""
+    of_tiny, of_small = engine_bench._key(preset("tiny")), engine_bench._key(preset("small"))
+    assert of_tiny != of_small
+    monkeypatch.setattr(Path, "read_bytes", lambda path: b"changed")
+    assert engine_bench._key(preset("tiny")) == of_tiny
