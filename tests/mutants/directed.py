@@ -20,16 +20,27 @@ DIRECTED: tuple[Entry, ...] = (
     *_gateware(
         "control",
         (
-            ("in reversed(list(zip(FAULTS, self.faults, strict=True))):", "in zip(FAULTS, self.faults, strict=True):"),
-            ("with m.If(fault & self.busy & ~failed):", "with m.If(fault & self.busy):"),
+            ("~seen[:i].any()", "~seen[i + 1 :].any()"),
+            ("f.valid & self.busy & ~failed & ~wipe", "f.valid & self.busy & ~wipe"),
+            ("f.valid & self.busy & ~failed & ~wipe", "f.valid & ~failed & ~wipe"),
+            ("f.valid & self.busy & ~failed & ~wipe", "f.valid & self.busy & ~failed"),
+            ("~seen[:i].any() & ~wipe", "~seen[:i].any()"),
+            ("with m.If(~failed):", "with m.If(1):"),
             ("with m.If(fault & self.busy & ~failed):", "with m.If(fault & ~failed):"),
-            ("self.busy & ~self.halt & ~fault & self.finished", "self.busy & ~self.halt & self.finished"),
-            ("~self.busy & ~self.error & ~resetting", "~self.busy & ~self.error"),
-            ("~self.busy & ~self.error & ~resetting", "~self.busy & ~resetting"),
+            ("self.busy & ~self.halt & ~fault & over", "self.busy & ~self.halt & over"),
+            ("~self.busy & ~starting & ~self.error & ~resetting", "~self.busy & ~starting & ~self.error"),
+            ("~self.busy & ~starting & ~self.error & ~resetting", "~self.busy & ~starting & ~resetting"),
+            ("~self.busy & ~starting & ~self.error & ~resetting", "~self.busy & ~self.error & ~resetting"),
             ("self.start & ~self.reset & ~self.busy", "self.start & ~self.busy"),
+            ("self.start & (self.busy | starting)", "self.start & self.busy"),
             ("stop | (complete & tardy)", "stop"),
             ("                late.eq(0),\n", ""),
-            ("(self.quiet | self.faults[FAULTS.index(ErrorCause.WATCHDOG)].valid)", "self.quiet"),
+            (
+                "((self.quiet & ~resetting) | self.faults[FAULTS.index(ErrorCause.WATCHDOG)].valid)",
+                "(self.quiet & ~resetting)",
+            ),
+            ("(self.quiet & ~resetting)", "self.quiet"),
+            ("failed | (fault & self.busy) | resetting", "failed | resetting"),
         ),
     ),
     *_gateware(
@@ -71,12 +82,16 @@ DIRECTED: tuple[Entry, ...] = (
             ("now.eq(Mux(self.busy, amount, 0))", "now.eq(amount)"),
         ),
     ),
-    *_gateware("tokens", (("tokens[: self.bits] != 0", "tokens != 0"), ("tokens[self.bits]", "tokens[self.bits - 1]"))),
+    *_gateware(
+        "tokens",
+        (("some.eq(tokens < (1 << self.bits) - 1)", "some.eq(1)"), ("tokens[self.bits]", "tokens[self.bits - 1]")),
+    ),
     ("hw/contract/isa.py", "TOKEN_BITS = 12", "TOKEN_BITS = 11", ("tests/hw/gateware/test_tokens.py",), None),
     *_gateware(
         "axi_read",
         (
-            ("offset[PAGE_BITS:] < self.window_pages", "offset[PAGE_BITS:] <= self.window_pages"),
+            ("fetch.payload.offset[PAGE_BITS:] < self", "fetch.payload.offset[PAGE_BITS:] <= self"),
+            ("load.payload.offset[PAGE_BITS:] < self", "load.payload.offset[PAGE_BITS:] <= self"),
             ("self.outside.address.eq(incoming.address)", "self.outside.address.eq(offset)"),
             ("axi.arburst.eq(BURST_INCR)", "axi.arburst.eq(0)"),
             ("(axi.rresp != 0)", "axi.rresp[1]"),
@@ -102,11 +117,18 @@ DIRECTED: tuple[Entry, ...] = (
         (
             ("LARGEST_LEFT_SHIFT = -min(SHIFTS)", "LARGEST_LEFT_SHIFT = -min(SHIFTS) - 1"),
             ('LAYOUTS[Opcode.SETUP]["low"][0].bits', 'LAYOUTS[Opcode.SETUP]["low"][0].bits - 1'),
-            ("rounded = Signal(signed(BOUND_BITS + 2))", "rounded = Signal(signed(BOUND_BITS + 1))"),
+            ("rounded = Signal(signed(BOUND_BITS + 2)", "rounded = Signal(signed(BOUND_BITS + 1)"),
         ),
         ("requantize", "compute"),
     ),
-    *_gateware("array", (("ceil_log2(config.ic_lanes)\n", "ceil_log2(config.ic_lanes) - 1\n"),)),
+    *_gateware(
+        "array",
+        (
+            ("ceil_log2(max(config.ic_lanes, TAPS))\n", "ceil_log2(max(config.ic_lanes, TAPS)) - 1\n"),
+            ("with m.If(self.product & self.step):", "with m.If(self.product):"),
+            ("with m.If(self.product & self.step):", "with m.If(self.step):"),
+        ),
+    ),
     *_gateware(
         "accumulator",
         (
@@ -150,7 +172,7 @@ DIRECTED: tuple[Entry, ...] = (
     *_gateware(
         "fetch",
         (
-            ("self.illegal.address.eq(incoming.index)", "self.illegal.address.eq(incoming.index + 1)"),
+            ("illegal.address.eq(incoming.numbered.index)", "illegal.address.eq(incoming.numbered.index + 1)"),
             ("own = header.wait | header.signal", "own = header.wait"),
         ),
     ),
@@ -159,7 +181,7 @@ DIRECTED: tuple[Entry, ...] = (
         "pool",
         (
             ("            m.d.sync += stopped.eq(1)\n", "            pass\n"),
-            ("size = Signal(len(kept.out_rows) + len(kept.out_columns))", "size = Signal(12)"),
+            ("size = Signal(len(kept.out_rows) + len(kept.out_columns)", "size = Signal(12"),
         ),
     ),
     *_gateware(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutants.__main__ import of_directed
 from tests.mutants.equivalents import EQUIVALENT
 from tests.mutants.sites import ROOMS, draw, mutants, of_file
 
@@ -88,3 +89,11 @@ def test_equivalents_are_mutants_still() -> None:
     known = {(mutant.file, mutant.before, mutant.after) for room in rooms for mutant in mutants(ROOT, room)}
     assert not [key for key in EQUIVALENT if key not in known]
     assert all(len(reason.split()) > 4 for reason in EQUIVALENT.values())
+
+
+def test_directed_texts_stand_once_and_their_tests_are_there() -> None:
+    for task in of_directed():  # raises where a text does not
+        source = (ROOT / task.mutant.file).read_bytes()
+        altered = task.mutant.apply(source)
+        compile(altered, task.mutant.file, "exec")
+        assert altered != source and task.first and all((ROOT / test).is_file() for test in task.first)

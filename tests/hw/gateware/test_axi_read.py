@@ -122,14 +122,17 @@ def test_nothing_outside_the_window_and_nothing_under_halt() -> None:
     async def bench(context: Bench) -> None:
         await prepare(context, block)
         context.set(block.axi.arready, 1)
-        await offer(context, block, load=(PAGES * PAGE_BYTES, 1))
-        for halt, outside in ((0, 1), (1, 0)):
-            context.set(block.halt, halt)
-            assert context.get(block.outside).valid == outside
-            assert context.get(block.outside).address == (BASE + PAGES) * PAGE_BYTES
-            assert not context.get(block.load.ready)
-            await context.tick()
-            assert address_channel(context, block) is None
+        beyond = PAGES * PAGE_BYTES
+        for fetch, load in ((None, (beyond, 1)), (beyond, None), (beyond, (0, 1))):
+            context.set(block.halt, 0)
+            await offer(context, block, fetch, load)
+            for halt, outside in ((0, 1), (1, 0)):
+                context.set(block.halt, halt)
+                assert context.get(block.outside).valid == outside
+                assert context.get(block.outside).address == (BASE + PAGES) * PAGE_BYTES
+                assert not context.get(block.load.ready) and not (fetch and context.get(block.fetch.ready))
+                await context.tick()
+                assert address_channel(context, block) is None
         await offer(context, block, load=(0, 1))
         assert not context.get(block.load.ready)
 

@@ -241,6 +241,24 @@ def test_a_reset_waits_for_bursts_and_leaves_nothing() -> None:
     control(bench)
 
 
+@pytest.mark.parametrize("cycles", [0, 1])
+def test_an_error_just_before_everything_is_cleared_leaves_nothing(cycles: int) -> None:
+    """Which one it was is found out in the cycles in which a reset takes effect."""
+
+    async def bench(run: Run) -> None:
+        await run.begin()
+        await run.cycle(reset=1)
+        run.bench.set(run.block.quiet, 1)
+        for _ in range(cycles):
+            await run.cycle()
+        await run.fault(ErrorCause.ILLEGAL_INSTRUCTION)
+        for _ in range(4):
+            await run.cycle()
+        assert (run.get("busy", "halt"), run.outcome()) == ((0, 0), (0, 0, ErrorCause.NONE, 0))
+
+    control(bench)
+
+
 def test_interrupts_stay_until_they_are_acknowledged_one_by_one() -> None:
     async def bench(run: Run) -> None:
         await run.begin()
