@@ -9,7 +9,14 @@ from host.compiler.cuts import Band, Strip
 from host.compiler.geometry import Footprint
 from host.compiler.problem import Problem, needed
 from host.compiler.tiling import Tiling
-from hw.contract.timing import FRONT_LATENCY, compute_prepare, pass_cycles, pool_pixel_cycles
+from hw.contract.timing import (
+    FRONT_LATENCY,
+    REQUEST_LATENCY,
+    TOKEN_LATENCY,
+    compute_prepare,
+    pass_cycles,
+    pool_pixel_cycles,
+)
 
 STEP = 16
 """Cycles that a CONV with its loads and stores is taken to cost beyond its work: few large tiles are preferred."""
@@ -96,7 +103,9 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
     tiles = _passes(problem, tiling)
     repeats = 1 if tiling.weights_once(problem) else len(tiles)
     passes = tiling.chunk * problem.outputs.taps * sum(tiles) // repeats
-    idle = -(-(read + passes + memory.latency) // fitting) - max(read, passes)
+    prepare = compute_prepare(config, problem.layer.weights, False, problem.outputs.mode)
+    turn = TOKEN_LATENCY + REQUEST_LATENCY + memory.latency + TOKEN_LATENCY + prepare
+    idle = -(-(read + passes + turn) // fitting) - max(read, passes)
     return max(0, idle) * problem.weight_beats // beats * repeats
 
 

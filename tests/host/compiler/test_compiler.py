@@ -92,7 +92,7 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 PROGRAMS = """
 - 7e70e8 - 8f1ae9 2e65a8 885558 1c55cb 54dc97 2b8352 36b922 a52d2e dbe19d b505a1 - 74fc6a 1c03f4 c9e1f4 ecc0db b65671
 25da45 097fb7 1d05ba 1af296 9bcc86 91bb14 a86386 206509 4d6613 - 1b5a22 - e44c47 0a7dda 03ed44 c99e38 - - 986279 7e69fa
-- 1903cc 2275fb - d15134 4d04a2 2f8c9c d04620 6b8cd1 024b52 ed63c2 72447f edf958 3c3bd5 6889d1
+- 1903cc 2275fb - d15134 4d04a2 2f8c9c d04620 19e815 024b52 ed63c2 72447f edf958 3c3bd5 6889d1
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 
