@@ -129,6 +129,7 @@ DIRECTED: tuple[Entry, ...] = (
             ("with m.If(self.product & self.step):", "with m.If(self.step):"),
         ),
     ),
+    *_gateware("pipeline", (("job.conv.residual & ~job.setup.product", "job.conv.residual"),), ("compute",)),
     *_gateware(
         "accumulator",
         (

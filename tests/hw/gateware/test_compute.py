@@ -6,11 +6,12 @@ from hw.contract.config import AcceleratorConfig
 from hw.gateware.compute import ComputeUnit
 from tests.hw.gateware.helpers.build import run
 
-# Shallow buffers, so that addresses wrap often.
+# Shallow buffers, so that addresses wrap often; but room for weights, most of which the zeros that depthwise blocks ask
+# for would else overwrite.
 SHALLOW = {
     "partial_sum_depth": 64,
     "activation_depth": 256,
-    "weight_depth": 256,
+    "weight_depth": 4096,
     "residual_depth": 128,
     "output_depth": 128,
     "pool_depth": 64,
