@@ -23,7 +23,7 @@ def test_sums_are_those_of_tests_and_table(tmp_path) -> None:
     document = tmp_path / "document.md"
     places = verification.MARKERS, compressed_legs.MARKERS
     document.write_text("".join(f"<!-- {name}: begin -->\n<!-- {name}: end -->\n" for name in places))
-    row = "| net | tiny | 64, 1 | 2 | 8 | {} | 0 | 1 | 1 | 0 |\n"
+    row = "| net | tiny | 64, 1 | all | 2 | 8 | {} | 0 | 1 | 1 | 0 | 5 |\n"
     marked.write(document, places[0], verification.HEAD + row.format("44,180") + row.format("900"))
     row = "| net | `--share 16` | tiny | 1 | 4 | {} | 0 | 1 | 1 | 0 |\n"
     marked.write(document, places[1], compressed_legs.HEAD + row.format("100"))

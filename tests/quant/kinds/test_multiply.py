@@ -10,8 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from host.compiler import CannotCompile, compile_network
-from hw.contract.config import preset
 from quant import qdq
 from quant.base.errors import UnsupportedNetwork
 from quant.ir.bounds import accumulator_bound, tensor_bounds
@@ -186,13 +184,6 @@ def test_a_gate_has_a_sign_as_weights_have() -> None:
     network = quantize_network(graph, np.random.default_rng(2).normal(size=(16, 3, 8, 8)).astype(np.float32))
     whole, gated = (layer for layer in network.layers if isinstance(layer, Multiply))
     assert [network.tensors[name].fmt.signed for name in (*whole.inputs, *gated.inputs)] == [False, False, False, True]
-
-
-def test_the_engine_multiplies_no_two_maps() -> None:
-    net = Net((8, 4, 4), S8)
-    y = net.put(lambda name: Multiply("gate", ("x", "x"), name, (S8.low, S8.high)), (8, 4, 4), QFormat(8, 2))
-    with pytest.raises(CannotCompile, match="gate"):
-        compile_network(net.network(y), preset("tiny"))
 
 
 def test_division_of_data_stays_refused() -> None:
