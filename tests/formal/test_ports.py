@@ -1,6 +1,6 @@
 """The memory ports: AXI's rule that what is offered stays, the window, and how many bursts are under way."""
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Module, Signal, Value
 from amaranth.hdl import Assert, Assume, Cover
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In
@@ -9,8 +9,12 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Target
 from hw.gateware.axi_read import ReadPort
 from hw.gateware.axi_write import WRITE_BEATS, WritePort, write_beat
-from hw.gateware.interfaces import NO_TAG, burst_request
+from hw.gateware.decode import INSTRUCTION_BITS
+from hw.gateware.fetch import BLOCK_BITS, Fetch
+from hw.gateware.interfaces import ADDRESS_BITS, NO_TAG, PAGE_BITS, burst_request
+from hw.gateware.load import LoadUnit
 from hw.gateware.store_reader import StoreReader, read_burst
+from hw.gateware.store_walk import StoreWalk
 from tests.formal.prove import check
 
 CONFIG = AcceleratorConfig(
@@ -26,6 +30,84 @@ def stays(m: Module, name: str, valid: Signal, ready: Signal, *payload: Signal) 
     m.d.sync += [offered.eq(valid & ~ready), before.eq(Cat(payload))]
     with m.If(offered):
         m.d.comb += [Assert(valid), Assert(before == Cat(payload))]
+
+
+def announced(m: Module, name: str, valid: Signal, offset: Signal) -> Value:
+    """Whether a request's offset is there in the cycle before it is valid, too: the ports compare it with the window
+    then."""
+    before = Signal.like(offset, name=f"{name}_offset_before", reset_less=True)
+    m.d.sync += before.eq(offset)
+    return ~valid | (offset == before)
+
+
+def inside(m: Module, name: str, pages: Signal, valid: Signal, ready: Signal, address: Signal) -> None:
+    """Assert that what comes to an address channel was in the window when it was compared with it, in the cycle before
+    it was accepted; the window's base is 0."""
+    held = Signal(name=f"{name}_held")
+    before = Signal.like(pages, name=f"{name}_pages_before", reset_less=True)
+    compared = Signal.like(pages, name=f"{name}_pages_compared", reset_less=True)
+    m.d.sync += [held.eq(valid & ~ready), before.eq(pages), compared.eq(before)]
+    with m.If(valid & ~held):
+        m.d.comb += Assert(address[PAGE_BITS:] < compared)
+
+
+class Clients(wiring.Component):
+    """What asks the ports, under anything: no request is made whose offset was not there in the cycle before."""
+
+    def __init__(self) -> None:
+        instruction = In(INSTRUCTION_BITS)
+        super().__init__(
+            {
+                "run": In(1),
+                "block": In(ADDRESS_BITS - BLOCK_BITS),
+                "length": In(32),
+                "beat": In(1),
+                "taken": In(1),
+                "load": instruction,
+                "load_valid": In(1),
+                "load_accepted": In(1),
+                "fetch_accepted": In(1),
+                "store": instruction,
+                "store_start": In(1),
+                "store_legal": In(1),
+                "store_accepted": In(1),
+                "store_reading": In(1),
+                "store_ends": In(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.fetch = fetch = Fetch(CONFIG)
+        m.submodules.load = load = LoadUnit(CONFIG)
+        m.submodules.store = store = StoreWalk(CONFIG)
+        m.d.comb += [
+            fetch.run.eq(self.run),
+            fetch.block.eq(self.block),
+            fetch.length.eq(self.length),
+            fetch.beat.eq(self.beat),
+            fetch.instructions.ready.eq(self.taken),
+            load.front.instruction.eq(self.load),
+            load.front.valid.eq(self.load_valid),
+            store.instruction.eq(self.store),
+            store.start.eq(self.store_start),
+            store.legal.eq(self.store_legal),
+            store.reading.eq(self.store_reading),
+            store.ends.eq(self.store_ends),
+            Assume(~self.store_start | ~store.busy),
+        ]
+        for name, client, accepted in (
+            ("fetch", fetch, self.fetch_accepted),
+            ("load", load, self.load_accepted),
+            ("store", store, self.store_accepted),
+        ):
+            request = client.request
+            m.d.comb += [
+                request.ready.eq(accepted),
+                Assert(announced(m, name, request.valid, request.payload.offset)),
+                Cover(request.valid & accepted & request.payload.offset.any()),
+            ]
+        return m
 
 
 class Reads(wiring.Component):
@@ -52,8 +134,6 @@ class Reads(wiring.Component):
         axi = port.axi
         asked, answerable = Signal(8), Signal(8)  # bursts on their way; those of them handshaken on AR
         accepted = Signal()
-        pages = Signal(20)
-        m.d.sync += pages.eq(self.window_pages)
         m.d.comb += [
             port.fetch.valid.eq(self.fetch),
             port.fetch.payload.eq(self.fetch_request),
@@ -66,6 +146,8 @@ class Reads(wiring.Component):
             axi.rlast.eq(self.rlast),
             accepted.eq((port.fetch.valid & port.fetch.ready) | (port.load.valid & port.load.ready)),
             Assume(~self.rvalid | (answerable != 0)),
+            Assume(announced(m, "fetch", self.fetch, self.fetch_request.offset)),
+            Assume(announced(m, "load", self.load, self.load_request.offset)),
         ]
         ended = self.rvalid & self.rlast
         m.d.sync += [
@@ -73,10 +155,7 @@ class Reads(wiring.Component):
             answerable.eq(answerable + (axi.arvalid & axi.arready) - ended),
         ]
         stays(m, "ar", axi.arvalid, axi.arready, axi.araddr, axi.arlen, axi.arsize, axi.arburst)
-        held = Signal()
-        m.d.sync += held.eq(axi.arvalid & ~axi.arready)
-        with m.If(axi.arvalid & ~held):  # the window's base is 0 here
-            m.d.comb += Assert(axi.araddr[12:] < pages)
+        inside(m, "ar", self.window_pages, axi.arvalid, axi.arready, axi.araddr)
         m.d.comb += [
             Assert(asked == port.outstanding),
             Assert(asked == answerable + axi.arvalid),
@@ -128,10 +207,12 @@ class Writes(wiring.Component):
             axi.bvalid.eq(self.bvalid),
             Assume(~self.bvalid | (asked != 0)),
             Assume(~self.push | (beats < WRITE_BEATS)),
+            Assume(announced(m, "request", self.valid, self.request.offset)),
         ]
         accepted = port.request.valid & port.request.ready
         m.d.sync += [asked.eq(asked + accepted - self.bvalid), beats.eq(beats + self.push - port.sent)]
         stays(m, "aw", axi.awvalid, axi.awready, axi.awaddr, axi.awlen, axi.awsize, axi.awburst)
+        inside(m, "aw", self.window_pages, axi.awvalid, axi.awready, axi.awaddr)
         if self.beats_stay:
             stays(m, "w", axi.wvalid, axi.wready, axi.wdata[0], axi.wstrb[-1], axi.wlast)
         m.d.comb += [
@@ -189,6 +270,14 @@ class Credit(wiring.Component):
             m.d.sync += due.eq(reader.busy & to_memory & (reader.credit != 0))
             m.d.comb += Assert(arriving == due)
         return m
+
+
+def test_clients_say_what_they_will_ask_for():
+    check(Clients(), "clients", "bmc", 12)
+
+
+def test_clients_ask():
+    check(Clients(), "clients", "cover", 12)
 
 
 def test_reads():

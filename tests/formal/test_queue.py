@@ -7,6 +7,7 @@ from amaranth.lib.wiring import In
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Unit
+from hw.contract.timing import QUEUE_INTERVAL
 from hw.gateware.interfaces import NUMBERED, UNITS
 from hw.gateware.queue import Queue
 from tests.formal.prove import check
@@ -36,12 +37,12 @@ class Gate(wiring.Component):
         m.d.sync += available.eq((available & ~queue.take) | self.given)
 
         head = Cat(queue.instruction[:12], queue.index[-1])  # a few of its bits, since all are alike
-        was_valid, was_started, before = Signal(), Signal(), Signal(len(head))
-        started_before_last = Signal()  # as soon as can be
+        was_valid, before = Signal(), Signal(len(head))
+        earlier = Signal(QUEUE_INTERVAL)  # starts in the cycles before, the last one's first
+        was_started = earlier[0]
         m.d.sync += [
             was_valid.eq(queue.valid),
-            was_started.eq(started),
-            started_before_last.eq(was_started),
+            earlier.eq(Cat(started, earlier)),
             before.eq(head),
         ]
         m.d.comb += [
@@ -59,19 +60,22 @@ class Gate(wiring.Component):
             m.d.comb += [Assert(queue.valid), Assert(before == head)]
         with m.If(queue.valid):
             m.d.comb += Assert(before == head)  # it was shown in the cycle before
+            m.d.comb += Assert(~earlier[:-1].any())
+        with m.If(was_started):
+            m.d.comb += Assert(before == head)  # it is shown for the cycle after it left
         level = Signal(range(CONFIG.queue_depth + 1))
         m.d.sync += level.eq(level + (queue.push.valid & queue.push.ready) - started)
         m.d.comb += [
             Assert(queue.push.ready == (level != CONFIG.queue_depth)),
             Assert(queue.empty == (level == 0)),
-            Cover(started_before_last & started & (level == 1)),
+            Cover(earlier[-1] & started & (level == 1)),  # as soon as can be
             Cover((queue.missing != 0) & (level == CONFIG.queue_depth)),
         ]
         return m
 
 
 def test_gate():
-    check(Gate(), "queue", "bmc", 12)
+    check(Gate(), "queue", "bmc", 14)
 
 
 def test_gate_can_be_full_and_wait():
