@@ -19,6 +19,7 @@ from host.stages import Backend, SimulateOptions, changed, compile_program, prog
 from host.terminal import Reporter
 from hw import verilog as gateware
 from hw.contract import program as programs
+from hw.contract import timing
 from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.isa import Opcode
 from quant import qdq
@@ -75,7 +76,9 @@ def test_a_memory_trace(finished: Path, tmp_path: Path) -> None:
     assert simulate(asked(finished, trace=trace, memory=memory, trace_bytes=16), QUIET)["files"] == [str(trace)]
     program, file = programs.load(finished / "network.program"), io.BytesIO()
     write_trace(file, program, cycle_model(program, memory), 16)
-    assert trace.read_bytes() == file.getvalue() and file.getvalue().startswith(b"0x0 READ 2\n0x10 READ 2\n")
+    asked_at = timing.REQUEST_LATENCY + 1  # the fetch's first request is accepted in the cycle before
+    assert trace.read_bytes() == file.getvalue()
+    assert file.getvalue().startswith(f"0x0 READ {asked_at}\n0x10 READ {asked_at}\n".encode())
     with pytest.raises(BadInput, match="^--trace needs --engine model$"):
         simulate(asked(finished, trace=trace, engine=Backend.rtl), QUIET)
     with pytest.raises(BadInput, match="^--trace-bytes must be a power of two, not 48$"):

@@ -18,6 +18,7 @@ MEMORIES: dict[str, dict[str, int]] = {
     "steady": {},
     **{name: {"stall_chance": 200 << 8 * channel} for channel, name in enumerate(CHANNELS)},
     "AW": {"stall_chance": 200 << 16, "stall_longest": 1000},  # shorter ones end while a tile is computed
+    "B": {"stall_chance": 200 << 32, "stall_longest": 1000},  # or before the run's last response comes
     "again": {"stall_chance": 200},
     "another seed": {"stall_chance": 200, "seed": 6},
     "longer": {"stall_chance": 200 << 8, "stall_longest": 40},

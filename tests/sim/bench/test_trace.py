@@ -10,6 +10,7 @@ import pytest
 
 from hw.contract.config import preset
 from hw.contract.memory import Memory
+from quant.ir.inputs import by_run
 from sim.bench import engine_bench
 from sim.bench.runner import BenchRun
 from sim.cycles import simulate
@@ -39,9 +40,9 @@ def test_bursts_are_those_on_the_pins(seed: int, monkeypatch: pytest.MonkeyPatch
     engine_bench.run_jobs([job for job, _ in jobs.values()])
     seen = [(k, *map(int, rest)) for k, *rest in LINE.findall(runs[0].log.read_text())]
     ends = [k for k, (kind, *_) in enumerate(seen) if kind == "END"]
-    images = [(name, job) for name, (job, _) in jobs.items() for _ in range(len(job.images))]
-    assert len(ends) == len(images)
-    for (name, job), first, end in zip(images, [0, *(end + 1 for end in ends)], ends, strict=False):
+    ran = [(name, job) for name, (job, _) in jobs.items() for _ in by_run(job.images, job.program.batch)]
+    assert len(ends) == len(ran)
+    for (name, job), first, end in zip(ran, [0, *(end + 1 for end in ends)], ends, strict=False):
         timeline = simulate(job.program, job.memory)
         start = seen[end][1] - timeline.cycles  # the interrupt rises in the cycle in which busy has fallen
         of = {
