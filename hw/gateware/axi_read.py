@@ -27,8 +27,8 @@ class ReadPort(wiring.Component):
     Parameters: config.  tag: layout of what load wants to know of a burst when its beats arrive.
     Members:
         axi (out): the AR and R channels.
-        fetch, load (in): streams of requests, see `burst_request`; no burst crosses 4 KiB.  A payload is there in the
-            cycle before `valid`, too.
+        fetch, load (in): streams of requests, see `burst_request`; no burst crosses 4 KiB.  An `offset` is there in
+            the cycle before `valid`, too: it is compared with the window then.
         window_base, window_pages (in): first page and number of pages of the memory window.
         halt (in): accept no request.
         data, last (out): the R beat of this cycle, and whether it ends its burst.

@@ -35,8 +35,8 @@ class WritePort(wiring.Component):
     Parameters: config.  tag: layout of what the client wants to know of a burst when it is answered.
     Members:
         axi (out): the AW, W and B channels.
-        request (in): stream of requests, see `burst_request`; no burst crosses 4 KiB.  A payload is there in the
-            cycle before `valid`, too.
+        request (in): stream of requests, see `burst_request`; no burst crosses 4 KiB.  An `offset` is there in
+            the cycle before `valid`, too: it is compared with the window then.
         push, beat (in): a beat for the W channel, see `write_beat`: those of every accepted request, in order.
             The client pushes no more than WRITE_BEATS beats that are not `sent`; none is refused.
         sent (out): a beat was transferred in this cycle.  waiting (out): beats pushed and not sent; a register.
