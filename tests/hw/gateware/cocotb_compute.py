@@ -3,208 +3,26 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
-from dataclasses import dataclass, field, replace
-from itertools import accumulate
+from dataclasses import replace
 
 import cocotb
 import numpy as np
 
 from hw.contract import timing
-from hw.contract.config import AcceleratorConfig
 from hw.contract.depthwise import meets
 from hw.contract.isa import ConvInstruction, Instruction, Opcode, SetupInstruction
-from hw.contract.parameters import parameters_of
-from hw.contract.weights import gateware_format
-from quant.ir.fixedpoint import requantize
 from tests.hw.gateware.helpers.build import settings
+from tests.hw.gateware.helpers.compute_reference import (
+    CONFIG,
+    SIZES,
+    WEIGHTS,
+    Buffers,
+    M,
+    N,
+    Reference,
+    at_once,
+)
 from tests.hw.gateware.helpers.cycles import Cycles
-
-CONFIG: AcceleratorConfig = settings()["config"]
-SIZES, WEIGHTS = CONFIG.derived, gateware_format(CONFIG)
-N, M = CONFIG.ic_lanes, CONFIG.oc_lanes
-
-
-@dataclass
-class Buffers:
-    """Contents of the buffers, as words (activation, residual) and bytes (weight)."""
-
-    activation: np.ndarray
-    weight: np.ndarray
-    residual: np.ndarray
-
-    @staticmethod
-    def randomized(rng: np.random.Generator) -> Buffers:
-        def corner_bytes(*shape: int) -> np.ndarray:
-            values = rng.integers(0, 256, shape)
-            corners = rng.choice([0, 1, 127, 128, 129, 255], shape)
-            return np.where(rng.random(shape) < 0.25, corners, values).astype(np.uint8)
-
-        return Buffers(
-            corner_bytes(CONFIG.activation_depth, N),
-            corner_bytes(CONFIG.weight_depth * SIZES.beat_bytes),
-            corner_bytes(CONFIG.residual_depth, M),
-        )
-
-
-@dataclass
-class Expectation:
-    """What the unit does, by cycle, when instruction i is at the queue's head from cycle `offered[i]` on."""
-
-    ready: dict[int, int] = field(default_factory=dict)
-    done: dict[int, int] = field(default_factory=dict)
-    starts: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    outputs: dict[int, tuple[int, int]] = field(default_factory=dict)
-    pools: dict[int, tuple[int, int]] = field(default_factory=dict)
-
-    def in_flight(self) -> list[int]:
-        """How many instructions are under way, by cycle."""
-        changes = Counter(start + 1 for start in self.starts)
-        changes.subtract(end + 1 for end in self.ends)
-        return list(accumulate(changes[cycle] for cycle in range(max(self.ends) + 4)))
-
-
-class Reference:
-    """Executes instructions in NumPy and keeps their time by the rules of docs/architecture.md."""
-
-    def __init__(self, buffers: Buffers) -> None:
-        self.buffers = buffers
-        self.setup: Instruction | None = None
-        self.sums = np.zeros((0, M), np.int64)
-        self.shift = np.zeros(M, np.int64)
-        self.table = np.zeros(256, np.int64)
-        self.passes_end = 0
-        self.prepare_free = 0
-        self.occupied: list[tuple[int, int]] = []
-        self.expected = Expectation()
-
-    def run(self, program: list[Instruction], offered: list[int]) -> Expectation:
-        e = self.expected
-        for i, head in enumerate(program):
-            earliest = max(offered[i], e.starts[-1] + timing.QUEUE_INTERVAL if e.starts else 0)
-            start = earliest
-            while not self.is_ready(start):
-                start += 1
-            e.starts.append(start)
-            if head.opcode == Opcode.SETUP:
-                self.take(head, start)
-                e.ends.append(start + 1)
-                e.done.setdefault(start + 1, 0)
-            else:
-                e.ends.append(self.conv(head, start))
-                e.done[e.ends[-1]] = head.signal
-        return e
-
-    def take(self, setup: Instruction, start: int) -> None:
-        self.setup, weight = setup, self.buffers.weight
-        if setup.table_load:
-            data = weight[(setup.table_base * SIZES.beat_bytes + np.arange(512)) % weight.size].astype(np.int64)
-            self.table = data[::2] + 256 * data[1::2]
-            self.prepare_free = start + 1 + 512 // 4
-            self.occupied.append((start, self.prepare_free))
-
-    def is_ready(self, cycle: int) -> bool:
-        before = cycle - timing.FRONT_LATENCY
-        return before >= self.prepare_free and sum(before <= end for end in self.expected.ends) < 2
-
-    def conv(self, c: Instruction, start: int) -> int:
-        s = self.setup
-        pixels = c.out_rows * c.out_columns
-        high, wide = at_once(s)
-        passes = c.input_groups * -(-s.kernel_rows // high) * -(-s.kernel_columns // wide)
-        begin = max(start + timing.compute_prepare(CONFIG, WEIGHTS, bool(c.first), s.mode), self.passes_end)
-        before, last = timing.compute_passes(
-            CONFIG, WEIGHTS, passes, len(positions(s, c)), bool(c.last), bool(s.wide), s.mode
-        )
-        self.passes_end = begin + before + last
-        self.prepare_free = begin + before
-        self.occupied.append((start, self.prepare_free))
-        self.accumulate(c, pixels)
-        if c.last:
-            self.results(c, begin + before)
-        return self.passes_end + timing.compute_latency(CONFIG)
-
-    def accumulate(self, c: Instruction, pixels: int) -> None:
-        s, b = self.setup, self.buffers
-        base = c.weight_base * SIZES.beat_bytes
-        if c.first:
-            block = b.weight[(base + np.arange(8 * M)) % b.weight.size]
-            base += 8 * M
-            bias, self.shift, residual_shift = parameters_of(block)
-            self.sums = np.broadcast_to(bias, (pixels, M)).copy()
-            if c.residual and not s.product:
-                self.sums += self.residuals(c) << residual_shift
-        for g in range(c.input_groups):
-            if s.mode:
-                base = self.depthwise(c, g, base)
-                continue
-            for ky in range(s.kernel_rows):
-                for kx in range(s.kernel_columns):
-                    weights = b.weight[(base + np.arange(N * M)) % b.weight.size].view(np.int8).reshape(N, M)
-                    base += N * M
-                    self.sums += self.words(c, g, ky, kx) @ weights.astype(np.int64)
-        half = 1 << (CONFIG.acc_bits - 1)
-        self.sums = ((self.sums + half) & (2 * half - 1)) - half
-
-    def residuals(self, c: Instruction) -> np.ndarray:
-        """Of all pixels, (pixels, M)."""
-        pixels = np.arange(c.out_rows * c.out_columns)
-        words = self.buffers.residual[(c.residual_base + pixels) % CONFIG.residual_depth].astype(np.int64)
-        return np.where(words > 127, words - 256, words) if self.setup.residual_signed else words
-
-    def words(self, c: Instruction, g: int, ky: int, kx: int) -> np.ndarray:
-        """What a tap of an input group sees of all pixels, (pixels, N)."""
-        s, b = self.setup, self.buffers
-        rows, columns = np.divmod(np.arange(c.out_rows * c.out_columns), c.out_columns)
-        address = c.activation_base + g * c.group_step + ky * s.tap_row_step + kx * s.dilation_columns
-        address = address + rows * s.row_step + columns * s.stride_columns
-        y = c.row_offset + ky * s.dilation_rows + rows * s.stride_rows
-        x = c.column_offset + kx * s.dilation_columns + columns * s.stride_columns
-        words = b.activation[address % CONFIG.activation_depth].astype(np.int64)
-        words = np.where(words > 127, words - 256, words) if s.input_signed else words
-        inside = (y >= 0) & (y < c.in_rows) & (x >= 0) & (x < s.in_columns)
-        return np.where(inside[:, None], words, (s.pad_value & 511 ^ 256) - 256)
-
-    def depthwise(self, c: Instruction, g: int, base: int) -> int:
-        """The passes of an input group, all taps of a block each, though the kernel have fewer; where its weights end.
-
-        A block of one row has the last three taps, one of one column the first of each row.
-        """
-        s, b = self.setup, self.buffers
-        high, wide = at_once(s)
-        for block_row in range(0, s.kernel_rows, high):
-            for block_column in range(0, s.kernel_columns, wide):
-                weights = b.weight[(base + np.arange(9 * N)) % b.weight.size].view(np.int8).reshape(9, N)
-                base += WEIGHTS.block_beats(CONFIG, 1) * SIZES.beat_bytes
-                for row, column in np.ndindex(high, wide):
-                    words = self.words(c, g, block_row + row, block_column + column)
-                    tap = (3 - high + row) * 3 + column
-                    factors = weights[tap].astype(np.int64)
-                    if s.product and tap == 6:
-                        factors = self.residuals(c)[:, g * N : (g + 1) * N]
-                    self.sums[:, g * N : (g + 1) * N] += words * factors
-        return base
-
-    def results(self, c: Instruction, begin: int) -> None:
-        s = self.setup
-        values = requantize(self.sums, self.shift, s.low, s.high)
-        values = self.table[values & 255] if s.table else values
-        step = 2 if s.wide else 1
-        pixels, whole = len(values), SIZES.words_per_beat
-        for place, p in enumerate(positions(s, c)):
-            if p is None:
-                continue
-            at = begin + place * step + timing.compute_latency(CONFIG)
-            for part in range(step):
-                word = int.from_bytes(bytes((int(v) >> 8 * part) & 255 for v in values[p]), "little")
-                offset = p + part * (-(-pixels // whole) * whole)
-                if c.to_output:
-                    address = (c.output_base + offset) % CONFIG.output_depth
-                    self.expected.outputs[at + part] = (address, word)
-                if c.to_pool:
-                    address = (c.pool_base + offset) % CONFIG.pool_depth
-                    self.expected.pools[at + part] = (address, word)
 
 
 def clear_unused(buffers: Buffers, program: list[Instruction]) -> None:
@@ -223,26 +41,6 @@ def clear_unused(buffers: Buffers, program: list[Instruction]) -> None:
             for k in range(i.input_groups * -(-setup.kernel_rows // high) * -(-setup.kernel_columns // wide)):
                 where = (base + k * size + np.arange(size)) % buffers.weight.size
                 buffers.weight[where[unused]] = 0
-
-
-def at_once(s: Instruction) -> tuple[int, int]:
-    """Rows and columns of taps of a pass."""
-    rows = 3 if s.mode and s.kernel_rows > 1 and s.dilation_rows == 1 else 1
-    return rows, 3 if s.mode and s.dilation_columns == 1 else 1
-
-
-def positions(s: Instruction, c: Instruction) -> list[int | None]:
-    """What is issued in the cycles of a pass: pixels, by number, down each column; None where rows are read ahead."""
-    column: list[int | None]
-    found: list[int | None] = []
-    for x in range(c.out_columns):
-        if at_once(s)[0] == 1:
-            column = [y * c.out_columns + x for y in range(c.out_rows)]
-        else:
-            column = [None] * ((c.out_rows - 1) * s.stride_rows + 3)
-            column[2 :: s.stride_rows] = [y * c.out_columns + x for y in range(c.out_rows)]
-        found += column[1:] if x and c.meet else column
-    return found
 
 
 def some_setup(rng: random.Random, kernel: int) -> Instruction:
