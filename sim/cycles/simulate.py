@@ -82,13 +82,24 @@ class _Run:
         self.stalls: list[tuple[int, ...]] = [_NO_STALL] * count
         self.asked_at = 0
 
+    def _fetch_count(self) -> int:
+        """Of how many instructions the fetch's next burst is; 0 where it has all."""
+        return min(FETCH_BURST, len(self.instructions) - self.asked)
+
     def _fetch_request(self) -> int | None:
         """The cycle from which on the fetch requests its next burst, None where that is not known or it has all."""
-        n = min(FETCH_BURST, len(self.instructions) - self.asked)
+        n = self._fetch_count()
         gone = self.asked + n - self.config.fetch_depth  # so many must have been dispatched
         if n == 0 or gone > len(self.dispatched):
             return None
         return max(self.asked_at, self.dispatched[gone - 1] if gone > 0 else 0) + timing.REQUEST_LATENCY
+
+    def _fetch(self, cycle: int, burst: int) -> int:
+        """The port takes the fetch's next burst in a cycle, as its `burst`th: of how many instructions it is."""
+        count = self._fetch_count()
+        self.fetches.append(burst)
+        self.asked, self.asked_at = self.asked + count, cycle
+        return count
 
     def _fetched(self, count: int, last: int) -> None:
         """The last beat of a burst of `count` instructions is there in a cycle."""
@@ -239,13 +250,9 @@ class _SeparateRun(_Run):
                     continue
             if fetch is None:
                 break
-            self._fetch(max(fetch, self.reads.free))
-
-    def _fetch(self, cycle: int) -> None:
-        n = min(FETCH_BURST, len(self.instructions) - self.asked)
-        self.fetches.append(len(self.reads.bursts) // 2)
-        self._fetched(n, self.reads.take(cycle, n * self.config.derived.instruction_beats))
-        self.asked, self.asked_at = self.asked + n, cycle
+            cycle = max(fetch, self.reads.free)
+            count = self._fetch(cycle, len(self.reads.bursts) // 2)
+            self._fetched(count, self.reads.take(cycle, count * self.config.derived.instruction_beats))
 
 
 class _SharedRun(_Run):
@@ -294,10 +301,8 @@ class _SharedRun(_Run):
 
     def _take(self, cycle: int, fetch: bool) -> None:
         if fetch:
-            n = min(FETCH_BURST, len(self.instructions) - self.asked)
-            self.fetches.append(self.reads.taken)
-            self.reads.take(cycle, n * self.config.derived.instruction_beats, partial(self._fetched, n))
-            self.asked, self.asked_at = self.asked + n, cycle
+            count = self._fetch(cycle, self.reads.taken)
+            self.reads.take(cycle, count * self.config.derived.instruction_beats, partial(self._fetched, count))
             return
         queue, beats = self.queues[Unit.LOAD], self.load.bursts[self.load.issued]
         known = None

@@ -17,10 +17,10 @@ CHANNELS = ("AR", "R", "AW", "W", "B")
 MEMORIES: dict[str, dict[str, int]] = {
     "steady": {},
     **{name: {"stall_chance": 200 << 8 * channel} for channel, name in enumerate(CHANNELS)},
-    "AW": {"stall_chance": 200 << 16, "stall_longest": 1000},  # shorter ones end while a tile is computed
-    "B": {"stall_chance": 200 << 32, "stall_longest": 1000},  # or before the run's last response comes
-    "again": {"stall_chance": 200},
-    "another seed": {"stall_chance": 200, "seed": 6},
+    # Shorter ones end while a tile is computed, or before the run's last response comes.
+    **{name: {"stall_chance": 200 << 8 * CHANNELS.index(name), "stall_longest": 1000} for name in ("AR", "AW", "B")},
+    "again": {"stall_chance": 200, "stall_longest": 1000},
+    "another seed": {"stall_chance": 200, "stall_longest": 1000, "seed": 6},
     "longer": {"stall_chance": 200 << 8, "stall_longest": 40},
     "data first": {"data_first": 1},
     "addresses first": {"address_first": 1},
