@@ -99,8 +99,12 @@ OTHERS = {
     "queues": tuple(f"{unit.name.lower()}_queue." for unit in Unit),
 }
 """What else is in block RAM, and how the names of its memories begin."""
-ARRAY, AVERAGE = "compute_unit.pipeline.array.", "pool_unit.average."
-"""How the names of multipliers begin that belong to the array, to the division of averages."""
+MULTIPLIERS = {
+    "array": "compute_unit.pipeline.array.",
+    "residuals": "compute_unit.pipeline.accumulator.",
+    "average": "pool_unit.average.",
+}
+"""How the names of multipliers begin that belong to the array, to shifts of residuals, to the division of averages."""
 
 
 @dataclass(frozen=True)
@@ -159,14 +163,14 @@ def synthesize(config: AcceleratorConfig, folder: Path, family: str = "ecp5") ->
         Memory(name, words, width, {cell: n for cell in in_memories if (n := _below(names[cell], f"{name}."))})
         for name, words, width in memories_of(source.read_text())
     ]
-    array, average = (_below(products, prefix) for prefix in (ARRAY, AVERAGE))
+    multipliers = {name: _below(products, prefix) for name, prefix in MULTIPLIERS.items()}
     places: dict[str, str | tuple[str, ...]] = {**BUFFERS, **OTHERS}
     return Synthesis(
         config=config.name,
         family=family,
         lanes=(config.ic_lanes, config.oc_lanes),
         cells={column: sum(counts.get(cell, 0) for cell in cells) for column, cells in f.columns.items()},
-        multipliers={"array": array, "average": average, "other": len(products) - array - average},
+        multipliers={**multipliers, "other": len(products) - sum(multipliers.values())},
         buffers={
             place: sum(m.cells.get(cell, 0) for m in memories if m.name.startswith(prefix) for cell in f.block_ram)
             for place, prefix in places.items()

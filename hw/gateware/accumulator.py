@@ -11,25 +11,30 @@ from amaranth.utils import exact_log2
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.parameters import PARAMETER_BYTES, PARAMETERS
-from hw.contract.shifts import SHIFTS, residual_shifts
+from hw.contract.shifts import residual_shifts
 from hw.contract.widths import BYTE_BITS
 from hw.gateware.array import sum_bits
 from hw.gateware.memory import DualPort, extended
+from hw.gateware.requantize import AMOUNT_BITS, LARGEST_LEFT_SHIFT
 
 ACCUMULATOR_LATENCY = 5
 """From a pixel to its total, which is in the partial sums in the cycle after."""
 SUMS_DELAY = 4
 """From a pixel to the cycle in which its sum of products is added."""
-_FINE_BITS = 2
-"""The residual is shifted in two steps: by multiples of 2**_FINE_BITS, then by the rest."""
+_FINE_BITS = 4
+"""A residual is shifted by these bits of its shift with a multiplier, which takes far fewer LUTs; then by the rest."""
 
 
 def lane_parameters(config: AcceleratorConfig) -> data.StructLayout:
     """Parameters of one output channel, as far as they are kept: the accumulator wraps around, and shifts have no
-    more bits than their ranges need."""
+    more bits than their ranges need.  `amount` is the shift as the output stage takes it: above the smallest one."""
     return data.StructLayout(
-        {"bias": config.acc_bits, "shift": SHIFTS, "residual_shift": residual_shifts(config.acc_bits)}
+        {"bias": config.acc_bits, "amount": AMOUNT_BITS, "residual_shift": residual_shifts(config.acc_bits)}
     )
+
+
+_KEPT = {"bias": ("bias", 0), "shift": ("amount", LARGEST_LEFT_SHIFT), "residual_shift": ("residual_shift", 0)}
+"""What of a parameter block is kept: under which name, and what is added to it."""
 
 
 def parameter_sets(config: AcceleratorConfig) -> data.ArrayLayout:
@@ -71,13 +76,14 @@ class Parameters(wiring.Component):
             # narrowest beat, so that no part lies in two beats.
             start = lane * PARAMETER_BYTES * BYTE_BITS
             for name, parameter in PARAMETERS.items():
+                kept, offset = _KEPT[name]
                 for which in range(2):
-                    target = sets[which][lane][name]
+                    target = sets[which][lane][kept]
                     for low in range(0, len(target), 32):
                         part = target[low : low + 32]
                         index, bit = divmod(start + parameter.bit + low, beat_bits)
                         with m.If(self.write & (self.set == which) & (self.index == index)):
-                            m.d.sync += part.eq(self.beat[bit : bit + len(part)])
+                            m.d.sync += part.eq(self.beat[bit : bit + len(part)] + offset)
         return m
 
 
@@ -119,8 +125,8 @@ class Accumulator(wiring.Component):
         bits, lanes = config.acc_bits, config.oc_lanes
         m.submodules.memory = memory = DualPort(bits * lanes, config.partial_sum_depth)
 
-        # Cycle 0 takes residual and parameters, 1 shifts the residual by multiples of 4, 2 by the rest and reads the
-        # partial sum, 3 adds the bias, 4 chooses and adds the products.
+        # Cycle 0 takes residual and parameters, 1 makes a factor of the shift, 2 multiplies and reads the partial sum,
+        # 3 shifts by the rest and adds the bias, 4 chooses and adds the products.
         entry = data.StructLayout({"pixel": len(self.pixel), "first": 1, "keep": 1, "set": 1})
         stages = [Signal(entry, name=f"stage_{i}") for i in range(ACCUMULATOR_LATENCY + 1)]
         m.d.comb += stages[0].eq(Cat(self.pixel, self.first, self.keep, self.set))
@@ -137,18 +143,23 @@ class Accumulator(wiring.Component):
         for stage, parameters in zip(stages, chosen[1:], strict=False):
             m.d.sync += parameters.eq(Mux(stage.set, self.parameters[1], self.parameters[0]))
         for i in range(lanes):
-            residual = Signal(signed(config.derived.lane_bits), name=f"residual_{i}", reset_less=True)
-            coarse, shifted, start, partial, total = (
-                Signal(signed(bits), name=f"{name}_{i}", reset_less=True)
-                for name in ("coarse", "shifted", "start", "partial", "total")
+            residual, residual_later = (
+                Signal(signed(config.derived.lane_bits), name=f"{name}_{i}", reset_less=True)
+                for name in ("residual", "residual_later")
+            )
+            factor = Signal(1 << _FINE_BITS, name=f"factor_{i}", reset_less=True)
+            product = Signal(signed(len(residual) + len(factor)), name=f"product_{i}", reset_less=True)
+            start, partial, total = (
+                Signal(signed(bits), name=f"{name}_{i}", reset_less=True) for name in ("start", "partial", "total")
             )
             by = [parameters[i].residual_shift for parameters in chosen]
             m.d.comb += self.totals[i].eq(total)
             m.d.sync += [
                 residual.eq(extended(self.residual.word_select(i, config.data_bits), self.residual_signed)),
-                coarse.eq(residual << Cat(Const(0, _FINE_BITS), by[1][_FINE_BITS:])),
-                shifted.eq(coarse << by[2][:_FINE_BITS]),
-                start.eq(chosen[3][i].bias + shifted),
+                residual_later.eq(residual),
+                factor.eq(1 << by[1][:_FINE_BITS]),
+                product.eq(residual_later * factor),
+                start.eq(chosen[3][i].bias + (product << Cat(Const(0, _FINE_BITS), by[3][_FINE_BITS:]))),
                 partial.eq(kept[i]),
                 total.eq(Mux(stages[4].first, start, partial) + self.sums[i]),
             ]

@@ -66,7 +66,7 @@ class Average(wiring.Component):
         m.submodules.requantize = requantize = Requantize(len(value), left=0)
         m.d.comb += [
             requantize.value.eq(value),
-            requantize.shift.eq(self.shift),
+            requantize.amount.eq(self.shift),
             requantize.low.eq(self.low),
             requantize.high.eq(self.high),
         ]
@@ -84,16 +84,15 @@ class Average(wiring.Component):
         lanes = self.config.oc_lanes
         waiting = Signal.like(self.sums, reset_less=True)
         left = Signal(range(lanes + 1))
+        lane = Signal(range(lanes), reset_less=True)
         with m.If(self.load):
-            m.d.sync += [waiting.eq(self.sums), left.eq(lanes)]
+            m.d.sync += [waiting.eq(self.sums), left.eq(lanes), lane.eq(0)]
         with m.Else():
-            m.d.sync += waiting.as_value().eq(waiting.as_value()[len(waiting[0]) :])
-            with m.If(left != 0):
-                m.d.sync += left.eq(left - 1)
+            m.d.sync += [left.eq(left - (left != 0)), lane.eq(lane + 1)]
         is_last = Signal(self.LATENCY)
         m.d.sync += is_last.eq(Cat(left == 1, is_last))
         m.d.comb += self.done.eq(is_last[-1])
-        return waiting[0]
+        return waiting[lane]
 
     def _multiply(self, m: Module, total: Value) -> tuple[Signal, Value]:
         """|total| * multiplier in four products of halves, which multiplier blocks have the width for: the magnitude,

@@ -20,7 +20,7 @@ from hw.gateware.array import ARRAY_LATENCY, Array
 from hw.gateware.decode import fields
 from hw.gateware.interfaces import UNITS
 from hw.gateware.memory import BeatToWord, extended, write_port
-from hw.gateware.requantize import REQUANTIZE_LATENCY, Requantize
+from hw.gateware.requantize import BOUNDS_LEAD, REQUANTIZE_LATENCY, Requantize
 from hw.gateware.table import TABLE_SETS, LookUp, table_port
 from hw.gateware.window import POINT
 
@@ -35,7 +35,7 @@ _CLIPPED = _TOTALS + REQUANTIZE_LATENCY
 _WEIGHTS_DELAY = _WORD - SWAP_DELAY
 """What weights and their swap wait in the pipeline, as long as a pixel's activations come later than they."""
 _JOB_STAGES = {_INSIDE, _WORD, _RESIDUAL_ADDRESS - 1, _RESIDUAL, _SUMS - 1}
-_JOB_STAGES |= {_TOTALS - 1, _CLIPPED - 2, _CLIPPED}
+_JOB_STAGES |= {_TOTALS - 1, _CLIPPED - BOUNDS_LEAD, _CLIPPED}
 """And 0, and those of the results: they need their job."""
 if COMPUTE_LATENCY != _CLIPPED:
     raise AssertionError("the pipeline is not the one of hw/contract/timing.py")
@@ -216,13 +216,13 @@ class Pipeline(wiring.Component):
         bits, wide_bits = self.config.data_bits, self.config.derived.wide_bits
         shifts = Signal(self.parameters[0].shape())
         m.d.comb += shifts.eq(Mux(jobs[_TOTALS - 1].set, self.parameters[1], self.parameters[0]))
-        bounds = jobs[_CLIPPED - 2].setup
+        bounds = jobs[_CLIPPED - BOUNDS_LEAD].setup
         results: list[Value] = []
         for lane in range(self.config.oc_lanes):
             m.submodules[f"requantize_{lane}"] = requantize = Requantize(self.config.acc_bits)
             m.d.comb += [
                 requantize.value.eq(totals[lane]),
-                requantize.shift.eq(shifts[lane].shift),
+                requantize.amount.eq(shifts[lane].amount),
                 requantize.low.eq(bounds.low),
                 requantize.high.eq(bounds.high),
             ]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, signed
+from dataclasses import dataclass
+
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -12,24 +15,37 @@ from hw.contract.shifts import SHIFTS
 
 REQUANTIZE_LATENCY = 6
 """From an accumulator to its result."""
+BOUNDS_LEAD = 3
+"""So long before its result a value meets its bounds."""
 LARGEST_LEFT_SHIFT = -min(SHIFTS)
 BOUND_BITS = LAYOUTS[Opcode.SETUP]["low"][0].bits
 """Width of the bounds and of the result."""
-_AMOUNT_BITS = ceil_log2(len(SHIFTS))
-_FINE_BITS = _AMOUNT_BITS // 2
-"""The shifter has two steps of about as many cases: one by multiples of 2**_FINE_BITS, then one by the rest."""
+AMOUNT_BITS = ceil_log2(len(SHIFTS))
+_STEP_BITS = 2
+"""Of an amount, in each of the steps of the shifter: four cases are two LUT4 a bit, eight would be four."""
+
+
+@dataclass(frozen=True)
+class _Shifted:
+    """A value on its way through the shifter: the window of `bits` that the steps to come still ask for, the lowest of
+    weight one half; its sign; whether a bit above the window differs from that; whether one below it is set."""
+
+    bits: Value
+    negative: Value
+    above: Value
+    below: Value
 
 
 class Requantize(wiring.Component):
     """value * 2**-shift, rounded half to even, clipped to [low, high].
 
-    Works as a right shift by shift + left of value * 2**left, whose lowest `left` bits are zero.  Below the
-    result the shifter keeps the bit of weight one half, and whether any lower bit was set.
+    Works as a right shift of value * 2**left, whose lowest `left` bits are zero.  Each step of the shifter keeps what
+    can still come into the result, and says of the rest whether it is more than a sign, or more than nothing.
     Parameters: width, of the value.  left: the largest left shift, 0 or LARGEST_LEFT_SHIFT.
     Members:
         value (in): signed.
-        shift (in): one of SHIFTS, or, where `left` is 0, of as many from 0 on; for the value of the next cycle.
-        low, high (in): signed bounds, applied to the value of REQUANTIZE_LATENCY - 2 cycles before.
+        amount (in): shift + left; for the value of the next cycle.
+        low, high (in): signed bounds, low at most high; for the result BOUNDS_LEAD cycles later.
         result (out): signed.
     Protocol: none.
     Latency: REQUANTIZE_LATENCY; a value a cycle.
@@ -40,7 +56,7 @@ class Requantize(wiring.Component):
         super().__init__(
             {
                 "value": In(signed(width)),
-                "shift": In(SHIFTS if left else range(len(SHIFTS))),
+                "amount": In(AMOUNT_BITS),
                 "low": In(signed(BOUND_BITS)),
                 "high": In(signed(BOUND_BITS)),
                 "result": Out(signed(BOUND_BITS)),
@@ -49,53 +65,65 @@ class Requantize(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        width = self.width + self.left
+        scaled = Cat(0, self.value << self.left)  # bit 0 has the weight one half
+        shifted = _Shifted(scaled[:-1], scaled[-1], Const(0), Const(0))
+        amount = self.amount
+        for unit_bits in reversed(range(0, AMOUNT_BITS, _STEP_BITS)):
+            now = Signal(len(amount), name=f"amount_{unit_bits}", reset_less=True)
+            m.d.sync += now.eq(amount)
+            shifted = self._step(m, shifted, now[unit_bits:], 1 << unit_bits)
+            amount = now[:unit_bits]
+        self._clip(m, shifted)
+        return m
 
-        # Bit 0 has the weight one half.
-        amount = Signal(_AMOUNT_BITS, reset_less=True)
-        scaled = Signal(signed(width + 1))
-        m.d.sync += amount.eq(self.shift + self.left)
-        m.d.comb += scaled.eq(Cat(0, self.value << self.left).as_signed())
-        fine = Signal(_FINE_BITS, reset_less=True)
-        coarse_value = Signal.like(scaled, reset_less=True)
-        value = Signal.like(scaled, reset_less=True)
-        coarse_below = Signal(reset_less=True)
-        below = Signal(reset_less=True)
-        m.d.sync += fine.eq(amount[:_FINE_BITS])
-        with m.Switch(amount[_FINE_BITS:]):
-            for i in range(1 << _AMOUNT_BITS - _FINE_BITS):
-                step = i << _FINE_BITS
+    def _step(self, m: Module, before: _Shifted, amount: Value, unit: int) -> _Shifted:
+        """A shift to the right by `amount` times `unit` bits, less than `unit` are left to shift."""
+        cases = range(1 << len(amount))
+        width = BOUND_BITS + unit - 1  # one half, and the bits of a result without its sign
+        bits = Signal(width, name=f"bits_{unit}", reset_less=True)
+        negative, above, below = (
+            Signal(name=f"{name}_{unit}", reset_less=True) for name in ("negative", "above", "below")
+        )
+        everything = Cat(before.bits, before.negative.replicate(width + unit * len(cases)))
+        # What leaves the window above and below, of each case what it adds to the one next to it.
+        leaves_above, leaves_below = [before.above], [before.below]
+        for i in reversed(cases):
+            end = None if i == cases[-1] else width + unit * (i + 1)
+            differ = before.bits[width + unit * i : end] ^ before.negative.replicate(len(before.bits))
+            leaves_above.insert(0, leaves_above[0] | differ[: len(before.bits[width + unit * i : end])].any())
+        for i in cases[:-1]:
+            leaves_below.append(leaves_below[-1] | before.bits[unit * i : unit * (i + 1)].any())
+        m.d.sync += negative.eq(before.negative)
+        with m.Switch(amount):
+            for i in cases:
                 with m.Case(i):
-                    m.d.sync += [coarse_value.eq(scaled >> step), coarse_below.eq(scaled[:step].any())]
-        with m.Switch(fine):
-            for i in range(1 << _FINE_BITS):
-                with m.Case(i):
-                    m.d.sync += [value.eq(coarse_value >> i), below.eq(coarse_below | coarse_value[:i].any())]
+                    m.d.sync += [
+                        bits.eq(everything[unit * i :]),
+                        above.eq(leaves_above[i]),
+                        below.eq(leaves_below[i]),
+                    ]
+        return _Shifted(bits, negative, above, below)
 
-        # One bit more than the bounds have: rounding cannot bring back into them what saturates here.
-        quotient = value[1:].as_signed()
-        saturated = Signal(signed(BOUND_BITS + 1), reset_less=True)
-        up = Signal(reset_less=True)
-        fits = Signal()
-        m.d.comb += fits.eq(quotient == quotient[: BOUND_BITS + 1].as_signed())
-        m.d.sync += [
-            up.eq(value[0] & (below | value[1])),
-            saturated.eq(Mux(fits, quotient, Mux(quotient[-1], -(1 << BOUND_BITS), (1 << BOUND_BITS) - 1))),
-        ]
-        rounded = Signal(signed(BOUND_BITS + 2), reset_less=True)
-        result = Signal.like(self.result, reset_less=True)
-        m.d.comb += self.result.eq(result)
-        # Compared in one cycle, chosen in the next.
-        below_low, above_high = Signal(reset_less=True), Signal(reset_less=True)
+    def _clip(self, m: Module, shifted: _Shifted) -> None:
+        """Clips, then rounds what was inside: up from below the upper bound, so it stays inside."""
+        quotient = Cat(shifted.bits[1:], shifted.negative).as_signed()
+        compared, chosen, result = (
+            Signal.like(self.result, name=name, reset_less=True) for name in ("compared", "chosen", "result")
+        )
+        below_low, above_high, up, rounds = (
+            Signal(name=name, reset_less=True) for name in ("below_low", "above_high", "up", "rounds")
+        )
         low, high = Signal.like(self.low, reset_less=True), Signal.like(self.high, reset_less=True)
-        inside = Signal.like(rounded, reset_less=True)
+        m.d.comb += self.result.eq(result)
         m.d.sync += [
-            rounded.eq(saturated + up.as_unsigned()),
-            below_low.eq(rounded < self.low),
-            above_high.eq(rounded > self.high),
+            compared.eq(quotient),
+            # More bits than a result has are beyond one of the bounds.
+            below_low.eq(Mux(shifted.above, shifted.negative, quotient < self.low)),
+            above_high.eq(Mux(shifted.above, ~shifted.negative, quotient >= self.high)),
+            up.eq(shifted.bits[0] & (shifted.below | shifted.bits[1])),
             low.eq(self.low),
             high.eq(self.high),
-            inside.eq(rounded),
-            result.eq(Mux(below_low, low, Mux(above_high, high, inside))),
+            chosen.eq(Mux(below_low, low, Mux(above_high, high, compared))),
+            rounds.eq(up & ~below_low & ~above_high),
+            result.eq(chosen + rounds),
         ]
-        return m

@@ -54,7 +54,7 @@ def mapped(**cells: dict[str, int]) -> Synthesis:
         for name, bits in synthesis.buffer_bits(TINY).items()
     ]
     counts = dict.fromkeys(ECP5.columns, 1)
-    return Synthesis("tiny", "ecp5", (4, 4), counts, {"array": 16, "average": 4, "other": 2}, {}, memories, "Yosys 1")
+    return Synthesis("tiny", "ecp5", (4, 4), counts, {"array": 16, "residuals": 4, "average": 4, "other": 2}, {}, memories, "Yosys 1")
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, result: Synthesis) -> None:
@@ -79,11 +79,11 @@ def test_a_good_result_passes(
     document.write_text(f"before\n<!-- {ECP5.marker}: begin -->\nold\n<!-- {ECP5.marker}: end -->\nafter\n")
     arguments = ["--config", "tiny", "--json", str(tmp_path / "counts.json"), "--write", str(document)]
     assert synthesis.main(arguments) == 0
-    assert "1 (16 + 4 + 2)" in capsys.readouterr().out
+    assert "1 (16 + 4 + 4 + 2)" in capsys.readouterr().out
     assert json.loads((tmp_path / "counts.json").read_text()) == [json.loads(json.dumps(dataclasses.asdict(result)))]
     written = document.read_text()
     assert written.startswith("before\n") and written.endswith("after\n") and "old" not in written
-    assert "| tiny | 4 x 4 | 1 | 1 | 1 (16 + 4 + 2) | 1 | 1 | 1 |" in written
+    assert "| tiny | 4 x 4 | 1 | 1 | 1 (16 + 4 + 4 + 2) | 1 | 1 | 1 |" in written
 
 
 @pytest.mark.parametrize("cells", [{}, {LUT_RAM: 4}, {BLOCK_RAM: 1, LUT_RAM: 1}], ids=["flip-flops", "LUT", "both"])
@@ -97,7 +97,7 @@ def test_a_buffer_elsewhere_is_one_line(
 
 
 def test_a_multiplier_in_logic_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    wrong = {"array": 15, "average": 4, "other": 3}
+    wrong = {"array": 15, "residuals": 4, "average": 4, "other": 3}
     fake(monkeypatch, dataclasses.replace(mapped(), multipliers=wrong, buffers=dict.fromkeys(BUFFERS, 1)))
     assert synthesis.main(["--config", "tiny"]) == 1
     assert "error: tiny: 15 of the 16 multipliers of the array are in MULT18X18D" in capsys.readouterr().err
@@ -141,8 +141,8 @@ def test_small(tmp_path: Path) -> None:
     config = preset("small")
     result = synthesis.synthesize(config, tmp_path)
     assert synthesis.problems(config, result) == []
-    assert result.multipliers == {"array": 72, "average": 4, "other": 2}
-    assert result.cells["multipliers"] == 78
+    assert result.multipliers == {"array": 72, "residuals": 8, "average": 4, "other": 2}
+    assert result.cells["multipliers"] == 86
     for buffer, bits in synthesis.buffer_bits(config).items():
         assert 0 < result.buffers[buffer] <= bits // BLOCK_BITS, buffer
     assert sum(result.buffers.values()) == result.cells["block RAM"]  # nothing else takes any

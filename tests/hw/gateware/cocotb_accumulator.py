@@ -32,10 +32,14 @@ def some_parameters(rng: random.Random, config: AcceleratorConfig) -> list[tuple
 
 def set_bits(config: AcceleratorConfig, lanes: list[tuple[int, int, int]]) -> int:
     """A set of parameters as `Parameters.sets` packs it."""
-    widths = config.acc_bits, 1 + max(SHIFTS).bit_length(), (config.acc_bits - 1).bit_length()
+    widths = config.acc_bits, (len(SHIFTS) - 1).bit_length(), (config.acc_bits - 1).bit_length()
     places = 0, widths[0], widths[0] + widths[1]
+    offsets = 0, -min(SHIFTS), 0
     fields = [
-        sum(packed([value], width) << place for value, width, place in zip(lane, widths, places, strict=True))
+        sum(
+            packed([value + offset], width) << place
+            for value, offset, width, place in zip(lane, offsets, widths, places, strict=True)
+        )
         for lane in lanes
     ]
     return packed(fields, sum(widths))
@@ -49,7 +53,7 @@ async def sets_of_parameters(dut, name):
     bench = Cycles(dut)
     bench.set(**{f"{name}_parameters__write": 0})
     await bench.reset()
-    sets = [[(0, 0, 0)] * config.oc_lanes] * 2
+    sets = [[(0, min(SHIFTS), 0)] * config.oc_lanes] * 2
     for _ in range(20):
         which = rng.getrandbits(1)
         sets[which] = some_parameters(rng, config)

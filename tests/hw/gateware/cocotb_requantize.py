@@ -7,7 +7,7 @@ import random
 import cocotb
 import numpy as np
 
-from hw.gateware.requantize import LARGEST_LEFT_SHIFT, REQUANTIZE_LATENCY
+from hw.gateware.requantize import BOUNDS_LEAD, LARGEST_LEFT_SHIFT, REQUANTIZE_LATENCY
 from quant.ir.fixedpoint import requantize
 from tests.hw.gateware.helpers.cycles import Cycles
 
@@ -48,8 +48,8 @@ async def every_shift(dut):
             if 0 <= at < len(items):
                 bench.set(**{f"{name}__value": items[at][0] & (1 << PARTS[name][0]) - 1})
             if cycle < len(items):
-                bench.set(**{f"{name}__shift": items[cycle][1] & (127 if PARTS[name][1] else 63)})
-            at = cycle - SHIFT_LEAD - REQUANTIZE_LATENCY + 2
+                bench.set(**{f"{name}__amount": items[cycle][1] + PARTS[name][1]})
+            at = cycle - SHIFT_LEAD - REQUANTIZE_LATENCY + BOUNDS_LEAD
             if 0 <= at < len(items):
                 _, _, low, high = items[at]
                 bench.set(**{f"{name}__low": low & 0x3FFFF, f"{name}__high": high & 0x3FFFF})

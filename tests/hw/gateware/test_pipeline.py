@@ -11,6 +11,7 @@ from hw.contract.table import table_block
 from hw.contract.timing import compute_latency
 from hw.contract.weights import gateware_format
 from hw.gateware.pipeline import Pipeline
+from hw.gateware.requantize import LARGEST_LEFT_SHIFT
 from quant.ir.fixedpoint import requantize
 from tests.hw.gateware.helpers.simulate import Bench, simulate
 
@@ -82,7 +83,7 @@ def test_pixels(wide: bool, job: int, tables: bool, seed: int) -> None:
     setup |= {"high": high, "table": tables}
     jobs[job] = {"setup": setup, "conv": {**conv, "signal": 6}, "set": job, "table_set": job, "low_words": low_words}
     lanes = [
-        {"bias": bias & 0xFFFFFFFF, "shift": shift, "residual_shift": left}
+        {"bias": bias & 0xFFFFFFFF, "amount": shift + LARGEST_LEFT_SHIFT, "residual_shift": left}
         for bias, shift, left in zip(BIAS, SHIFT, RESIDUAL_SHIFT, strict=True)
     ]
 
