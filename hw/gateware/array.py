@@ -168,12 +168,11 @@ class Array(wiring.Component):
             plane, lane = divmod(i, lanes)
             total = Signal.like(value, name=f"total_{i}", reset_less=True)
             m.d.comb += self.sums[i].eq(total)
-            with m.If(~self.of_lanes):
-                m.d.sync += total.eq(value)
-            with m.Elif(self.plane == plane):
-                m.d.sync += total.eq(pairwise(sums[lane::lanes]))
-            with m.Else():
+            others = pairwise(sums[lane:i:lanes] + sums[i + lanes :: lanes])
+            with m.If(self.of_lanes & (self.plane != plane)):
                 m.d.sync += total.eq(0)
+            with m.Else():
+                m.d.sync += total.eq(value + Mux(self.of_lanes, others, 0))
         return m
 
     def _activations(self, m: Module) -> list[list[Signal]]:

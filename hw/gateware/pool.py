@@ -69,11 +69,11 @@ class PoolUnit(wiring.Component):
         # A maximum, a sum is there.  What many wait for comes out of registers.
         maximum, total = Signal(), Signal()
         m.d.sync += [maximum.eq(now.last & ~averages), total.eq(now.last & averages)]
-        totals = self._reduce(m, kept, buffer.read_data, now.first, now.inside, averages)
-        self._divide(m, kept, totals, total, average)
+        sums, maxima = self._reduce(m, kept, buffer.read_data, taps[_VALUE - 1], now, averages)
+        self._divide(m, kept, sums, total, average)
         finished = Signal()  # the results of a pixel are there in the next cycle
         m.d.comb += finished.eq(maximum | average.done)
-        results = self._choose(m, kept, totals, maximum, average)
+        results = self._choose(m, finished, maxima, average)
         self._write(m, kept, start, finished, results)
         self._end(m, kept, averages, last_pixel)
         return m
@@ -158,26 +158,41 @@ class PoolUnit(wiring.Component):
         return taps
 
     def _reduce(
-        self, m: Module, kept: data.View, word: Value, first: Value, inside: Value, averages: Value
-    ) -> list[Signal]:
-        """Maxima or sums, a lane each, of the taps of a pixel; returns them.  A maximum starts below every value;
-        that of taps which are all outside stays there, and is clipped."""
+        self, m: Module, kept: data.View, word: Value, before: data.View, now: data.View, averages: Value
+    ) -> tuple[list[Signal], list[Signal]]:
+        """Sums and clipped maxima, a lane each, of the taps of a pixel.
+
+        before, now: the tap whose word is there, and the one whose value is.  What is outside the map adds 0 to a sum,
+        and is below every value to a maximum; that of taps which are all outside is clipped.
+        """
         d, bits = self.config.derived, self.config.data_bits
-        totals = []
+        # Bounds beyond every value do what those next to all values do: so comparisons are as wide as a value.
+        least, most = -1 << bits, (1 << bits) - 1
+        outside = Mux(averages, 0, least)
+        low, high = (Signal(signed(d.lane_bits + 1), name=name, reset_less=True) for name in ("low", "high"))
+        m.d.sync += [
+            low.eq(Mux(kept.low < least, least, Mux(kept.low > most, most + 1, kept.low))),
+            high.eq(Mux(kept.high > most, most, Mux(kept.high < least, least - 1, kept.high))),
+        ]
+        sums, maxima = [], []
         for lane in range(self.config.oc_lanes):
             value = Signal(signed(d.lane_bits), name=f"value_{lane}", reset_less=True)
             total = Signal(signed(AVERAGE_SUM_BITS + 1), name=f"total_{lane}", reset_less=True)
-            alone = Signal.like(total, name=f"alone_{lane}")  # what a first tap makes of it
-            larger = Signal.like(total, name=f"larger_{lane}")
-            m.d.comb += [
-                alone.eq(Mux(inside, value, Mux(averages, 0, -1 << bits))),
-                larger.eq(Mux(value > total[: d.lane_bits].as_signed(), value, total)),
+            maximum = Signal.like(value, name=f"maximum_{lane}")
+            all_low, any_high = (Signal(name=f"{name}_{lane}", reset_less=True) for name in ("all_low", "any_high"))
+            clipped = Signal(signed(BOUND_BITS), name=f"clipped_{lane}")
+            m.d.sync += [
+                value.eq(Mux(before.inside, extended(word.word_select(lane, bits), kept.input_signed), outside)),
+                total.eq(Mux(now.first, 0, total) + value),
+                maximum.eq(Mux(now.first | (value > maximum), value, maximum)),
+                # Whether they are beyond a bound is found with them: there is no time left when all are known.
+                all_low.eq((now.first | all_low) & (value < low)),
+                any_high.eq((~now.first & any_high) | (value > high)),
             ]
-            m.d.sync += value.eq(extended(word.word_select(lane, bits), kept.input_signed))
-            with m.If(first | inside):
-                m.d.sync += total.eq(Mux(first, alone, Mux(averages, total + value, larger)))
-            totals.append(total)
-        return totals
+            m.d.comb += clipped.eq(Mux(all_low, kept.low, Mux(any_high, kept.high, maximum)))
+            sums.append(total)
+            maxima.append(clipped)
+        return sums, maxima
 
     def _divide(self, m: Module, kept: data.View, totals: list[Signal], load: Value, average: Average) -> None:
         """Sums to averages: `load` takes them in the one cycle before the next pixel's taps come into `totals`."""
@@ -192,20 +207,13 @@ class PoolUnit(wiring.Component):
         for lane, total in enumerate(totals):
             m.d.comb += average.sums[lane].eq(total)
 
-    def _choose(
-        self, m: Module, kept: data.View, totals: list[Signal], maxima: Value, average: Average
-    ) -> list[Signal]:
-        """Results, to be written: averages, which are clipped already, or clipped maxima."""
-        d, results = self.config.derived, []
-        for lane, total in enumerate(totals):
-            maximum = Signal(signed(BOUND_BITS), name=f"maximum_{lane}")
-            result = Signal(d.wide_bits, name=f"result_{lane}", reset_less=True)
-            m.d.comb += maximum.eq(total[: d.lane_bits].as_signed())
-            with m.If(average.done):
-                m.d.sync += result.eq(average.results[lane])
-            with m.Elif(maxima):
-                clipped = Mux(maximum < kept.low, kept.low, Mux(maximum > kept.high, kept.high, maximum))
-                m.d.sync += result.eq(clipped)
+    def _choose(self, m: Module, finished: Value, maxima: list[Signal], average: Average) -> list[Signal]:
+        """Results, to be written; they stay until the next ones are finished."""
+        results = []
+        for lane, maximum in enumerate(maxima):
+            result = Signal(self.config.derived.wide_bits, name=f"result_{lane}", reset_less=True)
+            with m.If(finished):
+                m.d.sync += result.eq(Mux(average.done, average.results[lane], maximum))
             results.append(result)
         return results
 

@@ -117,7 +117,8 @@ DIRECTED: tuple[Entry, ...] = (
         (
             ("LARGEST_LEFT_SHIFT = -min(SHIFTS)", "LARGEST_LEFT_SHIFT = -min(SHIFTS) - 1"),
             ('LAYOUTS[Opcode.SETUP]["low"][0].bits', 'LAYOUTS[Opcode.SETUP]["low"][0].bits - 1'),
-            ("rounded = Signal(signed(BOUND_BITS + 2)", "rounded = Signal(signed(BOUND_BITS + 1)"),
+            ("width = BOUND_BITS + unit - 1", "width = BOUND_BITS + unit - 2"),
+            ("quotient >= self.high", "quotient > self.high"),
         ),
         ("requantize", "compute"),
     ),
@@ -133,7 +134,7 @@ DIRECTED: tuple[Entry, ...] = (
     *_gateware(
         "accumulator",
         (
-            ('"shift": SHIFTS', '"shift": 6'),
+            ('"amount": AMOUNT_BITS', '"amount": AMOUNT_BITS - 1'),
             ("residual_shifts(config.acc_bits)}", "residual_shifts(config.acc_bits)[: config.acc_bits // 2]}"),
         ),
         ("accumulator", "compute"),
@@ -183,6 +184,8 @@ DIRECTED: tuple[Entry, ...] = (
         (
             ("            m.d.sync += stopped.eq(1)\n", "            pass\n"),
             ("size = Signal(len(kept.out_rows) + len(kept.out_columns)", "size = Signal(12"),
+            ("Mux(kept.low > most, most + 1, kept.low)", "Mux(kept.low > most, most, kept.low)"),
+            ("Mux(kept.high < least, least - 1, kept.high)", "Mux(kept.high < least, least, kept.high)"),
         ),
     ),
     *_gateware(

@@ -30,7 +30,9 @@ def some_pool(rng: random.Random) -> tuple[Instruction, int, int]:
     shift = rng.randint(-4, 4)
     divide = reciprocal(divisor, shift, max(1, min(20, (255 * count).bit_length())))
     big = count > 100
-    low, high = rng.choice([(-128, 127), (0, 255), (-5, 60), (-32768, 32767), (-(2**17), 2**17 - 1)])
+    low, high = rng.choice(
+        [(-128, 127), (0, 255), (-5, 60), (-32768, 32767), (-(2**17), 2**17 - 1), (256, 700), (-700, -257)]
+    )
     pool = PoolInstruction(
         signal=rng.getrandbits(4),
         base=rng.getrandbits(16),
