@@ -43,6 +43,8 @@ ROOT = Path(__file__).resolve().parent.parent
 DEVICE = "--85k --package CABGA381 --speed 6"
 TARGET_MHZ = 125
 """What nextpnr works towards."""
+ROUTERS = ("router1", "router2")
+"""Of nextpnr, its usual one first; the second one is faster where the device is full."""
 WRAPPER = "wrapper"
 MARKER = "place"
 CELLS = {"TRELLIS_COMB": "TRELLIS_COMB", "flip-flops": "TRELLIS_FF", "multipliers": "MULT18X18D", "block RAM": "DP16KD"}
@@ -100,7 +102,7 @@ endmodule
 """
 
 
-def place(config: AcceleratorConfig, seeds: list[int], folder: Path) -> Placement:
+def place(config: AcceleratorConfig, seeds: list[int], folder: Path, router: str = ROUTERS[0]) -> Placement:
     """Synthesize a configuration once, place and route it with each seed; logs and reports stay in `folder`."""
     source, *_ = verilog.write(config, folder)
     (folder / f"{WRAPPER}.v").write_text(wrapper(json.loads(verilog.contents(config)["engine.json"])))
@@ -115,6 +117,7 @@ def place(config: AcceleratorConfig, seeds: list[int], folder: Path) -> Placemen
             print(f"{config.name}: seed {seed} ...", file=sys.stderr)
             log, report = f"nextpnr_{seed}.log", Path(f"report_{seed}.json")
             options = f"{DEVICE} --freq {TARGET_MHZ} --timing-allow-fail --lpf-allow-unconstrained --seed {seed} -q"
+            options += f" --router {router}"
             files = f"--json {WRAPPER}.json -l {log} --report {report} --detailed-timing-report"
             if code := run_nextpnr_ecp5([*options.split(), *files.split()]):
                 raise ShiftpointError(f"{config.name}: nextpnr ended with {code}, see {folder / log}")
@@ -156,6 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", nargs="+", choices=list(PRESETS), default=["tiny"], help="presets")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="where nextpnr begins")
+    parser.add_argument("--router", choices=ROUTERS, default=ROUTERS[0], help="of nextpnr; the second for medium")
     parser.add_argument("--json", type=Path, help="file to write everything into")
     parser.add_argument("--write", type=Path, help="file with the markers to write the table between")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "place", help="folder of Verilog and logs")
@@ -163,7 +167,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.write:
             marked.check(options.write, MARKER)
-        results = [place(preset(name), options.seeds, options.work / name) for name in options.config]
+        results = [place(preset(name), options.seeds, options.work / name, options.router) for name in options.config]
         print(table(results))
         for r in results:
             print(f"{r.config}: {sum(n for _, n, _ in r.late)} ends of paths of more than {1000 / TARGET_MHZ:g} ns")
