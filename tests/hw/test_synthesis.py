@@ -54,7 +54,9 @@ def mapped(**cells: dict[str, int]) -> Synthesis:
         for name, bits in synthesis.buffer_bits(TINY).items()
     ]
     counts = dict.fromkeys(ECP5.columns, 1)
-    return Synthesis("tiny", "ecp5", (4, 4), counts, {"array": 16, "residuals": 4, "average": 4, "other": 2}, {}, memories, "Yosys 1")
+    return Synthesis(
+        "tiny", "ecp5", (4, 4), counts, {"array": 16, "residuals": 4, "average": 4, "other": 2}, {}, memories, "Yosys 1"
+    )
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, result: Synthesis) -> None:
