@@ -96,7 +96,8 @@ def _merged(carry: Cell, half: str, at: str, table: Cell) -> tuple[str, dict[str
         return None
     rows = []  # by the values of `nets`: what the table gives, and what goes on where it gives 0
     for values in product((0, 1), repeat=len(nets)):
-        now = {**dict(zip(nets, values, strict=True)), "0": 0, "1": 1}
+        now: dict[Net, int] = {"0": 0, "1": 1}
+        now.update(zip(nets, values, strict=True))
         pins = {pin: now[bit] for pin, bit in before.items() if pin != at}
         pins[at] = _value(inner_init, {pin: now[bit] for pin, bit in inner.items()})
         rows.append((now, _value(init, pins), _value(init, {**pins, "C": 0, "D": 0})))
@@ -107,7 +108,7 @@ def _merged(carry: Cell, half: str, at: str, table: Cell) -> tuple[str, dict[str
     return None
 
 
-def _table(rows: list[tuple[dict, int, int]], pins: dict[str, Net]) -> str | None:
+def _table(rows: list[tuple[dict[Net, int], int, int]], pins: dict[str, Net]) -> str | None:
     """A table that gives what `rows` ask for, with these wires; None if two of them contradict each other."""
     bits: dict[int, int] = {}
     for now, propagate, generate in rows:
