@@ -98,11 +98,11 @@ def _merged(carry: Cell, half: str, at: str, table: Cell) -> tuple[str, dict[str
     for values in product((0, 1), repeat=len(nets)):
         now: dict[Net, int] = {"0": 0, "1": 1}
         now.update(zip(nets, values, strict=True))
-        pins = {pin: now[bit] for pin, bit in before.items() if pin != at}
-        pins[at] = _value(inner_init, {pin: now[bit] for pin, bit in inner.items()})
-        rows.append((now, _value(init, pins), _value(init, {**pins, "C": 0, "D": 0})))
+        inputs = {pin: now[bit] for pin, bit in before.items() if pin != at}
+        inputs[at] = _value(inner_init, {pin: now[bit] for pin, bit in inner.items()})
+        rows.append((now, _value(init, inputs), _value(init, {**inputs, "C": 0, "D": 0})))
     for places in permutations([*nets, *"1111"[len(nets) :]]):
-        pins = dict(zip(INPUTS, places, strict=True))
+        pins: dict[str, Net] = dict(zip(INPUTS, places, strict=True))
         if found := _table(rows, pins):
             return found, pins
     return None
