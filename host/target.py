@@ -7,9 +7,10 @@ from host.timed import compile_timed
 from hw.contract.config import AcceleratorConfig
 from hw.contract.memory import Memory
 from hw.contract.shifts import SHIFTS, residual_shifts
+from quant.ir.fixedpoint import ACCUMULATORS
 from quant.ir.layer import Layer
 from quant.ir.network import Network
-from quant.ir.target import ACCUMULATORS, Refusal, Target
+from quant.ir.target import Refusal, Target
 from sim.cycles import simulate
 
 

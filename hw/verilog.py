@@ -25,6 +25,7 @@ from amaranth.lib.wiring import In
 
 from hw.contract import registers as contract
 from hw.contract.config import AcceleratorConfig
+from hw.contract.header import registers_header
 from hw.contract.version import CONTRACT_VERSION
 from hw.gateware.engine import Engine
 from quant.base.files import write_atomic
@@ -74,7 +75,7 @@ def contents(config: AcceleratorConfig) -> Mapping[str, str]:
     )
     text = plain_names(_WIDTHLESS.sub("", text))
     description = json.dumps(_description(config, ports), indent=2) + "\n"
-    return MappingProxyType(dict(zip(FILES, (text, "engine.v\n", description, header()), strict=True)))
+    return MappingProxyType(dict(zip(FILES, (text, "engine.v\n", description, registers_header()), strict=True)))
 
 
 def write(config: AcceleratorConfig, folder: str | Path) -> tuple[Path, ...]:
@@ -142,27 +143,3 @@ def _description(config: AcceleratorConfig, ports: list[tuple[str, Any, Any]]) -
         ],
         "registers": [dataclasses.asdict(register) for register in contract.REGISTERS],
     }
-
-
-def header() -> str:
-    """shiftpoint_registers.h: offsets, masks of fields, causes."""
-    lines = [
-        "/* Registers of the shiftpoint engine: 32 bits each, at these byte offsets. */",
-        "#ifndef SHIFTPOINT_REGISTERS_H",
-        "#define SHIFTPOINT_REGISTERS_H",
-        "",
-    ]
-    for register in contract.REGISTERS:
-        lines.append(f"/* {register.access}: {register.doc} */")
-        lines.append(f"#define SHIFTPOINT_{register.name} 0x{register.offset:02X}u")
-        for field in register.fields:
-            name = f"{register.name}_{field.name.upper()}"
-            lines.append(f"#define SHIFTPOINT_{name} 0x{field.mask:X}u /* {field.doc} */")
-    lines += ["", "/* Values. */"]
-    values = {
-        "ID_VALUE": contract.IDENTIFICATION,
-        "CONTRACT_VERSION": CONTRACT_VERSION,
-        **{f"CAUSE_{cause.name}": int(cause) for cause in contract.ErrorCause},
-    }
-    lines += [f"#define SHIFTPOINT_{name} 0x{value:X}u" for name, value in values.items()]
-    return "\n".join([*lines, "", "#endif", ""])

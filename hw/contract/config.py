@@ -18,7 +18,7 @@ from hw.contract.parameters import PARAMETER_BYTES
 from hw.contract.version import CONTRACT_VERSION
 from hw.contract.widths import bytes_of
 from quant.base.errors import BadInput
-from quant.ir.target import ACCUMULATORS
+from quant.ir.fixedpoint import ACCUMULATORS
 
 
 class ConfigError(BadInput):

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.widths import as_signed, from_bytes, to_bytes
 from quant.base.errors import BadInput
 from quant.ir.fixedpoint import QFormat
 from quant.ir.window import Window
@@ -136,30 +135,35 @@ def pack(values: np.ndarray, placement: Placement, config: AcceleratorConfig) ->
         values = placement.fold.apply(values)
     if values.shape != placement.shape:
         raise ValueError(f"{placement.tensor}: expected {placement.shape}, got {values.shape}")
-    n, (_, height, width) = config.ic_lanes, placement.shape
-    groups, parts = placement.groups(config), placement.parts(config)
-    physical = np.zeros((groups * n, height * width), np.int64)
-    physical[list(placement.lanes)] = values.reshape(values.shape[0], -1)
-    words = physical.reshape(groups, n, height * width).transpose(0, 2, 1)
-    planes = np.zeros((groups, parts, placement.plane_bytes(config)), np.uint8)
-    for part in range(parts):
-        data = to_bytes(words >> config.data_bits * part, config.data_bits).reshape(groups, -1)
-        planes[:, part, : data.shape[1]] = data
+    planes = np.zeros(placement.size(config), np.uint8)
+    elements = np.ascontiguousarray(values, _stored_type(placement)).view(np.uint8)  # keeps the low bits
+    words, where = _words(planes, placement, config)
+    words[where] = elements.reshape(placement.shape[0], -1, *words.shape[1::3]).swapaxes(1, 2)
     return planes.tobytes()
 
 
 def unpack(data: bytes | np.ndarray, placement: Placement, config: AcceleratorConfig) -> np.ndarray:
     """The bytes of a tensor to its integers, int64 (C, H, W), as stored (folding is not undone)."""
-    n, (_, height, width) = config.ic_lanes, placement.shape
-    groups, parts = placement.groups(config), placement.parts(config)
-    planes = np.frombuffer(data, np.uint8).reshape(groups, parts, placement.plane_bytes(config))
-    planes = planes[:, :, : height * width * config.derived.word_bytes]
-    lanes = from_bytes(planes.reshape(groups, parts, height * width, n, config.derived.lane_bytes))
-    words = np.zeros((groups, height * width, n), np.int64)
-    for part in range(parts):
-        words |= lanes[:, part] << config.data_bits * part
-    physical = words.transpose(0, 2, 1).reshape(groups * n, height, width)[list(placement.lanes)]
-    return as_signed(physical, placement.fmt.bits) if placement.fmt.signed else physical
+    words, where = _words(np.frombuffer(data, np.uint8), placement, config)
+    elements = np.ascontiguousarray(words[where].swapaxes(1, 2)).reshape(-1)
+    return elements.view(_stored_type(placement)).reshape(placement.shape).astype(np.int64)
+
+
+def _stored_type(placement: Placement) -> np.dtype:
+    """Of the integers in memory, whose planes are their bytes."""
+    return placement.fmt.dtype.newbyteorder("<")
+
+
+def _words(planes: np.ndarray, placement: Placement, config: AcceleratorConfig) -> tuple[np.ndarray, Any]:
+    """A tensor's bytes as (groups, parts, pixels, N, bytes of a lane), a view, and the index of its channels.
+
+    By the index it is (C, parts, pixels, bytes of a lane).
+    """
+    n, lane, (_, height, width) = config.ic_lanes, config.derived.lane_bytes, placement.shape
+    planes = planes.reshape(placement.groups(config), placement.parts(config), -1)
+    words = planes[:, :, : height * width * n * lane].reshape(*planes.shape[:2], height * width, n, lane)
+    group, within = np.divmod(placement.lanes, n)
+    return words, (group, slice(None), slice(None), within)
 
 
 def apart(values: np.ndarray, images: int) -> np.ndarray:

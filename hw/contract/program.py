@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -111,6 +112,11 @@ class Program:
                 entry, indexes = found[k % each]
                 found[k % each] = entry + layer, [*indexes, k]
         return found
+
+    @cached_property
+    def image_crc(self) -> int:
+        """CRC-32 of the image: drivers tell by it whether a memory holds it."""
+        return zlib.crc32(self.image)
 
     def validate(self) -> None:
         """Raise BadInput, in one line, for a program that no engine can run (`validator`).  Done once."""

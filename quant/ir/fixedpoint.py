@@ -20,6 +20,10 @@ FLOAT32_EXACT = 1 << 24
 
 FLOAT64_EXACT = 1 << 53
 
+ACCUMULATORS = {32: 1 << 23, 48: 1 << 47}
+"""The widths of accumulators, in bits, with the `bias_reach` of each (`quant.ir.target`): in 32 bits the usual products
+stay what float32 counts, in 48 they leave it anyway, and are computed in float64."""
+
 
 @dataclass(frozen=True, order=True)
 class QFormat:

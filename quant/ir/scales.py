@@ -11,11 +11,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from quant.base.errors import BadInput
-from quant.ir.network import Network
+
+if TYPE_CHECKING:
+    from quant.ir.network import Network
 
 SCALES = "quantization.scales"
 """Metadata key: JSON {tensor: [s_0, ..., s_(C-1)]}.  Tensors that it does not name have scales of one."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from quant.ir.fixedpoint import ACCUMULATORS
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 
-ACCUMULATORS = {32: 1 << 23, 48: 1 << 47}
-"""The widths of accumulators, in bits, with the `bias_reach` of each: in 32 bits the usual products stay what float32
-counts, in 48 they leave it anyway, and are computed in float64."""
 USUAL, WIDE = ACCUMULATORS
 
 
