@@ -151,7 +151,10 @@ def run_bare(
         driver = Driver(pipe, BASE, len(memory), watchdog(MEMORY))
         run_sync(driver.connect())
         run_sync(driver.load(program))
-        cycles = [run_sync(driver.run(image))["CYCLES"] for image in images]
+        cycles = []
+        for image in images:
+            run_sync(driver.run(image))
+            cycles.append(run_sync(driver.counters())["CYCLES"])
         tensors = [run_sync(driver.read_tensor(placed.tensor)) for placed in program.tensors]
         assert process.stdin is not None
         process.stdin.close()

@@ -174,19 +174,19 @@ class Driver:
         await self._write("PROGRAM_LENGTH", program.instructions)
         self.program = program
 
-    async def run(self, x: Image) -> dict[str, int]:
+    async def run(self, x: Image) -> None:
         """As `run_batch`, on one image: integers (C, H, W) of the network's input, of several by name."""
-        return await self.run_batch(single(x))
+        await self.run_batch(single(x))
 
-    async def run_batch(self, images: Given) -> dict[str, int]:
+    async def run_batch(self, images: Given) -> None:
         """Run the loaded program on as many images as its batch, or fewer.
 
         images: integers (n, C, H, W) of the network's input, of each of several.
-        Returns the counters by register name (`COUNTERS`).  An error of a run before is cleared first.
+        An error of a run before is cleared first, and so is a run that nobody waited for to its end.
         Raises EngineError where the engine stops, BadInput without a program, ValueError for a wrong shape.
         """
         program = self._loaded()
-        if await self._read("STATUS") & STATUS_ERROR:
+        if await self._read("STATUS") & (STATUS_ERROR | STATUS_BUSY):
             await self.reset()
         for address, data in program.packed(images):
             await self.transport.write_memory(self.window_base + address, data)
@@ -197,6 +197,9 @@ class Driver:
         if status & STATUS_ERROR or not status & STATUS_DONE:
             cause, address = ErrorCause(await self._read("ERROR_CAUSE")), await self._read("ERROR_ADDRESS")
             raise EngineError(cause, address, program, self.window_base)
+
+    async def counters(self) -> dict[str, int]:
+        """What the last run cost, by register name (`COUNTERS`): as many registers are read, and only when asked."""
         return {name: await self._read(name) for name in COUNTERS}
 
     async def read_tensor(self, name: str, image: int = 0) -> np.ndarray:

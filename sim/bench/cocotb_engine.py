@@ -18,7 +18,6 @@ import numpy as np
 
 from host.driver import Driver, EngineError
 from hw.contract.program import load
-from hw.contract.registers import COUNTERS
 from quant.ir.inputs import Given, by_run, together
 from sim.bench.transport import SimulationTransport, set_memory, start
 
@@ -49,12 +48,12 @@ async def run_jobs(dut: Any) -> None:
         tensors: dict[str, list[np.ndarray]] = {name: [] for name in program.placements}
         for images in by_run(_images(job["images"], job["inputs"]), program.batch):
             try:
-                counted = await driver.run_batch(images)
+                await driver.run_batch(images)
             except EngineError as error:
                 stop = {"cause": error.cause, "address": error.address}
                 path.with_suffix(".stop.json").write_text(json.dumps(stop))
                 return
-            counters.append([counted[name] for name in COUNTERS])
+            counters.append(list((await driver.counters()).values()))
             for name, values in tensors.items():
                 values.append((await driver.read_batch(name))[: len(images)])
             with open(folder / "progress", "ab") as progress:

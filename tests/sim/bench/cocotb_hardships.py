@@ -99,7 +99,8 @@ class Job:
         """What the memory held before makes no difference: every tensor, and the bytes moved, are right."""
         memory, used = self.transport.memory, len(self.program.image)
         memory[used:] = self.rng.integers(0, 256, len(memory) - used, dtype=np.uint8)
-        counted = await self.driver.run(self.image)
+        await self.driver.run(self.image)
+        counted = await self.driver.counters()
         for name, moved in self.facts["bytes"].items():
             assert counted[name] == moved, f"{name} is {counted[name]}, predicted {moved}"
         values = 0

@@ -44,7 +44,8 @@ async def cycles(dut: Any) -> None:
         for signal, value in ({"stall_longest": 20, "seed": 5} | settings).items():
             getattr(dut, signal).value = value
         try:
-            counted[name] = (await job.driver.run(job.image))["CYCLES"]
+            await job.driver.run(job.image)
+            counted[name] = (await job.driver.counters())["CYCLES"]
         except TimeoutError:
             counted[name] = 0
     (folder / "counted").write_text(json.dumps(counted))
