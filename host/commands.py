@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from host import inspection, pipeline, stages
+from host import driving, inspection, pipeline, stages
 from host.check import check as check_folder
 from host.coding import decode as decode_network
 from host.coding import encode as encode_network
@@ -218,6 +218,14 @@ def simulate(options: stages.SimulateOptions, as_json: AsJson = False) -> None:
     """
     reporter = Reporter(quiet=as_json)
     _finish(stages.simulate(options, reporter), reporter, as_json)
+
+
+@app.command()
+@command
+def driver(options: driving.DriverOptions, as_json: AsJson = False) -> None:
+    """Write what runs a program on a board: drivers in C and Python, the program in C, golden vectors."""
+    reporter = Reporter(quiet=as_json)
+    _finish(driving.write(options, reporter), reporter, as_json)
 
 
 @app.command()

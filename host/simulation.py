@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from host import outputs
-from host.chain import Taken
+from host.chain import Taken, Tensors
 from host.delivery import delivery
 from host.terminal import Reporter
 from hw.contract.isa import Unit
@@ -45,11 +45,7 @@ def simulate_model(
 
     trace: where to leave the memory trace of one run, transactions of `trace_bytes`, none when None.
     """
-    with reporter.stage(f"run the program's bytes on {len(x)} images"):
-        runs, machine = [], ProgramExecutor(program)
-        for i, images in enumerate(by_run(x, program.batch)):
-            runs.append(machine.run_batch(images))
-            reporter.step("images", i * program.batch + len(images), len(x))
+    tensors = run_program(program, x, reporter)
     with reporter.stage("predict every cycle"):
         timeline = cycle_model.simulate(program, memory)
     if trace is not None:
@@ -63,7 +59,17 @@ def simulate_model(
         "timeline": spans_of(timeline),
         "over_time": over_time_of(program, timeline),
     }
-    return Taken({name: np.concatenate([r[name] for r in runs]) for name in runs[0]}, facts)
+    return Taken(tensors, facts)
+
+
+def run_program(program: Program, x: Given, reporter: Reporter) -> Tensors:
+    """The executor: the integers (N, C, H, W) of every tensor that the program leaves in memory.  x: as above."""
+    with reporter.stage(f"run the program's bytes on {len(x)} images"):
+        runs, machine = [], ProgramExecutor(program)
+        for i, images in enumerate(by_run(x, program.batch)):
+            runs.append(machine.run_batch(images))
+            reporter.step("images", i * program.batch + len(images), len(x))
+    return {name: np.concatenate([run[name] for run in runs]) for name in runs[0]}
 
 
 def simulate_rtl(

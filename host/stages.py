@@ -17,6 +17,7 @@ from host import tail
 from host.artefacts import make_folder, write_json
 from host.compiler import MADE_FOR, KeepLayers
 from host.delivery import delivery
+from host.feed import integers
 from host.options import BuildDir, MaybeConfiguration, MemoryOptions
 from host.outputs import Use, apart
 from host.simulation import bench_folder, check_waves, export_bench, simulate_model, simulate_rtl
@@ -30,10 +31,8 @@ from hw.contract.program import Program
 from quant import qdq
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
-from quant.ir.fixedpoint import quantize as to_integers
-from quant.ir.inputs import Given, by_input, together
+from quant.ir.inputs import Given
 from quant.ir.network import Network
-from quant.ir.scales import input_scales, scaled
 from quant.ir.tail import Tail
 from quant.run.images import load_images
 from sim import hazards
@@ -210,13 +209,8 @@ def simulate(o: SimulateOptions, reporter: Reporter) -> Result:
 
 
 def program_images(program: Program, path: Path, count: int) -> Given:
-    """The first images of a file as the integers of a program's inputs, int64 (N, C, H, W) each."""
+    """The first images of a file as the integers of a program's inputs, (N, C, H, W) each."""
     images, _ = load_images(path, program, limit=count)
     if len(images) < count:
         raise BadInput(f"{path}: holds {len(images)} images, {count} are needed")
-    formats = {placement.tensor: placement.fmt for placement in program.inputs}
-    integers = {}
-    for name, array in by_input(list(program.input_shapes), images).items():
-        scales = input_scales(program.metadata, name, program.input_shapes[name][0])
-        integers[name] = to_integers(scaled(array, scales), formats[name])
-    return together(integers)
+    return integers(program, images)

@@ -81,6 +81,7 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
         "report",
         "encode",
         "decode",
+        "driver",
     }
     for name in names:
         assert main([name, "--help"]) == 0

@@ -148,7 +148,7 @@ def test_images_become_integers_as_the_network_takes_them(finished: Path) -> Non
     program, network = programs.load(finished / "network.program"), qdq.load(finished / "quantized.onnx")
     x = program_images(program, finished / "images.npz", 1)
     images = np.load(finished / "images.npz")["images"]
-    assert np.array_equal(x, quantize_input(network, images)) and x.dtype == np.int64
+    assert np.array_equal(x, quantize_input(network, images)) and x.dtype == np.int8
     assert x.shape == to_integers(images, program.inputs[0].fmt).shape
 
 
