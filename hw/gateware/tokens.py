@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Signal
+from amaranth import Cat, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -59,9 +59,9 @@ class Semaphores(wiring.Component):
                     takes.eq(self.take[taker][giver]),
                     self.available[taker][giver].eq(some),
                 ]
-                with m.If(gives & ~takes):
-                    m.d.sync += [tokens.eq(tokens + 1), some.eq(tokens < (1 << self.bits) - 1)]
-                with m.If(takes & ~gives):
-                    m.d.sync += [tokens.eq(tokens - 1), some.eq(tokens != 1)]
+                full = Signal(name=f"full_{giver}_{taker}")  # one more is beyond, or is already
+                m.d.comb += full.eq(tokens[: self.bits].all() | tokens[self.bits])
+                with m.If(gives ^ takes):
+                    m.d.sync += [tokens.eq(tokens + Mux(takes, -1, 1)), some.eq(Mux(takes, tokens != 1, ~full))]
         m.d.comb += self.overflow.eq(Cat(beyond).any())
         return m
