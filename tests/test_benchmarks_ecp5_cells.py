@@ -29,7 +29,7 @@ endmodule
 """
 PROOF = """\
 read_json gold.json; read_json gate.json
-read_verilog +/lattice/ccu2c_sim.vh +/lattice/common_sim.vh; proc; flatten gold gate; opt -full gold gate
+read_verilog +/lattice/ccu2c_sim.vh +/lattice/common_sim.vh; hierarchy; proc; flatten gold gate; opt -full gold gate
 miter -equiv -make_outputs -flatten gold gate miter
 sat -verify -prove trigger 0 miter
 """
@@ -39,6 +39,7 @@ def proved_equal(folder: Path) -> bool:
     """Whether before.json and after.json compute the same; the cells as Yosys describes them."""
     for name, file in {"gold": "before.json", "gate": "after.json"}.items():
         top = json.loads((folder / file).read_text())["modules"]["top"]
+        top["attributes"].pop("top")  # neither is to be the only one
         (folder / f"{name}.json").write_text(json.dumps({"modules": {name: top}}))
     return run(folder, PROOF) == 0
 
@@ -64,7 +65,7 @@ def test_additions_are_the_same_with_their_tables_inside(tmp_path: Path) -> None
     path = synthesized(tmp_path, ADDITIONS)
     before = len(cells(path, "LUT4"))
     moved = ecp5_cells.improve(path, "top")["LUT4 into carry cells"]
-    assert moved >= 6 * 9, "a table a bit of o, r, u and less, two of p"
+    assert moved >= 5 * 9 + 8, "a table a bit of o, r and u, two of p, and all but the highest of less"
     assert len(cells(path, "LUT4")) == before - moved
     assert proved_equal(tmp_path)
 
@@ -73,11 +74,10 @@ def test_the_proof_sees_a_wrong_table(tmp_path: Path) -> None:
     path = synthesized(tmp_path, ADDITIONS)
     ecp5_cells.improve(path, "top")
     design = json.loads(path.read_text())
-    carry = next(
-        c for c in design["modules"]["top"]["cells"].values() if c["type"] == "CCU2C" and c["connections"]["S1"]
-    )
-    init = carry["parameters"]["INIT1"]
-    carry["parameters"]["INIT1"] = "".join("10"[int(bit)] for bit in init)
+    top = design["modules"]["top"]
+    seen = top["ports"]["o"]["bits"][0]
+    carry = next(c for c in top["cells"].values() if c["type"] == "CCU2C" and seen in c["connections"]["S0"])
+    carry["parameters"]["INIT0"] = "".join("10"[int(bit)] for bit in carry["parameters"]["INIT0"])
     path.write_text(json.dumps(design))
     assert not proved_equal(tmp_path)
 
