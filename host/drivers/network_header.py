@@ -31,6 +31,9 @@ def network_files(program: Program, name: str = "network") -> dict[str, bytes]:
     """
     if not _NAME.fullmatch(name):
         raise BadInput(f"name must be a small letter and up to 31 of a-z, 0-9 and _, not {name!r:.80}")
+    wide = [placed.tensor for placed in program.inputs if _element_bytes(program, placed) > 1]
+    if wide:
+        raise BadInput(f"program of {program.name}: its input {wide[0]!r} has 16 bits, and the driver in C writes 8")
     program.check_gateware()
     texts = {f"{name}.h": _header(program, name), f"{name}.c": _tables(program, name)}
     image = [f'#include "{name}.h"', "", f"const uint8_t {name}_image[{name.upper()}_IMAGE_BYTES] = {{"]
@@ -181,10 +184,7 @@ def _placements(program: Program, prefix: str, placements: list[Placement]) -> l
 
 def _pixels(program: Program, tensor: str, prefix: str) -> list[str]:
     """The tables of an input that takes pixels; nothing for another one."""
-    placed = _of(program, tensor, True)[0]
-    if program.input_shapes[tensor][0] > MOST_TABLES or _element_bytes(program, placed) != 1:
-        return []
-    table = pixel_table(program, tensor)
+    table = pixel_table(program, tensor) if program.input_shapes[tensor][0] <= MOST_TABLES else None
     if table is None:
         return []
     lines = [f"static const uint8_t {prefix}_pixels[{len(table.elements)}][256] = {{"]

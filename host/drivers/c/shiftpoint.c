@@ -154,22 +154,17 @@ static int holds(const struct shiftpoint_placement *placed, uint32_t image)
 struct source {
     const uint8_t *elements;
     const uint8_t *table; /* NULL, or of each pixel its element */
-    uint32_t height, width, element_bytes;
-    uint16_t outside;
+    uint32_t height, width;
+    uint8_t outside;
 };
 
-static uint16_t element(const struct source *source, int32_t row, int32_t column)
+static uint8_t element(const struct source *source, int32_t row, int32_t column)
 {
     size_t at;
-    uint16_t wide;
 
     if (row < 0 || row >= (int32_t)source->height || column < 0 || column >= (int32_t)source->width)
         return source->outside;
     at = (size_t)row * source->width + (size_t)column;
-    if (source->element_bytes == 2) {
-        memcpy(&wide, source->elements + 2 * at, 2);
-        return wide;
-    }
     return source->table != NULL ? source->table[source->elements[at]] : source->elements[at];
 }
 
@@ -185,11 +180,7 @@ static void lay_channel(const struct source *source, const struct shiftpoint_pla
 
     for (y = 0; y < height; y++)
         for (x = 0; x < placed->width; x++) {
-            const uint16_t value = element(source, (int32_t)y * fold->stride[0] + down,
-                                           (int32_t)x * fold->stride[1] + right);
-            start[0] = (uint8_t)(value & 0xFFu);
-            if (source->element_bytes == 2)
-                start[placed->plane_bytes] = (uint8_t)(value >> 8);
+            *start = element(source, (int32_t)y * fold->stride[0] + down, (int32_t)x * fold->stride[1] + right);
             start += lanes;
         }
 }
@@ -211,16 +202,15 @@ static void lay(struct shiftpoint *engine, const struct shiftpoint_tensor *tenso
         memset(rows.first + (size_t)plane * placed->plane_bytes, 0, bytes);
     source.height = tensor->height;
     source.width = tensor->width;
-    source.element_bytes = tensor->element_bytes;
     for (channel = 0; channel < placed->channels; channel++) {
         const uint32_t from = channel % tensor->channels;
         const uint32_t plane_of_pixels = pixels ? tensor->planes[from] : from;
 
-        source.elements = elements + (size_t)plane_of_pixels * size * tensor->element_bytes;
+        source.elements = elements + (size_t)plane_of_pixels * size;
         source.table = pixels ? tensor->pixels + 256u * from : NULL;
-        source.outside = placed->fold != NULL && placed->fold->fill != NULL ? (uint16_t)placed->fold->fill[from] : 0;
-        lay_channel(&source, placed, channel_of(engine, placed, rows, channel, tensor->element_bytes), rows.height,
-                    lanes, channel / tensor->channels);
+        source.outside = placed->fold != NULL && placed->fold->fill != NULL ? (uint8_t)placed->fold->fill[from] : 0;
+        lay_channel(&source, placed, channel_of(engine, placed, rows, channel, 1), rows.height, lanes,
+                    channel / tensor->channels);
     }
     for (plane = 0; plane < placed->planes; plane++)
         flush(engine, rows.first + (size_t)plane * placed->plane_bytes, bytes);

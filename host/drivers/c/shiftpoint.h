@@ -62,8 +62,8 @@ struct shiftpoint_placement {
     const struct shiftpoint_fold *fold; /* NULL: none */
 };
 
-/* An input or an output.  An image of it is C * H * W elements, (C, H, W), without gaps: int8_t, uint8_t, int16_t or
- * uint16_t; each stands for element * 2^-frac. */
+/* An input or an output.  An image of it is C * H * W elements, (C, H, W), without gaps: int8_t or uint8_t, of an output
+ * int16_t or uint16_t, too; each stands for element * 2^-frac. */
 struct shiftpoint_tensor {
     const char *name;
     uint32_t channels, height, width;

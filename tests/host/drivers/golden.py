@@ -42,10 +42,10 @@ class Golden:
 
 
 def folded(rng: np.random.Generator) -> Program:
-    """Taps of the first layer in the lanes, an output of 16 bits and one of 8; takes pixels, in BGR."""
+    """Taps of the first layer in the lanes, outputs of 16 bits in two groups and of 8; takes pixels, in BGR."""
     b = Builder(rng, (3, 10, 10))
     b.pool(b.conv("x", 20), "max", Window((2, 2), (2, 2)))
-    b.conv("x", 5, bits=16)
+    b.conv("x", 12, bits=16)
     return compile_network(dataclasses.replace(b.network("t0"), metadata=PIXELS), preset("small"))
 
 
@@ -64,13 +64,21 @@ def once(rng: np.random.Generator) -> Program:
 
 
 def several(rng: np.random.Generator) -> Program:
-    """Two inputs of odd sizes, one of them a part of a concatenation, with lanes between."""
+    """Two inputs of odd sizes; one of them ends a concatenation, which is an output, with lanes that nobody has."""
     b = Builder(rng, (3, 7, 9))
     b.tensors["y"] = Tensor("y", (5, 7, 9), QFormat(8, 4, False))
-    b.conv(b.concat("x", b.conv("y", 6, fmt=b.tensors["x"].fmt)), 3)
-    network = b.network()
+    joined = b.concat(b.conv("y", 6, fmt=b.tensors["x"].fmt), "x")
+    b.conv(joined, 3)
+    network = b.network(joined)
     outputs = tuple(name for name in network.outputs if name != "y")
     return compile_network(Network("net", network.tensors, network.layers, ("x", "y"), outputs), preset("tiny"))
+
+
+def surrounded(rng: np.random.Generator) -> Program:
+    """Pixels in a border, of a number for each channel, that whoever writes them adds; planes of no whole beats."""
+    b = Builder(rng, (3, 7, 5))
+    b.conv(b.constant_pad("x", (1, 1, 1, 1)), 9, Window((3, 3)))
+    return compile_network(b.network(), preset("medium"))
 
 
 PROGRAMS: dict[str, Callable[[np.random.Generator], Program]] = {
@@ -78,6 +86,7 @@ PROGRAMS: dict[str, Callable[[np.random.Generator], Program]] = {
     "batch": batch,
     "once": once,
     "several": several,
+    "surrounded": surrounded,
 }
 
 

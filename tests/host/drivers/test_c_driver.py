@@ -42,7 +42,7 @@ class Harness:
         program = self.golden.program
         engine = FakeEngine(program.config, program)
         path = self.folder / "memory"
-        path.write_bytes(bytes(BASE + SIZE))
+        path.write_bytes(bytes(BASE) + b"\xa5" * SIZE)
         engine.memory = np.memmap(path, np.uint8, "r+")
         for name, value in state.items():
             setattr(engine, name, value)

@@ -10,6 +10,7 @@ import pytest
 from host.drivers.network_header import MOST_TABLES, network_files
 from hw.contract.program import Program
 from quant.base.errors import BadInput
+from quant.ir.fixedpoint import QFormat
 from tests.host.drivers.golden import batch, folded, once
 
 
@@ -48,6 +49,12 @@ def test_names_out_of_a_file_harm_no_source(program: Program) -> None:
     files = network_files(named)
     assert "/* a??????????? for the engine small" in files["network.h"].decode()
     assert r'.name = "a \052/ \042\134\012\077\077/\303\251",' in files["network.c"].decode()
+
+
+def test_inputs_of_16_bits_are_refused(program: Program) -> None:
+    inputs = tuple(dataclasses.replace(placed, fmt=QFormat(16, 4)) for placed in program.inputs)
+    with pytest.raises(BadInput, match="^program of net: its input 'x' has 16 bits, and the driver in C writes 8$"):
+        network_files(dataclasses.replace(program, inputs=inputs))
 
 
 @pytest.mark.parametrize("name", ["", "3d", "Net", "a-b", "a" * 33, "../x", "é"])
