@@ -191,6 +191,10 @@ class Derived:
         self.banks = max(BANKS, self.words_per_beat)
         """Memories of the activation buffer: word w is in memory w % banks."""
         self.instruction_beats = INSTRUCTION_BYTES // self.beat_bytes
+        self.fetch_burst = min(FETCH_BURST, 1 << max(1, c.max_burst // self.instruction_beats).bit_length() - 1)
+        """Instructions of one fetch burst: a power of two, so that none crosses 4 KiB, and one at least."""
+        self.longest_read = max(c.max_burst, self.fetch_burst * self.instruction_beats)
+        """Beats: more than max_burst only where that is less than an instruction."""
         block_bytes = bytes_of(c.ic_lanes * c.oc_lanes * c.weight_bits)
         parameter_bytes = c.oc_lanes * PARAMETER_BYTES
         for what, size in (("weights", block_bytes), ("parameters", parameter_bytes)):
@@ -224,7 +228,8 @@ class Derived:
 INSTRUCTION_BYTES = 32
 """Size of every instruction."""
 FETCH_BURST = 8
-"""Instructions of one fetch burst.  Programs are aligned to it, so that no fetch crosses 4 KiB."""
+"""Instructions of one fetch burst, where `max_burst` has room for them.  Programs are aligned to it, so that no fetch
+crosses 4 KiB."""
 PAGE_BYTES = 4096
 """No burst crosses a multiple of it (AXI), so the memory window is made of whole pages."""
 AVERAGE_SUM_BITS = 20
@@ -254,6 +259,8 @@ PRESETS = {
         AcceleratorConfig(
             name="large", ic_lanes=32, oc_lanes=32, axi_bits=128, max_burst=256, weight_depth=8192, clock_mhz=150.0
         ),
+        # For the AXI3 ports of a Zynq-7000, which have 64 bits and bursts of 16 beats.
+        AcceleratorConfig(name="zynq-hp", ic_lanes=8, oc_lanes=8, axi_bits=64, max_burst=16),
     )
 }
 

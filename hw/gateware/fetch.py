@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
@@ -15,7 +15,7 @@ from hw.gateware.decode import INSTRUCTION_BITS, fields
 from hw.gateware.interfaces import ADDRESS_BITS, FAULT, NO_TAG, NUMBERED, UNITS, burst_request
 
 BLOCK_BITS = (FETCH_BURST * INSTRUCTION_BYTES).bit_length() - 1
-"""Bits of a byte address within a whole burst of instructions."""
+"""Bits of a byte address within FETCH_BURST instructions."""
 _HEADER = fields(Opcode.LOAD)
 """Any opcode's: what is read of it here is common to all."""
 ADDRESSED = data.StructLayout({"numbered": NUMBERED, "unit": UNITS})
@@ -41,7 +41,7 @@ class Fetch(wiring.Component):
     Parameters: config.
     Members:
         run (in): from a reset on, the first cycle with it is cycle 0 of a run; stays 1 to the run's end.
-        block (in): where the program begins in the memory window, in bursts of FETCH_BURST instructions.
+        block (in): where the program begins in the memory window, in blocks of FETCH_BURST instructions.
         length (in): its number of instructions.  Both stable in cycle 0.
         request (out): stream of burst requests.
         beat, data (in): a beat of such a burst.
@@ -86,33 +86,36 @@ class Fetch(wiring.Component):
         """Bursts of instructions, whenever there is room for the next one; returns whether no instruction is left to
         ask for or to arrive."""
         depth = self.config.fetch_depth
-        block = Signal.like(self.block, reset_less=True)
+        most = self.config.derived.fetch_burst
+        at_bits = exact_log2(most * INSTRUCTION_BYTES)  # of a byte address within a burst
+        block = Signal(ADDRESS_BITS - at_bits, reset_less=True)
         # Bursts left, and whether they are one or two: so it is known what comes after the next one.
-        bursts = Signal(len(self.length) - exact_log2(FETCH_BURST) + 1, reset_less=True)
+        bursts = Signal(len(self.length) - exact_log2(most) + 1, reset_less=True)
         last = Signal(reset_less=True)
         second = Signal(reset_less=True)
-        count = Signal(range(FETCH_BURST + 1))  # instructions of the next burst
+        count = Signal(range(most + 1))  # instructions of the next burst
         of_last = Signal.like(count, reset_less=True)
         space = Signal(range(depth + 1), init=depth)  # places neither occupied nor awaited
         awaited = Signal(range(depth + 1))  # requested and not arrived
         asks = Signal()
         accepted = Signal()
-        whole, rest = self.length[exact_log2(FETCH_BURST) :], self.length[: exact_log2(FETCH_BURST)]
+        whole, rest = self.length[exact_log2(most) :], self.length[: exact_log2(most)]
+        part = rest.any() if most > 1 else Const(0)
         m.d.comb += [
             self.request.valid.eq(asks),
-            self.request.payload.offset[BLOCK_BITS:].eq(block),
+            self.request.payload.offset[at_bits:].eq(block),
             self.request.payload.beats.eq(count * self.config.derived.instruction_beats),
             accepted.eq(self.request.valid & self.request.ready),
         ]
 
         with m.If(begins):
             m.d.sync += [
-                block.eq(self.block),
-                bursts.eq(whole + rest.any()),
-                last.eq(Mux(rest.any(), whole == 0, whole == 1)),
-                second.eq(Mux(rest.any(), whole == 1, whole == 2)),
-                count.eq(Mux(whole != 0, FETCH_BURST, rest)),
-                of_last.eq(Mux(rest.any(), rest, FETCH_BURST)),
+                block.eq(self.block << BLOCK_BITS - at_bits),
+                bursts.eq(whole + part),
+                last.eq(Mux(part, whole == 0, whole == 1)),
+                second.eq(Mux(part, whole == 1, whole == 2)),
+                count.eq(Mux(whole != 0, most, rest)),
+                of_last.eq(Mux(part, rest, most)),
             ]
         with m.Elif(accepted):
             m.d.sync += [
@@ -120,7 +123,7 @@ class Fetch(wiring.Component):
                 bursts.eq(bursts - 1),
                 last.eq(second),
                 second.eq(bursts == 3),
-                count.eq(Mux(last, 0, Mux(second, of_last, FETCH_BURST))),
+                count.eq(Mux(last, 0, Mux(second, of_last, most))),
             ]
         # Nothing is asked for in the cycle after a burst was accepted: the next one, and its room, are registers first.
         m.d.sync += [

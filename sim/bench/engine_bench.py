@@ -21,7 +21,7 @@ import numpy as np
 
 from host.driver import EngineError
 from hw import verilog
-from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
 from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, REGISTER_BITS, ErrorCause
@@ -119,7 +119,7 @@ def run_jobs(
         with _watch(work / "progress", sum(len(job.images) for job in jobs), progress):
             ran = run_bench(
                 config,
-                "sim.bench.cocotb_engine",
+                f"{__package__}.cocotb_engine",
                 work / "memory",
                 size,
                 env={"SHIFTPOINT_JOBS": folder},
@@ -175,10 +175,9 @@ def run_bench(
 
 def parameters(config: AcceleratorConfig) -> dict[str, int]:
     """Parameters of `bench.sv` for the engine of a configuration."""
-    fetched = FETCH_BURST * INSTRUCTION_BYTES // config.derived.beat_bytes
     return {
         "BITS": config.axi_bits,
-        "LONGEST_READ": max(config.max_burst, fetched),
+        "LONGEST_READ": config.derived.longest_read,
         "LONGEST_WRITE": config.max_burst,
     }
 

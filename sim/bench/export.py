@@ -93,7 +93,7 @@ def export_bench(program: Program, images: Given, memory: Memory, folder: Path) 
     verilog.write(config, folder)
     for name in COPIED:
         shutil.copyfile(HERE / name, folder / name)
-    test = (HERE / "exported.py").read_text().replace("from sim.bench.transport import", "from transport import")
+    test = (HERE / "exported.py").read_text().replace(f"from {__package__}.transport import", "from transport import")
     (folder / "test_engine.py").write_text(test)
     (folder / "program.bin").write_bytes(program.image)
     np.savez_compressed(folder / "arrays.npz", **arrays)  # type: ignore[arg-type]

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from hw.contract import timing
-from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES
+from hw.contract.config import INSTRUCTION_BYTES
 from hw.contract.isa import Instruction, LoadInstruction, StoreInstruction, Target, Unit
 from hw.contract.memory import NEVER, Memory
 from hw.contract.program import Program
@@ -84,7 +84,7 @@ class _Run:
 
     def _fetch_count(self) -> int:
         """Of how many instructions the fetch's next burst is; 0 where it has all."""
-        return min(FETCH_BURST, len(self.instructions) - self.asked)
+        return min(self.config.derived.fetch_burst, len(self.instructions) - self.asked)
 
     def _fetch_request(self) -> int | None:
         """The cycle from which on the fetch requests its next burst, None where that is not known or it has all."""

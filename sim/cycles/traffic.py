@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
+from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import LoadInstruction, StoreInstruction, Target
 from hw.contract.program import Program
 from sim.cycles.bursts import row_bursts
@@ -37,7 +37,7 @@ def traffic(program: Program, timeline: Timeline) -> tuple[Bursts, Bursts]:
     """Reads and writes of the run of a program that `simulate` made a timeline of."""
     config = program.config
     code = program.instructions * INSTRUCTION_BYTES
-    step = FETCH_BURST * INSTRUCTION_BYTES
+    step = config.derived.fetch_burst * INSTRUCTION_BYTES
     fetched = [(program.program_base + at, min(step, code - at)) for at in range(0, code, step)]
     loaded: list[Row] = []
     stored: list[Row] = []
@@ -52,7 +52,7 @@ def traffic(program: Program, timeline: Timeline) -> tuple[Bursts, Bursts]:
     reads = np.empty((len(timeline.reads), 3), np.int64)
     of_fetch = np.zeros(len(reads), bool)
     of_fetch[timeline.fetches] = True
-    reads[of_fetch] = _table((at, size // beat, size) for at, size in fetched)  # one burst each, whatever max_burst is
+    reads[of_fetch] = _table((at, size // beat, size) for at, size in fetched)  # one burst each
     reads[~of_fetch] = _table(_cut(config, loaded))
     return _bursts(timeline.reads, reads), _bursts(timeline.writes, _table(_cut(config, stored)))
 

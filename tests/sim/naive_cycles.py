@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hw.contract import timing
-from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, AcceleratorConfig
+from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.isa import Instruction, Mode, Opcode, Target, Unit
 from hw.contract.memory import Memory
 from hw.contract.program import Program
@@ -135,7 +135,7 @@ class Naive:
 
     def _port(self) -> None:
         free = self.read_outstanding < self.c.read_outstanding
-        n = min(FETCH_BURST, len(self.program) - self.requested)
+        n = min(self.c.derived.fetch_burst, len(self.program) - self.requested)
         kept = self.requested - self.dispatched
         self.set(kept=kept)
         if self.t >= self.asked_at + 2 and n and self.c.fetch_depth - self.kept >= n:

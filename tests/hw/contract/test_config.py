@@ -34,6 +34,23 @@ def test_sizes_agree(config: AcceleratorConfig) -> None:
     assert d.wide_bits == 2 * config.data_bits and d.lane_bits == config.data_bits + 1
 
 
+@pytest.mark.parametrize(
+    ("axi_bits", "max_burst", "instructions", "beats"),
+    [
+        (64, 128, 8, 128),
+        (64, 31, 4, 31),
+        (64, 16, 4, 16),
+        (64, 11, 2, 11),
+        (64, 3, 1, 4),
+        (32, 1, 1, 8),
+        (256, 1, 1, 1),
+    ],
+)
+def test_fetches_keep_to_the_longest_burst(axi_bits: int, max_burst: int, instructions: int, beats: int) -> None:
+    d = replace(preset("small"), axi_bits=axi_bits, max_burst=max_burst).derived
+    assert (d.fetch_burst, d.longest_read) == (instructions, beats)
+
+
 def test_name_and_clock_are_not_in_the_hash() -> None:
     config = preset("tiny")
     assert replace(config, name="mine", clock_mhz=50.0).hash == config.hash

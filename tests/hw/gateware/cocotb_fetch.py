@@ -7,7 +7,7 @@ from collections import deque
 
 import cocotb
 
-from hw.contract.config import FETCH_BURST, AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import LAYOUTS, Opcode, Unit
 from hw.contract.timing import DISPATCH_INTERVAL, DISPATCH_LATENCY, REQUEST_LATENCY
 from tests.hw.gateware.helpers.build import settings
@@ -73,7 +73,7 @@ async def run_program(c: Cycles, rng: random.Random, program: list[int]) -> None
         c.set(**{f"queues__{unit}__ready": places[unit] for unit in Unit})
         await c.settle()
 
-        count = min(FETCH_BURST, remaining)
+        count = min(CONFIG.derived.fetch_burst, remaining)
         wants = c.now >= asks_from and count > 0 and CONFIG.fetch_depth - kept >= count
         kept = len(occupancy) + len(awaited)
         c.expect("request", wants, c.get("request__valid"))
@@ -110,7 +110,7 @@ async def run_program(c: Cycles, rng: random.Random, program: list[int]) -> None
 async def programs(dut):
     rng = random.Random(cocotb.RANDOM_SEED)
     c = Cycles(dut)
-    for length in (0, 1, 7, 8, 9, 16, 17, 150):
+    for length in (0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 17, 150):
         await run_program(c, rng, random_program(rng, length))
 
 

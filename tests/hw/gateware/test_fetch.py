@@ -14,6 +14,9 @@ CONFIGS = [
     AcceleratorConfig("eight_beats", 4, 4, 32, fetch_depth=16),
     AcceleratorConfig("two_beats", 8, 8, 128, fetch_depth=8),
     AcceleratorConfig("one_beat", 8, 8, 256, fetch_depth=32),
+    AcceleratorConfig("axi3", 8, 8, 64, max_burst=16),  # four instructions a burst
+    AcceleratorConfig("two_a_burst", 8, 8, 64, max_burst=11, fetch_depth=8),
+    AcceleratorConfig("one_a_burst", 4, 4, 32, max_burst=3, fetch_depth=8),
 ]
 
 
