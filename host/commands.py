@@ -39,6 +39,7 @@ from host.quantization import QuantizeOptions
 from host.quantization import quantize as run_quantize
 from host.terminal import Reporter, output, tables
 from hw.contract.config import PRESETS, AcceleratorConfig
+from hw.package.folder import Flow
 from quant.base.errors import BadInput
 
 app = typer.Typer(
@@ -207,6 +208,24 @@ def verilog(
     """Write the Verilog of the engine, with file list, JSON and C header: of one configuration, or of all presets."""
     reporter = Reporter(quiet=as_json)
     _finish(stages.verilog([config] if config else list(PRESETS.values()), out, reporter), reporter, as_json)
+
+
+@app.command()
+@command
+def package(
+    flow: Annotated[
+        Flow,
+        typer.Argument(
+            help="vivado: IP-XACT component and block designs of three boards; fusesoc: a core; litex: a module."
+        ),
+    ],
+    out: Annotated[Path, Use.FOLDER, typer.Option(help="Folder to write; other files in it stay.", show_default=False)],
+    config: Configuration = PRESETS["small"],
+    as_json: AsJson = False,
+) -> None:
+    """Write the engine for a flow of your own: its Verilog, and what that flow's tools read (docs/packages.md)."""
+    reporter = Reporter(quiet=as_json)
+    _finish(stages.package(flow, config, out, reporter), reporter, as_json)
 
 
 @app.command()

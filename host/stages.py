@@ -28,6 +28,8 @@ from hw.contract import program as programs
 from hw.contract.config import AcceleratorConfig
 from hw.contract.memory import Memory
 from hw.contract.program import Program
+from hw.package import folder as packages
+from hw.package.folder import Flow
 from quant import qdq
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
@@ -99,6 +101,15 @@ def verilog(configs: list[AcceleratorConfig], out: Path, reporter: Reporter) -> 
             with reporter.stage(f"Verilog of {config.name}"):
                 gateware.write(config, folder)
     return {"files": [str(target / name) for target in targets for name in gateware.FILES]}
+
+
+def package(flow: Flow, config: AcceleratorConfig, out: Path, reporter: Reporter) -> Result:
+    """The engine as tools of others take it: its Verilog, and what they read beside it, into `out`."""
+    names = packages.names(flow)
+    with delivery(out, names) as place, reporter.stage(f"package of {config.name} for {flow}"):
+        for name, text in packages.contents(flow, config).items():
+            write_atomic(place / name, text.encode())
+    return {"files": [str(out / name) for name in names]}
 
 
 class Backend(StrEnum):

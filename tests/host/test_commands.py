@@ -77,6 +77,7 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
         "compile",
         "config",
         "verilog",
+        "package",
         "simulate",
         "report",
         "encode",
