@@ -228,7 +228,7 @@ class _Check:
                     images=evaluation,
                     input_shape=made_from.input_shape,
                 )
-                compared = compare_files(options, self.reporter)
+                compared = compare_files(options, self.reporter).to_json()
             self._equal(folder.compare, json_bytes(compared), "made again")
             count = len(kept_images(folder, network)[0])
             self._equal(folder.images, images_to_keep(network, evaluation, count), "made again")

@@ -20,13 +20,21 @@ from host.stages import changed
 from host.terminal import Reporter
 from quant import onnx_import, qdq
 from quant.base.files import write_atomic
-from quant.compare import accumulate, dump_tensors, returned_errors, sensitivities
+from quant.compare import (
+    Accumulated,
+    ReturnedErrors,
+    Sensitivity,
+    accumulate,
+    dump_tensors,
+    returned_errors,
+    sensitivities,
+)
 from quant.ir.graph import FloatGraph
 from quant.ir.inputs import Given
 from quant.ir.matching import RENAMED, matched
 from quant.ir.network import Network
 from quant.rewrite.raw_pixels import like
-from quant.run.evaluation import accuracy, answers
+from quant.run.evaluation import Accuracy, accuracy, answers
 from quant.run.images import Images, open_images
 from quant.run.suspicious import suspicious_images, suspicious_labels
 
@@ -74,6 +82,57 @@ class CompareOutputs:
     dump_images: Annotated[int, typer.Option(help="Images to dump.", min=1)] = DUMP_IMAGES
 
 
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What was found.
+
+    images: how many the errors of tensors are over; alone_images: how many each layer alone was run on, 0 for none.
+    warnings: of the images.  accumulated: every tensor's errors in the whole network.  ranked: each layer alone, what
+    costs most first.  returned: errors of what the network returns, where the host computes that.
+    """
+
+    images: int
+    alone_images: int
+    warnings: tuple[str, ...]
+    accumulated: Accumulated
+    ranked: tuple[Sensitivity, ...]
+    accuracy: Accuracy
+    returned: tuple[ReturnedErrors, ...]
+
+    def to_json(self) -> Result:
+        """As `compare --json` has it (docs/report.md)."""
+        judged, returned = self.accuracy, [asdict(errors) for errors in self.returned]
+        return {
+            "images": self.images,
+            "warnings": list(self.warnings),
+            "tensors": [asdict(tensor) for tensor in self.accumulated.tensors],
+            **({"returned": returned} if returned else {}),
+            "left_out": list(self.accumulated.left_out),
+            "sensitivity": {
+                "images": self.alone_images,
+                "layers": [
+                    {
+                        **asdict(one.alone),
+                        "reason": one.reason,
+                        "repair": one.repair and asdict(one.repair),
+                        "tried": [asdict(repair) for repair in one.tried],
+                    }
+                    for one in self.ranked
+                ],
+            },
+            "accuracy": {
+                "images": judged.images,
+                "float_top1": judged.float_top1,
+                "fixed_top1": judged.fixed_top1,
+                "agreement": judged.agreement,
+            },
+            "answers": {
+                "float": list(judged.float_answers[:SHOWN_IMAGES]),
+                "fixed": list(judged.fixed_answers[:SHOWN_IMAGES]),
+            },
+        }
+
+
 def compare(options: CompareOptions, outputs: CompareOutputs, reporter: Reporter) -> tuple[Result, Result]:
     """Fixed against float.  Returns everything found, for JSON, and what the terminal shows of it."""
     files = []
@@ -88,7 +147,7 @@ def compare(options: CompareOptions, outputs: CompareOutputs, reporter: Reporter
                 np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
                 write_atomic(outputs.dump, buffer.getvalue())
             files.append(str(outputs.dump))
-        value = _compare(options, graph, integers, images, labels, reporter)
+        value = _compare(options, graph, integers, images, labels, reporter).to_json()
         if outputs.output is not None:
             make_folder(outputs.output.parent)
             write_json(outputs.output, value)
@@ -113,8 +172,8 @@ def _plots_folder(outputs: CompareOutputs, folder: Path) -> AbstractContextManag
     return delivery(folder, PLOTS)
 
 
-def compare_files(options: CompareOptions, reporter: Reporter) -> Result:
-    """What `compare` writes: errors of every tensor, each layer alone, accuracy, and some answers."""
+def compare_files(options: CompareOptions, reporter: Reporter) -> Comparison:
+    """Errors of every tensor, each layer alone, accuracy and answers."""
     return _compare(options, *_load(options), reporter)
 
 
@@ -162,43 +221,15 @@ def _compare(
     images: Images,
     labels: np.ndarray | None,
     reporter: Reporter,
-) -> Result:
+) -> Comparison:
     with reporter.stage(f"compare fixed with float on {len(images)} images"):
         some, few = images[: options.layer_images], images[: options.alone_images]
         warnings = _suspicious(some, labels, integers, options.images, reporter)
         found = accumulate(integers, graph, some, reporter.step)
         ranked = sensitivities(integers, graph, few, found, reporter.step) if len(few) else ()
         result = accuracy(integers, graph, images, labels, progress=reporter.step)
-        returned = [asdict(errors) for errors in returned_errors(integers, graph, some, reporter.step)]
-    return {
-        "images": len(some),
-        "warnings": warnings,
-        "tensors": [asdict(tensor) for tensor in found.tensors],
-        **({"returned": returned} if returned else {}),
-        "left_out": list(found.left_out),
-        "sensitivity": {
-            "images": len(few),
-            "layers": [
-                {
-                    **asdict(one.alone),
-                    "reason": one.reason,
-                    "repair": one.repair and asdict(one.repair),
-                    "tried": [asdict(repair) for repair in one.tried],
-                }
-                for one in ranked
-            ],
-        },
-        "accuracy": {
-            "images": len(images),
-            "float_top1": result.float_top1,
-            "fixed_top1": result.fixed_top1,
-            "agreement": result.agreement,
-        },
-        "answers": {
-            "float": list(result.float_answers[:SHOWN_IMAGES]),
-            "fixed": list(result.fixed_answers[:SHOWN_IMAGES]),
-        },
-    }
+        returned = tuple(returned_errors(integers, graph, some, reporter.step))
+    return Comparison(len(some), len(few), tuple(warnings), found, ranked, result, returned)
 
 
 def _tables(value: Result) -> Result:

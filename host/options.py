@@ -7,14 +7,16 @@ kept; `key` is made of the same fields, so no option can be forgotten where arte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import Enum
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
+from typer.models import ParameterInfo
 
 from host import outputs
 from host.artefacts import file_digest
@@ -24,6 +26,7 @@ from host.outputs import Use
 from hw.contract.config import PRESETS, AcceleratorConfig
 from hw.contract.memory import MOST, Memory
 from hw.contract.validator import MOST_IMAGES
+from quant.base.errors import BadInput
 
 R = TypeVar("R")
 
@@ -173,6 +176,47 @@ def key(value: Any, kind: type | None = None) -> Any:
     if isinstance(value, tuple | list):
         return [key(item) for item in value]
     return value
+
+
+def given(kind: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a dataclass' options, where no command line was read: a text for a path or for what an option's parser
+    makes becomes that, and what is outside an option's bounds or no choice of it is refused.  Raises BadInput.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    return {name: _given(name, hints.get(name), value) for name, value in values.items()}
+
+
+def _given(name: str, hint: Any, value: Any) -> Any:
+    """A value of one option, whose annotation is `hint`."""
+    about = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    option = next((one for one in about if isinstance(one, ParameterInfo)), None)
+    if option is None or value is None:
+        return value
+    kinds = (get_args(hint)[0], *get_args(get_args(hint)[0]))
+    if isinstance(value, str | Path) and option.parser is not None:
+        try:
+            return option.parser(str(value))
+        except typer.BadParameter as error:
+            raise BadInput(f"{name}: {error.message}") from None
+    if isinstance(value, str) and Path in kinds:
+        return Path(value)
+    choice = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Enum)), None)
+    choices = [one.value for one in choice or ()] or list(kinds[1:] if get_origin(kinds[0]) is Literal else ())
+    if choices and value not in choices:
+        raise BadInput(f"{name} must be {' or '.join(choices)}, not {value!r:.80}")
+    if (option.min is not None and value < option.min) or (option.max is not None and value > option.max):
+        most = "or more" if option.max is None else f"to {option.max}"
+        raise BadInput(f"{name} must be {option.min} {most}, not {value!r:.80}")
+    return choice(value) if choice else value
+
+
+def used(options: Any) -> Iterator[tuple[Use, Path]]:
+    """The paths among the options of a dataclass, with what becomes of each."""
+    for name, hint in get_type_hints(type(options), include_extras=True).items():
+        use = next((about for about in get_args(hint) if isinstance(about, Use)), None)
+        value = getattr(options, name)
+        if use is not None and isinstance(value, Path):
+            yield use, value
 
 
 def command(function: Callable[..., R]) -> Callable[..., R]:

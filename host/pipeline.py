@@ -290,7 +290,7 @@ def _comparison(
             lambda: write_json(folder.compare, answers_alone(quantized, images, reporter)),
         )
     options = CompareOptions(network=original, quantized=quantized, images=images, input_shape=o.input_shape)
-    return options, [folder.compare], lambda: write_json(folder.compare, compare_files(options, reporter))
+    return options, [folder.compare], lambda: write_json(folder.compare, compare_files(options, reporter).to_json())
 
 
 def _put_beside(o: RunOptions, folder: BuildFolder, other: Path, reporter: Reporter) -> None:
