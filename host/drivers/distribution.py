@@ -36,6 +36,8 @@ OFFERED = {
 _RENAMED = {"check": "check_vectors", "from_bytes": "read_vectors"}
 """What says little without its module."""
 _ROOMS = ("host", "hw", "quant", "sim")
+_WITHIN = (__package__ or "").removesuffix("host.drivers")
+"""What stands before the rooms' names here: nothing in the repository, in an installed wheel the package (setup.py)."""
 _NEEDS = {"numpy"}
 
 METADATA = """\
@@ -70,7 +72,7 @@ def sources() -> dict[str, Path]:
         if name in found or path is None:
             continue
         found[name] = path
-        for imported in _imports(path):
+        for imported in (absolute.removeprefix(_WITHIN) for absolute in _imports(path)):
             top = imported.partition(".")[0]
             if top in _ROOMS:
                 waiting += _with_packages(imported)
@@ -90,7 +92,7 @@ def _file(name: str) -> Path | None:
     parent, _, _ = name.rpartition(".")
     if parent and ((above := _file(parent)) is None or above.name != "__init__.py"):
         return None
-    spec = importlib.util.find_spec(name)
+    spec = importlib.util.find_spec(_WITHIN + name)
     return None if spec is None or spec.origin is None else Path(spec.origin)
 
 
@@ -110,7 +112,7 @@ def _imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-_IMPORT = re.compile(rf"^(\s*(?:from|import) )((?:{'|'.join(_ROOMS)})(?:\.| import))", re.MULTILINE)
+_IMPORT = re.compile(rf"^(\s*(?:from|import) ){re.escape(_WITHIN)}((?:{'|'.join(_ROOMS)})(?:\.| import))", re.MULTILINE)
 
 
 def wheel_name() -> str:
