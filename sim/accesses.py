@@ -53,7 +53,7 @@ def _bytes(config: AcceleratorConfig, i: Instruction, setup: SetupInstruction) -
         return 0
     grid = conv_grid(setup, i)
     passes = i.input_groups * group_passes(setup)
-    parameters = d.parameter_beats if i.first else 0
+    parameters = d.parameter_beats if i.first or i.reload else 0
     weights = (passes * weight_format(setup.weight_format).block_beats(config, setup.mode) + parameters) * d.beat_bytes
     # Each pass reads and writes the sums, but the first of a tile starts from the bias, and the last hands them on.
     sums = grid.pixels * (2 * passes - i.first - i.last) * config.oc_lanes * bytes_of(config.acc_bits)

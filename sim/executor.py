@@ -137,7 +137,7 @@ class _Machine:
         self.output = np.zeros((c.output_depth, m), lane)
         self.pool = np.zeros((c.pool_depth, m), lane)
         self.pooled = np.zeros((c.pooled_depth, m), lane)
-        self.sums = np.zeros((0, m), np.int64)
+        self.sums = np.zeros((c.partial_sum_depth, m), np.int64)
         self.shift = np.zeros(m, np.int64)
         self.table = np.zeros(d.table_entries, np.int64)
         self.setup = SetupInstruction()
@@ -175,14 +175,15 @@ class _Machine:
     def _conv(self, i: ConvInstruction) -> None:
         setup = self.setup
         grid = conv_grid(setup, i)
-        weights = self._weights(i, grid.pixels, setup)
+        kept = hazards.partial_sums(i, len(self.sums))
+        sums, weights = self._weights(i, self.sums[kept], setup)
         if setup.product:
-            self.sums = self.sums + self._products(setup, i, grid)
+            sums = sums + self._products(setup, i, grid)
             weights = np.zeros_like(weights)
-        self.sums = np.concatenate(
+        sums = np.concatenate(
             [
                 datapath.accumulate(
-                    self.sums[first:end],
+                    sums[first:end],
                     self._inputs(setup, i, grid, first, end),
                     weights,
                     self.config.acc_bits,
@@ -191,8 +192,9 @@ class _Machine:
                 for first, end in slices(grid.pixels, len(weights) * self.config.ic_lanes)
             ]
         )
+        self.sums[kept] = sums
         if i.last:
-            results = datapath.output_stage(self.sums, self.shift, setup.low, setup.high)
+            results = datapath.output_stage(sums, self.shift, setup.low, setup.high)
             if setup.table:
                 results = self.table[results & (len(self.table) - 1)]
             if i.to_output:
@@ -200,21 +202,25 @@ class _Machine:
             if i.to_pool:
                 self._write(self.pool, i.pool_base, results, False)
 
-    def _weights(self, i: ConvInstruction, pixels: int, setup: SetupInstruction) -> np.ndarray:
-        """The weights of a CONV, (input groups * taps, M, N); with `first`, starts the sums from the parameters."""
+    def _weights(self, i: ConvInstruction, sums: np.ndarray, setup: SetupInstruction) -> tuple[np.ndarray, np.ndarray]:
+        """What the first pass of a CONV adds to, int64 (pixels, M), and its weights, (input groups * taps, M, N).
+
+        sums: those that are kept for its pixels; with `first` they start anew.
+        """
         c, d = self.config, self.config.derived
         weights = weight_format(setup.weight_format)
         passes, base = i.input_groups * group_passes(setup), i.weight_base
-        if i.first:
+        if i.first or i.reload:
             bias, self.shift, residual_shift = parameters_of(self._weight_beats(base, d.parameter_beats))
             base += d.parameter_beats
             _require_shifts("", self.shift, SHIFTS)
-            self.sums = np.broadcast_to(bias, (pixels, c.oc_lanes))
-            if i.residual and not setup.product:
+            if i.first:
+                sums = np.broadcast_to(bias, sums.shape)
+            if i.first and i.residual and not setup.product:
                 _require_shifts("a residual ", residual_shift, residual_shifts(c.acc_bits))
-                self.sums = self.sums + (self._residuals(i, pixels, setup) << residual_shift)
+                sums = sums + (self._residuals(i, len(sums), setup) << residual_shift)
         blocks = weights.decode(self._weight_beats(base, passes * weights.block_beats(c, setup.mode)), c, setup.mode)
-        return self._diagonal(i, blocks, setup) if setup.mode == Mode.DEPTHWISE else blocks
+        return sums, self._diagonal(i, blocks, setup) if setup.mode == Mode.DEPTHWISE else blocks
 
     def _residuals(self, i: ConvInstruction, pixels: int, setup: SetupInstruction) -> np.ndarray:
         """The residuals of a CONV, int64 (pixels, M)."""

@@ -75,7 +75,8 @@ class _Planes:
     def __init__(self, config: AcceleratorConfig, spaces: dict[str, _Space]) -> None:
         buffers = ("residual", "output", "pool", "pooled")
         self.known = {name: np.zeros(len(spaces[name].known), np.int16) for name in buffers}
-        self.all = self.sums = config.derived.planes
+        self.all = config.derived.planes
+        self.sums = np.zeros(config.partial_sum_depth, np.int16)
 
     def follow(self, instruction: Instruction, touches: list[Touch]) -> int:
         """Planes that all that the instruction reads has; what it writes has as many."""
@@ -85,7 +86,7 @@ class _Planes:
         elif isinstance(instruction, StoreInstruction) and instruction.target == Target.RESIDUAL:
             planes = instruction.planes
         elif isinstance(instruction, ConvInstruction) and not instruction.first:
-            planes = self.sums
+            planes = int(self.sums[partial_sums(instruction, len(self.sums))].min())
         buffers = [(self.known[touch.space], touch) for touch in touches if touch.space in self.known]
         for known, touch in buffers:
             if not touch.writes:
@@ -94,7 +95,7 @@ class _Planes:
             if touch.writes:
                 known[touch.pieces] = planes
         if isinstance(instruction, ConvInstruction):
-            self.sums = planes
+            self.sums[partial_sums(instruction, len(self.sums))] = planes
         return planes
 
 
@@ -297,6 +298,11 @@ def touches(config: AcceleratorConfig, instruction: Instruction, setup: SetupIns
         yield from _store(config, instruction)
 
 
+def partial_sums(conv: ConvInstruction, depth: int) -> np.ndarray:
+    """Which of `depth` partial sums are those of a CONV's pixels, int64 (pixels,)."""
+    return (conv.partial_base + np.arange(conv.out_rows * conv.out_columns)) % depth
+
+
 def _expand(indices: np.ndarray, each: int) -> np.ndarray:
     """Indices of things of `each` pieces to the indices of the pieces: (n,) to (n * each,)."""
     return indices if each == 1 else np.add.outer(indices * each, np.arange(each)).reshape(-1)
@@ -331,7 +337,7 @@ def _conv(config: AcceleratorConfig, i: ConvInstruction, setup: SetupInstruction
     words = (i.activation_base + read) % config.activation_depth
     yield Touch("activation", _expand(words, d.word_bytes // piece), False)
     block = weight_format(setup.weight_format).block_beats(config, setup.mode)
-    beats = i.input_groups * group_passes(setup) * block + (d.parameter_beats if i.first else 0)
+    beats = i.input_groups * group_passes(setup) * block + (d.parameter_beats if i.first or i.reload else 0)
     yield Touch("weight", (i.weight_base + np.arange(beats)) % config.weight_depth, False)
     pixels = np.arange(grid.pixels)
     if i.first and i.residual:

@@ -73,18 +73,19 @@ def _passes(problem: Problem, tiling: Tiling) -> list[int]:
 
 def _steps(problem: Problem, tiling: Tiling) -> int:
     """CONV instructions."""
-    return tiling.tiles * sum(-(-(last - first) // tiling.chunk) for first, last in problem.outputs.ranges)
+    return tiling.tiles * sum(len(tiling.chunks(groups)) for groups in problem.outputs.ranges)
 
 
 def _compute(problem: Problem, tiling: Tiling) -> list[int]:
     """Of each tile the passes, and the gaps between CONVs whose last pass is too short to prepare the next one."""
     config, weights, mode, found = problem.config, problem.layer.weights, problem.outputs.mode, []
-    counts = [-(-(last - first) // tiling.chunk) for first, last in problem.outputs.ranges]
+    counts = [len(tiling.chunks(groups)) for groups in problem.outputs.ranges]
+    with_parameters = len(counts) * (1 if tiling.block == 1 else 2)
     passes = sum(last - first for first, last in problem.outputs.ranges) * problem.outputs.taps
     prepare = [compute_prepare(config, weights, first, mode) for first in (True, False)]
     for one in _passes(problem, tiling):
         gaps = [max(0, FRONT_LATENCY + cycles - one) for cycles in prepare]
-        taken = passes * one + len(counts) * gaps[0] + (sum(counts) - len(counts)) * gaps[1]
+        taken = passes * one + with_parameters * gaps[0] + (sum(counts) - with_parameters) * gaps[1]
         found.append(taken + len(counts) * one * problem.wide(problem.layer.result))
     return found
 
@@ -111,9 +112,10 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
 
 def _streamed(problem: Problem, tiling: Tiling) -> list[int]:
     """Beats of weights and residual of each tile."""
-    weights = [problem.weight_beats] * tiling.tiles
-    if tiling.weights_once(problem):
-        weights = _shared(problem.weight_beats, tiling.tiles)
+    beats = problem.weight_beats
+    if tiling.block > 1:  # parameters are read again with the last chunk
+        beats += problem.outputs.count * problem.config.derived.parameter_beats
+    weights = _shared(beats, tiling.tiles) if tiling.weights_once(problem) else [beats] * tiling.tiles
     if problem.layer.residual is None or problem.chip.residual is not None:
         return weights
     residuals = [problem.stored_planes * beats for beats in _tile_beats(problem, tiling)]
@@ -156,14 +158,20 @@ def _input_cycles(problem: Problem, tiling: Tiling) -> list[int]:
     if tiling.reading == "whole":
         all_ = _load_cycles(problem, geometry.slab((0, geometry.groups), (0, geometry.height * geometry.width)))
         return _shared(all_, tiling.tiles)
-    groups = problem.range_groups if tiling.reading == "band" else tiling.chunk
+    groups, times = problem.range_groups if tiling.reading == "band" else tiling.chunk, _reads(problem, tiling)
+    found = [times * cycles for cycles in _bands_cycles(problem, groups, tiling)]
+    if tiling.stay:
+        found = [a + b for a, b in zip(found, _bands_cycles(problem, tiling.stay, tiling), strict=True)]
+    return found
+
+
+def _bands_cycles(problem: Problem, groups: int, tiling: Tiling) -> list[int]:
+    """Of each tile what reading so many groups of its input takes."""
 
     def once() -> list[int]:
-        tiles = _tiles(tiling)
-        return [_band_cycles(problem, groups, strip, band) for strip, band in tiles]
+        return [_band_cycles(problem, groups, strip, band) for strip, band in _tiles(tiling)]
 
-    times = _reads(problem, tiling)
-    return [times * cycles for cycles in problem.once(("inputs", tiling.strips, tiling.bands, groups), once)]
+    return problem.once(("inputs", tiling.strips, tiling.bands, groups), once)
 
 
 def _band_cycles(problem: Problem, groups: int, strip: Strip, band: Band) -> int:
@@ -195,11 +203,11 @@ def _beats(problem: Problem, words: int) -> int:
 
 
 def _reads(problem: Problem, tiling: Tiling) -> int:
-    """How often parts of a tile's input are read, where it is not read as a whole."""
+    """How often parts of a tile's input are read, where it is not read as a whole, but for what stays."""
     ranges = problem.outputs.ranges
     if tiling.reading == "band":
         return len(set(ranges)) if tiling.band_once else len(ranges)
-    return len(ranges) * -(-problem.range_groups // tiling.chunk)
+    return len(tiling.blocks(len(ranges))) * -(-(problem.range_groups - tiling.stay) // tiling.chunk)
 
 
 def _written(problem: Problem, tiling: Tiling, chip: bool = True) -> list[int]:
@@ -246,7 +254,7 @@ def _pooling(problem: Problem, tiling: Tiling) -> int:
 def _exposed(problem: Problem, tiling: Tiling) -> int:
     """Reading the first tile and writing the last one, which nothing else hides unless tiles are many."""
     strip, band = tiling.strips[0], tiling.bands[0]
-    groups = problem.range_groups if tiling.reading != "chunk" else tiling.chunk
+    groups = problem.range_groups if tiling.reading != "chunk" else tiling.stay or tiling.chunk
     head = 0 if tiling.reading == "resident" else _band_cycles(problem, groups, strip, band)
     tail = problem.config.derived.planes * _beats(problem, _pixels(tiling.strips[-1], tiling.bands[-1]))
     return (head + problem.memory.beat_every * tail + 2 * problem.memory.latency) // min(len(tiling.bands), 4)

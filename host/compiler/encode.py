@@ -227,6 +227,8 @@ class Encoder:
             to_output=int(to_output),
             to_pool=int(to_pool),
             meet=int(step.problem.meet(row, rows[1] - rows[0], shown.rows[1] - shown.rows[0])),
+            partial_base=step.partial,
+            reload=int(step.again),
         )
         return [operation(instruction, self._operands(step), writes), *behind]
 
@@ -234,7 +236,7 @@ class Encoder:
         """What a CONV reads on the chip; the table that its SETUP has read, too, for that signals nothing."""
         shown, config, d = step.shown, self.config, self.config.derived
         groups = step.chunk[1] - step.chunk[0]
-        blocks = groups * step.problem.block_beats + (d.parameter_beats if step.first else 0)
+        blocks = groups * step.problem.block_beats + (d.parameter_beats if step.first or step.again else 0)
         reads = [Access(Buffer.WEIGHT.name, self.room.start(step.weights), blocks, config.weight_depth)]
         reads += self._table_reads(step)
         first = self.room.start(step.activation) * self.words + shown.origin

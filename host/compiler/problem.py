@@ -62,6 +62,11 @@ class Problem:
         window = self.chip.windows.get(buffer)
         return whole if window is None else (window[1] - window[0]) * self.config.derived.words_per_beat
 
+    @property
+    def activation_grains(self) -> int:
+        """Grains of the activation buffer that its tiles may take."""
+        return self.room(Buffer.ACTIVATION) // self.config.derived.words_per_beat
+
     @cached_property
     def window(self) -> Window:
         """The convolution's, over the geometry."""

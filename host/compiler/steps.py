@@ -67,6 +67,8 @@ class ConvStep:
     """One CONV: a tile, an output group, a chunk of input groups.
 
     layer: index in the manifest.  residual_origin: word of pixel 0 in the residual piece.  table: what its SETUP loads.
+    partial: where its first partial sum is kept.  again: its weights begin with the parameters, which others of its
+    block have overwritten.
     """
 
     problem: Problem
@@ -83,6 +85,8 @@ class ConvStep:
     residual: Piece | None
     residual_origin: int
     table: Piece | None = None
+    partial: int = 0
+    again: bool = False
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
@@ -171,32 +175,32 @@ class _Builder:
 
     def run(self) -> None:
         """All steps."""
-        for strip, band, group in self._loops():
-            self._chunks(strip, band, group)
+        for strip, band, block in self._loops():
+            self._block(strip, band, block)
 
     def run_band(self, number: int) -> None:
         """Those of a band."""
         for strip in self.tiling.strips:
-            for group in range(self.outputs.count):
-                self._chunks(strip, self.tiling.bands[number], group)
+            for block in self.tiling.blocks(self.outputs.count):
+                self._block(strip, self.tiling.bands[number], block)
 
-    def _chunks(self, strip: Strip, band: Band, group: int) -> None:
-        first, last = self.outputs.ranges[group]
-        for start in range(first, last, self.tiling.chunk):
-            chunk = (start, min(start + self.tiling.chunk, last))
-            self._step(strip, band, group, chunk)
+    def _block(self, strip: Strip, band: Band, block: range) -> None:
+        for chunk in self.tiling.chunks(self.outputs.ranges[block[0]]):
+            for group in block:
+                self._step(strip, band, block, group, chunk)
 
-    def _loops(self) -> Iterator[tuple[Strip, Band, int]]:
-        strips, bands, groups = self.tiling.strips, self.tiling.bands, range(self.outputs.count)
+    def _loops(self) -> Iterator[tuple[Strip, Band, range]]:
+        strips, bands, blocks = self.tiling.strips, self.tiling.bands, self.tiling.blocks(self.outputs.count)
         if self.tiling.order == "groups":
-            return ((s, b, g) for g in groups for s in strips for b in bands)
-        return ((s, b, g) for s in strips for b in bands for g in groups)
+            return ((s, b, g) for g in blocks for s in strips for b in bands)
+        return ((s, b, g) for s in strips for b in bands for g in blocks)
 
-    def _step(self, strip: Strip, band: Band, group: int, chunk: Span) -> None:
+    def _step(self, strip: Strip, band: Band, block: range, group: int, chunk: Span) -> None:
         index = len(self.plan.steps)
         first, last = chunk[0] == self.outputs.ranges[group][0], chunk[1] == self.outputs.ranges[group][1]
+        again = last and not first and len(block) > 1
         table = self._table()
-        weights = self._weights(strip, band, group, chunk, first)
+        weights = self._weights(strip, band, group, chunk, first or again)
         rows = needed(self.problem.window, 0, band.rows, self.geometry.height)
         resident = self.problem.chip.source
         if resident is not None:
@@ -204,7 +208,7 @@ class _Builder:
         elif self.tiling.reading == "whole":
             activation, shown = self._whole(chunk, rows)
         else:
-            activation, shown = self._band(strip, band, group, chunk, rows)
+            activation, shown = self._band(strip, band, block, chunk, rows)
         residual, origin = None, 0
         if first and self.residual is not None:
             residual, origin = self._residual(self.residual, strip, band, group)
@@ -223,16 +227,18 @@ class _Builder:
             residual=residual,
             residual_origin=origin,
             table=table,
+            partial=(group - block[0]) * strip.width * (band.rows[1] - band.rows[0]),
+            again=again,
         )
         for piece in step.pieces:
             piece.last = index
         self.plan.steps.append(step)
 
-    def _piece(self, key: object, buffer: Buffer, size: int) -> tuple[Piece, bool]:
-        """The piece of a key, and whether it is new."""
+    def _piece(self, key: object, buffer: Buffer, size: int, window: Span | None = None) -> tuple[Piece, bool]:
+        """The piece of a key, and whether it is new.  window: where its ring is, the layer's own if None."""
         if key in self.pieces:
             return self.pieces[key], False
-        self.pieces[key] = Piece(buffer, size, window=self.problem.chip.windows.get(buffer))
+        self.pieces[key] = Piece(buffer, size, window=window or self.problem.chip.windows.get(buffer))
         return self.pieces[key], True
 
     def _fill(
@@ -247,9 +253,9 @@ class _Builder:
         whole = words[0] // unit * unit, -(-words[1] // unit) * unit  # a beat is read whole: wait for all of it
         self.plan.fills.append(Fill(piece, loads, len(self.plan.steps), self.layer, tensor, planes, whole))
 
-    def _weights(self, strip: Strip, band: Band, group: int, chunk: Span, first: bool) -> Piece:
+    def _weights(self, strip: Strip, band: Band, group: int, chunk: Span, parameters: bool) -> Piece:
         def content() -> bytes:
-            return (self.outputs.parameters(group) if first else b"") + self.outputs.blocks(group, chunk)
+            return (self.outputs.parameters(group) if parameters else b"") + self.outputs.blocks(group, chunk)
 
         address, beats = self.plan.place((self.outputs, group, chunk), content, self.config)
         tile = None if self.weights_once else (strip, band)
@@ -297,13 +303,20 @@ class _Builder:
         origin = (plane + chunk[0]) * resident.plane + first + strip.inputs[0]
         return Shown(origin, resident.pitch, resident.plane, rows)
 
-    def _band(self, strip: Strip, band: Band, group: int, chunk: Span, rows: Span) -> tuple[Piece, Shown]:
-        """The piece that holds a band, of all input groups of the output group or of one chunk."""
-        by_chunk = self.tiling.reading == "chunk"
-        groups = chunk if by_chunk else self.outputs.ranges[group]
-        repeat = group if by_chunk or not self.band_once else None
+    def _band(self, strip: Strip, band: Band, block: range, chunk: Span, rows: Span) -> tuple[Piece, Shown]:
+        """The piece that holds a band, of all input groups of the output groups or of one chunk."""
+        by_chunk, stay = self.tiling.reading == "chunk", self.tiling.stay
+        groups = chunk if by_chunk else self.outputs.ranges[block[0]]
+        stays = stay > 0 and chunk[0] == self.outputs.ranges[block[0]][0]
+        repeat = block[0] if (by_chunk and not stays) or not self.band_once else None
         part = self.geometry.band(groups, rows, strip.inputs)
-        piece, new = self._piece((Buffer.ACTIVATION, strip, band, groups, repeat), Buffer.ACTIVATION, part.size)
+        window = None
+        if stay:  # a ring gives room in turn: what stays would be in the way of the others
+            low, high = self.problem.chip.windows.get(Buffer.ACTIVATION, (0, self.problem.activation_grains))
+            middle = low + self.geometry.band(self.tiling.chunks(self.outputs.ranges[0])[0], rows, strip.inputs).size
+            window = (low, middle) if stays else (middle, high)
+        key = Buffer.ACTIVATION, strip, band, groups, repeat
+        piece, new = self._piece(key, Buffer.ACTIVATION, part.size, window)
         if new:
             self._fill(piece, part.loads, self.geometry.placement.tensor, part.planes, part.words)
         origin = part.origin + (chunk[0] - groups[0]) * part.group_step

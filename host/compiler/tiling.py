@@ -5,7 +5,8 @@ one beforehand, because each of them is best somewhere: early layers have large 
 stay on the chip), late ones the reverse (the map stays, weights pass by), and fully connected ones have no map at all.
 
 The partial sums of a tile stay in the accumulator's memory from its first input group to its last, whatever the order,
-so that no partial sum ever moves.
+so that no partial sum ever moves.  Where input groups come a chunk at a time, those of several output groups are kept
+at once, as many as it holds: such a *block* reads each chunk once.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Tiling:
 
     chunk: input groups of one CONV.  order: which loop is outside, over tiles or over output groups.
     reading: the input is read once as a whole, or band by band, or a chunk of a band at a time, or is there already.
+    block: output groups whose partial sums are kept at once.  stay: input groups of the first chunk, which is read once
+    and stays to the layer's end; 0 where it is one like the others.
     loads_ahead, stores_behind: the buffers in front of the array, those behind it, hold two tiles, so that one is
     loaded or stored while the other is computed.  Those that hold but one are ways, too: for a layer whose tile fills a
     buffer they are the only ones.
@@ -45,6 +48,8 @@ class Tiling:
     reading: Literal["whole", "band", "chunk", "resident"]
     loads_ahead: bool
     stores_behind: bool
+    block: int = 1
+    stay: int = 0
 
     @property
     def tiles(self) -> int:
@@ -56,6 +61,16 @@ class Tiling:
         if problem.weight_beats <= problem.weight_depth or self.tiles == 1:
             return True
         return self.order == "groups" and self.chunk >= problem.range_groups
+
+    def chunks(self, groups: Span) -> list[Span]:
+        """The input groups of each CONV of a tile that needs these."""
+        start = groups[0] + self.stay
+        found = [(groups[0], start)] if self.stay else []
+        return found + [(first, min(first + self.chunk, groups[1])) for first in range(start, groups[1], self.chunk)]
+
+    def blocks(self, groups: int) -> list[range]:
+        """The output groups of each block, of so many."""
+        return [range(first, min(first + self.block, groups)) for first in range(0, groups, self.block)]
 
     @property
     def band_once(self) -> bool:
@@ -227,7 +242,7 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
     of all input groups fits: then everything is read again for each output group.
     """
     config, geometry = problem.config, problem.geometry
-    room = problem.room(Buffer.ACTIVATION) // config.derived.words_per_beat
+    room = problem.activation_grains
     aligned_rows = geometry.width % config.derived.words_per_beat == 0  # else what is read beside a band differs
     most = _extremes(bands) if aligned_rows else bands
     inputs = [needed(problem.window, 0, band.rows, geometry.height) for band in most]
@@ -255,6 +270,43 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
                 yield Tiling(strips, bands, chunk, order, "band", twice, double)
             if chunk < problem.range_groups and (part := size(chunk)) <= room:
                 yield Tiling(strips, bands, chunk, order, "chunk", 2 * part <= room, double)
+    block = 1 if all_ <= room else _block(problem, strips, bands)
+    for chunk in _chunks_of_blocks(problem) if block > 1 else ():
+        part = size(chunk)
+        for order in _orders(bands):
+            if 2 * part <= room:
+                yield Tiling(strips, bands, chunk, order, "chunk", True, double, block)
+        stay = max((s for s in _chunks_that_stay(problem, chunk) if size(s) + 2 * part <= room), default=0)
+        if stay and tiles == 1:
+            yield Tiling(strips, bands, chunk, "tiles", "chunk", True, double, block, stay)
+
+
+def _block(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...]) -> int:
+    """Output groups of equal blocks, each as large as the partial sums hold; 1 where blocks cannot be.
+
+    Not where rows of one output group wait in the pool buffer for its next band, nor where output groups read different
+    input.  A depthwise CONV has all input groups of its tile.
+    """
+    tiles = len(strips) * len(bands)
+    if not problem.dense or problem.outputs.mode == Mode.DEPTHWISE or not (tiles == 1 or _lone(bands)):
+        return 1
+    pixels = max(strip.width for strip in strips) * max(band.rows[1] - band.rows[0] for band in bands)
+    most, count = problem.config.partial_sum_depth // pixels, problem.outputs.count
+    return -(-count // -(-count // most))
+
+
+def _chunks_of_blocks(problem: Problem) -> Iterator[int]:
+    """Numbers of input groups of one CONV of a block: the larger the fewer CONVs, the smaller the more may stay."""
+    most, chunk = _most(problem), _unit(problem)
+    while chunk < problem.range_groups and chunk <= most:
+        yield chunk
+        chunk *= 2
+
+
+def _chunks_that_stay(problem: Problem, chunk: int) -> Iterator[int]:
+    """Sizes of a first chunk that stays, behind which there are whole chunks."""
+    sizes, most = range(problem.range_groups - chunk, 0, -chunk), _most(problem)
+    return (stay for stay in sizes if stay <= most and stay % _unit(problem) == 0)
 
 
 def _size(problem: Problem, groups: int, rows: Span, columns: Span) -> int:
@@ -287,20 +339,27 @@ def _chunks(problem: Problem) -> Iterator[int]:
     its weights, and leave less of a ring unused, but each is an instruction of its own: twice and four times the
     fewest, and a chunk a group, are tried.
     """
-    config, total = problem.config, problem.range_groups
+    total = problem.range_groups
     if problem.outputs.mode == Mode.DEPTHWISE:  # a pass's place among those of its CONV is the plane that it adds to
         yield total
         return
-    depth, parameters = problem.weight_depth, config.derived.parameter_beats
-    most = (depth // 2 - parameters) // problem.block_beats
-    most = most or (depth - parameters) // problem.block_beats
-    if problem.weight_beats <= depth:
-        most = total
-    unit = config.derived.words_per_beat if problem.geometry.flat else 1
+    most = total if problem.weight_beats <= problem.weight_depth else _most(problem)
+    unit = _unit(problem)
     fewest = -(-total // most)
     seen = set()
     for count in (*range(fewest, fewest + 3), 2 * fewest, 4 * fewest, total):
-        chunk = aligned(-(-total // count), unit)  # flat: chunks begin where a beat does
+        chunk = aligned(-(-total // count), unit)
         if count <= total and chunk not in seen and chunk <= aligned(most, unit):
             seen.add(chunk)
             yield chunk
+
+
+def _most(problem: Problem) -> int:
+    """Input groups whose weights fit half the buffer; if there is none, the whole."""
+    depth, parameters = problem.weight_depth, problem.config.derived.parameter_beats
+    return (depth // 2 - parameters) // problem.block_beats or (depth - parameters) // problem.block_beats
+
+
+def _unit(problem: Problem) -> int:
+    """Input groups that chunks are made of: flat, they begin where a beat does."""
+    return problem.config.derived.words_per_beat if problem.geometry.flat else 1

@@ -249,7 +249,7 @@ class ConvInstruction(Instruction):
     out_rows: int = _unsigned(12, "output rows, at least 1")
     out_columns: int = _unsigned(12, "output columns, at least 1; rows * columns <= partial_sum_depth")
     input_groups: int = _unsigned(12, "groups of N input channels in this instruction, at least 1")
-    weight_base: int = _address("beat address of the parameter block (if first) and the weight blocks after it")
+    weight_base: int = _address("beat address of the parameter block (if first or reload), the weight blocks after it")
     residual_base: int = _address("residual word of pixel 0; pixel p is at residual_base + p")
     output_base: int = _address(
         "output word of pixel 0; pixel p at + p; high halves roundup(pixels, words_per_beat) further"
@@ -264,6 +264,10 @@ class ConvInstruction(Instruction):
         1,
         "passes of 3 rows, of at most 3 tap rows: the first and the last row that a column of pixels reads are "
         "padding, and the last one of a column is the first one of the next",
+    )
+    partial_base: int = _address("partial sum of pixel 0; pixel p has the one at + p")
+    reload: int = _unsigned(
+        1, "without first, too, load parameters, then weights: since the tile began, those of another one were loaded"
     )
 
 

@@ -197,16 +197,13 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
         lambda _: "columns of pixels meet, and not in rows of padding of a depthwise pass",
     )
     yield (i.last & i.to_pool & setup.wide) == 1, lambda _: "wide results do not go to the pool buffer"
-    # Partial sums are kept from one CONV to the next, which alone can go on from them: in its passes every other one
-    # writes sums of its own.
-    kept = np.where(i.last == 1, 0, pixels)
-    kept = np.concatenate([[0], kept[:-1]])[: len(kept)]
+    kept = _kept(config, i, pixels)
     yield (i.first == 0) & (kept != pixels), lambda k: f"continues a tile of {kept[k]} pixels with {pixels[k]}"
     yield from _fits(i, "activation", i.input_groups * i.in_rows * setup.in_columns, c.activation_depth, "input words")
     sizes = {(weights.number, mode): weights.block_beats(c, mode) for weights in FORMATS for mode in map(int, Mode)}
     fields = [range(1 << LAYOUTS[Opcode.SETUP][name][0].bits) for name in ("weight_format", "mode")]
     blocks = np.array([[sizes.get((number, mode), 0) for mode in fields[1]] for number in fields[0]])
-    beats = passes * blocks[setup.weight_format, setup.mode] + i.first * c.derived.parameter_beats
+    beats = passes * blocks[setup.weight_format, setup.mode] + (i.first | i.reload) * c.derived.parameter_beats
     yield from _fits(i, "weight", beats, c.weight_depth, "beats")
     yield (
         (setup.product == 1) & ((i.first & i.last & i.residual) == 0),
@@ -216,6 +213,27 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
     results = np.where(i.last & i.to_output, _result_words(c, pixels, setup.wide), 0)
     yield from _fits(i, "output", results, c.output_depth, "words")
     yield from _fits(i, "pool", np.where(i.last & i.to_pool, pixels, 0), c.pool_depth, "words")
+
+
+def _kept(config: AcceleratorConfig, i: SimpleNamespace, pixels: np.ndarray) -> np.ndarray:
+    """For each CONV, int64 (n,): the pixels of the tile whose sums are kept from its own first one on; 0 where that
+    tile is not whole, or there is none.
+
+    A CONV that is not the last of its tile leaves it there.  Every other one writes sums of its own in its passes, and
+    hands none on.
+    """
+    kept, depth = np.zeros_like(pixels), config.partial_sum_depth
+    if (i.first & i.last).all():
+        return kept
+    owner = np.zeros(depth, np.int64)  # of each sum 1 + the CONV that left it, 0 for none
+    bases, sizes = (i.partial_base % depth).tolist(), np.minimum(pixels, depth).tolist()
+    for k, (base, size, last) in enumerate(zip(bases, sizes, i.last.tolist(), strict=True)):
+        whose = int(owner[base])
+        if whose and bases[whose - 1] == base and (owner == whose).sum() == sizes[whose - 1]:
+            kept[k] = sizes[whose - 1]
+        end = base + size
+        owner[base:end] = owner[: max(0, end - depth)] = 0 if last else k + 1
+    return kept
 
 
 def _fits(i: SimpleNamespace, buffer: str, size: np.ndarray, depth: int, what: str) -> Iterator[Rule]:

@@ -218,7 +218,7 @@ class ComputeUnit(wiring.Component):
             weights.depthwise.eq(w.depthwise),
             weights.start.eq(w.start_conv),
             weights.base.eq(w.conv.weight_base),
-            weights.with_parameters.eq(w.conv.first),
+            weights.with_parameters.eq(w.conv.first | w.conv.reload),
             weights.more.eq(begun & ~taps.last),
             weights.stop.eq(w.cancel),
             taps.load.eq(w.started[0]),

@@ -200,7 +200,7 @@ class Pipeline(wiring.Component):
         m.submodules.accumulator = accumulator = Accumulator(self.config)
         pixel, job = stages[_RESIDUAL], jobs[_RESIDUAL]
         m.d.comb += [
-            accumulator.pixel.eq(pixel.index),
+            accumulator.pixel.eq(job.conv.partial_base + pixel.index),
             accumulator.first.eq(pixel.first),
             accumulator.keep.eq(pixel.valid & ~pixel.result),
             accumulator.set.eq(job.set),

@@ -14,7 +14,7 @@ import numpy as np
 from hw.contract.isa import ConvInstruction, Instruction, SetupInstruction
 from hw.contract.program import Program
 from sim.cycles.timeline import Timeline
-from sim.hazards import Touch, pieces_of, touches
+from sim.hazards import Touch, partial_sums, pieces_of, touches
 
 PARTIAL_SUMS = "partial_sum"
 """The one buffer that no token guards, and that `sim.hazards` therefore does not know."""
@@ -70,7 +70,7 @@ def occupancy(program: Program, timeline: Timeline, edges: np.ndarray) -> list[O
     for instruction, start, end in zip(program.decode(), timeline.start.tolist(), timeline.end.tolist(), strict=True):
         if isinstance(instruction, SetupInstruction):
             setup = instruction
-        for touch in (*touches(config, instruction, setup), *_sums(instruction)):
+        for touch in (*touches(config, instruction, setup), *_sums(instruction, config.partial_sum_depth)):
             ring = rings.get(touch.space)
             if ring is not None and touch.writes:
                 ring.write(touch.pieces, start, end + 1)
@@ -79,11 +79,10 @@ def occupancy(program: Program, timeline: Timeline, edges: np.ndarray) -> list[O
     return [_measured(name, ring, getattr(config, f"{name}_depth"), edges) for name, ring in rings.items()]
 
 
-def _sums(instruction: Instruction) -> Iterator[Touch]:
+def _sums(instruction: Instruction, depth: int) -> Iterator[Touch]:
     """The partial sums of a CONV: written by the first of a tile, used by the others."""
     if isinstance(instruction, ConvInstruction):
-        pixels = np.arange(instruction.out_rows * instruction.out_columns)
-        yield Touch(PARTIAL_SUMS, pixels, bool(instruction.first))
+        yield Touch(PARTIAL_SUMS, partial_sums(instruction, depth), bool(instruction.first))
 
 
 def _measured(name: str, ring: _Ring, depth: int, edges: np.ndarray) -> Occupancy:

@@ -109,7 +109,7 @@ class ComputeTimes:
     def _conv(self, conv: ConvInstruction, start: int) -> tuple[int, int]:
         """The cycle in which `prepare` is empty again, and that in which the instruction is done."""
         setup = self._setup
-        prepare = timing.compute_prepare(self.config, self._weights, bool(conv.first), setup.mode)
+        prepare = timing.compute_prepare(self.config, self._weights, bool(conv.first or conv.reload), setup.mode)
         first = max(start + prepare, self._passes_end)
         passes, positions = conv.input_groups * self._group_passes, timing.pass_positions(setup, conv)
         before, last = timing.compute_passes(

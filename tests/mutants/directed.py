@@ -130,7 +130,14 @@ DIRECTED: tuple[Entry, ...] = (
             ("with m.If(self.product & self.step):", "with m.If(self.step):"),
         ),
     ),
-    *_gateware("pipeline", (("job.conv.residual & ~job.setup.product", "job.conv.residual"),), ("compute",)),
+    *_gateware(
+        "pipeline",
+        (
+            ("job.conv.residual & ~job.setup.product", "job.conv.residual"),
+            ("job.conv.partial_base + pixel.index", "pixel.index"),
+        ),
+        ("compute",),
+    ),
     *_gateware(
         "accumulator",
         (
@@ -143,6 +150,7 @@ DIRECTED: tuple[Entry, ...] = (
     *_gateware(
         "compute",
         (
+            ("w.conv.first | w.conv.reload", "w.conv.first"),
             ("w.pixels > self.config.partial_sum_depth", "w.pixels >= self.config.partial_sum_depth"),
             ("                & ~(next_conv.last & next_conv.to_pool & w.setup.wide)\n", ""),
             ("next_setup.data_format, next_setup.signal)", "next_setup.data_format)"),

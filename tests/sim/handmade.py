@@ -279,6 +279,7 @@ class _Builder:
             input_groups=groups, weight_base=self._weight_slot(number), residual_base=residual,
             output_base=self._half(c.output_depth, step, row), pool_base=self._half(c.pool_depth, step, 0),
             first=first == 0, last=last, residual=case.residual, to_output=last, to_pool=last and bool(case.pool),
+            partial_base=self._half(c.partial_sum_depth, step, 0),
         )  # fmt: skip
 
     def _pool(self, step: int, slots_used: bool) -> None:

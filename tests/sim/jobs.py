@@ -18,6 +18,7 @@ from sim.bench.engine_bench import RtlJob
 from tests.host.extremes import extreme_network
 from tests.host.networks import image
 from tests.sim.banded import banded_network, by_bands, on_memory
+from tests.sim.blocked import blocked_network, in_blocks
 from tests.sim.depthwise import depthwise_network
 from tests.sim.handmade import CASES, build
 from tests.sim.networks import random_images, random_inputs, random_network
@@ -100,6 +101,21 @@ def banded_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         images = random_images(network, 1, number)
         expected = execute(network, images, [p.tensor for p in program.tensors])
         jobs[f"bands {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory), expected)
+    return jobs
+
+
+def blocked_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
+    """Networks whose layers run in blocks of output groups, an image each, each on a memory of its own."""
+    jobs: Jobs = {}
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        network = blocked_network(number, rng)
+        memory = Memory(int(rng.integers(1, 250)), int(rng.integers(3, 7)))
+        program = compile_network(network, config, memory=memory, keep_layers=[*KeepLayers][number % 2])
+        images = random_images(network, 1, number)
+        expected = execute(network, images, [p.tensor for p in program.tensors])
+        jobs[f"blocks {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory), expected)
+    assert 2 * sum(in_blocks(job.program) for job, _ in jobs.values()) > count  # where it takes less time
     return jobs
 
 

@@ -332,7 +332,7 @@ class Naive:
         assert self.setup is not None
         index = self.queues[Unit.COMPUTE][0]
         weights, mode = weight_format(self.setup.weight_format), self.setup.mode
-        begin = max(self.t + timing.compute_prepare(self.c, weights, bool(i.first), mode), self.passes_end)
+        begin = max(self.t + timing.compute_prepare(self.c, weights, bool(i.first or i.reload), mode), self.passes_end)
         depthwise = mode == Mode.DEPTHWISE
         high = 3 if depthwise and self.setup.kernel_rows > 1 and self.setup.dilation_rows == 1 else 1
         wide = 3 if depthwise and self.setup.dilation_columns == 1 else 1

@@ -45,7 +45,7 @@ def one_by_one(program: Program) -> Counter[int]:
                     found[i.layer] += m * (0 <= row < i.in_rows and 0 <= column < i.in_columns)
                 found[i.layer] += m * (1 + i.wide)
         elif isinstance(i, ConvInstruction):
-            found[i.layer] += i.first * 8 * m  # bias and two shifts
+            found[i.layer] += (i.first or i.reload) * 8 * m  # bias and two shifts
             # Depthwise, a pass takes 3 x 3 taps: it goes down each column of pixels, reading 3 words of every row.
             each = 3 if setup.mode else 1
             sizes = -(-setup.kernel_rows // each), -(-setup.kernel_columns // each)

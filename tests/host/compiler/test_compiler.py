@@ -90,9 +90,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- 7e70e8 - 8f1ae9 2e65a8 885558 1c55cb 54dc97 2b8352 36b922 a52d2e dbe19d b505a1 - 74fc6a 1c03f4 c9e1f4 ecc0db b65671
-25da45 097fb7 1d05ba 1af296 9bcc86 91bb14 a86386 206509 4d6613 - 1b5a22 - e44c47 0a7dda 03ed44 c99e38 - - 986279 7e69fa
-- 1903cc 2275fb - d15134 4d04a2 2f8c9c d04620 19e815 024b52 ed63c2 72447f edf958 3c3bd5 6889d1
+- ce64f4 - 69dbe0 785596 a479cc c4ca89 b32efb bc9e71 14658e 64e04a 4c32c3 44754b - ac7197 8bd662 65ec84 9e4493 2de85b
+0799a6 c591e1 2494d2 7ebd76 ef4423 c05ee4 6569d2 b3ccdb a9cce7 - 07866b - 0a8951 d191db 7fbc4b 4b0649 - - 68f794 ab6406
+- e21c44 fc8744 - 2ae9b8 3df2e9 dc1559 f91dd5 1dddcc 5640e7 03edeb 4b60d2 2f3cac d411b6 7798ab
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 

@@ -56,3 +56,27 @@ def test_rows_that_two_poolings_need_wait_or_are_computed_twice() -> None:
     found = list(ways(problems(b.network(), dataclasses.replace(preset("small"), partial_sum_depth=64))[0][0]))
     rows = {way.order: sum(band.rows[1] - band.rows[0] for band in way.bands) for way in found if len(way.bands) > 1}
     assert rows["tiles"] > 19 and any(sum(b.rows[1] - b.rows[0] for b in way.bands) == 19 for way in found)
+
+
+def test_output_groups_share_a_reading_of_what_exceeds_the_buffer() -> None:
+    """81 words a group, of which 4096 fit, less than the 64 groups take; and sums of 3 output groups fit 256."""
+    config = dataclasses.replace(preset("tiny"), activation_depth=4096)
+    b = Builder(np.random.default_rng(1), (256, 9, 9))
+    b.conv("x", 40, Window())
+    (posed,), _ = problems(b.network(), config)
+    found = [way for way in ways(posed) if way.block > 1 and way.tiles == 1]
+    assert {way.block for way in found} == {3} and any(way.stay for way in found) and any(not way.stay for way in found)
+    for way in found:
+        assert [list(block) for block in way.blocks(10)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8], [9]]
+        chunks = way.chunks((3, 67))
+        assert [first for first, _ in chunks] == [3, *(last for _, last in chunks[:-1])] and chunks[-1][1] == 67
+        sizes = [last - first for first, last in chunks]
+        assert max(sizes[way.stay > 0 :]) == way.chunk and (not way.stay or sizes[0] == way.stay)
+        assert (way.stay + 2 * way.chunk) * 81 <= 4096
+
+
+def test_no_blocks_where_a_band_of_all_input_fits() -> None:
+    b = Builder(np.random.default_rng(1), (64, 9, 9))
+    b.conv("x", 40, Window())
+    (posed,), _ = problems(b.network(), preset("tiny"))
+    assert {way.block for way in ways(posed)} == {1}

@@ -102,6 +102,7 @@ def test_rules(case: Case, opcode: Opcode, values: dict[str, int], message: str)
 EXACT: list[tuple[Case, Opcode, dict[str, int]]] = [
     (CASES["residual"], Opcode.SETUP, {"low": 9, "high": 9}),
     (CASES["wide"], Opcode.CONV, {"last": 0, "to_pool": 1}),  # there are no results yet
+    (CASES["residual"], Opcode.CONV, {"partial_base": 65535}),  # nobody goes on from it
     (CASES["residual"], Opcode.STORE, {"row_pitch": 2, "plane_pitch": 2}),  # there is one row, and one plane
     (CASES["residual"], Opcode.STORE, {"rows": 2, "source_pitch": 3, "row_pitch": 4}),
     (POOLED, Opcode.POOL, {"row_offset": -2, "column_offset": -2}),
@@ -212,6 +213,33 @@ def test_sums_that_another_tile_has_overwritten() -> None:
     broken = edited(program, lambda k, _: {"last": 1} if k == convs[2] else None)
     with pytest.raises(IllegalInstruction, match=rf"^instruction {convs[3]} .* continues a tile of 0 pixels with 35$"):
         broken.validate()
+
+
+@pytest.mark.parametrize(
+    ("bases", "kept"),
+    [
+        ((7, 7), 35),
+        ((7, 263), 35),
+        ((7, 8), 0),
+        ((250, 250), 35),
+        ((7, 7, 300), 35),
+        ((7, 7, 290), 0),
+        ((7, 7, 230), 0),
+    ],
+)
+def test_where_the_sums_of_a_tile_are_kept(bases: tuple[int, ...], kept: int) -> None:
+    """The third CONV goes on from the first one's, of 256 sums, if it finds them, and the one in between, where that is
+    not of the same tile, has left none of its own among them."""
+    program = build(preset("tiny"), CASES["chunks"]).program
+    convs = [k for k, i in enumerate(program.decode()) if i.opcode == Opcode.CONV]
+    between = {"first": 1, "partial_base": bases[2]} if len(bases) > 2 else {"partial_base": bases[1]}
+    changes = {convs[0]: {"partial_base": bases[0]}, convs[1]: between, convs[2]: {"partial_base": bases[1]}}
+    program = edited(program, lambda k, _: changes.get(k) or ({"first": 1} if k in convs[3:] else None))
+    if kept:
+        program.validate()
+        return
+    with pytest.raises(IllegalInstruction, match=r" continues a tile of 0 pixels with 35$"):
+        program.validate()
 
 
 def test_tokens_that_a_semaphore_may_not_hold() -> None:

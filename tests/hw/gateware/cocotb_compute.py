@@ -37,7 +37,7 @@ def clear_unused(buffers: Buffers, program: list[Instruction]) -> None:
             unused = np.ones((3, 3, N), bool)
             unused[3 - high :, :wide] = False
             unused = np.concatenate([unused.reshape(-1), np.ones(size - 9 * N, bool)])
-            base = i.weight_base * SIZES.beat_bytes + (8 * M if i.first else 0)
+            base = i.weight_base * SIZES.beat_bytes + (8 * M if i.first or i.reload else 0)
             for k in range(i.input_groups * -(-setup.kernel_rows // high) * -(-setup.kernel_columns // wide)):
                 where = (base + k * size + np.arange(size)) % buffers.weight.size
                 buffers.weight[where[unused]] = 0
@@ -77,9 +77,30 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
     return replace(setup, stride_rows=stride, row_step=stride * setup.tap_row_step % (1 << 16))
 
 
-def some_tile(rng: random.Random, buffers: Buffers, setup: Instruction) -> list[Instruction]:
-    """One to three CONVs that together make the results of a tile; puts its parameters into the buffer."""
-    longest = 16 if rng.random() < 0.6 else CONFIG.partial_sum_depth
+def some_tiles(rng: random.Random, buffers: Buffers, setup: Instruction) -> list[Instruction]:
+    """Up to three tiles whose CONVs come in any order of tiles, each with partial sums of its own."""
+    count = rng.choice([1, 1, 2, 3])
+    base = rng.getrandbits(16)
+    waiting, program, loaded = [], [], -1
+    for _ in range(count):
+        tile = [replace(conv, partial_base=base) for conv in some_tile(rng, buffers, setup, count)]
+        base = (base + tile[0].out_rows * tile[0].out_columns) % (1 << 16)
+        waiting.append(tile)
+    while any(waiting):
+        number = rng.choice([k for k, tile in enumerate(waiting) if tile])
+        conv = waiting[number].pop(0)
+        if not conv.first and (rng.random() < 0.1 or (conv.last and loaded != number)):
+            conv = replace(conv, reload=1)
+            put_parameters(rng, buffers, conv.weight_base)
+        loaded = number if conv.first or conv.reload else loaded
+        program.append(conv)
+    return program
+
+
+def some_tile(rng: random.Random, buffers: Buffers, setup: Instruction, among: int = 1) -> list[Instruction]:
+    """One to three CONVs that together make the results of a tile, one of `among` whose sums are kept at once; puts its
+    parameters into the buffer."""
+    longest = (16 if rng.random() < 0.6 else CONFIG.partial_sum_depth) // among
     rows = rng.randint(1, min(longest, 9))
     columns = rng.randint(1, longest // rows)
     chunks = rng.choice([1, 1, 1, 2, 3])
@@ -203,7 +224,7 @@ def some_program(rng: random.Random, buffers: Buffers, tiles: int) -> list[Instr
                 if CONFIG.tables and not program:  # before that nobody knows what a table has
                     setup = replace(setup, table_load=1)
                 program.append(setup)
-        program += some_tile(rng, buffers, setup)
+        program += some_tiles(rng, buffers, setup)
     clear_unused(buffers, program)
     return program
 

@@ -25,7 +25,16 @@ from sim.cycles import simulate
 from sim.executor import ProgramExecutor
 from tests.sim.equal import assert_counters, assert_tensors
 from tests.sim.handmade import CASES, build
-from tests.sim.jobs import ODD, Jobs, banded_jobs, depthwise_jobs, extreme_jobs, handmade_jobs, network_jobs
+from tests.sim.jobs import (
+    ODD,
+    Jobs,
+    banded_jobs,
+    blocked_jobs,
+    depthwise_jobs,
+    extreme_jobs,
+    handmade_jobs,
+    network_jobs,
+)
 from tests.sim.reached import choices, operators, reached
 
 pytestmark = pytest.mark.usefixtures("verilator")
@@ -36,9 +45,11 @@ NETWORKS = 12
 EXTREMES = 10
 CHAINS = 10
 BANDED = 4
+BLOCKED = 5
 VERIFIED_NETWORKS = 150
 VERIFIED_EXTREMES = 100
 VERIFIED_CHAINS = 50
+VERIFIED_BLOCKED = 20
 OPERATORS = {
     *("Add", "AveragePool", "Conv", "DepthToSpace", "Gemm", "MaxPool", "Mul", "Pad", "Resize", "Table"),
 }
@@ -81,6 +92,10 @@ def test_chains_of_depthwise_layers(seed: int) -> None:
 
 def test_layers_that_run_band_by_band(seed: int) -> None:
     check_all(banded_jobs(preset("tiny"), seed, BANDED))
+
+
+def test_layers_that_run_in_blocks_of_output_groups(seed: int) -> None:
+    check_all(blocked_jobs(preset("tiny"), seed, BLOCKED))
 
 
 def test_networks_at_the_ends_of_what_is_accepted(seed: int) -> None:
@@ -128,6 +143,8 @@ def test_engines(config: AcceleratorConfig, seed: int) -> None:
     jobs |= depthwise_jobs(config, seed, VERIFIED_CHAINS) | extreme_jobs(config, seed, VERIFIED_EXTREMES)
     check_all(jobs)
     if config == preset("tiny"):  # whose buffers small networks fill
+        check_all(more := blocked_jobs(config, seed, VERIFIED_BLOCKED))
+        jobs |= more
         programs = [job.program for job, _ in jobs.values()]
         assert reached(programs) == choices(), "something that an instruction can say is left out"
         assert operators(programs) >= OPERATORS

@@ -24,8 +24,9 @@ def cycle_by_cycle(program: Program, timeline: Timeline) -> dict[str, np.ndarray
             setup = instruction
         found = [(t.space, t.pieces.tolist(), t.writes) for t in touches(program.config, instruction, setup)]
         if isinstance(instruction, ConvInstruction):
-            pixels = instruction.out_rows * instruction.out_columns
-            found.append((PARTIAL_SUMS, list(range(pixels)), bool(instruction.first)))
+            base, depth = instruction.partial_base, program.config.partial_sum_depth
+            sums = [(base + p) % depth for p in range(instruction.out_rows * instruction.out_columns)]
+            found.append((PARTIAL_SUMS, sums, bool(instruction.first)))
         for space, pieces, writing in found:
             for piece in pieces if space != "memory" else []:
                 if writing:

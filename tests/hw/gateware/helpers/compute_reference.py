@@ -67,7 +67,8 @@ class Reference:
     def __init__(self, buffers: Buffers) -> None:
         self.buffers = buffers
         self.setup: Instruction | None = None
-        self.sums = np.zeros((0, M), np.int64)
+        self.kept = np.zeros((CONFIG.partial_sum_depth, M), np.int64)
+        self.sums = self.kept[:0]
         self.shift = np.zeros(M, np.int64)
         self.table = np.zeros(256, np.int64)
         self.passes_end = 0
@@ -109,7 +110,7 @@ class Reference:
         pixels = c.out_rows * c.out_columns
         high, wide = at_once(s)
         passes = c.input_groups * -(-s.kernel_rows // high) * -(-s.kernel_columns // wide)
-        begin = max(start + timing.compute_prepare(CONFIG, WEIGHTS, bool(c.first), s.mode), self.passes_end)
+        begin = max(start + timing.compute_prepare(CONFIG, WEIGHTS, bool(c.first or c.reload), s.mode), self.passes_end)
         before, last = timing.compute_passes(
             CONFIG, WEIGHTS, passes, len(positions(s, c)), bool(c.last), bool(s.wide), s.mode
         )
@@ -124,12 +125,15 @@ class Reference:
     def accumulate(self, c: Instruction, pixels: int) -> None:
         s, b = self.setup, self.buffers
         base = c.weight_base * SIZES.beat_bytes
-        if c.first:
+        where = (c.partial_base + np.arange(pixels)) % len(self.kept)
+        self.sums = self.kept[where]
+        if c.first or c.reload:
             block = b.weight[(base + np.arange(8 * M)) % b.weight.size]
             base += 8 * M
             bias, self.shift, residual_shift = parameters_of(block)
-            self.sums = np.broadcast_to(bias, (pixels, M)).copy()
-            if c.residual and not s.product:
+            if c.first:
+                self.sums[:] = bias
+            if c.first and c.residual and not s.product:
                 self.sums += self.residuals(c) << residual_shift
         for g in range(c.input_groups):
             if s.mode:
@@ -142,6 +146,7 @@ class Reference:
                     self.sums += self.words(c, g, ky, kx) @ weights.astype(np.int64)
         half = 1 << (CONFIG.acc_bits - 1)
         self.sums = ((self.sums + half) & (2 * half - 1)) - half
+        self.kept[where] = self.sums
 
     def residuals(self, c: Instruction) -> np.ndarray:
         """Of all pixels, (pixels, M)."""
