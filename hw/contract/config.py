@@ -254,7 +254,7 @@ PRESETS = {
             queue_depth=4,
             clock_mhz=109.3,
         ),
-        AcceleratorConfig(name="small", ic_lanes=8, oc_lanes=8, axi_bits=64, max_burst=128, clock_mhz=104.9),
+        AcceleratorConfig(name="small", ic_lanes=8, oc_lanes=8, axi_bits=64, max_burst=128, clock_mhz=99.9),
         AcceleratorConfig(name="medium", ic_lanes=8, oc_lanes=16, axi_bits=128, max_burst=256),
         AcceleratorConfig(
             name="large", ic_lanes=32, oc_lanes=32, axi_bits=128, max_burst=256, weight_depth=8192, clock_mhz=150.0
