@@ -224,7 +224,8 @@ class _Machine:
 
     def _residuals(self, i: ConvInstruction, pixels: int, setup: SetupInstruction) -> np.ndarray:
         """The residuals of a CONV, int64 (pixels, M)."""
-        words = self.residual[:, (i.residual_base + np.arange(pixels)) % self.config.residual_depth]
+        index = np.zeros(pixels, np.int64) if setup.broadcast else np.arange(pixels)
+        words = self.residual[:, (i.residual_base + index) % self.config.residual_depth]
         words = np.ascontiguousarray(words.swapaxes(0, 1)).reshape(pixels, self.config.oc_lanes)
         return datapath.lanes(words, bool(setup.residual_signed)).astype(np.int64)
 

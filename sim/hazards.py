@@ -341,7 +341,7 @@ def _conv(config: AcceleratorConfig, i: ConvInstruction, setup: SetupInstruction
     yield Touch("weight", (i.weight_base + np.arange(beats)) % config.weight_depth, False)
     pixels = np.arange(grid.pixels)
     if i.first and i.residual:
-        words = (i.residual_base + pixels) % config.residual_depth
+        words = (i.residual_base + (pixels[:1] if setup.broadcast else pixels)) % config.residual_depth
         yield Touch("residual", _expand(words, d.word_bytes // piece), False)
     if i.last and i.to_output:
         words = _results(config, i.output_base, grid.pixels, bool(setup.wide))

@@ -13,7 +13,7 @@ from host.compiler.engine_layer import Lowered
 from host.compiler.entries import entries, of_network
 from host.compiler.errors import CannotCompile
 from host.compiler.folding import fold_inputs
-from host.compiler.gate import check_lanes
+from host.compiler.kinds.multiply import check_lanes
 from host.compiler.lower import lower
 from host.compiler.memory import ALIGNMENT, MemoryMap, aligned, place
 from host.compiler.operation import Base
@@ -146,8 +146,6 @@ def _plan(
         placed, way, layer = places.placements, residents.way(turn.index), turn.layer
         geometry = replace(way.problem.geometry, placement=placed[layer.source])
         chip = images.chip(way.problem.chip, turn.image)
-        if layer.gate is not None:
-            check_lanes(layer, placed[layer.gate], placed[layer.source])
         if layer.product and layer.residual is not None:
             check_lanes(layer, placed[layer.residual], placed[layer.source])
         posed = replace(way.problem, layer=layer, geometry=geometry, chip=chip)

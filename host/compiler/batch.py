@@ -115,7 +115,6 @@ class Batch:
             layer,
             source=name(layer.source),
             residual=None if layer.residual is None else name(layer.residual),
-            gate=None if layer.gate is None else name(layer.gate),
             result=dataclasses.replace(layer.result, name=name(layer.result.name)),
             spread=self._spread(layer.spread, layer.result, image, name) if layer.keep else layer.spread,
             pooling=pooling,

@@ -118,7 +118,8 @@ def _streamed(problem: Problem, tiling: Tiling) -> list[int]:
     weights = _shared(beats, tiling.tiles) if tiling.weights_once(problem) else [beats] * tiling.tiles
     if problem.layer.residual is None or problem.chip.residual is not None:
         return weights
-    residuals = [problem.stored_planes * beats for beats in _tile_beats(problem, tiling)]
+    tiles = [_beats(problem, 1)] * tiling.tiles if problem.layer.broadcast else _tile_beats(problem, tiling)
+    residuals = [problem.stored_planes * beats for beats in tiles]
     return [a + b for a, b in zip(weights, residuals, strict=True)]
 
 

@@ -177,6 +177,7 @@ class Encoder:
             wide=int(problem.wide(layer.result)),
             mode=int(problem.outputs.mode),
             product=int(layer.product),
+            broadcast=int(layer.broadcast),
             weight_format=layer.weights.number,
             pad_value=layer.padding & highest(Opcode.SETUP, "pad_value"),
             low=layer.clip[0],

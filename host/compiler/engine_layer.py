@@ -82,12 +82,11 @@ class EngineLayer:
 
     source: tensor read (a view of the network's input may be folded).  weight: int64 (O, I / groups, KH, KW)
     over the source's channels.  weights: the format it is stored in.  bias, shift, residual_shift: int64 (O,).
-    gate: a tensor whose words take the place of weights (`host.compiler.gate`); these are zeros then.
     table: what its results, clipped, are looked up in.
     result: format and shape of the convolution's results, looked up, kept in memory or not.  keep: they are.
     pooling: what else is done with them.  spread: where its results go, if not into a map of their own.
     padding: the integer that its window sees outside the source.  product: its residual multiplies, in the place of
-    its weights, which are zeros then.
+    its weights, which are zeros then.  broadcast: its residual is one number for each channel.
     macs, input_elements, weight_elements: of the network's layer: what it computes, and cannot avoid to read.
     """
 
@@ -104,13 +103,13 @@ class EngineLayer:
     clip: tuple[int, int]
     result: Tensor
     residual: str | None = None
-    gate: str | None = None
     table: OutputTable | None = None
     pooling: OutputPooling | None = None
     keep: bool = True
     spread: Spread | None = None
     padding: int = 0
     product: bool = False
+    broadcast: bool = False
     macs: int = 0
     input_elements: int = 0
     weight_elements: int = 0
@@ -118,12 +117,17 @@ class EngineLayer:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Tensors it reads from memory."""
-        return tuple(name for name in (self.source, self.residual, self.gate) if name is not None)
+        return tuple(name for name in (self.source, self.residual) if name is not None)
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Tensors it leaves in memory."""
         return tuple(tensor.name for tensor in self.written)
+
+    @property
+    def residual_map(self) -> bool:
+        """Whether it has a residual that differs from pixel to pixel."""
+        return self.residual is not None and not self.broadcast
 
     def weight_room(self, config: AcceleratorConfig) -> int:
         """Beats of the weight buffer that are there for weights and parameters, beside its table."""

@@ -17,10 +17,9 @@ def entries(layer: EngineLayer, lowered: Lowered, image: int | None = None) -> l
     whose own result is kept too is a layer of its own, which reads nothing.  A tensor that the network does
     not name is entered as the one that it becomes a part of."""
     bits = layer.input_elements * lowered.tensors[layer.source].fmt.bits + layer.weight_elements * layer.weights.bits
-    if layer.gate is not None:
-        bits += int(np.prod(lowered.tensors[layer.gate].shape)) * lowered.tensors[layer.gate].fmt.bits
     if layer.residual is not None:
-        bits += int(np.prod(layer.result.shape)) * lowered.tensors[layer.residual].fmt.bits
+        elements = layer.result.shape[0] if layer.broadcast else int(np.prod(layer.result.shape))
+        bits += elements * lowered.tensors[layer.residual].fmt.bits
     read = bytes_of(bits)
     pooling = layer.pooling
     looked_up = () if layer.table is None or layer.table.name == layer.name else (layer.table.name,)

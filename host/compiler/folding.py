@@ -28,7 +28,7 @@ def fold_inputs(lowered: Lowered, config: AcceleratorConfig, memory: Memory) -> 
     Raises CannotCompile where none of a layer's views can be run.
     """
     for index, layer in enumerate(lowered.layers):
-        if layer.source in lowered.views and layer.groups == 1 and layer.gate is None:
+        if layer.source in lowered.views and layer.groups == 1:
             lowered.layers[index] = _folded(lowered, layer, config, memory)
     read = {name for layer in lowered.layers for name in layer.inputs}
     read |= {known for name, known in lowered.reshaped.items() if name in read}

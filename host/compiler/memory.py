@@ -114,8 +114,7 @@ def _lives(
     """Of each tensor with memory of its own: from the first layer that writes any of it to the last that reads it.
 
     To the end for what the host writes or reads, and for a map that a fully connected layer may read across its
-    planes, or a gate, whose last beats hold words of nobody: what lay there before is multiplied by 0, and nothing
-    comes later.
+    planes, whose last beats hold words of nobody: what lay there before is multiplied by 0, and nothing comes later.
     """
     first, last, end = dict.fromkeys(sizes, len(lowered.layers)), dict.fromkeys(sizes, 0), len(lowered.layers)
     for name in lowered.views:
@@ -125,7 +124,6 @@ def _lives(
         source = lowered.tensors[layer.source].shape[1:]
         padded = source[0] * source[1] * config.derived.word_bytes % config.derived.beat_bytes
         kept += [layer.source] if padded and layer.window.kernel == source else []
-        kept += [layer.gate] if layer.gate is not None and config.derived.words_per_beat > 1 else []
         for name in layer.outputs:
             first[homes[name].root] = min(first[homes[name].root], index)
         for read in layer.inputs:

@@ -76,7 +76,6 @@ class Once:
             and not any(window.pads)
             and window.dilation == (1, 1)
             and (layer.groups == 1 or size == (1, 1))
-            and layer.gate is None
             and layer.pooling is None
             and layer.spread is None
             and seen.isdisjoint((*layer.inputs, *layer.outputs))

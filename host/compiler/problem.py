@@ -110,11 +110,11 @@ class Problem:
     def results(self, axis: int) -> int:
         """Rows (axis 0) or columns (axis 1) of results that are computed: those that somebody needs.
 
-        All columns with a residual, which lies in the buffer as in memory, one row right after the other.
+        All columns with a map as residual, which lies in the buffer as in memory, one row right after the other.
         """
         size = self.layer.result.shape[axis + 1]
         pooling = self.layer.pooling
-        if self.layer.keep or pooling is None or (axis == 1 and self.layer.residual is not None):
+        if self.layer.keep or pooling is None or (axis == 1 and self.layer.residual_map):
             return size
         return needed(pooling.window, axis, (0, pooling.result.shape[axis + 1]), size)[1]
 
@@ -154,7 +154,7 @@ def problem(
     """A layer with its input as placed, and its output channels on physical ones, for a memory."""
     geometry = Geometry(config, source, flat(source, layer, config))
     outputs = OutputGroups(config, layer, lanes, geometry)
-    if layer.gate is not None or layer.product or runs_depthwise(config, layer, outputs, geometry):
+    if layer.product or runs_depthwise(config, layer, outputs, geometry):
         outputs = replace(outputs, mode=Mode.DEPTHWISE, _kept={})
     return Problem(config, layer, geometry, outputs, memory)
 

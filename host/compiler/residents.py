@@ -125,8 +125,7 @@ class Residents:
         """Whether all who read a tensor find it on the chip, and nobody else does."""
         outputs = {self._root(name) for name in self.lowered.network.outputs if name in self.places.homes}
         views = {self._root(name) for name in self.lowered.views}
-        gates = {self._root(layer.gate) for layer in self.lowered.layers if layer.gate is not None}
-        if self.keep or root in outputs | views | gates:
+        if self.keep or root in outputs | views:
             return False
         residuals = all((Buffer.RESIDUAL, tensor) in self.chosen for tensor in self._residuals(root))
         sources = not self._readers(root) or (Buffer.ACTIVATION, root) in self.chosen
@@ -288,8 +287,7 @@ class Residents:
         weights of these layers fit their buffer, for each band needs them.  It does not fit as a whole.
         """
         layers = self.lowered.layers
-        apart = {self._root(layer.gate) for layer in layers if layer.gate is not None}
-        apart |= {self._root(name) for name in (*self.lowered.views, *self.lowered.reshaped)}
+        apart = {self._root(name) for name in (*self.lowered.views, *self.lowered.reshaped)}
         writers, readers = self._writers(root), self._readers(root)
         if self._root(root) != root or root in apart or not writers or readers != [writers[-1] + 1]:
             return None

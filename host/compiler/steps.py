@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from host.compiler.buffers import Region
 from host.compiler.chip import Resident
 from host.compiler.cuts import Band, Strip
-from host.compiler.gate import gate_rows
 from host.compiler.geometry import Rows
 from host.compiler.problem import Problem, Span, needed
 from host.compiler.tiling import Tiling
@@ -157,9 +155,8 @@ class _Builder:
         self, plan: Plan, problem: Problem, tiling: Tiling, layer: int, placements: Mapping[str, Placement]
     ) -> None:
         self.plan, self.problem, self.tiling, self.layer = plan, problem, tiling, layer
-        residual, gate = problem.layer.residual, problem.layer.gate
+        residual = problem.layer.residual
         self.residual = None if residual is None else placements[residual]
-        self.gate = None if gate is None else placements[gate]
         self.config, self.geometry, self.outputs = problem.config, problem.geometry, problem.outputs
         self.weights_once = tiling.weights_once(problem)
         self.band_once = tiling.band_once
@@ -262,10 +259,6 @@ class _Builder:
         piece, new = self._piece((Buffer.WEIGHT, group, chunk, tile), Buffer.WEIGHT, beats)
         if new:
             self._fill(piece, (Rows(0, address, beats, 1, 0, 0),))
-            if self.gate is not None:
-                load = gate_rows(self.gate, self.problem.layer.weights, chunk, self.config)
-                load = dataclasses.replace(load, offset=load.offset + self.config.derived.parameter_beats)
-                self._fill(piece, (load,), self.gate.tensor, chunk, (0, 1))
         return piece
 
     def _table(self) -> Piece | None:
@@ -323,10 +316,13 @@ class _Builder:
         return piece, Shown(origin, part.pitch, part.group_step, rows)
 
     def _residual(self, placement: Placement, strip: Strip, band: Band, group: int) -> tuple[Piece, int]:
-        d, width = self.config.derived, placement.shape[2]
+        d, width, unit = self.config.derived, placement.shape[2], self.config.derived.words_per_beat
         first = band.rows[0] * width + strip.columns[0]
         last = (band.rows[1] - 1) * width + strip.columns[1]
-        unit = d.words_per_beat
+        tile: tuple[Strip, Band] | None = strip, band
+        if self.problem.layer.broadcast:
+            first, last = 0, 1
+            tile = None if self.tiling.order == "groups" else tile
         resident = self.problem.chip.residual
         if resident is not None:
             return self.plan.stays(resident), group * resident.plane + first
@@ -334,7 +330,8 @@ class _Builder:
         plane, count = group * d.planes, self.outputs.planes(group)
         pitch = placement.plane_bytes(self.config)
         address = placement.address + plane * pitch + first // unit * d.beats_per_word * d.beat_bytes
-        piece = Piece(Buffer.RESIDUAL, grains, window=self.problem.chip.windows.get(Buffer.RESIDUAL))
-        load = Rows(0, address, grains * d.beats_per_word, count, pitch if count > 1 else 0, 0)
-        self._fill(piece, (load,), placement.tensor, (plane, plane + count), (first, last))
+        piece, new = self._piece((Buffer.RESIDUAL, group, tile), Buffer.RESIDUAL, grains)
+        if new:
+            load = Rows(0, address, grains * d.beats_per_word, count, pitch if count > 1 else 0, 0)
+            self._fill(piece, (load,), placement.tensor, (plane, plane + count), (first, last))
         return piece, first % unit

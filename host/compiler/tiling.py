@@ -130,7 +130,7 @@ def _fitting(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:
     most = min(problem.results(0), problem.config.partial_sum_depth // width, LONGEST)
     spread, unit = problem.layer.spread, problem.config.derived.words_per_beat
     apart = spread is not None and (spread.pitch - problem.layer.result.shape[2]) % unit
-    if apart or (len(strips) > 1 and (problem.layer.keep or problem.layer.residual is not None)):
+    if apart or (len(strips) > 1 and (problem.layer.keep or problem.layer.residual_map)):
         most = min(most, 1)  # such rows start anywhere in a beat: each has a STORE or LOAD of its own
     fitting = 0
     for rows in _heights(problem.results(0), most):
@@ -209,7 +209,8 @@ def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band,
         needs.append((problem.ring_words(pixels, whole, problem.wide(layer.result), begins), config.output_depth))
     if layer.residual is not None and problem.chip.residual is None:
         begins = [strip.columns[0] for strip in strips]
-        needs.append((problem.ring_words(pixels, full, False, begins), problem.room(Buffer.RESIDUAL)))
+        words = config.derived.words_per_beat if layer.broadcast else problem.ring_words(pixels, full, False, begins)
+        needs.append((words, problem.room(Buffer.RESIDUAL)))
     double = all(2 * need <= have for need, have in needs)
     if pooling is not None:
         high = max(band.pool_rows[1] - band.pool_rows[0] for band in bands)

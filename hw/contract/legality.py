@@ -209,7 +209,8 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
         (setup.product == 1) & ((i.first & i.last & i.residual) == 0),
         lambda _: "residuals multiply, and are not read, or the sums are another's, too",
     )
-    yield from _fits(i, "residual", np.where(i.first & i.residual, pixels, 0), c.residual_depth, "pixels")
+    residuals = np.where(setup.broadcast == 1, 1, pixels)
+    yield from _fits(i, "residual", np.where(i.first & i.residual, residuals, 0), c.residual_depth, "pixels")
     results = np.where(i.last & i.to_output, _result_words(c, pixels, setup.wide), 0)
     yield from _fits(i, "output", results, c.output_depth, "words")
     yield from _fits(i, "pool", np.where(i.last & i.to_pool, pixels, 0), c.pool_depth, "words")

@@ -181,7 +181,8 @@ class Pipeline(wiring.Component):
             if d.words_per_beat > 1:
                 m.d.comb += buffer.write.strobe.eq(self.residual_write.strobe)
             address = Signal.like(buffer.read_address, name=f"residual_address_{plane}", reset_less=True)
-            m.d.sync += address.eq(jobs[soon].conv.residual_base + stages[soon].index)
+            index = Mux(jobs[soon].setup.broadcast, 0, stages[soon].index)
+            m.d.sync += address.eq(jobs[soon].conv.residual_base + index)
             m.d.comb += buffer.read_address.eq(address)
             word = Signal.like(buffer.read_data, name=f"residual_{plane}", reset_less=True)
             m.d.sync += word.eq(buffer.read_data)

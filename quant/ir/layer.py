@@ -255,10 +255,6 @@ class FloatLayer(AnyLayer):
         """
         raise ValueError(f"layer {self.name} has more to choose than the formats of its tensors")
 
-    def gates(self, shapes: Mapping[str, Shape]) -> tuple[str, ...]:
-        """Tensors that hardware can take for weights, a number for each channel: so they get a sign, as weights."""
-        return ()
-
     def stand_in(self, tensors: Mapping[str, Tensor]) -> Layer:
         """An integer layer of the same shape, of any numbers: for what depends on shapes alone, before formats are
         chosen.

@@ -102,10 +102,6 @@ class FloatMultiply(OfMapAndGate, Clipped):
         """As `FloatLayer.write_float`."""
         return nodes.node("Mul", list(self.inputs))
 
-    def gates(self, shapes: Mapping[str, Shape]) -> tuple[str, ...]:
-        """As `FloatLayer.gates`: the second, where it is one number for each channel."""
-        return self.inputs[1:] if shapes[self.inputs[1]][1:] == (1, 1) else ()
-
     def quantized(self, tensors: Mapping[str, Tensor], clip: Clip) -> Multiply:
         """As `FloatLayer.quantized`."""
         return Multiply(self.name, self.inputs, self.output, clip_bounds(tensors[self.output].fmt, *clip))

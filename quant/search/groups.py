@@ -48,7 +48,7 @@ def group_tensors(graph: FloatGraph, data_bits: int, positive: set[str]) -> tupl
             name = parent[name]
         return name
 
-    copies, gates = set(), {name for layer in graph.layers for name in layer.gates(graph.shapes)}
+    copies = set()
     for layer in graph.layers:
         if layer.copies:
             copies.add(layer.output)
@@ -71,7 +71,7 @@ def group_tensors(graph: FloatGraph, data_bits: int, positive: set[str]) -> tupl
         group = Group(
             sources=tuple(name for name in names if name not in copies),
             bits=WIDE if outputs and alone else data_bits,
-            signed=not all(name in positive and name not in gates for name in names),
+            signed=not all(name in positive for name in names),
         )
         groups.update(dict.fromkeys(names, group))
     return groups, notes

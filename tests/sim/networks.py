@@ -198,9 +198,7 @@ class _Maker:
         channels, height, width = self.tensors[source].shape
         weight = self.rng.integers(-128, 128, (channels, channels, height, width))
         frac, bias = self.rng.integers(6, 9, channels), self.rng.integers(-(1 << 12), 1 << 12, channels)
-        fmt = replace(
-            self._result(self.tensors[source], channels * height * width, int(frac.max()), False), signed=True
-        )
+        fmt = self._result(self.tensors[source], channels * height * width, int(frac.max()), False)
         window, clip = Window((height, width)), (fmt.low, fmt.high)
         gate = Conv(f"{name}_gate", source, f"t_{name}_gate", weight, frac, 8, bias, window, 1, clip, None, "Gemm")
         self.add(gate, (channels, 1, 1), fmt)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import re
 
 import numpy as np
 import pytest
@@ -35,7 +34,7 @@ def _compile_if_possible(network: Network, config: AcceleratorConfig, rng: np.ra
     try:
         check(network, config, rng)
     except CannotCompile as error:
-        assert re.search("its smallest tile needs|a gate's word comes in beats of", str(error))
+        assert "its smallest tile needs" in str(error)
 
 
 def random_config(rng: np.random.Generator) -> AcceleratorConfig | None:
@@ -90,9 +89,10 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- ce64f4 - 69dbe0 785596 a479cc c4ca89 b32efb bc9e71 14658e 64e04a 4c32c3 44754b - ac7197 8bd662 65ec84 9e4493 2de85b
-0799a6 c591e1 2494d2 7ebd76 ef4423 c05ee4 6569d2 b3ccdb a9cce7 - 07866b - 0a8951 d191db 7fbc4b 4b0649 - - 68f794 ab6406
-- e21c44 fc8744 - 2ae9b8 3df2e9 dc1559 f91dd5 1dddcc 5640e7 03edeb 4b60d2 2f3cac d411b6 7798ab
+- ce64f4 - 69dbe0 785596 a479cc c4ca89 b32efb bc9e71 14658e 64e04a 4c32c3 44754b - ac7197 8bd662 65ec84
+9e4493 2de85b 0799a6 c591e1 2494d2 7ebd76 ef4423 c05ee4 6569d2 b3ccdb a9cce7 - 07866b - 0a8951 d191db 7fbc4b
+4b0649 - - 68f794 ab6406 - e21c44 fc8744 - 2ae9b8 3df2e9 dc1559 f91dd5 1dddcc 5640e7 03edeb 4b60d2
+2f3cac d411b6 7798ab
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 

@@ -63,9 +63,14 @@ def test_not_before_other_layers(b: Builder) -> None:
 
 
 def test_not_what_is_seen_in_another_way(b: Builder) -> None:
-    """A product is written as a map of one column."""
-    b.conv(b.gated(b.conv("x", 16, SAME)), 32, Window((6, 5)))
+    """Columns put apart are written as a map of one column."""
+    b.conv(b.resize(b.conv("x", 16, SAME), (1, 2)), 32, Window((6, 10)))
     assert once(b.network()) == ([], set())
+
+
+def test_behind_a_product(b: Builder) -> None:
+    b.conv(b.gated(b.conv("x", 16, SAME)), 32, Window((6, 5)))
+    assert once(b.network()) == ([b.layers[-1].name], {"t3", "t4"})
 
 
 def test_not_where_it_takes_longer(rng: np.random.Generator) -> None:

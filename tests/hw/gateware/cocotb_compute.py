@@ -65,6 +65,7 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
         residual_signed=rng.getrandbits(1),
         wide=wide,
         product=mode and rng.random() < 0.3,
+        broadcast=rng.random() < 0.3,
         low=low,
         high=high,
         table=CONFIG.tables and rng.random() < 0.6,

@@ -175,15 +175,15 @@ def test_a_gated_network_quantizes_and_its_file_gives_the_same_integers() -> Non
     assert 10 * np.log10(1 / noise) > 20
 
 
-def test_a_gate_has_a_sign_as_weights_have() -> None:
-    """It is never negative, so that its format would have none; another factor of the same map keeps none."""
+def test_what_is_never_negative_has_no_sign() -> None:
+    """A gate, too: all eight bits of it are below one."""
     net = Onnx(3, 8, 8)
     y = net.node("Relu", net.conv("x", 4, 3, (3, 3), pads=[1] * 4))
     product = excited(net, net.node("Mul", y, net.node("Relu", net.conv("x", 4, 3))), False)
     graph = checked(net.model(net.conv(product, 2, 4)))
     network = quantize_network(graph, np.random.default_rng(2).normal(size=(16, 3, 8, 8)).astype(np.float32))
     whole, gated = (layer for layer in network.layers if isinstance(layer, Multiply))
-    assert [network.tensors[name].fmt.signed for name in (*whole.inputs, *gated.inputs)] == [False, False, False, True]
+    assert [network.tensors[name].fmt.signed for name in (*whole.inputs, *gated.inputs)] == [False] * 4
 
 
 def test_division_of_data_stays_refused() -> None:

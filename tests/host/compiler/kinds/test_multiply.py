@@ -1,4 +1,4 @@
-"""Products on the engine: depthwise passes whose weights are another map, or its residuals."""
+"""Products on the engine: depthwise passes whose residuals multiply."""
 
 from __future__ import annotations
 
@@ -7,29 +7,33 @@ import pytest
 
 from host.compiler import KeepLayers, compile_network
 from hw.contract.config import AcceleratorConfig, preset
-from hw.contract.isa import Buffer, LoadInstruction, Mode, SetupInstruction
+from hw.contract.isa import Buffer, LoadInstruction, Mode, SetupInstruction, StoreInstruction, Target
 from quant.ir.fixedpoint import QFormat
 from quant.ir.inputs import single
 from quant.ir.window import Window
 from sim.executor import ProgramExecutor
 from tests.host.compiling import ALL, check, refused
 from tests.host.networks import Builder, expected, image
-from tests.sim.jobs import ODD
 
 GATE = QFormat(8, 5)
+GATES = pytest.mark.parametrize("fmt", [GATE, QFormat(8, 6, signed=False)], ids=["signed", "unsigned"])
 
 
 @ALL
+@GATES
 @pytest.mark.parametrize("shape", [(20, 9, 7), (1, 5, 6), (33, 1, 1), (8, 70, 65)])
-def test_channels_by_a_gate(config: AcceleratorConfig, shape: tuple[int, int, int], rng: np.random.Generator) -> None:
+def test_channels_by_a_gate(
+    config: AcceleratorConfig, shape: tuple[int, int, int], fmt: QFormat, rng: np.random.Generator
+) -> None:
     b = Builder(rng, shape)
     y = b.conv("x", shape[0])
     gate = b.conv(b.pool(y, "max", Window(shape[1:])) if max(shape) < 40 else b.conv(y, 8, Window(shape[1:])), shape[0],
-                  Window(), fmt=GATE)  # fmt: skip
-    b.multiply(y, gate)
+                  Window(), fmt=fmt)  # fmt: skip
+    b.pool(b.multiply(y, gate), "max", Window((1, min(2, shape[2]))))
+    b.table(b.multiply(y, gate))
     program = check(b.network(), config, rng)
     setups = [i for i in program.decode() if isinstance(i, SetupInstruction)]
-    assert setups[-1].mode == Mode.DEPTHWISE
+    assert setups[-1].mode == Mode.DEPTHWISE and setups[-1].product and setups[-1].broadcast == (shape[1:] != (1, 1))
     entry = program.layers[-1]
     assert (entry.op, entry.read_bytes) == ("Mul", np.prod(shape) + shape[0])
 
@@ -57,7 +61,7 @@ def test_of_and_among_concatenations(config: AcceleratorConfig, rng: np.random.G
     check(b.network(), config, rng)
 
 
-def test_gates_are_not_used_again_where_a_beat_has_more_than_their_words(rng: np.random.Generator) -> None:
+def test_a_gate_needs_no_more_than_its_words(rng: np.random.Generator) -> None:
     b = Builder(rng, (20, 9, 7))
     y = "x"
     for _ in range(4):
@@ -80,14 +84,15 @@ def test_gates_are_not_used_again_where_a_beat_has_more_than_their_words(rng: np
 
 
 def test_it_waits_for_its_gate_alone(rng: np.random.Generator) -> None:
-    """One LOAD of the gate for each group of results."""
-    b = Builder(rng, (32, 6, 6))
+    """One LOAD of the gate for each group of results, or none where it stays on the chip."""
+    b = Builder(rng, (32, 90, 90))
     b.gated("x")
-    program = check(b.network(), preset("medium"), rng)
-    last = len(program.layers) - 1
-    loads = [i for i in program.decode() if isinstance(i, LoadInstruction) and i.layer == last]
-    weights = [i for i in loads if i.target == Buffer.WEIGHT]
-    assert [i.rows for i in weights] == [1, 2, 1, 2], "zeros, and over them two planes"
+    program = compile_network(b.network(), preset("medium"))
+    loads = [i for i in program.decode() if isinstance(i, LoadInstruction) and i.target == Buffer.RESIDUAL]
+    stores = [i for i in program.decode() if isinstance(i, StoreInstruction) and i.target == Target.RESIDUAL]
+    assert bool(stores) != bool(loads)
+    if loads:
+        assert [(i.rows, i.beats) for i in loads] == [(2, 1), (2, 1)], "two planes each"
 
 
 @ALL
@@ -122,22 +127,14 @@ def test_two_maps_in_other_lanes_are_refused(rng: np.random.Generator) -> None:
     assert refused(b.network()).endswith("which lie in other lanes: multiply before tensors are joined")
 
 
-def test_what_is_refused(rng: np.random.Generator) -> None:
-    b = Builder(rng, (8, 5, 5))
-    b.multiply("x", b.conv("x", 8, Window((5, 5)), fmt=QFormat(8, 5, signed=False)))
-    assert "takes the place of weights, of 8 bits with a sign" in refused(b.network())
-    narrow = next(config for config in ODD if config.derived.words_per_beat > 3)
-    b = Builder(rng, (8, 5, 5))
-    b.gated("x")
-    assert "a gate's word comes in beats of 8" in refused(b.network(), narrow)
-
-
-def test_a_gate_in_other_lanes_is_refused(rng: np.random.Generator) -> None:
-    """Where it multiplies two maps whose channels lie differently."""
+def test_a_gate_of_maps_in_other_lanes_is_refused(rng: np.random.Generator) -> None:
+    """A map that nothing else decides lies as the gate does; another concatenation does not."""
     b = Builder(rng, (5, 6, 6))
     fmt = b.tensors["x"].fmt
     joined = b.concat(b.conv("x", 5, fmt=fmt), b.conv("x", 13, fmt=fmt))
     gate = b.conv("x", 18, Window((6, 6)), fmt=GATE)
     b.multiply(joined, gate)
     b.multiply(b.conv("x", 18), gate)
+    check(b.network(), preset("small"), rng)
+    b.multiply(b.concat(b.conv("x", 13, fmt=fmt), b.conv("x", 5, fmt=fmt)), gate)
     assert "which lie in other lanes" in refused(b.network())

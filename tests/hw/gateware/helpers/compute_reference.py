@@ -150,7 +150,7 @@ class Reference:
 
     def residuals(self, c: Instruction) -> np.ndarray:
         """Of all pixels, (pixels, M)."""
-        pixels = np.arange(c.out_rows * c.out_columns)
+        pixels = np.arange(c.out_rows * c.out_columns) * (not self.setup.broadcast)
         words = self.buffers.residual[(c.residual_base + pixels) % CONFIG.residual_depth].astype(np.int64)
         return np.where(words > 127, words - 256, words) if self.setup.residual_signed else words
 
