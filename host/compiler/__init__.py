@@ -13,6 +13,7 @@ from host.compiler.engine_layer import Lowered
 from host.compiler.entries import entries, of_network
 from host.compiler.errors import CannotCompile
 from host.compiler.folding import fold_inputs
+from host.compiler.grouped import groups_in_lanes
 from host.compiler.kinds.multiply import check_lanes
 from host.compiler.lower import lower
 from host.compiler.memory import ALIGNMENT, MemoryMap, aligned, place
@@ -77,6 +78,7 @@ def compile_network(
     memory = memory or Memory()
     fold_inputs(lowered, config, memory)
     pool_apart(lowered, config, memory)
+    groups_in_lanes(lowered, config, memory)
     keep = keep_layers is KeepLayers.ALL
     images = Batch(lowered, batch, config, memory)
     _check_indexes(network, batch, images.count)

@@ -78,6 +78,7 @@ class Batch:
             found.views |= {name(n): view for n, view in one.views.items()}
             found.joins |= {name(n): tuple(map(name, parts)) for n, parts in one.joins.items()}
             found.reshaped |= {name(n): name(known) for n, known in one.reshaped.items()}
+            found.asked |= {name(n): lanes for n, lanes in one.asked.items()}
             found.alike |= {name(n): name(other) for n, other in one.alike.items()}
         outputs = tuple(name for output in one.outputs for name in self.names(output))
         return dataclasses.replace(found, outputs=outputs, layers=[turn.layer for turn in turns])

@@ -81,7 +81,7 @@ def _compute(problem: Problem, tiling: Tiling) -> list[int]:
     config, weights, mode, found = problem.config, problem.layer.weights, problem.outputs.mode, []
     counts = [len(tiling.chunks(groups)) for groups in problem.outputs.ranges]
     with_parameters = len(counts) * (1 if tiling.block == 1 else 2)
-    passes = sum(last - first for first, last in problem.outputs.ranges) * problem.outputs.taps
+    passes = problem.outputs.all_passes
     prepare = [compute_prepare(config, weights, first, mode) for first in (True, False)]
     for one in _passes(problem, tiling):
         gaps = [max(0, FRONT_LATENCY + cycles - one) for cycles in prepare]
@@ -103,7 +103,7 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
     fitting, read = problem.weight_depth // beats, memory.beat_every * beats
     tiles = _passes(problem, tiling)
     repeats = 1 if tiling.weights_once(problem) else len(tiles)
-    passes = tiling.chunk * problem.outputs.taps * sum(tiles) // repeats
+    passes = tiling.chunk * problem.outputs.passes(0) * sum(tiles) // repeats
     prepare = compute_prepare(config, problem.layer.weights, False, problem.outputs.mode)
     turn = TOKEN_LATENCY + REQUEST_LATENCY + memory.latency + TOKEN_LATENCY + prepare
     idle = -(-(read + passes + turn) // fitting) - max(read, passes)

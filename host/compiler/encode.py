@@ -211,13 +211,13 @@ class Encoder:
         instruction = ConvInstruction(
             layer=step.layer,
             activation_base=(origin + row * shown.pitch + column) % self.config.activation_depth,
-            group_step=shown.group_step % self.config.activation_depth,
+            group_step=0 if step.problem.outputs.shared else shown.group_step % self.config.activation_depth,
             in_rows=shown.rows[1] - shown.rows[0],
             row_offset=row,
             column_offset=column,
             out_rows=rows[1] - rows[0],
             out_columns=step.strip.width,
-            input_groups=step.chunk[1] - step.chunk[0],
+            input_groups=self._input_groups(step),
             weight_base=self.room.start(step.weights) % self.config.weight_depth,
             residual_base=residual_base,
             output_base=output_base,
@@ -233,11 +233,17 @@ class Encoder:
         )
         return [operation(instruction, self._operands(step), writes), *behind]
 
+    def _input_groups(self, step: ConvStep) -> int:
+        """Those of a CONV; of one input group as many as planes of results, each of which reads it."""
+        outputs = step.problem.outputs
+        return outputs.planes(step.group) if outputs.shared else step.chunk[1] - step.chunk[0]
+
     def _operands(self, step: ConvStep) -> list[Access]:
         """What a CONV reads on the chip; the table that its SETUP has read, too, for that signals nothing."""
         shown, config, d = step.shown, self.config, self.config.derived
-        groups = step.chunk[1] - step.chunk[0]
-        blocks = groups * step.problem.block_beats + (d.parameter_beats if step.first or step.again else 0)
+        groups, outputs, weights = step.chunk[1] - step.chunk[0], step.problem.outputs, step.problem.layer.weights
+        blocks = groups * outputs.passes(step.group) * weights.block_beats(config, outputs.mode)
+        blocks += d.parameter_beats if step.first or step.again else 0
         reads = [Access(Buffer.WEIGHT.name, self.room.start(step.weights), blocks, config.weight_depth)]
         reads += self._table_reads(step)
         first = self.room.start(step.activation) * self.words + shown.origin

@@ -186,7 +186,8 @@ class Lowered:
     views: hidden or plain tensors that hold an input of the network, each as what it does.  joins: the parts of
     each concatenation, in order; every part belongs to one join only.  reshaped: hidden tensors that are another one,
     with other rows and columns of the same words.  alike: tensors whose channels should lie in the lanes of those of
-    another.  outputs: those that hold the network's.  layers: in execution order.
+    another.  asked: physical channels that a layer asks for, of tensors whose channels nothing else decides.  outputs:
+    those that hold the network's.  layers: in execution order.
     """
 
     network: Network
@@ -195,6 +196,7 @@ class Lowered:
     joins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     reshaped: dict[str, str] = field(default_factory=dict)
     alike: dict[str, str] = field(default_factory=dict)
+    asked: dict[str, tuple[int, ...]] = field(default_factory=dict)
     outputs: tuple[str, ...] = ()
     layers: list[EngineLayer] = field(default_factory=list)
 

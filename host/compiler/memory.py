@@ -78,7 +78,7 @@ def place(
     """Lanes and addresses of every tensor.  keep: all of them to the end; else only what nothing overwrites is left.
     absent: of those with memory of their own, the ones that stay on the chip and take none.  runs: first and last of
     layers that run band by band, so that what one of them reads or writes is there as long as all of them are."""
-    lanes = _lanes(lowered, config.ic_lanes)
+    lanes = lanes_of(lowered, config.ic_lanes)
     homes = _homes(lowered, lanes, config.ic_lanes)
     placements: dict[str, Placement] = {}
     roots = [name for name in lowered.tensors if homes[name].root == name]
@@ -146,8 +146,9 @@ def _placement(lowered: Lowered, name: str, address: int, lanes: tuple[int, ...]
     return Placement(name, address, tensor.shape, tensor.fmt, lanes, None if view is None else view.fold)
 
 
-def _lanes(lowered: Lowered, n: int) -> dict[str, tuple[int, ...]]:
-    """Physical channel of each logical one.  A residual decides the lanes of the sum: both lie in the same words."""
+def lanes_of(lowered: Lowered, n: int) -> dict[str, tuple[int, ...]]:
+    """Physical channel of each logical one, by tensor.  A residual decides the lanes of the sum: both lie in the same
+    words."""
     lanes: dict[str, tuple[int, ...]] = {name: tuple(range(lowered.tensors[name].shape[0])) for name in lowered.views}
 
     def resolve(name: str) -> tuple[int, ...]:
@@ -168,6 +169,8 @@ def _lanes(lowered: Lowered, n: int) -> dict[str, tuple[int, ...]]:
                 lanes[name] = tuple(result)
             elif layer is not None and layer.residual is not None:
                 lanes[name] = resolve(layer.residual)
+            elif name in lowered.asked:
+                lanes[name] = lowered.asked[name]
             elif name in lowered.alike:
                 lanes[name] = tuple(range(lowered.tensors[name].shape[0]))  # should it be asked for on the way
                 lanes[name] = resolve(lowered.alike[name])

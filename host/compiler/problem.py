@@ -74,8 +74,8 @@ class Problem:
 
     @cached_property
     def block_beats(self) -> int:
-        """Beats of the weight blocks of one input group."""
-        return self.outputs.taps * self.layer.weights.block_beats(self.config, self.outputs.mode)
+        """Beats of the weight blocks of one input group, of the output group with most."""
+        return self.outputs.passes(0) * self.layer.weights.block_beats(self.config, self.outputs.mode)
 
     @cached_property
     def range_groups(self) -> int:
@@ -90,7 +90,7 @@ class Problem:
     @cached_property
     def weight_beats(self) -> int:
         """Beats of all weights and parameters."""
-        blocks = sum(last - first for first, last in self.outputs.ranges) * self.block_beats
+        blocks = self.outputs.all_passes * self.layer.weights.block_beats(self.config, self.outputs.mode)
         return blocks + self.outputs.count * self.config.derived.parameter_beats
 
     @cached_property

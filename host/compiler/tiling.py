@@ -342,7 +342,7 @@ def _chunks(problem: Problem) -> Iterator[int]:
     """
     total = problem.range_groups
     if problem.outputs.mode == Mode.DEPTHWISE:  # a pass's place among those of its CONV is the plane that it adds to
-        yield total
+        yield 1 if problem.outputs.shared else total
         return
     most = total if problem.weight_beats <= problem.weight_depth else _most(problem)
     unit = _unit(problem)

@@ -65,11 +65,27 @@ class OutputGroups:
 
     @cached_property
     def taps(self) -> int:
-        """Weight blocks of an input group, each a pass."""
+        """Weight blocks of a kernel, each a pass."""
         if self.mode == Mode.DEPTHWISE:
             rows, columns = self.layer.weight.shape[2:]
             return tap_blocks(rows, columns, *self.layer.window.dilation)
         return 1 if self.geometry.flat else self.layer.weight.shape[2] * self.layer.weight.shape[3]
+
+    @cached_property
+    def shared(self) -> bool:
+        """Whether all planes of an output group read its input groups one after the other, in depthwise passes of their
+        own: groups of several channels, each of which has a lane to itself."""
+        outputs, per_group = self.layer.weight.shape[:2]
+        return self.mode == Mode.DEPTHWISE and (outputs, per_group) != (self.layer.groups, 1)
+
+    def passes(self, group: int) -> int:
+        """Passes of an output group over each of its input groups."""
+        return self.taps * (self.planes(group) if self.shared else 1)
+
+    @cached_property
+    def all_passes(self) -> int:
+        """Passes of all output groups."""
+        return sum((last - first) * self.passes(group) for group, (first, last) in enumerate(self.ranges))
 
     def parameters(self, group: int) -> bytes:
         """The parameter block; unused lanes give 0 before the clip."""
@@ -96,11 +112,14 @@ class OutputGroups:
     def _depthwise(self, group: int) -> np.ndarray:
         n, channels = self.config.ic_lanes, self._channels(group)
         first, last = self.ranges[group]
-        weight = self.layer.weight[channels, 0]
-        taps = np.zeros((last - first, *weight.shape[1:], n), self.layer.weights.integers.dtype)
-        planes, lanes = np.divmod(self._inputs(channels)[:, 0], n)
-        taps[planes - first, :, :, lanes] = weight
-        return in_blocks(taps, self.layer.window.dilation)
+        weight = self.layer.weight[channels]
+        results = np.asarray(self.lanes)[channels] % self.config.oc_lanes // n if self.shared else channels * 0
+        shape = last - first, self.planes(group) if self.shared else 1, *weight.shape[2:], n
+        taps = np.zeros(shape, self.layer.weights.integers.dtype)
+        planes, lanes = np.divmod(self._inputs(channels), n)
+        taps[planes - first, results[:, None], :, :, lanes] = weight
+        blocks = in_blocks(taps, self.layer.window.dilation)
+        return blocks.reshape(last - first, -1, *blocks.shape[-2:])
 
     def _dense(self, group: int) -> np.ndarray:
         n, m, kind = self.config.ic_lanes, self.config.oc_lanes, self.layer.weights.integers.dtype

@@ -199,7 +199,8 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
     yield (i.last & i.to_pool & setup.wide) == 1, lambda _: "wide results do not go to the pool buffer"
     kept = _kept(config, i, pixels)
     yield (i.first == 0) & (kept != pixels), lambda k: f"continues a tile of {kept[k]} pixels with {pixels[k]}"
-    yield from _fits(i, "activation", i.input_groups * i.in_rows * setup.in_columns, c.activation_depth, "input words")
+    words = np.where(i.group_step == 0, 1, i.input_groups) * i.in_rows * setup.in_columns
+    yield from _fits(i, "activation", words, c.activation_depth, "input words")
     sizes = {(weights.number, mode): weights.block_beats(c, mode) for weights in FORMATS for mode in map(int, Mode)}
     fields = [range(1 << LAYOUTS[Opcode.SETUP][name][0].bits) for name in ("weight_format", "mode")]
     blocks = np.array([[sizes.get((number, mode), 0) for mode in fields[1]] for number in fields[0]])

@@ -1,4 +1,4 @@
-"""Random chains of depthwise layers: kernels, strides, padding, dilation, residuals and poolings of all kinds."""
+"""Random chains of depthwise layers and of groups: kernels, strides, padding, dilation, residuals, poolings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from quant.ir.network import Network
 from quant.ir.window import Window
-from tests.host.networks import Builder
+from tests.host.networks import SAME, Builder
 
 KERNELS = [(3, 3), (3, 3), (3, 3), (3, 1), (1, 3), (2, 2), (5, 5), (1, 9), (7, 4)]
 
@@ -18,9 +18,10 @@ def depthwise_network(seed: int, layers: int = 3) -> Network:
     b = Builder(rng, shape, bool(rng.integers(2)))
     source = "x"
     for _ in range(layers):
-        source = _depthwise(b, source, rng)
+        source = (_grouped if rng.random() < 0.25 else _depthwise)(b, source, rng)
     if rng.random() < 0.3:
-        b.conv(source, shape[0], _window(b, source, rng), shape[0], bits=16)
+        channels = b.shape(source)[0]
+        b.conv(source, channels, _window(b, source, rng), channels, bits=16)
     return b.network()
 
 
@@ -35,6 +36,14 @@ def _window(b: Builder, source: str, rng: np.random.Generator) -> Window:
     after = [max(behind, r - size - ahead) for r, size, ahead, behind in sizes]  # one result at least
     stride = (int(rng.integers(1, 4)), int(rng.integers(1, 4))) if rng.random() < 0.5 else (1, 1)
     return Window(kernel, stride, (before[0], before[1], after[0], after[1]), dilation)
+
+
+def _grouped(b: Builder, source: str, rng: np.random.Generator) -> str:
+    """Groups of a few channels behind a dense layer, which can put each group into a lane of its own."""
+    groups, inputs, outputs = int(rng.integers(3, 14)), int(rng.integers(1, 5)), int(rng.integers(1, 4))
+    dense = b.conv(source, groups * inputs, Window())
+    window = SAME if rng.random() < 0.5 else _window(b, dense, rng)
+    return b.conv(dense, groups * outputs, window, groups)
 
 
 def _depthwise(b: Builder, source: str, rng: np.random.Generator) -> str:
