@@ -27,7 +27,7 @@ from hw.contract.program import Program
 from hw.contract.registers import STALL_CAUSES
 from sim.cycles.bursts import ReadTimes, WriteTimes
 from sim.cycles.shared import SharedReads, SharedStoreTimes, SharedWrites
-from sim.cycles.timeline import Timeline, layer_count, split
+from sim.cycles.timeline import Timeline, layer_count, share, split
 from sim.cycles.units import ComputeTimes, LoadTimes, PoolTimes, Recurrence, StoreTimes
 
 _UNITS = tuple(Unit)
@@ -195,7 +195,7 @@ class _Run:
             assert q.recurrence.ready is not None
             q.stalls["instruction"] += max(0, cycles - q.recurrence.ready)
             counters |= {f"STALL_{q.unit.name}_{c.upper()}": n for c, n in q.stalls.items() if c != q.unit.name.lower()}
-        end = np.array(self.end, np.int64)
+        end, passes = np.array(self.end, np.int64), np.array(self.compute.passes, np.int64).reshape(-1, 2)
         return Timeline(
             memory=self.memory,
             cycles=cycles,
@@ -207,13 +207,15 @@ class _Run:
             start=np.array(self.start, np.int64),
             end=end,
             stalls=np.array(self.stalls, np.int64).reshape(-1, len(STALL_CAUSES)),
-            layer_cycles=split(end, layer, layers, cycles),
+            layer_cycles=share(
+                split(end, layer, layers, cycles), layer[unit == Unit.COMPUTE], passes[:, 1] - passes[:, 0]
+            ),
             layer_read=np.bincount(layer, read, layers).astype(np.int64),
             layer_written=np.bincount(layer, written, layers).astype(np.int64),
             reads=np.array(self.bursts[0]).reshape(-1, 2),
             writes=np.array(self.bursts[1]).reshape(-1, 2),
             fetches=np.array(self.fetches, np.int64),
-            passes=np.array(self.compute.passes).reshape(-1, 2),
+            passes=passes,
         )
 
     def _bytes(self) -> tuple[np.ndarray, np.ndarray]:

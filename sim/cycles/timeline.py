@@ -24,8 +24,8 @@ class Timeline:
     in the order of registers.STALL_CAUSES.
     One entry for each layer:
     layer_cycles: cycles from the completion of the layers before to the completion of this one, as in
-    `split`; they add up to `cycles`.  layer_read, layer_written: bytes, by instructions' layer, each with the
-    fetch of its own instructions; they add up to BYTES_READ and BYTES_WRITTEN.
+    `split`, and `share` where layers take turns; they add up to `cycles`.  layer_read, layer_written: bytes, by
+    instructions' layer, each with the fetch of its own instructions; they add up to BYTES_READ and BYTES_WRITTEN.
     One entry for each burst, in the order of addresses on the port (`sim/cycles/traffic.py` says what they move):
     reads, writes: (bursts, 2), cycle of the address's handshake and of the last beat's.  fetches: which of the reads
     are of instructions, ascending.
@@ -74,6 +74,38 @@ def split(end: np.ndarray, layer: np.ndarray, layers: int, cycles: int) -> np.nd
     if layers:
         complete[-1] = cycles
     return np.diff(complete, prepend=0)
+
+
+def share(cycles: np.ndarray, layer: np.ndarray, taken: np.ndarray) -> np.ndarray:
+    """The cycles of layers, int64 (layers,), where some take turns shared anew: int64 (layers,), the same sum.
+
+    Layers that run band by band are complete one right after the other, and the first would have all that they take
+    together.  Each gets its part of the cycles in which the array multiplies.
+    layer, taken: int64 (instructions of COMPUTE,), in order, and how long the array multiplies for each.
+    """
+    shared, multiplied = cycles.copy(), np.zeros(len(cycles), np.int64)
+    np.add.at(multiplied, layer, taken)
+    for first, last in _turns(layer):
+        own = multiplied[first : last + 1]
+        if own.any():
+            edges = np.cumsum(own) * int(cycles[first : last + 1].sum()) // int(own.sum())
+            shared[first : last + 1] = np.diff(edges, prepend=0)
+    return shared
+
+
+def _turns(layer: np.ndarray) -> list[tuple[int, int]]:
+    """First and last of layers that take turns: one goes on after a later one began."""
+    found: list[list[int]] = []
+    numbers, firsts = np.unique(layer, return_index=True)
+    lasts = len(layer) - 1 - np.unique(layer[::-1], return_index=True)[1]
+    behind = -1
+    for number, first, last in zip(numbers, firsts, lasts, strict=True):
+        if first < behind:
+            found[-1][1] = int(number)
+        else:
+            found.append([int(number), int(number)])
+        behind = max(behind, int(last))
+    return [(first, last) for first, last in found if first < last]
 
 
 def layer_count(program: Program, layer: np.ndarray) -> int:
