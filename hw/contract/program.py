@@ -131,14 +131,17 @@ class Program:
             yield decode(self._bytes(i))
 
     def describe(self, index: int) -> str:
-        """An instruction by index, opcode and layer, for messages."""
+        """An instruction by index, opcode and layer, in a batch the image, for messages."""
         try:
             instruction = decode(self._bytes(index))
         except IllegalInstruction:
             return f"instruction {index}"
         layer = instruction.layer
-        name = self.layers[layer].name if layer < len(self.layers) else str(layer)
-        return f"instruction {index} ({instruction.opcode.name}, layer {name})"
+        if layer >= len(self.layers):
+            return f"instruction {index} ({instruction.opcode.name}, layer {layer})"
+        entry = self.layers[layer]
+        image = "" if entry.image is None else f", image {entry.image + 1} of {self.batch}"
+        return f"instruction {index} ({instruction.opcode.name}, layer {entry.name}{image})"
 
     def _bytes(self, index: int) -> bytes:
         start = self.program_base + index * INSTRUCTION_BYTES

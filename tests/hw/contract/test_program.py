@@ -176,3 +176,6 @@ def test_formats_that_only_models_run(program: Program) -> None:
 
 def test_instructions_are_described(program: Program) -> None:
     assert program.describe(1) == "instruction 1 (LOAD, layer conv)"
+    layers = tuple(dataclasses.replace(layer, image=2) for layer in program.layers)
+    in_batch = dataclasses.replace(program, layers=layers, batch=3)
+    assert in_batch.describe(1) == "instruction 1 (LOAD, layer conv, image 3 of 3)"
