@@ -16,10 +16,6 @@ UPSAMPLE = "retrain with Resize (nearest) and Conv in its place, or with ConvTra
 INTERLEAVE = "needs pixels put between pixels, which no layer does"
 
 ADVICE: dict[str, tuple[str, str]] = {
-    "LRN": (
-        "divides by a sum over channels that differs in every pixel, and nothing here divides by data",
-        "retrain without it, or with BatchNormalization in its place",
-    ),
     "InstanceNormalization": (STATISTICS, NORM),
     "GroupNormalization": (STATISTICS, NORM),
     "LayerNormalization": (STATISTICS, NORM),

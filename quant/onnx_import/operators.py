@@ -5,7 +5,7 @@ docs/operators.md says for the reader what each becomes.
 
 from __future__ import annotations
 
-from quant.onnx_import import combining, curves, elementwise, enlarging, layers, shaping, tails
+from quant.onnx_import import combining, curves, elementwise, enlarging, layers, normalizing, shaping, tails
 from quant.onnx_import.node import Handler
 
 HANDLERS: dict[str, Handler] = {
@@ -31,6 +31,7 @@ HANDLERS: dict[str, Handler] = {
     "GlobalMaxPool": layers.global_pool,
     "HardSigmoid": elementwise.hard_sigmoid,
     "Identity": shaping.identity,
+    "LRN": normalizing.lrn,
     "LeakyRelu": elementwise.leaky_relu,
     "LogSoftmax": tails.leave,
     "MatMul": layers.matmul,

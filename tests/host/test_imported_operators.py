@@ -69,12 +69,19 @@ def excited(net: Net) -> str:
     return net.conv(net.node("Mul", y, net.node("HardSigmoid", gate(net, y, 18))), 4, 18)
 
 
+def normalized(net: Net) -> str:
+    """LRN of channels that are no multiple of lanes, pooled behind, and of what has signs."""
+    y = net.node("LRN", net.node("Relu", net.conv("x", 18, 3, (3, 3))), size=5, alpha=1.0, beta=0.75, bias=1.0)
+    y = net.node("MaxPool", y, kernel_shape=[3, 3], strides=[2, 2])
+    return net.node("LRN", net.conv(y, 6, 3, (3, 3), pads=[1] * 4, group=6), size=3, alpha=0.5, bias=2.0)
+
+
 def gate(net: Net, y: str, channels: int) -> str:
     squeezed = net.node("Relu", net.conv(net.node("GlobalAveragePool", y), 4, channels))
     return net.norm(net.conv(squeezed, channels, 4), channels)
 
 
-@pytest.mark.parametrize("make", [leaky, extremes, shuffled, normalized_first, curves, excited])
+@pytest.mark.parametrize("make", [leaky, extremes, shuffled, normalized_first, curves, excited, normalized])
 def test_two_dimensions(make: Callable[[Net], str]) -> None:
     net = Net(3, 12, 12)
     check(net.model(make(net)))

@@ -51,7 +51,7 @@ def test_a_network_that_ends_on_the_host(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_why_a_network_cannot_end_on_the_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     net = Net(3, 8, 8)
-    y = net.node("LRN", net.conv("x", 4, 3), size=3, name="norm")
+    y = net.node("LpNormalization", net.conv("x", 4, 3), axis=1, name="norm")
     assert main(["inspect", str(save(tmp_path / "net.onnx", net.model(net.conv(y, 4, 4))))]) == 1
     text = "cannot end on the host: layers behind it have 57% of the multiplications; the host does at most 5%"
     assert f"network: {text}" in capsys.readouterr().out.splitlines()
@@ -59,14 +59,13 @@ def test_why_a_network_cannot_end_on_the_host(tmp_path: Path, capsys: pytest.Cap
 
 def test_all_that_is_unsupported_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     net = Net(3, 8, 8)
-    y = net.node("LRN", net.conv("x", 4, 3, name="one"), size=3, name="norm")
+    y = net.node("LpNormalization", net.conv("x", 4, 3, name="one"), axis=1, name="norm")
     y = net.node("Relu", net.conv(y, 4, 4, name="two"), name="act")
     y = net.node("InstanceNormalization", y, net.constant([1] * 4), net.constant([0] * 4), name="instance")
     path = save(tmp_path / "net.onnx", net.model(net.node("Relu", y, name="last")))
     assert main(["inspect", str(path)]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert "norm (LRN): unsupported: divides by a sum over channels that differs in every pixel, and nothing here " \
-        "divides by data" in lines  # fmt: skip
+    assert "norm (LpNormalization): unsupported: divides by the norm of data" in lines
     assert "    cheapest change: retrain with BatchNormalization in its place, which is constant at inference" in lines
     assert lines[-1].startswith("not supported as it is; nodes: 6 (3 on the engine, 1 fused, 2 unsupported)")
 
@@ -87,7 +86,7 @@ def test_layers_that_the_engine_refuses(
     [node] = [node for node in result["nodes"] if node["node"] == "pool"]
     assert node["kind"] == "executor" and reason in node["engine"] and node["edit"].startswith(edit)
     assert not result["supported"]
-    y = net.conv(net.node("LRN", y, size=3, name="norm"), 4, 4, name="last")
+    y = net.conv(net.node("LpNormalization", y, axis=1, name="norm"), 4, 4, name="last")
     result = inspection(save(tmp_path / "net.onnx", net.model(y)), None)
     assert [node["kind"] for node in result["nodes"]] == ["layer", "executor", "layer", "unsupported", "layer"]
 

@@ -174,10 +174,10 @@ def test_branches_of_the_tail_read_the_head() -> None:
 
 def test_a_node_in_the_middle_is_refused_as_ever() -> None:
     net = Net(3, 6, 6)
-    y = net.node("LRN", net.conv("x", 4, 3, (3, 3)), size=3, name="norm")
+    y = net.node("LpNormalization", net.conv("x", 4, 3, (3, 3)), axis=1, name="norm")
     model = net.model(net.conv(y, 4, 4, (3, 3)), batch=1)
     reason = "layers behind it have 25% of the multiplications; the host does at most 5%"
-    assert message(model).startswith("net: 1 node is not supported: norm (LRN: ")
+    assert message(model).startswith("net: 1 node is not supported: norm (LpNormalization: ")
     assert message(model).endswith(f"; {reason}")
     found = inspect(model)
     assert not found.supported and found.uncut == reason and not found.because
@@ -212,8 +212,8 @@ def test_a_batch_of_several_images() -> None:
 
 def test_nothing_for_the_engine_is_no_network() -> None:
     net = Net(3, 6, 6)
-    model = net.model(net.node("Softmax", net.node("LRN", "x", size=3, name="norm"), axis=1), batch=1)
-    assert message(model).startswith("net: 1 node is not supported: norm (LRN: ")
+    model = net.model(net.node("Softmax", net.node("LpNormalization", "x", axis=1, name="norm"), axis=1), batch=1)
+    assert message(model).startswith("net: 1 node is not supported: norm (LpNormalization: ")
 
 
 def test_verdicts_of_a_network_that_is_cut() -> None:

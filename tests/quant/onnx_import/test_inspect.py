@@ -10,7 +10,7 @@ import pytest
 
 from quant.base.errors import BadInput, UnsupportedNetwork
 from quant.onnx_import import load
-from quant.onnx_import.advice import ADVICE
+from quant.onnx_import.advice import ADVICE, CUT
 from quant.onnx_import.inspect import Inspection, inspect
 from quant.onnx_import.operators import HANDLERS
 from tests.quant.onnx_nets import Net, single
@@ -28,7 +28,7 @@ def kinds(found: Inspection) -> dict[str, str]:
 def network_with_everything_wrong() -> onnx.ModelProto:
     net = Net(3, 16, 16)
     y = net.node("Relu", net.norm(net.conv("x", 8, 3, (3, 3), pads=[1] * 4, name="stem"), 8), name="act")
-    y = net.node("LRN", y, size=5, name="norm")
+    y = net.node("LpNormalization", y, axis=1, name="norm")
     y = net.node("Relu", net.conv(y, 8, 8, (3, 3), pads=[1] * 4, name="body"), name="act2")
     gate = net.conv(net.node("GlobalAveragePool", y, name="squeeze"), 8, 8, name="excite")
     y = net.node("Div", y, net.node("HardSigmoid", gate, name="gate"), name="scale")
@@ -55,7 +55,7 @@ def test_every_node_gets_a_verdict_whatever_came_before() -> None:
         assert bool(verdict.edit) == (verdict.kind == "unsupported"), verdict
         assert verdict.text
     by_node = {verdict.node: verdict for verdict in found.verdicts}
-    assert by_node["norm"].edit == "retrain without it, or with BatchNormalization in its place"
+    assert by_node["norm"].edit == CUT
     assert by_node["scale"].text == "divides by data"
     assert by_node["own"].edit.endswith("instead of those of mine")
 
@@ -120,7 +120,7 @@ def test_problems_of_the_network_as_a_whole() -> None:
 def test_weights_that_are_not_finite_are_one_verdict_of_many() -> None:
     net = Net(1, 4, 4)
     y = net.node("Conv", "x", net.constant([[[[np.nan]]]]), name="bad")
-    found = inspect(net.model(net.node("LRN", y, size=3, name="norm")))
+    found = inspect(net.model(net.node("LpNormalization", y, axis=1, name="norm")))
     assert kinds(found) == {"bad": "unsupported", "norm": "unsupported"}
     assert "NaN or infinite" in found.verdicts[0].text
 

@@ -45,15 +45,15 @@ def test_invalid_models() -> None:
 
 def test_every_unsupported_node_is_named() -> None:
     net = Net(4, 8, 8)
-    y = net.node("LRN", net.conv("x", 4, 4), size=3, name="norm1")
+    y = net.node("LpNormalization", net.conv("x", 4, 4), axis=1, name="norm1")
     y = net.node("Relu", net.conv(y, 4, 4))
     y = net.node("Div", y, net.node("Round", y, name="gate"), name="over")
     y = net.node("Transpose", y, perm=[0, 2, 3, 1], name="swap")
     y = net.node("Conv", y, "x", name="dynamic")
     y = net.node("Thing", y, domain="mine", name="own")
     assert message(net.model(net.node("Relu", y), domain="mine")) == (
-        "net: 5 nodes are not supported: norm1 (LRN: divides by a sum over channels "
-        "that differs in every pixel, and nothing here divides by data); gate (Round: operator not supported); "
+        "net: 5 nodes are not supported: norm1 (LpNormalization: divides by the "
+        "norm of data); gate (Round: operator not supported); "
         "over (Div: divides by data); swap (Transpose: moves data in a way that no layer can: channels, rows or "
         "columns change places with one another); own (mine.Thing: operator not supported)"
     )

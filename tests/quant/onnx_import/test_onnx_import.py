@@ -45,7 +45,7 @@ def test_softmax_at_an_output_is_noted() -> None:
 def test_what_the_outputs_do_not_need_is_ignored() -> None:
     net = Net(3, 4, 4)
     y = net.conv("x", 2, 3)
-    net.node("LRN", y, size=3)
+    net.node("LpNormalization", y, axis=1)
     net.constant([np.nan])
     assert kinds(checked(net.model(y))) == "c"
 
