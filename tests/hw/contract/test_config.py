@@ -67,7 +67,8 @@ def test_hashes_of_the_presets_stay(name: str, word: str) -> None:
 
 def test_a_clock_is_measured_for_the_preset_itself_alone() -> None:
     tiny = preset("tiny")
-    assert tiny.clock_source.startswith("nextpnr-ecp5")
+    assert tiny.clock_source.startswith("nextpnr-ecp5") and "estimated" not in tiny.clock_source
+    assert PRESETS["medium"].clock_source.endswith("estimated before routing")
     for other in (
         preset("large"),
         replace(tiny, clock_mhz=50.0),
