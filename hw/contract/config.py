@@ -254,7 +254,7 @@ PRESETS = {
             pool_depth=1024,
             pooled_depth=256,
             queue_depth=4,
-            clock_mhz=109.3,
+            clock_mhz=110.3,
         ),
         AcceleratorConfig(name="small", ic_lanes=8, oc_lanes=8, axi_bits=64, max_burst=128, clock_mhz=99.9),
         AcceleratorConfig(name="medium", ic_lanes=8, oc_lanes=16, axi_bits=128, max_burst=256, clock_mhz=72.6),
