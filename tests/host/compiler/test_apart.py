@@ -17,11 +17,11 @@ from tests.host.compiling import check
 from tests.host.networks import Builder
 
 SLOW = Memory(64, 8)
-SMALL = dataclasses.replace(preset("tiny"), activation_depth=512, weight_depth=256)
+SMALL = dataclasses.replace(preset("tiny"), activation_depth=512, weight_depth=256, partial_sum_depth=64)
 
 
 def network(pooled: int, outputs: int = 40) -> Network:
-    """Neither the input nor the weights of its convolution fit `SMALL`."""
+    """Neither the input nor the weights of its convolution fit `SMALL`, nor the sums of two of its output groups."""
     b = Builder(np.random.default_rng(1), (64, 8, 8))
     b.pool(b.conv("x", outputs, Window()), "average", Window((pooled, pooled), (pooled, pooled)))
     return b.network()
