@@ -9,7 +9,13 @@ A load is emitted as early in the stream as three rules allow:
   queue of its unit full would hold back the CONV behind it, and with it the end of what the queue waits for.
 
 What the next step itself needs is exempt from the last rule.  Among several that may come, the one whose step is
-nearest does; fills of one buffer keep their order, since a ring gives room in order.
+nearest does; fills of one buffer keep their order, since a ring gives room in order.  Two waits for a step or a few are
+shorter than what would else stand in the way, as a rough clock says (`_Clock`):
+
+- One that only the last rule keeps back is passed by a farther one of another buffer only if it would still be there in
+  time: else a layer's inputs queue behind all weights of the next one.
+- One for a later layer does not come before a step that stores in its buffer, unless it is read by then: LOAD and STORE
+  share the way into a buffer, so the STORE, and the layer that waits for it, would wait for memory.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 
@@ -27,6 +34,10 @@ from host.compiler.steps import ConvStep, Fill, Plan
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer
 from hw.contract.layout import Placement
+from hw.contract.timing import pass_cycles
+
+_ORDER = Buffer.WEIGHT, Buffer.ACTIVATION, Buffer.RESIDUAL
+"""Of fills for the same step: a CONV prepares its weights before it reads activations."""
 
 
 class Prefetch:
@@ -34,6 +45,8 @@ class Prefetch:
 
     def __init__(self, plan: Plan, memory: MemoryMap, config: AcceleratorConfig, room: Room) -> None:
         self._room = room
+        self._steps = plan.steps
+        self._clock = _Clock(plan)
         self._limit = max(1, config.queue_depth // 2)
         self._waiting: dict[Buffer, deque[tuple[Fill, int]]] = {buffer: deque() for buffer in Buffer}
         """Fills in order, each with the last step whose result it reads."""
@@ -46,35 +59,89 @@ class Prefetch:
         """The fills to emit before a step, all that it needs among them; each has room when it is given out."""
         while (fill := self._next(index)) is not None:
             buffer = fill.piece.buffer
-            self._waiting[buffer].popleft()
+            _, after = self._waiting[buffer].popleft()
             self._ahead[buffer].append(fill.step)
             self._room.take(fill.piece)
+            self._clock.read(fill, after)
             yield fill
         if any(queue and queue[0][0].step <= index for queue in self._waiting.values()):
             raise AssertionError(f"step {index} lacks what it needs")
 
     def passed(self, index: int) -> None:
         """A step is emitted: its fills are no longer ahead."""
+        self._clock.passed(index)
         for ahead in self._ahead.values():
             while ahead and ahead[0] <= index:
                 ahead.popleft()
 
     def _next(self, index: int) -> Fill | None:
         """The most urgent fill that can be emitted before a step, if any."""
-        best: Fill | None = None
-        for buffer in (Buffer.WEIGHT, Buffer.ACTIVATION, Buffer.RESIDUAL):
-            if not self._waiting[buffer]:
+        kept: Fill | None = None
+        heads = [(*self._waiting[buffer][0], buffer) for buffer in _ORDER if self._waiting[buffer]]
+        for fill, after, buffer in sorted(heads, key=lambda head: head[0].step):
+            if after >= index or not self._room.fits(fill.piece, fill.step):
                 continue
-            fill, after = self._waiting[buffer][0]
-            few = fill.step <= index or len(self._ahead[buffer]) < self._limit
-            if (
-                after < index
-                and few
-                and self._room.fits(fill.piece, fill.step)
-                and (best is None or fill.step < best.step)
-            ):
-                best = fill
-        return best
+            if fill.step > index and len(self._ahead[buffer]) >= self._limit:
+                kept = kept or fill
+            elif fill.step <= index or not self._in_the_way(fill, index):
+                return fill if kept is None or self._clock.over(fill, kept.step, kept) else None
+        return None
+
+    def _in_the_way(self, fill: Fill, index: int) -> bool:
+        """Whether a fill for a later layer than that of a step would hold up what is stored in its buffer."""
+        steps, buffer = self._steps, fill.piece.buffer
+        if fill.layer == steps[index].layer:
+            return False
+        storing = next((k for k in range(index, fill.step) if _stores(steps[k], buffer)), None)
+        return storing is not None and not self._clock.over(fill, storing + 1)
+
+
+def _stores(step: ConvStep, buffer: Buffer) -> bool:
+    """Whether a step's results go to a buffer on the chip."""
+    chip = step.problem.chip
+    return step.last and any(r.buffer is buffer for t in step.problem.layer.written for r, _ in chip.copies(t.name))
+
+
+class _Clock:
+    """About when the read port is through with the loads that are emitted, and when steps begin: without latencies, and
+    as if nothing but loads held the array up.  So much is enough to say which load can wait."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._begins = [0, *accumulate(_passes(step) for step in plan.steps)]
+        """Of each step, if the array never waited."""
+        self._every = plan.steps[0].problem.memory.beat_every
+        self._read = 0
+        self._arrived = [0] * len(plan.steps)
+        """When what a step needs is there."""
+        self._waited = 0
+
+    def _begin(self, step: int) -> int:
+        return self._begins[step] + self._waited
+
+    def _cycles(self, fill: Fill) -> int:
+        return self._every * sum(load.beats * load.rows for load in fill.loads)
+
+    def read(self, fill: Fill, after: int) -> None:
+        """A fill is emitted that reads what step `after` writes."""
+        self._read = max(self._read, self._begin(after + 1) if after >= 0 else 0) + self._cycles(fill)
+        self._arrived[fill.step] = self._read
+
+    def passed(self, index: int) -> None:
+        """A step is emitted."""
+        self._waited += max(0, self._arrived[index] - self._begin(index))
+
+    def over(self, fill: Fill, step: int, kept: Fill | None = None) -> bool:
+        """Whether a fill that is emitted now, and another one behind it, are read when a step begins."""
+        cycles = self._cycles(fill) + (0 if kept is None else self._cycles(kept))
+        return self._read + cycles <= self._begin(step)
+
+
+def _passes(step: ConvStep) -> int:
+    """Cycles of a step's passes."""
+    problem, (first, last) = step.problem, step.chunk
+    positions = problem.positions(step.band.rows, step.strip.width)
+    one = pass_cycles(problem.config, problem.layer.weights, positions, mode=problem.outputs.mode)
+    return (last - first) * problem.outputs.taps * one
 
 
 @dataclass

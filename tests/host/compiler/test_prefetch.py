@@ -14,20 +14,25 @@ from host.compiler.steps import Fill, Plan, Tiled, add_layers
 from host.compiler.tiling import ways
 from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.isa import Buffer
+from hw.contract.memory import Memory
+from quant.ir.network import Network
+from quant.ir.window import Window
 from tests.host.compiler.problems import problems
 from tests.host.networks import Builder
 
 
-def emitted(config: AcceleratorConfig) -> tuple[Plan, list[tuple[int, Fill]]]:
+def emitted(
+    config: AcceleratorConfig, network: Network | None = None, memory: Memory | None = None
+) -> tuple[Plan, list[tuple[int, Fill]]]:
     """The plan of two layers, the second of which reads the first, and its fills, each with the step it precedes."""
     b = Builder(np.random.default_rng(1), (16, 16, 16))
     b.conv(b.conv("x", 16), 16)
-    found, memory = problems(b.network(), config)
+    found, places = problems(network or b.network(), config, memory)
     plan = Plan()
     for number, posed in enumerate(found):
         add_layers(plan, [Tiled(posed, min(ways(posed), key=lambda way: cost(posed, way)), number)], {})
     room = Room(config, plan)
-    prefetch = Prefetch(plan, memory, config, room)
+    prefetch = Prefetch(plan, places, config, room)
     fills = []
     for index, step in enumerate(plan.steps):
         fills += [(index, fill) for fill in prefetch.before(index)]
@@ -68,3 +73,15 @@ def test_fills_of_one_buffer_keep_their_order() -> None:
     for buffer in Buffer:
         own = [fill for _, fill in fills if fill.piece.buffer is buffer]
         assert own == [fill for fill in plan.fills if fill.piece.buffer is buffer]
+
+
+@pytest.mark.parametrize("every", [1, 16])
+def test_inputs_do_not_queue_behind_weights_of_the_next_layer(every: int) -> None:
+    """Of a layer in many bands, before one of many weights: these come first only if there is time for both."""
+    b = Builder(np.random.default_rng(1), (8, 120, 64))
+    b.conv(b.conv("x", 16, Window()), 16, Window((3, 9), (1, 1), (1, 4, 1, 4)))
+    _, fills = emitted(preset("medium"), b.network(), Memory(beat_every=every))
+    later = min(k for k, (_, fill) in enumerate(fills) if fill.layer == 1 and fill.piece.buffer is Buffer.WEIGHT)
+    inputs = [k for k, (_, fill) in enumerate(fills) if fill.layer == 0 and fill.piece.buffer is Buffer.ACTIVATION]
+    assert len(inputs) > 4, "more than may run ahead"
+    assert (later < max(inputs)) == (every == 1)
