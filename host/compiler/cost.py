@@ -253,9 +253,17 @@ def _pooling(problem: Problem, tiling: Tiling) -> int:
 
 
 def _exposed(problem: Problem, tiling: Tiling) -> int:
-    """Reading the first tile and writing the last one, which nothing else hides unless tiles are many."""
+    """Reading the first tile and writing the last one, which nothing else hides unless tiles are many.
+
+    And the first chunk of weights of a layer that uses each but once: it takes as long to read as to compute, so layers
+    before hide it no more than they hide the others.
+    """
     strip, band = tiling.strips[0], tiling.bands[0]
     groups = problem.range_groups if tiling.reading != "chunk" else tiling.stay or tiling.chunk
-    head = 0 if tiling.reading == "resident" else _band_cycles(problem, groups, strip, band)
+    every, head = problem.memory.beat_every, 0
+    if tiling.reading != "resident":
+        head = _band_cycles(problem, groups, strip, band)
+    if _passes(problem, tiling)[0] <= problem.layer.weights.block_beats(problem.config, problem.outputs.mode):
+        head += every * tiling.chunk * problem.block_beats
     tail = problem.config.derived.planes * _beats(problem, _pixels(tiling.strips[-1], tiling.bands[-1]))
-    return (head + problem.memory.beat_every * tail + 2 * problem.memory.latency) // min(len(tiling.bands), 4)
+    return (head + every * tail + 2 * problem.memory.latency) // min(len(tiling.bands), 4)

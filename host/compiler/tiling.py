@@ -337,7 +337,7 @@ def _chunks(problem: Problem) -> Iterator[int]:
 
     Half, so that the weights of the next chunk are read while one is computed; more, if the blocks of a single group
     are more than half, or if all weights fit at once.  Smaller chunks start earlier, since a CONV waits for all of
-    its weights, and leave less of a ring unused, but each is an instruction of its own: twice and four times the
+    its weights, and leave less of a ring unused, but each is an instruction of its own: twice, four and eight times the
     fewest, and a chunk a group, are tried.
     """
     total = problem.range_groups
@@ -348,7 +348,7 @@ def _chunks(problem: Problem) -> Iterator[int]:
     unit = _unit(problem)
     fewest = -(-total // most)
     seen = set()
-    for count in (*range(fewest, fewest + 3), 2 * fewest, 4 * fewest, total):
+    for count in (*range(fewest, fewest + 3), 2 * fewest, 4 * fewest, 8 * fewest, total):
         chunk = aligned(-(-total // count), unit)
         if count <= total and chunk not in seen and chunk <= aligned(most, unit):
             seen.add(chunk)
