@@ -17,6 +17,7 @@ from hw.contract.isa import (
     StoreInstruction,
     Target,
 )
+from hw.contract.paired import PAIR
 from hw.contract.program import Program
 from hw.contract.weights import weight_format
 from hw.contract.widths import bytes_of
@@ -58,17 +59,17 @@ def _bytes(config: AcceleratorConfig, i: Instruction, setup: SetupInstruction) -
     # Each pass reads and writes the sums, but the first of a tile starts from the bias, and the last hands them on.
     sums = grid.pixels * (2 * passes - i.first - i.last) * config.oc_lanes * bytes_of(config.acc_bits)
     results = i.first * i.residual + i.last * (i.to_output * (1 + setup.wide) + i.to_pool)
-    read = _present(_read(grid) if setup.mode == Mode.DEPTHWISE else grid)
+    read = _present(_read(grid, setup.mode))
     return i.input_groups * read * d.word_bytes + weights + sums + grid.pixels * results * result
 
 
-def _read(grid: TapGrid) -> TapGrid:
-    """What depthwise passes read for a grid: whole blocks of columns of taps, and where passes slide, each row of a
+def _read(grid: TapGrid, mode: int) -> TapGrid:
+    """What passes read for a grid: whole blocks of columns of taps, and where depthwise ones slide, each row of a
     column of pixels once in a pass."""
     rows, columns = grid.rows, grid.columns
-    wide = block_columns(columns.dilation)
+    wide = {Mode.DENSE: 1, Mode.DEPTHWISE: block_columns(columns.dilation), Mode.PAIRED: PAIR}[Mode(mode)]
     columns = replace(columns, taps=-(-columns.taps // wide) * wide)
-    if slides(rows.taps, rows.dilation):
+    if mode == Mode.DEPTHWISE and slides(rows.taps, rows.dilation):
         down, walked = -(-rows.taps // TAP_ROWS), (rows.count - 1) * rows.stride + TAP_ROWS
         rows = replace(rows, count=walked, stride=1, taps=down, dilation=TAP_ROWS)
     return TapGrid(rows, columns)

@@ -25,6 +25,7 @@ from hw.contract.isa import (
     Target,
 )
 from hw.contract.layout import Placement
+from hw.contract.paired import from_pairs
 from hw.contract.parameters import parameters_of
 from hw.contract.program import Program
 from hw.contract.shifts import SHIFTS, residual_shifts
@@ -220,7 +221,11 @@ class _Machine:
                 _require_shifts("a residual ", residual_shift, residual_shifts(c.acc_bits))
                 sums = sums + (self._residuals(i, len(sums), setup) << residual_shift)
         blocks = weights.decode(self._weight_beats(base, passes * weights.block_beats(c, setup.mode)), c, setup.mode)
-        return sums, self._diagonal(i, blocks, setup) if setup.mode == Mode.DEPTHWISE else blocks
+        if setup.mode == Mode.PAIRED:
+            blocks = self._alone(i, blocks, setup)
+        elif setup.mode == Mode.DEPTHWISE:
+            blocks = self._diagonal(i, blocks, setup)
+        return sums, blocks
 
     def _residuals(self, i: ConvInstruction, pixels: int, setup: SetupInstruction) -> np.ndarray:
         """The residuals of a CONV, int64 (pixels, M)."""
@@ -250,6 +255,13 @@ class _Machine:
         for group in range(i.input_groups):
             dense[group, :, group * n + lanes, lanes] = taps[group].T
         return dense.reshape(-1, self.config.oc_lanes, n)
+
+    def _alone(self, i: ConvInstruction, blocks: np.ndarray, setup: SetupInstruction) -> np.ndarray:
+        """Blocks of pairs of taps, (passes, M, N), as the dense weights of a tap each that compute the same."""
+        blocks = blocks.reshape(i.input_groups, -1, *blocks.shape[1:])
+        taps, nothing_else = from_pairs(blocks, setup.kernel_rows, setup.kernel_columns)
+        _require(nothing_else, "weights where the kernel has no tap")
+        return taps.reshape(-1, *blocks.shape[2:])
 
     def _weight_beats(self, base: int, beats: int) -> np.ndarray:
         return self.weight[(base + np.arange(beats)) % len(self.weight)].reshape(-1)

@@ -14,6 +14,7 @@ import numpy as np
 
 from hw.contract.depthwise import tap_blocks
 from hw.contract.isa import ConvInstruction, Mode, PoolInstruction, SetupInstruction
+from hw.contract.paired import tap_pairs
 
 AT_ONCE = 1 << 22
 """Values that are gathered at once: more than any tile of a preset has, and what bounds the memory for others."""
@@ -136,6 +137,8 @@ def group_passes(setup: SetupInstruction) -> int:
     """Passes that a CONV under a SETUP makes for each input group."""
     if setup.mode == Mode.DEPTHWISE:
         return tap_blocks(setup.kernel_rows, setup.kernel_columns, setup.dilation_rows, setup.dilation_columns)
+    if setup.mode == Mode.PAIRED:
+        return tap_pairs(setup.kernel_rows, setup.kernel_columns)
     return setup.kernel_rows * setup.kernel_columns
 
 

@@ -11,6 +11,7 @@ from host.compiler.chip import OnChip, Span
 from host.compiler.depthwise import runs_depthwise
 from host.compiler.engine_layer import EngineLayer
 from host.compiler.geometry import Geometry
+from host.compiler.paired import runs_paired
 from host.compiler.weights import OutputGroups
 from hw.contract.config import AcceleratorConfig
 from hw.contract.depthwise import meets, positions, slides
@@ -156,6 +157,8 @@ def problem(
     outputs = OutputGroups(config, layer, lanes, geometry)
     if layer.product or runs_depthwise(config, layer, outputs, geometry):
         outputs = replace(outputs, mode=Mode.DEPTHWISE, _kept={})
+    elif runs_paired(config, layer, geometry):
+        outputs = replace(outputs, mode=Mode.PAIRED, _kept={})
     return Problem(config, layer, geometry, outputs, memory)
 
 

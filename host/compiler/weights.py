@@ -12,6 +12,7 @@ from host.compiler.geometry import Geometry
 from hw.contract.config import AcceleratorConfig
 from hw.contract.depthwise import in_blocks, tap_blocks
 from hw.contract.isa import Mode
+from hw.contract.paired import in_pairs, tap_pairs
 from hw.contract.parameters import parameter_block
 
 
@@ -69,6 +70,8 @@ class OutputGroups:
         if self.mode == Mode.DEPTHWISE:
             rows, columns = self.layer.weight.shape[2:]
             return tap_blocks(rows, columns, *self.layer.window.dilation)
+        if self.mode == Mode.PAIRED:
+            return tap_pairs(*self.layer.weight.shape[2:])
         return 1 if self.geometry.flat else self.layer.weight.shape[2] * self.layer.weight.shape[3]
 
     @cached_property
@@ -136,4 +139,6 @@ class OutputGroups:
             padded = np.zeros((last - first, step, m, n), kind)
             padded[:, : rows * columns] = blocks
             blocks = padded.reshape(-1, 1, m, n)
+        if self.mode == Mode.PAIRED:
+            blocks = in_pairs(blocks.reshape(last - first, rows, columns, m, n))
         return blocks

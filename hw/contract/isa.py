@@ -104,6 +104,7 @@ class Mode(IntEnum):
 
     DENSE = 0
     DEPTHWISE = 1
+    PAIRED = 2
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ class SetupInstruction(Instruction):
     )
     table_load: int = _unsigned(1, "load a table")
     table_base: int = _address("beat address of the table in the weight buffer")
-    mode: int = _unsigned(4, "what passes multiply: 0 dense, 1 depthwise (see CONV); others are reserved")
+    mode: int = _unsigned(4, "what passes multiply: 0 dense, 1 depthwise, 2 paired (see CONV); others are reserved")
     product: int = _unsigned(
         1, "in mode 1: residuals multiply, in the place of the first weight of the last row of taps, and are not added"
     )
@@ -238,7 +239,9 @@ class ConvInstruction(Instruction):
     m % N of an input group, and a pass takes a block of taps at once: 3 columns of them where they are neighbours
     (dilation_columns 1), else 1, and 3 rows where the kernel has several and they are neighbours (dilation_rows 1),
     else 1.  A pass of 3 rows reads row after row of the input, tap_row_step words apart; then row_step is
-    stride_rows * tap_row_step, and stride_rows at least 1."""
+    stride_rows * tap_row_step, and stride_rows at least 1.  In mode 2, of an engine of two input lanes at least, input
+    groups have N / 2 channels, and dilation_columns is 1: a pass takes two taps that are neighbours in a row of the
+    kernel, the first in the lower half of the block's input lanes, the second in the upper one."""
 
     opcode = Opcode.CONV
 

@@ -34,6 +34,7 @@ from hw.contract.isa import (
     Unit,
     columns,
 )
+from hw.contract.paired import tap_pairs
 from hw.contract.weights import FORMATS
 
 if TYPE_CHECKING:
@@ -150,6 +151,9 @@ def _setup(config: AcceleratorConfig, i: SimpleNamespace) -> Iterator[Rule]:
     yield (i.table == 1) & (np.cumsum(i.table_load) == 0), lambda _: "looks up in a table that nothing loaded"
     single = (i.mode == Mode.DEPTHWISE) & (i.kernel_rows == 1) & (i.kernel_columns == 1)
     yield (i.product == 1) & ~single, lambda _: "residuals multiply single taps of depthwise passes alone"
+    paired = i.mode == Mode.PAIRED
+    yield paired & (config.ic_lanes == 1), lambda _: "pairs taps, and the engine has one input lane"
+    yield paired & (i.dilation_columns != 1), lambda k: f"pairs taps that are {i.dilation_columns[k]} columns apart"
     beats = i.table_load * config.derived.table_beats
     yield from _fits(i, "weight", beats, config.weight_depth, "beats of a table")
     sliding = (i.mode == Mode.DEPTHWISE) & slides(i.kernel_rows, i.dilation_rows)
@@ -178,7 +182,8 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
     pixels, depthwise = i.out_rows * i.out_columns, setup.mode == Mode.DEPTHWISE
     kernel = setup.kernel_rows, setup.kernel_columns
     blocks_of_taps = tap_blocks(*kernel, setup.dilation_rows, setup.dilation_columns)
-    passes = i.input_groups * np.where(depthwise, blocks_of_taps, kernel[0] * kernel[1])
+    each = np.where(setup.mode == Mode.PAIRED, tap_pairs(*kernel), kernel[0] * kernel[1])
+    passes = i.input_groups * np.where(depthwise, blocks_of_taps, each)
     yield setup.opcode == 0, lambda _: "no SETUP came before"
     yield (
         (pixels == 0) | (pixels > c.partial_sum_depth),

@@ -1,7 +1,7 @@
 """The multiplier array: a column of multipliers and an adder tree for each of M output channels.
 
-Dense, all columns multiply the same word of N lanes.  Depthwise, the M / N columns of a lane multiply that lane of TAPS
-words, and their sums are added up.
+Dense, all columns multiply the same word of N lanes, or, paired, the lower halves of two words.  Depthwise, the M / N
+columns of a lane multiply that lane of TAPS words, and their sums are added up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from amaranth.utils import ceil_log2
 from hw.contract.config import AcceleratorConfig
 from hw.contract.depthwise import TAP_COLUMNS, TAPS
 from hw.contract.isa import Mode
+from hw.contract.paired import PAIR
 from hw.contract.weights import gateware_format
 
 _TREE = 4
@@ -89,16 +90,17 @@ class Array(wiring.Component):
     columns, fills the last N rows of all columns; and a depthwise one, which has for each tap those of N lanes, puts
     the taps of a lane into the columns of that lane, one after the other.
 
-    Dense, row n of all columns multiplies lane n of one word.  Depthwise, a multiplier that has a tap's weight
-    multiplies one lane of the tap's word: TAP_COLUMNS neighbouring words and, out of the registers at the multipliers,
-    those of the two steps before; tap (r, c) is word c of the r-th of these three.  What has no weight multiplies 0.
+    Dense, row n of all columns multiplies lane n of one word; paired, rows from N / 2 on multiply the lower half of the
+    next word.  Depthwise, a multiplier that has a tap's weight multiplies one lane of the tap's word: TAP_COLUMNS
+    neighbouring words and, out of the registers at the multipliers, those of the two steps before; tap (r, c) is word c
+    of the r-th of these three.  What has no weight multiplies 0.
     In a product, factors come with the words, in the place of the weights of tap (2, 0).
 
     Parameters: config.
     Members:
         words (in): N lanes of each of TAP_COLUMNS words; dense, the first is what all columns multiply.
         step (in): there are other words than before; else the multipliers keep what they have.
-        depthwise (in): with `step`, what the words are for.
+        depthwise, paired (in): with `step`, what the words are for.
         product (in), factors (in): with `step`, there are factors, one for each of N lanes; in all words of a block, or
             in none.
         of_lanes, plane (in): of the sums of the next cycle: they are those of lanes, as channels of that plane, with 0
@@ -124,6 +126,7 @@ class Array(wiring.Component):
                 "words": In(data.ArrayLayout(word, TAP_COLUMNS)),
                 "step": In(1),
                 "depthwise": In(1),
+                "paired": In(1),
                 "product": In(1),
                 "factors": In(word),
                 "of_lanes": In(1),
@@ -188,11 +191,15 @@ class Array(wiring.Component):
         shared = registers("lane", lanes)  # of a dense word, where there is no tap
         none = [Signal(shape, name="none")] * lanes
         found = []
+        half = lanes // PAIR
+        rows = [self.words[0][i] for i in range(lanes)]
+        if half:
+            rows[half:] = [Mux(self.paired, self.words[1][i], rows[half + i]) for i in range(half)]
         with m.If(self.step):
-            m.d.sync += [register.eq(Mux(self.depthwise, 0, self.words[0][i])) for i, register in enumerate(shared)]
+            m.d.sync += [register.eq(Mux(self.depthwise, 0, row)) for register, row in zip(shared, rows, strict=True)]
         for place in range(self.rows * planes):
             tap, row = place - first_tap, place // planes - first_row
-            dense = self.words[0][row] if row >= 0 else 0
+            dense = rows[row] if row >= 0 else 0
             if not 0 <= tap < TAPS:
                 found.append([shared[row]] * lanes if row >= 0 else none)
                 continue

@@ -17,6 +17,7 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.config import AcceleratorConfig
 from hw.contract.depthwise import TAP_COLUMNS, TAP_ROWS, slides
 from hw.contract.isa import Mode, Opcode
+from hw.contract.paired import PAIR
 from hw.contract.timing import ACCUMULATE_LATENCY, SWAP_DELAY
 from hw.contract.weights import gateware_format
 from hw.gateware.decode import INSTRUCTION_BITS, fields
@@ -197,20 +198,21 @@ class ComputeUnit(wiring.Component):
         """Parameters and the first weight block are read from the CONV's start on, every further block from the first
         cycle of the pass before its own.  The taps step then, too: no pass is so short that the next one would want
         them before."""
-        # Depthwise, a step is one of blocks of taps.  Known three cycles after the SETUP's start, no later than `taps`
-        # are loaded.
+        # Depthwise and paired, a step is one of blocks of taps.  Known three cycles after the SETUP's start, no later
+        # than `taps` are loaded.
         steps, setup, neighbours = Signal(STEPS, reset_less=True), w.setup, Signal()
-        m.d.comb += neighbours.eq(w.depthwise & (setup.dilation_columns == 1))
+        m.d.comb += neighbours.eq((setup.mode != Mode.DENSE) & (setup.dilation_columns == 1))
+        across = Mux(w.depthwise, TAP_COLUMNS, PAIR)
         m.d.sync += [
             steps.rows.eq(setup.kernel_rows),
             steps.columns.eq(setup.kernel_columns),
             steps.rows_each.eq(Mux(w.slides, TAP_ROWS, 1)),
-            steps.columns_each.eq(Mux(neighbours, TAP_COLUMNS, 1)),
+            steps.columns_each.eq(Mux(neighbours, across, 1)),
             # Three rows down: one and two.
             steps.row_address.eq(setup.tap_row_step + Mux(w.slides, setup.tap_row_step << 1, 0)),
-            steps.column_address.eq(Mux(neighbours, TAP_COLUMNS, setup.dilation_columns)),
+            steps.column_address.eq(Mux(neighbours, across, setup.dilation_columns)),
             steps.row_distance.eq(Mux(w.slides, TAP_ROWS, setup.dilation_rows)),
-            steps.column_distance.eq(Mux(neighbours, TAP_COLUMNS, setup.dilation_columns)),
+            steps.column_distance.eq(Mux(neighbours, across, setup.dilation_columns)),
         ]
         begun = Signal()
         m.d.sync += begun.eq(w.begin)

@@ -132,6 +132,7 @@ class Pipeline(wiring.Component):
             Cat(array.weights, array.shift, array.swap).eq(weights),
             array.step.eq(stages[_WORD].position),
             array.depthwise.eq(jobs[_WORD].setup.mode == Mode.DEPTHWISE),
+            array.paired.eq(jobs[_WORD].setup.mode == Mode.PAIRED),
             array.product.eq(jobs[_WORD].setup.product),
             array.of_lanes.eq(jobs[_SUMS - 1].setup.mode == Mode.DEPTHWISE),
             array.plane.eq(stages[_SUMS - 1].plane),

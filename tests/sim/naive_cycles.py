@@ -335,7 +335,7 @@ class Naive:
         begin = max(self.t + timing.compute_prepare(self.c, weights, bool(i.first or i.reload), mode), self.passes_end)
         depthwise = mode == Mode.DEPTHWISE
         high = 3 if depthwise and self.setup.kernel_rows > 1 and self.setup.dilation_rows == 1 else 1
-        wide = 3 if depthwise and self.setup.dilation_columns == 1 else 1
+        wide = {Mode.DENSE: 1, Mode.DEPTHWISE: 3, Mode.PAIRED: 2}[mode] if self.setup.dilation_columns == 1 else 1
         passes = i.input_groups * -(-self.setup.kernel_rows // high) * -(-self.setup.kernel_columns // wide)
         positions = self._positions(i, self.setup) if high > 1 else i.out_rows * i.out_columns
         for k in range(passes):

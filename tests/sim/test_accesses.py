@@ -12,6 +12,7 @@ from hw.contract.config import preset
 from hw.contract.isa import (
     ConvInstruction,
     LoadInstruction,
+    Mode,
     PoolInstruction,
     SetupInstruction,
     StoreInstruction,
@@ -47,14 +48,16 @@ def one_by_one(program: Program) -> Counter[int]:
         elif isinstance(i, ConvInstruction):
             found[i.layer] += (i.first or i.reload) * 8 * m  # bias and two shifts
             # Depthwise, a pass takes 3 x 3 taps: it goes down each column of pixels, reading 3 words of every row.
-            each = 3 if setup.mode else 1
-            sizes = -(-setup.kernel_rows // each), -(-setup.kernel_columns // each)
+            # Paired, it takes 1 x 2.
+            depthwise, each = setup.mode == Mode.DEPTHWISE, (1, 3, 2)[setup.mode]
+            high = 3 if depthwise else 1
+            sizes = -(-setup.kernel_rows // high), -(-setup.kernel_columns // each)
             passes = list(np.ndindex(i.input_groups, *sizes))
             for k, (_, down, across) in enumerate(passes):
-                found[i.layer] += (-(-9 * n * 8 // c.axi_bits) * c.axi_bits // 8) if setup.mode else n * m
+                found[i.layer] += (-(-9 * n * 8 // c.axi_bits) * c.axi_bits // 8) if depthwise else n * m
                 top = [y * setup.stride_rows for y in range(i.out_rows)]
-                for offset in range(top[-1] + 3) if setup.mode else top:
-                    row = offset + down * each * setup.dilation_rows + i.row_offset
+                for offset in range(top[-1] + 3) if depthwise else top:
+                    row = offset + down * high * setup.dilation_rows + i.row_offset
                     for x, kx in np.ndindex(i.out_columns, each):
                         column = x * setup.stride_columns + (across * each + kx) * setup.dilation_columns
                         inside = 0 <= column + i.column_offset < setup.in_columns
@@ -65,6 +68,14 @@ def one_by_one(program: Program) -> Counter[int]:
                     found[i.layer] += m * bool(begins and i.residual)
                     found[i.layer] += m * (bool(ends and i.to_output) * (1 + setup.wide) + bool(ends and i.to_pool))
     return found
+
+
+def test_one_by_one_of_pairs_of_taps() -> None:
+    b = Builder(np.random.default_rng(2), (4, 7, 9))
+    b.conv(b.conv("x", 3, Window((3, 4), (2, 1), (1, 2, 1, 2))), 8, SAME)
+    program = compile_network(b.network(), preset("medium"))
+    assert {i.mode for i in program.decode() if isinstance(i, SetupInstruction)} == {Mode.PAIRED}
+    assert buffer_bytes(program) == one_by_one(program)
 
 
 def test_one_by_one_of_depthwise_layers_and_a_table() -> None:

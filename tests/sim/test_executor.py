@@ -25,7 +25,7 @@ from tests.sim.equal import assert_tensors
 from tests.sim.handmade import CASES, Case, Handmade, build
 from tests.sim.jobs import ODD
 from tests.sim.networks import random_images, random_inputs, random_network
-from tests.sim.programs import first
+from tests.sim.programs import edited, first
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -76,6 +76,17 @@ def test_weights_beyond_a_depthwise_kernel_are_errors() -> None:
     run(program, image)
     with pytest.raises(ExecutionError, match=r"layer layer0\): weights where the kernel has no tap$"):
         run(first(program, Opcode.SETUP, kernel_columns=1), image)
+
+
+def test_weights_beyond_a_paired_kernel_are_errors() -> None:
+    b = Builder(np.random.default_rng(1), (4, 6, 6))
+    b.conv(b.conv("x", 4), 8, Window((2, 2)))
+    program = compile_network(b.network(), preset("small"))
+    image = np.zeros((4, 6, 6), np.int64)
+    run(program, image)
+    program = edited(program, lambda _, i: {"kernel_columns": 1} if getattr(i, "mode", 0) == Mode.PAIRED else None)
+    with pytest.raises(ExecutionError, match=r"layer layer1\): weights where the kernel has no tap$"):
+        run(program, image)
 
 
 sizes = st.integers(1, 12)

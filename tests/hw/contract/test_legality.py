@@ -41,7 +41,7 @@ RULES: list[tuple[Case, Opcode, dict[str, int], str]] = [
     (CASES["residual"], Opcode.LOAD, {"layer": 1}, "there is no layer 1"),
     (CASES["residual"], Opcode.LOAD, {"wait": 4}, "waits for a token of POOL that nothing before gives"),
     (CASES["residual"], Opcode.LOAD, {"signal": 1}, "a unit has no tokens with itself"),
-    (CASES["residual"], Opcode.SETUP, {"mode": 2}, "uses a reserved mode or format"),
+    (CASES["residual"], Opcode.SETUP, {"mode": 3}, "uses a reserved mode or format"),
     (CASES["residual"], Opcode.SETUP, {"product": 1}, "residuals multiply single taps of depthwise passes alone"),
     (CASES["residual"], Opcode.SETUP, {"mode": 1, "tap_row_step": 8}, "depthwise output rows 7 words apart, not 1 x 8"),
     (
@@ -123,6 +123,17 @@ def test_a_depthwise_result_has_no_more_planes_than_an_engine() -> None:
     program.validate()
     with pytest.raises(IllegalInstruction, match="a depthwise CONV of 3 input groups, and a result has 2$"):
         first(program, Opcode.CONV, input_groups=3).validate()
+
+
+def test_pairs_are_neighbours_in_lanes_that_halve() -> None:
+    case = Case((2, 4, 4), 4, Window((1, 2)))
+    program = build(preset("tiny"), case).program
+    first(program, Opcode.SETUP, mode=Mode.PAIRED).validate()
+    with pytest.raises(IllegalInstruction, match="pairs taps that are 3 columns apart$"):
+        first(program, Opcode.SETUP, mode=Mode.PAIRED, dilation_columns=3).validate()
+    narrow = dataclasses.replace(preset("tiny"), name="narrow", ic_lanes=1)
+    with pytest.raises(IllegalInstruction, match="pairs taps, and the engine has one input lane$"):
+        first(build(narrow, Case((1, 4, 4), 4, Window())).program, Opcode.SETUP, mode=Mode.PAIRED).validate()
 
 
 @pytest.mark.parametrize(

@@ -27,16 +27,16 @@ def packed(values: np.ndarray, bits: int) -> int:
 async def blocks_change_under_a_stream(dut):
     """A block comes in while the one before works; the first beat of the next in the cycle of the swap.
 
-    Blocks are dense or depthwise, and what leaves is what the block in use is for.
+    Blocks are dense, depthwise or of pairs, and what leaves is what the block in use is for.
     """
     rng = np.random.default_rng(cocotb.RANDOM_SEED)
     bench = Cycles(dut)
-    bench.set(shift=0, swap=0, words=0, weights=0, step=0, depthwise=0, of_lanes=0, product=0)
+    bench.set(shift=0, swap=0, words=0, weights=0, step=0, depthwise=0, paired=0, of_lanes=0, product=0)
     await bench.reset()
     beats: list[bytes] = []
-    modes = [int(mode) for mode in rng.integers(0, 2, 40)]
+    modes = [int(mode) for mode in rng.integers(0, 2 + (N > 1), 40)]
     modes[1:5] = [0, 0, 1, 1]
-    products = [bool(mode and number % 2) for number, mode in enumerate(modes)]
+    products = [mode == Mode.DEPTHWISE and number % 2 == 1 for number, mode in enumerate(modes)]
     blocks = [
         (mode, rng.integers(-128, 128, block_shape(CONFIG, mode)), product)
         for mode, product in zip(modes, products, strict=True)
@@ -66,17 +66,19 @@ async def blocks_change_under_a_stream(dut):
         # Weights meet the words of the cycle of their swap, so that the words are those of the block to come.
         mode, weights, product = loading if swap and loading is not None else active
         step = bool(rng.random() < 0.8) or swap
-        bench.set(words=packed(words.reshape(-1), CONFIG.derived.lane_bits), step=step, depthwise=mode)
+        depthwise, paired = mode == Mode.DEPTHWISE, mode == Mode.PAIRED
+        bench.set(words=packed(words.reshape(-1), CONFIG.derived.lane_bits), step=step)
+        bench.set(depthwise=depthwise, paired=paired)
         factors = rng.integers(-128, 256, N) if rng.random() < 0.7 else rng.choice([-128, 255], N)
         bench.set(product=product, factors=packed(factors, CONFIG.derived.lane_bits))
         if product and step:
             weights[TAPS - TAP_COLUMNS] = factors  # stays until the next step
-        if step and mode == Mode.DENSE:
-            taps = np.full((3, 3, N), words[0])
+        if step and not depthwise:
+            taps = np.full((3, 3, N), np.concatenate([words[0, : N // 2], words[1, : N // 2]]) if paired else words[0])
         elif step:
             taps = np.concatenate([taps[1:], words[None]])
         plane = int(rng.integers(M // N))
-        if mode == Mode.DENSE:
+        if not depthwise:
             seen, sums = True, weights @ taps[0, 0]
         else:
             since = 0 if swap else since + step
@@ -85,7 +87,7 @@ async def blocks_change_under_a_stream(dut):
         if seen:  # else the words before are another block's
             expected[bench.now + ARRAY_LATENCY] = mode, plane, packed(sums, SUM_BITS)
         mode, plane, _ = expected.get(bench.now + 1, (0, 0, 0))
-        bench.set(of_lanes=mode, **({"plane": plane} if M > N else {}))
+        bench.set(of_lanes=mode == Mode.DEPTHWISE, **({"plane": plane} if M > N else {}))
         await bench.settle()
         if bench.now in expected:
             bench.expect("sums", expected.pop(bench.now)[2], bench.get("sums"))

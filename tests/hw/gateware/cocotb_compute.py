@@ -10,7 +10,7 @@ import numpy as np
 
 from hw.contract import timing
 from hw.contract.depthwise import meets
-from hw.contract.isa import ConvInstruction, Instruction, Opcode, SetupInstruction
+from hw.contract.isa import ConvInstruction, Instruction, Mode, Opcode, SetupInstruction
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.compute_reference import (
     CONFIG,
@@ -32,7 +32,7 @@ def clear_unused(buffers: Buffers, program: list[Instruction]) -> None:
     for i in program:
         if i.opcode == Opcode.SETUP:
             setup = i
-        elif setup.mode:
+        elif setup.mode == Mode.DEPTHWISE:
             high, wide = at_once(setup)
             unused = np.ones((3, 3, N), bool)
             unused[3 - high :, :wide] = False
@@ -48,15 +48,15 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
     low, high = rng.choice([(-128, 127), (0, 255), (0, 6), (-3, 100), (-(2**17), 2**17 - 1)])
     if wide:
         low, high = rng.choice([(-32768, 32767), (0, 65535), (0, 1000), (-(2**17), 2**17 - 1)])
-    mode = rng.choice([0, 1])
+    mode = rng.choice([0, 1, 2] if N > 1 else [0, 1])
     setup = SetupInstruction(
         mode=mode,
-        kernel_rows=rng.randint(1, kernel + 4 * mode),
-        kernel_columns=rng.randint(1, kernel + 4 * mode),
+        kernel_rows=rng.randint(1, kernel + 4 * (mode == Mode.DEPTHWISE)),
+        kernel_columns=rng.randint(1, kernel + 4 * (mode != Mode.DENSE)),
         stride_rows=rng.randint(0, 4),
         stride_columns=rng.randint(0, 4),
         dilation_rows=rng.choice([0, 1, 1, 2, 3]),
-        dilation_columns=rng.choice([0, 1, 1, 2, 3]),
+        dilation_columns=1 if mode == Mode.PAIRED else rng.choice([0, 1, 1, 2, 3]),
         row_step=rng.getrandbits(16),
         tap_row_step=rng.getrandbits(16),
         in_columns=rng.choice([1, 3, 8, 4095]),
@@ -64,7 +64,7 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
         input_signed=rng.getrandbits(1),
         residual_signed=rng.getrandbits(1),
         wide=wide,
-        product=mode and rng.random() < 0.3,
+        product=mode == Mode.DEPTHWISE and rng.random() < 0.3,
         broadcast=rng.random() < 0.3,
         low=low,
         high=high,
@@ -126,7 +126,7 @@ def some_tile(rng: random.Random, buffers: Buffers, setup: Instruction, among: i
                 column_offset=rng.randint(-4, 3),
                 out_rows=rows,
                 out_columns=columns,
-                input_groups=rng.choice([1, 1, 2, 3]) if not setup.mode else rng.randint(1, M // N),
+                input_groups=rng.randint(1, M // N) if setup.mode == Mode.DEPTHWISE else rng.choice([1, 1, 2, 3]),
                 weight_base=weight_base,
                 residual_base=rng.getrandbits(16),
                 output_base=rng.getrandbits(16),
@@ -256,7 +256,7 @@ def bad_instructions(setup: Instruction, conv: Instruction) -> list[tuple[str, i
     for name in ("kernel_rows", "kernel_columns"):
         bad.append((f"{name} 0", number(setup, **{name: 0})))
     for name in ("mode", "weight_format", "data_format", "signal"):
-        bad.append((f"SETUP with {name}", number(setup, **{name: 2})))
+        bad.append((f"SETUP with {name}", number(setup, **{name: max(Mode) + 1})))
     if not CONFIG.tables:
         bad += [(f"{name} without tables", number(setup, **{name: 1})) for name in ("table", "table_load")]
     opcodes = [code for code in range(16) if code not in (Opcode.SETUP, Opcode.CONV)]

@@ -10,7 +10,7 @@ import numpy as np
 
 from hw.contract import timing
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Instruction, Opcode
+from hw.contract.isa import Instruction, Mode, Opcode
 from hw.contract.parameters import parameters_of
 from hw.contract.weights import gateware_format
 from quant.ir.fixedpoint import requantize
@@ -136,14 +136,17 @@ class Reference:
             if c.first and c.residual and not s.product:
                 self.sums += self.residuals(c) << residual_shift
         for g in range(c.input_groups):
-            if s.mode:
+            if s.mode == Mode.DEPTHWISE:
                 base = self.depthwise(c, g, base)
                 continue
             for ky in range(s.kernel_rows):
-                for kx in range(s.kernel_columns):
+                for kx in range(0, s.kernel_columns, at_once(s)[1]):
                     weights = b.weight[(base + np.arange(N * M)) % b.weight.size].view(np.int8).reshape(N, M)
                     base += N * M
-                    self.sums += self.words(c, g, ky, kx) @ weights.astype(np.int64)
+                    words = self.words(c, g, ky, kx)
+                    if s.mode == Mode.PAIRED:
+                        words = np.hstack([words[:, : N // 2], self.words(c, g, ky, kx + 1)[:, : N // 2]])
+                    self.sums += words @ weights.astype(np.int64)
         half = 1 << (CONFIG.acc_bits - 1)
         self.sums = ((self.sums + half) & (2 * half - 1)) - half
         self.kept[where] = self.sums
@@ -210,8 +213,8 @@ class Reference:
 
 def at_once(s: Instruction) -> tuple[int, int]:
     """Rows and columns of taps of a pass."""
-    rows = 3 if s.mode and s.kernel_rows > 1 and s.dilation_rows == 1 else 1
-    return rows, 3 if s.mode and s.dilation_columns == 1 else 1
+    rows = 3 if s.mode == Mode.DEPTHWISE and s.kernel_rows > 1 and s.dilation_rows == 1 else 1
+    return rows, (1, 3, 2)[s.mode] if s.dilation_columns == 1 else 1
 
 
 def positions(s: Instruction, c: Instruction) -> list[int | None]:
