@@ -21,7 +21,7 @@ WIDE_BUS = AcceleratorConfig("wide_bus", 4, 4, 128)
 @pytest.mark.parametrize("config", [*PRESETS.values(), WIDE_BUS], ids=lambda config: config.name)
 def test_round_trip(config: AcceleratorConfig, weights: WeightFormat, mode: Mode, rng: np.random.Generator) -> None:
     (m, n), integers = block_shape(config, mode), weights.integers
-    assert (m, n) == (9 if mode else config.oc_lanes, config.ic_lanes)
+    assert (m, n) == (9 if mode == Mode.DEPTHWISE else config.oc_lanes, config.ic_lanes)
     blocks = rng.integers(integers.low, integers.high + 1, (3, 2, m, n))
     blocks[0] = integers.low
     data = weights.encode(blocks, config, mode)
