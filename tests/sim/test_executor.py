@@ -85,7 +85,7 @@ def test_weights_beyond_a_paired_kernel_are_errors() -> None:
     image = np.zeros((4, 6, 6), np.int64)
     run(program, image)
     program = edited(program, lambda _, i: {"kernel_columns": 1} if getattr(i, "mode", 0) == Mode.PAIRED else None)
-    with pytest.raises(ExecutionError, match=r"layer layer1\): weights where the kernel has no tap$"):
+    with pytest.raises(ExecutionError, match=r"layer layer0\): weights where the kernel has no tap$"):
         run(program, image)
 
 

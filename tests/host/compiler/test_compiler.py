@@ -89,10 +89,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- ce64f4 - 69dbe0 785596 a479cc c4ca89 b32efb bc9e71 14658e 64e04a 4c32c3 44754b - ac7197 8bd662 65ec84
-9e4493 2de85b 0799a6 c591e1 2494d2 7ebd76 ef4423 c05ee4 6569d2 b3ccdb a9cce7 - 07866b - 0a8951 d191db 7fbc4b
-4b0649 - - 68f794 ab6406 - e21c44 fc8744 - 2ae9b8 3df2e9 dc1559 f91dd5 1dddcc 5640e7 03edeb 4b60d2
-2f3cac d411b6 7798ab
+- ce64f4 - 960065 a9a85e a479cc c4ca89 b32efb e5eb08 184624 328705 b0887e 44754b - ac7197 8bd662 65ec84 9e4493 0a1c3f
+0799a6 f177b8 2494d2 36d668 ef4423 c05ee4 6569d2 8d0b6f ec0c2e - f5f42f - 0a8951 d191db 935b3e 4b0649 - - d26a60
+ab6406 5adebd 38adc3 fc8744 - 2ae9b8 ac38c6 dc1559 f91dd5 aa69e5 964743 03edeb 4b60d2 2f3cac d411b6 84d986
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 
