@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from host.cli import main
 from hw import verilog
 from hw.contract.config import PRESETS
+from hw.contract.version import CONTRACT_VERSION
 from hw.package.folder import Flow, contents, names
 from tests.hw.test_verilog import SMALLEST
 
@@ -45,6 +47,11 @@ def test_flows_that_are_none(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     (line,) = capsys.readouterr().err.splitlines()
     assert "vivado" in line and "fusesoc" in line and "litex" in line
     assert not list(tmp_path.iterdir())
+
+
+def test_the_document_names_the_version() -> None:
+    text = (Path(__file__).resolve().parents[3] / "docs" / "packages.md").read_text()
+    assert {*re.findall(r"shiftpoint:engine:\w+:(\d+)\.0", text)} == {str(CONTRACT_VERSION)}
 
 
 def test_bursts_of_the_preset_for_axi3() -> None:
