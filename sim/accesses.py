@@ -20,8 +20,9 @@ from hw.contract.isa import (
 from hw.contract.paired import PAIR
 from hw.contract.program import Program
 from hw.contract.weights import weight_format
+from hw.contract.weights.listed import stream_beats
 from hw.contract.widths import bytes_of
-from sim.taps import TapGrid, conv_grid, group_passes, pool_grid
+from sim.taps import TapGrid, conv_grid, conv_passes, group_passes, pool_grid
 
 
 def buffer_bytes(program: Program) -> Counter[int]:
@@ -53,14 +54,15 @@ def _bytes(config: AcceleratorConfig, i: Instruction, setup: SetupInstruction) -
     if not isinstance(i, ConvInstruction):
         return 0
     grid = conv_grid(setup, i)
-    passes = i.input_groups * group_passes(setup)
-    parameters = d.parameter_beats if i.first or i.reload else 0
-    weights = (passes * weight_format(setup.weight_format).block_beats(config, setup.mode) + parameters) * d.beat_bytes
+    passes, every = conv_passes(setup, i), i.input_groups * group_passes(setup)
+    beats = stream_beats(config, weight_format(setup.weight_format), passes, i.blocks > 0, setup.mode)
+    weights = (beats + (d.parameter_beats if i.first or i.reload else 0)) * d.beat_bytes
     # Each pass reads and writes the sums, but the first of a tile starts from the bias, and the last hands them on.
     sums = grid.pixels * (2 * passes - i.first - i.last) * config.oc_lanes * bytes_of(config.acc_bits)
     results = i.first * i.residual + i.last * (i.to_output * (1 + setup.wide) + i.to_pool)
     read = _present(_read(grid, setup.mode))
-    return i.input_groups * read * d.word_bytes + weights + sums + grid.pixels * results * result
+    words = i.input_groups * read * passes // every  # of listed blocks, as many as blocks have in the mean
+    return words * d.word_bytes + weights + sums + grid.pixels * results * result
 
 
 def _read(grid: TapGrid, mode: int) -> TapGrid:

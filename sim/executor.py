@@ -30,13 +30,14 @@ from hw.contract.parameters import parameters_of
 from hw.contract.program import Program
 from hw.contract.shifts import SHIFTS, residual_shifts
 from hw.contract.table import table_of
-from hw.contract.weights import weight_format
+from hw.contract.weights import WeightFormat, weight_format
+from hw.contract.weights.listed import decode_listed, stream_beats
 from hw.contract.widths import as_signed
 from quant.base.errors import VerificationError
 from quant.ir.fixedpoint import Reciprocal
 from quant.ir.inputs import Given, Image, single
 from sim import datapath, hazards
-from sim.taps import TapGrid, conv_grid, gather, group_passes, pool_grid, slices
+from sim.taps import TapGrid, conv_grid, conv_passes, gather, pool_grid, slices
 
 
 class ExecutionError(VerificationError):
@@ -210,7 +211,7 @@ class _Machine:
         """
         c, d = self.config, self.config.derived
         weights = weight_format(setup.weight_format)
-        passes, base = i.input_groups * group_passes(setup), i.weight_base
+        passes, base = conv_passes(setup, i), i.weight_base
         if i.first or i.reload:
             bias, self.shift, residual_shift = parameters_of(self._weight_beats(base, d.parameter_beats))
             base += d.parameter_beats
@@ -220,12 +221,29 @@ class _Machine:
             if i.first and i.residual and not setup.product:
                 _require_shifts("a residual ", residual_shift, residual_shifts(c.acc_bits))
                 sums = sums + (self._residuals(i, len(sums), setup) << residual_shift)
-        blocks = weights.decode(self._weight_beats(base, passes * weights.block_beats(c, setup.mode)), c, setup.mode)
+        data = self._weight_beats(base, stream_beats(c, weights, passes, i.blocks > 0, setup.mode))
+        if i.blocks:
+            return sums, self._listed(i, weights, data, setup)
+        blocks = weights.decode(data, c, setup.mode)
         if setup.mode == Mode.PAIRED:
             blocks = self._alone(i, blocks, setup)
         elif setup.mode == Mode.DEPTHWISE:
             blocks = self._diagonal(i, blocks, setup)
         return sums, blocks
+
+    def _listed(
+        self, i: ConvInstruction, weights: WeightFormat, data: np.ndarray, setup: SetupInstruction
+    ) -> np.ndarray:
+        """Listed blocks among those that were left out, which are zeros."""
+        kernel = setup.kernel_rows, setup.kernel_columns
+        try:
+            blocks, taps = decode_listed(weights, data, i.blocks, kernel, self.config)
+        except ValueError as error:
+            raise _Fault(str(error)) from None
+        every = np.zeros((i.input_groups * kernel[0] * kernel[1], *blocks.shape[1:]), blocks.dtype)
+        _require(int(taps[-1]) < len(every), f"lists a block of tap {taps[-1]} of {len(every)}")
+        every[taps] = blocks
+        return every
 
     def _residuals(self, i: ConvInstruction, pixels: int, setup: SetupInstruction) -> np.ndarray:
         """The residuals of a CONV, int64 (pixels, M)."""

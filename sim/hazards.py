@@ -39,8 +39,9 @@ from hw.contract.isa import (
 from hw.contract.layout import Placement
 from hw.contract.program import Program
 from hw.contract.weights import weight_format
+from hw.contract.weights.listed import stream_beats
 from quant.base.errors import VerificationError
-from sim.taps import conv_grid, group_passes, pool_grid, touched
+from sim.taps import conv_grid, conv_passes, pool_grid, touched
 
 _PORTS = {name: f"write port of the {name} buffer" for name in ("activation", "residual")}
 """Written by whoever writes the buffer: two units share it, and it takes the writes of one in a cycle."""
@@ -336,8 +337,9 @@ def _conv(config: AcceleratorConfig, i: ConvInstruction, setup: SetupInstruction
     read = touched(grid, config.activation_depth, i.input_groups, i.group_step)
     words = (i.activation_base + read) % config.activation_depth
     yield Touch("activation", _expand(words, d.word_bytes // piece), False)
-    block = weight_format(setup.weight_format).block_beats(config, setup.mode)
-    beats = i.input_groups * group_passes(setup) * block + (d.parameter_beats if i.first or i.reload else 0)
+    weights, listed = weight_format(setup.weight_format), i.blocks > 0
+    beats = stream_beats(config, weights, conv_passes(setup, i), listed, setup.mode)
+    beats += d.parameter_beats if i.first or i.reload else 0
     yield Touch("weight", (i.weight_base + np.arange(beats)) % config.weight_depth, False)
     pixels = np.arange(grid.pixels)
     if i.first and i.residual:

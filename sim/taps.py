@@ -142,6 +142,11 @@ def group_passes(setup: SetupInstruction) -> int:
     return setup.kernel_rows * setup.kernel_columns
 
 
+def conv_passes(setup: SetupInstruction, conv: ConvInstruction) -> int:
+    """Passes of a CONV under its SETUP, each with a weight block."""
+    return conv.blocks or conv.input_groups * group_passes(setup)
+
+
 def pool_grid(pool: PoolInstruction) -> TapGrid:
     """The grid of a POOL; its base is `base`."""
     return TapGrid(

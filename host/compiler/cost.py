@@ -60,10 +60,13 @@ def _tiles(tiling: Tiling) -> list[tuple[Strip, Band]]:
 
 def _passes(problem: Problem, tiling: Tiling) -> list[int]:
     """Cycles of a pass over each tile."""
-    config, weights, mode = problem.config, problem.layer.weights, problem.outputs.mode
+    config, weights, outputs = problem.config, problem.layer.weights, problem.outputs
+
+    def find(positions: int) -> int:
+        return pass_cycles(config, weights, positions, mode=outputs.mode, listed=outputs.listed)
 
     def one(positions: int) -> int:
-        return problem.once(("pass", positions), lambda: pass_cycles(config, weights, positions, mode=mode))
+        return problem.once(("pass", positions), lambda: find(positions))
 
     def all_() -> list[int]:
         return [one(problem.positions(band.rows, strip.width)) for strip, band in _tiles(tiling)]
@@ -81,8 +84,8 @@ def _compute(problem: Problem, tiling: Tiling) -> list[int]:
     config, weights, mode, found = problem.config, problem.layer.weights, problem.outputs.mode, []
     counts = [len(tiling.chunks(groups)) for groups in problem.outputs.ranges]
     with_parameters = len(counts) * (1 if tiling.block == 1 else 2)
-    passes = problem.outputs.all_passes
-    prepare = [compute_prepare(config, weights, first, mode) for first in (True, False)]
+    passes, listed = problem.passes(tiling.chunk), problem.outputs.listed
+    prepare = [compute_prepare(config, weights, first, mode, listed) for first in (True, False)]
     for one in _passes(problem, tiling):
         gaps = [max(0, FRONT_LATENCY + cycles - one) for cycles in prepare]
         taken = passes * one + with_parameters * gaps[0] + (sum(counts) - with_parameters) * gaps[1]
@@ -96,23 +99,26 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
     A chunk is read once the one whose room it takes is done: of k that fit, each takes at least a k-th of the
     time from the beginning of its reading to the end of its passes.
     """
-    if problem.weight_beats <= problem.weight_depth:
+    weights = problem.weight_beats(tiling.chunk)
+    if weights <= problem.weight_depth:
         return 0
     config, memory = problem.config, problem.memory
-    beats = tiling.chunk * problem.block_beats + config.derived.parameter_beats
+    beats = problem.piece_beats(tiling.chunk)
     fitting, read = problem.weight_depth // beats, memory.beat_every * beats
     tiles = _passes(problem, tiling)
     repeats = 1 if tiling.weights_once(problem) else len(tiles)
     passes = tiling.chunk * problem.outputs.passes(0) * sum(tiles) // repeats
-    prepare = compute_prepare(config, problem.layer.weights, False, problem.outputs.mode)
+    if problem.outputs.listed:
+        passes = problem.passes(tiling.chunk) * sum(tiles) // repeats * beats // weights
+    prepare = compute_prepare(config, problem.layer.weights, False, problem.outputs.mode, problem.outputs.listed)
     turn = TOKEN_LATENCY + REQUEST_LATENCY + memory.latency + TOKEN_LATENCY + prepare
     idle = -(-(read + passes + turn) // fitting) - max(read, passes)
-    return max(0, idle) * problem.weight_beats // beats * repeats
+    return max(0, idle) * weights // beats * repeats
 
 
 def _streamed(problem: Problem, tiling: Tiling) -> list[int]:
     """Beats of weights and residual of each tile."""
-    beats = problem.weight_beats
+    beats = problem.weight_beats(tiling.chunk)
     if tiling.block > 1:  # parameters are read again with the last chunk
         beats += problem.outputs.count * problem.config.derived.parameter_beats
     weights = _shared(beats, tiling.tiles) if tiling.weights_once(problem) else [beats] * tiling.tiles

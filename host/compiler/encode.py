@@ -218,6 +218,7 @@ class Encoder:
             out_rows=rows[1] - rows[0],
             out_columns=step.strip.width,
             input_groups=self._input_groups(step),
+            blocks=step.problem.outputs.blocks_of(step.group, step.chunk) if step.problem.outputs.listed else 0,
             weight_base=self.room.start(step.weights) % self.config.weight_depth,
             residual_base=residual_base,
             output_base=output_base,
@@ -241,10 +242,8 @@ class Encoder:
     def _operands(self, step: ConvStep) -> list[Access]:
         """What a CONV reads on the chip; the table that its SETUP has read, too, for that signals nothing."""
         shown, config, d = step.shown, self.config, self.config.derived
-        groups, outputs, weights = step.chunk[1] - step.chunk[0], step.problem.outputs, step.problem.layer.weights
-        blocks = groups * outputs.passes(step.group) * weights.block_beats(config, outputs.mode)
-        blocks += d.parameter_beats if step.first or step.again else 0
-        reads = [Access(Buffer.WEIGHT.name, self.room.start(step.weights), blocks, config.weight_depth)]
+        groups = step.chunk[1] - step.chunk[0]
+        reads = [Access(Buffer.WEIGHT.name, self.room.start(step.weights), step.weights.size, config.weight_depth)]
         reads += self._table_reads(step)
         first = self.room.start(step.activation) * self.words + shown.origin
         columns = step.strip.inputs[1] - step.strip.inputs[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from host.compiler.depthwise import runs_depthwise
 from host.compiler.engine_layer import EngineLayer
 from host.compiler.geometry import Geometry
 from host.compiler.paired import runs_paired
+from host.compiler.skipping import leaves_out
 from host.compiler.weights import OutputGroups
 from hw.contract.config import AcceleratorConfig
 from hw.contract.depthwise import meets, positions, slides
@@ -88,11 +89,42 @@ class Problem:
         """Every output group depends on the same input groups."""
         return len(set(self.outputs.ranges)) == 1
 
-    @cached_property
-    def weight_beats(self) -> int:
-        """Beats of all weights and parameters."""
-        blocks = self.outputs.all_passes * self.layer.weights.block_beats(self.config, self.outputs.mode)
+    def chunks(self, group: int, chunk: int) -> Iterator[Span]:
+        """The input groups of each CONV of an output group, where one takes so many of them."""
+        first, last = self.outputs.ranges[group]
+        return ((start, min(start + chunk, last)) for start in range(first, last, chunk))
+
+    def piece_beats(self, chunk: int) -> int:
+        """Most beats of the weights and parameters of a CONV of so many input groups."""
+        if not self.outputs.listed:
+            return chunk * self.block_beats + self.config.derived.parameter_beats
+        return self.config.derived.parameter_beats + max(map(max, self._listed(chunk)))
+
+    def weight_beats(self, chunk: int) -> int:
+        """Beats of all weights and parameters, in CONVs of so many input groups."""
+        if self.outputs.listed:
+            blocks = sum(map(sum, self._listed(chunk)))
+        else:
+            blocks = self.outputs.all_passes * self.layer.weights.block_beats(self.config, self.outputs.mode)
         return blocks + self.outputs.count * self.config.derived.parameter_beats
+
+    def _listed(self, chunk: int) -> list[list[int]]:
+        """Of each output group the beats of each CONV's blocks."""
+
+        def find() -> list[list[int]]:
+            groups = range(self.outputs.count)
+            return [[self.outputs.beats(group, span) for span in self.chunks(group, chunk)] for group in groups]
+
+        return self.once(("listed", chunk), find)
+
+    def passes(self, chunk: int) -> int:
+        """Passes of a tile, in CONVs of so many input groups."""
+
+        def find() -> int:
+            groups = range(self.outputs.count)
+            return sum(self.outputs.blocks_of(group, span) for group in groups for span in self.chunks(group, chunk))
+
+        return self.once(("tile passes", chunk), find)
 
     @cached_property
     def weight_depth(self) -> int:
@@ -159,6 +191,8 @@ def problem(
         outputs = replace(outputs, mode=Mode.DEPTHWISE, _kept={})
     elif runs_paired(config, layer, geometry):
         outputs = replace(outputs, mode=Mode.PAIRED, _kept={})
+    elif leaves_out(outputs):
+        outputs = replace(outputs, listed=True, _kept={})
     return Problem(config, layer, geometry, outputs, memory)
 
 

@@ -21,7 +21,7 @@ from host.compiler.engine_layer import EngineLayer, Lowered
 from host.compiler.errors import CannotCompile
 from host.compiler.memory import MemoryMap
 from host.compiler.problem import Problem, problem
-from host.compiler.tiling import Tiling, ways
+from host.compiler.tiling import Tiling, most_weight_beats, ways
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer
 from hw.contract.memory import Memory
@@ -297,7 +297,8 @@ class Residents:
         alike = all(layers[k].table is None and len(layers[k].outputs) == 1 and not _spreads(layers[k]) for k in run)
         if not pointwise or not alike or writers != list(run)[:-1] or layers[readers[0]].pooling is not None:
             return None
-        if sum(self._posed[k].weight_beats for k in run) > self.config.weight_depth or self._residuals(root):
+        weights = sum(most_weight_beats(self._posed[k]) for k in run)
+        if weights > self.config.weight_depth or self._residuals(root):
             return None
         whole = next((one for _, one in self._of(root) if one.buffer is Buffer.ACTIVATION), None)
         return None if whole is None or whole.size <= self._depths[Buffer.ACTIVATION] else whole

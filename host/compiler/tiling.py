@@ -21,6 +21,7 @@ from host.compiler.limits import highest
 from host.compiler.memory import aligned
 from host.compiler.problem import Problem, Span, needed
 from hw.contract.isa import Buffer, Mode, Opcode
+from hw.contract.weights.listed import MOST_GROUPS
 
 LONGEST = highest(Opcode.CONV, "in_rows")
 """Rows or columns of a tile, of its input, or of what a pooling of it reads: what the fields of instructions hold."""
@@ -58,7 +59,7 @@ class Tiling:
 
     def weights_once(self, problem: Problem) -> bool:
         """Whether no weight is read twice: all stay in the buffer, or each output group's until its end."""
-        if problem.weight_beats <= problem.weight_depth or self.tiles == 1:
+        if problem.weight_beats(self.chunk) <= problem.weight_depth or self.tiles == 1:
             return True
         return self.order == "groups" and self.chunk >= problem.range_groups
 
@@ -104,7 +105,7 @@ def _check_smallest(problem: Problem) -> None:
     span = [(k - 1) * s + 1 for k, s in zip(window.kernel, window.dilation, strict=True)]
     rows, columns = min(span[0], problem.geometry.height), min(span[1], problem.geometry.width)
     needs = [
-        ("weight buffer", "beats", d.parameter_beats + problem.block_beats, problem.weight_depth),
+        ("weight buffer", "beats", problem.piece_beats(1), problem.weight_depth),
     ]
     if problem.chip.source is None:
         words = rows * (columns + 2 * d.words_per_beat)
@@ -286,10 +287,11 @@ def _block(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...])
     """Output groups of equal blocks, each as large as the partial sums hold; 1 where blocks cannot be.
 
     Not where rows of one output group wait in the pool buffer for its next band, nor where output groups read different
-    input.  A depthwise CONV has all input groups of its tile.
+    input.  A depthwise CONV has all input groups of its tile.  Nor of listed weight blocks.
     """
     tiles = len(strips) * len(bands)
-    if not problem.dense or problem.outputs.mode == Mode.DEPTHWISE or not (tiles == 1 or _lone(bands)):
+    alike = problem.dense and problem.outputs.mode != Mode.DEPTHWISE and not problem.outputs.listed
+    if not alike or not (tiles == 1 or _lone(bands)):
         return 1
     pixels = max(strip.width for strip in strips) * max(band.rows[1] - band.rows[0] for band in bands)
     most, count = problem.config.partial_sum_depth // pixels, problem.outputs.count
@@ -298,7 +300,7 @@ def _block(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...])
 
 def _chunks_of_blocks(problem: Problem) -> Iterator[int]:
     """Numbers of input groups of one CONV of a block: the larger the fewer CONVs, the smaller the more may stay."""
-    most, chunk = _most(problem), _unit(problem)
+    most, chunk = _half(problem), _unit(problem)
     while chunk < problem.range_groups and chunk <= most:
         yield chunk
         chunk *= 2
@@ -306,7 +308,7 @@ def _chunks_of_blocks(problem: Problem) -> Iterator[int]:
 
 def _chunks_that_stay(problem: Problem, chunk: int) -> Iterator[int]:
     """Sizes of a first chunk that stays, behind which there are whole chunks."""
-    sizes, most = range(problem.range_groups - chunk, 0, -chunk), _most(problem)
+    sizes, most = range(problem.range_groups - chunk, 0, -chunk), _half(problem)
     return (stay for stay in sizes if stay <= most and stay % _unit(problem) == 0)
 
 
@@ -344,23 +346,57 @@ def _chunks(problem: Problem) -> Iterator[int]:
     if problem.outputs.mode == Mode.DEPTHWISE:  # a pass's place among those of its CONV is the plane that it adds to
         yield 1 if problem.outputs.shared else total
         return
-    most = total if problem.weight_beats <= problem.weight_depth else _most(problem)
+    most = _most(problem)
     unit = _unit(problem)
     fewest = -(-total // most)
     seen = set()
     for count in (*range(fewest, fewest + 3), 2 * fewest, 4 * fewest, 8 * fewest, total):
         chunk = aligned(-(-total // count), unit)
-        if count <= total and chunk not in seen and chunk <= aligned(most, unit):
-            seen.add(chunk)
-            yield chunk
+        if count > total or chunk in seen or chunk > aligned(most, unit):
+            continue
+        if problem.outputs.listed and problem.piece_beats(chunk) > _listed_room(problem):
+            continue
+        seen.add(chunk)
+        yield chunk
 
 
 def _most(problem: Problem) -> int:
+    """Most input groups of a CONV, where all weights are not in the buffer at once."""
+    if problem.weight_beats(problem.range_groups) <= problem.weight_depth and (
+        not problem.outputs.listed or problem.range_groups <= MOST_GROUPS
+    ):
+        return problem.range_groups
+    return _listed_half(problem) if problem.outputs.listed else _half(problem)
+
+
+def _half(problem: Problem) -> int:
     """Input groups whose weights fit half the buffer; if there is none, the whole."""
     depth, parameters = problem.weight_depth, problem.config.derived.parameter_beats
     return (depth // 2 - parameters) // problem.block_beats or (depth - parameters) // problem.block_beats
 
 
+def _listed_half(problem: Problem) -> int:
+    """The same of listed blocks: how many beats groups have is a matter of which they need, so of fewer it can be
+    more."""
+    numbers = range(aligned(min(problem.range_groups, MOST_GROUPS), _unit(problem)), 0, -_unit(problem))
+    room = _listed_room(problem)
+    rooms = (min(problem.weight_depth // 2, room), room)
+    return next((groups for most in rooms for groups in numbers if problem.piece_beats(groups) <= most), 1)
+
+
+def _listed_room(problem: Problem) -> int:
+    """Beats of listed blocks and parameters that a CONV can have."""
+    most = highest(Opcode.CONV, "blocks") * problem.layer.weights.block_beats(problem.config)
+    return min(problem.weight_depth, problem.config.derived.parameter_beats + most)
+
+
 def _unit(problem: Problem) -> int:
     """Input groups that chunks are made of: flat, they begin where a beat does."""
     return problem.config.derived.words_per_beat if problem.geometry.flat else 1
+
+
+def most_weight_beats(problem: Problem) -> int:
+    """Most beats that all weights and parameters can have, however they are cut."""
+    if not problem.outputs.listed:
+        return problem.weight_beats(1)
+    return max(map(problem.weight_beats, _chunks(problem)))

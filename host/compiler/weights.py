@@ -14,13 +14,15 @@ from hw.contract.depthwise import in_blocks, tap_blocks
 from hw.contract.isa import Mode
 from hw.contract.paired import in_pairs, tap_pairs
 from hw.contract.parameters import parameter_block
+from hw.contract.weights.listed import encode_listed, stream_beats
 
 
 @dataclass(frozen=True, eq=False)
 class OutputGroups:
     """The groups of M output lanes of a layer.
 
-    lanes: physical channel of each output channel.  geometry: of the input.  mode: of the passes.
+    lanes: physical channel of each output channel.  geometry: of the input.  mode: of the passes.  listed: blocks that
+    are zeros are left out, and the others listed.
     """
 
     config: AcceleratorConfig
@@ -28,6 +30,7 @@ class OutputGroups:
     lanes: tuple[int, ...]
     geometry: Geometry
     mode: Mode = Mode.DENSE
+    listed: bool = False
     _kept: dict[int, np.ndarray] = field(default_factory=dict)
 
     @cached_property
@@ -90,6 +93,48 @@ class OutputGroups:
         """Passes of all output groups."""
         return sum((last - first) * self.passes(group) for group, (first, last) in enumerate(self.ranges))
 
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Rows and columns of taps of a dense input group."""
+        return (1, 1) if self.geometry.flat else self.layer.window.kernel
+
+    @cached_property
+    def needed(self) -> tuple[np.ndarray, ...]:
+        """Of each output group which blocks of dense passes are not zeros: bool (input groups, taps)."""
+        return tuple(map(self._needed, range(self.count)))
+
+    def _needed(self, group: int) -> np.ndarray:
+        n, channels = self.config.ic_lanes, self._channels(group)
+        step = self.geometry.plane_words if self.geometry.flat else 1
+        first, last = (edge // step for edge in self.ranges[group])
+        weight = self.layer.weight[channels] != 0
+        taps = weight.shape[2] * weight.shape[3]
+        inputs = np.zeros(((last - first) * n, taps), bool)
+        for lanes, values in zip(self._inputs(channels) - first * n, weight, strict=True):
+            inputs[lanes] |= values.reshape(-1, taps)
+        found = np.asarray(inputs.reshape(last - first, n, taps).any(1))
+        if not self.geometry.flat:
+            return found
+        padded = np.zeros((last - first, step), bool)
+        padded[:, :taps] = found
+        return padded.reshape(-1, 1)
+
+    @cached_property
+    def _before(self) -> tuple[np.ndarray, ...]:
+        """Of each output group how many blocks its input groups need, up to each of them: int64 (input groups + 1,)."""
+        return tuple(np.concatenate([[0], np.cumsum(needed.sum(1))]) for needed in self.needed)
+
+    def blocks_of(self, group: int, inputs: tuple[int, int]) -> int:
+        """Blocks, each a pass, of a range of input groups: at least one, which the results come out of."""
+        if not self.listed:
+            return (inputs[1] - inputs[0]) * self.passes(group)
+        first, before = self.ranges[group][0], self._before[group]
+        return max(1, int(before[inputs[1] - first] - before[inputs[0] - first]))
+
+    def beats(self, group: int, inputs: tuple[int, int]) -> int:
+        """Beats of the weight blocks of a range of input groups."""
+        return stream_beats(self.config, self.layer.weights, self.blocks_of(group, inputs), self.listed, self.mode)
+
     def parameters(self, group: int) -> bytes:
         """The parameter block; unused lanes give 0 before the clip."""
         channels = self._channels(group)
@@ -103,7 +148,12 @@ class OutputGroups:
         """The weight blocks of a range of input groups, in the order of the passes."""
         first, _ = self.ranges[group]
         blocks = self._blocks(group)[inputs[0] - first : inputs[1] - first]
-        return self.layer.weights.encode(blocks, self.config, self.mode)
+        if not self.listed:
+            return self.layer.weights.encode(blocks, self.config, self.mode)
+        taps = np.flatnonzero(self.needed[group][inputs[0] - first : inputs[1] - first])
+        taps = taps if len(taps) else np.zeros(1, np.int64)
+        blocks = blocks.reshape(-1, *blocks.shape[2:])[taps]
+        return encode_listed(self.layer.weights, blocks, taps, self.kernel, self.config)
 
     def _blocks(self, group: int) -> np.ndarray:
         """Integers (input groups, passes, rows of a block, N) of an output group; that of the last call is kept."""

@@ -241,7 +241,10 @@ class ConvInstruction(Instruction):
     else 1.  A pass of 3 rows reads row after row of the input, tap_row_step words apart; then row_step is
     stride_rows * tap_row_step, and stride_rows at least 1.  In mode 2, of an engine of two input lanes at least, input
     groups have N / 2 channels, and dilation_columns is 1: a pass takes two taps that are neighbours in a row of the
-    kernel, the first in the lower half of the block's input lanes, the second in the upper one."""
+    kernel, the first in the lower half of the block's input lanes, the second in the upper one.  With `blocks`, in
+    mode 0, passes are made for the weight blocks that are listed, in their order, and the tags among them say for which
+    taps (hw/contract/weights/listed.py); then taps of a kernel with several rows, or columns, are neighbours (dilation
+    1)."""
 
     opcode = Opcode.CONV
 
@@ -272,6 +275,9 @@ class ConvInstruction(Instruction):
     partial_base: int = _address("partial sum of pixel 0; pixel p has the one at + p")
     reload: int = _unsigned(
         1, "without first, too, load parameters, then weights: since the tile began, those of another one were loaded"
+    )
+    blocks: int = _unsigned(
+        12, "0: a weight block for each pass; else so many, of the others left out, listed (in mode 0)"
     )
 
 

@@ -36,6 +36,7 @@ from hw.contract.isa import (
 )
 from hw.contract.paired import tap_pairs
 from hw.contract.weights import FORMATS
+from hw.contract.weights.listed import LONGEST_KERNEL, MOST_GROUPS, tag_beats
 
 if TYPE_CHECKING:
     from hw.contract.program import Program
@@ -183,13 +184,15 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
     kernel = setup.kernel_rows, setup.kernel_columns
     blocks_of_taps = tap_blocks(*kernel, setup.dilation_rows, setup.dilation_columns)
     each = np.where(setup.mode == Mode.PAIRED, tap_pairs(*kernel), kernel[0] * kernel[1])
-    passes = i.input_groups * np.where(depthwise, blocks_of_taps, each)
+    every = i.input_groups * np.where(depthwise, blocks_of_taps, each)
+    passes = np.where(i.blocks > 0, i.blocks, every)
     yield setup.opcode == 0, lambda _: "no SETUP came before"
     yield (
         (pixels == 0) | (pixels > c.partial_sum_depth),
         lambda k: f"a tile of {pixels[k]} pixels, and the engine takes 1 to {c.partial_sum_depth}",
     )
     yield i.input_groups == 0, lambda _: "has no input group"
+    yield from _listed(config, i, setup, every)
     planes = c.derived.planes
     yield (
         depthwise & (i.input_groups > planes),
@@ -210,6 +213,7 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
     fields = [range(1 << LAYOUTS[Opcode.SETUP][name][0].bits) for name in ("weight_format", "mode")]
     blocks = np.array([[sizes.get((number, mode), 0) for mode in fields[1]] for number in fields[0]])
     beats = passes * blocks[setup.weight_format, setup.mode] + (i.first | i.reload) * c.derived.parameter_beats
+    beats = beats + np.where(i.blocks > 0, tag_beats(c, i.blocks), 0)
     yield from _fits(i, "weight", beats, c.weight_depth, "beats")
     yield (
         (setup.product == 1) & ((i.first & i.last & i.residual) == 0),
@@ -241,6 +245,22 @@ def _kept(config: AcceleratorConfig, i: SimpleNamespace, pixels: np.ndarray) -> 
         end = base + size
         owner[base:end] = owner[: max(0, end - depth)] = 0 if last else k + 1
     return kept
+
+
+def _listed(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace, every: np.ndarray) -> Iterator[Rule]:
+    """What a CONV that leaves weight blocks out must be.  every: blocks that it would have else."""
+    listed = i.blocks > 0
+    yield listed & (not config.skip_blocks), lambda _: "leaves weight blocks out, and the engine reads all"
+    yield listed & (setup.mode != Mode.DENSE), lambda _: "leaves blocks of passes out that are not dense"
+    yield i.blocks > every, lambda k: f"lists {i.blocks[k]} weight blocks of {every[k]}"
+    far = (i.input_groups > MOST_GROUPS) | (np.maximum(setup.kernel_rows, setup.kernel_columns) > LONGEST_KERNEL)
+    yield (
+        listed & far,
+        lambda _: f"lists weight blocks of more than {MOST_GROUPS} input groups, or {LONGEST_KERNEL} rows or columns",
+    )
+    apart = (setup.kernel_rows > 1) & (setup.dilation_rows != 1)
+    apart |= (setup.kernel_columns > 1) & (setup.dilation_columns != 1)
+    yield listed & apart, lambda _: "lists weight blocks of taps that are no neighbours"
 
 
 def _fits(i: SimpleNamespace, buffer: str, size: np.ndarray, depth: int, what: str) -> Iterator[Rule]:

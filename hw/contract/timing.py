@@ -77,12 +77,17 @@ def pass_positions(setup: SetupInstruction, conv: ConvInstruction) -> int:
 
 
 def pass_cycles(
-    config: AcceleratorConfig, weights: WeightFormat, positions: int, wide: bool = False, mode: int = Mode.DENSE
+    config: AcceleratorConfig,
+    weights: WeightFormat,
+    positions: int,
+    wide: bool = False,
+    mode: int = Mode.DENSE,
+    listed: bool = False,
 ) -> int:
     """Duration of one pass: a position a cycle (two when wide results leave), but no less than the next
-    weight block takes to load, nor than a partial sum takes to come round."""
+    weight block takes to load, with a beat of tags if blocks are listed, nor than a partial sum takes to come round."""
     each = 2 if wide else 1
-    return max(each * positions, weights.block_beats(config, mode), ACCUMULATE_LATENCY)
+    return max(each * positions, weights.block_beats(config, mode) + listed, ACCUMULATE_LATENCY)
 
 
 def compute_latency(config: AcceleratorConfig) -> int:
@@ -95,10 +100,12 @@ def table_cycles(config: AcceleratorConfig) -> int:
     return config.derived.table_bytes * BYTE_BITS // TABLE_PORT_BITS
 
 
-def compute_prepare(config: AcceleratorConfig, weights: WeightFormat, first: bool, mode: int = Mode.DENSE) -> int:
+def compute_prepare(
+    config: AcceleratorConfig, weights: WeightFormat, first: bool, mode: int = Mode.DENSE, listed: bool = False
+) -> int:
     """From a CONV's start (it leaves the queue) to the first address it can issue."""
     parameters = config.derived.parameter_beats if first else 0
-    return parameters + weights.block_beats(config, mode) + 2
+    return parameters + listed + weights.block_beats(config, mode) + 2
 
 
 def compute_passes(
@@ -109,11 +116,12 @@ def compute_passes(
     last: bool,
     wide: bool,
     mode: int = Mode.DENSE,
+    listed: bool = False,
 ) -> tuple[int, int]:
     """(cycles before the last pass, cycles of the last pass).  Only a last pass with results is wide."""
     return (
-        (passes - 1) * pass_cycles(config, weights, positions, mode=mode),
-        pass_cycles(config, weights, positions, last and wide, mode),
+        (passes - 1) * pass_cycles(config, weights, positions, mode=mode, listed=listed),
+        pass_cycles(config, weights, positions, last and wide, mode, listed),
     )
 
 

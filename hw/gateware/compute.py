@@ -22,12 +22,13 @@ from hw.contract.timing import ACCUMULATE_LATENCY, SWAP_DELAY
 from hw.contract.weights import gateware_format
 from hw.gateware.decode import INSTRUCTION_BITS, fields
 from hw.gateware.interfaces import unit_front
+from hw.gateware.listed import ListedTap
 from hw.gateware.memory import round_up, write_port
 from hw.gateware.pipeline import Pipeline, job_layout
 from hw.gateware.pixels import WALK, Pixels
 from hw.gateware.table import TABLE_SETS
 from hw.gateware.weight_reader import WeightReader
-from hw.gateware.window import STEPS, Taps
+from hw.gateware.window import POINT, STEPS, Taps
 
 _SETUP, _CONV = fields(Opcode.SETUP), fields(Opcode.CONV)
 
@@ -49,6 +50,7 @@ class _Wires:
         self.conv = data.View(_CONV, self.front)
         self.depthwise = Signal()  # its mode
         self.slides = Signal()  # and its passes take several rows of taps
+        self.listed = Signal()  # its weight blocks are listed
         self.start_setup = Signal()  # a legal one is taken in this cycle
         self.start_conv = Signal()
         self.started = Signal(2)  # a CONV was taken one, two cycles ago
@@ -60,6 +62,7 @@ class _Wires:
         self.too_many = Signal()
         self.cancel = Signal()  # a CONV of too many pixels leaves prepare in this cycle
         # Passes.
+        self.tap = Signal(POINT)  # the first pixel of the next pass
         self.begin = Signal()  # the next cycle is a pass's first one
         self.begin_first = Signal()  # and that pass is the first one of the CONV in prepare
         self.pass_first = Signal()  # the present pass is the first, the last one of its CONV
@@ -104,7 +107,7 @@ class ComputeUnit(wiring.Component):
         # A pass lasts until the next weight block is in, and until its partial sums can be read again.
         weight_format = gateware_format(config)
         shortest = {mode: max(weight_format.block_beats(config, mode), ACCUMULATE_LATENCY) for mode in Mode}
-        m.submodules.pixels = pixels = Pixels(config, max(shortest.values()))
+        m.submodules.pixels = pixels = Pixels(config, max(shortest.values()) + config.skip_blocks)
         m.submodules.pipeline = pipeline = Pipeline(config)
         for source, sink in (
             (wiring.flipped(self.activation_write), pipeline.activation_write),
@@ -164,6 +167,7 @@ class ComputeUnit(wiring.Component):
                 & w.set_up
                 & ~(w.depthwise & (next_conv.input_groups > self.config.derived.planes))
                 & ~(next_conv.last & next_conv.to_pool & w.setup.wide)
+                & ((next_conv.blocks == 0) | ((w.setup.mode == Mode.DENSE) if self.config.skip_blocks else 0))
             ),
         ]
         m.d.comb += [
@@ -183,6 +187,8 @@ class ComputeUnit(wiring.Component):
         ]
         with m.If(~w.occupied):
             m.d.sync += w.front.eq(front.instruction)
+            if self.config.skip_blocks:
+                m.d.sync += w.listed.eq(next_conv.blocks != 0)
         with m.If(w.setup_started):
             m.d.sync += [w.setup.eq(setup), w.set_up.eq(1)]
         if self.config.tables:
@@ -229,9 +235,21 @@ class ComputeUnit(wiring.Component):
             taps.start.address.eq(w.conv.activation_base),
             taps.start.row.eq(w.conv.row_offset),
             taps.start.column.eq(w.conv.column_offset),
-            taps.groups.eq(w.conv.input_groups),
+            taps.groups.eq(Mux(w.listed, w.conv.blocks, w.conv.input_groups)),
+            taps.listed.eq(w.listed),
             taps.group_step.eq(w.conv.group_step),
+            w.tap.eq(taps.point),
         ]
+        if self.config.skip_blocks:
+            m.submodules.listed = listed = ListedTap()
+            m.d.comb += [
+                weights.listed.eq(w.listed),
+                listed.tag.eq(weights.tag),
+                listed.start.eq(taps.start),
+                listed.group_step.eq(taps.group_step),
+                listed.row_step.eq(setup.tap_row_step),
+                w.tap.eq(Mux(w.listed, listed.point, taps.point)),
+            ]
 
     def _begin(
         self, m: Module, w: _Wires, weights: WeightReader, taps: Taps, pixels: Pixels, pipeline: Pipeline
@@ -266,11 +284,12 @@ class ComputeUnit(wiring.Component):
     def _walk(self, m: Module, w: _Wires, taps: Taps, pixels: Pixels, shortest: dict[Mode, int]) -> None:
         """A pass walks the same pixels each time, from where its tap lies."""
         walk, setup = pixels.walk, w.setup
+        listed = shortest[Mode.DENSE] + 1  # a beat of tags; blocks have ACCUMULATE_LATENCY beats at least then
         m.d.comb += [
             pixels.load.eq(w.begin),
-            pixels.start.eq(taps.point),
+            pixels.start.eq(w.tap),
             pixels.slow.eq(taps.last & w.conv.last & setup.wide),
-            pixels.minimum.eq(Mux(w.depthwise, shortest[Mode.DEPTHWISE], shortest[Mode.DENSE])),
+            pixels.minimum.eq(Mux(w.depthwise, shortest[Mode.DEPTHWISE], Mux(w.listed, listed, shortest[Mode.DENSE]))),
             walk.rows.eq(w.conv.out_rows),
             walk.columns.eq(w.conv.out_columns),
             walk.column_step.eq(setup.stride_columns),

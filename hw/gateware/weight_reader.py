@@ -12,7 +12,9 @@ from hw.contract.isa import Mode
 from hw.contract.table import TABLE_PORT_BITS
 from hw.contract.timing import table_cycles
 from hw.contract.weights import gateware_format
+from hw.contract.weights.listed import TAG_BITS, beat_tags
 from hw.gateware.accumulator import Parameters, parameter_sets
+from hw.gateware.listed import TAG
 from hw.gateware.memory import DualPort, write_port
 from hw.gateware.table import TABLE_SETS, table_port
 
@@ -32,6 +34,9 @@ class WeightReader(wiring.Component):
             cycles later.
         load_table, table_base (in), where there are tables: read a table from that beat on; not while something is
             being read.  loading (out): it is being read; nothing else may be started.
+        listed (in), where blocks can be left out: blocks are listed, with tags; stable from `start` to the last `more`.
+        tag (out): of the block that is read, from three cycles after the first beat of it, or of the tags ahead of it,
+            was read, to the next `more`.
         beat, shift (out): for the array.
         sets, set (out): the sets of parameters, and the one that was read last or is being read; `start` with
             parameters changes it.
@@ -53,6 +58,7 @@ class WeightReader(wiring.Component):
         }
         super().__init__(
             (tables if config.tables else {})
+            | ({"listed": In(1), "tag": Out(TAG)} if config.skip_blocks else {})
             | {
                 "write": In(write_port(config.weight_depth, config.axi_bits)),
                 "depthwise": In(1),
@@ -78,13 +84,16 @@ class WeightReader(wiring.Component):
         m.submodules.parameters = parameters = Parameters(self.config)
         wiring.connect(m, wiring.flipped(self.write), buffer.write)
         address = Signal.like(buffer.read_address, reset_less=True)
-        beats_left = Signal(range(parameter_beats + max(sizes.values()) + 1))
+        beats_left = Signal(range(parameter_beats + max(sizes.values()) + 2))
         # The buffer answers late, to many: so what it answered is a register.
         beat = Signal.like(self.beat, reset_less=True)
-        # Parameters come before the block, so what is left says which of the two a beat belongs to.
-        reading_parameters = Signal()
+        # Parameters come before tags, and these before the block, so what is left says what a beat belongs to.
+        reading_parameters, reading_tags = Signal(), Signal()
+        listed, tags_next = Signal(), Signal()  # there is a beat of tags ahead of the first block; of the next one
+        tagged = Signal(reset_less=True)  # of the present one
         m.d.comb += [
-            reading_parameters.eq(beats_left > block_beats),
+            reading_parameters.eq(beats_left > block_beats + tagged),
+            reading_tags.eq(tagged & (beats_left == block_beats + 1)),
             self.last_read.eq(beats_left == 1),
             buffer.read_address.eq(address),
             self.beat.eq(beat),
@@ -96,7 +105,7 @@ class WeightReader(wiring.Component):
         shifts, writes = Signal(), Signal()
         m.d.sync += [
             beat.eq(buffer.read_data),
-            shifts.eq((beats_left != 0) & ~reading_parameters),
+            shifts.eq((beats_left != 0) & ~reading_parameters & ~reading_tags),
             writes.eq(reading_parameters),
             self.shift.eq(shifts),
             parameters.write.eq(writes),
@@ -107,7 +116,8 @@ class WeightReader(wiring.Component):
         with m.If(self.start):
             m.d.sync += [
                 address.eq(self.base),
-                beats_left.eq(block_beats + Mux(self.with_parameters, parameter_beats, 0)),
+                beats_left.eq(block_beats + listed + Mux(self.with_parameters, parameter_beats, 0)),
+                tagged.eq(listed),
                 parameters.index.eq(-2),  # 0 when the first beat is there
                 # Pixels of the CONV before still want its parameters.  There are two CONVs in flight at most, so
                 # nobody wants those of the one before that.
@@ -116,10 +126,32 @@ class WeightReader(wiring.Component):
         with m.Elif(self.stop):
             m.d.sync += beats_left.eq(0)
         with m.Elif(self.more):
-            m.d.sync += beats_left.eq(block_beats)
+            m.d.sync += [beats_left.eq(block_beats + tags_next), tagged.eq(tags_next)]
+        if self.config.skip_blocks:
+            m.d.comb += listed.eq(self.listed)
+            self._tags(m, buffer.read_data, reading_tags, tags_next)
         if self.config.tables:
             self._read_table(m, beat, address)
         return m
+
+    def _tags(self, m: Module, read_data: Signal, reading: Signal, tags_next: Signal) -> None:
+        """Tags of a beat that is read, the present block's in the lowest bits.
+
+        reading: in this cycle.  tags_next: the next block's is in another beat.
+        """
+        tags = Signal(self.config.axi_bits, reset_less=True)
+        number = Signal(range(beat_tags(self.config)), reset_less=True)  # of the present one in its beat
+        there = Signal()
+        m.d.comb += [self.tag.eq(tags[:TAG_BITS]), tags_next.eq(self.listed & number.all())]
+        m.d.sync += there.eq(reading)
+        with m.If(there):
+            m.d.sync += tags.eq(read_data)
+        with m.Elif(self.more):
+            m.d.sync += tags.eq(tags >> TAG_BITS)
+        with m.If(self.start):
+            m.d.sync += number.eq(0)
+        with m.Elif(self.more):
+            m.d.sync += number.eq(number + 1)
 
     def _read_table(self, m: Module, beat: Signal, address: Signal) -> None:
         """A beat that is wider than a piece of a table is read once for each of its pieces."""

@@ -118,6 +118,7 @@ class Taps(wiring.Component):
     Parameters: planes, how many groups are told apart.
     Members:
         load (in): the next cycle shows the first tap of group 0, `start` (in).  groups (in): how many, at least 1.
+        listed (in): a group has one tap, whatever the kernel, and who counts so knows where it lies; stable as `steps`.
         steps, group_step (in): the kernel; words from group to group; stable from `load` to the last tap.
         step (in): the next cycle shows the next tap; no matter after the last.
         point (out): the first pixel of the present tap.  group (out): its group, modulo `planes`.
@@ -133,6 +134,7 @@ class Taps(wiring.Component):
                 "load": In(1),
                 "start": In(POINT),
                 "groups": In(12),
+                "listed": In(1),
                 "group": Out(range(planes)),
                 "group_step": In(BUFFER_ADDRESS_BITS),
                 "step": In(1),
@@ -150,6 +152,7 @@ class Taps(wiring.Component):
         next_group = Signal(POINT)
         groups_left = Signal.like(self.groups, reset_less=True)  # after this one
         last_group = Signal(reset_less=True)  # there are none
+        last_tap = Signal()  # of its group
         m.d.comb += [
             next_group.eq(group),
             next_group.address.eq(group.address + self.group_step),
@@ -158,7 +161,8 @@ class Taps(wiring.Component):
             raster.start.eq(Mux(self.load, self.start, next_group)),
             raster.step.eq(self.step),
             self.point.eq(raster.point),
-            self.last.eq(raster.last & last_group),
+            last_tap.eq(raster.last | self.listed),
+            self.last.eq(last_tap & last_group),
         ]
         with m.If(self.load):
             m.d.sync += [
@@ -170,7 +174,7 @@ class Taps(wiring.Component):
             ]
         with m.Elif(self.step):
             m.d.sync += self.first.eq(0)
-            with m.If(raster.last):
+            with m.If(last_tap):
                 m.d.sync += [
                     group.eq(next_group),
                     groups_left.eq(groups_left - 1),

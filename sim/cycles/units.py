@@ -109,11 +109,13 @@ class ComputeTimes:
     def _conv(self, conv: ConvInstruction, start: int) -> tuple[int, int]:
         """The cycle in which `prepare` is empty again, and that in which the instruction is done."""
         setup = self._setup
-        prepare = timing.compute_prepare(self.config, self._weights, bool(conv.first or conv.reload), setup.mode)
+        parameters, listed = bool(conv.first or conv.reload), conv.blocks > 0
+        prepare = timing.compute_prepare(self.config, self._weights, parameters, setup.mode, listed)
         first = max(start + prepare, self._passes_end)
-        passes, positions = conv.input_groups * self._group_passes, timing.pass_positions(setup, conv)
+        passes = conv.blocks or conv.input_groups * self._group_passes
+        positions = timing.pass_positions(setup, conv)
         before, last = timing.compute_passes(
-            self.config, self._weights, passes, positions, bool(conv.last), bool(setup.wide), setup.mode
+            self.config, self._weights, passes, positions, bool(conv.last), bool(setup.wide), setup.mode, listed
         )
         self._passes_end = first + before + last
         self.passes.extend((first, self._passes_end))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from host.compiler.limits import highest
 from hw.contract.isa import Opcode
+from quant.compress.blocks import Block
 from quant.ir.fixedpoint import QFormat
 from quant.ir.layer import Layer
 from quant.ir.network import Network
@@ -194,7 +196,26 @@ def random_network(rng: np.random.Generator, kinds: int = 17) -> Network:
         else:
             b.pool(source, "average", random_window(rng, *b.shape(source)[1:], pooling=True), bits=16)
     extra = live[int(rng.integers(len(live)))]
-    return b.network(*([extra] if rng.integers(3) == 0 else []))
+    return thinned(b.network(*([extra] if rng.integers(3) == 0 else [])))
+
+
+def thinned(network: Network) -> Network:
+    """The network, half of its convolutions without some of the blocks of an array that has so many lanes.
+
+    Which go is drawn from the weights themselves, so that no other draw is another one.
+    """
+    return replace(network, layers=tuple(map(_thinned, network.layers)))
+
+
+def _thinned(layer: Layer) -> Layer:
+    if not isinstance(layer, Conv):
+        return layer
+    rng = np.random.default_rng(int(np.abs(layer.weight).sum()))
+    lanes = [int(n) for n in rng.choice([(4, 4), (4, 4), (8, 8), (8, 16)])]
+    stay = rng.choice([0.1, 0.5, 0.8, 1, 1, 1])
+    rows, columns = (-(-size // n) for size, n in zip(layer.weight.shape, reversed(lanes), strict=False))
+    kept = Block(*lanes).spread(rng.random((rows, columns, *layer.weight.shape[2:])) < stay, layer.weight.shape)
+    return replace(layer, weight=layer.weight * kept)
 
 
 def _around(rng: np.random.Generator) -> Pads:

@@ -31,7 +31,8 @@ ODD = [
     # two beats a word, two planes, 48 bits
     replace(preset("tiny"), name="slow_port", ic_lanes=8, oc_lanes=16, acc_bits=48, residual_depth=1024),
     # four words a beat, a weight block of one beat, four planes
-    replace(preset("tiny"), name="fast_port", ic_lanes=2, oc_lanes=8, axi_bits=128, fetch_depth=32),
+    replace(preset("tiny"), name="fast_port", ic_lanes=2, oc_lanes=8, axi_bits=128, fetch_depth=32,
+            skip_blocks=False),
 ]  # fmt: skip
 
 Jobs = dict[str, tuple[RtlJob, dict[str, np.ndarray]]]

@@ -332,17 +332,21 @@ class Naive:
         assert self.setup is not None
         index = self.queues[Unit.COMPUTE][0]
         weights, mode = weight_format(self.setup.weight_format), self.setup.mode
-        begin = max(self.t + timing.compute_prepare(self.c, weights, bool(i.first or i.reload), mode), self.passes_end)
+        tags = int(i.blocks > 0)  # a beat with each block
+        prepare = timing.compute_prepare(self.c, weights, bool(i.first or i.reload), mode)
+        begin = max(self.t + prepare + tags, self.passes_end)
         depthwise = mode == Mode.DEPTHWISE
         high = 3 if depthwise and self.setup.kernel_rows > 1 and self.setup.dilation_rows == 1 else 1
         wide = {Mode.DENSE: 1, Mode.DEPTHWISE: 3, Mode.PAIRED: 2}[mode] if self.setup.dilation_columns == 1 else 1
         passes = i.input_groups * -(-self.setup.kernel_rows // high) * -(-self.setup.kernel_columns // wide)
+        passes = i.blocks or passes
         positions = self._positions(i, self.setup) if high > 1 else i.out_rows * i.out_columns
         for k in range(passes):
             last = k == passes - 1
             if last:
                 self.prepare_free = begin
             taken = timing.pass_cycles(self.c, weights, positions, bool(last and i.last and self.setup.wide), mode)
+            taken = max(taken, tags * (weights.block_beats(self.c) + 1))
             self.multiplying += range(begin, begin + taken)
             begin += taken
         self.passes_end = begin

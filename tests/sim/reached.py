@@ -24,7 +24,8 @@ def choices() -> set[Choice]:
         if field.bits <= FLAG_BITS
         for value in range(1 << field.bits)
     }
-    return (flags | {("SETUP", "mode", int(mode)) for mode in Mode}) - RESERVED
+    listed = {("CONV", "blocks", value) for value in range(2)}
+    return (flags | listed | {("SETUP", "mode", int(mode)) for mode in Mode}) - RESERVED
 
 
 def reached(programs: Iterable[Program]) -> set[Choice]:
@@ -38,6 +39,7 @@ def reached(programs: Iterable[Program]) -> set[Choice]:
         for opcode, field in fields
         if opcode == instruction.opcode.name
         for value in [int(getattr(instruction, field))]
+        for value in [min(value, 1) if field == "blocks" else value]  # a number, which is there or not
     }
 
 

@@ -16,6 +16,7 @@ from hw.contract.isa import IllegalInstruction, Mode, Opcode, SetupInstruction
 from hw.contract.parameters import parameter_block
 from quant.ir.inputs import each
 from quant.ir.window import Window
+from quant.kinds.conv import Conv
 from quant.run.execute import execute
 from sim import taps
 from sim.executor import ExecutionError, ProgramExecutor, run
@@ -87,6 +88,28 @@ def test_weights_beyond_a_paired_kernel_are_errors() -> None:
     program = edited(program, lambda _, i: {"kernel_columns": 1} if getattr(i, "mode", 0) == Mode.PAIRED else None)
     with pytest.raises(ExecutionError, match=r"layer layer0\): weights where the kernel has no tap$"):
         run(program, image)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"blocks": 3}, r"lists (blocks out of order|a block of)"),
+        ({"input_groups": 1}, "lists a block of tap 9 of 9"),
+    ],
+)
+def test_tags_that_are_none_of_the_taps(values: dict[str, int], message: str) -> None:
+    b = Builder(np.random.default_rng(1), (8, 6, 6))
+    b.conv("x", 4, Window((3, 3)))
+    (layer,) = b.layers
+    assert isinstance(layer, Conv)
+    weight = np.zeros_like(layer.weight)
+    weight[:, 0, 0, 0], weight[:, 4, 0, 0] = 1, 1
+    network = dataclasses.replace(b.network(), layers=(dataclasses.replace(layer, weight=weight),))
+    program = compile_network(network, preset("tiny"))
+    image = np.ones((8, 6, 6), np.int64)
+    run(program, image)
+    with pytest.raises(ExecutionError, match=rf"layer layer0\): {message}"):
+        run(first(program, Opcode.CONV, **values), image)
 
 
 sizes = st.integers(1, 12)

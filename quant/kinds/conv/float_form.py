@@ -123,13 +123,13 @@ class FloatConv(Convolving, Clipped):
         return replace(self, residual=tensor)
 
     def stand_in(self, tensors: Mapping[str, Tensor]) -> Conv:
-        """As `FloatLayer.stand_in`: its weights and biases are zero."""
+        """As `FloatLayer.stand_in`: its weights are ones, since a target may leave zeros out, its biases zero."""
         outputs, fmt = len(self.weight), tensors[self.output].fmt
         return Conv(
             name=self.name,
             input=self.input,
             output=self.output,
-            weight=np.zeros(self.weight.shape, np.int8),
+            weight=np.ones(self.weight.shape, np.int8),
             weight_frac=np.full(outputs, fmt.frac),
             weight_bits=fmt.bits,
             bias=np.zeros(outputs, np.int64),

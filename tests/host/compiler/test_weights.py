@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
 import numpy as np
 import pytest
 
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from hw.contract.weights import gateware_format
+from hw.contract.weights.listed import decode_listed
+from quant.compress.blocks import Block
 from quant.ir.window import Window
-from quant.kinds.conv import convolution
+from quant.kinds.conv import Conv, convolution
 from tests.host.compiler.problems import problems
 from tests.host.networks import SAME, Builder
 
@@ -40,6 +45,33 @@ def test_a_range_of_groups_is_a_part_of_the_blocks(config: AcceleratorConfig, rn
     b.conv(b.conv("x", 4 * config.ic_lanes, Window()), 8)
     groups = problems(b.network(), config)[0][1].outputs
     assert groups.blocks(0, (0, 1)) + groups.blocks(0, (1, 4)) == groups.blocks(0, (0, 4))
+
+
+@CONFIGS
+def test_blocks_of_zeros_are_left_out(config: AcceleratorConfig, rng: np.random.Generator) -> None:
+    """What a CONV lists is what the others have, and where nothing stays it is one block."""
+    n, m = config.ic_lanes, config.oc_lanes
+    b = Builder(rng, (4 * n, 5, 5))
+    b.conv("x", 3 * m, Window((2, 3)))
+    (layer,) = b.layers
+    assert isinstance(layer, Conv)
+    kept = rng.random((3, 4, 2, 3)) < 0.4
+    kept[1, 2] = False
+    kept[2] = False
+    weight = layer.weight * Block(n, m).spread(kept, layer.weight.shape)
+    network = replace(b.network(), layers=(replace(layer, weight=weight),))
+    listed = problems(network, replace(config, skip_blocks=True))[0][0].outputs
+    every = problems(network, replace(config, skip_blocks=False))[0][0].outputs
+    assert listed.listed and not every.listed
+    for group, span in product(range(3), [(0, 4), (0, 1), (1, 4), (2, 3)]):
+        whole = np.frombuffer(every.blocks(group, span), np.uint8)
+        blocks = gateware_format(config).decode(whole, config)
+        passes, data = listed.blocks_of(group, span), np.frombuffer(listed.blocks(group, span), np.uint8)
+        assert passes == max(1, int(kept[group, span[0] : span[1]].sum()))
+        assert len(data) == listed.beats(group, span) * config.derived.beat_bytes
+        found, taps = decode_listed(gateware_format(config), data, passes, (2, 3), config)
+        np.testing.assert_array_equal(found, blocks[taps])
+        assert not np.delete(blocks, taps, axis=0).any()
 
 
 def test_a_group_reads_only_the_inputs_that_it_depends_on(rng: np.random.Generator) -> None:

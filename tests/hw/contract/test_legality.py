@@ -99,6 +99,45 @@ def test_rules(case: Case, opcode: Opcode, values: dict[str, int], message: str)
     assert f" ({opcode.name}, layer {layer}): {message}" in text and text.startswith("instruction "), text
 
 
+KERNEL = Case((8, 6, 6), 8, Window((3, 3)))
+LISTED: list[tuple[Case, dict[str, int], dict[str, int], str]] = [
+    (KERNEL, {}, {"blocks": 1}, ""),
+    (KERNEL, {}, {"blocks": 18}, ""),
+    (KERNEL, {}, {"blocks": 19}, "lists 19 weight blocks of 18"),
+    (Case((4, 6, 6), 4, Window((3, 3))), {"mode": 1}, {"blocks": 1}, "leaves blocks of passes out that are not dense"),
+    (KERNEL, {"dilation_rows": 2}, {"blocks": 1}, "lists weight blocks of taps that are no neighbours"),
+    (KERNEL, {"dilation_columns": 2}, {"blocks": 1}, "lists weight blocks of taps that are no neighbours"),
+    (KERNEL, {"dilation_rows": 2, "kernel_rows": 1}, {"blocks": 1}, ""),
+    (KERNEL, {"kernel_rows": 33}, {"blocks": 1}, "lists weight blocks of more than 64 input groups, or 32 rows or"),
+    (KERNEL, {"kernel_columns": 33}, {"blocks": 1}, "lists weight blocks of more than 64 input groups, or 32 rows or"),
+    (KERNEL, {}, {"blocks": 1, "input_groups": 65}, "lists weight blocks of more than 64 input groups, or 32 rows or"),
+    (
+        KERNEL,
+        {"kernel_rows": 32},
+        {"blocks": 230, "input_groups": 3},
+        "takes 1043 beats of the weight buffer, which has 1024",
+    ),
+]
+
+
+@pytest.mark.parametrize(("case", "setup", "conv", "message"), LISTED, ids=[f"{r[1]}-{r[2]}" for r in LISTED])
+def test_listed_blocks(case: Case, setup: dict[str, int], conv: dict[str, int], message: str) -> None:
+    program = first(build(preset("tiny"), case).program, Opcode.SETUP, **setup)
+    program = first(program, Opcode.CONV, **conv)
+    if not message:
+        program.validate()
+        return
+    with pytest.raises(IllegalInstruction, match=message):
+        program.validate()
+
+
+def test_an_engine_that_reads_all_blocks() -> None:
+    config = dataclasses.replace(preset("tiny"), skip_blocks=False)
+    program = first(build(config, KERNEL).program, Opcode.CONV, blocks=1)
+    with pytest.raises(IllegalInstruction, match="leaves weight blocks out, and the engine reads all$"):
+        program.validate()
+
+
 EXACT: list[tuple[Case, Opcode, dict[str, int]]] = [
     (CASES["residual"], Opcode.SETUP, {"low": 9, "high": 9}),
     (CASES["wide"], Opcode.CONV, {"last": 0, "to_pool": 1}),  # there are no results yet
@@ -131,7 +170,7 @@ def test_pairs_are_neighbours_in_lanes_that_halve() -> None:
     first(program, Opcode.SETUP, mode=Mode.PAIRED).validate()
     with pytest.raises(IllegalInstruction, match="pairs taps that are 3 columns apart$"):
         first(program, Opcode.SETUP, mode=Mode.PAIRED, dilation_columns=3).validate()
-    narrow = dataclasses.replace(preset("tiny"), name="narrow", ic_lanes=1)
+    narrow = dataclasses.replace(preset("tiny"), skip_blocks=False, name="narrow", ic_lanes=1)
     with pytest.raises(IllegalInstruction, match="pairs taps, and the engine has one input lane$"):
         first(build(narrow, Case((1, 4, 4), 4, Window())).program, Opcode.SETUP, mode=Mode.PAIRED).validate()
 

@@ -46,6 +46,17 @@ def test_only_the_last_pass_is_wide(config: AcceleratorConfig) -> None:
     assert compute_passes(config, weights, 4, 100, last=False, wide=True) == (300, 100)
 
 
+@ALL
+def test_listed_blocks_take_a_beat_more(config: AcceleratorConfig) -> None:
+    """For tags; whether there are new ones or not."""
+    weights = gateware_format(config)
+    beats = weights.block_beats(config) + 1
+    assert pass_cycles(config, weights, 1, listed=True) == beats
+    assert pass_cycles(config, weights, beats + 5, listed=True) == beats + 5
+    assert compute_prepare(config, weights, False, listed=True) == beats + 2
+    assert compute_passes(config, weights, 4, 3, False, False, listed=True) == (3 * beats, beats)
+
+
 def test_preparing() -> None:
     config = preset("tiny")  # a block of 4 beats, parameters of 8
     assert compute_prepare(config, gateware_format(config), first=False) == 6

@@ -137,6 +137,7 @@ def some_tile(rng: random.Random, buffers: Buffers, setup: Instruction, among: i
                 to_output=to_output,
                 to_pool=not setup.wide and (not to_output or rng.random() < 0.3),
                 meet=at_once(setup)[0] > 1 and padded and rng.random() < 0.7,
+                blocks=rng.randint(1, 20) if CONFIG.skip_blocks and not setup.mode and rng.random() < 0.5 else 0,
             )
         )
     return program
@@ -257,6 +258,8 @@ def bad_instructions(setup: Instruction, conv: Instruction) -> list[tuple[str, i
         bad.append((f"{name} 0", number(setup, **{name: 0})))
     for name in ("mode", "weight_format", "data_format", "signal"):
         bad.append((f"SETUP with {name}", number(setup, **{name: max(Mode) + 1})))
+    if not CONFIG.skip_blocks:
+        bad.append(("listed blocks without them", number(conv, blocks=1)))
     if not CONFIG.tables:
         bad += [(f"{name} without tables", number(setup, **{name: 1})) for name in ("table", "table_load")]
     opcodes = [code for code in range(16) if code not in (Opcode.SETUP, Opcode.CONV)]
@@ -339,4 +342,13 @@ async def wide_results_do_not_go_to_the_pool(dut):
     await bench.reset()
     setup = SetupInstruction(kernel_rows=1, kernel_columns=1, wide=1)
     conv = ConvInstruction(out_rows=1, out_columns=1, input_groups=1, first=1, last=1, to_pool=1)
+    await refuses(bench, setup, conv)
+
+
+@cocotb.test()
+async def depthwise_passes_have_all_their_blocks(dut):
+    bench = Cycles(dut)
+    await bench.reset()
+    setup = SetupInstruction(kernel_rows=1, kernel_columns=1, mode=1)
+    conv = ConvInstruction(out_rows=1, out_columns=1, input_groups=1, first=1, last=1, to_output=1, blocks=1)
     await refuses(bench, setup, conv)

@@ -104,6 +104,43 @@ def test_a_stop_reads_nothing_more() -> None:
     simulate(block, bench)
 
 
+@pytest.mark.parametrize("axi_bits", [32, 64, 128])
+def test_tags_come_ahead_of_their_blocks(axi_bits: int) -> None:
+    config = AcceleratorConfig("reader", 8, 8, axi_bits, weight_depth=256, skip_blocks=True)
+    block, each = WeightReader(config), gateware_format(config).block_beats(config)
+    per_beat, ahead = axi_bits // 16, config.derived.parameter_beats
+    content = [sum((address * per_beat + k) << 16 * k for k in range(per_beat)) for address in range(256)]
+
+    async def bench(context: Bench) -> None:
+        context.set(block.write.enable, 1)
+        for address, beat in enumerate(content):
+            context.set(block.write.address, address)
+            context.set(block.write.data, beat)
+            await context.tick()
+        context.set(block.write.enable, 0)
+        context.set(block.listed, 1)
+        for with_parameters in (1, 0):
+            place = ahead * with_parameters
+            context.set(block.with_parameters, with_parameters)
+            for number in range(2 * per_beat + 2):
+                tagged = number % per_beat == 0
+                tags, place = (place, place + 1) if tagged else (tags, place)  # noqa: F821
+                await pulse(context, block.more if number else block.start)
+                skipped = (0 if number else ahead * with_parameters) + tagged
+                for cycle in range(skipped + each + 3):
+                    assert context.get(block.last_read) == (cycle == skipped + each - 1)
+                    shifted = context.get(block.shift)
+                    assert shifted == (skipped + 2 <= cycle < skipped + each + 2)
+                    if shifted:
+                        assert context.get(block.beat) == content[place + cycle - skipped - 2]
+                    if cycle >= skipped - tagged + 2:
+                        assert context.get(block.tag.as_value()) == tags * per_beat + number % per_beat
+                    await context.tick()
+                place += each
+
+    simulate(block, bench)
+
+
 @pytest.mark.parametrize("axi_bits", [32, 128])
 def test_a_table_in_pieces(axi_bits: int) -> None:
     """Into the other set, if a CONV came since the table before."""

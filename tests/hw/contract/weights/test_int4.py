@@ -48,7 +48,7 @@ def formats(program: Program) -> list[str]:
 
 
 def test_two_in_a_byte_the_first_in_its_low_half() -> None:
-    config = dataclasses.replace(preset("tiny"), ic_lanes=2, oc_lanes=4)
+    config = dataclasses.replace(preset("tiny"), ic_lanes=2, oc_lanes=4, skip_blocks=False)
     block = np.array([[1, -1], [-8, 7], [0, 2], [3, -4]])
     assert Int4().encode(block, config) == bytes([0x81, 0x30, 0x7F, 0xC2])
     assert Int4().block_beats(config) == 1
@@ -56,7 +56,7 @@ def test_two_in_a_byte_the_first_in_its_low_half() -> None:
 
 def test_a_block_that_fills_no_beat() -> None:
     """Of 4 weights, in a beat of 4 bytes: two bytes are left over."""
-    config = dataclasses.replace(preset("tiny"), ic_lanes=2, oc_lanes=2)
+    config = dataclasses.replace(preset("tiny"), ic_lanes=2, oc_lanes=2, skip_blocks=False)
     blocks = np.array([[[1, 2], [3, 4]], [[-1, -2], [-3, -4]]])
     data = Int4().encode(blocks, config)
     assert data == bytes([0x31, 0x42, 0, 0, 0xDF, 0xCE, 0, 0])

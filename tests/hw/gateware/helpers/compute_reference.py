@@ -109,10 +109,12 @@ class Reference:
         s = self.setup
         pixels = c.out_rows * c.out_columns
         high, wide = at_once(s)
-        passes = c.input_groups * -(-s.kernel_rows // high) * -(-s.kernel_columns // wide)
-        begin = max(start + timing.compute_prepare(CONFIG, WEIGHTS, bool(c.first or c.reload), s.mode), self.passes_end)
+        passes = c.blocks or c.input_groups * -(-s.kernel_rows // high) * -(-s.kernel_columns // wide)
+        listed = c.blocks > 0
+        prepare = timing.compute_prepare(CONFIG, WEIGHTS, bool(c.first or c.reload), s.mode, listed)
+        begin = max(start + prepare, self.passes_end)
         before, last = timing.compute_passes(
-            CONFIG, WEIGHTS, passes, len(positions(s, c)), bool(c.last), bool(s.wide), s.mode
+            CONFIG, WEIGHTS, passes, len(positions(s, c)), bool(c.last), bool(s.wide), s.mode, listed
         )
         self.passes_end = begin + before + last
         self.prepare_free = begin + before
@@ -135,7 +137,7 @@ class Reference:
                 self.sums[:] = bias
             if c.first and c.residual and not s.product:
                 self.sums += self.residuals(c) << residual_shift
-        for g in range(c.input_groups):
+        for g in range(0 if c.blocks else c.input_groups):
             if s.mode == Mode.DEPTHWISE:
                 base = self.depthwise(c, g, base)
                 continue
@@ -147,9 +149,22 @@ class Reference:
                     if s.mode == Mode.PAIRED:
                         words = np.hstack([words[:, : N // 2], self.words(c, g, ky, kx + 1)[:, : N // 2]])
                     self.sums += words @ weights.astype(np.int64)
+        self.listed(c, base)
         half = 1 << (CONFIG.acc_bits - 1)
         self.sums = ((self.sums + half) & (2 * half - 1)) - half
         self.kept[where] = self.sums
+
+    def listed(self, c: Instruction, base: int) -> None:
+        """The passes of listed blocks: their tags, 16 bits each, fill a beat ahead of as many blocks."""
+        weight, each = self.buffers.weight, SIZES.beat_bytes // 2
+        for k in range(c.blocks):
+            if k % each == 0:
+                low, high = weight[(base + np.arange(2 * each)) % weight.size].astype(int).reshape(-1, 2).T
+                tags, base = low + 256 * high, base + SIZES.beat_bytes
+            tag = int(tags[k % each])
+            weights = weight[(base + np.arange(N * M)) % weight.size].view(np.int8).reshape(N, M)
+            base += N * M
+            self.sums += self.words(c, tag >> 10, tag >> 5 & 31, tag & 31) @ weights.astype(np.int64)
 
     def residuals(self, c: Instruction) -> np.ndarray:
         """Of all pixels, (pixels, M)."""
@@ -161,10 +176,11 @@ class Reference:
         """What a tap of an input group sees of all pixels, (pixels, N)."""
         s, b = self.setup, self.buffers
         rows, columns = np.divmod(np.arange(c.out_rows * c.out_columns), c.out_columns)
-        address = c.activation_base + g * c.group_step + ky * s.tap_row_step + kx * s.dilation_columns
+        down, across = (1, 1) if c.blocks else (s.dilation_rows, s.dilation_columns)
+        address = c.activation_base + g * c.group_step + ky * s.tap_row_step + kx * across
         address = address + rows * s.row_step + columns * s.stride_columns
-        y = c.row_offset + ky * s.dilation_rows + rows * s.stride_rows
-        x = c.column_offset + kx * s.dilation_columns + columns * s.stride_columns
+        y = c.row_offset + ky * down + rows * s.stride_rows
+        x = c.column_offset + kx * across + columns * s.stride_columns
         words = b.activation[address % CONFIG.activation_depth].astype(np.int64)
         words = np.where(words > 127, words - 256, words) if s.input_signed else words
         inside = (y >= 0) & (y < c.in_rows) & (x >= 0) & (x < s.in_columns)

@@ -1,0 +1,26 @@
+"""Which layers leave weight blocks out that are zeros."""
+
+from __future__ import annotations
+
+from host.compiler.weights import OutputGroups
+from hw.contract.timing import pass_cycles
+from hw.contract.weights.listed import LONGEST_KERNEL, beat_tags
+
+
+def leaves_out(outputs: OutputGroups) -> bool:
+    """Whether a layer of dense passes does: its engine can, tags tell its taps apart, and it takes less time and fewer
+    bytes so.
+
+    A pass of a listed block reads a beat of tags more, which counts where it has fewer pixels than a block has beats.
+    """
+    config, layer, window = outputs.config, outputs.layer, outputs.layer.window
+    if not config.skip_blocks or max(outputs.kernel) > LONGEST_KERNEL:
+        return False
+    if any(size > 1 and apart > 1 for size, apart in zip(outputs.kernel, window.dilation, strict=True)):
+        return False
+    every = sum(needed.size for needed in outputs.needed)
+    kept = sum(max(1, int(needed.sum())) for needed in outputs.needed)
+    beats, pixels = layer.weights.block_beats(config), layer.result.shape[1] * layer.result.shape[2]
+    tile = min(pixels, config.partial_sum_depth)
+    listed, whole = (pass_cycles(config, layer.weights, tile, listed=one) for one in (True, False))
+    return kept * listed < every * whole and kept * (beats + 1 / beat_tags(config)) < every * beats
