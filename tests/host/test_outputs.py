@@ -60,12 +60,16 @@ BOTH = [
 ]
 
 
+CHOSEN = {"package": ["vivado"]}
+"""Arguments of commands that are no files."""
+
+
 @pytest.fixture
 def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Gives a command its options, a file of its own for each input that is not stated; the one line of its refusal."""
 
     def call(command: str, given: dict[str, Path], *more: str) -> str:
-        words = [command]
+        words = [command, *CHOSEN.get(command, [])]
         for option in COMMANDS[command]:
             if option.name in given or (use(option) is not None and option.default is inspect.Parameter.empty):
                 path = given.get(option.name, tmp_path / f"a {option.name}")

@@ -35,6 +35,6 @@ def test_a_block_for_each_pair() -> None:
     b = Builder(np.random.default_rng(1), (16, 14, 14))
     b.conv("x", 32, Window((3, 5), (1, 1), (1, 2, 1, 2)))
     (found,), _ = problems(b.network(), preset("large"))
-    assert found.weight_beats == found.config.derived.parameter_beats + 9 * 32 * 32 // 16
+    assert found.weight_beats(1) == found.config.derived.parameter_beats + 9 * 32 * 32 // 16
     program = compile_network(b.network(), preset("large"))
     assert {i.mode for i in program.decode() if isinstance(i, SetupInstruction)} == {Mode.PAIRED}
