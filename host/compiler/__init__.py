@@ -38,7 +38,7 @@ KEPT = "keep_layers"
 """Key in the metadata of a program: which layers' results it leaves in memory."""
 FAR = 4 / 3
 """What is estimated to take so many times as long as the best is not tried: estimates are nearer than that."""
-ALIKE = 1 << 12
+ALIKE = 1 << 10
 """Programs that differ by less than a so many-th of their cycles are as fast: that which reads least is taken."""
 MADE_FOR = "memory"
 """Key in the metadata of a program: the memory that it was made for, as `Memory` says it."""

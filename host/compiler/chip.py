@@ -20,6 +20,7 @@ class Resident:
     pitch, plane: words from row to row, and from plane to plane (in the residual buffer, M / N planes together).
     band: rows that are there at once, 0 for all; then layers `first` to `last` run band by band, and each band lies in
     the next of so many `slots`, all its planes, its rows begin where in a beat they would in memory.
+    planes: of a band those that are there at once, 0 for all; then it is these that lie in the next slot.
     """
 
     tensor: str
@@ -32,13 +33,21 @@ class Resident:
     last: int
     band: int = 0
     slots: int = 1
+    planes: int = 0
+
+    def at(self, plane: int) -> int:
+        """Where a plane begins, in its slot if there is one for every few planes."""
+        if not self.planes:
+            return plane * self.plane
+        number, within = divmod(plane, self.planes)
+        return (number % self.slots * self.planes + within) * self.plane
 
     def word(self, row: int, unit: int) -> int:
         """Where in the first plane a row begins.  unit: words of a grain."""
         if not self.band:
             return row * self.pitch
         number, within = divmod(row, self.band)
-        slot = self.size // self.slots * unit * (number % self.slots)
+        slot = 0 if self.planes else self.size // self.slots * unit * (number % self.slots)
         return slot + number * self.band * self.pitch % unit + within * self.pitch
 
 
@@ -50,6 +59,8 @@ class OnChip:
     results: for each tensor that it writes, where besides memory, each with the tensor's first plane there.
     unstored: those of them that memory does not hold.  windows: grains of a buffer in which its tiles lie, where that
     is not all of it.  band: rows of its results at a time, where other layers run with it band by band; else 0.
+    again: then its weights do not wait from band to band, but are read for each.  sums: partial sums that another one
+    keeps meanwhile.
     """
 
     source: Resident | None = None
@@ -59,13 +70,21 @@ class OnChip:
     unstored: frozenset[str] = frozenset()
     windows: Mapping[Buffer, Span] = field(default_factory=dict)
     band: int = 0
+    again: bool = False
+    sums: int = 0
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether it reads some planes of its source at a time, as they are written."""
+        return self.source is not None and self.source.planes > 0
 
     @property
     def form(self) -> Hashable:
         """All that a choice of tiling depends on: not where maps lie, but which do and how much room they leave."""
         copies = tuple((tensor, len(kept)) for tensor, kept in self.results.items())
         rooms = tuple((buffer, end - start) for buffer, (start, end) in self.windows.items())
-        return self.source is None, self.residual is None, copies, self.unstored, rooms, self.band
+        run = self.band, self.again, self.sums, self.by_channel
+        return self.source is None, self.residual is None, copies, self.unstored, rooms, run
 
     def copies(self, tensor: str) -> tuple[tuple[Resident, int], ...]:
         """Where a result goes on the chip."""

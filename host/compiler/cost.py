@@ -74,6 +74,11 @@ def _passes(problem: Problem, tiling: Tiling) -> list[int]:
     return problem.once(("passes", tiling.strips, tiling.bands), all_)
 
 
+def _reloads(problem: Problem, tiling: Tiling) -> bool:
+    """Whether parameters are read again with the last chunk."""
+    return tiling.block > 1 or problem.chip.by_channel
+
+
 def _steps(problem: Problem, tiling: Tiling) -> int:
     """CONV instructions."""
     return tiling.tiles * sum(len(tiling.chunks(groups)) for groups in problem.outputs.ranges)
@@ -83,7 +88,7 @@ def _compute(problem: Problem, tiling: Tiling) -> list[int]:
     """Of each tile the passes, and the gaps between CONVs whose last pass is too short to prepare the next one."""
     config, weights, mode, found = problem.config, problem.layer.weights, problem.outputs.mode, []
     counts = [len(tiling.chunks(groups)) for groups in problem.outputs.ranges]
-    with_parameters = len(counts) * (1 if tiling.block == 1 else 2)
+    with_parameters = len(counts) * (2 if _reloads(problem, tiling) else 1)
     passes, listed = problem.passes(tiling.chunk), problem.outputs.listed
     prepare = [compute_prepare(config, weights, first, mode, listed) for first in (True, False)]
     for one in _passes(problem, tiling):
@@ -119,7 +124,7 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
 def _streamed(problem: Problem, tiling: Tiling) -> list[int]:
     """Beats of weights and residual of each tile."""
     beats = problem.weight_beats(tiling.chunk)
-    if tiling.block > 1:  # parameters are read again with the last chunk
+    if _reloads(problem, tiling):  # parameters are read again with the last chunk
         beats += problem.outputs.count * problem.config.derived.parameter_beats
     weights = _shared(beats, tiling.tiles) if tiling.weights_once(problem) else [beats] * tiling.tiles
     if problem.layer.residual is None or problem.chip.residual is not None:

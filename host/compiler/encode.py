@@ -285,7 +285,7 @@ class Encoder:
             line, size = results.on_chip(resident, self.words), d.word_bytes
             together = d.planes if resident.buffer is Buffer.RESIDUAL else 1  # planes that lie in the same words
             plane = first + step.group * d.planes // together
-            address = (resident.start * self.words + plane * resident.plane + line.word) * size
+            address = (resident.start * self.words + resident.at(plane) + line.word) * size
             pitch = 0 if together > 1 or planes == 1 else resident.plane * size
             instruction = self._store(layer, source, base % (grains * self.words), line, planes, address, pitch)
             instruction = replace(instruction, target=int(_TARGETS[resident.buffer]))

@@ -65,6 +65,11 @@ class Problem:
         return whole if window is None else (window[1] - window[0]) * self.config.derived.words_per_beat
 
     @property
+    def partial_sums(self) -> int:
+        """Those that its tiles may take."""
+        return self.config.partial_sum_depth - self.chip.sums
+
+    @property
     def activation_grains(self) -> int:
         """Grains of the activation buffer that its tiles may take."""
         return self.room(Buffer.ACTIVATION) // self.config.derived.words_per_beat

@@ -26,9 +26,11 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer
 from hw.contract.memory import Memory
 
+LITTLE = 1 / 16
+"""How much longer layers may take by `cost` for what need not be stored and read again."""
 ALIKE = 64
-"""Of ways to run a layer in blocks of output groups that differ by less than a so many-th of their cycles, that which
-reads least is taken: what `cost` adds for their CONVs is no nearer."""
+"""Of ways to run a layer in blocks of output groups, or beside one that reads some channels at a time, that differ by
+less than a so many-th of their cycles, that which reads least is taken: what `cost` adds for CONVs is no nearer."""
 
 _NEVER = math.inf
 
@@ -40,6 +42,7 @@ class Willing(Enum):
     UNCUT = "those for which no layer that streams is cut in another way, and by `cost` none takes longer"
     COSTED = "those by which the layers that they change take no longer, as `cost` estimates them"
     BANDED = "as COSTED, after those of which a band at a time stays while the layers beside them run band by band"
+    CHANNELS = "as BANDED, and of large ones some channels at a time, where the layers take little longer so"
     ALL = "all of them"
 
 
@@ -188,9 +191,12 @@ class Residents:
         """
         asked, self.keep = self.keep, self.keep if keep is None else keep
         self.take(Choice(()))
-        for variants in self._banded() if willing is Willing.BANDED else ():
-            self._try_bands(variants)
-        left = [] if willing is Willing.NONE else self._candidates()
+        if willing in (Willing.BANDED, Willing.CHANNELS):
+            self._hold_bands(self._banded())
+        if willing is Willing.CHANNELS:
+            self._hold_bands(self._by_channel(), LITTLE)
+        candidates = [] if willing is Willing.NONE else self._candidates()
+        left = [one for one in candidates if (one.buffer, one.tensor) not in self.chosen]
         for _ in range(2):
             left = [candidate for candidate in left if not self._try(candidate, willing)]
         self.keep = asked
@@ -216,20 +222,22 @@ class Residents:
         self._let_go(placed, before)
         return False
 
-    def _try_bands(self, variants: Sequence[Resident]) -> None:
-        """Let the best of some ways to hold bands of a map stay, if the layers take no longer."""
-        best: tuple[float, int, Resident] | None = None
-        for candidate in variants:
-            placed = None if self.chosen.get((candidate.buffer, candidate.tensor)) else self._place(candidate)
-            if placed is None or any(self.run(k) != (k, k) for k in range(placed.first, placed.last + 1)):
-                continue
-            before, after = self._let_stay(placed)
-            if _sum(after) <= _sum(before) and self._apart():
-                one = _sum(after), placed.size, placed
-                best = one if best is None or one[:2] < best[:2] else best
-            self._let_go(placed, before)
-        if best is not None:
-            self._let_stay(best[2])
+    def _hold_bands(self, maps: Iterable[Sequence[Resident]], longer: float = 0) -> None:
+        """Of each of some maps let the best of the ways to hold bands of it stay, if there is one by which the layers
+        take no longer, or by that share at most, and then read least."""
+        for variants in maps:
+            best: tuple[float, int, Resident] | None = None
+            for candidate in variants:
+                placed = None if self.chosen.get((candidate.buffer, candidate.tensor)) else self._place(candidate)
+                if placed is None or any(self.run(k) != (k, k) for k in range(placed.first, placed.last + 1)):
+                    continue
+                before, after = self._let_stay(placed)
+                if _sum(after) <= _sum(before) * (1 + longer) and self._apart():
+                    one = sum(map(_reads, after.values())) if longer else _sum(after), placed.size, placed
+                    best = one if best is None or one[:2] < best[:2] else best
+                self._let_go(placed, before)
+            if best is not None:
+                self._let_stay(best[2])
 
     def _let_stay(self, placed: Resident) -> tuple[dict[int, Way | None], dict[int, Way | None]]:
         """Ways of the layers that a map changes, before and with it."""
@@ -267,6 +275,40 @@ class Residents:
         """The first and the last of the layers that run band by band with one; of none but itself."""
         return next(((first, last) for first, last in self.runs if first <= index <= last), (index, index))
 
+    def _by_channel(self) -> Iterator[list[Resident]]:
+        """Maps of which as many channels as an output group has could stay, each with all ways to hold them."""
+        unit, planes = self.config.derived.words_per_beat, self.config.derived.planes
+        for root in self.places.homes:
+            if not self._in_turn(root) or not self._in_groups(root) or not self._large(root):
+                continue
+            placement, variants = self.places.placements[root], []
+            height, width = placement.shape[1:]
+            life = min(self._writers(root)), max(self._readers(root))
+            for rows in sorted({-(-height // count) for count in range(1, height + 1)}):
+                plane = -(-(unit - 1 + rows * width) // unit) * unit
+                size = 2 * planes * plane // unit
+                one = Resident(root, Buffer.ACTIVATION, 0, size, width, plane, *life, rows, 2, planes)
+                variants.append(one)
+            yield variants
+
+    def _large(self, root: str) -> bool:
+        """Whether a map would take more than half the activation buffer."""
+        return any(2 * one.size > self._depths[one.buffer] for _, one in self._of(root))
+
+    def _in_groups(self, root: str) -> bool:
+        """Whether output groups of the writers, one behind the other, are what the reader's chunks are.
+
+        Listed weight blocks do not come in chunks of so few (`tiling`).
+        """
+        planes, at = self.config.derived.planes, 0
+        for k in self._writers(root):
+            if self.places.homes[self.lowered.layers[k].outputs[0]].plane != at or at % planes:
+                return False
+            at += self._posed[k].stored_planes
+        (reader,) = self._readers(root)
+        outputs = self._posed[reader].outputs
+        return set(outputs.ranges) == {(0, at)} and at > planes and not outputs.listed
+
     def _banded(self) -> Iterator[list[Resident]]:
         """Maps of which bands could stay, each with all ways to hold them; those first by which most is saved."""
         unit = self.config.derived.words_per_beat
@@ -283,25 +325,30 @@ class Residents:
     def _bandable(self, root: str) -> Resident | None:
         """A tensor of which bands could stay, as it would lie on the chip whole; None for any other.
 
-        One pointwise layer reads it, right behind those that write it: so a band needs nothing of another one.  All
-        weights of these layers fit their buffer, for each band needs them.  It does not fit as a whole.
+        All weights of its layers fit their buffer, for each band needs them.  It does not fit as a whole.
         """
+        if not self._in_turn(root) or not self._weights_fit(self._writers(root)[0], self._readers(root)[0]):
+            return None
+        whole = next((one for _, one in self._of(root) if one.buffer is Buffer.ACTIVATION), None)
+        return None if whole is None or whole.size <= self._depths[Buffer.ACTIVATION] else whole
+
+    def _weights_fit(self, first: int, last: int) -> bool:
+        return sum(most_weight_beats(self._posed[k]) for k in range(first, last + 1)) <= self.config.weight_depth
+
+    def _in_turn(self, root: str) -> bool:
+        """Whether one pointwise layer reads a tensor, right behind those that write it: its bands are apart."""
         layers = self.lowered.layers
         apart = {self._root(name) for name in (*self.lowered.views, *self.lowered.reshaped)}
         writers, readers = self._writers(root), self._readers(root)
         if self._root(root) != root or root in apart or not writers or readers != [writers[-1] + 1]:
-            return None
+            return False
         run, reader = range(writers[0], readers[0] + 1), self._posed[readers[0]]
         window = reader.layer.window
         pointwise = window.kernel == window.stride == (1, 1) and not any(window.pads) and not reader.geometry.flat
         alike = all(layers[k].table is None and len(layers[k].outputs) == 1 and not _spreads(layers[k]) for k in run)
         if not pointwise or not alike or writers != list(run)[:-1] or layers[readers[0]].pooling is not None:
-            return None
-        weights = sum(most_weight_beats(self._posed[k]) for k in run)
-        if weights > self.config.weight_depth or self._residuals(root):
-            return None
-        whole = next((one for _, one in self._of(root) if one.buffer is Buffer.ACTIVATION), None)
-        return None if whole is None or whole.size <= self._depths[Buffer.ACTIVATION] else whole
+            return False
+        return not self._residuals(root) and any(one.buffer is Buffer.ACTIVATION for _, one in self._of(root))
 
     def _place(self, candidate: Resident) -> Resident | None:
         """The lowest place that is free as long as it is needed, None if there is none."""
@@ -348,6 +395,7 @@ class Residents:
             copies.append((self.chosen.get((Buffer.RESIDUAL, name)), 0))
             results[name] = tuple((resident, plane) for resident, plane in copies if resident is not None)
         windows = {buffer: self._window(buffer, index) for buffer in self._depths}
+        run = next((one for one in self.chosen.values() if one.band and one.first <= index <= one.last), None)
         return OnChip(
             source=source,
             source_plane=homes[layer.source].plane,
@@ -355,8 +403,15 @@ class Residents:
             results={name: copies for name, copies in results.items() if copies},
             unstored=frozenset(name for name in layer.outputs if self._gone(self._root(name))),
             windows={buffer: window for buffer, window in windows.items() if window is not None},
-            band=max((one.band for one in self.chosen.values() if one.first <= index <= one.last), default=0),
+            band=0 if run is None else run.band,
+            again=run is not None and run.planes > 0 and not self._weights_fit(run.first, run.last),
+            sums=self._sums(run) if run is not None and run.planes > 0 and index < run.last else 0,
         )
+
+    def _sums(self, run: Resident) -> int:
+        """Partial sums that the reader of a map of which some channels stay keeps."""
+        height, width = self.places.placements[run.tensor].shape[1:]
+        return self._posed[run.last].outputs.count * min(run.band, height) * width
 
     def _way(self, index: int) -> Way | None:
         """The best way to run a layer, None where nothing fits."""
@@ -375,8 +430,9 @@ class Residents:
     def _best(self, posed: Problem) -> Way:
         found = [(cost(posed, tiling), number, tiling) for number, tiling in enumerate(ways(posed))]
         (cycles, reads), _, tiling = min(found, key=lambda one: one[:2])
-        if tiling.block > 1:
-            alike = [one for one in found if one[2].block > 1 and one[0][0] <= cycles + cycles // ALIKE]
+        if tiling.block > 1 or posed.chip.sums:
+            blocks = tiling.block > 1
+            alike = [one for one in found if (one[2].block > 1) is blocks and one[0][0] <= cycles + cycles // ALIKE]
             (cycles, reads), _, tiling = min(alike, key=lambda one: one[0][1])
         return Way(posed, tiling, cycles, reads)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from host.compiler.buffers import Region
 from host.compiler.chip import Resident
@@ -146,8 +147,26 @@ def add_layers(plan: Plan, layers: Sequence[Tiled], placements: Mapping[str, Pla
         builders[0].run()
         return
     for band in range(len(layers[0].tiling.bands)):
-        for builder in builders:
-            builder.run_band(band)
+        if layers[-1].problem.chip.by_channel:
+            _add_by_channel(builders[:-1], builders[-1], band)
+        else:
+            for builder in builders:
+                builder.run_band(band)
+
+
+def _add_by_channel(writers: Sequence[_Builder], reader: _Builder, band: int) -> None:
+    """A band of several layers that write a map an output group at a time, and of one that reads each such part before
+    the next but one comes: so nobody waits for what was just computed to be stored."""
+    parts = iter(reader.parts(band))
+    behind = 0
+    for writer in writers:
+        for part in writer.parts(band):
+            part()
+            if behind:
+                next(parts)()
+            behind = 1
+    for part in parts:
+        part()
 
 
 class _Builder:
@@ -181,10 +200,23 @@ class _Builder:
             for block in self.tiling.blocks(self.outputs.count):
                 self._block(strip, self.tiling.bands[number], block)
 
+    def parts(self, number: int) -> Iterator[Callable[[], None]]:
+        """What adds the steps of a band, in parts: of what is read by channel a chunk each, else an output group."""
+        (strip,), band = self.tiling.strips, self.tiling.bands[number]
+        for block in self.tiling.blocks(self.outputs.count):
+            if self.problem.chip.by_channel:
+                for chunk in self.tiling.chunks(self.outputs.ranges[0]):
+                    yield partial(self._chunk, strip, band, block, chunk)
+            else:
+                yield partial(self._block, strip, band, block)
+
     def _block(self, strip: Strip, band: Band, block: range) -> None:
         for chunk in self.tiling.chunks(self.outputs.ranges[block[0]]):
-            for group in block:
-                self._step(strip, band, block, group, chunk)
+            self._chunk(strip, band, block, chunk)
+
+    def _chunk(self, strip: Strip, band: Band, block: range, chunk: Span) -> None:
+        for group in block:
+            self._step(strip, band, block, group, chunk)
 
     def _loops(self) -> Iterator[tuple[Strip, Band, range]]:
         strips, bands, blocks = self.tiling.strips, self.tiling.bands, self.tiling.blocks(self.outputs.count)
@@ -195,7 +227,7 @@ class _Builder:
     def _step(self, strip: Strip, band: Band, block: range, group: int, chunk: Span) -> None:
         index = len(self.plan.steps)
         first, last = chunk[0] == self.outputs.ranges[group][0], chunk[1] == self.outputs.ranges[group][1]
-        again = last and not first and len(block) > 1
+        again = last and not first and (len(block) > 1 or self.problem.chip.by_channel)
         table = self._table()
         weights = self._weights(strip, band, group, chunk, first or again)
         rows = needed(self.problem.window, 0, band.rows, self.geometry.height)
@@ -224,7 +256,7 @@ class _Builder:
             residual=residual,
             residual_origin=origin,
             table=table,
-            partial=(group - block[0]) * strip.width * (band.rows[1] - band.rows[0]),
+            partial=self.problem.chip.sums + (group - block[0]) * strip.width * (band.rows[1] - band.rows[0]),
             again=again,
         )
         for piece in step.pieces:
@@ -293,7 +325,7 @@ class _Builder:
         if self.geometry.flat:
             return Shown(plane * resident.plane + chunk[0], 1, 1, rows)
         first = resident.word(rows[0], self.geometry.grain_words)
-        origin = (plane + chunk[0]) * resident.plane + first + strip.inputs[0]
+        origin = resident.at(plane + chunk[0]) + first + strip.inputs[0]
         return Shown(origin, resident.pitch, resident.plane, rows)
 
     def _band(self, strip: Strip, band: Band, block: range, chunk: Span, rows: Span) -> tuple[Piece, Shown]:

@@ -12,7 +12,7 @@ at once, as many as it holds: such a *block* reads each chunk once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from host.compiler.cuts import Band, Strip, alike_bands_of, bands_of, lone_bands_of, strips_of
@@ -59,7 +59,8 @@ class Tiling:
 
     def weights_once(self, problem: Problem) -> bool:
         """Whether no weight is read twice: all stay in the buffer, or each output group's until its end."""
-        if problem.weight_beats(self.chunk) <= problem.weight_depth or self.tiles == 1:
+        held = problem.weight_beats(self.chunk) <= problem.weight_depth and not problem.chip.again
+        if held or self.tiles == 1:
             return True
         return self.order == "groups" and self.chunk >= problem.range_groups
 
@@ -153,8 +154,19 @@ def _alike(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:
         return
     double = _results_fit(problem, strips, bands)
     if double is not None:
-        found = _readings(problem, strips, bands, double)
-        yield from (tiling for tiling in found if tiling.order == "tiles" and tiling.reading != "whole")
+        found = [way for way in _readings(problem, strips, bands, double) if way.order == "tiles" and way.block == 1]
+        if problem.chip.by_channel:
+            for way in found[:1]:
+                yield from _by_channel(problem, way)
+        else:
+            yield from (way for way in found if way.reading != "whole")
+
+
+def _by_channel(problem: Problem, way: Tiling) -> Iterator[Tiling]:
+    """With as many input groups of a CONV as there are at once, and all output groups under way."""
+    count, band = problem.outputs.count, max(band.rows[1] - band.rows[0] for band in way.bands)
+    if count * band * way.strips[0].width <= problem.partial_sums:
+        yield replace(way, chunk=problem.config.derived.planes, block=count)
 
 
 def _heights(size: int, most: int) -> Iterator[int]:
@@ -200,7 +212,7 @@ def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band,
     config, layer, pooling = problem.config, problem.layer, problem.layer.pooling
     width = max(strip.width for strip in strips)
     pixels = max(band.rows[1] - band.rows[0] for band in bands) * width
-    if pixels > config.partial_sum_depth:
+    if pixels > problem.partial_sums:
         return None
     full = layer.result.shape[2]
     needs = []

@@ -11,6 +11,7 @@ from host.compiler import CannotCompile, KeepLayers, compile_network
 from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.isa import Target
 from hw.contract.memory import Memory
+from hw.contract.program import Program
 from quant.base.errors import UnsupportedNetwork
 from quant.ir.well_formed import Malformed
 from quant.run.execute import execute
@@ -19,6 +20,7 @@ from tests.host.extremes import extreme_network
 from tests.host.networks import image
 from tests.sim.banded import banded_network, by_bands, on_memory
 from tests.sim.blocked import blocked_network, in_blocks
+from tests.sim.by_channel import by_channel, by_channel_network
 from tests.sim.depthwise import depthwise_network
 from tests.sim.handmade import CASES, build
 from tests.sim.networks import random_images, random_inputs, random_network
@@ -34,6 +36,9 @@ ODD = [
     replace(preset("tiny"), name="fast_port", ic_lanes=2, oc_lanes=8, axi_bits=128, fetch_depth=32,
             skip_blocks=False),
 ]  # fmt: skip
+
+MANY = 1 << 20
+"""More than a program has instructions."""
 
 Jobs = dict[str, tuple[RtlJob, dict[str, np.ndarray]]]
 """Jobs by name, each with the tensors (N, C, H, W) that must come out."""
@@ -117,6 +122,25 @@ def blocked_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         expected = execute(network, images, [p.tensor for p in program.tensors])
         jobs[f"blocks {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory), expected)
     assert 2 * sum(in_blocks(job.program) for job, _ in jobs.values()) > count  # where it takes less time
+    return jobs
+
+
+def by_channel_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
+    """Networks with layers that read a map some channels at a time, an image each, each on a memory of its own."""
+
+    def wanted(program: Program) -> int:
+        return on_memory(program) + (0 if by_channel(program) else MANY)
+
+    jobs: Jobs = {}
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        network = by_channel_network(number % 3, rng)
+        memory, keep = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 5))), [*KeepLayers][number // 4 % 2]
+        program = compile_network(network, config, memory=memory, keep_layers=keep, cycles=wanted)
+        assert by_channel(program)
+        images = random_images(network, 1, number)
+        expected = execute(network, images, [p.tensor for p in program.tensors])
+        jobs[f"by channel {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory), expected)
     return jobs
 
 

@@ -30,3 +30,14 @@ def test_rows_of_a_band(width: int, band: int, slots: int, planes: int, unit: in
         assert slot * planes * plane <= word and word + width <= slot * planes * plane + plane
     for row, after in itertools.pairwise(range(band)):
         assert resident.word(after, unit) == resident.word(row, unit) + width
+
+
+def test_some_planes_of_a_band() -> None:
+    """Two at a time, one pair in each of two slots; all its rows begin where those of its first band do."""
+    resident = Resident("t", Buffer.ACTIVATION, 0, 16, 4, 8, 0, 1, band=2, slots=2, planes=2)
+    assert [resident.at(plane) for plane in range(6)] == [0, 8, 16, 24, 0, 8]
+    assert [resident.word(row, 2) for row in range(4)] == [0, 4, 0, 4]
+    whole = Resident("t", Buffer.ACTIVATION, 0, 16, 4, 8, 0, 1)
+    assert [whole.at(plane) for plane in range(3)] == [0, 8, 16]
+    assert OnChip(source=resident).by_channel and not OnChip(source=whole).by_channel and not OnChip().by_channel
+    assert len({OnChip(band=2).form, OnChip(band=2, again=True).form, OnChip(band=2, sums=9).form}) == 3

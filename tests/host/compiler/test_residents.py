@@ -22,6 +22,7 @@ from sim.executor import run
 from sim.hazards import check
 from tests.host.networks import SAME, Builder, expected, image
 from tests.sim.banded import banded_network, by_bands, on_memory
+from tests.sim.by_channel import by_channel, by_channel_network
 
 MANY = 1 << 20
 """More than a program has instructions."""
@@ -126,3 +127,29 @@ def test_bands_of_maps_that_do_not_fit(number: int, keep: KeepLayers, rng: np.ra
     if keep is KeepLayers.NONE:
         stores = [i.layer for i in program.decode() if isinstance(i, StoreInstruction) and i.target == Target.MEMORY]
         assert {len(program.layers) - 2, len(program.layers) - 4}.isdisjoint(stores)
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("keep", [*KeepLayers])
+def test_some_channels_of_large_maps(
+    keep: KeepLayers, number: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An output group of their writers stays until their reader has added what it makes of it to its sums."""
+    monkeypatch.setattr("host.compiler.residents.LITTLE", math.inf)  # whatever it costs
+    monkeypatch.setattr("host.compiler.FAR", math.inf)
+    network = by_channel_network(number, rng)
+    program = proven(network, preset("tiny"), keep, rng, lambda made: on_memory(made) + MANY * (not by_channel(made)))
+    assert by_channel(program)
+    if keep is KeepLayers.NONE:
+        stores = [i.layer for i in program.decode() if isinstance(i, StoreInstruction) and i.target == Target.MEMORY]
+        assert len(program.layers) - 3 not in stores
+
+
+def test_weights_of_bands_are_read_again_where_they_do_not_fit_together(rng: np.random.Generator) -> None:
+    """Ten rows of partial sums for two groups of the reader, and for one of a writer."""
+    config = dataclasses.replace(preset("tiny"), partial_sum_depth=128, weight_depth=512)
+    program = proven(
+        by_channel_network(1, rng), config, KeepLayers.NONE, rng, lambda made: MANY * (not by_channel(made))
+    )
+    loads = [i.address for i in program.decode() if isinstance(i, LoadInstruction) and i.target == Buffer.WEIGHT]
+    assert by_channel(program) and len(loads) > len(set(loads))

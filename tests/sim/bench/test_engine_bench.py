@@ -30,6 +30,7 @@ from tests.sim.jobs import (
     Jobs,
     banded_jobs,
     blocked_jobs,
+    by_channel_jobs,
     depthwise_jobs,
     extreme_jobs,
     handmade_jobs,
@@ -46,6 +47,7 @@ EXTREMES = 10
 CHAINS = 10
 BANDED = 4
 BLOCKED = 5
+BY_CHANNEL = 4
 VERIFIED_NETWORKS = 150
 VERIFIED_EXTREMES = 100
 VERIFIED_CHAINS = 50
@@ -96,6 +98,10 @@ def test_layers_that_run_band_by_band(seed: int) -> None:
 
 def test_layers_that_run_in_blocks_of_output_groups(seed: int) -> None:
     check_all(blocked_jobs(preset("tiny"), seed, BLOCKED))
+
+
+def test_layers_that_read_some_channels_at_a_time(seed: int) -> None:
+    check_all(by_channel_jobs(preset("tiny"), seed, BY_CHANNEL))
 
 
 def test_networks_at_the_ends_of_what_is_accepted(seed: int) -> None:
