@@ -84,7 +84,11 @@ DIRECTED: tuple[Entry, ...] = (
     ),
     *_gateware(
         "tokens",
-        (("some.eq(tokens < (1 << self.bits) - 1)", "some.eq(1)"), ("tokens[self.bits]", "tokens[self.bits - 1]")),
+        (
+            ("some.eq(Mux(takes, tokens != 1, ~full))", "some.eq(Mux(takes, tokens != 1, 1))"),
+            ("full.eq(tokens[: self.bits].all() | tokens[self.bits])", "full.eq(tokens[: self.bits].all())"),
+            ("beyond.append(tokens[self.bits])", "beyond.append(tokens[self.bits - 1])"),
+        ),
     ),
     ("hw/contract/isa.py", "TOKEN_BITS = 12", "TOKEN_BITS = 11", ("tests/hw/gateware/test_tokens.py",), None),
     *_gateware(

@@ -33,8 +33,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "the queue of beats has a bit more, which is always 0, and WLAST takes the lowest",
     (
         "host/compiler/tiling.py",
-        "if problem.weight_beats <= problem.weight_depth or self.tiles == 1:",
-        "if problem.weight_beats <= problem.weight_depth or self.tiles == 0:",
+        "if held or self.tiles == 1:",
+        "if held or self.tiles == 0:",
     ): "where there is one tile, once and once for every tile are the same, in the cost and for the steps' pieces",
     (
         "quant/search/placed.py",

@@ -6,7 +6,7 @@ import cocotb
 from cocotb.triggers import RisingEdge
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.isa import Buffer, Instruction, SetupInstruction
+from hw.contract.isa import Buffer, Instruction, Mode, SetupInstruction
 from hw.contract.registers import COUNTERS, NONE_WAITS, STATUS_BUSY, STATUS_DONE, STATUS_ERROR, ErrorCause
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.engine import (
@@ -30,12 +30,15 @@ from tests.hw.gateware.helpers.engine import (
 
 CONFIG: AcceleratorConfig = settings()["config"]
 TOO_MANY = conv(rows=CONFIG.partial_sum_depth + 1)
+LISTED = conv(blocks=1)
+"""The engine has no skip_blocks."""
+assert not CONFIG.skip_blocks
 ILLEGAL = (
     bytes(32),
     bytes([6, *range(31)]),
     load(target=3),
     store(planes=CONFIG.derived.planes + 1),
-    SetupInstruction(mode=2, kernel_rows=1, kernel_columns=1),
+    SetupInstruction(mode=max(Mode) + 1, kernel_rows=1, kernel_columns=1),
     pool(kernel=0),
 )
 """From whoever can say so: dispatch, and each unit."""
@@ -109,7 +112,12 @@ async def an_illegal_last_instruction(dut):
     """Nothing is left to do when it turns out to be illegal, and yet the run has not ended well."""
     bench = Bench(dut)
     await bench.begin()
-    for program in (*([wrong] for wrong in ILLEGAL + ILLEGAL_TOO), [SETUP, TOO_MANY], [*GOOD, load(signal=LOAD)]):
+    for program in (
+        *([wrong] for wrong in ILLEGAL + ILLEGAL_TOO),
+        [SETUP, TOO_MANY],
+        [SETUP, LISTED],
+        [*GOOD, load(signal=LOAD)],
+    ):
         await bench.start(program)
         assert await bench.end() == STATUS_ERROR
         assert await bench.error() == (ErrorCause.ILLEGAL_INSTRUCTION, len(program) - 1)

@@ -44,7 +44,7 @@ def test_tokens_are_counted(giver: Unit, taker: Unit) -> None:
 
 @pytest.mark.parametrize(("giver", "taker"), list(itertools.permutations(Unit, 2)))
 def test_the_token_that_is_too_many(giver: Unit, taker: Unit) -> None:
-    """It is seen in the next cycle, stays so, and cannot be taken."""
+    """It is seen in the next cycle, stays so, and cannot be taken, nor can those after it."""
     block = Semaphores(2)
 
     async def bench(context: Bench) -> None:
@@ -53,8 +53,8 @@ def test_the_token_that_is_too_many(giver: Unit, taker: Unit) -> None:
         for _ in range(4):
             assert not context.get(block.overflow)
             await context.tick()
-        context.set(block.done, 0)
-        for _ in range(3):
+        for given in (1, 1, 1, 0, 0, 0):
+            context.set(block.done, given << giver)
             assert context.get(block.overflow)
             assert not context.get(block.available[taker][giver])
             await context.tick()

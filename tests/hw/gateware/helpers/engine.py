@@ -49,8 +49,10 @@ def pool(wait: int = 0, signal: int = 0, kernel: int = 1) -> Instruction:
     )
 
 
-def conv(wait: int = 0, signal: int = 0, rows: int = 1) -> Instruction:
-    return ConvInstruction(wait=wait, signal=signal, out_rows=rows, out_columns=1, input_groups=1, first=1)
+def conv(wait: int = 0, signal: int = 0, rows: int = 1, blocks: int = 0) -> Instruction:
+    return ConvInstruction(
+        wait=wait, signal=signal, out_rows=rows, out_columns=1, input_groups=1, first=1, blocks=blocks
+    )
 
 
 LOAD, COMPUTE, POOL, STORE = (1 << unit for unit in Unit)
