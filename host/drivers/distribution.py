@@ -15,7 +15,7 @@ import re
 import sys
 import zipfile
 from collections.abc import Iterator
-from importlib.metadata import distribution, version
+from importlib.metadata import distributions, version
 from pathlib import Path
 
 from hw.contract.version import CONTRACT_VERSION
@@ -123,13 +123,17 @@ def wheel_name() -> str:
 def wheel() -> bytes:
     """The distribution as pip installs it, without a network and without building anything.
 
-    Raises VerificationError as `sources`.
+    Raises VerificationError as `sources`, and where shiftpoint itself was installed without its licence.
     """
+    # In a checkout an older form of what is installed lies in the way, which has none.
+    licence = next(filter(None, (one.read_text("licenses/LICENSE") for one in distributions(name="shiftpoint"))), None)
+    if licence is None:
+        raise VerificationError("the installed shiftpoint has no licence to hand on; install it again: make setup")
     info = f"{PACKAGE}-{version('shiftpoint')}.dist-info"
     texts = {f"{PACKAGE}/{place}": text for place, text in _package().items()}
     texts[f"{info}/METADATA"] = METADATA.format(version=version("shiftpoint"), contract=CONTRACT_VERSION)
     texts[f"{info}/WHEEL"] = WHEEL
-    texts[f"{info}/licenses/LICENSE"] = distribution("shiftpoint").read_text("licenses/LICENSE") or ""
+    texts[f"{info}/licenses/LICENSE"] = licence
     record = [f"{place},sha256={_digest(text.encode())},{len(text.encode())}" for place, text in texts.items()]
     texts[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""])
     buffer = io.BytesIO()

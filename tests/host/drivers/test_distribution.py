@@ -128,6 +128,8 @@ def test_the_record_names_every_file() -> None:
         assert [line[0] for line in lines] == names
         assert all(int(size) == len(archive.read(name)) for name, _, size in lines[:-1])
         text = archive.read(next(name for name in names if name.endswith("/METADATA"))).decode()
+        licence = archive.read(next(name for name in names if name.endswith("/LICENSE"))).decode()
+    assert licence == (Path(__file__).parents[3] / "LICENSE").read_text()
     assert "Requires-Python: >=3.10" in text and "Requires-Dist: numpy" in text
     assert distribution.wheel() == distribution.wheel()
 
