@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import onnx
@@ -12,6 +13,7 @@ from rich.text import Text
 
 from host import commands
 from host.cli import main
+from tests.conftest import ROOT
 from tests.host.onnx_networks import images, small_cnn
 
 ODD = "net [final] [red] :smile: é #1"
@@ -116,3 +118,30 @@ def test_no_word_of_the_help_is_taken_for_markup() -> None:
         for parameter in command.params:
             words = getattr(parameter, "help", None) or ""
             assert Text.from_markup(words).plain == words.replace(r"\[", "["), (command.name, parameter.name)
+
+
+def options_by_command() -> dict[str, set[str]]:
+    group = typer.main.get_command(commands.app)
+    return {name: {word for one in command.params for word in one.opts} for name, command in group.commands.items()}
+
+
+def test_documents_call_commands_as_they_are() -> None:
+    """Each line of a document that calls a command with options names one that there is, and options that it has."""
+    has, found, wrong = options_by_command(), 0, []
+    for path in [
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "examples").glob("*/*.md")),
+    ]:
+        text = path.read_text().replace("\\\n", " ")
+        for command, words in re.findall(r"shiftpoint ([a-z]+) ([^#`\n]*)", text):
+            options = {*re.findall(r"(?<![\w-])-{1,2}[a-z][a-z-]*", words)} - {"--help"}
+            found += bool(options)
+            if options and not options <= has.get(command, set()):
+                wrong.append((str(path.relative_to(ROOT)), command, options - has.get(command, set())))
+    assert found > 30 and not wrong
+
+
+def test_every_command_is_in_its_document() -> None:
+    rows = re.findall(r"^\|([^|]*)\|", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE)
+    assert set(options_by_command()) <= {name for row in rows for name in re.findall(r"`(\w+)`", row)}
