@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -21,6 +21,8 @@ Result = dict[str, Any]
 @dataclass(frozen=True)
 class LowRankOptions:
     """How far layers are cut into thinner ones, and what these are fitted to."""
+
+    PANEL: ClassVar = "Low rank"
 
     low_rank: Annotated[
         float | None,

@@ -121,12 +121,17 @@ class OptimizeOptions(ProblemOptions):
             show_default=False,
         ),
     ] = None
+    training: TrainOptions = field(default_factory=TrainOptions)
     margin: Annotated[
         float,
-        typer.Option(help="With --train: points beyond --max-loss that a plan may lose before it is retrained."),
+        typer.Option(
+            help="Points beyond --max-loss that a plan may lose before it is retrained.",
+            rich_help_panel=TrainOptions.PANEL,
+        ),
     ] = 3.0
-    survivors: Annotated[int, typer.Option(help="With --train: plans that are retrained, at most.")] = 3
-    training: TrainOptions = field(default_factory=TrainOptions)
+    survivors: Annotated[
+        int, typer.Option(help="Plans that are retrained, at most.", rich_help_panel=TrainOptions.PANEL)
+    ] = 3
 
     @property
     def aim(self) -> Goal:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
-from inspect import Parameter, Signature, signature
+from inspect import Parameter, Signature, get_annotations, signature
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
-from typer.models import ParameterInfo
+from typer.models import OptionInfo, ParameterInfo
 
 from host import outputs
 from host.artefacts import file_digest
@@ -30,8 +30,8 @@ from quant.base.errors import BadInput
 
 R = TypeVar("R")
 
-ENGINES = "; ".join(f"{c.name}: {c.ic_lanes}x{c.oc_lanes} multipliers, {c.axi_bits}-bit AXI" for c in PRESETS.values())
-"""The presets in words."""
+ENGINES = ", ".join(PRESETS)
+"""The presets by name; docs/commands.md says what each is."""
 
 
 MOST_SIZE = 1 << 24
@@ -66,7 +66,7 @@ Calibration = Annotated[
 MaybeCalibration = Annotated[
     Path | None,
     Use.READ,
-    typer.Option(help="As of quantize; a quantized network needs none.", show_default=False),
+    typer.Option(help=".npz with `images`, as quantize takes it; a quantized network needs none.", show_default=False),
 ]
 RawPixels = Annotated[
     bool,
@@ -87,7 +87,7 @@ Configuration = Annotated[
         parser=configuration,
         metavar="NAME|FILE",
         show_default=False,
-        help=f"Engine, small by default. {ENGINES}. Or a .json file (shiftpoint config).",
+        help=f"Engine, small by default: {ENGINES}, or a .json file (shiftpoint config).",
     ),
 ]
 MaybeConfiguration = Annotated[
@@ -98,7 +98,7 @@ MaybeConfiguration = Annotated[
         parser=configuration,
         metavar="NAME|FILE",
         show_default=False,
-        help=f"Engine. {ENGINES}. Or a .json file (shiftpoint config).",
+        help=f"Engine: {ENGINES}, or a .json file (shiftpoint config).",
     ),
 ]
 InputShape = Annotated[
@@ -151,15 +151,13 @@ Complete = Annotated[
 class MemoryOptions(Memory):
     """A memory of cycle model and simulation, as options."""
 
-    latency: Annotated[
-        int, typer.Option(help="Memory: cycles from address to first beat.", min=1, max=MOST["latency"])
-    ] = 64
+    PANEL: ClassVar = "Memory"
+
+    latency: Annotated[int, typer.Option(help="Cycles from address to first beat.", min=1, max=MOST["latency"])] = 64
     beat_every: Annotated[
-        int, typer.Option(help="Memory: a beat every so many cycles, each way.", min=1, max=MOST["beat_every"])
+        int, typer.Option(help="A beat every so many cycles, each way.", min=1, max=MOST["beat_every"])
     ] = 1
-    shared: Annotated[
-        bool, typer.Option("--shared-bus", help="Memory: both directions share one bus, burst by burst.")
-    ] = False
+    shared: Annotated[bool, typer.Option("--shared-bus", help="Both directions share one bus, burst by burst.")] = False
 
 
 def key(value: Any, kind: type | None = None) -> Any:
@@ -222,8 +220,9 @@ def used(options: Any) -> Iterator[tuple[Use, Path]]:
 def command(function: Callable[..., R]) -> Callable[..., R]:
     """The function with its parameters that are dataclasses of options replaced by their fields, as Typer reads them.
 
-    Options that must be given come first; else the order is that of the fields.  Before the function is called, what it
-    will read and write is checked (`host.outputs`).
+    Options that must be given come first; else the order is that of the fields, a class's own before those it inherits.
+    The help shows the fields of a class that has a PANEL under that title.  Before the function is called, what it will
+    read and write is checked (`host.outputs`).
     """
     groups = get_type_hints(function, include_extras=True)
     defaults = {name: parameter.default for name, parameter in signature(function).parameters.items()}
@@ -241,21 +240,51 @@ def command(function: Callable[..., R]) -> Callable[..., R]:
     return called
 
 
-def _flat(name: str, kind: Any, default: Any) -> list[Parameter]:
-    """A parameter, or one for each field of a dataclass and of the dataclasses in it."""
+def _flat(name: str, kind: Any, default: Any, panel: str | None = None) -> list[Parameter]:
+    """A parameter, or one for each field of a dataclass and of the dataclasses in it.
+
+    panel: the title in the help under which an option stands that names none.
+    """
     if is_dataclass(kind):
         hints = get_type_hints(kind, include_extras=True)
-        return [option for field in fields(kind) for option in _flat(field.name, hints[field.name], field.default)]
+        return [
+            option
+            for field in sorted(fields(kind), key=lambda field: _place(kind, field.name))
+            for option in _flat(field.name, hints[field.name], field.default, _panel(kind, field.name))
+        ]
     annotation, *about = get_args(kind) if get_origin(kind) is Annotated else (kind,)
     if any(getattr(option, "parser", None) for option in about):
-        annotation = object  # the parser alone decides, and Typer does not know every type that one can make
+        annotation = str  # the parser alone decides, and Typer does not know every type that one can make
         about = [_remembering(option) for option in about] if Use.READ in about else about
     elif _is_list(annotation):
         (of, _), default = get_args(annotation), list(default)
         annotation = list[of]  # type: ignore[valid-type]
+    if panel is not None:
+        about = [_under(panel, option) for option in about]
     default = Parameter.empty if default is MISSING else default
     annotation = Annotated[(annotation, *about)] if about else annotation
     return [Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)]
+
+
+def _place(kind: type, name: str) -> tuple[int, int]:
+    """Where a field of a dataclass is declared last: in which of it and its bases, and at which place there."""
+    own = [list(get_annotations(base)) for base in kind.__mro__]
+    declares = next(place for place, names in enumerate(own) if name in names)
+    return declares, own[declares].index(name)
+
+
+def _panel(kind: type, name: str) -> str | None:
+    """The PANEL of the class that declares it last, if that has one."""
+    return vars(kind.__mro__[_place(kind, name)[0]]).get("PANEL")
+
+
+def _under(panel: str, option: Any) -> Any:
+    """What a parameter says of itself, with a title for its place in the help where it is an option without one."""
+    if not isinstance(option, OptionInfo) or option.rich_help_panel is not None:
+        return option
+    option = copy(option)
+    option.rich_help_panel = panel
+    return option
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -36,6 +36,8 @@ class QuantizerOptions:
 
     config: the engine whose limits are kept, the presets' if None.  config, memory: where `cycle_budget` counts.
     """
+
+    PANEL: ClassVar = "Quantizer"
 
     config: MaybeConfiguration = None
     effort: Annotated[

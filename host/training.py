@@ -7,7 +7,7 @@ import importlib.util
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import typer
@@ -34,6 +34,8 @@ Result = dict[str, Any]
 class TrainOptions(Settings):
     """Labelled images to retrain on, and how."""
 
+    PANEL: ClassVar = "Retraining, with --train"
+
     train: Annotated[
         Path | None,
         Use.READ,
@@ -43,33 +45,29 @@ class TrainOptions(Settings):
             show_default=False,
         ),
     ] = None
-    epochs: Annotated[int, typer.Option(help="With --train: times that all images are seen.")] = 20
-    batch: Annotated[int, typer.Option(help="With --train: images a step.")] = 64
-    optimizer: Annotated[Optimizer, typer.Option(help="With --train: SGD with Nesterov's momentum 0.9, or AdamW.")] = (
-        "sgd"
-    )
+    epochs: Annotated[int, typer.Option(help="Times that all images are seen.")] = 20
+    batch: Annotated[int, typer.Option(help="Images a step.")] = 64
+    optimizer: Annotated[Optimizer, typer.Option(help="SGD with Nesterov's momentum 0.9, or AdamW.")] = "sgd"
     rate: Annotated[
         float | None,
-        typer.Option("--learning-rate", help="With --train: of the first steps.", show_default="0.004, adamw 0.0015"),
+        typer.Option("--learning-rate", help="Of the first steps.", show_default="0.004, adamw 0.0015"),
     ] = None
     distil: Annotated[
         float,
-        typer.Option(help="With --train: part of the loss that is held against the float network's answers, 0 to 1."),
+        typer.Option(help="Part of the loss that is held against the float network's answers, 0 to 1."),
     ] = 0.8
     augment: Annotated[
         Augment,
-        typer.Option(help="With --train: shift: images move by up to an eighth of their size; flip: mirrored, too."),
+        typer.Option(help="shift: images move by up to an eighth of their size; flip: mirrored, too."),
     ] = "none"
-    mix: Annotated[
-        bool, typer.Option("--mix", help="With --train: blend each image with another, and their classes (mixup).")
-    ] = False
-    bfloat16: Annotated[
-        bool, typer.Option("--bfloat16", help="With --train: compute in bfloat16 where that is safe.")
-    ] = False
+    mix: Annotated[bool, typer.Option("--mix", help="Blend each image with another, and their classes (mixup).")] = (
+        False
+    )
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Compute in bfloat16 where that is safe.")] = False
     thrift: Annotated[
         float,
         typer.Option(
-            help="With --train, --prune and --share: what a bit of a value's code counts beside the error, over the "
+            help="With --prune and --share: what a bit of a value's code counts beside the error, over the "
             "layer's mean square; a tenth makes coded files smaller."
         ),
     ] = 0.0
@@ -77,11 +75,11 @@ class TrainOptions(Settings):
         Start,
         typer.Option(
             "--start",
-            help="With --train: begin with what is solved for without training, or as published with the network's own "
+            help="Begin with what is solved for without training, or as published with the network's own "
             "weights: they go while it trains (--method lamp or magnitude), or are cut at a threshold (--ternary).",
         ),
     ] = "solved"
-    seed: Annotated[int, typer.Option(help="With --train: of all that is drawn.")] = 1
+    seed: Annotated[int, typer.Option(help="Of all that is drawn.")] = 1
 
     def check(self) -> None:
         """Raise BadInput for what can be seen to be wrong before anything is read."""

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from host import commands
 from host.cli import main
+from hw.contract.config import PRESETS
 from tests.conftest import ROOT
 from tests.host.onnx_networks import images, small_cnn
 
@@ -132,6 +133,7 @@ def test_documents_call_commands_as_they_are() -> None:
         ROOT / "README.md",
         *sorted((ROOT / "docs").glob("*.md")),
         *sorted((ROOT / "examples").glob("*/*.md")),
+        ROOT / "host" / "commands.py",
     ]:
         text = path.read_text().replace("\\\n", " ")
         for command, words in re.findall(r"shiftpoint ([a-z]+) ([^#`\n]*)", text):
@@ -145,3 +147,9 @@ def test_documents_call_commands_as_they_are() -> None:
 def test_every_command_is_in_its_document() -> None:
     rows = re.findall(r"^\|([^|]*)\|", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE)
     assert set(options_by_command()) <= {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+def test_every_preset_is_in_its_document() -> None:
+    text = (ROOT / "docs" / "commands.md").read_text()
+    for name, config in PRESETS.items():
+        assert f"| `{name}` | {config.ic_lanes} x {config.oc_lanes} | {config.axi_bits} |" in text

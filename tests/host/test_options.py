@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, make_dataclass, replace
+from inspect import signature
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, get_args
 
 import pytest
 import typer
@@ -53,6 +54,31 @@ def test_a_command_takes_the_fields_as_options() -> None:
     expected = Options(source=Path("a"), words=("x", "y"), pair=(1, 2), memory=memory)
     assert found == expected and loud
     assert isinstance(found.memory, Memory) and "Do it." in command(_documented).__doc__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    PANEL: ClassVar = "Inherited"
+
+    far: Annotated[int, typer.Option()] = 1
+    near: Annotated[int, typer.Option()] = 1
+    other: Annotated[int, typer.Option(rich_help_panel="Elsewhere")] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Derived(Base):
+    own: Annotated[int, typer.Option()] = 1
+    near: Annotated[int, typer.Option()] = 1
+
+
+def test_help_has_a_class_own_options_first_and_inherited_ones_under_their_title() -> None:
+    def run(options: Derived) -> None: ...
+
+    found = [
+        (name, get_args(parameter.annotation)[1].rich_help_panel)
+        for name, parameter in signature(command(run)).parameters.items()
+    ]
+    assert found == [("own", None), ("near", None), ("far", "Inherited"), ("other", "Elsewhere")]
 
 
 def _documented(options: Options) -> None:
