@@ -52,6 +52,7 @@ def test_without_pytorch_it_says_what_to_install(
     assert capsys.readouterr().err == "shiftpoint: --train needs PyTorch: pip install 'shiftpoint[train]'\n"
 
 
+@needs_torch
 def test_networks_that_end_on_the_host_are_not_trained(asked: CompressOptions) -> None:
     graph = onnx_import.load(best_three())
     with pytest.raises(BadInput, match="net: ends on the host, and --train trains networks that return the classes'"):
