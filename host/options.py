@@ -266,14 +266,14 @@ def _flat(name: str, kind: Any, default: Any, panel: str | None = None) -> list[
     return [Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)]
 
 
-def _place(kind: type, name: str) -> tuple[int, int]:
+def _place(kind: Any, name: str) -> tuple[int, int]:
     """Where a field of a dataclass is declared last: in which of it and its bases, and at which place there."""
     own = [list(get_annotations(base)) for base in kind.__mro__]
     declares = next(place for place, names in enumerate(own) if name in names)
     return declares, own[declares].index(name)
 
 
-def _panel(kind: type, name: str) -> str | None:
+def _panel(kind: Any, name: str) -> str | None:
     """The PANEL of the class that declares it last, if that has one."""
     return vars(kind.__mro__[_place(kind, name)[0]]).get("PANEL")
 
