@@ -9,7 +9,6 @@ import mmap
 import os
 import select
 import struct
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,17 +16,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hw.contract.registers import BY_NAME, LARGEST_WINDOW, PAGE_BYTES
-from quant.base.errors import BadInput, ShiftpointError
+from host.transport import polled
+from hw.contract.registers import LARGEST_WINDOW, PAGE_BYTES
+from quant.base.errors import BadInput
 
 REGISTER_BYTES = 4096
 """Of a page, the least that is mapped."""
 _SYNC_UNIT = 16
 """u-dma-buf keeps flags in the low bits of a size."""
-
-
-class NoEnd(ShiftpointError):
-    """A run has not ended in time.  It goes on; the driver's next run, or `reset`, ends it."""
 
 
 class Caches(Protocol):
@@ -90,12 +86,8 @@ class MappedTransport:
             self._caches.flush(first, len(data))
 
     async def wait_interrupt(self) -> None:
-        """Return when a run has ended.  Raises NoEnd."""
-        end = time.monotonic() + self.seconds
-        while not await self.read(BY_NAME["INTERRUPT"].offset):
-            left = end - time.monotonic()
-            if left <= 0 or (self._sleep is not None and not self._sleep(left)):
-                raise NoEnd(f"the run has not ended after {self.seconds:g} s")
+        """Return when a run has ended.  Raises NoEnd (`host.transport.polled`)."""
+        await polled(self, self.seconds, self._sleep)
 
     def _inside(self, address: int, size: int) -> int:
         first = address - self.base

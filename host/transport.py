@@ -1,11 +1,19 @@
-"""How the driver reaches an engine: registers, memory, an interrupt.  Simulation now, boards later."""
+"""How the driver reaches an engine: registers, memory, an interrupt.  In a simulation, or on a board."""
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+import time
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar, cast
 
+from hw.contract.registers import BY_NAME
+from quant.base.errors import ShiftpointError
+
 Result = TypeVar("Result")
+
+
+class NoEnd(ShiftpointError):
+    """A run has not ended in time.  It goes on; the driver's next run, or `reset`, ends it."""
 
 
 class Transport(Protocol):
@@ -29,6 +37,20 @@ class Transport(Protocol):
 
     async def wait_interrupt(self) -> None:
         """Return as soon as the interrupt line is high."""
+
+
+async def polled(transport: Transport, seconds: float, sleep: Callable[[float], bool] | None = None) -> None:
+    """Return when a run has ended, by the INTERRUPT register.
+
+    seconds: that a run takes at most.  sleep: sleeps until the interrupt line is high, for the seconds that it is
+    given at most, and says whether it is; without it the register is read again at once.
+    Raises NoEnd.
+    """
+    end = time.monotonic() + seconds
+    while not await transport.read(BY_NAME["INTERRUPT"].offset):
+        left = end - time.monotonic()
+        if left <= 0 or (sleep is not None and not sleep(left)):
+            raise NoEnd(f"the run has not ended after {seconds:g} s")
 
 
 def run_sync(coroutine: Coroutine[Any, Any, Result]) -> Result:

@@ -27,8 +27,9 @@ OFFERED = {
     "host.driver": ("Driver", "EngineError"),
     "host.drivers.vectors": ("check", "from_bytes"),
     "host.feed": ("integers",),
-    "host.mapped": ("MappedTransport", "NoEnd", "of_pynq", "open_uio"),
-    "host.transport": ("Transport", "run_sync"),
+    "host.mapped": ("MappedTransport", "of_pynq", "open_uio"),
+    "host.transport": ("NoEnd", "Transport", "run_sync"),
+    "host.uart": ("UartTransport", "open_uart"),
     "hw.contract.program": ("Program", "load"),
     "quant.base.errors": ("BadInput", "ShiftpointError", "VerificationError"),
 }
@@ -48,6 +49,8 @@ Summary: Runs shiftpoint programs on an engine: driver, preprocessing, transport
 License: Apache-2.0
 Requires-Python: >=3.10
 Requires-Dist: numpy>=1.21
+Provides-Extra: serial
+Requires-Dist: pyserial>=3.5; extra == "serial"
 """
 WHEEL = """\
 Wheel-Version: 1.0

@@ -12,8 +12,8 @@ import pytest
 
 from host.driver import Driver
 from host.drivers import vectors
-from host.mapped import MappedTransport, NoEnd, UioTransport, _UioInterrupt, of_pynq, open_uio
-from host.transport import run_sync
+from host.mapped import MappedTransport, UioTransport, _UioInterrupt, of_pynq, open_uio
+from host.transport import NoEnd, run_sync
 from hw.contract.registers import BY_NAME
 from quant.base.errors import BadInput
 from tests.host.drivers.golden import Golden, golden
