@@ -9,6 +9,12 @@ import re
 from pathlib import Path
 
 import quant.kinds
+from hw.contract import timing
+from hw.gateware.accumulator import ACCUMULATOR_LATENCY
+from hw.gateware.activation import READ_LATENCY
+from hw.gateware.array import ARRAY_LATENCY
+from hw.gateware.average import Average
+from hw.gateware.requantize import REQUANTIZE_LATENCY
 from quant.ir.layer import AnyLayer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,3 +132,27 @@ def test_no_one_asks_a_layer_which_kind_it_is() -> None:
         for place in asks(path, names)
     ]
     assert not found
+
+
+LATENCIES = {
+    "activation buffer": (READ_LATENCY,),
+    "array": (ARRAY_LATENCY,),
+    "accumulator": (ACCUMULATOR_LATENCY, timing.ACCUMULATE_LATENCY),
+    "output stage": (REQUANTIZE_LATENCY,),
+    "look-up": (timing.TABLE_LATENCY,),
+    "compute": (timing.COMPUTE_LATENCY, timing.COMPUTE_LATENCY + timing.TABLE_LATENCY),
+    "pool": (timing.POOL_LATENCY, timing.AVERAGE_LATENCY),
+    "average": (Average.LATENCY,),
+    "store": (timing.STORE_READ_LATENCY, timing.STORE_WRITE_LATENCY),
+    "store walk": (timing.REQUEST_LATENCY, timing.STORE_REQUEST_INTERVAL),
+    "fetch": (timing.DISPATCH_LATENCY,),
+    "queue": (timing.QUEUE_LATENCY,),
+}
+"""Cycles that the table of blocks says of one, in their order, before anything else."""
+
+
+def test_latencies_in_the_table_are_those_of_the_blocks() -> None:
+    rows = re.findall(r"^\| ([\w -]+) \| `hw/gateware/\w+\.py` \|[^|]*\|([^|]*)\|$", TEXT, re.MULTILINE)
+    told = {block: tuple(map(int, re.findall(r"\b\d+\b", cell))) for block, cell in rows}
+    assert len(rows) > 25 and all(cell.strip() for _, cell in rows)
+    assert {block: told[block][: len(cycles)] for block, cycles in LATENCIES.items()} == LATENCIES
