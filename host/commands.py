@@ -293,6 +293,9 @@ def package(
 )
 @command
 def driver(options: driving.DriverOptions, as_json: AsJson = False) -> None:
-    """Write what runs a program on a board: drivers in C and Python, the program in C, golden vectors."""
+    """Write what runs a program on a board: drivers in C and Python, the program in C, golden vectors.
+
+    With --config, a program that was made for another configuration is refused.
+    """
     reporter = Reporter(quiet=as_json)
     _finish(driving.write(options, reporter), reporter, as_json)

@@ -72,7 +72,9 @@ class CompareOptions:
 class CompareOutputs:
     """What a comparison leaves on disk."""
 
-    output: Annotated[Path | None, Use.FILE, typer.Option("-o", "--output", help="JSON file to write.")] = None
+    output: Annotated[
+        Path | None, Use.FILE, typer.Option("-o", "--output", help="JSON file to write, with all that is found.")
+    ] = None
     plots: Annotated[Path | None, Use.FOLDER, typer.Option(help="Folder for pictures; other files in it stay.")] = None
     dump: Annotated[Path | None, Use.FILE, typer.Option(help=".npz to write with tensors of both networks.")] = None
     dump_layer: Annotated[

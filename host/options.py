@@ -107,7 +107,7 @@ InputShape = Annotated[
         parser=shape,
         metavar="C,H,W",
         show_default=False,
-        help="C,H,W of the input, or C,W or C: as the file has it, for one that leaves it open.",
+        help="Size of the input without the batch, C,H,W or C,W or C, for a file that leaves it open.",
     ),
 ]
 BuildDir = Annotated[

@@ -130,7 +130,15 @@ class SimulateOptions:
     )
     count: Annotated[int, typer.Option(help="Images to simulate, from the first on.", min=1)] = 1
     config: MaybeConfiguration = None
-    output: Annotated[Path | None, Use.FILE, typer.Option("-o", "--output", help="JSON file to write.")] = None
+    output: Annotated[
+        Path | None,
+        Use.FILE,
+        typer.Option(
+            "-o",
+            "--output",
+            help="JSON file to write: digests, cycles, counters; of the model, layers and units at work, too.",
+        ),
+    ] = None
     export: Annotated[
         Path | None,
         Use.FOLDER,
