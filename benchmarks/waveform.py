@@ -4,8 +4,9 @@ python benchmarks/waveform.py [--write docs/waveform.svg] [--build-dir DIR]
 
 The first of two convolutions of `KERNEL` x `KERNEL` taps and `CHANNELS` channels, of a map of `SIZE` x `SIZE` pixels,
 on `CONFIG` beside the memory `MEMORY`, from the first cycle of the run to the one in which the results of its first
-tile are in memory.  Drawn is what the signals of the engine were in the waveform of the run, cycle by cycle; its
-cycles, and the latency of the results, are held against the models first.  Prints the spans of each row.
+tile are in memory; a STORE before leaves them in the activation buffer, too, for the second convolution.  Drawn is what
+the signals of the engine were in the waveform of the run, cycle by cycle; its cycles, and the latency of the results,
+are held against the models first.  Prints the spans of each row.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ LANES = (
     Lane("memory: address of a read", GREY, ("m_axi__arvalid", "m_axi__arready")),
     Lane("memory: beat read", GREY, ("m_axi__rvalid", "m_axi__rready")),
     Lane("LOAD starts", BLUE, ("load_unit.front__valid", "load_unit.front__ready")),
-    Lane("activation buffer written", BLUE, ("load_unit.activation_write__enable",)),
+    Lane("activation buffer written by LOAD", BLUE, ("load_unit.activation_write__enable",)),
     Lane("weight buffer written", BLUE, ("load_unit.weight_write__enable",)),
     Lane("LOAD done", BLUE, ("load_unit.front__done",)),
     Lane("CONV or SETUP starts", ORANGE, ("compute_unit.front__valid", "compute_unit.front__ready")),
@@ -69,6 +70,7 @@ LANES = (
     Lane("output buffer written", ORANGE, ("compute_unit.output_write__enable",)),
     Lane("CONV done", ORANGE, ("compute_unit.front__done",)),
     Lane("STORE starts", GREEN, ("store_unit.front__valid", "store_unit.front__ready")),
+    Lane("activation buffer written by STORE", GREEN, ("store_unit.activation_write__enable",)),
     Lane("memory: address of a write", GREY, ("m_axi__awvalid", "m_axi__awready")),
     Lane("memory: beat written", GREY, ("m_axi__wvalid", "m_axi__wready")),
     Lane("memory: response", GREY, ("m_axi__bvalid", "m_axi__bready")),
@@ -174,7 +176,9 @@ def tile(waveform: bytes, conv: ConvInstruction, cycles: int) -> Tile:
     written = runs(lanes[RESULTS])[0]
     if (passes[-1] + LATENCY, pixels) != written:
         raise VerificationError(f"the last pass begins in cycle {passes[-1]}, and results are written in {written}")
-    end = int(np.flatnonzero(lanes["STORE done"])[0]) + 1
+    in_memory = np.flatnonzero(lanes["memory: response"])[0]
+    ended = np.flatnonzero(lanes["STORE done"])
+    end = int(ended[ended > in_memory][0]) + 1
     return Tile({name: taken[:end] for name, taken in lanes.items()}, passes, pixels, cycles)
 
 
@@ -203,9 +207,11 @@ def picture(drawn: Tile) -> str:
             axes.text(middle, row, str(number), color="white", ha="center", va="center", fontsize=7)
             if number:
                 axes.plot([first, first], [row - 0.3, row + 0.3], color="white", linewidth=0.8)
+        after = drawn.passes[-1] + drawn.pixels  # the next tile's
+        axes.plot([after, after], [row - 0.3, row + 0.3], color="white", linewidth=3)
         for giver, taker in TOKENS:
             given, taken = np.flatnonzero(drawn.lanes[giver]), np.flatnonzero(drawn.lanes[taker])
-            start = int(taken[-1] if taker.startswith("STORE") else taken[taken < drawn.passes[0]][-1])
+            start = int(taken[0] if taker.startswith("STORE") else taken[taken < drawn.passes[0]][-1])
             ends = given[given < start]
             axes.plot([ends[-1] + 1, start], [places[giver], places[taker]], color=INK, linewidth=0.9, linestyle=":")
         latency = [drawn.passes[-1], drawn.passes[-1] + LATENCY]

@@ -52,7 +52,9 @@ def of_a_tile(late: int = 0) -> dict[str, set[int]]:
     signals["compute_unit.front__ready"] = signals["store_unit.front__ready"] = set(range(FIRST, FIRST + RUN))
     signals["load_unit.front__done"], signals["compute_unit.front__valid"] = {FIRST + 9}, {FIRST + 10}
     signals["compute_unit.front__done"] = {results + pixels}
-    signals["store_unit.front__valid"], signals["store_unit.front__done"] = {results + pixels + 1}, {FIRST + RUN - 5}
+    signals["store_unit.front__valid"] = {results + pixels + 1, results + pixels + 4}
+    signals["store_unit.front__done"] = {results + pixels + 3, FIRST + RUN - 5, FIRST + RUN - 1}
+    signals["m_axi__bvalid"] = signals["m_axi__bready"] = {FIRST + RUN - 6}
     return signals
 
 
