@@ -124,6 +124,8 @@ def _format(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_format(part)}" for name, part in value.items())
     return "" if value is None else str(value)
 
 

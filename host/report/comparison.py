@@ -34,9 +34,7 @@ def sqnr(layers: Sequence[tuple[str, float, float | None]]) -> str:
     figure, (axes,) = rows([name for name, _, _ in layers])
     for i, (_, accumulated, alone) in enumerate(layers):
         axes.barh(i, accumulated, color=RED if accumulated < POOR else BLUE, height=0.62)
-        axes.text(
-            max(accumulated, 0) - 0.3, i, f"{accumulated:.1f}", va="center", ha="right", fontsize=7, color="white"
-        )
+        axes.text(0.4, i, f"{accumulated:.1f}", va="center", fontsize=7, color="white" if accumulated > 3 else INK)
         if alone is not None:
             axes.plot([accumulated, alone], [i, i], color=GREY, linewidth=1.2, zorder=0)
             axes.plot(alone, i, "o", color=INK, markersize=3.5)

@@ -49,7 +49,9 @@ def ranges(report: Report) -> str:
             axes.plot([over, over], [i - 0.36, i + 0.36], color=RED if over > top else BLUE, linewidth=2.5)
         name = f"{'s' if layer['output_signed'] else 'u'}{layer['output_bits']}, {layer['output_frac']}"
         axes.text(step + 0.15, i, name, va="center", fontsize=7.5)
-    axes.set_xlabel("log2 of the value; bar: one unit to full scale (bits, fractional length); line: largest value")
+    axes.set_xlabel(
+        "log2 of the value; bar: one unit to full scale (bits, fractional length); line: largest value, red: cut off"
+    )
     return svg(figure)
 
 
@@ -64,7 +66,7 @@ def utilization(report: Report) -> str:
         axes.barh(i, layer["utilization"], color=_BOUND_COLOURS[layer["bound"]], height=0.42)
         ratio = layer["roofline_cycles"] / layer["cycles"]
         axes.text(max(limit, layer["utilization"]) + 0.01, i, f"{ratio:.2f} of its roofline", va="center", fontsize=8)
-    axes.set_xlim(0, 1.25)
+    axes.set_xlim(0, max(1.25, 1.25 * max((layer["utilization"] for layer in layers), default=1)))  # room for words
     memory = "black bus" if report["memory"]["shared"] else "orange read, green write"
     axes.set_xlabel(f"MACs / (multipliers x cycles); grey: the roofline; blue compute, {memory} bound")
     return svg(figure)
@@ -113,6 +115,7 @@ def timeline(report: Report) -> str:
     axes.set_yticks(range(len(_UNITS)), _UNITS)
     axes.set_ylim(len(_UNITS) - 0.4, -0.6)
     axes.set_xlim(0, report["totals"]["cycles"])
+    axes.xaxis.set_major_formatter("{x:,.0f}")
     between = label(f"{names[0]} to {names[-1]}", 100)
     axes.set_xlabel(f"cycle; one colour a layer ({len(names)} layers):\n{between}")
     return svg(figure)

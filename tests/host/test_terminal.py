@@ -47,10 +47,11 @@ def test_a_quiet_reporter_keeps_warnings_for_json(capsys: pytest.CaptureFixture[
 
 
 def test_numbers(capsys: pytest.CaptureFixture[str]) -> None:
-    tables(output(), {"sums": {"cycles": 1234567, "share": 0.123456, "large": 12345.6, "equal": True, "none": None}})
+    sums = {"cycles": 1234567, "share": 0.123456, "large": 12345.6, "equal": True, "none": None}
+    tables(output(), {"sums": {**sums, "parts": {"one": 1.2345678, "two": 2000}}})
     lines = capsys.readouterr().out.splitlines()
     shown = [line.split("│")[2].strip() for line in lines if line.startswith("│")]
-    assert shown == ["1,234,567", "0.1235", "12,346", "yes", ""]
+    assert shown == ["1,234,567", "0.1235", "12,346", "yes", "", "one 1.235, two 2,000"]
 
 
 LONG = [f"/features/features.{f}/conv/conv.{c}/conv.{c}.0/Conv" for f in range(1, 4) for c in range(2)]

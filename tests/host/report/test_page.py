@@ -46,3 +46,9 @@ def test_a_run_in_rtl_and_a_break_are_shown(report: dict[str, Any]) -> None:
 def test_a_layer_beyond_its_roofline_is_explained(report: dict[str, Any]) -> None:
     """Cycles of a layer are counted from the end of the one before: what it did until then is not in them."""
     assert "a layer can pass 1." in render(report).replace("\n", " ")
+
+
+def test_every_section_is_linked(report: dict[str, Any]) -> None:
+    page = render(report)
+    linked, there = re.findall(r'<a href="#(\w+)"', page), re.findall(r'<h2 id="(\w+)"', page)
+    assert linked == there and len(there) > 8
