@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from host import driving, inspection, pipeline, stages
+from host import boards, driving, inspection, pipeline, stages
 from host.check import check as check_folder
 from host.coding import decode as decode_network
 from host.coding import encode as encode_network
@@ -299,3 +299,36 @@ def driver(options: driving.DriverOptions, as_json: AsJson = False) -> None:
     """
     reporter = Reporter(quiet=as_json)
     _finish(driving.write(options, reporter), reporter, as_json)
+
+
+board_app = typer.Typer(
+    help="The engine in a system for a board: what boards there are, bitstreams, programs on them or in a simulation.",
+    no_args_is_help=True,
+    rich_markup_mode=app.rich_markup_mode,
+)
+app.add_typer(board_app, name="board", rich_help_panel=HARDWARE)
+
+
+@board_app.command("list", epilog="Example: shiftpoint board list")
+@command
+def board_list(as_json: AsJson = False) -> None:
+    """Boards, their parts and memories, and which presets fit."""
+    _finish(boards.listed(), Reporter(quiet=as_json), as_json)
+
+
+@board_app.command("build", epilog="Example: shiftpoint board build ulx3s-85 --config small --out build/ulx3s")
+@command
+def board_build(options: boards.BuildOptions, as_json: AsJson = False) -> None:
+    """Write a LiteX system with the engine for a board, and its bitstream by Yosys and nextpnr (docs/boards.md)."""
+    reporter = Reporter(quiet=as_json)
+    _finish(boards.build(options, reporter), reporter, as_json)
+
+
+@board_app.command(
+    "run", epilog="Example: shiftpoint board run build/ulx3s net.program --images images.npz --port /dev/ttyUSB0"
+)
+@command
+def board_run(options: boards.RunOptions, as_json: AsJson = False) -> None:
+    """Run a program on a board, or on its simulated system, and hold every layer to the executor."""
+    reporter = Reporter(quiet=as_json)
+    _finish(boards.run(options, reporter), reporter, as_json)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from host.transport import Transport
-from hw.contract.config import INSTRUCTION_BYTES, PAGE_BYTES, PRESETS, AcceleratorConfig
+from hw.contract.config import INSTRUCTION_BYTES, PAGE_BYTES, PRESETS
 from hw.contract.isa import IllegalInstruction, decode
 from hw.contract.program import Program
 from hw.contract.registers import (
@@ -87,11 +87,6 @@ def _place(program: Program, cause: Cause, address: int, window_base: int) -> st
     return ""
 
 
-def config_word(config: AcceleratorConfig) -> int:
-    """What the CONFIG_HASH register of an engine of this configuration reads as."""
-    return int(config.hash[:8], 16)
-
-
 class Driver:
     """Drives one engine.
 
@@ -158,10 +153,10 @@ class Driver:
         """
         if self.engine is None:
             self.engine = await self.connect()
-        if config_word(program.config) != self.engine:
+        if program.config.word != self.engine:
             raise BadInput(
                 f"program of {program.name}: made for configuration {program.config.name!r} "
-                f"({config_word(program.config):08x}), the engine is {_engine_name(self.engine)}"
+                f"({program.config.word:08x}), the engine is {_engine_name(self.engine)}"
             )
         if program.memory_bytes > self.window_size:
             raise BadInput(
@@ -241,5 +236,5 @@ class Driver:
 
 def _engine_name(word: int) -> str:
     """An engine by what its CONFIG_HASH reads as: the preset's name if it is one's."""
-    names = [repr(config.name) for config in PRESETS.values() if config_word(config) == word]
+    names = [repr(config.name) for config in PRESETS.values() if config.word == word]
     return f"{names[0]} ({word:08x})" if names else f"another one ({word:08x})"

@@ -195,10 +195,13 @@ def _reason(error: BaseException) -> str:
     return os.strerror(number) if number else first_line(error)
 
 
-def open_uart(port: str, system: System | str | Path, seconds: float = 60.0) -> UartTransport:
+def open_uart(
+    port: str, system: System | str | Path, seconds: float = 60.0, answer: float | None = None
+) -> UartTransport:
     """A system on a board at a serial port, /dev/ttyUSB0 for instance.
 
-    system: what is on the board, or the `board.json` that says it.  seconds: as `UartTransport`.
+    system: what is on the board, or the `board.json` that says it.  seconds: as `UartTransport`.  answer: seconds in
+    which one comes, `ANSWER` when None; a simulation needs more.
     Needs pyserial.  Raises BadInput where the port cannot be opened.
     """
     found = system if isinstance(system, System) else board.load(Path(system))
@@ -207,7 +210,7 @@ def open_uart(port: str, system: System | str | Path, seconds: float = 60.0) -> 
     except ImportError:
         raise BadInput("pyserial is needed for a serial line: pip install pyserial") from None
     try:
-        line = serial.Serial(port, found.baud, timeout=ANSWER, exclusive=True)
+        line = serial.Serial(port, found.baud, timeout=ANSWER if answer is None else answer, exclusive=True)
     except (OSError, ValueError) as error:
         raise BadInput(f"{port}: cannot be opened: {_reason(error)}") from None
     time.sleep(FORGOTTEN)

@@ -8,7 +8,6 @@ from string import ascii_letters, digits
 
 import numpy as np
 
-from host.driver import config_word
 from host.feed import input_format, pixel_table
 from hw.contract.layout import Placement
 from hw.contract.program import Program
@@ -124,7 +123,7 @@ def _tables(program: Program, name: str) -> str:
         lines += [f"static const struct shiftpoint_tensor {kind}[{len(rows)}] = {{", *rows, "};", ""]
     values = {
         "name": _string(program.name),
-        "config": f"0x{config_word(program.config):08X}u",
+        "config": f"0x{program.config.word:08X}u",
         "program_base": f"{program.program_base}u",
         "instructions": f"{program.instructions}u",
         "memory_bytes": f"{program.memory_bytes}u",

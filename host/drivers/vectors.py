@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from host.driver import Driver, config_word
+from host.driver import Driver
 from host.feed import input_format
 from hw.contract.program import Program
 from quant.base.errors import BadInput, VerificationError
@@ -70,7 +70,7 @@ def _output_shape(program: Program, name: str) -> tuple[int, int, int]:
 
 def to_bytes(program: Program, runs: list[Run]) -> bytes:
     """The file."""
-    parts = [_HEADER.pack(_MAGIC, config_word(program.config), program.image_crc, len(runs))]
+    parts = [_HEADER.pack(_MAGIC, program.config.word, program.image_crc, len(runs))]
     for run in runs:
         parts.append(_NUMBER.pack(len(next(iter(run.images.values())))))
         parts += [_little(array) for array in run.images.values()]
@@ -121,7 +121,7 @@ def from_bytes(data: bytes, program: Program, what: str = "vectors") -> list[Run
     if data[: len(_MAGIC)] != _MAGIC:
         raise BadInput(f"{what}: no golden vectors")
     _, config, crc, count = _HEADER.unpack(reader.take(_HEADER.size))
-    if (config, crc) != (config_word(program.config), program.image_crc):
+    if (config, crc) != (program.config.word, program.image_crc):
         raise BadInput(f"{what}: of another program than {program.name}")
     runs = list(_runs(reader, program, count))
     reader.end()

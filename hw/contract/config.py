@@ -77,6 +77,11 @@ class AcceleratorConfig:
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @property
+    def word(self) -> int:
+        """What the CONFIG_HASH register of an engine of this configuration reads as."""
+        return int(self.hash[:8], 16)
+
+    @property
     def clock_source(self) -> str:
         """How `clock_mhz` is known: what measured it, or `assumed`."""
         own = self == PRESETS.get(self.name)

@@ -66,7 +66,7 @@ class Registers(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bus = self.bus
-        constants = {"ID": IDENTIFICATION, "CONFIG_HASH": int(self.config.hash[:8], 16)}
+        constants = {"ID": IDENTIFICATION, "CONFIG_HASH": self.config.word}
 
         # Writes.
         address_held = Signal()

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from hw import verilog
 from sim.bench.toolchain import ToolchainError, compiler, environment, fst_available, tool_key
@@ -155,9 +155,14 @@ class Design:
                 )
         except (RuntimeError, SystemExit) as error:
             raise BuildFailure(self.top, log) from error
-        for path in folder.iterdir():  # sources, objects, precompiled headers: of 150 MB the program alone is needed
-            if path.name != self.top:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        only(folder, self.top)
+
+
+def only(folder: Path, name: str) -> None:
+    """Remove all but one file: of 150 MB of sources, objects and precompiled headers the program alone is needed."""
+    for path in folder.iterdir():
+        if path.name != name:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def lines_of(log: Path) -> list[str]:
@@ -178,8 +183,22 @@ def process_environment(env: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(saved)
 
 
+class Buildable(Protocol):
+    """What `built` builds: `Design`, or what is simulated without cocotb."""
+
+    @property
+    def top(self) -> str:
+        """Name of the program in the folder."""
+
+    def stamp(self) -> str:
+        """One word that changes with all that decides what is built."""
+
+    def build(self, folder: Path, log: Path, jobs: int) -> None:
+        """Build into the empty `folder`; raises BuildFailure."""
+
+
 @contextlib.contextmanager
-def built(design: Design, build_dir: Path, jobs: int, always: bool) -> Iterator[tuple[Path, bool]]:
+def built(design: Buildable, build_dir: Path, jobs: int, always: bool) -> Iterator[tuple[Path, bool]]:
     """The folder of the built design and whether it was built now; neither built anew nor removed while the block runs.
 
     The lock file is held alone to build and in common to run; it frees itself when its process ends, however that ends.

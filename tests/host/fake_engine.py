@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from host.driver import config_word
 from hw.contract.config import AcceleratorConfig
 from hw.contract.program import Program
 from hw.contract.registers import (
@@ -32,7 +31,7 @@ class FakeEngine:
         self.program = program
         self.memory = np.zeros(BASE + SIZE, np.uint8)
         self.values = dict.fromkeys(BY_NAME, 0)
-        self.values |= {"ID": IDENTIFICATION, "CONFIG_HASH": config_word(config)}
+        self.values |= {"ID": IDENTIFICATION, "CONFIG_HASH": config.word}
         self.names = {register.offset: name for name, register in BY_NAME.items()}
         self.failure: tuple[ErrorCause, int] | None = None
         self.failures = 1 << 30

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
@@ -87,8 +88,9 @@ def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> No
         "decode",
         "driver",
     }
-    for name in names:
-        assert main([name, "--help"]) == 0
+    nested = [["board", command.name] for command in commands.board_app.registered_commands]
+    for words in [*([name] for name in names), *nested]:
+        assert main([*words, "--help"]) == 0
         assert len(capsys.readouterr().out) > 300
 
 
@@ -115,15 +117,23 @@ def test_warnings_stand_in_json(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_no_word_of_the_help_is_taken_for_markup() -> None:
     group = typer.main.get_command(commands.app)
-    for command in group.commands.values():
+    for command in [part for one in group.commands.values() for part in parts(one)]:
         for parameter in command.params:
             words = getattr(parameter, "help", None) or ""
             assert Text.from_markup(words).plain == words.replace(r"\[", "["), (command.name, parameter.name)
 
 
+def parts(command: Any) -> list[Any]:
+    """A command, or those of a group."""
+    return list(getattr(command, "commands", {}).values()) or [command]
+
+
 def options_by_command() -> dict[str, set[str]]:
     group = typer.main.get_command(commands.app)
-    return {name: {word for one in command.params for word in one.opts} for name, command in group.commands.items()}
+    return {
+        name: {word for each in parts(command) for one in each.params for word in one.opts}
+        for name, command in group.commands.items()
+    }
 
 
 def test_documents_call_commands_as_they_are() -> None:

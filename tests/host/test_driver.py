@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from host.compiler import compile_network
-from host.driver import Driver, EngineError, config_word
+from host.driver import Driver, EngineError
 from host.transport import run_sync
 from hw.contract.config import INSTRUCTION_BYTES, preset
 from hw.contract.isa import Opcode
@@ -86,7 +86,7 @@ def test_connect_tells_the_window(program: Program) -> None:
 def test_load_connects_if_nobody_has(program: Program) -> None:
     driver = Driver(FakeEngine(preset("small"), program), BASE, SIZE)
     run_sync(driver.load(program))
-    assert driver.engine == config_word(preset("small"))
+    assert driver.engine == preset("small").word
 
 
 def refused(driver: Driver, program: Program) -> str:
@@ -110,7 +110,7 @@ def test_a_program_that_no_engine_runs(program: Program) -> None:
 
 def test_a_program_for_another_configuration(program: Program) -> None:
     driver = Driver(FakeEngine(preset("large")), BASE, SIZE)
-    small, large = (f"{config_word(preset(name)):08x}" for name in ("small", "large"))
+    small, large = (f"{preset(name).word:08x}" for name in ("small", "large"))
     assert refused(driver, program) == (
         f"program of net: made for configuration 'small' ({small}), the engine is 'large' ({large})"
     )

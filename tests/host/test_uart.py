@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from host import uart
-from host.driver import Driver, config_word
+from host.driver import Driver
 from host.drivers import vectors
 from host.transport import NoEnd, run_sync
 from host.uart import MOST_WORDS, Silent, UartTransport, open_uart
@@ -104,7 +104,7 @@ def test_a_byte_that_arrives_as_another(bridge: FakeBridge) -> None:
 def test_a_load_that_is_interrupted(bridge: FakeBridge) -> None:
     """The board is gone after so many bytes: what is read back does not come."""
     found = golden("folded")
-    bridge.engine.values["CONFIG_HASH"] = config_word(found.program.config)
+    bridge.engine.values["CONFIG_HASH"] = found.program.config.word
     transport = UartTransport(bridge, SYSTEM, "/dev/ttyUSB0")
     driver = Driver(transport, *transport.window)
     run_sync(driver.connect())

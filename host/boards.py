@@ -1,0 +1,246 @@
+"""`shiftpoint board`: boards, systems for them, and programs on them, by their serial line or in a simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from host.artefacts import json_bytes, require_file
+from host.chain import Taken, first_break
+from host.delivery import delivery
+from host.driver import Driver, EngineError
+from host.options import BuildDir, Configuration
+from host.outputs import Use
+from host.simulation import run_program
+from host.stages import program_images
+from host.terminal import Reporter
+from host.transport import run_sync
+from host.uart import UartTransport, open_uart
+from hw import verilog
+from hw.board import bitstream, catalogue, system
+from hw.board.catalogue import Board
+from hw.contract import board as contract
+from hw.contract import program as programs
+from hw.contract.board import System
+from hw.contract.config import PRESETS
+from hw.contract.memory import Memory
+from hw.contract.program import Program
+from hw.contract.registers import COUNTERS
+from quant.base.errors import BadInput, VerificationError
+from quant.ir.inputs import Given, by_run
+from sim import cycles, hazards
+
+Result = dict[str, Any]
+
+SIMULATED = f"{system.SIMULATED}.v"
+ON_BOARD = (f"{system.NAME}.v", f"{system.NAME}.lpf")
+EVER = 1e9
+"""Seconds that a simulation may take for whatever it does."""
+
+
+def _board(name: str) -> Board:
+    """A board by name, as an option; a usage error for another one."""
+    try:
+        return catalogue.board(name)
+    except BadInput as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """A board and an engine, and the folder for the system."""
+
+    board: Annotated[
+        Board, typer.Argument(parser=_board, metavar="BOARD", help="One of `board list`.", show_default=False)
+    ]
+    config: Configuration = PRESETS["small"]
+    out: Annotated[Path, Use.FOLDER, typer.Option(help="Folder to write; other files in it stay.")] = Path(
+        "build/board"
+    )
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Write only what `board run --simulate` needs: no bitstream.")
+    ] = False
+    seed: Annotated[int, typer.Option(help="Of place and route.", min=1)] = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """A folder that `build` wrote, a program, its images, and where the board is."""
+
+    folder: Annotated[Path, Use.READ, typer.Argument(help="Folder that `board build` wrote.", show_default=False)]
+    program: Annotated[Path, Use.READ, typer.Argument(help="Program that `compile` wrote.", show_default=False)]
+    images: Annotated[Path, Use.READ, typer.Option(help=".npz with `images`.", show_default=False)]
+    port: Annotated[
+        str | None, typer.Option(help="Serial port of the board: /dev/ttyUSB0 for instance.", show_default=False)
+    ] = None
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="The system under Verilator with its SDRAM, instead of a board.")
+    ] = False
+    count: Annotated[int, typer.Option(help="Images to run, from the first on.", min=1)] = 1
+    build_dir: BuildDir = None
+
+
+def listed() -> Result:
+    """The boards, and for each preset that was counted what it needs and whether it fits."""
+    boards, engines = catalogue.boards().values(), catalogue.engines()
+    return {
+        "boards": [
+            {
+                "board": board.name,
+                "what": board.title,
+                "clock": f"{board.clock_mhz:g} MHz",
+                "SDRAM": f"{board.sdram}, {board.sdram_bits} bits",
+                "presets that fit": ", ".join(name for name, needs in engines.items() if not needs.beyond(board.part)),
+            }
+            for board in boards
+        ],
+        "do not fit": [
+            {"board": board.name, "preset": name, "for want of": "; ".join(lacks)}
+            for board in boards
+            for name, needs in engines.items()
+            if (lacks := needs.beyond(board.part))
+        ],
+        "compile for": [
+            {"board": board.name, "preset": name, "options": options_of(board.memory(PRESETS[name]))}
+            for board in boards
+            for name, needs in engines.items()
+            if not needs.beyond(board.part)
+        ],
+    }
+
+
+def options_of(memory: Memory) -> str:
+    """The options of `compile` for a memory."""
+    shared = " --shared-bus" if memory.shared else ""
+    return f"--latency {memory.latency} --beat-every {memory.beat_every}{shared}"
+
+
+def build(o: BuildOptions, reporter: Reporter) -> Result:
+    """Write the system of a board with an engine, and make its bitstream.
+
+    Raises BadInput where LiteX or the tools are missing, VerificationError where it does not fit the part or is too
+    slow.
+    """
+    system.require()
+    if not o.simulate:
+        bitstream.require()
+    beside = () if o.simulate else (*ON_BOARD, *bitstream.FILES)
+    names = (*verilog.FILES, contract.FILE, SIMULATED, *beside)
+    shown: Result = {}
+    with delivery(o.out, names) as folder:
+        with reporter.stage(f"Verilog of {o.config.name}"):
+            verilog.write(o.config, folder)
+        with reporter.stage(f"system for {o.board.title}"):
+            made = system.simulated(o.board, o.config, folder)
+            (folder / SIMULATED).write_text(made.verilog)
+            (folder / contract.FILE).write_bytes(json_bytes(made.system.to_json()))
+        if not o.simulate:
+            shown = _bitstream(o, folder, reporter)
+        for path in [path for path in folder.iterdir() if path.name not in names]:
+            path.unlink()
+    return {**shown, "files": [str(o.out / name) for name in names]}
+
+
+def _bitstream(o: BuildOptions, folder: Path, reporter: Reporter) -> Result:
+    """The system for the board itself, and its bitstream; what place and route found, for people."""
+    made = system.synthesizable(o.board, o.config, folder)
+    for name, text in zip(ON_BOARD, (made.verilog, made.constraints), strict=True):
+        (folder / name).write_text(text)
+    with reporter.stage("synthesis"):
+        bitstream.synthesize(folder, [verilog.FILES[0], ON_BOARD[0]])
+    with reporter.stage("place and route"):
+        placed = bitstream.place(folder, o.board, o.seed)
+    cells = {name: f"{used:,} of {has:,}" for name, (used, has) in placed.cells.items()}
+    return {"placed": {"clock": f"{placed.mhz:.1f} MHz, {o.board.clock_mhz:g} MHz needed", **cells}}
+
+
+def run(o: RunOptions, reporter: Reporter) -> Result:
+    """Run a program on the first images of a file, on a board or in its simulation, and hold it to the executor.
+
+    Raises BadInput where the board is not reached, VerificationError where the engine stops, or gives other integers
+    than the program's bytes do in the executor.
+    """
+    if (o.port is None) != o.simulate:
+        raise BadInput("either --port or --simulate says where the board is")
+    described = contract.load(o.folder / contract.FILE)
+    program = programs.load(o.program)
+    if program.config.word != described.config_hash:
+        raise BadInput(
+            f"{o.program}: made for configuration {program.config.name!r} ({program.config.word:08x}), the system in "
+            f"{o.folder} has {described.configuration!r} ({described.config_hash:08x})"
+        )
+    with reporter.stage("tokens of the program"):
+        hazards.check(program)  # else the executor would show one of several results
+    x = program_images(program, o.images, o.count)
+    with _reached(o, described, reporter) as transport:
+        taken = _taken(program, x, transport, reporter)
+    expected = run_program(program, x, reporter)
+    layers = [(layer.name, layer.output) for layer, _ in program.turns if layer.output]
+    if (found := first_break(layers, expected, taken.tensors, "executor", "board")) is not None:
+        raise VerificationError(str(found))
+    rows = [{"layer": layer, "tensor": name, "sha256": taken.digests[name]} for layer, name in layers]
+    return {"digests": rows, "counters": counted(program, described, taken.facts["counters"])}
+
+
+def counted(program: Program, described: System, counters: dict[str, int]) -> list[Result]:
+    """The counters of a run beside those of the cycle model, at the memory that stands for the board's."""
+    memory = catalogue.board(described.board).memory(program.config)
+    predicted = cycles.simulate(program, memory).counters
+    return [
+        {
+            "counter": name,
+            "board": counters[name],
+            "model": predicted[name],
+            "model / board": round(predicted[name] / counters[name], 3) if counters[name] else None,
+        }
+        for name in COUNTERS
+    ]
+
+
+@contextmanager
+def _reached(o: RunOptions, described: System, reporter: Reporter) -> Iterator[UartTransport]:
+    """The board, or its simulation."""
+    if o.port is not None:
+        with open_uart(o.port, described) as transport:
+            yield transport
+        return
+    from sim.bench import system as simulation  # Verilator is for this alone
+
+    sources = [o.folder / verilog.FILES[0], o.folder / SIMULATED]
+    for path in sources:
+        require_file(path)
+        if not path.exists():
+            raise BadInput(f"{path}: No such file or directory")
+    with ExitStack() as stack:
+        with reporter.stage(f"system of {described.board} under Verilator"):
+            port = stack.enter_context(simulation.running(sources, o.build_dir))
+        yield stack.enter_context(open_uart(port, described, EVER, EVER))
+
+
+def _taken(program: Program, x: Given, transport: UartTransport, reporter: Reporter) -> Taken:
+    """Every tensor that the program leaves in memory, and the counters of the first run."""
+    driver = Driver(transport, *transport.window)
+    with reporter.stage("reach the engine and start the memory"):
+        run_sync(driver.connect())
+        transport.start_memory()
+    with reporter.stage(f"load {len(program.image):,} bytes"):
+        run_sync(driver.load(program))
+    names = dict.fromkeys(placement.tensor for placement in program.tensors)
+    runs: list[dict[str, np.ndarray]] = []
+    counters: dict[str, int] = {}
+    with reporter.stage(f"run {len(x)} images"):
+        for images in by_run(x, program.batch):
+            try:
+                run_sync(driver.run_batch(images))
+            except EngineError as stop:
+                raise VerificationError(f"the program ends in the model, not on the board: {stop}") from stop
+            counters = counters or run_sync(driver.counters())
+            runs.append({name: run_sync(driver.read_batch(name))[: len(images)] for name in names})
+            reporter.step("images", sum(len(next(iter(one.values()))) for one in runs), len(x))
+    return Taken({name: np.concatenate([one[name] for one in runs]) for name in names}, {"counters": counters})
