@@ -74,27 +74,40 @@ def _passes(problem: Problem, tiling: Tiling) -> list[int]:
     return problem.once(("passes", tiling.strips, tiling.bands), all_)
 
 
-def _reloads(problem: Problem, tiling: Tiling) -> bool:
-    """Whether parameters are read again with the last chunk."""
-    return tiling.block > 1 or problem.chip.by_channel
+def _reloaded(problem: Problem, tiling: Tiling) -> int:
+    """Output groups whose parameters are read again with a tile's last chunk."""
+
+    def find() -> int:
+        return sum(len(block) for block in tiling.blocks(problem.outputs.count) if tiling.reloads(problem, block))
+
+    return problem.once(("reloaded", tiling.block, problem.chip.by_channel), find)
+
+
+def _convs(problem: Problem, tiling: Tiling) -> int:
+    """CONV instructions of a tile, of all output groups."""
+
+    def find() -> int:
+        return sum(map(tiling.chunk_count, problem.outputs.ranges))
+
+    return problem.once(("convs", tiling.chunk, tiling.stay), find)
 
 
 def _steps(problem: Problem, tiling: Tiling) -> int:
     """CONV instructions."""
-    return tiling.tiles * sum(len(tiling.chunks(groups)) for groups in problem.outputs.ranges)
+    return tiling.tiles * _convs(problem, tiling)
 
 
 def _compute(problem: Problem, tiling: Tiling) -> list[int]:
     """Of each tile the passes, and the gaps between CONVs whose last pass is too short to prepare the next one."""
     config, weights, mode, found = problem.config, problem.layer.weights, problem.outputs.mode, []
-    counts = [len(tiling.chunks(groups)) for groups in problem.outputs.ranges]
-    with_parameters = len(counts) * (2 if _reloads(problem, tiling) else 1)
+    count, convs = problem.outputs.count, _convs(problem, tiling)
+    with_parameters = count + _reloaded(problem, tiling)
     passes, listed = problem.passes(tiling.chunk), problem.outputs.listed
     prepare = [compute_prepare(config, weights, first, mode, listed) for first in (True, False)]
     for one in _passes(problem, tiling):
         gaps = [max(0, FRONT_LATENCY + cycles - one) for cycles in prepare]
-        taken = passes * one + with_parameters * gaps[0] + (sum(counts) - with_parameters) * gaps[1]
-        found.append(taken + len(counts) * one * problem.wide(problem.layer.result))
+        taken = passes * one + with_parameters * gaps[0] + (convs - with_parameters) * gaps[1]
+        found.append(taken + count * one * problem.wide(problem.layer.result))
     return found
 
 
@@ -124,8 +137,7 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
 def _streamed(problem: Problem, tiling: Tiling) -> list[int]:
     """Beats of weights and residual of each tile."""
     beats = problem.weight_beats(tiling.chunk)
-    if _reloads(problem, tiling):  # parameters are read again with the last chunk
-        beats += problem.outputs.count * problem.config.derived.parameter_beats
+    beats += _reloaded(problem, tiling) * problem.config.derived.parameter_beats
     weights = _shared(beats, tiling.tiles) if tiling.weights_once(problem) else [beats] * tiling.tiles
     if problem.layer.residual is None or problem.chip.residual is not None:
         return weights
@@ -136,7 +148,7 @@ def _streamed(problem: Problem, tiling: Tiling) -> list[int]:
 
 def _instructions(problem: Problem, tiling: Tiling) -> list[int]:
     """Instructions of each tile, but for the LOADs of its input beyond one for each time that it is read."""
-    count, chunks, pooling = problem.outputs.count, _steps(problem, tiling) // tiling.tiles, problem.layer.pooling
+    count, chunks, pooling = problem.outputs.count, _convs(problem, tiling), problem.layer.pooling
     weights = _shared(chunks, tiling.tiles) if tiling.weights_once(problem) else [chunks] * tiling.tiles
     reads = 0 if tiling.reading in ("whole", "resident") else _reads(problem, tiling)
     found = []

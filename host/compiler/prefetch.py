@@ -138,10 +138,10 @@ class _Clock:
 
 def _passes(step: ConvStep) -> int:
     """Cycles of a step's passes."""
-    problem, (first, last) = step.problem, step.chunk
+    problem, outputs = step.problem, step.problem.outputs
     positions = problem.positions(step.band.rows, step.strip.width)
-    one = pass_cycles(problem.config, problem.layer.weights, positions, mode=problem.outputs.mode)
-    return (last - first) * problem.outputs.taps * one
+    one = pass_cycles(problem.config, problem.layer.weights, positions, mode=outputs.mode, listed=outputs.listed)
+    return outputs.blocks_of(step.group, step.chunk) * one
 
 
 @dataclass

@@ -227,7 +227,7 @@ class _Builder:
     def _step(self, strip: Strip, band: Band, block: range, group: int, chunk: Span) -> None:
         index = len(self.plan.steps)
         first, last = chunk[0] == self.outputs.ranges[group][0], chunk[1] == self.outputs.ranges[group][1]
-        again = last and not first and (len(block) > 1 or self.problem.chip.by_channel)
+        again = last and not first and self.tiling.reloads(self.problem, block)
         table = self._table()
         weights = self._weights(strip, band, group, chunk, first or again)
         rows = needed(self.problem.window, 0, band.rows, self.geometry.height)

@@ -70,9 +70,18 @@ class Tiling:
         found = [(groups[0], start)] if self.stay else []
         return found + [(first, min(first + self.chunk, groups[1])) for first in range(start, groups[1], self.chunk)]
 
+    def chunk_count(self, groups: Span) -> int:
+        """How many CONVs a tile has that needs these input groups."""
+        return (self.stay > 0) - (groups[0] + self.stay - groups[1]) // self.chunk
+
     def blocks(self, groups: int) -> list[range]:
         """The output groups of each block, of so many."""
         return [range(first, min(first + self.block, groups)) for first in range(0, groups, self.block)]
+
+    def reloads(self, problem: Problem, block: range) -> bool:
+        """Whether the output groups of a block read their parameters again with the last of several chunks: those of
+        others, whose sums are under way beside theirs, came between."""
+        return len(block) > 1 or problem.chip.by_channel
 
     @property
     def band_once(self) -> bool:

@@ -34,7 +34,7 @@ from hw.contract.isa import (
     Unit,
     columns,
 )
-from hw.contract.paired import tap_pairs
+from hw.contract.paired import modes, tap_pairs
 from hw.contract.weights import FORMATS
 from hw.contract.weights.listed import LONGEST_KERNEL, MOST_GROUPS, tag_beats
 
@@ -153,7 +153,7 @@ def _setup(config: AcceleratorConfig, i: SimpleNamespace) -> Iterator[Rule]:
     single = (i.mode == Mode.DEPTHWISE) & (i.kernel_rows == 1) & (i.kernel_columns == 1)
     yield (i.product == 1) & ~single, lambda _: "residuals multiply single taps of depthwise passes alone"
     paired = i.mode == Mode.PAIRED
-    yield paired & (config.ic_lanes == 1), lambda _: "pairs taps, and the engine has one input lane"
+    yield paired & (Mode.PAIRED not in modes(config)), lambda _: "pairs taps, and the engine has one input lane"
     yield paired & (i.dilation_columns != 1), lambda k: f"pairs taps that are {i.dilation_columns[k]} columns apart"
     beats = i.table_load * config.derived.table_beats
     yield from _fits(i, "weight", beats, config.weight_depth, "beats of a table")

@@ -11,8 +11,16 @@ from typing import TypeVar
 
 import numpy as np
 
+from hw.contract.config import AcceleratorConfig
+from hw.contract.isa import Mode
+
 PAIR = 2
 """Taps of a pass, neighbours in a row of the kernel."""
+
+
+def modes(config: AcceleratorConfig) -> tuple[Mode, ...]:
+    """Those that an engine has: one of a single input lane has no halves that could take two taps."""
+    return tuple(mode for mode in Mode if mode is not Mode.PAIRED or config.ic_lanes >= PAIR)
 
 Ints = TypeVar("Ints", int, np.ndarray)
 

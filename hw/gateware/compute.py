@@ -17,7 +17,7 @@ from amaranth.lib.wiring import In, Out
 from hw.contract.config import AcceleratorConfig
 from hw.contract.depthwise import TAP_COLUMNS, TAP_ROWS, slides
 from hw.contract.isa import Mode, Opcode
-from hw.contract.paired import PAIR
+from hw.contract.paired import PAIR, modes
 from hw.contract.timing import ACCUMULATE_LATENCY, SWAP_DELAY
 from hw.contract.weights import gateware_format
 from hw.gateware.decode import INSTRUCTION_BITS, fields
@@ -155,7 +155,7 @@ class ComputeUnit(wiring.Component):
                 & (next_setup.kernel_rows != 0)
                 & (next_setup.kernel_columns != 0)
                 & (next_setup.weight_format == gateware_format(self.config).number)
-                & (next_setup.mode <= max(Mode))
+                & (next_setup.mode <= max(modes(self.config)))
                 & (Cat(next_setup.data_format, next_setup.signal) == 0)
                 & (Cat(next_setup.table, next_setup.table_load) == 0 if not self.config.tables else 1)
             ),

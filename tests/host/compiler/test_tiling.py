@@ -71,6 +71,8 @@ def test_output_groups_share_a_reading_of_what_exceeds_the_buffer() -> None:
         chunks = way.chunks((3, 67))
         assert [first for first, _ in chunks] == [3, *(last for _, last in chunks[:-1])] and chunks[-1][1] == 67
         sizes = [last - first for first, last in chunks]
+        assert way.chunk_count((3, 67)) == len(chunks)
+        assert [way.reloads(posed, block) for block in way.blocks(10)] == [True, True, True, False]
         assert max(sizes[way.stay > 0 :]) == way.chunk and (not way.stay or sizes[0] == way.stay)
         assert (way.stay + 2 * way.chunk) * 81 <= 4096
 

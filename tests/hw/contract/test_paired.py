@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from hw.contract.paired import from_pairs, in_pairs, tap_pairs
+from hw.contract.config import AcceleratorConfig, preset
+from hw.contract.isa import Mode
+from hw.contract.paired import from_pairs, in_pairs, modes, tap_pairs
 
 
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (3, 1), (1, 9), (5, 4)])
@@ -30,3 +32,10 @@ def test_weights_beyond_the_kernel_are_seen() -> None:
     assert from_pairs(blocks, 1, 3)[1]
     blocks[0, 1, 2, 2] = 1
     assert from_pairs(blocks, 1, 4)[1] and not from_pairs(blocks, 1, 3)[1]
+
+
+def test_one_input_lane_has_no_halves() -> None:
+    one = AcceleratorConfig("one", ic_lanes=1, oc_lanes=4, axi_bits=32)
+    assert one.derived.multipliers == 4
+    assert modes(one) == (Mode.DENSE, Mode.DEPTHWISE)
+    assert modes(preset("tiny")) == tuple(Mode)
