@@ -21,6 +21,8 @@ class Resident:
     band: rows that are there at once, 0 for all; then layers `first` to `last` run band by band, and each band lies in
     the next of so many `slots`, all its planes, its rows begin where in a beat they would in memory.
     planes: of a band those that are there at once, 0 for all; then it is these that lie in the next slot.
+    inside: planes, from the first on, that are there; 0 for all.  The others wait as results, in the output buffer, from
+    where they are copied for the reader, a chunk at a time.
     """
 
     tensor: str
@@ -34,6 +36,11 @@ class Resident:
     band: int = 0
     slots: int = 1
     planes: int = 0
+    inside: int = 0
+
+    def waits(self, plane: int) -> bool:
+        """Whether a plane is not there, but waits as a result."""
+        return 0 < self.inside <= plane
 
     def at(self, plane: int) -> int:
         """Where a plane begins, in its slot if there is one for every few planes."""
@@ -79,11 +86,21 @@ class OnChip:
         return self.source is not None and self.source.planes > 0
 
     @property
+    def inside(self) -> int:
+        """Planes of its source that are there, where the others wait as results; else 0."""
+        return 0 if self.source is None else self.source.inside
+
+    @property
+    def leaves_some(self) -> bool:
+        """Whether some of what it writes waits as results."""
+        return any(resident.inside for kept in self.results.values() for resident, _ in kept)
+
+    @property
     def form(self) -> Hashable:
         """All that a choice of tiling depends on: not where maps lie, but which do and how much room they leave."""
         copies = tuple((tensor, len(kept)) for tensor, kept in self.results.items())
         rooms = tuple((buffer, end - start) for buffer, (start, end) in self.windows.items())
-        run = self.band, self.again, self.sums, self.by_channel
+        run = self.band, self.again, self.sums, self.by_channel, self.inside, self.leaves_some
         return self.source is None, self.residual is None, copies, self.unstored, rooms, run
 
     def copies(self, tensor: str) -> tuple[tuple[Resident, int], ...]:

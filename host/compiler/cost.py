@@ -151,6 +151,8 @@ def _instructions(problem: Problem, tiling: Tiling) -> list[int]:
     count, chunks, pooling = problem.outputs.count, _convs(problem, tiling), problem.layer.pooling
     weights = _shared(chunks, tiling.tiles) if tiling.weights_once(problem) else [chunks] * tiling.tiles
     reads = 0 if tiling.reading in ("whole", "resident") else _reads(problem, tiling)
+    if problem.chip.inside:
+        reads = len(tiling.blocks(count)) * (problem.range_groups - tiling.stay) // problem.config.derived.planes
     found = []
     residuals = problem.layer.residual is not None and problem.chip.residual is None
     stores = [
@@ -250,6 +252,9 @@ def _written(problem: Problem, tiling: Tiling, chip: bool = True) -> list[int]:
         bits = pooling.result.fmt.bits
         more = (pooled * beats * bits // data * planes for beats in _pooled_beats(problem, tiling))
         found = [a + b for a, b in zip(found, more, strict=True)]
+    if problem.chip.inside and chip:  # of one tile: what waited as results is copied for each block
+        copied = len(tiling.blocks(problem.outputs.count)) * (problem.range_groups - tiling.stay)
+        found[0] += copied * _beats(problem, problem.geometry.height * problem.geometry.width)
     return found
 
 

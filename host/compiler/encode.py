@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
+from host.compiler.buffers import Region
 from host.compiler.chip import Resident
 from host.compiler.engine_layer import OutputPooling, Spread
 from host.compiler.limits import highest
@@ -78,6 +79,17 @@ class Part:
         return Lines(word, self.columns[1] - self.columns[0], self.rows[1] - self.rows[0], resident.pitch)
 
 
+@dataclass(frozen=True)
+class _Waiting:
+    """Results of an output group, of a whole map, that wait: where, from which word on, how many of how many planes."""
+
+    region: Region
+    access: Access
+    base: int
+    words: int
+    planes: int
+
+
 def _port(buffer: Buffer) -> Access:
     """The one way into a buffer that LOAD and STORE write: whoever does waits for the other one."""
     return Access(f"{buffer.name} port", 0, 1)
@@ -93,6 +105,8 @@ class Encoder:
         self, memory: MemoryMap, config: AcceleratorConfig, room: Room, pool_layers: Mapping[int, int]
     ) -> None:
         self.memory, self.config, self.room, self.pool_layers = memory, config, room, pool_layers
+        self._waiting: dict[tuple[str, int], _Waiting] = {}
+        """Results that wait in the output buffer, by map and first plane."""
         d = config.derived
         self.words = d.words_per_beat
         self.beat_depths = {
@@ -105,7 +119,9 @@ class Encoder:
     # loads
 
     def loads(self, fill: Fill) -> list[Operation]:
-        """The LOADs of a fill whose piece has room."""
+        """The LOADs of a fill whose piece has room; of what waits as results the STOREs that copy it."""
+        if fill.waiting:
+            return self._copies(fill)
         buffer = fill.piece.buffer
         reads = self._memory_reads(fill)
         depth, start = self.beat_depths[buffer], self.room.start(fill.piece) * self.grain_beats[buffer]
@@ -131,6 +147,25 @@ class Encoder:
             if buffer in _TARGETS:
                 writes.append(_port(buffer))
             found.append(operation(instruction, reads, writes, "weights" if fill.tensor is None else "tensors"))
+        return found
+
+    def _copies(self, fill: Fill) -> list[Operation]:
+        """The STOREs that copy planes of a map that wait as results to a piece that has room."""
+        buffer, found = fill.piece.buffer, []
+        first, last = fill.planes
+        pitch = fill.piece.size // (last - first) * self.words
+        start = self.room.start(fill.piece) * self.words
+        for plane in range(first, last, self.config.derived.planes):
+            waiting = self._waiting[fill.waiting, plane]
+            address = (start + (plane - first) * pitch) * self.config.derived.word_bytes
+            step = pitch * self.config.derived.word_bytes if waiting.planes > 1 else 0
+            line = Lines(0, waiting.words)
+            store = self._store(fill.layer, Source.OUTPUT, waiting.base, line, waiting.planes, address, step)
+            store = replace(store, target=int(_TARGETS[buffer]))
+            writes = [*self._on_chip(buffer, store, waiting.planes), _port(buffer)]
+            found.append(operation(store, [waiting.access], writes))
+            if fill.done:
+                self.room.let_go(Source.OUTPUT, waiting.region)
         return found
 
     def _memory_reads(self, fill: Fill) -> list[Access]:
@@ -276,12 +311,18 @@ class Encoder:
         lines = results.in_memory
         parts, phase, pixels = placement.parts(self.config), lines[0].word % self.words, lines[0].rows * lines[0].words
         high = -(-pixels // self.words) * self.words  # from a part's words to those of the next
-        region = self.room.results(source, -(-(phase + pixels + (parts - 1) * high) // self.words))
+        copies = step.problem.chip.copies(tensor)
+        waiting = [(r.tensor, plane) for r, first in copies if r.waits(plane := first + step.group * d.planes)]
+        region = self.room.results(source, -(-(phase + pixels + (parts - 1) * high) // self.words), bool(waiting))
         grains = self.room.results_depth(source)
         access = Access(source.name, region.start, region.size, grains)
         base = region.start * self.words + phase
         planes, stores = step.problem.outputs.planes(step.group), []
-        for resident, first in step.problem.chip.copies(tensor):
+        for key in waiting:
+            self._waiting[key] = _Waiting(region, access, base % (grains * self.words), pixels, planes)
+        for resident, first in copies:
+            if resident.waits(first + step.group * d.planes):
+                continue
             line, size = results.on_chip(resident, self.words), d.word_bytes
             together = d.planes if resident.buffer is Buffer.RESIDUAL else 1  # planes that lie in the same words
             plane = first + step.group * d.planes // together

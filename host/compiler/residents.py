@@ -42,7 +42,10 @@ class Willing(Enum):
     UNCUT = "those for which no layer that streams is cut in another way, and by `cost` none takes longer"
     COSTED = "those by which the layers that they change take no longer, as `cost` estimates them"
     BANDED = "as COSTED, after those of which a band at a time stays while the layers beside them run band by band"
-    CHANNELS = "as BANDED, and of large ones some channels at a time, where the layers take little longer so"
+    CHANNELS = (
+        "as BANDED, and of large ones some channels at a time, or all but those that wait as results, where the layers "
+        "take little longer so"
+    )
     ALL = "all of them"
 
 
@@ -192,9 +195,10 @@ class Residents:
         asked, self.keep = self.keep, self.keep if keep is None else keep
         self.take(Choice(()))
         if willing in (Willing.BANDED, Willing.CHANNELS):
-            self._hold_bands(self._banded())
+            self._hold(self._banded())
         if willing is Willing.CHANNELS:
-            self._hold_bands(self._by_channel(), LITTLE)
+            self._hold(self._in_part(), LITTLE)
+            self._hold(self._by_channel(), LITTLE)
         candidates = [] if willing is Willing.NONE else self._candidates()
         left = [one for one in candidates if (one.buffer, one.tensor) not in self.chosen]
         for _ in range(2):
@@ -222,8 +226,8 @@ class Residents:
         self._let_go(placed, before)
         return False
 
-    def _hold_bands(self, maps: Iterable[Sequence[Resident]], longer: float = 0) -> None:
-        """Of each of some maps let the best of the ways to hold bands of it stay, if there is one by which the layers
+    def _hold(self, maps: Iterable[Sequence[Resident]], longer: float = 0) -> None:
+        """Of each of some maps let the best of the ways to hold parts of it stay, if there is one by which the layers
         take no longer, or by that share at most, and then read least."""
         for variants in maps:
             best: tuple[float, int, Resident] | None = None
@@ -290,6 +294,35 @@ class Residents:
                 one = Resident(root, Buffer.ACTIVATION, 0, size, width, plane, *life, rows, 2, planes)
                 variants.append(one)
             yield variants
+
+    # maps of which some planes wait as results
+
+    def _in_part(self) -> Iterator[list[Resident]]:
+        """Maps that do not fit, as many of their last planes waiting in the output buffer as it holds, whole output groups
+        of those that wrote them: copying is hidden, and so there is most room for others.  For a reader that takes all of
+        it in each output group, and keeps no results, which need that buffer."""
+        planes, unit = self.config.derived.planes, self.config.derived.words_per_beat
+        for root in self.places.homes:
+            whole = next((one for _, one in self._of(root) if one.buffer is Buffer.ACTIVATION), None)
+            if whole is None or whole.size <= self._depths[Buffer.ACTIVATION] or not self._one_behind(root):
+                continue
+            writers, reader = self._writers(root), self.lowered.layers[whole.last]
+            lone = [self.lowered.layers[k].pooling is None for k in writers]
+            if not all(lone) or reader.keep or self._residuals(root) or not self._in_groups(root):
+                continue
+            grains, groups = whole.plane // unit, -(-self.places.placements[root].groups(self.config) // planes)
+            most = self.config.output_depth // unit // grains
+            if 0 < groups - most < groups:
+                inside = planes * (groups - most)
+                yield [replace(whole, inside=inside, size=inside * grains)]
+
+    def _one_behind(self, root: str) -> bool:
+        """Whether one layer reads a tensor, as it is, right behind those that write it, one after the other."""
+        writers, readers = self._writers(root), self._readers(root)
+        if self._root(root) != root or not writers or readers != [writers[-1] + 1]:
+            return False
+        in_order = writers == list(range(writers[0], readers[0]))
+        return in_order and self.lowered.layers[readers[0]].source == root
 
     def _large(self, root: str) -> bool:
         """Whether a map would take more than half the activation buffer."""

@@ -88,13 +88,19 @@ class Room:
             elif piece.last == index and piece in self._staying:
                 self._staying.remove(piece)
 
-    # results: until their STOREs, which are emitted right behind who writes them
+    # results: until their STOREs, which are emitted right behind who writes them, but for those that wait
 
-    def results(self, source: Source, grains: int) -> Region:
-        """Room for results that are stored at once: so it is given back at once, and only their number is bounded."""
+    def results(self, source: Source, grains: int, wait: bool = False) -> Region:
+        """Room for results.  Those that do not wait are stored at once: so it is given back at once, and only their
+        number is bounded."""
         region = self._results[source].take(grains)
-        self._results[source].release(region)
+        if not wait:
+            self.let_go(source, region)
         return region
+
+    def let_go(self, source: Source, region: Region) -> None:
+        """Give back the room of results that waited."""
+        self._results[source].release(region)
 
     def results_depth(self, source: Source) -> int:
         """Grains of a buffer of results."""

@@ -39,6 +39,7 @@ class Fill:
     """Loads into a piece, needed by step `step`.
 
     layer: index in the manifest.  tensor: what they read, None for weights; its planes, and words of each.
+    waiting: the map whose planes are no loads, but wait as results, from where they are copied.  done: for the last time.
     """
 
     piece: Piece
@@ -48,6 +49,8 @@ class Fill:
     tensor: str | None = None
     planes: Span = (0, 0)
     words: Span = (0, 0)
+    waiting: str = ""
+    done: bool = False
 
 
 @dataclass(frozen=True)
@@ -232,7 +235,9 @@ class _Builder:
         weights = self._weights(strip, band, group, chunk, first or again)
         rows = needed(self.problem.window, 0, band.rows, self.geometry.height)
         resident = self.problem.chip.source
-        if resident is not None:
+        if resident is not None and resident.waits(chunk[0]):
+            activation, shown = self._waiting(resident, block, chunk)
+        elif resident is not None:
             activation, shown = self.plan.stays(resident), self._shown(resident, strip, chunk, rows)
         elif self.tiling.reading == "whole":
             activation, shown = self._whole(chunk, rows)
@@ -327,6 +332,18 @@ class _Builder:
         first = resident.word(rows[0], self.geometry.grain_words)
         origin = resident.at(plane + chunk[0]) + first + strip.inputs[0]
         return Shown(origin, resident.pitch, resident.plane, rows)
+
+    def _waiting(self, resident: Resident, block: range, chunk: Span) -> tuple[Piece, Shown]:
+        """The piece that planes are copied to that wait as results, whole, for a block of output groups."""
+        geometry = self.geometry
+        rows = (0, geometry.height)
+        part = geometry.band(chunk, rows, (0, geometry.width))
+        piece, new = self._piece((Buffer.ACTIVATION, block[0], chunk), Buffer.ACTIVATION, part.size)
+        if new:
+            done, tensor = block[-1] + 1 == self.outputs.count, geometry.placement.tensor
+            fill = Fill(piece, (), len(self.plan.steps), self.layer, tensor, chunk, part.words, resident.tensor, done)
+            self.plan.fills.append(fill)
+        return piece, Shown(part.origin, part.pitch, part.group_step, rows)
 
     def _band(self, strip: Strip, band: Band, block: range, chunk: Span, rows: Span) -> tuple[Piece, Shown]:
         """The piece that holds a band, of all input groups of the output groups or of one chunk."""

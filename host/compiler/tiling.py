@@ -34,7 +34,8 @@ class Tiling:
     """One way to run a layer.
 
     chunk: input groups of one CONV.  order: which loop is outside, over tiles or over output groups.
-    reading: the input is read once as a whole, or band by band, or a chunk of a band at a time, or is there already.
+    reading: the input is read once as a whole, or band by band, or a chunk of a band at a time, or is there already, but
+    for what is behind `stay` where that is not 0.
     block: output groups whose partial sums are kept at once.  stay: input groups of the first chunk, which is read once
     and stays to the layer's end; 0 where it is one like the others.
     loads_ahead, stores_behind: the buffers in front of the array, those behind it, hold two tiles, so that one is
@@ -272,6 +273,12 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
 
     if max(last - first for first, last in inputs) > LONGEST:
         return
+    tiles = len(strips) * len(bands)
+    if problem.chip.leaves_some and tiles > 1:
+        return
+    if problem.chip.inside:
+        yield from _in_part(problem, strips, bands, double)
+        return
     if problem.chip.source is not None:
         for chunk in _chunks(problem):
             for order in _orders(bands):
@@ -282,7 +289,6 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
         return max(_size(problem, groups, rows, strip.inputs) for strip in strips for rows in inputs)
 
     all_ = size(problem.range_groups)
-    tiles = len(strips) * len(bands)
     for chunk in _chunks(problem):
         for order in _orders(bands):
             all_columns = strips[0].inputs == (0, geometry.width)
@@ -302,6 +308,19 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
         stay = max((s for s in _chunks_that_stay(problem, chunk) if size(s) + 2 * part <= room), default=0)
         if stay and tiles == 1:
             yield Tiling(strips, bands, chunk, "tiles", "chunk", True, double, block, stay)
+
+
+def _in_part(
+    problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...], double: bool
+) -> Iterator[Tiling]:
+    """Ways to run a layer of one tile that has the first planes of its input there: the others come a chunk at a time, of
+    whole output groups of those that wrote them, once for each block."""
+    stay, room = problem.chip.inside, problem.activation_grains
+    block = _block(problem, strips, bands)
+    for chunk in _chunks_of_blocks(problem) if len(strips) * len(bands) == 1 and stay <= _half(problem) else ():
+        whole = chunk % problem.config.derived.planes == 0 and (problem.range_groups - stay) % chunk == 0
+        if whole and 2 * _size(problem, chunk, (0, problem.geometry.height), strips[0].inputs) <= room:
+            yield Tiling(strips, bands, chunk, "tiles", "resident", True, double, block, stay)
 
 
 def _block(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...]) -> int:

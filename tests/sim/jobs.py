@@ -23,6 +23,7 @@ from tests.sim.blocked import blocked_network, in_blocks
 from tests.sim.by_channel import by_channel, by_channel_network
 from tests.sim.depthwise import depthwise_network
 from tests.sim.handmade import CASES, build
+from tests.sim.in_part import in_part, in_part_network
 from tests.sim.networks import random_images, random_inputs, random_network
 from tests.sim.programs import with_copies
 
@@ -141,6 +142,25 @@ def by_channel_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         images = random_images(network, 1, number)
         expected = execute(network, images, [p.tensor for p in program.tensors])
         jobs[f"by channel {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory), expected)
+    return jobs
+
+
+def in_part_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
+    """Networks with a map whose last planes wait as results, an image each, each on a memory of its own."""
+
+    def wanted(program: Program) -> int:
+        return on_memory(program) + (0 if in_part(program) else MANY)
+
+    jobs: Jobs = {}
+    for number in range(count):
+        rng = np.random.default_rng([seed, number])
+        network = in_part_network(number, rng)
+        memory, keep = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 5))), [*KeepLayers][number // 4 % 2]
+        program = compile_network(network, config, memory=memory, keep_layers=keep, cycles=wanted)
+        assert in_part(program)
+        images = random_images(network, 1, number)
+        expected = execute(network, images, [p.tensor for p in program.tensors])
+        jobs[f"in part {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory), expected)
     return jobs
 
 

@@ -23,6 +23,7 @@ from sim.hazards import check
 from tests.host.networks import SAME, Builder, expected, image
 from tests.sim.banded import banded_network, by_bands, on_memory
 from tests.sim.by_channel import by_channel, by_channel_network
+from tests.sim.in_part import in_part, in_part_network
 
 MANY = 1 << 20
 """More than a program has instructions."""
@@ -143,6 +144,21 @@ def test_some_channels_of_large_maps(
     if keep is KeepLayers.NONE:
         stores = [i.layer for i in program.decode() if isinstance(i, StoreInstruction) and i.target == Target.MEMORY]
         assert len(program.layers) - 3 not in stores
+
+
+@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("keep", [*KeepLayers])
+def test_planes_of_a_map_that_does_not_fit_wait_as_results(
+    keep: KeepLayers, number: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody loads them: they are copied from the output buffer for each block of output groups."""
+    monkeypatch.setattr("host.compiler.residents.LITTLE", math.inf)  # whatever it costs
+    monkeypatch.setattr("host.compiler.FAR", math.inf)
+    network = in_part_network(number, rng)
+    program = proven(network, preset("tiny"), keep, rng, lambda made: on_memory(made) + MANY * (not in_part(made)))
+    assert in_part(program)
+    reader = len(program.layers) - 2 - (program.layers[-2].op != "Conv")
+    assert (Buffer.ACTIVATION, reader) not in loaded(program)
 
 
 def test_weights_of_bands_are_read_again_where_they_do_not_fit_together(rng: np.random.Generator) -> None:
