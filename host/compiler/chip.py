@@ -21,8 +21,8 @@ class Resident:
     band: rows that are there at once, 0 for all; then layers `first` to `last` run band by band, and each band lies in
     the next of so many `slots`, all its planes, its rows begin where in a beat they would in memory.
     planes: of a band those that are there at once, 0 for all; then it is these that lie in the next slot.
-    inside: planes, from the first on, that are there; 0 for all.  The others wait as results, in the output buffer, from
-    where they are copied for the reader, a chunk at a time.
+    inside: planes, from the first on, that are there; 0 for all.  The others wait as results, in the output buffer, and
+    are copied from there for the reader, a chunk at a time.
     """
 
     tensor: str
@@ -67,7 +67,7 @@ class OnChip:
     unstored: those of them that memory does not hold.  windows: grains of a buffer in which its tiles lie, where that
     is not all of it.  band: rows of its results at a time, where other layers run with it band by band; else 0.
     again: then its weights do not wait from band to band, but are read for each.  sums: partial sums that another one
-    keeps meanwhile.
+    keeps meanwhile.  read_before: that before it loads the same source, which is still there then.
     """
 
     source: Resident | None = None
@@ -79,6 +79,7 @@ class OnChip:
     band: int = 0
     again: bool = False
     sums: int = 0
+    read_before: bool = False
 
     @property
     def by_channel(self) -> bool:
@@ -100,7 +101,7 @@ class OnChip:
         """All that a choice of tiling depends on: not where maps lie, but which do and how much room they leave."""
         copies = tuple((tensor, len(kept)) for tensor, kept in self.results.items())
         rooms = tuple((buffer, end - start) for buffer, (start, end) in self.windows.items())
-        run = self.band, self.again, self.sums, self.by_channel, self.inside, self.leaves_some
+        run = self.band, self.again, self.sums, self.read_before, self.by_channel, self.inside, self.leaves_some
         return self.source is None, self.residual is None, copies, self.unstored, rooms, run
 
     def copies(self, tensor: str) -> tuple[tuple[Resident, int], ...]:

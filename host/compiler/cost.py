@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from host.compiler.cuts import Band, Strip
 from host.compiler.geometry import Footprint
-from host.compiler.problem import Problem, needed
+from host.compiler.problem import Problem, Span, needed
 from host.compiler.tiling import Tiling
 from hw.contract.timing import (
     FRONT_LATENCY,
@@ -124,7 +124,7 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
     beats = problem.piece_beats(tiling.chunk)
     fitting, read = problem.weight_depth // beats, memory.beat_every * beats
     tiles = _passes(problem, tiling)
-    repeats = 1 if tiling.weights_once(problem) else len(tiles)
+    repeats = tiling.weight_reads(problem)
     passes = tiling.chunk * problem.outputs.passes(0) * sum(tiles) // repeats
     if problem.outputs.listed:
         passes = problem.passes(tiling.chunk) * sum(tiles) // repeats * beats // weights
@@ -138,7 +138,7 @@ def _streamed(problem: Problem, tiling: Tiling) -> list[int]:
     """Beats of weights and residual of each tile."""
     beats = problem.weight_beats(tiling.chunk)
     beats += _reloaded(problem, tiling) * problem.config.derived.parameter_beats
-    weights = _shared(beats, tiling.tiles) if tiling.weights_once(problem) else [beats] * tiling.tiles
+    weights = _shared(beats * tiling.weight_reads(problem), tiling.tiles)
     if problem.layer.residual is None or problem.chip.residual is not None:
         return weights
     tiles = [_beats(problem, 1)] * tiling.tiles if problem.layer.broadcast else _tile_beats(problem, tiling)
@@ -149,8 +149,8 @@ def _streamed(problem: Problem, tiling: Tiling) -> list[int]:
 def _instructions(problem: Problem, tiling: Tiling) -> list[int]:
     """Instructions of each tile, but for the LOADs of its input beyond one for each time that it is read."""
     count, chunks, pooling = problem.outputs.count, _convs(problem, tiling), problem.layer.pooling
-    weights = _shared(chunks, tiling.tiles) if tiling.weights_once(problem) else [chunks] * tiling.tiles
-    reads = 0 if tiling.reading in ("whole", "resident") else _reads(problem, tiling)
+    weights = _shared(chunks * tiling.weight_reads(problem), tiling.tiles)
+    reads = 0 if tiling.reading == "whole" or _is_there(problem, tiling) else _reads(problem, tiling)
     if problem.chip.inside:
         reads = len(tiling.blocks(count)) * (problem.range_groups - tiling.stay) // problem.config.derived.planes
     found = []
@@ -170,6 +170,11 @@ def _shared(whole: int, among: int) -> list[int]:
     return [whole * (k + 1) // among - whole * k // among for k in range(among)]
 
 
+def _is_there(problem: Problem, tiling: Tiling) -> bool:
+    """Whether nothing is loaded of its input: it stays, or a layer that runs with it has loaded it."""
+    return tiling.reading == "resident" or (tiling.reading == "band" and problem.chip.read_before)
+
+
 def _load_cycles(problem: Problem, footprint: Footprint) -> int:
     """Of the beats, and for rows shorter than what latency lets pass between them, that time."""
     shortest = -(-problem.memory.latency // problem.config.read_outstanding)
@@ -179,7 +184,7 @@ def _load_cycles(problem: Problem, footprint: Footprint) -> int:
 def _input_cycles(problem: Problem, tiling: Tiling) -> list[int]:
     """Of each tile what reading its input takes, for all output groups."""
     geometry = problem.geometry
-    if tiling.reading == "resident":
+    if _is_there(problem, tiling):
         return [0] * tiling.tiles
     if tiling.reading == "whole":
         all_ = _load_cycles(problem, geometry.slab((0, geometry.groups), (0, geometry.height * geometry.width)))
@@ -195,14 +200,19 @@ def _bands_cycles(problem: Problem, groups: int, tiling: Tiling) -> list[int]:
     """Of each tile what reading so many groups of its input takes."""
 
     def once() -> list[int]:
-        return [_band_cycles(problem, groups, strip, band) for strip, band in _tiles(tiling)]
+        if not tiling.turns:
+            return [_band_cycles(problem, groups, strip, band.rows) for strip, band in _tiles(tiling)]
+        found, (strip,) = [0] * tiling.tiles, tiling.strips
+        for number, (first, _) in enumerate(tiling.turns):  # with its first band
+            found[first] = _band_cycles(problem, groups, strip, tiling.rows(number))
+        return found
 
-    return problem.once(("inputs", tiling.strips, tiling.bands, groups), once)
+    return problem.once(("inputs", tiling.strips, tiling.bands, tiling.turns, groups), once)
 
 
-def _band_cycles(problem: Problem, groups: int, strip: Strip, band: Band) -> int:
-    """What reading what a tile needs of so many groups takes."""
-    rows = needed(problem.window, 0, band.rows, problem.geometry.height)
+def _band_cycles(problem: Problem, groups: int, strip: Strip, results: Span) -> int:
+    """What reading what some rows of results need of so many groups takes."""
+    rows = needed(problem.window, 0, results, problem.geometry.height)
     key = "band", groups, rows, strip.inputs
     return problem.once(key, lambda: _load_cycles(problem, problem.geometry.band((0, groups), rows, strip.inputs)))
 
@@ -286,11 +296,11 @@ def _exposed(problem: Problem, tiling: Tiling) -> int:
     And the first chunk of weights of a layer that uses each but once: it takes as long to read as to compute, so layers
     before hide it no more than they hide the others.
     """
-    strip, band = tiling.strips[0], tiling.bands[0]
+    strip, rows = tiling.strips[0], tiling.rows(0) if tiling.turns else tiling.bands[0].rows
     groups = problem.range_groups if tiling.reading != "chunk" else tiling.stay or tiling.chunk
     every, head = problem.memory.beat_every, 0
-    if tiling.reading != "resident":
-        head = _band_cycles(problem, groups, strip, band)
+    if not _is_there(problem, tiling):
+        head = _band_cycles(problem, groups, strip, rows)
     if _passes(problem, tiling)[0] <= problem.layer.weights.block_beats(problem.config, problem.outputs.mode):
         head += every * tiling.chunk * problem.block_beats
     tail = problem.config.derived.planes * _beats(problem, _pixels(tiling.strips[-1], tiling.bands[-1]))

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from host.compiler.engine_layer import OutputPooling
 from host.compiler.problem import Problem, Span, needed
 
 
@@ -72,11 +73,16 @@ def bands_of(problem: Problem, rows: int) -> tuple[Band, ...]:
     pooling, height = problem.layer.pooling, problem.results(0)
     if pooling is None:
         return tuple(Band(span) for span in _pieces(height, rows))
-    bands, start = [], 0
+    return _pooled_bands(problem, pooling, (0, pooling.result.shape[1]), (0, height), rows)
+
+
+def _pooled_bands(problem: Problem, pooling: OutputPooling, whole: Span, results: Span, rows: int) -> tuple[Band, ...]:
+    """Bands of at most `rows` of some rows of results, cut where a row of `whole`, which they are for, is complete."""
+    bands, (start, height) = list[Band](), results
     full = problem.layer.result.shape[1]
-    for pooled in _pool_pieces(problem, rows):
+    for pooled in _pool_pieces(pooling, full, whole, start, rows):
         need = needed(pooling.window, 0, pooled, full)
-        end = height if pooled[1] == pooling.result.shape[1] else max(need[1], start)
+        end = height if pooled[1] == whole[1] else max(need[1], start)
         cuts = [(start + a, start + b) for a, b in _pieces(end - start, rows)] if end > start else []
         bands += [Band(span) for span in cuts[:-1]]
         if cuts:
@@ -100,28 +106,27 @@ def lone_bands_of(problem: Problem, rows: int) -> tuple[Band, ...]:
     return tuple(Band(need, span, need) for span in spans for need in [needed(pooling.window, 0, span, full)])
 
 
-def alike_bands_of(problem: Problem, rows: int) -> tuple[Band, ...]:
-    """Bands of so many rows of what is written, pooled or not, as other layers have them that write or read the same
-    map.  None waits for the next."""
+def turns_of(problem: Problem, rows: int, most: int) -> tuple[tuple[Band, ...], ...]:
+    """So many rows a turn of what is written, pooled or not, as other layers have them that write or read the same map;
+    each turn in bands of at most `most` rows of results where possible.  No row waits for the next turn."""
     pooling, full = problem.layer.pooling, problem.layer.result.shape[1]
     size = problem.results(0) if pooling is None else pooling.result.shape[1]
     spans = [(start, min(start + rows, size)) for start in range(0, size, rows)]
     if pooling is None:
-        return tuple(Band(span) for span in spans)
-    return tuple(Band(need, span, need) for span in spans for need in [needed(pooling.window, 0, span, full)])
+        return tuple(
+            tuple(Band((first + a, first + b)) for a, b in _pieces(last - first, most)) for first, last in spans
+        )
+    return tuple(_pooled_bands(problem, pooling, span, needed(pooling.window, 0, span, full), most) for span in spans)
 
 
-def _pool_pieces(problem: Problem, rows: int) -> list[Span]:
-    """Rows of pooled results, in pieces whose new rows of results are no more than `rows` where possible.
+def _pool_pieces(pooling: OutputPooling, full: int, whole: Span, start: int, rows: int) -> list[Span]:
+    """Some rows of pooled results, in pieces whose new rows of results, of `full` and from `start` on, are no more than
+    `rows` where possible.
 
     Where one pooled row alone needs more (a tall kernel), its rows come in several bands, and only the last one pools.
     """
-    pooling = problem.layer.pooling
-    if pooling is None:
-        return []
-    total, full = pooling.result.shape[1], problem.layer.result.shape[1]
     pieces: list[Span] = []
-    first = start = 0
+    first, total = whole
     while first < total:
         last = first + 1
         while last < total and needed(pooling.window, 0, (first, last + 1), full)[1] - start <= rows:

@@ -223,25 +223,41 @@ class Residents:
         refused = {Willing.UNCUT: cut_anew or longer, Willing.ALL: False}.get(willing, longer)
         if not refused and _sum(after) < _NEVER:
             return True
-        self._let_go(placed, before)
+        self._let_go([placed], before)
         return False
 
-    def _hold(self, maps: Iterable[Sequence[Resident]], longer: float = 0) -> None:
+    def _hold(self, maps: Iterable[Sequence[tuple[Resident, ...]]], longer: float = 0) -> None:
         """Of each of some maps let the best of the ways to hold parts of it stay, if there is one by which the layers
-        take no longer, or by that share at most, and then read least."""
+        take no longer, or by that share at most, and then read least; together with the other maps of that way."""
         for variants in maps:
-            best: tuple[float, int, Resident] | None = None
-            for candidate in variants:
-                placed = None if self.chosen.get((candidate.buffer, candidate.tensor)) else self._place(candidate)
-                if placed is None or any(self.run(k) != (k, k) for k in range(placed.first, placed.last + 1)):
+            best: tuple[float, int, list[Resident]] | None = None
+            for candidates in variants:
+                first, last = candidates[0].first, candidates[0].last
+                if any(self.run(k) != (k, k) for k in range(first, last + 1)):
                     continue
-                before, after = self._let_stay(placed)
-                if _sum(after) <= _sum(before) * (1 + longer) and self._apart():
-                    one = sum(map(_reads, after.values())) if longer else _sum(after), placed.size, placed
+                placed, before = self._let_all_stay(candidates)
+                after = {k: self._way(k) for k in before}
+                possible = len(placed) == len(candidates) and _sum(after) < _NEVER and self._apart()
+                if possible and _sum(after) <= _sum(before) * (1 + longer):
+                    gained = _sum_reads(after) - _sum_reads(before) if longer else _sum(after) - _sum(before)
+                    one = gained, sum(resident.size for resident in placed), placed
                     best = one if best is None or one[:2] < best[:2] else best
                 self._let_go(placed, before)
             if best is not None:
-                self._let_stay(best[2])
+                for resident in best[2]:
+                    self._let_stay(resident)
+
+    def _let_all_stay(self, candidates: Iterable[Resident]) -> tuple[list[Resident], dict[int, Way | None]]:
+        """Those of some maps that have room, up to the first that has not; ways of layers that they change, before."""
+        placed, before = list[Resident](), dict[int, Way | None]()
+        for candidate in candidates:
+            there = (candidate.buffer, candidate.tensor) in self.chosen
+            one = None if there else self._place(candidate, bool(placed))
+            if one is None:
+                break
+            before = self._let_stay(one)[0] | before
+            placed.append(one)
+        return placed, before
 
     def _let_stay(self, placed: Resident) -> tuple[dict[int, Way | None], dict[int, Way | None]]:
         """Ways of the layers that a map changes, before and with it."""
@@ -256,8 +272,9 @@ class Residents:
             self._kept.pop(k, None)
         return before, {k: self._way(k) for k in changed}
 
-    def _let_go(self, placed: Resident, before: dict[int, Way | None]) -> None:
-        del self.chosen[placed.buffer, placed.tensor]
+    def _let_go(self, placed: Iterable[Resident], before: dict[int, Way | None]) -> None:
+        for one in placed:
+            del self.chosen[one.buffer, one.tensor]
         self._kept.update(before)
 
     def _apart(self) -> bool:
@@ -279,28 +296,35 @@ class Residents:
         """The first and the last of the layers that run band by band with one; of none but itself."""
         return next(((first, last) for first, last in self.runs if first <= index <= last), (index, index))
 
-    def _by_channel(self) -> Iterator[list[Resident]]:
-        """Maps of which as many channels as an output group has could stay, each with all ways to hold them."""
+    def _by_channel(self) -> Iterator[list[tuple[Resident, ...]]]:
+        """Maps of which as many channels as an output group has could stay, each with all ways to hold them, alone or
+        with what the reader makes of them."""
         unit, planes = self.config.derived.words_per_beat, self.config.derived.planes
         for root in self.places.homes:
             if not self._in_turn(root) or not self._in_groups(root) or not self._large(root):
                 continue
-            placement, variants = self.places.placements[root], []
+            placement, variants = self.places.placements[root], list[tuple[Resident, ...]]()
             height, width = placement.shape[1:]
+            made = self._result(self._readers(root)[0])
             life = min(self._writers(root)), max(self._readers(root))
             for rows in sorted({-(-height // count) for count in range(1, height + 1)}):
                 plane = -(-(unit - 1 + rows * width) // unit) * unit
                 size = 2 * planes * plane // unit
                 one = Resident(root, Buffer.ACTIVATION, 0, size, width, plane, *life, rows, 2, planes)
-                variants.append(one)
+                variants += [(one,), *((one, result) for result in made)]
             yield variants
+
+    def _result(self, index: int) -> list[Resident]:
+        """What a layer makes, as it would stay, if it can."""
+        roots = [self._root(name) for name in self.lowered.layers[index].outputs]
+        return [one for one in self._candidates() if one.buffer is Buffer.ACTIVATION and one.tensor in roots]
 
     # maps of which some planes wait as results
 
-    def _in_part(self) -> Iterator[list[Resident]]:
-        """Maps that do not fit, as many of their last planes waiting in the output buffer as it holds, whole output groups
-        of those that wrote them: copying is hidden, and so there is most room for others.  For a reader that takes all of
-        it in each output group, and keeps no results, which need that buffer."""
+    def _in_part(self) -> Iterator[list[tuple[Resident]]]:
+        """Maps that do not fit, as many of their last planes waiting in the output buffer as it holds, by output groups
+        of those that wrote them: copying is hidden, and so there is most room for others.  For a reader that takes
+        all of it in each output group, and keeps no results, which need that buffer."""
         planes, unit = self.config.derived.planes, self.config.derived.words_per_beat
         for root in self.places.homes:
             whole = next((one for _, one in self._of(root) if one.buffer is Buffer.ACTIVATION), None)
@@ -314,7 +338,7 @@ class Residents:
             most = self.config.output_depth // unit // grains
             if 0 < groups - most < groups:
                 inside = planes * (groups - most)
-                yield [replace(whole, inside=inside, size=inside * grains)]
+                yield [(replace(whole, inside=inside, size=inside * grains),)]
 
     def _one_behind(self, root: str) -> bool:
         """Whether one layer reads a tensor, as it is, right behind those that write it, one after the other."""
@@ -342,7 +366,7 @@ class Residents:
         outputs = self._posed[reader].outputs
         return set(outputs.ranges) == {(0, at)} and at > planes and not outputs.listed
 
-    def _banded(self) -> Iterator[list[Resident]]:
+    def _banded(self) -> Iterator[list[tuple[Resident]]]:
         """Maps of which bands could stay, each with all ways to hold them; those first by which most is saved."""
         unit = self.config.derived.words_per_beat
         found = {root: whole for root in self.places.homes if (whole := self._bandable(root)) is not None}
@@ -352,7 +376,7 @@ class Residents:
             for rows in sorted({-(-height // count) for count in range(2, height + 1)}):
                 plane = -(-(unit - 1 + rows * width) // unit) * unit
                 size = self.places.placements[root].groups(self.config) * plane // unit
-                variants += [replace(whole, size=n * size, plane=plane, band=rows, slots=n) for n in (1, 2)]
+                variants += [(replace(whole, size=n * size, plane=plane, band=rows, slots=n),) for n in (1, 2)]
             yield variants
 
     def _bandable(self, root: str) -> Resident | None:
@@ -365,8 +389,12 @@ class Residents:
         whole = next((one for _, one in self._of(root) if one.buffer is Buffer.ACTIVATION), None)
         return None if whole is None or whole.size <= self._depths[Buffer.ACTIVATION] else whole
 
-    def _weights_fit(self, first: int, last: int) -> bool:
-        return sum(most_weight_beats(self._posed[k]) for k in range(first, last + 1)) <= self.config.weight_depth
+    def _weights_fit(self, first: int, last: int, by_channel: bool = False) -> bool:
+        """Whether all weights of some layers fit their buffer.  by_channel: the last one reads some channels at a time,
+        and so its parameters twice (`Tiling.reloads`)."""
+        twice = self._posed[last].outputs.count * self.config.derived.parameter_beats if by_channel else 0
+        beats = sum(most_weight_beats(self._posed[k]) for k in range(first, last + 1))
+        return beats + twice <= self.config.weight_depth
 
     def _in_turn(self, root: str) -> bool:
         """Whether one pointwise layer reads a tensor, right behind those that write it: its bands are apart."""
@@ -383,14 +411,18 @@ class Residents:
             return False
         return not self._residuals(root) and any(one.buffer is Buffer.ACTIVATION for _, one in self._of(root))
 
-    def _place(self, candidate: Resident) -> Resident | None:
-        """The lowest place that is free as long as it is needed, None if there is none."""
-        start = 0
-        for one in sorted(self._alive(candidate.buffer, candidate.first, candidate.last), key=lambda r: r.start):
-            if start + candidate.size > one.start:
-                start = max(start, one.start + one.size)
-        fits = start + candidate.size <= self._depths[candidate.buffer]
-        return replace(candidate, start=start) if fits else None
+    def _place(self, candidate: Resident, high: bool = False) -> Resident | None:
+        """The lowest place that is free as long as it is needed, or the highest, None if there is none.  Maps made of a
+        part of another are high, so that parts, which come and go, leave room that is whole between them."""
+        depth, size = self._depths[candidate.buffer], candidate.size
+        alive = self._alive(candidate.buffer, candidate.first, candidate.last)
+        taken = sorted((one.start, one.start + one.size) for one in alive)
+        edges = [0, *(end for _, end in taken)] if not high else [depth - size, *(start - size for start, _ in taken)]
+        for start in sorted(edges, reverse=high):
+            apart = all(start + size <= first or last <= start for first, last in taken)
+            if apart and 0 <= start <= depth - size:
+                return replace(candidate, start=start)
+        return None
 
     def _alive(self, buffer: Buffer, first: int, last: int) -> list[Resident]:
         """Maps that are there in one of some layers, or while these run band by band with others."""
@@ -437,9 +469,15 @@ class Residents:
             unstored=frozenset(name for name in layer.outputs if self._gone(self._root(name))),
             windows={buffer: window for buffer, window in windows.items() if window is not None},
             band=0 if run is None else run.band,
-            again=run is not None and run.planes > 0 and not self._weights_fit(run.first, run.last),
+            again=run is not None and run.planes > 0 and not self._weights_fit(run.first, run.last, True),
+            read_before=run is not None and source is None and self._read_before(run.first, index),
             sums=self._sums(run) if run is not None and run.planes > 0 and index < run.last else 0,
         )
+
+    def _read_before(self, first: int, index: int) -> bool:
+        """Whether the layer before one, if that is none before `first`, reads the same."""
+        layers = self.lowered.layers
+        return index > first and layers[index - 1].source == layers[index].source
 
     def _sums(self, run: Resident) -> int:
         """Partial sums that the reader of a map of which some channels stay keeps."""
@@ -484,6 +522,10 @@ def _cut(way: Way | None) -> Tiling | None:
 
 def _sum(found: Mapping[int, Way | None]) -> float:
     return sum(map(_cycles, found.values()))
+
+
+def _sum_reads(found: Mapping[int, Way | None]) -> float:
+    return sum(map(_reads, found.values()))
 
 
 def _cycles(way: Way | None) -> float:

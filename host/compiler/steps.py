@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import takewhile
 
 from host.compiler.buffers import Region
 from host.compiler.chip import Resident
@@ -39,7 +40,7 @@ class Fill:
     """Loads into a piece, needed by step `step`.
 
     layer: index in the manifest.  tensor: what they read, None for weights; its planes, and words of each.
-    waiting: the map whose planes are no loads, but wait as results, from where they are copied.  done: for the last time.
+    waiting: the map whose planes are not loaded, but copied from where they wait as results.  done: for the last time.
     """
 
     piece: Piece
@@ -139,31 +140,31 @@ class Tiled:
 
 
 def add_layers(plan: Plan, layers: Sequence[Tiled], placements: Mapping[str, Placement]) -> None:
-    """Append the steps of a layer to a plan, or of several that run band by band, which have the same bands.
+    """Append the steps of a layer to a plan, or of several that run turn by turn, which have the same turns.
 
     placements: where tensors lie.
     """
     builders = [_Builder(plan, layer.problem, layer.tiling, layer.index, placements) for layer in layers]
     for builder in builders:
-        builder.begin()
+        builder.begin(builders)
     if len(builders) == 1:
         builders[0].run()
         return
-    for band in range(len(layers[0].tiling.bands)):
+    for turn in range(len(layers[0].tiling.turns)):
         if layers[-1].problem.chip.by_channel:
-            _add_by_channel(builders[:-1], builders[-1], band)
+            _add_by_channel(builders[:-1], builders[-1], turn)
         else:
             for builder in builders:
-                builder.run_band(band)
+                builder.run_turn(turn)
 
 
-def _add_by_channel(writers: Sequence[_Builder], reader: _Builder, band: int) -> None:
-    """A band of several layers that write a map an output group at a time, and of one that reads each such part before
+def _add_by_channel(writers: Sequence[_Builder], reader: _Builder, turn: int) -> None:
+    """A turn of several layers that write a map an output group at a time, and of one that reads each such part before
     the next but one comes: so nobody waits for what was just computed to be stored."""
-    parts = iter(reader.parts(band))
+    parts = iter(reader.parts(turn))
     behind = 0
     for writer in writers:
-        for part in writer.parts(band):
+        for part in writer.parts(turn):
             part()
             if behind:
                 next(parts)()
@@ -182,12 +183,15 @@ class _Builder:
         self.config, self.geometry, self.outputs = problem.config, problem.geometry, problem.outputs
         self.weights_once = tiling.weights_once(problem)
         self.band_once = tiling.band_once
+        self.turn: int | None = None
         self.pieces: dict[object, Piece] = {}
+        self.beside: Sequence[_Builder] = ()
         self.loaded: dict[Span, int] = {}
         """Words of each plane that are loaded already, where the input is read as a whole, by chunk."""
 
-    def begin(self) -> None:
-        """Maps that stay are written from now on."""
+    def begin(self, beside: Sequence[_Builder]) -> None:
+        """Maps that stay are written from now on.  beside: all that run turn by turn with it."""
+        self.beside = beside
         for written in self.problem.layer.written:
             for resident, _ in self.problem.chip.copies(written.name):
                 self.plan.stays(resident)
@@ -197,24 +201,29 @@ class _Builder:
         for strip, band, block in self._loops():
             self._block(strip, band, block)
 
-    def run_band(self, number: int) -> None:
-        """Those of a band."""
+    def run_turn(self, number: int) -> None:
+        """Those of a turn."""
         for strip in self.tiling.strips:
             for block in self.tiling.blocks(self.outputs.count):
-                self._block(strip, self.tiling.bands[number], block)
+                self._take_turn(number, strip, block)
 
     def parts(self, number: int) -> Iterator[Callable[[], None]]:
-        """What adds the steps of a band, in parts: of what is read by channel a chunk each, else an output group."""
-        (strip,), band = self.tiling.strips, self.tiling.bands[number]
+        """What adds the steps of a turn, in parts: of what is read by channel a chunk each, else an output group."""
+        (strip,) = self.tiling.strips
         for block in self.tiling.blocks(self.outputs.count):
             if self.problem.chip.by_channel:
                 for chunk in self.tiling.chunks(self.outputs.ranges[0]):
-                    yield partial(self._chunk, strip, band, block, chunk)
+                    yield partial(self._take_turn, number, strip, block, chunk)
             else:
-                yield partial(self._block, strip, band, block)
+                yield partial(self._take_turn, number, strip, block)
 
-    def _block(self, strip: Strip, band: Band, block: range) -> None:
-        for chunk in self.tiling.chunks(self.outputs.ranges[block[0]]):
+    def _take_turn(self, number: int, strip: Strip, block: range, chunk: Span | None = None) -> None:
+        self.turn = number
+        for band in self.tiling.turn(number):
+            self._block(strip, band, block, chunk)
+
+    def _block(self, strip: Strip, band: Band, block: range, only: Span | None = None) -> None:
+        for chunk in self.tiling.chunks(self.outputs.ranges[block[0]]) if only is None else [only]:
             self._chunk(strip, band, block, chunk)
 
     def _chunk(self, strip: Strip, band: Band, block: range, chunk: Span) -> None:
@@ -242,7 +251,7 @@ class _Builder:
         elif self.tiling.reading == "whole":
             activation, shown = self._whole(chunk, rows)
         else:
-            activation, shown = self._band(strip, band, block, chunk, rows)
+            activation, shown = self._band(strip, band, block, chunk)
         residual, origin = None, 0
         if first and self.residual is not None:
             residual, origin = self._residual(self.residual, strip, band, group)
@@ -268,12 +277,21 @@ class _Builder:
             piece.last = index
         self.plan.steps.append(step)
 
-    def _piece(self, key: object, buffer: Buffer, size: int, window: Span | None = None) -> tuple[Piece, bool]:
-        """The piece of a key, and whether it is new.  window: where its ring is, the layer's own if None."""
-        if key in self.pieces:
-            return self.pieces[key], False
-        self.pieces[key] = Piece(buffer, size, window=window or self.problem.chip.windows.get(buffer))
-        return self.pieces[key], True
+    def _piece(
+        self,
+        key: object,
+        buffer: Buffer,
+        size: int,
+        window: Span | None = None,
+        pieces: dict[object, Piece] | None = None,
+    ) -> tuple[Piece, bool]:
+        """The piece of a key, and whether it is new.  window: where its ring is, the layer's own if None.  pieces: those
+        among which it is, its own if None."""
+        pieces = self.pieces if pieces is None else pieces
+        if key in pieces:
+            return pieces[key], False
+        pieces[key] = Piece(buffer, size, window=window or self.problem.chip.windows.get(buffer))
+        return pieces[key], True
 
     def _fill(
         self,
@@ -292,7 +310,7 @@ class _Builder:
             return (self.outputs.parameters(group) if parameters else b"") + self.outputs.blocks(group, chunk)
 
         address, beats = self.plan.place((self.outputs, group, chunk), content, self.config)
-        tile = None if self.weights_once else (strip, band)
+        tile = None if self.weights_once else (strip, band if self.turn is None else self.turn)
         piece, new = self._piece((Buffer.WEIGHT, group, chunk, tile), Buffer.WEIGHT, beats)
         if new:
             self._fill(piece, (Rows(0, address, beats, 1, 0, 0),))
@@ -345,8 +363,12 @@ class _Builder:
             self.plan.fills.append(fill)
         return piece, Shown(part.origin, part.pitch, part.group_step, rows)
 
-    def _band(self, strip: Strip, band: Band, block: range, chunk: Span, rows: Span) -> tuple[Piece, Shown]:
-        """The piece that holds a band, of all input groups of the output groups or of one chunk."""
+    def _band(self, strip: Strip, band: Band, block: range, chunk: Span) -> tuple[Piece, Shown]:
+        """The piece that holds a band, or those of a turn, of all input groups of the output groups or of one chunk."""
+        if self.turn is None:
+            rows, pieces = needed(self.problem.window, 0, band.rows, self.geometry.height), self.pieces
+        else:
+            rows, pieces = self._shared(self.turn)
         by_chunk, stay = self.tiling.reading == "chunk", self.tiling.stay
         groups = chunk if by_chunk else self.outputs.ranges[block[0]]
         stays = stay > 0 and chunk[0] == self.outputs.ranges[block[0]][0]
@@ -357,12 +379,31 @@ class _Builder:
             low, high = self.problem.chip.windows.get(Buffer.ACTIVATION, (0, self.problem.activation_grains))
             middle = low + self.geometry.band(self.tiling.chunks(self.outputs.ranges[0])[0], rows, strip.inputs).size
             window = (low, middle) if stays else (middle, high)
-        key = Buffer.ACTIVATION, strip, band, groups, repeat
-        piece, new = self._piece(key, Buffer.ACTIVATION, part.size, window)
+        key = Buffer.ACTIVATION, strip.inputs, rows, band if self.turn is None else self.turn, groups, repeat
+        piece, new = self._piece(key, Buffer.ACTIVATION, part.size, window, pieces)
         if new:
             self._fill(piece, part.loads, self.geometry.placement.tensor, part.planes, part.words)
         origin = part.origin + (chunk[0] - groups[0]) * part.group_step
         return piece, Shown(origin, part.pitch, part.group_step, rows)
+
+    def _input_rows(self, turn: int) -> Span:
+        """Rows of the input that a turn needs."""
+        return needed(self.problem.window, 0, self.tiling.rows(turn), self.geometry.height)
+
+    def _shared(self, turn: int) -> tuple[Span, dict[object, Piece]]:
+        """Rows of the input that are loaded for a turn, and the pieces among which that of them is: what is loaded for
+        one layer serves those right behind it that read the same, if one of them needs all that any does."""
+
+        def same(one: _Builder) -> bool:
+            tensors = one.geometry.placement.tensor, self.geometry.placement.tensor
+            return tensors[0] == tensors[1] and one.tiling.reading == self.tiling.reading == "band"
+
+        at = self.beside.index(self)
+        before = list(takewhile(same, reversed(self.beside[:at])))[::-1]
+        alike = [*before, self, *takewhile(same, self.beside[at + 1 :])]
+        spans = [one._input_rows(turn) for one in alike]
+        most = min(first for first, _ in spans), max(last for _, last in spans)
+        return (most, alike[0].pieces) if most in spans else (self._input_rows(turn), self.pieces)
 
     def _residual(self, placement: Placement, strip: Strip, band: Band, group: int) -> tuple[Piece, int]:
         d, width, unit = self.config.derived, placement.shape[2], self.config.derived.words_per_beat

@@ -11,11 +11,12 @@ at once, as many as it holds: such a *block* reads each chunk once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, chain, pairwise
 from typing import Literal
 
-from host.compiler.cuts import Band, Strip, alike_bands_of, bands_of, lone_bands_of, strips_of
+from host.compiler.cuts import Band, Strip, bands_of, lone_bands_of, strips_of, turns_of
 from host.compiler.errors import CannotCompile
 from host.compiler.limits import highest
 from host.compiler.memory import aligned
@@ -34,10 +35,12 @@ class Tiling:
     """One way to run a layer.
 
     chunk: input groups of one CONV.  order: which loop is outside, over tiles or over output groups.
-    reading: the input is read once as a whole, or band by band, or a chunk of a band at a time, or is there already, but
-    for what is behind `stay` where that is not 0.
+    reading: the input is read once as a whole, or band by band, or a chunk of a band at a time, or is there already,
+    but for what is behind `stay` where that is not 0.
     block: output groups whose partial sums are kept at once.  stay: input groups of the first chunk, which is read once
     and stays to the layer's end; 0 where it is one like the others.
+    turns: of a layer that runs in turn with others the bands of each turn, in which all output groups follow each
+    other, and all bands of each; empty for any other layer.
     loads_ahead, stores_behind: the buffers in front of the array, those behind it, hold two tiles, so that one is
     loaded or stored while the other is computed.  Those that hold but one are ways, too: for a layer whose tile fills a
     buffer they are the only ones.
@@ -52,6 +55,7 @@ class Tiling:
     stores_behind: bool
     block: int = 1
     stay: int = 0
+    turns: tuple[Span, ...] = ()
 
     @property
     def tiles(self) -> int:
@@ -60,10 +64,24 @@ class Tiling:
 
     def weights_once(self, problem: Problem) -> bool:
         """Whether no weight is read twice: all stay in the buffer, or each output group's until its end."""
+        return self.weight_reads(problem) == 1
+
+    def weight_reads(self, problem: Problem) -> int:
+        """How often each weight is read."""
         held = problem.weight_beats(self.chunk) <= problem.weight_depth and not problem.chip.again
-        if held or self.tiles == 1:
-            return True
-        return self.order == "groups" and self.chunk >= problem.range_groups
+        if held or (self.order == "groups" and self.chunk >= problem.range_groups):
+            return 1
+        return len(self.turns) or self.tiles
+
+    def turn(self, number: int) -> tuple[Band, ...]:
+        """The bands of a turn."""
+        first, last = self.turns[number]
+        return self.bands[first:last]
+
+    def rows(self, number: int) -> Span:
+        """Rows of results of a turn."""
+        bands = self.turn(number)
+        return bands[0].rows[0], bands[-1].rows[1]
 
     def chunks(self, groups: Span) -> list[Span]:
         """The input groups of each CONV of a tile that needs these."""
@@ -156,27 +174,42 @@ def _fitting(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:
 
 
 def _alike(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:
-    """Tilings whose bands are those of the layers that run with it: all output groups of a band follow each other, and
-    nothing but weights waits on the chip from band to band."""
-    bands = alike_bands_of(problem, problem.chip.band)
+    """Tilings whose turns are those of the layers that run with it: all output groups of a turn follow each other, and
+    nothing but weights waits on the chip from turn to turn.  With bands as high as they can be."""
     longest = max(max(strip.width, strip.inputs[1] - strip.inputs[0]) for strip in strips)
-    if max(longest, *(band.rows[1] - band.rows[0] for band in bands)) > LONGEST:
+    (strip, *_), tallest = strips, max(turn[0].rows[1] - turn[0].rows[0] for turn in _turns(problem, LONGEST))
+    if longest > LONGEST or tallest > LONGEST:
         return
+    for rows in _heights(tallest, min(tallest, problem.partial_sums // strip.width)):
+        found = [way for way in _in_turn(problem, strips, _turns(problem, rows)) if way.reading != "whole"]
+        yield from found
+        if found or problem.chip.by_channel:
+            return
+
+
+def _turns(problem: Problem, most: int) -> tuple[tuple[Band, ...], ...]:
+    """The turns that a layer takes with those that run with it, in bands of at most so many rows."""
+    key = "turns", problem.chip.band, most
+    return problem.once(key, lambda: turns_of(problem, problem.chip.band, most))
+
+
+def _in_turn(problem: Problem, strips: tuple[Strip, ...], found: tuple[tuple[Band, ...], ...]) -> Iterator[Tiling]:
+    """Ways to run a layer in such turns.  Where one has several bands each output group takes its weights through all
+    of them; where some channels of the input are there at a time, all output groups are under way, of one band."""
+    bands, ends = tuple(chain.from_iterable(found)), list(accumulate(map(len, found)))
+    turns = tuple(pairwise([0, *ends]))
     double = _results_fit(problem, strips, bands)
-    if double is not None:
-        found = [way for way in _readings(problem, strips, bands, double) if way.order == "tiles" and way.block == 1]
+    for way in _readings(problem, strips, bands, double, turns) if double is not None else ():
+        if way.order != "groups" or way.block > 1:
+            continue
+        way = replace(way, order="tiles", turns=turns)
         if problem.chip.by_channel:
-            for way in found[:1]:
-                yield from _by_channel(problem, way)
-        else:
-            yield from (way for way in found if way.reading != "whole")
-
-
-def _by_channel(problem: Problem, way: Tiling) -> Iterator[Tiling]:
-    """With as many input groups of a CONV as there are at once, and all output groups under way."""
-    count, band = problem.outputs.count, max(band.rows[1] - band.rows[0] for band in way.bands)
-    if count * band * way.strips[0].width <= problem.partial_sums:
-        yield replace(way, chunk=problem.config.derived.planes, block=count)
+            count, rows = problem.outputs.count, max(band.rows[1] - band.rows[0] for band in bands)
+            if len(bands) == len(turns) and count * rows * strips[0].width <= problem.partial_sums:
+                yield replace(way, chunk=problem.config.derived.planes, block=count)
+            return
+        if len(bands) == len(turns) or way.chunk >= problem.range_groups:
+            yield way
 
 
 def _heights(size: int, most: int) -> Iterator[int]:
@@ -257,19 +290,24 @@ def _held(bands: tuple[Band, ...]) -> Iterator[int]:
         yield band.rows[1] - min([band.rows[0], *later])
 
 
-def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...], double: bool) -> Iterator[Tiling]:
+def _readings(
+    problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...], double: bool, turns: Sequence[Span] = ()
+) -> Iterator[Tiling]:
     """Ways to read the input and the weights of one cut.
 
     As a whole, where the input fits: every element is read once, and its loads follow the bands that need them, so
     that the first tile does not wait for the last row.  By bands: rows that two bands share are read twice, and
     every band anew for each output group unless the loop over tiles is outside.  By chunks, where not even one band
     of all input groups fits: then everything is read again for each output group.
+
+    turns: the bands of each turn, if the layer takes turns with others: their input is read together.
     """
     config, geometry = problem.config, problem.geometry
     room = problem.activation_grains
     aligned_rows = geometry.width % config.derived.words_per_beat == 0  # else what is read beside a band differs
-    most = _extremes(bands) if aligned_rows else bands
-    inputs = [needed(problem.window, 0, band.rows, geometry.height) for band in most]
+    spans = [band.rows for band in (_extremes(bands) if aligned_rows else bands)]
+    spans = [(bands[first].rows[0], bands[last - 1].rows[1]) for first, last in turns] or spans
+    inputs = [needed(problem.window, 0, rows, geometry.height) for rows in spans]
 
     if max(last - first for first, last in inputs) > LONGEST:
         return
@@ -310,11 +348,9 @@ def _readings(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ..
             yield Tiling(strips, bands, chunk, "tiles", "chunk", True, double, block, stay)
 
 
-def _in_part(
-    problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...], double: bool
-) -> Iterator[Tiling]:
-    """Ways to run a layer of one tile that has the first planes of its input there: the others come a chunk at a time, of
-    whole output groups of those that wrote them, once for each block."""
+def _in_part(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...], double: bool) -> Iterator[Tiling]:
+    """Ways to run a layer of one tile that has the first planes of its input there: the others come a chunk at a time,
+    of whole output groups of those that wrote them, once for each block."""
     stay, room = problem.chip.inside, problem.activation_grains
     block = _block(problem, strips, bands)
     for chunk in _chunks_of_blocks(problem) if len(strips) * len(bands) == 1 and stay <= _half(problem) else ():

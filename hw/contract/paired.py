@@ -22,6 +22,7 @@ def modes(config: AcceleratorConfig) -> tuple[Mode, ...]:
     """Those that an engine has: one of a single input lane has no halves that could take two taps."""
     return tuple(mode for mode in Mode if mode is not Mode.PAIRED or config.ic_lanes >= PAIR)
 
+
 Ints = TypeVar("Ints", int, np.ndarray)
 
 

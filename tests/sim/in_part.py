@@ -12,8 +12,8 @@ from tests.host.networks import SAME, Builder
 
 
 def in_part_network(number: int, rng: np.random.Generator) -> Network:
-    """By `number`, a convolution, or parts of a concatenation, that write a map of little more than 4096 words of 4 lanes,
-    which a pointwise layer with a pooling reads."""
+    """By `number`, a convolution, or parts of a concatenation, that write a map of little more than 4096 words of 4
+    lanes, which a pointwise layer with a pooling reads."""
     rows, columns = (int(size) for size in rng.integers(7, 10, 2))
     channels = 4 * (4096 // (rows * columns) + int(rng.integers(1, 3)))
     b = Builder(rng, (int(rng.integers(4, 9)), rows, columns))

@@ -135,7 +135,7 @@ def by_channel_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
     jobs: Jobs = {}
     for number in range(count):
         rng = np.random.default_rng([seed, number])
-        network = by_channel_network(number % 3, rng)
+        network = by_channel_network((0, 1, 2, 4)[number % 4], rng)
         memory, keep = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 5))), [*KeepLayers][number // 4 % 2]
         program = compile_network(network, config, memory=memory, keep_layers=keep, cycles=wanted)
         assert by_channel(program)

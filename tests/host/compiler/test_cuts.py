@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from host.compiler.cuts import bands_of, lone_bands_of, strips_of
+from host.compiler.cuts import bands_of, lone_bands_of, strips_of, turns_of
 from host.compiler.problem import Problem, needed
 from hw.contract.config import preset
 from quant.ir.window import Window
@@ -41,6 +41,29 @@ def test_bands_cover_every_row_once(pool: Window | None, rows: int) -> None:
     for band in pooled:
         assert band.pool_rows == needed(problem.layer.pooling.window, 0, band.pooled, problem.layer.result.shape[1])
         assert band.pool_rows[1] <= band.rows[1], "a pooling waits for no later band"
+
+
+@pytest.mark.parametrize("pool", POOLS, ids=str)
+@pytest.mark.parametrize("rows", [1, 2, 4, 23])
+@pytest.mark.parametrize("most", [1, 3, 23])
+def test_turns_wait_for_no_row_of_another(pool: Window | None, rows: int, most: int) -> None:
+    problem = posed(pool)
+    turns, pooling = turns_of(problem, rows, most), problem.layer.pooling
+    size = problem.results(0) if pooling is None else pooling.result.shape[1]
+    full, done = problem.layer.result.shape[1], 0
+    for turn in turns:
+        written = done, min(done + rows, size)
+        need = written if pooling is None else needed(pooling.window, 0, written, full)
+        assert (turn[0].rows[0], turn[-1].rows[1]) == need
+        assert all(a.rows[1] == b.rows[0] for a, b in itertools.pairwise(turn))
+        assert all(0 < band.rows[1] - band.rows[0] <= most for band in turn)
+        pooled = [band for band in turn if band.pooled != (0, 0)]
+        assert all(need[0] <= band.pool_rows[0] and band.pool_rows[1] <= band.rows[1] for band in pooled)
+        if pooling is not None:
+            ends = [written[0], *(band.pooled[1] for band in pooled)]
+            assert [band.pooled[0] for band in pooled] == ends[:-1] and ends[-1] == written[1]
+        done = written[1]
+    assert done == size
 
 
 @pytest.mark.parametrize("pool", POOLS, ids=str)

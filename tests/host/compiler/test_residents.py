@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from host.compiler import KeepLayers, compile_network
 from host.compiler.tokens import Access
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
-from hw.contract.isa import Buffer, LoadInstruction, StoreInstruction, Target
+from hw.contract.isa import Buffer, ConvInstruction, LoadInstruction, StoreInstruction, Target
 from hw.contract.program import Program
 from quant.base.errors import VerificationError
 from quant.ir.network import Network
@@ -130,7 +131,7 @@ def test_bands_of_maps_that_do_not_fit(number: int, keep: KeepLayers, rng: np.ra
         assert {len(program.layers) - 2, len(program.layers) - 4}.isdisjoint(stores)
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 @pytest.mark.parametrize("keep", [*KeepLayers])
 def test_some_channels_of_large_maps(
     keep: KeepLayers, number: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
@@ -144,6 +145,24 @@ def test_some_channels_of_large_maps(
     if keep is KeepLayers.NONE:
         stores = [i.layer for i in program.decode() if isinstance(i, StoreInstruction) and i.target == Target.MEMORY]
         assert len(program.layers) - 3 not in stores
+    if number == 4:  # what is loaded for one part serves the other
+        assert {layer for buffer, layer in loaded(program) if buffer is Buffer.ACTIVATION} <= {
+            0,
+            len(program.layers) - 1,
+        }
+
+
+def test_bands_of_a_turn_have_the_same_weights(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A turn of more rows than there are partial sums for: its bands follow each other in each output group."""
+    monkeypatch.setattr("host.compiler.residents.LITTLE", math.inf)  # whatever it costs
+    monkeypatch.setattr("host.compiler.FAR", math.inf)
+    config = dataclasses.replace(preset("tiny"), partial_sum_depth=128, weight_depth=512)
+    program = proven(
+        by_channel_network(2, rng), config, KeepLayers.NONE, rng, lambda made: MANY * (not by_channel(made))
+    )
+    convs = [i for i in program.decode() if isinstance(i, ConvInstruction)]
+    alike = [one for one, other in pairwise(convs) if (one.layer, one.weight_base) == (other.layer, other.weight_base)]
+    assert by_channel(program) and any(one.to_pool for one in alike)
 
 
 @pytest.mark.parametrize("number", range(4))

@@ -34,6 +34,7 @@ from tests.sim.jobs import (
     depthwise_jobs,
     extreme_jobs,
     handmade_jobs,
+    in_part_jobs,
     network_jobs,
 )
 from tests.sim.reached import choices, operators, reached
@@ -47,7 +48,8 @@ EXTREMES = 10
 CHAINS = 10
 BANDED = 4
 BLOCKED = 5
-BY_CHANNEL = 4
+BY_CHANNEL = 5
+IN_PART = 4
 VERIFIED_NETWORKS = 150
 VERIFIED_EXTREMES = 100
 VERIFIED_CHAINS = 50
@@ -102,6 +104,10 @@ def test_layers_that_run_in_blocks_of_output_groups(seed: int) -> None:
 
 def test_layers_that_read_some_channels_at_a_time(seed: int) -> None:
     check_all(by_channel_jobs(preset("tiny"), seed, BY_CHANNEL))
+
+
+def test_layers_that_read_what_waits_as_results(seed: int) -> None:
+    check_all(in_part_jobs(preset("tiny"), seed, IN_PART))
 
 
 def test_networks_at_the_ends_of_what_is_accepted(seed: int) -> None:
