@@ -285,8 +285,8 @@ class _Builder:
         window: Span | None = None,
         pieces: dict[object, Piece] | None = None,
     ) -> tuple[Piece, bool]:
-        """The piece of a key, and whether it is new.  window: where its ring is, the layer's own if None.  pieces: those
-        among which it is, its own if None."""
+        """The piece of a key, and whether it is new.  window: where its ring is, that of the layer if None.  pieces:
+        those among which it is, its own if None."""
         pieces = self.pieces if pieces is None else pieces
         if key in pieces:
             return pieces[key], False

@@ -91,9 +91,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- aa56a3 - b37b00 c7e3c8 d1cbbc 4dd049 d75d0e 230d68 c45a45 7b0da3 410b54 7db41e - 29143f 57fad8 b8d415 238f2a 002ede
-21e34e 615601 4367e5 87a051 facb8b 899aab ef52d8 9a53fa a0f793 - 30ab8d - c4c3ce 8b102f 69784d 4ae0b3 - - 756f2b
-8f8259 ef40b2 78f53a ab28fe - 17c0ab 39d93c ee0af5 b24958 aeda60 f4bb14 6e6a40 10da2f 428435 644039 d6708f
+- aa56a3 - b37b00 42fba9 d1cbbc 4dd049 d75d0e 230d68 c45a45 7b0da3 410b54 7db41e - 29143f 57fad8 b8d415 238f2a 002ede
+21e34e 6941fb 4367e5 87a051 facb8b 899aab ef52d8 9a53fa a0f793 - 30ab8d - c4c3ce 8b102f 69784d 4ae0b3 - - 756f2b
+8f8259 ef40b2 78f53a ab28fe - 17c0ab 39d93c ee0af5 b24958 6e67dc f4bb14 6e6a40 10da2f 428435 644039 d6708f
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 
