@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
+from matplotlib.ticker import MaxNLocator, NullLocator
 
 from host.report.drawing import INK, STYLE, svg
 from quant.optimize import BYTES, Point, front
@@ -32,6 +33,9 @@ def picture(points: Sequence[Point], best: Point, cost: str) -> str:
         if best in made:
             axes.plot(*_places([best], cost), "o", markersize=11, fillstyle="none", color=INK, label="written")
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(MaxNLocator(6))  # and not at powers of ten, of which there may be none
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.invert_yaxis()
         axes.set_xlabel(f"{cost}, bytes" if cost == BYTES else f"{cost} of one image")
         axes.set_ylabel("top-1 lost against float, points")
