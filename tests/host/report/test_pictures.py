@@ -43,3 +43,10 @@ def test_course_of_the_run(report: dict[str, Any]) -> None:
     for buffer in report["over_time"]["buffers"]:
         assert f">{buffer['name'].replace('_', ' ')}</text>" in pictures["occupancy"]
         assert f">of {buffer['words']:,}</text>" in pictures["occupancy"]
+
+
+def test_a_layer_far_beyond_one_stays_in_the_picture(report: dict[str, Any]) -> None:
+    """Weight blocks of zeros take no cycles, and a layer's MACs are all there are."""
+    report["layers"][0]["utilization"] = 3.1
+    pictures = {name: svg for name, _, svg in draw(report)}
+    assert ">3.0</text>" in pictures["utilization"]
