@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
-from host.artefacts import json_bytes, require_file
-from host.chain import Taken, first_break
+from host.artefacts import json_bytes
+from host.chain import first_break
 from host.delivery import delivery
-from host.driver import Driver, EngineError
+from host.onboard import SYSTEM_FILE, require_engine, run_on_board
 from host.options import BuildDir, Configuration
 from host.outputs import Use
 from host.simulation import run_program
 from host.stages import program_images
 from host.terminal import Reporter
-from host.transport import run_sync
-from host.uart import UartTransport, open_uart
 from hw import verilog
 from hw.board import bitstream, catalogue, system
 from hw.board.catalogue import Board
@@ -33,15 +28,11 @@ from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS
 from quant.base.errors import BadInput, VerificationError
-from quant.ir.inputs import Given, by_run
 from sim import cycles, hazards
 
 Result = dict[str, Any]
 
-SIMULATED = f"{system.SIMULATED}.v"
 ON_BOARD = (f"{system.NAME}.v", f"{system.NAME}.lpf")
-EVER = 1e9
-"""Seconds that a simulation may take for whatever it does."""
 
 
 def _board(name: str) -> Board:
@@ -131,14 +122,14 @@ def build(o: BuildOptions, reporter: Reporter) -> Result:
     if not o.simulate:
         bitstream.require()
     beside = () if o.simulate else (*ON_BOARD, *bitstream.FILES)
-    names = (*verilog.FILES, contract.FILE, SIMULATED, *beside)
+    names = (*verilog.FILES, contract.FILE, SYSTEM_FILE, *beside)
     shown: Result = {}
     with delivery(o.out, names) as folder:
         with reporter.stage(f"Verilog of {o.config.name}"):
             verilog.write(o.config, folder)
         with reporter.stage(f"system for {o.board.title}"):
             made = system.simulated(o.board, o.config, folder)
-            (folder / SIMULATED).write_text(made.verilog)
+            (folder / SYSTEM_FILE).write_text(made.verilog)
             (folder / contract.FILE).write_bytes(json_bytes(made.system.to_json()))
         if not o.simulate:
             shown = _bitstream(o, folder, reporter)
@@ -170,16 +161,11 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
         raise BadInput("either --port or --simulate says where the board is")
     described = contract.load(o.folder / contract.FILE)
     program = programs.load(o.program)
-    if program.config.word != described.config_hash:
-        raise BadInput(
-            f"{o.program}: made for configuration {program.config.name!r} ({program.config.word:08x}), the system in "
-            f"{o.folder} has {described.configuration!r} ({described.config_hash:08x})"
-        )
+    require_engine(o.folder, described, program)
     with reporter.stage("tokens of the program"):
         hazards.check(program)  # else the executor would show one of several results
     x = program_images(program, o.images, o.count)
-    with _reached(o, described, reporter) as transport:
-        taken = _taken(program, x, transport, reporter)
+    taken = run_on_board(o.folder, program, x, reporter, o.port, o.build_dir)
     expected = run_program(program, x, reporter)
     layers = [(layer.name, layer.output) for layer, _ in program.turns if layer.output]
     if (found := first_break(layers, expected, taken.tensors, "executor", "board")) is not None:
@@ -201,46 +187,3 @@ def counted(program: Program, described: System, counters: dict[str, int]) -> li
         }
         for name in COUNTERS
     ]
-
-
-@contextmanager
-def _reached(o: RunOptions, described: System, reporter: Reporter) -> Iterator[UartTransport]:
-    """The board, or its simulation."""
-    if o.port is not None:
-        with open_uart(o.port, described) as transport:
-            yield transport
-        return
-    from sim.bench import system as simulation  # Verilator is for this alone
-
-    sources = [o.folder / verilog.FILES[0], o.folder / SIMULATED]
-    for path in sources:
-        require_file(path)
-        if not path.exists():
-            raise BadInput(f"{path}: No such file or directory")
-    with ExitStack() as stack:
-        with reporter.stage(f"system of {described.board} under Verilator"):
-            port = stack.enter_context(simulation.running(sources, o.build_dir))
-        yield stack.enter_context(open_uart(port, described, EVER, EVER))
-
-
-def _taken(program: Program, x: Given, transport: UartTransport, reporter: Reporter) -> Taken:
-    """Every tensor that the program leaves in memory, and the counters of the first run."""
-    driver = Driver(transport, *transport.window)
-    with reporter.stage("reach the engine and start the memory"):
-        run_sync(driver.connect())
-        transport.start_memory()
-    with reporter.stage(f"load {len(program.image):,} bytes"):
-        run_sync(driver.load(program))
-    names = dict.fromkeys(placement.tensor for placement in program.tensors)
-    runs: list[dict[str, np.ndarray]] = []
-    counters: dict[str, int] = {}
-    with reporter.stage(f"run {len(x)} images"):
-        for images in by_run(x, program.batch):
-            try:
-                run_sync(driver.run_batch(images))
-            except EngineError as stop:
-                raise VerificationError(f"the program ends in the model, not on the board: {stop}") from stop
-            counters = counters or run_sync(driver.counters())
-            runs.append({name: run_sync(driver.read_batch(name))[: len(images)] for name in names})
-            reporter.step("images", sum(len(next(iter(one.values()))) for one in runs), len(x))
-    return Taken({name: np.concatenate([one[name] for one in runs]) for name in names}, {"counters": counters})

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from host.chain import Taken, Tensors, compared
 from host.driver import EngineError
+from host.onboard import run_on_board
 from host.simulation import simulate_model, simulate_rtl
 from host.tail import Ending
 from host.terminal import Reporter
@@ -141,6 +142,23 @@ class Verilog(Leg):
         found = compared(order, subject.integers, taken.tensors, Integers.name, self.name)
         facts = {**taken.facts, "images": len(subject.images), **found}
         return Taken(taken.tensors, facts, subject.returned(taken.tensors))
+
+
+class OnBoard(Leg):
+    """A system for a board, on the board or simulated with its SDRAM.  Not one of `legs`: it needs a folder.
+
+    folder, port, build_dir: as `run_on_board`.
+    """
+
+    name, title = "board", "board"
+
+    def __init__(self, folder: Path, port: str | None = None, build_dir: Path | None = None) -> None:
+        self._folder, self._port, self._build_dir = folder, port, build_dir
+
+    def take(self, subject: Subject, reporter: Reporter) -> Taken:
+        """The tensors that the program leaves in memory; as `run_on_board`."""
+        taken = run_on_board(self._folder, subject.program, subject.x, reporter, self._port, self._build_dir)
+        return replace(taken, returned=subject.returned(taken.tensors))
 
 
 def legs(build_dir: Path | None = None) -> tuple[Leg, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from host import boards
+from host import onboard
 from host.cli import main
 from host.compiler import compile_network
 from host.simulation import run_program
@@ -120,7 +120,7 @@ def bridge(folder: Path, monkeypatch: pytest.MonkeyPatch) -> FakeBridge:
     def opened(port: str, system: System, *_: float) -> UartTransport:
         return UartTransport(made, system, port)
 
-    monkeypatch.setattr(boards, "open_uart", opened)
+    monkeypatch.setattr(onboard, "open_uart", opened)
     return made
 
 
@@ -160,9 +160,7 @@ def test_a_system_of_another_engine(folder: Path, capsys: pytest.CaptureFixture[
     path.write_text(json.dumps(json.loads(path.read_text()) | {"configuration": "small", "config_hash": small.word}))
     assert main(words(folder, "--port", "/dev/ttyUSB0")) == 2
     tiny = f"made for configuration 'tiny' ({preset('tiny').word:08x})"
-    assert told(capsys) == (
-        f"{folder}/net.program: {tiny}, the system in {folder}/built has 'small' ({small.word:08x})"
-    )
+    assert told(capsys) == (f"program of net: {tiny}, the system in {folder}/built has 'small' ({small.word:08x})")
 
 
 def test_another_bitstream_than_the_folder_says(
