@@ -85,6 +85,24 @@ def test_no_document_names_a_file_that_is_gone() -> None:
     assert len(named) > 20 and not [place for place in sorted(named) if not (ROOT / place[1]).exists()]
 
 
+def anchors(path: Path) -> set[str]:
+    """The names by which links reach the headings of a document, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    documents = [*ROOT.glob("*.md"), *(path for room in ("docs", "examples") for path in ROOT.glob(f"{room}/**/*.md"))]
+    found = [(path, link) for path in documents for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text())]
+    broken = []
+    for path, link in found:
+        name, _, heading = link.partition("#")
+        target = path.parent / name if name else path
+        if ":" not in name and not (target.exists() and (not heading or heading in anchors(target))):
+            broken.append((path.name, link))
+    assert len(found) > 60 and not broken
+
+
 def kinds() -> set[str]:
     """The names of all classes of layers, integer and float."""
     modules = [
