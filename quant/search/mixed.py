@@ -39,7 +39,7 @@ def weight_bytes(graph: FloatGraph) -> Cost:
 def cycle_cost(network: Network, target: Target) -> Cost:
     """The cost that counts the cycles of one image on a target that can tell them.
 
-    network: any integer network of the right shapes: cycles do not depend on values.
+    network: the graph's, quantized in any way: of the values only where they are zeros, and how few they are, matters.
     Raises ValueError for a target that cannot.
     """
     if target.cycles is None:

@@ -15,6 +15,9 @@ from quant.ir.writing import FloatNodes
 from quant.kinds.conv.layer import Conv
 from quant.kinds.conv.rules import Convolving
 
+STAND_IN_VALUES = 31
+"""Different weights of a layer that stands in for another."""
+
 
 @dataclass(frozen=True, eq=False)
 class FloatConv(Convolving, Clipped):
@@ -123,13 +126,15 @@ class FloatConv(Convolving, Clipped):
         return replace(self, residual=tensor)
 
     def stand_in(self, tensors: Mapping[str, Tensor]) -> Conv:
-        """As `FloatLayer.stand_in`: its weights are ones, since a target may leave zeros out, its biases zero."""
+        """As `FloatLayer.stand_in`: its weights are small, but not zeros and of many values, since a target may leave
+        zeros out and store few values as such; its biases zero."""
         outputs, fmt = len(self.weight), tensors[self.output].fmt
+        weight = np.resize(np.arange(1, STAND_IN_VALUES + 1, dtype=np.int8), self.weight.shape)
         return Conv(
             name=self.name,
             input=self.input,
             output=self.output,
-            weight=np.ones(self.weight.shape, np.int8),
+            weight=weight,
             weight_frac=np.full(outputs, fmt.frac),
             weight_bits=fmt.bits,
             bias=np.zeros(outputs, np.int64),
