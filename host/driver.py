@@ -163,7 +163,7 @@ class Driver:
                 f"program of {program.name}: needs {program.memory_bytes} bytes of memory, "
                 f"the window has {self.window_size}"
             )
-        program.check_gateware()
+        program.validate()
         await self.transport.write_memory(self.window_base, program.image)
         await self._write("PROGRAM_BASE", program.program_base)
         await self._write("PROGRAM_LENGTH", program.instructions)

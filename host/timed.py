@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from host.compiler import KeepLayers, compile_network
 from hw.contract.config import AcceleratorConfig
 from hw.contract.memory import Memory
 from hw.contract.program import Program
-from hw.contract.weights import WeightFormat
 from quant.ir.network import Network
 from sim.cycles import simulate
 
@@ -16,7 +13,6 @@ from sim.cycles import simulate
 def compile_timed(
     network: Network,
     config: AcceleratorConfig,
-    formats: Sequence[WeightFormat] | None = None,
     memory: Memory | None = None,
     keep_layers: KeepLayers = KeepLayers.ALL,
     batch: int = 1,
@@ -27,4 +23,4 @@ def compile_timed(
     def cycles(program: Program) -> int:
         return simulate(program, memory).cycles
 
-    return compile_network(network, config, formats, memory, keep_layers, cycles, batch)
+    return compile_network(network, config, memory, keep_layers, cycles, batch)

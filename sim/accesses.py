@@ -56,7 +56,8 @@ def _bytes(config: AcceleratorConfig, i: Instruction, setup: SetupInstruction) -
     grid = conv_grid(setup, i)
     passes, every = conv_passes(setup, i), i.input_groups * group_passes(setup)
     beats = stream_beats(config, weight_format(setup.weight_format), passes, i.blocks > 0, setup.mode)
-    weights = (beats + (d.parameter_beats if i.first or i.reload else 0)) * d.beat_bytes
+    ahead = (d.parameter_beats if i.first or i.reload else 0) + i.codebook * d.codebook_beats
+    weights = (beats + ahead) * d.beat_bytes
     # Each pass reads and writes the sums, but the first of a tile starts from the bias, and the last hands them on.
     sums = grid.pixels * (2 * passes - i.first - i.last) * config.oc_lanes * bytes_of(config.acc_bits)
     results = i.first * i.residual + i.last * (i.to_output * (1 + setup.wide) + i.to_pool)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hw.contract.config import AcceleratorConfig
+from hw.contract.config import CODEBOOK_ENTRIES, AcceleratorConfig
 from hw.contract.depthwise import from_blocks
 from hw.contract.isa import (
     Buffer,
@@ -31,6 +31,7 @@ from hw.contract.program import Program
 from hw.contract.shifts import SHIFTS, residual_shifts
 from hw.contract.table import table_of
 from hw.contract.weights import WeightFormat, weight_format
+from hw.contract.weights.codebook import codebook_of
 from hw.contract.weights.listed import decode_listed, stream_beats
 from hw.contract.widths import as_signed
 from quant.base.errors import VerificationError
@@ -142,6 +143,7 @@ class _Machine:
         self.sums = np.zeros((c.partial_sum_depth, m), np.int64)
         self.shift = np.zeros(m, np.int64)
         self.table = np.zeros(d.table_entries, np.int64)
+        self.codebook = np.zeros(CODEBOOK_ENTRIES, np.int8)
         self.setup = SetupInstruction()
 
     def step(self, instruction: Instruction) -> None:
@@ -221,15 +223,22 @@ class _Machine:
             if i.first and i.residual and not setup.product:
                 _require_shifts("a residual ", residual_shift, residual_shifts(c.acc_bits))
                 sums = sums + (self._residuals(i, len(sums), setup) << residual_shift)
+        if i.codebook:
+            self.codebook = codebook_of(self._weight_beats(base, d.codebook_beats))
+            base += d.codebook_beats
         data = self._weight_beats(base, stream_beats(c, weights, passes, i.blocks > 0, setup.mode))
         if i.blocks:
             return sums, self._listed(i, weights, data, setup)
-        blocks = weights.decode(data, c, setup.mode)
+        blocks = self._meant(weights, weights.decode(data, c, setup.mode))
         if setup.mode == Mode.PAIRED:
             blocks = self._alone(i, blocks, setup)
         elif setup.mode == Mode.DEPTHWISE:
             blocks = self._diagonal(i, blocks, setup)
         return sums, blocks
+
+    def _meant(self, weights: WeightFormat, stored: np.ndarray) -> np.ndarray:
+        """The weights that are stored so."""
+        return self.codebook[stored] if weights.indexed else stored
 
     def _listed(
         self, i: ConvInstruction, weights: WeightFormat, data: np.ndarray, setup: SetupInstruction
@@ -240,6 +249,7 @@ class _Machine:
             blocks, taps = decode_listed(weights, data, i.blocks, kernel, self.config)
         except ValueError as error:
             raise _Fault(str(error)) from None
+        blocks = self._meant(weights, blocks)
         every = np.zeros((i.input_groups * kernel[0] * kernel[1], *blocks.shape[1:]), blocks.dtype)
         _require(int(taps[-1]) < len(every), f"lists a block of tap {taps[-1]} of {len(every)}")
         every[taps] = blocks

@@ -339,7 +339,7 @@ def _conv(config: AcceleratorConfig, i: ConvInstruction, setup: SetupInstruction
     yield Touch("activation", _expand(words, d.word_bytes // piece), False)
     weights, listed = weight_format(setup.weight_format), i.blocks > 0
     beats = stream_beats(config, weights, conv_passes(setup, i), listed, setup.mode)
-    beats += d.parameter_beats if i.first or i.reload else 0
+    beats += (d.parameter_beats if i.first or i.reload else 0) + i.codebook * d.codebook_beats
     yield Touch("weight", (i.weight_base + np.arange(beats)) % config.weight_depth, False)
     pixels = np.arange(grid.pixels)
     if i.first and i.residual:

@@ -28,7 +28,6 @@ from hw.contract.layout import Placement
 from hw.contract.memory import Memory
 from hw.contract.program import LayerEntry, Program
 from hw.contract.registers import LARGEST_WINDOW
-from hw.contract.weights import WeightFormat, gateware_format
 from quant.ir.network import Network
 from quant.ir.well_formed import well_formed
 
@@ -56,7 +55,6 @@ class KeepLayers(StrEnum):
 def compile_network(
     network: Network,
     config: AcceleratorConfig,
-    formats: Sequence[WeightFormat] | None = None,
     memory: Memory | None = None,
     keep_layers: KeepLayers = KeepLayers.ALL,
     cycles: Callable[[Program], int] | None = None,
@@ -66,15 +64,13 @@ def compile_network(
 
     keep_layers: which layers' results are in memory after a run.
     memory: that it is to be fast with, latency 64 and a beat every cycle when None; it is right with any.
-    formats: in which weights may be stored, each layer's in the narrowest that holds them; that of the
-    configuration's gateware when None.  Programs with others run on the models alone.
     cycles: how long a program takes, by which the fastest is chosen of those that could be made; by estimates when
     None (the compiler knows no model of time: `host.timed` hands it one).
     batch: images of a run.
     Raises CannotCompile, naming layer and reason, for what the engine cannot run; UnsupportedNetwork where a
     layer can overflow the accumulator; ConfigError for a configuration that cannot be built.
     """
-    lowered = lower(well_formed(network), config, (gateware_format(config),) if formats is None else formats)
+    lowered = lower(well_formed(network), config)
     memory = memory or Memory()
     fold_inputs(lowered, config, memory)
     pool_apart(lowered, config, memory)
@@ -150,6 +146,7 @@ def _plan(
         chip = images.chip(way.problem.chip, turn.image)
         if layer.product and layer.residual is not None:
             check_lanes(layer, placed[layer.residual], placed[layer.source])
+        layer = replace(layer, weights=way.problem.layer.weights)
         posed = replace(way.problem, layer=layer, geometry=geometry, chip=chip)
         together.append(Tiled(posed, way.tiling, len(layers)))
         if residents.run(turn.index)[1] == turn.index:

@@ -266,6 +266,7 @@ class Encoder:
             meet=int(step.problem.meet(row, rows[1] - rows[0], shown.rows[1] - shown.rows[0])),
             partial_base=step.partial,
             reload=int(step.again),
+            codebook=int(step.codebook),
         )
         return [operation(instruction, self._operands(step), writes), *behind]
 

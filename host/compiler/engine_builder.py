@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from host.compiler.engine_layer import HIDDEN, UNCHANGED_BITS, EngineLayer, Lowered, OutputPooling, View
 from host.compiler.errors import CannotCompile
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Fold
-from hw.contract.weights import WeightFormat, narrowest
+from hw.contract.weights import WeightFormat, gateware_format
 from quant.ir.fixedpoint import QFormat
 from quant.ir.network import Network
 from quant.ir.tensor import Tensor
@@ -32,7 +32,7 @@ class EngineBuilder:
 
     poolings: for tensors that a pooling reads, the first such, which may run behind the layer that writes it.
     followers: for tensors whose one reader is appended together with what writes them, how.
-    fused: outputs of the poolings and followers that are appended so.  formats: those that weights may be stored in.
+    fused: outputs of the poolings and followers that are appended so.
     """
 
     def __init__(
@@ -41,9 +41,8 @@ class EngineBuilder:
         config: AcceleratorConfig,
         poolings: Mapping[str, OutputPooling],
         followers: Mapping[str, Follower],
-        formats: Sequence[WeightFormat],
     ) -> None:
-        self.network, self.config, self.formats = network, config, formats
+        self.network, self.config = network, config
         self.lowered = Lowered(network, outputs=network.outputs)
         self.fused: set[str] = set()
         self._given: dict[str, str] = {}
@@ -51,11 +50,12 @@ class EngineBuilder:
         self._poolings, self._followers = poolings, followers
 
     def weights(self, layer: str, bits: int = UNCHANGED_BITS) -> WeightFormat:
-        """The format for a layer's weights of `bits`.  Raises CannotCompile where none holds them."""
-        found = narrowest(self.formats, bits)
-        if found is None:
-            names = ", ".join(weights.name for weights in self.formats)
-            raise CannotCompile(layer, f"{bits}-bit weights, and {names} does not hold them")
+        """The format for a layer's weights of `bits`, as long as no narrower one is chosen (`codebooks`).
+
+        Raises CannotCompile where the multipliers do not take them."""
+        found = gateware_format(self.config)
+        if found.bits < bits:
+            raise CannotCompile(layer, f"{bits}-bit weights, and {found.name} does not hold them")
         return found
 
     def source(self, name: str) -> str:

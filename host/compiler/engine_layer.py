@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -123,6 +124,12 @@ class EngineLayer:
     def outputs(self) -> tuple[str, ...]:
         """Tensors it leaves in memory."""
         return tuple(tensor.name for tensor in self.written)
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """The different weights that it has, ascending: int64 (n,)."""
+        low = int(self.weight.min())
+        return np.flatnonzero(np.bincount(self.weight.reshape(-1).astype(np.int64) - low)) + low
 
     @property
     def residual_map(self) -> bool:

@@ -6,7 +6,6 @@ optional pooling behind it.  What each kind of layer becomes of that stands in `
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 from host.compiler.engine_builder import EngineBuilder, Follower
@@ -15,13 +14,12 @@ from host.compiler.kinds import follows, on_engine
 from host.compiler.pooled_joins import pool_parts
 from host.compiler.refusals import check_layer, check_tensors
 from hw.contract.config import AcceleratorConfig
-from hw.contract.weights import WeightFormat
 from quant.ir.bounds import prove
 from quant.ir.network import Network
 
 
-def lower(network: Network, config: AcceleratorConfig, formats: Sequence[WeightFormat]) -> Lowered:
-    """The engine's layers of a network; each layer's weights take the narrowest of some formats that holds them.
+def lower(network: Network, config: AcceleratorConfig) -> Lowered:
+    """The engine's layers of a network.
 
     Raises CannotCompile for what the engine cannot run, UnsupportedNetwork where its accumulator is too narrow.
     """
@@ -30,7 +28,7 @@ def lower(network: Network, config: AcceleratorConfig, formats: Sequence[WeightF
         check_layer(network, layer, config)
     prove(network, config.acc_bits)
     network = pool_parts(network)
-    builder = EngineBuilder(network, config, _poolings(network), _followers(network), formats)
+    builder = EngineBuilder(network, config, _poolings(network), _followers(network))
     for layer in network.layers:
         if layer.output not in builder.fused:
             on_engine(layer).lower(layer, builder)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from host.compiler.chip import OnChip, Span
+from host.compiler.codebooks import stored
 from host.compiler.depthwise import runs_depthwise
 from host.compiler.engine_layer import EngineLayer
 from host.compiler.geometry import Geometry
@@ -99,19 +100,25 @@ class Problem:
         first, last = self.outputs.ranges[group]
         return ((start, min(start + chunk, last)) for start in range(first, last, chunk))
 
+    @cached_property
+    def head_beats(self) -> int:
+        """Most beats ahead of the weight blocks of a CONV: parameters and, where there is one, a codebook."""
+        d = self.config.derived
+        return d.parameter_beats + (d.codebook_beats if self.layer.weights.indexed else 0)
+
     def piece_beats(self, chunk: int) -> int:
-        """Most beats of the weights and parameters of a CONV of so many input groups."""
+        """Most beats of the weights of a CONV of so many input groups, and of what lies ahead of them."""
         if not self.outputs.listed:
-            return chunk * self.block_beats + self.config.derived.parameter_beats
-        return self.config.derived.parameter_beats + max(map(max, self._listed(chunk)))
+            return chunk * self.block_beats + self.head_beats
+        return self.head_beats + max(map(max, self._listed(chunk)))
 
     def weight_beats(self, chunk: int) -> int:
-        """Beats of all weights and parameters, in CONVs of so many input groups."""
+        """Beats of all weights, in CONVs of so many input groups, and of what lies ahead of each output group's."""
         if self.outputs.listed:
             blocks = sum(map(sum, self._listed(chunk)))
         else:
             blocks = self.outputs.all_passes * self.layer.weights.block_beats(self.config, self.outputs.mode)
-        return blocks + self.outputs.count * self.config.derived.parameter_beats
+        return blocks + self.outputs.count * self.head_beats
 
     def _listed(self, chunk: int) -> list[list[int]]:
         """Of each output group the beats of each CONV's blocks."""
@@ -196,7 +203,9 @@ def problem(
         outputs = replace(outputs, mode=Mode.DEPTHWISE, _kept={})
     elif runs_paired(config, layer, geometry):
         outputs = replace(outputs, mode=Mode.PAIRED, _kept={})
-    elif leaves_out(outputs):
+    layer = replace(layer, weights=stored(outputs, memory))
+    outputs = replace(outputs, layer=layer, _kept={})
+    if outputs.mode == Mode.DENSE and leaves_out(outputs):
         outputs = replace(outputs, listed=True, _kept={})
     return Problem(config, layer, geometry, outputs, memory)
 

@@ -71,7 +71,8 @@ class ConvStep:
 
     layer: index in the manifest.  residual_origin: word of pixel 0 in the residual piece.  table: what its SETUP loads.
     partial: where its first partial sum is kept.  again: its weights begin with the parameters, which others of its
-    block have overwritten.
+    block have overwritten.  codebook: its weights begin with their codebook, behind the parameters if they do with
+    these.
     """
 
     problem: Problem
@@ -90,6 +91,7 @@ class ConvStep:
     table: Piece | None = None
     partial: int = 0
     again: bool = False
+    codebook: bool = False
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
@@ -240,8 +242,9 @@ class _Builder:
         index = len(self.plan.steps)
         first, last = chunk[0] == self.outputs.ranges[group][0], chunk[1] == self.outputs.ranges[group][1]
         again = last and not first and self.tiling.reloads(self.problem, block)
+        codebook = self.problem.layer.weights.indexed and group == block[0] and self._begins(group, first)
         table = self._table()
-        weights = self._weights(strip, band, group, chunk, first or again)
+        weights = self._weights(strip, band, group, chunk, first or again, codebook)
         rows = needed(self.problem.window, 0, band.rows, self.geometry.height)
         resident = self.problem.chip.source
         if resident is not None and resident.waits(chunk[0]):
@@ -272,6 +275,7 @@ class _Builder:
             table=table,
             partial=self.problem.chip.sums + (group - block[0]) * strip.width * (band.rows[1] - band.rows[0]),
             again=again,
+            codebook=codebook,
         )
         for piece in step.pieces:
             piece.last = index
@@ -305,9 +309,17 @@ class _Builder:
         whole = words[0] // unit * unit, -(-words[1] // unit) * unit  # a beat is read whole: wait for all of it
         self.plan.fills.append(Fill(piece, loads, len(self.plan.steps), self.layer, tensor, planes, whole))
 
-    def _weights(self, strip: Strip, band: Band, group: int, chunk: Span, parameters: bool) -> Piece:
+    def _begins(self, group: int, first: bool) -> bool:
+        """Whether a step, the first one of a block of output groups for a chunk of the input, may be the layer's first
+        after another layer's: of layers that run band by band any one that is the first of a part (`parts`)."""
+        chip = self.problem.chip
+        return (first and (group == 0 or chip.band > 0)) or chip.by_channel
+
+    def _weights(self, strip: Strip, band: Band, group: int, chunk: Span, parameters: bool, codebook: bool) -> Piece:
         def content() -> bytes:
-            return (self.outputs.parameters(group) if parameters else b"") + self.outputs.blocks(group, chunk)
+            ahead = self.outputs.parameters(group) if parameters else b""
+            ahead += self.outputs.codebook_block() if codebook else b""
+            return ahead + self.outputs.blocks(group, chunk)
 
         address, beats = self.plan.place((self.outputs, group, chunk), content, self.config)
         tile = None if self.weights_once else (strip, band if self.turn is None else self.turn)

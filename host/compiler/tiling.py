@@ -447,8 +447,8 @@ def _most(problem: Problem) -> int:
 
 def _half(problem: Problem) -> int:
     """Input groups whose weights fit half the buffer; if there is none, the whole."""
-    depth, parameters = problem.weight_depth, problem.config.derived.parameter_beats
-    return (depth // 2 - parameters) // problem.block_beats or (depth - parameters) // problem.block_beats
+    depth, head = problem.weight_depth, problem.head_beats
+    return (depth // 2 - head) // problem.block_beats or (depth - head) // problem.block_beats
 
 
 def _listed_half(problem: Problem) -> int:
@@ -461,9 +461,9 @@ def _listed_half(problem: Problem) -> int:
 
 
 def _listed_room(problem: Problem) -> int:
-    """Beats of listed blocks and parameters that a CONV can have."""
+    """Beats of listed blocks that a CONV can have, and of what lies ahead of them."""
     most = highest(Opcode.CONV, "blocks") * problem.layer.weights.block_beats(problem.config)
-    return min(problem.weight_depth, problem.config.derived.parameter_beats + most)
+    return min(problem.weight_depth, problem.head_beats + most)
 
 
 def _unit(problem: Problem) -> int:
@@ -472,7 +472,10 @@ def _unit(problem: Problem) -> int:
 
 
 def most_weight_beats(problem: Problem) -> int:
-    """Most beats that all weights and parameters can have, however they are cut."""
+    """Most beats that all weights can have with what lies ahead of them, however they are cut, of a layer that others
+    run with band by band: each CONV may load a codebook again."""
+    again = problem.head_beats - problem.config.derived.parameter_beats
+    again *= problem.outputs.count * (problem.range_groups - 1)
     if not problem.outputs.listed:
-        return problem.weight_beats(1)
-    return max(map(problem.weight_beats, _chunks(problem)))
+        return again + problem.weight_beats(1)
+    return again + max(map(problem.weight_beats, _chunks(problem)))

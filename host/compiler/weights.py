@@ -14,6 +14,9 @@ from hw.contract.depthwise import in_blocks, tap_blocks
 from hw.contract.isa import Mode
 from hw.contract.paired import in_pairs, tap_pairs
 from hw.contract.parameters import parameter_block
+from hw.contract.shifts import SHIFTS
+from hw.contract.weights import gateware_format
+from hw.contract.weights.codebook import codebook_block, indices_of
 from hw.contract.weights.listed import encode_listed, stream_beats
 
 
@@ -135,25 +138,60 @@ class OutputGroups:
         """Beats of the weight blocks of a range of input groups."""
         return stream_beats(self.config, self.layer.weights, self.blocks_of(group, inputs), self.listed, self.mode)
 
+    @cached_property
+    def codebook(self) -> np.ndarray:
+        """The different weights of all blocks, ascending, int64 (n,).
+
+        Those of the layer, and 0 where a block has inputs that no weight is for.  Of a lane without an output channel
+        no weight matters (`_unused`)."""
+        values, each = self.layer.values, self.layer.weight[0].size
+        n = self.config.ic_lanes
+        full = all((last - first) * self.passes(group) * n == each for group, (first, last) in enumerate(self.ranges))
+        return values if full else np.union1d(values, 0)
+
+    def _unused(self, group: int) -> np.ndarray:
+        """Lanes that have no output channel, but need weights of the codebook, which has no 0: int64 (n,)."""
+        if not self.layer.weights.indexed or 0 in self.codebook:
+            return np.zeros(0, np.int64)
+        used = np.asarray(self.lanes)[self._channels(group)] % self.config.oc_lanes
+        return np.setdiff1d(np.arange(self.config.oc_lanes), used)
+
     def parameters(self, group: int) -> bytes:
-        """The parameter block; unused lanes give 0 before the clip."""
+        """The parameter block; unused lanes give 0 before the clip.
+
+        One whose weights cannot be 0 computes what the first channel does, and shifts all of it away.
+        """
         channels = self._channels(group)
         lanes = np.asarray(self.lanes)[channels] % self.config.oc_lanes
         values = np.zeros((3, self.config.oc_lanes), np.int64)
         for row, source in enumerate((self.layer.bias, self.layer.shift, self.layer.residual_shift)):
             values[row, lanes] = source[channels]
+        unused = self._unused(group)
+        values[:, unused] = values[:, lanes[:1]]
+        values[1, unused] = SHIFTS[-1]
         return parameter_block(*values)
+
+    def codebook_block(self) -> bytes:
+        """The codebook, where weights are indices."""
+        return codebook_block(self.codebook, self.config)
 
     def blocks(self, group: int, inputs: tuple[int, int]) -> bytes:
         """The weight blocks of a range of input groups, in the order of the passes."""
         first, _ = self.ranges[group]
         blocks = self._blocks(group)[inputs[0] - first : inputs[1] - first]
+        if self.layer.weights.indexed:
+            blocks = indices_of(blocks, self.codebook)
         if not self.listed:
             return self.layer.weights.encode(blocks, self.config, self.mode)
         taps = np.flatnonzero(self.needed[group][inputs[0] - first : inputs[1] - first])
         taps = taps if len(taps) else np.zeros(1, np.int64)
         blocks = blocks.reshape(-1, *blocks.shape[2:])[taps]
         return encode_listed(self.layer.weights, blocks, taps, self.kernel, self.config)
+
+    @property
+    def _kind(self) -> np.dtype:
+        """Of weights."""
+        return gateware_format(self.config).integers.dtype
 
     def _blocks(self, group: int) -> np.ndarray:
         """Integers (input groups, passes, rows of a block, N) of an output group; that of the last call is kept."""
@@ -168,14 +206,14 @@ class OutputGroups:
         weight = self.layer.weight[channels]
         results = np.asarray(self.lanes)[channels] % self.config.oc_lanes // n if self.shared else channels * 0
         shape = last - first, self.planes(group) if self.shared else 1, *weight.shape[2:], n
-        taps = np.zeros(shape, self.layer.weights.integers.dtype)
+        taps = np.zeros(shape, self._kind)
         planes, lanes = np.divmod(self._inputs(channels), n)
         taps[planes - first, results[:, None], :, :, lanes] = weight
         blocks = in_blocks(taps, self.layer.window.dilation)
         return blocks.reshape(last - first, -1, *blocks.shape[-2:])
 
     def _dense(self, group: int) -> np.ndarray:
-        n, m, kind = self.config.ic_lanes, self.config.oc_lanes, self.layer.weights.integers.dtype
+        n, m, kind = self.config.ic_lanes, self.config.oc_lanes, self._kind
         channels = self._channels(group)
         step = self.geometry.plane_words if self.geometry.flat else 1
         first, last = (edge // step for edge in self.ranges[group])
@@ -184,6 +222,7 @@ class OutputGroups:
         lanes = np.asarray(self.lanes)[channels] % m
         weight = self.layer.weight[channels].astype(kind).reshape(len(channels), -1, rows * columns)
         dense[lanes[:, None], self._inputs(channels) - first * n] = weight
+        dense[self._unused(group)] = dense[lanes[0]]
         blocks = dense.reshape(m, last - first, n, rows * columns).transpose(1, 3, 0, 2)
         if self.geometry.flat:
             padded = np.zeros((last - first, step, m, n), kind)

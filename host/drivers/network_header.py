@@ -33,7 +33,7 @@ def network_files(program: Program, name: str = "network") -> dict[str, bytes]:
     wide = [placed.tensor for placed in program.inputs if _element_bytes(program, placed) > 1]
     if wide:
         raise BadInput(f"program of {program.name}: its input {wide[0]!r} has 16 bits, and the driver in C writes 8")
-    program.check_gateware()
+    program.validate()
     texts = {f"{name}.h": _header(program, name), f"{name}.c": _tables(program, name)}
     image = [f'#include "{name}.h"', "", f"const uint8_t {name}_image[{name.upper()}_IMAGE_BYTES] = {{"]
     texts[f"{name}_image.c"] = _text([*image, *_rows(program.image), "};"])

@@ -38,6 +38,7 @@ class AcceleratorConfig:
     read_outstanding, write_outstanding: bursts under way.
     tables: whether the output stage can look results up.
     skip_blocks: whether a CONV can leave out weight blocks that are zeros.
+    codebooks: whether weights can be stored as indices into a codebook.
     clock_mhz: at which frames a second are counted; `clock_source` says how it is known.
     """
 
@@ -62,6 +63,7 @@ class AcceleratorConfig:
     write_outstanding: int = 4
     tables: bool = True
     skip_blocks: bool = False
+    codebooks: bool = False
     clock_mhz: float = 100.0
 
     @cached_property
@@ -212,11 +214,14 @@ class Derived:
                 f"ic_lanes {c.ic_lanes}, oc_lanes {c.oc_lanes}: a block of {what} has {size} bytes, no whole number of "
                 f"beats of {self.beat_bytes} bytes (axi_bits {c.axi_bits})",
             )
-        _require(
-            not c.skip_blocks or block_bytes >= SHORTEST_LISTED * self.beat_bytes,
-            f"skip_blocks: a block of weights must have {SHORTEST_LISTED} beats, not {block_bytes // self.beat_bytes}",
-        )
+        for name in ("skip_blocks", "codebooks"):
+            _require(
+                not getattr(c, name) or block_bytes >= SHORTEST_BLOCK * self.beat_bytes,
+                f"{name}: a block of weights must have {SHORTEST_BLOCK} beats, not {block_bytes // self.beat_bytes}",
+            )
         self.parameter_beats = parameter_bytes // self.beat_bytes
+        self.codebook_beats = -(-CODEBOOK_ENTRIES * bytes_of(c.weight_bits) // self.beat_bytes)
+        """Of a codebook (hw/contract/weights/codebook.py)."""
         self.table_entries = 1 << c.data_bits
         self.table_bytes = self.table_entries * bytes_of(self.wide_bits)
         self.table_beats = self.table_bytes // self.beat_bytes
@@ -238,8 +243,12 @@ class Derived:
             _require(value >= whole, f"{name} must be at least the {whole} words of a beat, not {value}")
 
 
-SHORTEST_LISTED = 4
-"""Least beats of a weight block where a CONV can leave blocks out: while one is read, the next one's place is found."""
+SHORTEST_BLOCK = 4
+"""Least beats of a weight block where a CONV can leave blocks out: while one is read, the next one's place is found.
+And where weights can be indices into a codebook: then those of a block are whole beats, and come to the array in pairs
+of beats."""
+CODEBOOK_ENTRIES = 16
+"""Weights of a codebook."""
 INSTRUCTION_BYTES = 32
 """Size of every instruction."""
 FETCH_BURST = 8
@@ -268,13 +277,28 @@ PRESETS = {
             pooled_depth=256,
             queue_depth=4,
             skip_blocks=True,
+            codebooks=True,
             clock_mhz=110.3,
         ),
         AcceleratorConfig(
-            name="small", ic_lanes=8, oc_lanes=8, axi_bits=64, max_burst=128, skip_blocks=True, clock_mhz=99.9
+            name="small",
+            ic_lanes=8,
+            oc_lanes=8,
+            axi_bits=64,
+            max_burst=128,
+            skip_blocks=True,
+            codebooks=True,
+            clock_mhz=99.9,
         ),
         AcceleratorConfig(
-            name="medium", ic_lanes=8, oc_lanes=16, axi_bits=128, max_burst=256, skip_blocks=True, clock_mhz=72.6
+            name="medium",
+            ic_lanes=8,
+            oc_lanes=16,
+            axi_bits=128,
+            max_burst=256,
+            skip_blocks=True,
+            codebooks=True,
+            clock_mhz=72.6,
         ),
         AcceleratorConfig(
             name="large",
@@ -284,6 +308,7 @@ PRESETS = {
             max_burst=256,
             weight_depth=8192,
             skip_blocks=True,
+            codebooks=True,
             clock_mhz=150.0,
         ),
         # For the AXI3 ports of a Zynq-7000, which have 64 bits and bursts of 16 beats.

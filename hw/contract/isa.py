@@ -228,7 +228,9 @@ class SetupInstruction(Instruction):
         1, "in mode 1: residuals multiply, in the place of the first weight of the last row of taps, and are not added"
     )
     broadcast: int = _unsigned(1, "all pixels of a CONV have the residual of pixel 0")
-    weight_format: int = _unsigned(4, "how the weights are stored: a weight format's number")
+    weight_format: int = _unsigned(
+        4, "how the weights are stored: a weight format's number, 0 in mode 1, and without codebooks"
+    )
     data_format: int = _unsigned(4, "0: data_bits of the configuration; others are reserved")
 
 
@@ -256,7 +258,9 @@ class ConvInstruction(Instruction):
     out_rows: int = _unsigned(12, "output rows, at least 1")
     out_columns: int = _unsigned(12, "output columns, at least 1; rows * columns <= partial_sum_depth")
     input_groups: int = _unsigned(12, "groups of N input channels in this instruction, at least 1")
-    weight_base: int = _address("beat address of the parameter block (if first or reload), the weight blocks after it")
+    weight_base: int = _address(
+        "beat address of the parameter block (if first or reload), the codebook (if there is one), the weight blocks"
+    )
     residual_base: int = _address("residual word of pixel 0; without SETUP.broadcast pixel p is at residual_base + p")
     output_base: int = _address(
         "output word of pixel 0; pixel p at + p; high halves roundup(pixels, words_per_beat) further"
@@ -278,6 +282,9 @@ class ConvInstruction(Instruction):
     )
     blocks: int = _unsigned(
         12, "0: a weight block for each pass; else so many, of the others left out, listed (in mode 0)"
+    )
+    codebook: int = _unsigned(
+        1, "where weights are indices: load a codebook ahead of them, for this CONV and those after it"
     )
 
 

@@ -35,7 +35,7 @@ from hw.contract.isa import (
     columns,
 )
 from hw.contract.paired import modes, tap_pairs
-from hw.contract.weights import FORMATS
+from hw.contract.weights import FORMATS, known_formats
 from hw.contract.weights.listed import LONGEST_KERNEL, MOST_GROUPS, tag_beats
 
 if TYPE_CHECKING:
@@ -141,9 +141,15 @@ def _load(config: AcceleratorConfig, memory: int, i: SimpleNamespace) -> Iterato
 
 
 def _setup(config: AcceleratorConfig, i: SimpleNamespace) -> Iterator[Rule]:
-    known = [weights.number for weights in FORMATS]
+    known, has = ([weights.number for weights in some] for some in (FORMATS, known_formats(config)))
+    depthwise = [weights.number for weights in FORMATS if Mode.DEPTHWISE in weights.modes]
     yield (i.mode > max(Mode)) | (i.data_format != 0), lambda _: "uses a reserved mode or format"
     yield ~np.isin(i.weight_format, known), lambda k: f"no weight format has the number {i.weight_format[k]}"
+    yield ~np.isin(i.weight_format, has), lambda _: "has weights that are indices, and the engine has no codebooks"
+    yield (
+        (i.mode == Mode.DEPTHWISE) & ~np.isin(i.weight_format, depthwise),
+        lambda _: "has weights that are indices in depthwise passes",
+    )
     yield i.signal != 0, lambda _: "a SETUP gives no tokens"
     yield (i.kernel_rows == 0) | (i.kernel_columns == 0), lambda _: "has a kernel without taps"
     yield _clips(i)
@@ -193,6 +199,12 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
     )
     yield i.input_groups == 0, lambda _: "has no input group"
     yield from _listed(config, i, setup, every)
+    indexed = np.isin(setup.weight_format, [weights.number for weights in FORMATS if weights.indexed])
+    yield (i.codebook == 1) & ~indexed, lambda _: "loads a codebook for weights that are no indices"
+    yield (
+        indexed & (np.cumsum(i.codebook) == 0),
+        lambda _: "has weights that are indices into a codebook that nothing loaded",
+    )
     planes = c.derived.planes
     yield (
         depthwise & (i.input_groups > planes),
@@ -213,7 +225,7 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
     fields = [range(1 << LAYOUTS[Opcode.SETUP][name][0].bits) for name in ("weight_format", "mode")]
     blocks = np.array([[sizes.get((number, mode), 0) for mode in fields[1]] for number in fields[0]])
     beats = passes * blocks[setup.weight_format, setup.mode] + (i.first | i.reload) * c.derived.parameter_beats
-    beats = beats + np.where(i.blocks > 0, tag_beats(c, i.blocks), 0)
+    beats = beats + np.where(i.blocks > 0, tag_beats(c, i.blocks), 0) + i.codebook * c.derived.codebook_beats
     yield from _fits(i, "weight", beats, c.weight_depth, "beats")
     yield (
         (setup.product == 1) & ((i.first & i.last & i.residual) == 0),

@@ -27,10 +27,9 @@ import numpy as np
 
 from hw.contract import typed, validator
 from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
-from hw.contract.isa import IllegalInstruction, Instruction, SetupInstruction, decode
+from hw.contract.isa import IllegalInstruction, Instruction, decode
 from hw.contract.layout import Placement, apart, pack, unpack
 from hw.contract.version import CONTRACT_VERSION
-from hw.contract.weights import gateware_format, weight_format
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 from quant.ir.inputs import Given, by_input
@@ -146,16 +145,6 @@ class Program:
     def _bytes(self, index: int) -> bytes:
         start = self.program_base + index * INSTRUCTION_BYTES
         return self.image[start : start + INSTRUCTION_BYTES]
-
-    def check_gateware(self) -> None:
-        """Raise BadInput where it uses a weight format that the gateware of its configuration does not run."""
-        runs = gateware_format(self.config)
-        used = {weight_format(i.weight_format) for i in self.decode() if isinstance(i, SetupInstruction)}
-        for other in sorted(used - {runs}, key=lambda weights: weights.number):
-            raise BadInput(
-                f"program of {self.name}: has weights in {other.name}, and the gateware of "
-                f"{self.config.name!r} runs {runs.name}; the models run it"
-            )
 
     def packed(self, images: Given) -> Iterator[tuple[int, bytes]]:
         """What has to be written for a run, and where: byte offset in the window, bytes.

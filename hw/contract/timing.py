@@ -7,7 +7,7 @@ All figures are cycles.
 
 from __future__ import annotations
 
-from hw.contract.config import AcceleratorConfig
+from hw.contract.config import CODEBOOK_ENTRIES, SHORTEST_BLOCK, AcceleratorConfig
 from hw.contract.depthwise import positions, slides
 from hw.contract.isa import ConvInstruction, Mode, SetupInstruction
 from hw.contract.table import TABLE_PORT_BITS
@@ -84,10 +84,12 @@ def pass_cycles(
     mode: int = Mode.DENSE,
     listed: bool = False,
 ) -> int:
-    """Duration of one pass: a position a cycle (two when wide results leave), but no less than the next
-    weight block takes to load, with a beat of tags if blocks are listed, nor than a partial sum takes to come round."""
+    """Duration of one pass: a position a cycle (two when wide results leave), but no less than the next weight block
+    takes into the array, nor than a partial sum takes to come round; if blocks are listed, with a beat of tags, and no
+    less than it takes to find the next one's place."""
     each = 2 if wide else 1
-    return max(each * positions, weights.block_beats(config, mode) + listed, ACCUMULATE_LATENCY)
+    least = max(weights.block_cycles(config, mode), SHORTEST_BLOCK if listed else ACCUMULATE_LATENCY) + listed
+    return max(each * positions, least)
 
 
 def compute_latency(config: AcceleratorConfig) -> int:
@@ -101,11 +103,17 @@ def table_cycles(config: AcceleratorConfig) -> int:
 
 
 def compute_prepare(
-    config: AcceleratorConfig, weights: WeightFormat, first: bool, mode: int = Mode.DENSE, listed: bool = False
+    config: AcceleratorConfig,
+    weights: WeightFormat,
+    first: bool,
+    mode: int = Mode.DENSE,
+    listed: bool = False,
+    codebook: bool = False,
 ) -> int:
-    """From a CONV's start (it leaves the queue) to the first address it can issue."""
-    parameters = config.derived.parameter_beats if first else 0
-    return parameters + listed + weights.block_beats(config, mode) + 2
+    """From a CONV's start (it leaves the queue) to the first address it can issue.  A codebook comes an entry a cycle,
+    whatever a beat holds."""
+    ahead = (config.derived.parameter_beats if first else 0) + (CODEBOOK_ENTRIES if codebook else 0)
+    return ahead + listed + weights.block_cycles(config, mode) + 2
 
 
 def compute_passes(

@@ -1,3 +1,3 @@
 """The version of the contract between hardware and software; part of every configuration's hash."""
 
-CONTRACT_VERSION = 5
+CONTRACT_VERSION = 6

@@ -17,6 +17,7 @@ from hw.contract.depthwise import TAP_COLUMNS, TAPS
 from hw.contract.isa import Mode
 from hw.contract.paired import PAIR
 from hw.contract.weights import gateware_format
+from hw.gateware.expander import expanded_bits
 
 _TREE = 4
 """Registers of the sums: with one addition between each two they are carry chains, where N is at most 16."""
@@ -106,8 +107,8 @@ class Array(wiring.Component):
         of_lanes, plane (in): of the sums of the next cycle: they are those of lanes, as channels of that plane, with 0
             in the others; else those of columns.
         sums (out): of M output channels.
-        weights (in), shift (in): the next beat of a weight block (hw/contract/weights); when all are in, the last
-            places of the shadow weights are that block.
+        weights (in), shift (in): the next weights of a block (hw/contract/weights), as the expander says them; when all
+            are in, the last places of the shadow weights are that block.
         swap (in): the shadow weights become the active ones.
     Protocol: none; obeys every cycle, `swap` sees the shadow weights as before a `shift` in its cycle.
     Latency: ARRAY_LATENCY; weights that become active meet the words of the cycle of `swap`.  Words a cycle.
@@ -131,7 +132,7 @@ class Array(wiring.Component):
                 "factors": In(word),
                 "of_lanes": In(1),
                 "plane": In(range(d.planes)),
-                "weights": In(config.axi_bits),
+                "weights": In(expanded_bits(config)),
                 "shift": In(1),
                 "swap": In(1),
                 "sums": Out(data.ArrayLayout(signed(sum_bits(config)), config.oc_lanes)),
@@ -144,7 +145,7 @@ class Array(wiring.Component):
         layout = data.ArrayLayout(signed(self.config.weight_bits), self.rows * self.config.oc_lanes)
         shadow, active = Signal(layout, reset_less=True), Signal(layout, reset_less=True)
         with m.If(self.shift):
-            m.d.sync += shadow.eq(Cat(shadow, self.weights)[self.config.axi_bits :])
+            m.d.sync += shadow.eq(Cat(shadow, self.weights)[len(self.weights) :])
         factor_place = self.rows * planes - self._block + TAPS - TAP_COLUMNS
         factors = Signal.like(self.factors, reset_less=True)
         with m.If(self.swap):

@@ -19,7 +19,8 @@ from hw.contract.depthwise import TAP_COLUMNS, TAP_ROWS, slides
 from hw.contract.isa import Mode, Opcode
 from hw.contract.paired import PAIR, modes
 from hw.contract.timing import ACCUMULATE_LATENCY, SWAP_DELAY
-from hw.contract.weights import gateware_format
+from hw.contract.weights import gateware_format, known_formats
+from hw.contract.weights.indices import Indices4
 from hw.gateware.decode import INSTRUCTION_BITS, fields
 from hw.gateware.interfaces import unit_front
 from hw.gateware.listed import ListedTap
@@ -37,6 +38,12 @@ _IN_FLIGHT = 2
 twice, and the place of the one before last is free when the next one starts."""
 
 
+def _shortest(config: AcceleratorConfig, mode: Mode, indexed: bool = False) -> int:
+    """Least cycles of a pass, but for tags."""
+    weights = Indices4() if indexed else gateware_format(config)
+    return max(weights.block_cycles(config, mode), ACCUMULATE_LATENCY)
+
+
 class _Wires:
     """What the parts of `ComputeUnit` say to one another."""
 
@@ -51,6 +58,7 @@ class _Wires:
         self.depthwise = Signal()  # its mode
         self.slides = Signal()  # and its passes take several rows of taps
         self.listed = Signal()  # its weight blocks are listed
+        self.indexed = Signal()  # its weights are indices into a codebook
         self.start_setup = Signal()  # a legal one is taken in this cycle
         self.start_conv = Signal()
         self.started = Signal(2)  # a CONV was taken one, two cycles ago
@@ -104,10 +112,7 @@ class ComputeUnit(wiring.Component):
         config = self.config
         m.submodules.weight_reader = weights = WeightReader(config)
         m.submodules.taps = taps = Taps(config.derived.planes)
-        # A pass lasts until the next weight block is in, and until its partial sums can be read again.
-        weight_format = gateware_format(config)
-        shortest = {mode: max(weight_format.block_beats(config, mode), ACCUMULATE_LATENCY) for mode in Mode}
-        m.submodules.pixels = pixels = Pixels(config, max(shortest.values()) + config.skip_blocks)
+        m.submodules.pixels = pixels = Pixels(config, max(_shortest(config, mode) for mode in Mode) + 1)
         m.submodules.pipeline = pipeline = Pipeline(config)
         for source, sink in (
             (wiring.flipped(self.activation_write), pipeline.activation_write),
@@ -124,7 +129,7 @@ class ComputeUnit(wiring.Component):
         self._take(m, wires, weights)
         self._prepare(m, wires, weights, taps)
         self._begin(m, wires, weights, taps, pixels, pipeline)
-        self._walk(m, wires, taps, pixels, shortest)
+        self._walk(m, wires, taps, pixels)
         self._issue(m, wires, weights, pixels, pipeline)
         self._end(m, wires, pipeline)
         return m
@@ -144,8 +149,12 @@ class ComputeUnit(wiring.Component):
         legal_conv = Signal()
         stopped = Signal()
         illegal = Signal()
+        formats = known_formats(self.config)
+        known = {mode: [found.number for found in formats if mode in found.modes] for mode in modes(self.config)}
+        whole = gateware_format(self.config).number
         m.d.comb += [
             w.depthwise.eq(w.setup.mode == Mode.DEPTHWISE),
+            w.indexed.eq((w.setup.weight_format != whole) if self.config.codebooks else 0),
             w.slides.eq(w.depthwise & slides(w.setup.kernel_rows, w.setup.dilation_rows)),
         ]
         # Of the head in the cycle before: the same, where one is taken, and behind the same SETUP.
@@ -154,8 +163,9 @@ class ComputeUnit(wiring.Component):
                 (next_setup.opcode == Opcode.SETUP)
                 & (next_setup.kernel_rows != 0)
                 & (next_setup.kernel_columns != 0)
-                & (next_setup.weight_format == gateware_format(self.config).number)
-                & (next_setup.mode <= max(modes(self.config)))
+                & Cat(
+                    (next_setup.mode == mode) & next_setup.weight_format.matches(*known[mode]) for mode in known
+                ).any()
                 & (Cat(next_setup.data_format, next_setup.signal) == 0)
                 & (Cat(next_setup.table, next_setup.table_load) == 0 if not self.config.tables else 1)
             ),
@@ -168,6 +178,7 @@ class ComputeUnit(wiring.Component):
                 & ~(w.depthwise & (next_conv.input_groups > self.config.derived.planes))
                 & ~(next_conv.last & next_conv.to_pool & w.setup.wide)
                 & ((next_conv.blocks == 0) | ((w.setup.mode == Mode.DENSE) if self.config.skip_blocks else 0))
+                & ~(next_conv.codebook & ~w.indexed)
             ),
         ]
         m.d.comb += [
@@ -240,6 +251,8 @@ class ComputeUnit(wiring.Component):
             taps.group_step.eq(w.conv.group_step),
             w.tap.eq(taps.point),
         ]
+        if self.config.codebooks:
+            m.d.comb += [weights.weight_format.eq(setup.weight_format), weights.with_codebook.eq(w.conv.codebook)]
         if self.config.skip_blocks:
             m.submodules.listed = listed = ListedTap()
             m.d.comb += [
@@ -258,7 +271,7 @@ class ComputeUnit(wiring.Component):
         as soon as it is prepared.
 
         A pass never waits for weights: its block was asked for in the first cycle of the pass before, and no pass is
-        shorter than a block takes to read.  The first beat of the block after it is shifted into the array in the very
+        shorter than a block takes to read.  The first weights of the block after it may come into the array in the very
         cycle in which `swap` takes the shadow weights, and the array's `swap` sees them as before that.
         """
         waiting = Signal()  # for the first pass of the CONV in prepare
@@ -281,15 +294,20 @@ class ComputeUnit(wiring.Component):
         with m.If(w.begin_first | w.cancel):
             m.d.sync += [waiting.eq(0), prepared.eq(0)]
 
-    def _walk(self, m: Module, w: _Wires, taps: Taps, pixels: Pixels, shortest: dict[Mode, int]) -> None:
-        """A pass walks the same pixels each time, from where its tap lies."""
+    def _walk(self, m: Module, w: _Wires, taps: Taps, pixels: Pixels) -> None:
+        """A pass walks the same pixels each time, from where its tap lies.
+
+        It lasts until the next weight block is in, and until its partial sums can be read again.
+        """
         walk, setup = pixels.walk, w.setup
-        listed = shortest[Mode.DENSE] + 1  # a beat of tags; blocks have ACCUMULATE_LATENCY beats at least then
+        whole, depthwise = _shortest(self.config, Mode.DENSE), _shortest(self.config, Mode.DEPTHWISE)
+        dense = Mux(w.indexed, _shortest(self.config, Mode.DENSE, indexed=True), whole)
         m.d.comb += [
             pixels.load.eq(w.begin),
             pixels.start.eq(w.tap),
             pixels.slow.eq(taps.last & w.conv.last & setup.wide),
-            pixels.minimum.eq(Mux(w.depthwise, shortest[Mode.DEPTHWISE], Mux(w.listed, listed, shortest[Mode.DENSE]))),
+            # Of listed blocks there may be a beat of tags; one has SHORTEST_BLOCK cycles at least then.
+            pixels.minimum.eq(Mux(w.depthwise, depthwise, dense + w.listed)),
             walk.rows.eq(w.conv.out_rows),
             walk.columns.eq(w.conv.out_columns),
             walk.column_step.eq(setup.stride_columns),
@@ -332,7 +350,7 @@ class ComputeUnit(wiring.Component):
             pipeline.pixel.result.eq(w.pass_last & job.conv.last),
             pipeline.pixel.end.eq(pixels.end & w.pass_last),
             pipeline.weights.eq(weights.beat),
-            pipeline.shift.eq(weights.shift),
+            pipeline.stored.eq(weights.stored),
             pipeline.parameters.eq(weights.sets),
         ]
         with m.If(w.begin_first):

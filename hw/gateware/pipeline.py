@@ -18,6 +18,7 @@ from hw.gateware.accumulator import ACCUMULATOR_LATENCY, SUMS_DELAY, Accumulator
 from hw.gateware.activation import READ_LATENCY, ActivationBuffer
 from hw.gateware.array import ARRAY_LATENCY, Array
 from hw.gateware.decode import fields
+from hw.gateware.expander import EXPANDER_LATENCY, STORED, Expander
 from hw.gateware.interfaces import UNITS
 from hw.gateware.memory import BeatToWord, extended, write_port
 from hw.gateware.requantize import BOUNDS_LEAD, REQUANTIZE_LATENCY, Requantize
@@ -32,12 +33,10 @@ _RESIDUAL_ADDRESS = _WORD - 2  # a register stands behind the buffer; with the w
 _RESIDUAL = _SUMS - SUMS_DELAY  # at the accumulator
 _TOTALS = _RESIDUAL + ACCUMULATOR_LATENCY
 _CLIPPED = _TOTALS + REQUANTIZE_LATENCY
-_WEIGHTS_DELAY = _WORD - SWAP_DELAY
-"""What weights and their swap wait in the pipeline, as long as a pixel's activations come later than they."""
 _JOB_STAGES = {_INSIDE, _WORD, _RESIDUAL_ADDRESS - 1, _RESIDUAL, _SUMS - 1}
 _JOB_STAGES |= {_TOTALS - 1, _CLIPPED - BOUNDS_LEAD, _CLIPPED}
 """And 0, and those of the results: they need their job."""
-if COMPUTE_LATENCY != _CLIPPED:
+if COMPUTE_LATENCY != _CLIPPED or _WORD - SWAP_DELAY != EXPANDER_LATENCY:
     raise AssertionError("the pipeline is not the one of hw/contract/timing.py")
 
 
@@ -74,7 +73,8 @@ class Pipeline(wiring.Component):
     Members:
         pixel, point (in): a pixel of a pass and where its activations lie.  jobs (in): what its CONV asks for;
             stable while a pixel refers to it.
-        weights, shift, swap (in): for the array.  parameters (in): the sets of `Parameters`.
+        weights, stored (in): a beat of the weight buffer, and what it holds.  swap (in): for the array.
+        parameters (in): the sets of `Parameters`.
         table_write (in): for the tables, where there are some.
         activation_write, residual_write (in), output_write, pool_write (out): as in `ComputeUnit`.
         end, signal (out): the job whose `pixel.end` it was is done, and what it signals.
@@ -96,7 +96,7 @@ class Pipeline(wiring.Component):
                 "point": In(POINT),
                 "jobs": In(data.ArrayLayout(job_layout(config), 2)),
                 "weights": In(beat),
-                "shift": In(1),
+                "stored": In(STORED),
                 "swap": In(1),
                 "parameters": In(parameter_sets(config)),
                 "activation_write": In(write_port(d.activation_beats, beat, words=d.words_per_beat)),
@@ -124,12 +124,15 @@ class Pipeline(wiring.Component):
         m.d.comb += [self.end.eq(stages[self._end].end), self.signal.eq(jobs[self._end].conv.signal)]
 
         m.submodules.array = array = Array(self.config)
-        weights = Cat(self.weights, self.shift, self.swap)
-        for i in range(_WEIGHTS_DELAY):
-            weights, before = Signal(len(weights), name=f"weights_{i}"), weights
-            m.d.sync += weights.eq(before)
+        swap = Signal()
+        m.d.sync += swap.eq(self.swap)
+        m.submodules.expander = expander = Expander(self.config)
         m.d.comb += [
-            Cat(array.weights, array.shift, array.swap).eq(weights),
+            expander.beat.eq(self.weights),
+            expander.stored.eq(self.stored),
+            array.weights.eq(expander.weights),
+            array.shift.eq(expander.shift),
+            array.swap.eq(swap),
             array.step.eq(stages[_WORD].position),
             array.depthwise.eq(jobs[_WORD].setup.mode == Mode.DEPTHWISE),
             array.paired.eq(jobs[_WORD].setup.mode == Mode.PAIRED),

@@ -3,48 +3,50 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hw.contract.config import BUFFER_ADDRESS_BITS, AcceleratorConfig
+from hw.contract.config import BUFFER_ADDRESS_BITS, CODEBOOK_ENTRIES, AcceleratorConfig
 from hw.contract.isa import Mode
 from hw.contract.table import TABLE_PORT_BITS
 from hw.contract.timing import table_cycles
-from hw.contract.weights import gateware_format
+from hw.contract.weights import FORMATS, gateware_format
+from hw.contract.weights.indices import Indices2, Indices4
 from hw.contract.weights.listed import TAG_BITS, beat_tags
 from hw.gateware.accumulator import Parameters, parameter_sets
+from hw.gateware.expander import STORED
 from hw.gateware.listed import TAG
 from hw.gateware.memory import DualPort, write_port
 from hw.gateware.table import TABLE_SETS, table_port
 
 
 class WeightReader(wiring.Component):
-    """The weight buffer, and what reads it: parameters into their registers, weight blocks into the array, tables into
-    the output stage.
+    """The weight buffer, and what reads it: parameters into their registers, codebooks and weight blocks on their way
+    to the array, tables into the output stage.
 
     Parameters: config.
     Members:
         write (in): a beat a cycle.
-        depthwise (in): which of the two kinds of weight block is read; stable while one is.
-        start, base, with_parameters (in): read from beat `base` on, if asked the parameter block, then a weight
-            block.  more (in): read the weight block that follows; not while something is being read, except
-            its last beat.  stop (in): read nothing more.
-        last_read (out): in this cycle the last beat of what was asked for is read; the array shifts it in two
-            cycles later.
+        depthwise (in), and weight_format (in) where there are codebooks: what kind of weight block is read; stable
+            while one is.
+        start, base, with_parameters (in), and with_codebook (in) where there are such: read from beat `base` on, if
+            asked the parameter block, if asked a codebook, then a weight block.  more (in): read the weight block that
+            follows; not while something is being read, except its last beat.  stop (in): read nothing more.
+        last_read (out): in this cycle the last beat of what was asked for is read.
         load_table, table_base (in), where there are tables: read a table from that beat on; not while something is
             being read.  loading (out): it is being read; nothing else may be started.
         listed (in), where blocks can be left out: blocks are listed, with tags; stable from `start` to the last `more`.
         tag (out): of the block that is read, from three cycles after the first beat of it, or of the tags ahead of it,
             was read, to the next `more`.
-        beat, shift (out): for the array.
+        beat, stored (out): a beat two cycles after it was read, and what it holds.
         sets, set (out): the sets of parameters, and the one that was read last or is being read; `start` with
             parameters changes it.
         table_write, table_set (out): a piece of a table for the output stage, and the set that the table goes to, or
             went to last; `load_table` changes it, if a `start` came since the one before.
     Protocol: none; obeys every cycle.
     Latency: the first beat is read in the cycle after `start`, `more` or `load_table`; a beat a cycle, of a table
-        TABLE_PORT_BITS (hw/contract/table.py).
+        TABLE_PORT_BITS (hw/contract/table.py), of a codebook an entry, of 2-bit indices half a beat.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -59,6 +61,7 @@ class WeightReader(wiring.Component):
         super().__init__(
             (tables if config.tables else {})
             | ({"listed": In(1), "tag": Out(TAG)} if config.skip_blocks else {})
+            | ({"weight_format": In(range(len(FORMATS))), "with_codebook": In(1)} if config.codebooks else {})
             | {
                 "write": In(write_port(config.weight_depth, config.axi_bits)),
                 "depthwise": In(1),
@@ -69,7 +72,7 @@ class WeightReader(wiring.Component):
                 "stop": In(1),
                 "last_read": Out(1),
                 "beat": Out(config.axi_bits),
-                "shift": Out(1),
+                "stored": Out(STORED),
                 "sets": Out(parameter_sets(config)),
                 "set": Out(1),
             }
@@ -77,24 +80,37 @@ class WeightReader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        parameter_beats = self.config.derived.parameter_beats
-        sizes = {mode: gateware_format(self.config).block_beats(self.config, mode) for mode in Mode}
-        block_beats = Mux(self.depthwise, sizes[Mode.DEPTHWISE], sizes[Mode.DENSE])
-        m.submodules.buffer = buffer = DualPort(self.config.axi_bits, self.config.weight_depth)
-        m.submodules.parameters = parameters = Parameters(self.config)
+        config, parameter_beats = self.config, self.config.derived.parameter_beats
+        sizes = {mode: gateware_format(config).block_cycles(config, mode) for mode in Mode}
+        indexed, narrow, with_codebook = Signal(), Signal(), Signal()  # weights are indices, of 2 bits
+        block = Mux(self.depthwise, sizes[Mode.DEPTHWISE], sizes[Mode.DENSE])
+        if config.codebooks:
+            m.d.comb += [
+                indexed.eq(self.weight_format != gateware_format(config).number),
+                narrow.eq(self.weight_format == Indices2.number),
+                with_codebook.eq(self.with_codebook),
+            ]
+            block = Mux(indexed, Indices4().block_cycles(config), block)
+        m.submodules.buffer = buffer = DualPort(config.axi_bits, config.weight_depth)
+        m.submodules.parameters = parameters = Parameters(config)
         wiring.connect(m, wiring.flipped(self.write), buffer.write)
         address = Signal.like(buffer.read_address, reset_less=True)
-        beats_left = Signal(range(parameter_beats + max(sizes.values()) + 2))
+        cycles_left = Signal(range(parameter_beats + CODEBOOK_ENTRIES + max(sizes.values()) + 2))
         # The buffer answers late, to many: so what it answered is a register.
         beat = Signal.like(self.beat, reset_less=True)
-        # Parameters come before tags, and these before the block, so what is left says what a beat belongs to.
-        reading_parameters, reading_tags = Signal(), Signal()
+        # Parameters come before the codebook, this before tags, and these before the block, so what is left says what a
+        # beat belongs to.
+        ahead, reading_codebook, reading_tags, reading_block = Signal(), Signal(), Signal(), Signal()
         listed, tags_next = Signal(), Signal()  # there is a beat of tags ahead of the first block; of the next one
         tagged = Signal(reset_less=True)  # of the present one
+        codebook = Signal(reset_less=True)  # there is one ahead of it
+        read, stored = Signal(STORED), Signal(STORED)  # what the beat holds that is read, and the one before
         m.d.comb += [
-            reading_parameters.eq(beats_left > block_beats + tagged),
-            reading_tags.eq(tagged & (beats_left == block_beats + 1)),
-            self.last_read.eq(beats_left == 1),
+            ahead.eq(cycles_left > block + tagged),
+            reading_codebook.eq(ahead & codebook & (cycles_left <= block + tagged + CODEBOOK_ENTRIES)),
+            reading_tags.eq(tagged & (cycles_left == block + 1)),
+            reading_block.eq((cycles_left != 0) & ~ahead & ~reading_tags),
+            self.last_read.eq(cycles_left == 1),
             buffer.read_address.eq(address),
             self.beat.eq(beat),
             self.sets.eq(parameters.sets),
@@ -102,37 +118,76 @@ class WeightReader(wiring.Component):
             parameters.beat.eq(beat),
         ]
         # A beat is there two cycles after it was read, and so is where it goes.
-        shifts, writes = Signal(), Signal()
+        writes = Signal()
         m.d.sync += [
             beat.eq(buffer.read_data),
-            shifts.eq((beats_left != 0) & ~reading_parameters & ~reading_tags),
-            writes.eq(reading_parameters),
-            self.shift.eq(shifts),
+            stored.eq(read),
+            self.stored.eq(stored),
+            writes.eq(ahead & ~reading_codebook),
             parameters.write.eq(writes),
             parameters.index.eq(parameters.index + 1),
         ]
-        with m.If(beats_left != 0):
-            m.d.sync += [address.eq(address + 1), beats_left.eq(beats_left - 1)]
+        again = self._holds(m, read, reading_block, reading_codebook, cycles_left, indexed, narrow)
+        with m.If(cycles_left != 0):
+            m.d.sync += [address.eq(address + ~again), cycles_left.eq(cycles_left - 1)]
         with m.If(self.start):
+            before = Mux(self.with_parameters, parameter_beats, 0) + Mux(with_codebook, CODEBOOK_ENTRIES, 0)
             m.d.sync += [
                 address.eq(self.base),
-                beats_left.eq(block_beats + listed + Mux(self.with_parameters, parameter_beats, 0)),
+                cycles_left.eq(block + listed + before),
                 tagged.eq(listed),
+                codebook.eq(with_codebook),
                 parameters.index.eq(-2),  # 0 when the first beat is there
                 # Pixels of the CONV before still want its parameters.  There are two CONVs in flight at most, so
                 # nobody wants those of the one before that.
                 self.set.eq(self.set ^ self.with_parameters),
             ]
         with m.Elif(self.stop):
-            m.d.sync += beats_left.eq(0)
+            m.d.sync += cycles_left.eq(0)
         with m.Elif(self.more):
-            m.d.sync += [beats_left.eq(block_beats + tags_next), tagged.eq(tags_next)]
-        if self.config.skip_blocks:
+            m.d.sync += [cycles_left.eq(block + tags_next), tagged.eq(tags_next)]
+        if config.skip_blocks:
             m.d.comb += listed.eq(self.listed)
             self._tags(m, buffer.read_data, reading_tags, tags_next)
-        if self.config.tables:
+        if config.tables:
             self._read_table(m, beat, address)
         return m
+
+    def _holds(
+        self,
+        m: Module,
+        read: data.View,
+        block: Signal,
+        codebook: Signal,
+        cycles_left: Signal,
+        indexed: Signal,
+        narrow: Signal,
+    ) -> Signal:
+        """Says what the beat holds that is read; returns whether it is read again in the next cycle.
+
+        block, codebook: what it is of.  Blocks end in the last cycle that is left; so beats of weights make a pair, and
+        2-bit indices are those of a beat's second half, where what is left is odd.
+        """
+        again, last = Signal(), cycles_left[0]
+        if not self.config.codebooks:
+            m.d.comb += read.shift.eq(block)
+            return again
+        number = Signal.like(read.number, reset_less=True)
+        within = number[: exact_log2(self.config.axi_bits // self.config.weight_bits)]
+        with m.If(self.start):
+            m.d.sync += number.eq(0)
+        with m.Elif(codebook):
+            m.d.sync += number.eq(number + 1)
+        m.d.comb += [
+            read.shift.eq(block & (indexed | last)),
+            read.indices.eq(indexed),
+            read.narrow.eq(narrow),
+            read.half.eq(last),
+            read.entry.eq(codebook),
+            read.number.eq(number),
+            again.eq(Mux(codebook, ~within.all(), block & narrow & ~last)),
+        ]
+        return again
 
     def _tags(self, m: Module, read_data: Signal, reading: Signal, tags_next: Signal) -> None:
         """Tags of a beat that is read, the present block's in the lowest bits.

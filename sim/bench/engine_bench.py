@@ -108,7 +108,7 @@ def run_jobs(
     Raises ValueError for jobs of several configurations, and as `run_rtl`.
     """
     for job in jobs:
-        job.program.check_gateware()
+        job.program.validate()
     config = jobs[0].program.config
     if any(job.program.config.hash != config.hash for job in jobs):
         raise ValueError("jobs of several configurations cannot share a simulator")

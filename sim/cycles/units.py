@@ -109,8 +109,8 @@ class ComputeTimes:
     def _conv(self, conv: ConvInstruction, start: int) -> tuple[int, int]:
         """The cycle in which `prepare` is empty again, and that in which the instruction is done."""
         setup = self._setup
-        parameters, listed = bool(conv.first or conv.reload), conv.blocks > 0
-        prepare = timing.compute_prepare(self.config, self._weights, parameters, setup.mode, listed)
+        parameters, listed, codebook = bool(conv.first or conv.reload), conv.blocks > 0, bool(conv.codebook)
+        prepare = timing.compute_prepare(self.config, self._weights, parameters, setup.mode, listed, codebook)
         first = max(start + prepare, self._passes_end)
         passes = conv.blocks or conv.input_groups * self._group_passes
         positions = timing.pass_positions(setup, conv)

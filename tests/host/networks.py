@@ -196,18 +196,19 @@ def random_network(rng: np.random.Generator, kinds: int = 17) -> Network:
         else:
             b.pool(source, "average", random_window(rng, *b.shape(source)[1:], pooling=True), bits=16)
     extra = live[int(rng.integers(len(live)))]
-    return thinned(b.network(*([extra] if rng.integers(3) == 0 else [])))
+    return compressed(b.network(*([extra] if rng.integers(3) == 0 else [])))
 
 
-def thinned(network: Network) -> Network:
-    """The network, half of its convolutions without some of the blocks of an array that has so many lanes.
+def compressed(network: Network) -> Network:
+    """The network, half of its convolutions without some of the blocks of an array that has so many lanes, half of them
+    with so few different weights that a codebook holds them, or with one more.
 
-    Which go is drawn from the weights themselves, so that no other draw is another one.
+    Which is drawn from the weights themselves, so that no other draw is another one.
     """
-    return replace(network, layers=tuple(map(_thinned, network.layers)))
+    return replace(network, layers=tuple(map(_compressed, network.layers)))
 
 
-def _thinned(layer: Layer) -> Layer:
+def _compressed(layer: Layer) -> Layer:
     if not isinstance(layer, Conv):
         return layer
     rng = np.random.default_rng(int(np.abs(layer.weight).sum()))
@@ -215,7 +216,20 @@ def _thinned(layer: Layer) -> Layer:
     stay = rng.choice([0.1, 0.5, 0.8, 1, 1, 1])
     rows, columns = (-(-size // n) for size, n in zip(layer.weight.shape, reversed(lanes), strict=False))
     kept = Block(*lanes).spread(rng.random((rows, columns, *layer.weight.shape[2:])) < stay, layer.weight.shape)
-    return replace(layer, weight=layer.weight * kept)
+    number = int(rng.choice([0, 0, 0, 0, 2, 3, 4, 5, 15, 16, 17]))
+    if not number:
+        return replace(layer, weight=layer.weight * kept)
+    values = rng.choice(layer.weight.reshape(-1), number)
+    return replace(layer, weight=rng.choice(values, layer.weight.shape) * kept)
+
+
+def narrowed(network: Network) -> Network:
+    """The network with weights of 4 bits: of the 8 that they have the high ones."""
+
+    def narrow(layer: Layer) -> Layer:
+        return replace(layer, weight=layer.weight >> 4, weight_bits=4) if isinstance(layer, Conv) else layer
+
+    return replace(network, layers=tuple(map(narrow, network.layers)))
 
 
 def _around(rng: np.random.Generator) -> Pads:

@@ -17,7 +17,7 @@ from quant.ir.well_formed import Malformed
 from quant.run.execute import execute
 from sim.bench.engine_bench import RtlJob
 from tests.host.extremes import extreme_network
-from tests.host.networks import image
+from tests.host.networks import compressed, image, narrowed
 from tests.sim.banded import banded_network, by_bands, on_memory
 from tests.sim.blocked import blocked_network, in_blocks
 from tests.sim.by_channel import by_channel, by_channel_network
@@ -35,7 +35,7 @@ ODD = [
     replace(preset("tiny"), name="slow_port", ic_lanes=8, oc_lanes=16, acc_bits=48, residual_depth=1024),
     # four words a beat, a weight block of one beat, four planes
     replace(preset("tiny"), name="fast_port", ic_lanes=2, oc_lanes=8, axi_bits=128, fetch_depth=32,
-            skip_blocks=False),
+            skip_blocks=False, codebooks=False),
 ]  # fmt: skip
 
 MANY = 1 << 20
@@ -102,6 +102,7 @@ def banded_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
     for number in range(count):
         rng = np.random.default_rng([seed, number])
         network = banded_network(number, rng)
+        network = compressed(network) if number % 2 else network
         memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 5)))
         program = compile_network(network, config, memory=memory, keep_layers=KeepLayers.NONE, cycles=on_memory)
         assert by_bands(program)
@@ -137,6 +138,7 @@ def by_channel_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         rng = np.random.default_rng([seed, number])
         network = by_channel_network((0, 1, 2, 4)[number % 4], rng)
         memory, keep = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 5))), [*KeepLayers][number // 4 % 2]
+        network = narrowed(network) if number % 2 else network
         program = compile_network(network, config, memory=memory, keep_layers=keep, cycles=wanted)
         assert by_channel(program)
         images = random_images(network, 1, number)

@@ -333,7 +333,7 @@ class Naive:
         index = self.queues[Unit.COMPUTE][0]
         weights, mode = weight_format(self.setup.weight_format), self.setup.mode
         tags = int(i.blocks > 0)  # a beat with each block
-        prepare = timing.compute_prepare(self.c, weights, bool(i.first or i.reload), mode)
+        prepare = timing.compute_prepare(self.c, weights, bool(i.first or i.reload), mode) + 16 * i.codebook
         begin = max(self.t + prepare + tags, self.passes_end)
         depthwise = mode == Mode.DEPTHWISE
         high = 3 if depthwise and self.setup.kernel_rows > 1 and self.setup.dilation_rows == 1 else 1
@@ -346,7 +346,7 @@ class Naive:
             if last:
                 self.prepare_free = begin
             taken = timing.pass_cycles(self.c, weights, positions, bool(last and i.last and self.setup.wide), mode)
-            taken = max(taken, tags * (weights.block_beats(self.c) + 1))
+            taken = max(taken, tags * (max(weights.block_cycles(self.c), 4) + 1))
             self.multiplying += range(begin, begin + taken)
             begin += taken
         self.passes_end = begin

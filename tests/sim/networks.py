@@ -24,7 +24,7 @@ from quant.kinds.padding import Padding, Pads
 from quant.kinds.pool import Pool
 from quant.kinds.resize import Resize
 from quant.kinds.table import Table
-from tests.host.networks import thinned
+from tests.host.networks import compressed
 
 
 class _Maker:
@@ -259,7 +259,7 @@ def random_network(seed: int, layers: int = 4, largest: int = 14, inputs: int = 
                 maker.enlarge(name)
         else:
             maker.pool(name, kind, wide=kind == "average" and k == layers - 1 and bool(rng.integers(2)))
-    return thinned(maker.network())
+    return compressed(maker.network())
 
 
 def random_images(network: Network, count: int, seed: int) -> np.ndarray:

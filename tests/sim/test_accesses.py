@@ -26,7 +26,7 @@ from tests.sim.handmade import CASES, build
 
 
 def one_by_one(program: Program) -> Counter[int]:
-    """By layer, an access after the other; 8-bit data and weights, 32-bit sums."""
+    """By layer, an access after the other; 8-bit data, weights of 8 bits or indices of 4 or 2, 32-bit sums."""
     c, found = program.config, Counter[int]()
     n, m = c.ic_lanes, c.oc_lanes
     setup = SetupInstruction()
@@ -47,14 +47,16 @@ def one_by_one(program: Program) -> Counter[int]:
                 found[i.layer] += m * (1 + i.wide)
         elif isinstance(i, ConvInstruction):
             found[i.layer] += (i.first or i.reload) * 8 * m  # bias and two shifts
+            found[i.layer] += i.codebook * 16
             # Depthwise, a pass takes 3 x 3 taps: it goes down each column of pixels, reading 3 words of every row.
             # Paired, it takes 1 x 2.
+            per_byte = {0: 1, 1: 2, 2: 4}[setup.weight_format]
             depthwise, each = setup.mode == Mode.DEPTHWISE, (1, 3, 2)[setup.mode]
             high = 3 if depthwise else 1
             sizes = -(-setup.kernel_rows // high), -(-setup.kernel_columns // each)
             passes = list(np.ndindex(i.input_groups, *sizes))
             for k, (_, down, across) in enumerate(passes):
-                found[i.layer] += (-(-9 * n * 8 // c.axi_bits) * c.axi_bits // 8) if depthwise else n * m
+                found[i.layer] += (-(-9 * n * 8 // c.axi_bits) * c.axi_bits // 8) if depthwise else n * m // per_byte
                 top = [y * setup.stride_rows for y in range(i.out_rows)]
                 for offset in range(top[-1] + 3) if depthwise else top:
                     row = offset + down * high * setup.dilation_rows + i.row_offset

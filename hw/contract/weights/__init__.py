@@ -6,17 +6,15 @@ model and the hazards ask for a block's beats.  A new format is a file here and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hw.contract.config import AcceleratorConfig
 from hw.contract.weights.format import WeightFormat, block_shape
-from hw.contract.weights.int4 import Int4
+from hw.contract.weights.indices import Indices2, Indices4
 from hw.contract.weights.int8 import Int8
 from quant.base.errors import BadInput
 
-__all__ = ["FORMATS", "WeightFormat", "block_shape", "gateware_format", "narrowest", "weight_format"]
+__all__ = ["FORMATS", "WeightFormat", "block_shape", "gateware_format", "known_formats", "weight_format"]
 
-FORMATS: tuple[WeightFormat, ...] = (Int8(), Int4())
+FORMATS: tuple[WeightFormat, ...] = (Int8(), Indices4(), Indices2())
 """Every format; the number of each is what SETUP.weight_format means."""
 
 
@@ -29,10 +27,10 @@ def weight_format(number: int) -> WeightFormat:
 
 
 def gateware_format(config: AcceleratorConfig) -> WeightFormat:
-    """The format that the gateware of a configuration runs: the one of its multipliers' width."""
+    """The format of weights as the multipliers of a configuration take them, which every layer can be stored in."""
     return next(found for found in FORMATS if found.bits == config.weight_bits)
 
 
-def narrowest(formats: Sequence[WeightFormat], bits: int) -> WeightFormat | None:
-    """Of some formats the one of fewest bits that holds weights of `bits`; None where none does."""
-    return min((found for found in formats if found.bits >= bits), key=lambda found: found.bits, default=None)
+def known_formats(config: AcceleratorConfig) -> tuple[WeightFormat, ...]:
+    """All formats that the engine of a configuration reads."""
+    return tuple(found for found in FORMATS if config.codebooks or not found.indexed)

@@ -23,28 +23,35 @@ def block_shape(config: AcceleratorConfig, mode: int) -> tuple[int, int]:
 class WeightFormat(ABC):
     """How the weights of a pass lie in memory and in the weight buffer: a block (`block_shape`), in whole beats.
 
-    number: what SETUP.weight_format says.  name: for messages.  bits: of one weight.  doc: for the documents.
+    number: what SETUP.weight_format says.  name: for messages.  bits: of one weight.  doc: for the documents.  indexed:
+    the weights are places in a codebook, which a configuration must have.  modes: of passes that they can be for.
     """
 
     number: ClassVar[int]
     name: ClassVar[str]
     bits: ClassVar[int]
     doc: ClassVar[str]
+    indexed: ClassVar[bool] = False
+    modes: ClassVar[frozenset[Mode]] = frozenset(Mode)
 
     @property
     def integers(self) -> QFormat:
-        """The integers that it holds: their range and the numpy type for them."""
+        """The integers that it holds, weights or places: their range and the numpy type for them."""
         return QFormat(self.bits, 0)
 
     def block_beats(self, config: AcceleratorConfig, mode: int = Mode.DENSE) -> int:
         """Beats of a block.  The last one may be filled in part: no two blocks share a beat."""
         return -(-self._packed_bytes(config, mode) // config.derived.beat_bytes)
 
+    def block_cycles(self, config: AcceleratorConfig, mode: int = Mode.DENSE) -> int:
+        """Cycles in which a block goes from the weight buffer into the array."""
+        return self.block_beats(config, mode)
+
     def encode(self, weights: np.ndarray, config: AcceleratorConfig, mode: int = Mode.DENSE) -> bytes:
         """Weights as the bytes of their blocks, one after another: of a dense block for each input lane those of all
         output lanes, which is how the array takes both kinds of block; of a depthwise one tap by tap.
 
-        weights: integers (..., rows of a block, N).
+        weights: integers (..., rows of a block, N), places where the format is of these.
         Raises ValueError for a weight beyond the format.
         """
         low, high = int(weights.min(initial=0)), int(weights.max(initial=0))

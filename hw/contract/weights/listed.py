@@ -32,7 +32,7 @@ def beat_tags(config: AcceleratorConfig) -> int:
 def stream_beats(
     config: AcceleratorConfig, weights: WeightFormat, blocks: int, listed: bool, mode: int = Mode.DENSE
 ) -> int:
-    """Beats of so many blocks of a CONV, with their tags if they are listed."""
+    """Beats of so many blocks of a CONV, with their tags if they are listed; without what lies ahead of them."""
     return blocks * weights.block_beats(config, mode) + listed * tag_beats(config, blocks)
 
 

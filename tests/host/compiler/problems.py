@@ -8,7 +8,6 @@ from host.compiler.memory import MemoryMap, place
 from host.compiler.problem import Problem, problem
 from hw.contract.config import AcceleratorConfig
 from hw.contract.memory import Memory
-from hw.contract.weights import gateware_format
 from quant.ir.network import Network
 
 
@@ -16,7 +15,7 @@ def problems(
     network: Network, config: AcceleratorConfig, memory: Memory | None = None
 ) -> tuple[list[Problem], MemoryMap]:
     """Every layer of the engine as a problem, and where its tensors lie."""
-    lowered = lower(network, config, (gateware_format(config),))
+    lowered = lower(network, config)
     memory = memory or Memory()
     fold_inputs(lowered, config, memory)
     places = place(lowered, config)

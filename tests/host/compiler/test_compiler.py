@@ -12,7 +12,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from host.compiler import CannotCompile, compile_network
-from hw.contract.config import PRESETS, SHORTEST_LISTED, AcceleratorConfig, ConfigError, preset
+from hw.contract.config import PRESETS, SHORTEST_BLOCK, AcceleratorConfig, ConfigError, preset
 from hw.contract.memory import Memory
 from quant.ir.network import Network
 from quant.ir.window import Window
@@ -49,7 +49,8 @@ def random_config(rng: np.random.Generator) -> AcceleratorConfig | None:
         "random", lanes, outputs, port, max_burst=power(0, 7), partial_sum_depth=power(3, 8),
         activation_depth=power(7, 11), weight_depth=power(7, 10), residual_depth=power(4, 8), output_depth=power(5, 8),
         pool_depth=power(6, 8), pooled_depth=power(4, 7), queue_depth=power(0, 3),
-        skip_blocks=lanes * outputs * 8 // port >= SHORTEST_LISTED,
+        skip_blocks=lanes * outputs * 8 // port >= SHORTEST_BLOCK,
+        codebooks=lanes * outputs * 8 // port >= SHORTEST_BLOCK,
     )  # fmt: skip
     try:
         assert config.derived

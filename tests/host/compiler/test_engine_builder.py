@@ -32,7 +32,7 @@ def network(outputs: tuple[str, ...] = (), again: bool = False) -> Network:
 )  # fmt: skip
 def test_results_that_only_a_pooling_reads_are_not_kept(net: Network, keep: bool) -> None:
     pooling = OutputPooling("layer1", net.tensors["t1"], "max", Window((2, 2), (2, 2)), (-128, 127), None)
-    builder = EngineBuilder(net, CONFIG, {"t0": pooling}, {}, (WEIGHTS,))
+    builder = EngineBuilder(net, CONFIG, {"t0": pooling}, {})
     builder.append_pooled(unchanged("layer0", "Conv", builder.source("x"), net.tensors["t0"], WEIGHTS))
     (layer,) = builder.lowered.layers
     assert layer.keep is keep and layer.pooling is pooling and builder.fused == {"t1"}
@@ -40,7 +40,7 @@ def test_results_that_only_a_pooling_reads_are_not_kept(net: Network, keep: bool
 
 
 def test_the_input_is_read_through_a_view() -> None:
-    builder = EngineBuilder(network(), CONFIG, {}, {}, (WEIGHTS,))
+    builder = EngineBuilder(network(), CONFIG, {}, {})
     assert builder.source("t0") == "t0" and not builder.lowered.views
     assert builder.source("x") == "x" and builder.lowered.views == {"x": View("x")}
     assert builder.view("x again", "x") == "x again"
@@ -49,4 +49,4 @@ def test_the_input_is_read_through_a_view() -> None:
 
 def test_weights_that_no_format_holds_are_refused() -> None:
     with pytest.raises(CannotCompile, match=r"^layer conv: 16-bit weights, and .* does not hold them"):
-        EngineBuilder(network(), CONFIG, {}, {}, (WEIGHTS,)).weights("conv", 16)
+        EngineBuilder(network(), CONFIG, {}, {}).weights("conv", 16)

@@ -12,7 +12,7 @@ from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.layout import Placement
 from quant.ir.fixedpoint import QFormat
 
-WIDE_PORT = dataclasses.replace(preset("tiny"), name="wide_port", axi_bits=128, skip_blocks=False)
+WIDE_PORT = dataclasses.replace(preset("tiny"), name="wide_port", axi_bits=128, skip_blocks=False, codebooks=False)
 CONFIGS = pytest.mark.parametrize("config", [preset("tiny"), preset("large"), WIDE_PORT], ids=lambda c: c.name)
 
 

@@ -12,7 +12,6 @@ from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.isa import ConvInstruction, Mode, SetupInstruction
 from hw.contract.memory import Memory
 from hw.contract.program import Program
-from hw.contract.weights import gateware_format
 from quant.ir.network import Network
 from quant.ir.window import Window
 from sim.cycles import simulate
@@ -110,7 +109,7 @@ def test_layers_that_follow_each_other_agree(rng: np.random.Generator) -> None:
         y = b.conv(y, 64, SAME, groups=16)
     b.conv(y, 8)
     config = preset("medium")
-    lowered = lower(b.network(), config, (gateware_format(config),))
+    lowered = lower(b.network(), config)
     groups_in_lanes(lowered, config, Memory())
     asked = {name: lanes for name, lanes in lanes_of(lowered, config.ic_lanes).items() if name in lowered.asked}
     assert len(asked) == 4 and len(set(asked.values())) == 1

@@ -10,7 +10,6 @@ import pytest
 from host.compiler import CannotCompile, compile_network
 from host.compiler.lower import lower
 from hw.contract.config import preset
-from hw.contract.weights import gateware_format
 from quant.base.errors import UnsupportedNetwork
 from tests.host.compiling import changed, one_conv
 from tests.host.networks import SAME, Builder
@@ -28,7 +27,7 @@ def test_every_kind_becomes_layers_of_the_engine(rng: np.random.Generator) -> No
     first = b.conv("x", 6, fmt=fmt)
     b.pool(b.concat(first, b.add(first, "x"), first), "max", SAME)
     config = preset("tiny")
-    lowered = lower(b.network(), config, (gateware_format(config),))
+    lowered = lower(b.network(), config)
     assert [(layer.op, layer.source, layer.outputs) for layer in lowered.layers] == [
         ("Conv", "x", ("t0",)),
         ("Add", lowered.layers[1].source, ("t1",)),
@@ -44,4 +43,4 @@ def test_the_network_is_refused_before_anything_is_lowered() -> None:
     network = dataclasses.replace(network, outputs=("x",))
     config = preset("tiny")
     with pytest.raises(CannotCompile, match="the network's output is its input"):
-        lower(network, config, (gateware_format(config),))
+        lower(network, config)

@@ -14,7 +14,6 @@ from host.compiler.once import Once, for_all, taller
 from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.isa import Opcode
 from hw.contract.memory import Memory
-from hw.contract.weights import gateware_format
 from quant.ir.network import Network
 from quant.ir.window import Window
 from tests.host.networks import SAME, Builder
@@ -24,7 +23,7 @@ MEDIUM = preset("medium")
 
 def once(network: Network, images: int = 4, config: AcceleratorConfig = MEDIUM) -> tuple[list[str], set[str]]:
     """The names of the layers that run once, and the tensors that are of all images."""
-    lowered = lower(network, config, (gateware_format(config),))
+    lowered = lower(network, config)
     fold_inputs(lowered, config, Memory())
     found = Once(lowered, images, config, Memory())
     return [lowered.layers[k].name for k in sorted(found.layers)], set(found.tensors)
@@ -94,7 +93,7 @@ def test_not_kernels_that_no_instruction_holds(rng: np.random.Generator, axis: i
 
 def test_a_layer_for_all_images(b: Builder) -> None:
     b.conv("x", 16, Window((6, 5)))
-    (layer,) = lower(b.network(), MEDIUM, (gateware_format(MEDIUM),)).layers
+    (layer,) = lower(b.network(), MEDIUM).layers
     found = for_all(layer, 3)
     assert found.window == Window((6, 5), (6, 1)) and found.result.shape == (16, 3, 1)
     assert found.macs == 3 * layer.macs and found.input_elements == 3 * layer.input_elements

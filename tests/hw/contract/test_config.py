@@ -47,7 +47,7 @@ def test_sizes_agree(config: AcceleratorConfig) -> None:
     ],
 )
 def test_fetches_keep_to_the_longest_burst(axi_bits: int, max_burst: int, instructions: int, beats: int) -> None:
-    d = replace(preset("small"), axi_bits=axi_bits, max_burst=max_burst, skip_blocks=False).derived
+    d = replace(preset("small"), axi_bits=axi_bits, max_burst=max_burst, skip_blocks=False, codebooks=False).derived
     assert (d.fetch_burst, d.longest_read) == (instructions, beats)
 
 
@@ -58,7 +58,7 @@ def test_name_and_clock_are_not_in_the_hash() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "word"), [("tiny", "44f2f005"), ("small", "2a48c8ac"), ("medium", "bb32e7ab"), ("large", "42685202")]
+    ("name", "word"), [("tiny", "b3dc06f0"), ("small", "74e6dc19"), ("medium", "6921cef6"), ("large", "d328f936")]
 )
 def test_hashes_of_the_presets_stay(name: str, word: str) -> None:
     """Engines that are built and programs that are compiled know each other by them."""
@@ -89,7 +89,13 @@ def test_fields_left_out_have_their_defaults() -> None:
 @pytest.mark.parametrize("field", [f.name for f in fields(AcceleratorConfig)])
 @pytest.mark.parametrize("value", [True, None, "8", [8], {"bits": 8}, 8.5, 1e400])
 def test_values_of_another_type(field: str, value: Any) -> None:
-    if (field, value) in (("name", "8"), ("clock_mhz", 8.5), ("tables", True), ("skip_blocks", True)):
+    if (field, value) in (
+        ("name", "8"),
+        ("clock_mhz", 8.5),
+        ("tables", True),
+        ("skip_blocks", True),
+        ("codebooks", True),
+    ):
         return
     message = refusal(**{field: value})
     assert message.startswith(f"{field} must be ") and "\n" not in message
@@ -159,10 +165,11 @@ def test_both_ends_of_a_range(field: str, low: int, high: int, beside: dict[str,
         ({"activation_depth": 1 << 17}, "activation_depth must be 4 to 65536, not 131072"),
         ({"activation_depth": 2}, "activation_depth must be 4 to 65536, not 2"),
         (
-            {"ic_lanes": 1, "residual_depth": 2, "skip_blocks": False},
+            {"ic_lanes": 1, "residual_depth": 2, "skip_blocks": False, "codebooks": False},
             "residual_depth in beats must be 1 to 65536, not 0",
         ),
         ({"ic_lanes": 2}, "skip_blocks: a block of weights must have 4 beats, not 2"),
+        ({"ic_lanes": 2, "skip_blocks": False}, "codebooks: a block of weights must have 4 beats, not 2"),
         ({"lanes": 8}, "unknown configuration field 'lanes'"),
     ],
 )
@@ -172,6 +179,6 @@ def test_messages(changes: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("field", ["output_depth", "pooled_depth"])
 def test_buffers_hold_a_beat(field: str) -> None:
-    changes = {"axi_bits": 256, "oc_lanes": 8, "skip_blocks": False}
+    changes = {"axi_bits": 256, "oc_lanes": 8, "skip_blocks": False, "codebooks": False}
     assert refusal(**changes, **{field: 4}) == f"{field} must be at least the 8 words of a beat, not 4"
     _ = AcceleratorConfig.from_json({**TINY, **changes, field: 8}).derived

@@ -131,6 +131,29 @@ def test_listed_blocks(case: Case, setup: dict[str, int], conv: dict[str, int], 
         program.validate()
 
 
+@pytest.mark.parametrize(
+    ("codebooks", "setup", "codebook", "message"),
+    [
+        (True, {"weight_format": 1}, 1, ""),
+        (True, {"weight_format": 2, "mode": Mode.PAIRED}, 1, ""),
+        (True, {"weight_format": 1}, 0, "has weights that are indices into a codebook that nothing loaded$"),
+        (True, {}, 1, "loads a codebook for weights that are no indices$"),
+        (True, {"weight_format": 1, "mode": Mode.DEPTHWISE}, 1, "has weights that are indices in depthwise passes$"),
+        (False, {"weight_format": 2}, 1, "has weights that are indices, and the engine has no codebooks$"),
+    ],
+)
+def test_indices(codebooks: bool, setup: dict[str, int], codebook: int, message: str) -> None:
+    """Into a codebook that is there, in passes whose blocks they fill, of an engine that knows them."""
+    program = build(dataclasses.replace(preset("tiny"), codebooks=codebooks), KERNEL).program
+    values = {Opcode.SETUP: setup, Opcode.CONV: {"codebook": codebook}}
+    program = edited(program, lambda _, i: values.get(i.opcode))
+    if not message:
+        program.validate()
+        return
+    with pytest.raises(IllegalInstruction, match=message):
+        program.validate()
+
+
 def test_an_engine_that_reads_all_blocks() -> None:
     config = dataclasses.replace(preset("tiny"), skip_blocks=False)
     program = first(build(config, KERNEL).program, Opcode.CONV, blocks=1)
@@ -170,7 +193,7 @@ def test_pairs_are_neighbours_in_lanes_that_halve() -> None:
     first(program, Opcode.SETUP, mode=Mode.PAIRED).validate()
     with pytest.raises(IllegalInstruction, match="pairs taps that are 3 columns apart$"):
         first(program, Opcode.SETUP, mode=Mode.PAIRED, dilation_columns=3).validate()
-    narrow = dataclasses.replace(preset("tiny"), skip_blocks=False, name="narrow", ic_lanes=1)
+    narrow = dataclasses.replace(preset("tiny"), skip_blocks=False, codebooks=False, name="narrow", ic_lanes=1)
     with pytest.raises(IllegalInstruction, match="pairs taps, and the engine has one input lane$"):
         first(build(narrow, Case((1, 4, 4), 4, Window())).program, Opcode.SETUP, mode=Mode.PAIRED).validate()
 

@@ -14,6 +14,7 @@ from hw.contract.timing import (
     pool_pixel_cycles,
 )
 from hw.contract.weights import FORMATS, WeightFormat, gateware_format
+from hw.contract.weights.indices import Indices2, Indices4
 
 ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 
@@ -22,16 +23,16 @@ ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 @pytest.mark.parametrize("weights", FORMATS, ids=lambda weights: weights.name)
 def test_a_pass(config: AcceleratorConfig, weights: WeightFormat) -> None:
     """A pixel a cycle, two with wide results; never less than weights take to load or a sum to come round."""
-    least = max(weights.block_beats(config), ACCUMULATE_LATENCY)
+    least = max(weights.block_cycles(config), ACCUMULATE_LATENCY)
     assert pass_cycles(config, weights, 1) == least
     assert pass_cycles(config, weights, least + 5) == least + 5
     assert pass_cycles(config, weights, least + 5, wide=True) == 2 * least + 10
 
 
 @ALL
-@pytest.mark.parametrize("weights", FORMATS, ids=lambda weights: weights.name)
-def test_a_depthwise_pass(config: AcceleratorConfig, weights: WeightFormat) -> None:
+def test_a_depthwise_pass(config: AcceleratorConfig) -> None:
     """Its block has nine weights a lane."""
+    weights = gateware_format(config)
     beats = -(-9 * config.ic_lanes * weights.bits // config.axi_bits)
     assert weights.block_beats(config, Mode.DEPTHWISE) == beats
     assert pass_cycles(config, weights, 1, mode=Mode.DEPTHWISE) == max(beats, ACCUMULATE_LATENCY)
@@ -47,13 +48,14 @@ def test_only_the_last_pass_is_wide(config: AcceleratorConfig) -> None:
 
 
 @ALL
-def test_listed_blocks_take_a_beat_more(config: AcceleratorConfig) -> None:
-    """For tags; whether there are new ones or not."""
-    weights = gateware_format(config)
-    beats = weights.block_beats(config) + 1
+@pytest.mark.parametrize("weights", FORMATS, ids=lambda weights: weights.name)
+def test_listed_blocks_take_a_beat_more(config: AcceleratorConfig, weights: WeightFormat) -> None:
+    """For tags; whether there are new ones or not.  And four at least, in which the next one's place is found."""
+    beats = weights.block_cycles(config) + 1
+    assert compute_prepare(config, weights, False, listed=True) == beats + 2
+    beats = max(beats, 5)
     assert pass_cycles(config, weights, 1, listed=True) == beats
     assert pass_cycles(config, weights, beats + 5, listed=True) == beats + 5
-    assert compute_prepare(config, weights, False, listed=True) == beats + 2
     assert compute_passes(config, weights, 4, 3, False, False, listed=True) == (3 * beats, beats)
 
 
@@ -61,6 +63,8 @@ def test_preparing() -> None:
     config = preset("tiny")  # a block of 4 beats, parameters of 8
     assert compute_prepare(config, gateware_format(config), first=False) == 6
     assert compute_prepare(config, gateware_format(config), first=True) == 14
+    assert compute_prepare(config, Indices4(), first=True, codebook=True) == 28  # an entry a cycle; a block of 2 beats
+    assert compute_prepare(config, Indices2(), first=False, codebook=True) == 20  # of one beat, of which each half
 
 
 def test_pooled_pixels() -> None:

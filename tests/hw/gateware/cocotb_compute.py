@@ -71,6 +71,7 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
         table=CONFIG.tables and rng.random() < 0.6,
         table_load=CONFIG.tables and rng.random() < 0.5,
         table_base=rng.getrandbits(16),
+        weight_format=rng.choice([0, 1, 1, 2]) if CONFIG.codebooks and mode != Mode.DEPTHWISE else 0,
     )
     if at_once(setup)[0] == 1:
         return setup
@@ -78,8 +79,10 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
     return replace(setup, stride_rows=stride, row_step=stride * setup.tap_row_step % (1 << 16))
 
 
-def some_tiles(rng: random.Random, buffers: Buffers, setup: Instruction) -> list[Instruction]:
-    """Up to three tiles whose CONVs come in any order of tiles, each with partial sums of its own."""
+def some_tiles(rng: random.Random, buffers: Buffers, setup: Instruction, again: bool) -> list[Instruction]:
+    """Up to three tiles whose CONVs come in any order of tiles, each with partial sums of its own.
+
+    again: there is no codebook yet."""
     count = rng.choice([1, 1, 2, 3])
     base = rng.getrandbits(16)
     waiting, program, loaded = [], [], -1
@@ -94,6 +97,8 @@ def some_tiles(rng: random.Random, buffers: Buffers, setup: Instruction) -> list
             conv = replace(conv, reload=1)
             put_parameters(rng, buffers, conv.weight_base)
         loaded = number if conv.first or conv.reload else loaded
+        if setup.weight_format and (again or rng.random() < 0.2):
+            conv, again = replace(conv, codebook=1), False
         program.append(conv)
     return program
 
@@ -219,6 +224,7 @@ async def compare(bench: Cycles, program: list[Instruction], offered: list[int],
 
 def some_program(rng: random.Random, buffers: Buffers, tiles: int) -> list[Instruction]:
     program: list[Instruction] = []
+    known = False
     for _ in range(tiles):
         if not program or rng.random() < 0.4:
             for _ in range(rng.choice([1, 1, 2])):
@@ -226,7 +232,8 @@ def some_program(rng: random.Random, buffers: Buffers, tiles: int) -> list[Instr
                 if CONFIG.tables and not program:  # before that nobody knows what a table has
                     setup = replace(setup, table_load=1)
                 program.append(setup)
-        program += some_tiles(rng, buffers, setup)
+        program += some_tiles(rng, buffers, setup, not known)
+        known = any(head.opcode == Opcode.CONV and head.codebook for head in program)
     clear_unused(buffers, program)
     return program
 
@@ -258,6 +265,11 @@ def bad_instructions(setup: Instruction, conv: Instruction) -> list[tuple[str, i
         bad.append((f"{name} 0", number(setup, **{name: 0})))
     for name in ("mode", "weight_format", "data_format", "signal"):
         bad.append((f"SETUP with {name}", number(setup, **{name: max(Mode) + 1})))
+    bad.append(("indices in depthwise passes", number(setup, mode=Mode.DEPTHWISE, weight_format=1)))
+    if not setup.weight_format:
+        bad.append(("a codebook for weights that are no indices", number(conv, codebook=1)))
+    if not CONFIG.codebooks:
+        bad += [(f"indices {k} without codebooks", number(setup, mode=0, weight_format=k)) for k in (1, 2)]
     if not CONFIG.skip_blocks:
         bad.append(("listed blocks without them", number(conv, blocks=1)))
     if not CONFIG.tables:
@@ -272,7 +284,8 @@ async def illegal_instructions(dut):
     rng = random.Random(cocotb.RANDOM_SEED)
     buffers = Buffers.randomized(np.random.default_rng(rng.getrandbits(32)))
     setup = some_setup(rng, 2)
-    program = [setup, some_tile(rng, buffers, setup)[0]]
+    conv = some_tile(rng, buffers, setup)[0]
+    program = [setup, replace(conv, codebook=int(setup.weight_format > 0))]
     clear_unused(buffers, program)
     bench = await prepare(dut, buffers)
     for what, bad in bad_instructions(*program):

@@ -17,9 +17,9 @@ SHALLOW = {
     "pool_depth": 64,
 }
 CONFIGS = [
-    AcceleratorConfig("word_is_beat", 4, 4, 32, skip_blocks=True, **SHALLOW),
-    AcceleratorConfig("two_words_a_beat", 8, 16, 128, acc_bits=48, skip_blocks=True, **SHALLOW),
-    AcceleratorConfig("two_beats_a_word", 8, 8, 32, tables=False, **SHALLOW),
+    AcceleratorConfig("word_is_beat", 4, 4, 32, skip_blocks=True, codebooks=True, **SHALLOW),
+    AcceleratorConfig("two_words_a_beat", 8, 16, 128, acc_bits=48, skip_blocks=True, codebooks=True, **SHALLOW),
+    AcceleratorConfig("two_beats_a_word", 8, 8, 32, tables=False, codebooks=True, **SHALLOW),
     AcceleratorConfig("block_is_beat", 4, 4, 128, **SHALLOW),
 ]
 

@@ -43,11 +43,11 @@ async def fill(
         context.set(port.enable, 0)
     encoded = gateware_format(CONFIG).encode(weight, CONFIG)
     size = CONFIG.derived.beat_bytes
-    context.set(block.shift, 1)
+    context.set(block.stored.shift, 1)
     for at in range(0, len(encoded), size):
         context.set(block.weights, int.from_bytes(encoded[at : at + size], "little"))
         await context.tick()
-    context.set(block.shift, 0)
+    context.set(block.stored.shift, 0)
     context.set(block.swap, 1)
     await context.tick()
     context.set(block.swap, 0)

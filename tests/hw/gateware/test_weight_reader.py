@@ -29,7 +29,7 @@ async def shifted(context: Bench, block: WeightReader, cycles: int) -> tuple[lis
     """The beats that the array is to shift in in these cycles, and the cycles with `last_read`."""
     beats, last = [], []
     for cycle in range(cycles):
-        if context.get(block.shift):
+        if context.get(block.stored.shift):
             beats.append(CONTENT.index(int(context.get(block.beat))))
         if context.get(block.last_read):
             last.append(cycle)
@@ -83,7 +83,7 @@ def test_what_is_read_next_follows_without_a_gap() -> None:
         shifts = []
         for cycle in range(3 * BLOCK_BEATS + 2):
             context.set(block.more, cycle in (BLOCK_BEATS - 1, 2 * BLOCK_BEATS - 1))  # in the cycle of `last_read`
-            shifts.append(int(context.get(block.shift)))
+            shifts.append(int(context.get(block.stored.shift)))
             await context.tick()
         assert shifts == [0, 0] + [1] * 3 * BLOCK_BEATS
 
@@ -129,7 +129,7 @@ def test_tags_come_ahead_of_their_blocks(axi_bits: int) -> None:
                 skipped = (0 if number else ahead * with_parameters) + tagged
                 for cycle in range(skipped + each + 3):
                     assert context.get(block.last_read) == (cycle == skipped + each - 1)
-                    shifted = context.get(block.shift)
+                    shifted = context.get(block.stored.shift)
                     assert shifted == (skipped + 2 <= cycle < skipped + each + 2)
                     if shifted:
                         assert context.get(block.beat) == content[place + cycle - skipped - 2]
@@ -172,5 +172,56 @@ def test_a_table_in_pieces(axi_bits: int) -> None:
                 await pulse(context, block.start)
                 for _ in range(config.ic_lanes * config.oc_lanes * 8 // axi_bits + 1):
                     await context.tick()
+
+    simulate(block, bench)
+
+
+@pytest.mark.parametrize("axi_bits", [32, 64, 128])
+@pytest.mark.parametrize("weight_format", [0, 1, 2])
+def test_what_beats_hold(axi_bits: int, weight_format: int) -> None:
+    """Of a codebook an entry a cycle, whatever a beat holds; then weights in pairs of beats, or indices, of 2 bits from
+    half a beat a cycle."""
+    config = AcceleratorConfig("reader", 8, 8, axi_bits, weight_depth=256, codebooks=True)
+    block, size, ahead = WeightReader(config), axi_bits // 8, config.derived.parameter_beats
+    cycles = (64 if weight_format == 0 else 32) // size
+    content = [int.from_bytes(bytes([address]) * size, "little") for address in range(256)]
+
+    def expected(place: int, entries: int) -> list[dict[str, int]]:
+        """Of a codebook, if there is one, and of two blocks: by cycle the beat, and what matters of what it holds."""
+        found = [{"beat": place + k // size, "entry": 1, "number": k, "shift": 0} for k in range(16 * entries)]
+        place += -(-16 // size) * entries
+        for k in range(2 * cycles):
+            if weight_format == 0:
+                found.append({"beat": place + k, "entry": 0, "shift": k % 2, "indices": 0})
+            elif weight_format == 1:
+                found.append({"beat": place + k, "entry": 0, "shift": 1, "indices": 1, "narrow": 0})
+            else:
+                half = {"narrow": 1, "half": k % 2}
+                found.append({"beat": place + k // 2, "entry": 0, "shift": 1, "indices": 1, **half})
+        return found
+
+    async def bench(context: Bench) -> None:
+        context.set(block.write.enable, 1)
+        for address, beat in enumerate(content):
+            context.set(block.write.address, address)
+            context.set(block.write.data, beat)
+            await context.tick()
+        context.set(block.write.enable, 0)
+        context.set(block.weight_format, weight_format)
+        context.set(block.base, 7)
+        for parameters, entries in ((1, 1), (0, 1), (1, 0), (0, 0)):
+            context.set(block.with_parameters, parameters)
+            context.set(block.with_codebook, entries)
+            await pulse(context, block.start)
+            last = [ahead * parameters + 16 * entries + k * cycles - 1 for k in (1, 2)]
+            holds = expected(7 + ahead * parameters, entries)
+            for cycle in range(last[1] + 3):
+                assert context.get(block.last_read) == (cycle in last)
+                context.set(block.more, cycle == last[0])
+                wanted = dict(holds[cycle - ahead * parameters - 2]) if cycle >= ahead * parameters + 2 else {}
+                if wanted:
+                    assert context.get(block.beat) == content[wanted.pop("beat")]
+                assert {name: context.get(block.stored[name]) for name in wanted} == wanted
+                await context.tick()
 
     simulate(block, bench)

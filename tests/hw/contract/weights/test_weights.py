@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hw.contract.config import PRESETS, AcceleratorConfig
-from hw.contract.weights import FORMATS, WeightFormat, gateware_format, narrowest, weight_format
+from hw.contract.config import PRESETS, AcceleratorConfig, preset
+from hw.contract.weights import FORMATS, gateware_format, known_formats, weight_format
 from quant.base.errors import BadInput
-
-ALL = pytest.mark.parametrize("weights", FORMATS, ids=lambda weights: weights.name)
-
-
-@ALL
-def test_the_narrowest_that_holds_them(weights: WeightFormat) -> None:
-    assert narrowest(FORMATS, weights.bits) is weights
-    assert narrowest((weights,), 1) is weights
-    assert narrowest(FORMATS, 33) is None
 
 
 def test_numbers_mean_formats() -> None:
@@ -28,3 +19,8 @@ def test_numbers_mean_formats() -> None:
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 def test_the_gateware_multiplies_what_its_format_holds(config: AcceleratorConfig) -> None:
     assert gateware_format(config).bits == config.weight_bits
+
+
+def test_only_engines_with_codebooks_know_indices() -> None:
+    assert known_formats(preset("small")) == FORMATS
+    assert [weights.name for weights in known_formats(preset("zynq-hp"))] == ["int8"]

@@ -12,7 +12,7 @@ from hw.contract import timing
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Instruction, Mode, Opcode
 from hw.contract.parameters import parameters_of
-from hw.contract.weights import gateware_format
+from hw.contract.weights import gateware_format, weight_format
 from quant.ir.fixedpoint import requantize
 from tests.hw.gateware.helpers.build import settings
 
@@ -71,6 +71,7 @@ class Reference:
         self.sums = self.kept[:0]
         self.shift = np.zeros(M, np.int64)
         self.table = np.zeros(256, np.int64)
+        self.codebook = np.zeros(16, np.int64)
         self.passes_end = 0
         self.prepare_free = 0
         self.occupied: list[tuple[int, int]] = []
@@ -111,10 +112,12 @@ class Reference:
         high, wide = at_once(s)
         passes = c.blocks or c.input_groups * -(-s.kernel_rows // high) * -(-s.kernel_columns // wide)
         listed = c.blocks > 0
-        prepare = timing.compute_prepare(CONFIG, WEIGHTS, bool(c.first or c.reload), s.mode, listed)
+        weights = weight_format(s.weight_format)
+        parameters, codebook = bool(c.first or c.reload), bool(c.codebook)
+        prepare = timing.compute_prepare(CONFIG, weights, parameters, s.mode, listed, codebook)
         begin = max(start + prepare, self.passes_end)
         before, last = timing.compute_passes(
-            CONFIG, WEIGHTS, passes, len(positions(s, c)), bool(c.last), bool(s.wide), s.mode, listed
+            CONFIG, weights, passes, len(positions(s, c)), bool(c.last), bool(s.wide), s.mode, listed
         )
         self.passes_end = begin + before + last
         self.prepare_free = begin + before
@@ -137,18 +140,20 @@ class Reference:
                 self.sums[:] = bias
             if c.first and c.residual and not s.product:
                 self.sums += self.residuals(c) << residual_shift
+        if c.codebook:
+            self.codebook = b.weight[(base + np.arange(16)) % b.weight.size].view(np.int8).astype(np.int64)
+            base += max(16, SIZES.beat_bytes)
         for g in range(0 if c.blocks else c.input_groups):
             if s.mode == Mode.DEPTHWISE:
                 base = self.depthwise(c, g, base)
                 continue
             for ky in range(s.kernel_rows):
                 for kx in range(0, s.kernel_columns, at_once(s)[1]):
-                    weights = b.weight[(base + np.arange(N * M)) % b.weight.size].view(np.int8).reshape(N, M)
-                    base += N * M
+                    weights, base = self.block(base)
                     words = self.words(c, g, ky, kx)
                     if s.mode == Mode.PAIRED:
                         words = np.hstack([words[:, : N // 2], self.words(c, g, ky, kx + 1)[:, : N // 2]])
-                    self.sums += words @ weights.astype(np.int64)
+                    self.sums += words @ weights
         self.listed(c, base)
         half = 1 << (CONFIG.acc_bits - 1)
         self.sums = ((self.sums + half) & (2 * half - 1)) - half
@@ -162,9 +167,19 @@ class Reference:
                 low, high = weight[(base + np.arange(2 * each)) % weight.size].astype(int).reshape(-1, 2).T
                 tags, base = low + 256 * high, base + SIZES.beat_bytes
             tag = int(tags[k % each])
-            weights = weight[(base + np.arange(N * M)) % weight.size].view(np.int8).reshape(N, M)
-            base += N * M
-            self.sums += self.words(c, tag >> 10, tag >> 5 & 31, tag & 31) @ weights.astype(np.int64)
+            weights, base = self.block(base)
+            self.sums += self.words(c, tag >> 10, tag >> 5 & 31, tag & 31) @ weights
+
+    def block(self, base: int) -> tuple[np.ndarray, int]:
+        """A dense block, (N, M), and where it ends: weights of 8 bits, or 2 or 4 indices in a byte."""
+        weight, each = self.buffers.weight, (1, 2, 4)[self.setup.weight_format]
+        size = N * M // each
+        data = weight[(base + np.arange(size)) % weight.size]
+        if each == 1:
+            return data.view(np.int8).reshape(N, M).astype(np.int64), base + size
+        bits = 8 // each
+        indices = np.stack([data >> bits * k & (1 << bits) - 1 for k in range(each)], axis=1)
+        return self.codebook[indices].reshape(N, M), base + size
 
     def residuals(self, c: Instruction) -> np.ndarray:
         """Of all pixels, (pixels, M)."""
