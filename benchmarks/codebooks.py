@@ -1,0 +1,107 @@
+"""What few different weights save: bytes of weights and cycles, on an engine with codebooks beside one without.
+
+    python benchmarks/codebooks.py NET.onnx --config medium [--values 16] [--kept 0.1] [--seed 1] [--latency 64]
+                                   [--beat-every 4] [--engine rtl]
+
+The network is as benchmarks/engine.py takes it, with the weights that it has; with --values each layer has so many
+different ones instead, drawn from its own, and with --kept so much of its blocks, drawn as benchmarks/skipping.py does.
+The first row is the network as it came, on an engine without codebooks.  With --engine rtl the Verilog runs one image
+of each, and the exit code is 1 where a counter differs from the model's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
+
+from benchmarks.engine import integers
+from benchmarks.skipping import thinned
+from benchmarks.verification import differing
+from host.configuration import configuration
+from host.timed import compile_timed
+from hw.contract.isa import Buffer, LoadInstruction
+from hw.contract.memory import Memory
+from hw.contract.program import Program
+from quant.base.errors import ShiftpointError
+from quant.compress.blocks import Block
+from quant.ir.layer import Layer
+from quant.ir.network import Network
+from quant.kinds.conv import Conv
+from quant.run.execute import quantize_input
+from sim.bench.engine_bench import run_rtl
+from sim.cycles import simulate
+
+
+def shared(network: Network, values: int, seed: int) -> Network:
+    """The network whose convolutions have so many different weights each, beside zeros where they had some."""
+    rng = np.random.default_rng(seed)
+
+    def layer(one: Layer) -> Layer:
+        if not isinstance(one, Conv):
+            return one
+        known = np.unique(one.weight[one.weight != 0])
+        chosen = rng.choice(known, min(values, len(known)), replace=False)
+        return replace(one, weight=np.where(one.weight == 0, 0, rng.choice(chosen, one.weight.shape)))
+
+    return replace(network, layers=tuple(map(layer, network.layers)))
+
+
+def weight_bytes(program: Program) -> int:
+    """Bytes of weights that a run reads, and of all that lies among them."""
+    loads = [i for i in program.decode() if isinstance(i, LoadInstruction) and i.target == Buffer.WEIGHT]
+    return sum(i.rows * i.beats for i in loads) * program.config.derived.beat_bytes
+
+
+def main() -> int:
+    """Measure and print; exit code 1 where a counter differs, 2 with one line for bad input."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("network", type=Path, help="ONNX file, float or quantized, or a coded one")
+    parser.add_argument("--config", required=True, help="a preset, or a configuration's JSON file")
+    parser.add_argument("--values", type=int, help="different weights of each layer; those that it has, if not given")
+    parser.add_argument("--kept", type=float, help="share of the blocks; all, if not given")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw")
+    parser.add_argument("--latency", type=int, default=Memory.latency, help="memory: cycles to a burst's first beat")
+    parser.add_argument("--beat-every", type=int, default=Memory.beat_every, help="memory: cycles from beat to beat")
+    parser.add_argument("--engine", choices=("model", "rtl"), default="model", help="what counts the cycles")
+    try:
+        return measure(parser.parse_args())
+    except ShiftpointError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def measure(arguments: argparse.Namespace) -> int:
+    """A line without codebooks, one with; 1 where a counter differs, else 0."""
+    config = configuration(arguments.config)
+    memory = Memory(arguments.latency, arguments.beat_every)
+    plain, images = integers(arguments.network, None)
+    network, said, wrong = plain, "as they are", 0
+    if arguments.kept is not None:
+        network = thinned(network, Block(config.ic_lanes, config.oc_lanes), arguments.kept, arguments.seed)
+    if arguments.values is not None:
+        network, said = shared(network, arguments.values, arguments.seed), f"{arguments.values} values"
+    said += "" if arguments.kept is None else f", {arguments.kept:g} of the blocks"
+    print("| network | engine | weights | codebooks | cycles | bytes of weights | fewer cycles | fewer bytes | by |")
+    print("|---|---|---|---|--:|--:|--:|--:|---|")
+    first: tuple[int, int] | None = None
+    for one, words, codebooks in ((plain, "as they came", False), (network, said, True)):
+        program = compile_timed(one, replace(config, codebooks=codebooks), memory=memory)
+        timeline, moved = simulate(program, memory), weight_bytes(program)
+        first, by = first or (timeline.cycles, moved), "the model"
+        if arguments.engine == "rtl":
+            differ = differing(run_rtl(program, quantize_input(one, images[:1]), memory), timeline)
+            by, wrong = (f"DIFFERS: {', '.join(differ)}", 1) if differ else ("the Verilog, the same", wrong)
+        cells = (arguments.network.stem, config.name, words, "yes" if codebooks else "no", f"{timeline.cycles:,}")
+        gains = (f"{first[0] / timeline.cycles:.3f}x", f"{first[1] / moved:.3f}x")
+        print(f"| {' | '.join((*cells, f'{moved:,}', *gains, by))} |", flush=True)
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())
