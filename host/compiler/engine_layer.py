@@ -11,6 +11,7 @@ import numpy as np
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Fold
 from hw.contract.weights import WeightFormat
+from hw.contract.widths import BYTE_BITS, as_signed
 from quant.ir.fixedpoint import Reciprocal
 from quant.ir.network import Network
 from quant.ir.tensor import Tensor
@@ -127,9 +128,10 @@ class EngineLayer:
 
     @cached_property
     def values(self) -> np.ndarray:
-        """The different weights that it has, ascending: int64 (n,)."""
-        low = int(self.weight.min())
-        return np.flatnonzero(np.bincount(self.weight.reshape(-1).astype(np.int64) - low)) + low
+        """The different weights that it has, of 8 bits, ascending: int64 (n,)."""
+        seen = np.zeros(1 << BYTE_BITS, bool)
+        seen[np.ascontiguousarray(self.weight, np.int8).view(np.uint8)] = True
+        return np.sort(as_signed(np.flatnonzero(seen), BYTE_BITS))
 
     @property
     def residual_map(self) -> bool:

@@ -164,7 +164,8 @@ class ComputeUnit(wiring.Component):
                 & (next_setup.kernel_rows != 0)
                 & (next_setup.kernel_columns != 0)
                 & Cat(
-                    (next_setup.mode == mode) & next_setup.weight_format.matches(*known[mode]) for mode in known
+                    (next_setup.mode == mode) & next_setup.weight_format.matches(*numbers)
+                    for mode, numbers in known.items()
                 ).any()
                 & (Cat(next_setup.data_format, next_setup.signal) == 0)
                 & (Cat(next_setup.table, next_setup.table_load) == 0 if not self.config.tables else 1)

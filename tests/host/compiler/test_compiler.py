@@ -92,9 +92,9 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- aa56a3 - b37b00 42fba9 d1cbbc 4dd049 d75d0e 230d68 c45a45 7b0da3 410b54 7db41e - 29143f 57fad8 b8d415 238f2a 002ede
-21e34e 6941fb 4367e5 87a051 facb8b 899aab ef52d8 9a53fa a0f793 - 30ab8d - c4c3ce 8b102f 69784d 4ae0b3 - - 756f2b
-8f8259 ef40b2 78f53a ab28fe - 17c0ab 39d93c ee0af5 b24958 6e67dc f4bb14 6e6a40 10da2f 428435 644039 d6708f
+- 57b7ba 854bfe 898cca eae2ea 6256ea a33cae 21acfc a8d7b5 f1bddd c4b3de 1296d0 bd3b37 - fda711 b86166 7bf20a 747863
+f5048d 06ab9e ee1842 b0d0f8 b51bb7 dd2e05 b4d0b6 6809d7 6d224c 987246 - 3076da - 35bd8c 555c49 55fda3 af73ad - -
+f535aa 796d3a 3fc7cb efdce8 20c7b2 - 9649f7 b04154 7f28c3 37421a 7965ba aaa590 c4861e 1c591d f8eb5a 662a0a f7b90b
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""
 

@@ -10,11 +10,12 @@ from hw.contract.depthwise import TAP_COLUMNS, TAPS
 from hw.contract.isa import Mode
 from hw.contract.weights import block_shape, gateware_format
 from hw.gateware.array import ARRAY_LATENCY
+from hw.gateware.expander import expanded_bits
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 
 CONFIG: AcceleratorConfig = settings()["config"]
-N, M, BEAT = CONFIG.ic_lanes, CONFIG.oc_lanes, CONFIG.derived.beat_bytes
+N, M, BEAT = CONFIG.ic_lanes, CONFIG.oc_lanes, expanded_bits(CONFIG) // 8
 SUM_BITS = 17 + (max(N, TAPS) - 1).bit_length()
 """Holds so many products of 9 by 8 bits, that of the two lowest values among them."""
 
@@ -57,6 +58,7 @@ async def blocks_change_under_a_stream(dut):
                 loading = following
             if following is not None:
                 data = gateware_format(CONFIG).encode(following[1], CONFIG, following[0])
+                data = rng.bytes(-len(data) % BEAT) + data  # of pairs of beats the first of an odd number is half
                 beats = [data[i : i + BEAT] for i in range(0, len(data), BEAT)]
         shift = bool(beats) and (swap or rng.random() < 0.7)
         bench.set(shift=shift, swap=swap, weights=int.from_bytes(beats[0], "little") if shift else 0)
