@@ -41,3 +41,16 @@ def test_some_planes_of_a_band() -> None:
     assert [whole.at(plane) for plane in range(3)] == [0, 8, 16]
     assert OnChip(source=resident).by_channel and not OnChip(source=whole).by_channel and not OnChip().by_channel
     assert len({OnChip(band=2).form, OnChip(band=2, again=True).form, OnChip(band=2, sums=9).form}) == 3
+
+
+def test_some_planes_wait_as_results() -> None:
+    part = Resident("t", Buffer.ACTIVATION, 0, 16, 4, 8, 0, 1, inside=4)
+    assert [part.waits(plane) for plane in range(6)] == [False] * 4 + [True] * 2
+    assert [part.at(plane) for plane in range(4)] == [0, 8, 16, 24]
+    whole = Resident("t", Buffer.ACTIVATION, 0, 16, 4, 8, 0, 1)
+    assert not any(map(whole.waits, range(6)))
+    writers, readers = (OnChip(results={"t": ((one, 0),)}) for one in (part, whole)), (part, whole, None)
+    assert [chip.leaves_some for chip in writers] == [True, False]
+    assert [OnChip(source=one).inside for one in readers] == [4, 0, 0]
+    assert OnChip(source=part).form != OnChip(source=whole).form
+    assert OnChip(band=2).form != OnChip(band=2, read_before=True).form

@@ -40,6 +40,16 @@ def test_results_take_turns() -> None:
         room.results(Source.OUTPUT, depth + 1)
 
 
+def test_results_that_wait_keep_their_room() -> None:
+    room = Room(CONFIG, Plan())
+    depth = room.results_depth(Source.OUTPUT)
+    waiting = [room.results(Source.OUTPUT, depth // 2, wait=True) for _ in range(2)]
+    with pytest.raises(ValueError, match="do not fit"):
+        room.results(Source.OUTPUT, 1)
+    room.let_go(Source.OUTPUT, waiting[0])
+    assert room.results(Source.OUTPUT, depth // 2).start == depth
+
+
 def test_rows_in_the_pool_buffer_lie_one_behind_the_other() -> None:
     room = Room(CONFIG, Plan())
     assert room.pool_words(12, last_row=3) == 0
