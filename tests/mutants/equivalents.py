@@ -32,11 +32,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         'return data.StructLayout({"data": config.axi_bits, "strobe": config.derived.beat_bytes, "last": 2})',
     ): "the queue of beats has a bit more, which is always 0, and WLAST takes the lowest",
     (
-        "host/compiler/tiling.py",
-        "if held or self.tiles == 1:",
-        "if held or self.tiles == 0:",
-    ): "where there is one tile, once and once for every tile are the same, in the cost and for the steps' pieces",
-    (
         "quant/search/placed.py",
         "weight = self.layer.weight.astype(np.float64, copy=False)",
         "weight = self.layer.weight.astype(np.float64, copy=True)",
