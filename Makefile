@@ -64,11 +64,12 @@ format: $(STAMP) ## put the code into the form that lint asks for
 
 check: lint test ## what CI runs: lint, then test
 
-verify: $(STAMP) ## the long runs; writes docs/verification.md
+verify: $(STAMP) ## the long runs; writes docs/verification.md and docs/boards.md
 	$(BIN)/python -m pytest -m verify --counted build/compared.json $(if $(SEED),--seed $(SEED)) $(PYTEST_ARGS)
 	$(BIN)/python benchmarks/verification.py --write docs/verification.md
 	$(BIN)/python benchmarks/compressed_legs.py --write docs/verification.md
 	$(BIN)/python benchmarks/coverage.py --write docs/verification.md
+	$(BIN)/python benchmarks/boards.py --write docs/boards.md
 	$(BIN)/python benchmarks/compared.py build/compared.json --write docs/verification.md
 
 mutants: $(STAMP) ## whether tests see small slips in the source; COUNT= SEED= JOBS= LIMIT=, or DIRECTED=1

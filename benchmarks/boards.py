@@ -66,6 +66,12 @@ def measured(name: str, config: str, board: str, folder: Path, reporter: Reporte
     return "| " + " | ".join(map(str, cells)) + " |\n", equal and abs(model / counted - 1) <= MOST
 
 
+def renewed(before: list[str], lines: list[str]) -> list[str]:
+    """A table's rows, those of the same network and engine anew, new ones at the end."""
+    rows = {tuple(line.split("|")[1:3]): line for line in (*before, *lines)}
+    return list(rows.values())
+
+
 def main() -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -96,7 +102,8 @@ def main() -> int:
         lines.append(line)
         good &= right
     if arguments.write:
-        marked.write(arguments.write, MARKERS, HEAD + "".join(lines))
+        before = marked.read(arguments.write, MARKERS).removeprefix(HEAD).splitlines(keepends=True)
+        marked.write(arguments.write, MARKERS, HEAD + "".join(renewed(before, lines)))
     return 0 if good else 1
 
 
