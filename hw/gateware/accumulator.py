@@ -149,9 +149,7 @@ class Accumulator(wiring.Component):
             )
             factor = Signal(1 << _FINE_BITS, name=f"factor_{i}", reset_less=True)
             product = Signal(signed(len(residual) + len(factor)), name=f"product_{i}", reset_less=True)
-            start, partial, total = (
-                Signal(signed(bits), name=f"{name}_{i}", reset_less=True) for name in ("start", "partial", "total")
-            )
+            start, total = (Signal(signed(bits), name=f"{name}_{i}", reset_less=True) for name in ("start", "total"))
             by = [parameters[i].residual_shift for parameters in chosen]
             m.d.comb += self.totals[i].eq(total)
             m.d.sync += [
@@ -160,7 +158,6 @@ class Accumulator(wiring.Component):
                 factor.eq(1 << by[1][:_FINE_BITS]),
                 product.eq(residual_later * factor),
                 start.eq(chosen[3][i].bias + (product << Cat(Const(0, _FINE_BITS), by[3][_FINE_BITS:]))),
-                partial.eq(kept[i]),
-                total.eq(Mux(stages[4].first, start, partial) + self.sums[i]),
+                total.eq(Mux(stages[4].first, start, kept[i]) + self.sums[i]),
             ]
         return m

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from amaranth import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hw.contract.config import AcceleratorConfig
 from hw.contract.depthwise import TAP_COLUMNS
-from hw.gateware.memory import DualPort, write_port
+from hw.gateware.memory import READ_CYCLES, DualPort, write_port
 
-READ_LATENCY = 4
-"""From an address to its words: the memories' addresses, their data, a register behind, the choice."""
+READ_LATENCY = 2 + READ_CYCLES
+"""From an address to its words: the memories' addresses, the memories, the choice."""
 
 
 class ActivationBuffer(wiring.Component):
@@ -67,8 +68,8 @@ class ActivationBuffer(wiring.Component):
             m.d.comb += self.words[column].eq(word)
         return m
 
-    def _bank(self, m: Module, bank: int, address: Signal) -> Signal:
-        """A memory; returns a register of what it reads at an address: memories answer late, and all choose."""
+    def _bank(self, m: Module, bank: int, address: Signal) -> Value:
+        """A memory; returns what it reads at an address."""
         c, d = self.config, self.config.derived
         width = min(c.ic_lanes * c.data_bits, c.axi_bits)
         part_bits, group_bits = exact_log2(d.beats_per_word), exact_log2(d.banks // d.words_per_beat)
@@ -85,6 +86,4 @@ class ActivationBuffer(wiring.Component):
                 memory.read_address.eq(address),
             ]
             parts.append(memory.read_data)
-        found = Signal(width * len(parts), name=f"found_{bank}", reset_less=True)
-        m.d.sync += found.eq(Cat(parts))
-        return found
+        return Cat(parts)

@@ -188,9 +188,7 @@ class Pipeline(wiring.Component):
             index = Mux(jobs[soon].setup.broadcast, 0, stages[soon].index)
             m.d.sync += address.eq(jobs[soon].conv.residual_base + index)
             m.d.comb += buffer.read_address.eq(address)
-            word = Signal.like(buffer.read_data, name=f"residual_{plane}", reset_less=True)
-            m.d.sync += word.eq(buffer.read_data)
-            words.append(word)
+            words.append(buffer.read_data)
         lanes = data.View(
             data.ArrayLayout(data.ArrayLayout(self.config.data_bits, self.config.ic_lanes), d.planes), Cat(words)
         )

@@ -15,12 +15,12 @@ from hw.contract.timing import AVERAGE_LATENCY, POOL_LATENCY
 from hw.gateware.average import Average
 from hw.gateware.decode import fields
 from hw.gateware.interfaces import unit_front
-from hw.gateware.memory import DualPort, extended, round_up, write_port
+from hw.gateware.memory import READ_CYCLES, DualPort, extended, round_up, write_port
 from hw.gateware.requantize import BOUND_BITS
 from hw.gateware.window import Raster, Slots
 
 # Cycles of a tap, counted from the one that issues its address.
-_VALUE = 2  # extended
+_VALUE = READ_CYCLES
 _TOTAL = 3  # in the maximum or the sum
 if (_TOTAL + 1, _TOTAL + Average.LATENCY + 1) != (POOL_LATENCY, AVERAGE_LATENCY):
     raise AssertionError("the pipeline is not the one of hw/contract/timing.py")
@@ -69,7 +69,7 @@ class PoolUnit(wiring.Component):
         # A maximum, a sum is there.  What many wait for comes out of registers.
         maximum, total = Signal(), Signal()
         m.d.sync += [maximum.eq(now.last & ~averages), total.eq(now.last & averages)]
-        sums, maxima = self._reduce(m, kept, buffer.read_data, taps[_VALUE - 1], now, averages)
+        sums, maxima = self._reduce(m, kept, buffer.read_data, now, averages)
         self._divide(m, kept, sums, total, average)
         finished = Signal()  # the results of a pixel are there in the next cycle
         m.d.comb += finished.eq(maximum | average.done)
@@ -158,12 +158,12 @@ class PoolUnit(wiring.Component):
         return taps
 
     def _reduce(
-        self, m: Module, kept: data.View, word: Value, before: data.View, now: data.View, averages: Value
+        self, m: Module, kept: data.View, word: Value, now: data.View, averages: Value
     ) -> tuple[list[Signal], list[Signal]]:
         """Sums and clipped maxima, a lane each, of the taps of a pixel.
 
-        before, now: the tap whose word is there, and the one whose value is.  What is outside the map adds 0 to a sum,
-        and is below every value to a maximum; that of taps which are all outside is clipped.
+        word, now: the tap whose word is there, and that word.  What is outside the map adds 0 to a sum, and is below
+        every value to a maximum; that of taps which are all outside is clipped.
         """
         d, bits = self.config.derived, self.config.data_bits
         # Bounds beyond every value do what those next to all values do: so comparisons are as wide as a value.
@@ -176,19 +176,19 @@ class PoolUnit(wiring.Component):
         ]
         sums, maxima = [], []
         for lane in range(self.config.oc_lanes):
-            value = Signal(signed(d.lane_bits), name=f"value_{lane}", reset_less=True)
+            value = Signal(signed(d.lane_bits), name=f"value_{lane}")
             total = Signal(signed(AVERAGE_SUM_BITS + 1), name=f"total_{lane}", reset_less=True)
-            maximum = Signal.like(value, name=f"maximum_{lane}")
+            maximum = Signal.like(value, name=f"maximum_{lane}", reset_less=True)
             all_low, any_high = (Signal(name=f"{name}_{lane}", reset_less=True) for name in ("all_low", "any_high"))
             clipped = Signal(signed(BOUND_BITS), name=f"clipped_{lane}")
             m.d.sync += [
-                value.eq(Mux(before.inside, extended(word.word_select(lane, bits), kept.input_signed), outside)),
                 total.eq(Mux(now.first, 0, total) + value),
                 maximum.eq(Mux(now.first | (value > maximum), value, maximum)),
                 # Whether they are beyond a bound is found with them: there is no time left when all are known.
                 all_low.eq((now.first | all_low) & (value < low)),
                 any_high.eq((~now.first & any_high) | (value > high)),
             ]
+            m.d.comb += value.eq(Mux(now.inside, extended(word.word_select(lane, bits), kept.input_signed), outside))
             m.d.comb += clipped.eq(Mux(all_low, kept.low, Mux(any_high, kept.high, maximum)))
             sums.append(total)
             maxima.append(clipped)

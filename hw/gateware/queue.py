@@ -32,8 +32,8 @@ def kept_bits(unit: Unit) -> list[int]:
 class Queue(wiring.Component):
     """The instructions that wait at one unit; the unit front is its far side.
 
-    They wait in block RAM.  Its output is slow, so a register holds the head, and the gate's verdict is another one:
-    what a unit sees has a whole cycle, and was there in the cycle before.
+    They wait in block RAM.  The register at its output holds the head, and the gate's verdict is another one: what a
+    unit sees has a whole cycle, and was there in the cycle before.
 
     Parameters: config.  unit, whose queue it is.
     Members:
@@ -107,8 +107,8 @@ class Queue(wiring.Component):
         level = Signal(range(depth + 1))  # of all that wait, the head among them
         full = Signal()
         stored = Signal(range(depth + 1))  # in the memory alone
-        present = Signal()  # the first of those is at the memory's output
-        head = Signal(width, reset_less=True)
+        present = Signal()  # the first of those is on its way into the memory's output
+        head = memory.read_data
         incoming = self.push.payload
         m.d.comb += [
             pushed.eq(self.push.valid & self.push.ready),
@@ -117,6 +117,7 @@ class Queue(wiring.Component):
             memory.write.data.eq(Cat(*(incoming.instruction[bit] for bit in kept), incoming.index)),
             # Not with `leaves`, which is known late: the head is hundreds of bits.
             loads.eq(present & ~shown),
+            memory.take.eq(loads),
         ]
         m.d.sync += [
             memory.write.address.eq(memory.write.address + pushed),
@@ -127,8 +128,6 @@ class Queue(wiring.Component):
             full.eq(~leaves & (full | (pushed & (level == depth - 1)))),
             self.empty.eq(~pushed & (self.empty | (leaves & (level == 1)))),
         ]
-        with m.If(loads):
-            m.d.sync += head.eq(memory.read_data)
         bits = {bit: head[i] for i, bit in enumerate(kept)}
         m.d.comb += [
             self.instruction.eq(Cat(bits.get(bit, Const(0, 1)) for bit in range(INSTRUCTION_BITS))),

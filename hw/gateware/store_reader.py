@@ -105,8 +105,8 @@ class StoreReader(wiring.Component):
             m.d.comb += memory.read_address.eq(address)
             if self.config.derived.planes > 1:
                 m.d.comb += memory.read_plane.eq(burst.plane)
-        pooled_chosen = Signal(reset_less=True)
-        m.d.sync += pooled_chosen.eq(burst.source == Source.POOLED)
+        choice, pooled_chosen = Signal(reset_less=True), Signal(reset_less=True)
+        m.d.sync += [choice.eq(burst.source == Source.POOLED), pooled_chosen.eq(choice)]
         found = Mux(pooled_chosen, pooled.read_data, output.read_data)
         self._leave(m, burst, read, left == 0, strobe, found)
         return m
@@ -154,8 +154,7 @@ class StoreReader(wiring.Component):
     def _leave(self, m: Module, burst: data.View, read: Value, last: Value, strobe: Value, found: Value) -> None:
         """Beats to the write port, or to a buffer.
 
-        The next cycle has the buffers' data, `found`, the one after it the beat: choosing buffer, plane and part is
-        too much to do on the way into the write port's queue.
+        The second cycle after the read has the buffers' data, `found`, and with it the beat.
         """
         passing = Signal()
         arriving, target, place, plane = (
@@ -164,7 +163,11 @@ class StoreReader(wiring.Component):
         lanes = Signal.like(strobe, reset_less=True)
         final = Signal(reset_less=True)
         beat = Signal.like(self.beat, reset_less=True)
-        m.d.comb += [self.beat.eq(beat), self.written.eq(passing & final & (target != Target.MEMORY))]
+        m.d.comb += [
+            self.beat.eq(beat),
+            self.beat.data.eq(found),
+            self.written.eq(passing & final & (target != Target.MEMORY)),
+        ]
         word_bytes = self.config.derived.beat_bytes // len(strobe)
         m.d.sync += [
             passing.eq(read),
@@ -177,10 +180,9 @@ class StoreReader(wiring.Component):
             final.eq(last & burst.final),
             self.push.eq(passing & (target == Target.MEMORY)),
             beat.eq(arriving),
-            beat.data.eq(found),
         ]
         for which, port in ((Target.ACTIVATION, self.activation_write), (Target.RESIDUAL, self.residual_write)):
-            m.d.comb += port.data.eq(beat.data)
+            m.d.comb += port.data.eq(found)
             m.d.sync += [port.enable.eq(passing & (target == which)), port.address.eq(place)]
             if len(strobe) > 1:
                 m.d.sync += port.strobe.eq(lanes)

@@ -76,10 +76,9 @@ class LookUp(wiring.Component):
                 table.read_address.eq(Cat(value[split:bits], self.set)),
             ]
             m.d.sync += kept.eq(value)
-            # The memory answers late: a register behind it, then the choice.
-            read, passing = Signal.like(table.read_data, reset_less=True), Signal.like(kept, reset_less=True)
-            m.d.sync += [read.eq(table.read_data), passing.eq(kept)]
-            entry = read.word_select(passing[:split], entry_bits)
+            passing = Signal.like(kept, reset_less=True)
+            m.d.sync += passing.eq(kept)
+            entry = table.read_data.word_select(passing[:split], entry_bits)
             result = Signal.like(value, name=f"result_{lane}", reset_less=True)
             m.d.sync += result.eq(Mux(looks, entry, passing))
             results.append(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from amaranth import Cat, Module, Mux, Signal
+from amaranth.hdl import Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -96,8 +97,7 @@ class WeightReader(wiring.Component):
         wiring.connect(m, wiring.flipped(self.write), buffer.write)
         address = Signal.like(buffer.read_address, reset_less=True)
         cycles_left = Signal(range(parameter_beats + CODEBOOK_ENTRIES + max(sizes.values()) + 2))
-        # The buffer answers late, to many: so what it answered is a register.
-        beat = Signal.like(self.beat, reset_less=True)
+        beat = buffer.read_data
         # Parameters come before the codebook, this before tags, and these before the block, so what is left says what a
         # beat belongs to.
         ahead, reading_codebook, reading_tags, reading_block = Signal(), Signal(), Signal(), Signal()
@@ -120,7 +120,6 @@ class WeightReader(wiring.Component):
         # A beat is there two cycles after it was read, and so is where it goes.
         writes = Signal()
         m.d.sync += [
-            beat.eq(buffer.read_data),
             stored.eq(read),
             self.stored.eq(stored),
             writes.eq(ahead & ~reading_codebook),
@@ -148,7 +147,7 @@ class WeightReader(wiring.Component):
             m.d.sync += [cycles_left.eq(block + tags_next), tagged.eq(tags_next)]
         if config.skip_blocks:
             m.d.comb += listed.eq(self.listed)
-            self._tags(m, buffer.read_data, reading_tags, tags_next)
+            self._tags(m, beat, reading_tags, tags_next)
         if config.tables:
             self._read_table(m, beat, address)
         return m
@@ -189,18 +188,21 @@ class WeightReader(wiring.Component):
         ]
         return again
 
-    def _tags(self, m: Module, read_data: Signal, reading: Signal, tags_next: Signal) -> None:
+    def _tags(self, m: Module, beat: Value, reading: Signal, tags_next: Signal) -> None:
         """Tags of a beat that is read, the present block's in the lowest bits.
 
         reading: in this cycle.  tags_next: the next block's is in another beat.
         """
         tags = Signal(self.config.axi_bits, reset_less=True)
         number = Signal(range(beat_tags(self.config)), reset_less=True)  # of the present one in its beat
-        there = Signal()
-        m.d.comb += [self.tag.eq(tags[:TAG_BITS]), tags_next.eq(self.listed & number.all())]
-        m.d.sync += there.eq(reading)
-        with m.If(there):
-            m.d.sync += tags.eq(read_data)
+        on_its_way, there = Signal(), Signal()
+        m.d.comb += [
+            self.tag.eq(Mux(there, beat, tags)[:TAG_BITS]),  # in the cycle in which it comes, too: it is wanted then
+            tags_next.eq(self.listed & number.all()),
+        ]
+        m.d.sync += [on_its_way.eq(reading), there.eq(on_its_way)]
+        with m.If(there):  # never with `more`: the beats of the block come after it
+            m.d.sync += tags.eq(beat)
         with m.Elif(self.more):
             m.d.sync += tags.eq(tags >> TAG_BITS)
         with m.If(self.start):
@@ -208,7 +210,7 @@ class WeightReader(wiring.Component):
         with m.Elif(self.more):
             m.d.sync += number.eq(number + 1)
 
-    def _read_table(self, m: Module, beat: Signal, address: Signal) -> None:
+    def _read_table(self, m: Module, beat: Value, address: Signal) -> None:
         """A beat that is wider than a piece of a table is read once for each of its pieces."""
         split = exact_log2(max(1, self.config.axi_bits // TABLE_PORT_BITS))
         number = Signal(range(table_cycles(self.config)), reset_less=True)  # of the piece that is read

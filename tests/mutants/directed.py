@@ -210,7 +210,7 @@ DIRECTED: tuple[Entry, ...] = (
             ),
         ),
     ),
-    *_gateware("memory", (("_kept(m, self.read_address[:split_read])", "self.read_address[:split_read]"),)),
+    *_gateware("memory", (("_when_read(m, self.read_address[:split_read])", "self.read_address[:split_read]"),)),
     (
         "quant/search/convolution.py",
         "if before is not None and (ceiling is None or before.frac.max() <= ceiling):",

@@ -72,10 +72,12 @@ async def random_accesses(dut):
         memories.append(Banked(f"{name}_to_beat", PRESETS[name], True))
     bench = Cycles(dut)
     await bench.reset()
-    pending: dict[str, tuple[str, int]] = {}
+    # What is read, by memory, when known: in the memory's own output, and in the register behind, which is seen.
+    found: dict[str, tuple[str, int]] = {}
+    seen: dict[str, tuple[str, int]] = {}
     for _ in range(1500):
-        checks = pending
-        pending = {}
+        checks, found_before = dict(seen), found
+        found = {}
         for memory in memories:
             write, address, plane = rng.random() < 0.7, rng.randrange(memory.writes), rng.randrange(memory.planes)
             data = rng.getrandbits(memory.width)
@@ -91,10 +93,17 @@ async def random_accesses(dut):
             inputs["read_address"] = read_address
             if memory.planes > 1:
                 inputs["read_plane"] = plane
+            taken = True
+            if type(memory) is Plain:
+                inputs["take"] = taken = rng.random() < 0.7
             bench.set(**{f"{memory.name}__{key}": value for key, value in inputs.items()})
+            if taken:
+                seen.pop(memory.name, None)
+                if memory.name in found_before:
+                    seen[memory.name] = found_before[memory.name]
             if all(cell in memory.contents for cell in cells) and not set(cells) & set(fresh):
                 value = sum(memory.contents[cell] << memory.cell_bits * i for i, cell in enumerate(cells))
-                pending[memory.name] = (f"{memory.name} at {read_address}, plane {plane}", value)
+                found[memory.name] = (f"{memory.name} at {read_address}, plane {plane}", value)
             for i, cell in enumerate(fresh):
                 if kept[i]:
                     memory.contents[cell] = data >> memory.cell_bits * i & (1 << memory.cell_bits) - 1
