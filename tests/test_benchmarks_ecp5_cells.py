@@ -27,11 +27,42 @@ module top(input clk, e, input signed [8:0] a, b, output reg signed [17:0] p{por
   {more}
 endmodule
 """
+MEMORY = """\
+module top(input clk, w, e, input [8:0] a, b, input [{high}:0] d, output reg [{high}:0] q{port});
+  (* no_rw_check, ram_style = "block" *) reg [{high}:0] words [0:511];
+  reg [{high}:0] found;
+  initial q = {first};
+  always @(posedge clk) begin
+    if (w) words[a] <= d;
+    found <= words[b];
+  end
+  always @({edge} clk) {take}
+  {more}
+endmodule
+"""
+PLAIN = {"high": 35, "port": "", "first": 0, "edge": "posedge", "take": "q <= found;", "more": ""}
+TAKE = {False: "q <= found;", True: "if (e) q <= found;"}
+BLOCK_RAM = """\
+module DP16KD(input {inputs}, output {outputs});
+  parameter {parameters};
+  reg [35:0] found = 0, kept = 0;
+  wire wide = DATA_WIDTH_A == 36;
+  always @(posedge CLKB) begin
+    found <= {{{dib}}} << 18 ^ {{{dia}}} ^ {{{adb}, {adb}, {adb}}};
+    if (OCEB) kept <= found;
+  end
+  wire [35:0] shown = REGMODE_B == "OUTREG" ? kept : found;
+  assign {{{dob}}} = wide ? shown[35:18] : shown[17:0];
+  assign {{{doa}}} = wide ? shown[17:0] : 18'd0;
+endmodule
+"""
+"""A block RAM as its second port shows it, with its register, over an array that answers anything, but always the same
+to the same address and data."""
 PROOF = """\
-read_json gold.json; read_json gate.json
-read_verilog +/lattice/ccu2c_sim.vh +/lattice/common_sim.vh; hierarchy; proc; flatten gold gate; opt -full gold gate
+read_json gold.json; read_json gate.json; read_verilog +/lattice/ccu2c_sim.vh +/lattice/common_sim.vh{models}
+hierarchy; proc; flatten gold gate; opt -full gold gate
 miter -equiv -make_outputs -flatten gold gate miter
-sat -verify -prove trigger 0 miter
+sat -verify {in_time} -prove trigger 0 miter
 """
 
 
@@ -41,7 +72,26 @@ def proved_equal(folder: Path) -> bool:
         top = json.loads((folder / file).read_text())["modules"]["top"]
         top["attributes"].pop("top")  # neither is to be the only one
         (folder / f"{name}.json").write_text(json.dumps({"modules": {name: top}}))
-    return run(folder, PROOF) == 0
+    memories = cells(folder / "after.json", "DP16KD")
+    if memories:
+        (folder / "block_ram.v").write_text(block_ram(memories[0]))
+    models, in_time = (" block_ram.v", "-tempinduct -set-def-inputs") if memories else ("", "")
+    return run(folder, PROOF.format(models=models, in_time=in_time)) == 0
+
+
+def block_ram(cell: dict) -> str:
+    """Verilog of what drives the outputs of a cell of this type."""
+    ports = {"input": [], "output": []}
+    for name, direction in cell["port_directions"].items():
+        ports[direction].append(name)
+    buses = {bus.lower(): ", ".join(f"{bus}{i}" for i in reversed(range(18))) for bus in ("DIA", "DIB", "DOA", "DOB")}
+    return BLOCK_RAM.format(
+        inputs=", ".join(ports["input"]),
+        outputs=", ".join(ports["output"]),
+        parameters=", ".join(f"{name} = 0" for name in cell["parameters"]),
+        adb=", ".join(f"ADB{i}" for i in range(2, 14)),
+        **buses,
+    )
 
 
 def run(folder: Path, script: str) -> int:
@@ -107,3 +157,48 @@ def test_any_other_register_stays(tmp_path: Path, product: dict[str, str]) -> No
     path = synthesized(tmp_path, PRODUCT.format(**product))
     assert ecp5_cells.improve(path, "top")["flip-flops into multiplier blocks"] == 0
     assert path.read_text() == json.dumps(json.loads((tmp_path / "before.json").read_text()))
+
+
+@pytest.mark.parametrize("high", [17, 35, 71])
+@pytest.mark.parametrize("enabled", [False, True], ids=["always", "enabled"])
+def test_a_register_behind_a_memory_is_that_of_the_block(tmp_path: Path, high: int, enabled: bool) -> None:
+    path = synthesized(tmp_path, MEMORY.format(**PLAIN | {"high": high, "take": TAKE[enabled]}))
+    inputs = {name: port["bits"] for name, port in json.loads(path.read_text())["modules"]["top"]["ports"].items()}
+    assert ecp5_cells.improve(path, "top")["flip-flops into block RAMs"] == high + 1
+    assert not cells(path, "TRELLIS_FF")
+    memories = cells(path, "DP16KD")
+    assert len(memories) == (high + 1 + 35) // 36
+    for memory in memories:
+        assert memory["parameters"]["REGMODE_B"] == "OUTREG"
+        assert memory["connections"]["OCEB"] == (inputs["e"] if enabled else ["1"])
+        wide = int(memory["parameters"]["DATA_WIDTH_A"], 2) == 36
+        assert memory["parameters"]["REGMODE_A"] == ("OUTREG" if wide else "NOREG")
+    assert proved_equal(tmp_path)
+
+
+def test_the_proof_sees_a_register_that_takes_at_other_times(tmp_path: Path) -> None:
+    path = synthesized(tmp_path, MEMORY.format(**PLAIN | {"take": TAKE[True]}))
+    ecp5_cells.improve(path, "top")
+    design = json.loads(path.read_text())
+    (memory,) = (c for c in design["modules"]["top"]["cells"].values() if c["type"] == "DP16KD")
+    memory["connections"]["OCEB"] = ["1"]
+    path.write_text(json.dumps(design))
+    assert not proved_equal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "memory",
+    [
+        {"port": ", output [35:0] p", "more": "assign p = found;"},
+        {"port": ", output reg [35:0] p", "more": "always @(posedge clk) if (~e) p <= found;"},
+        {"take": "q <= e ? 0 : found;"},
+        {"take": "begin q[0] <= found[0]; if (e) q[35:1] <= found[35:1]; end"},
+        {"first": 1},
+        {"edge": "negedge"},
+    ],
+    ids=["read elsewhere", "two registers", "reset", "two enables", "set at first", "another edge"],
+)
+def test_any_other_register_behind_a_memory_stays(tmp_path: Path, memory: dict[str, str]) -> None:
+    path = synthesized(tmp_path, MEMORY.format(**PLAIN | memory))
+    assert cells(path, "DP16KD")
+    assert ecp5_cells.improve(path, "top")["flip-flops into block RAMs"] == 0
