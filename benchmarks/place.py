@@ -3,6 +3,7 @@
     python benchmarks/place.py                                                          # `tiny`, seeds 1, 2, 3
     python benchmarks/place.py --config tiny small --write docs/synthesis.md            # and keep the table
     python benchmarks/place.py --seeds 1 --json place.json                              # the worst paths' ends, too
+    python benchmarks/place.py --placed a.json b.json --write docs/synthesis.md         # of runs before
 
 The device is an LFE5U-85F in CABGA381, speed grade 6.  The engine has more ports than that has pins, so a wrapper
 shifts its inputs in and its outputs out; a register stands at each port, so every path is the engine's own.
@@ -143,9 +144,21 @@ def late(report: dict) -> list[tuple[str, int, float]]:
     return [(name, counts[name], delay) for name, delay in sorted(longest.items(), key=lambda item: -item[1])]
 
 
+def read(paths: list[Path]) -> list[Placement]:
+    """What `--json` of runs before wrote: the presets in order, the seeds of each of them together."""
+    found = [Placement(**result) for path in paths for result in json.loads(path.read_text())]
+    results = []
+    for config in dict.fromkeys(result.config for result in found):
+        parts = sorted((result for result in found if result.config == config), key=lambda result: result.clock_mhz)
+        mhz = {int(seed): clock for part in parts for seed, clock in part.mhz.items()}
+        middle = parts[len(parts) // 2]
+        results.append(Placement(config, dict(sorted(mhz.items())), middle.cells, middle.late))
+    return results
+
+
 def table(results: list[Placement]) -> str:
     """The table for a document, with what made it."""
-    seeds = " ".join(map(str, results[0].mhz))
+    seeds = " ".join(map(str, sorted({seed for result in results for seed in result.mhz})))
     rows = [["preset", "MHz", "by seed", *CELLS], ["---", *["--:"] * (2 + len(CELLS))]]
     for r in results:
         by_seed = ", ".join(f"{mhz:.1f}" for mhz in r.mhz.values())
@@ -160,6 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--config", nargs="+", choices=list(PRESETS), default=["tiny"], help="presets")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="where nextpnr begins")
     parser.add_argument("--router", choices=ROUTERS, default=ROUTERS[0], help="of nextpnr; the second for medium")
+    parser.add_argument("--placed", nargs="+", type=Path, help="place nothing, take what --json of runs before wrote")
     parser.add_argument("--json", type=Path, help="file to write everything into")
     parser.add_argument("--write", type=Path, help="file with the markers to write the table between")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "place", help="folder of Verilog and logs")
@@ -167,7 +181,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if options.write:
             marked.check(options.write, MARKER)
-        results = [place(preset(name), options.seeds, options.work / name, options.router) for name in options.config]
+        if options.placed:
+            results = read(options.placed)
+        else:
+            work, seeds = options.work, options.seeds
+            results = [place(preset(name), seeds, work / name, options.router) for name in options.config]
         print(table(results))
         for r in results:
             print(f"{r.config}: {sum(n for _, n, _ in r.late)} ends of paths of more than {1000 / TARGET_MHZ:g} ns")

@@ -1,5 +1,6 @@
 """Place and route: what stands around the engine, what is read of a report; the clock that `tiny` is said to have."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -41,6 +42,22 @@ def test_late_ends_are_grouped_by_register() -> None:
 def test_the_table_has_the_median() -> None:
     result = place.Placement("tiny", {1: 70.04, 2: 90.0, 3: 80.06}, dict.fromkeys(place.CELLS, 5), [])
     assert place.table([result]).splitlines()[-1] == "| tiny | **80.1** | 70.0, 90.0, 80.1 | 5 | 5 | 5 | 5 |"
+
+
+def test_seeds_that_were_placed_apart_make_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = {
+        "a": [("tiny", {1: 70.0}), ("small", {1: 60.0})],
+        "b": [("tiny", {3: 90.0, 2: 80.0})],
+    }
+    for number, (name, parts) in enumerate(runs.items()):
+        cells = dict.fromkeys(place.CELLS, number)
+        parts = [dataclasses.asdict(place.Placement(config, mhz, cells, [("x", 1, 9.5)])) for config, mhz in parts]
+        (tmp_path / name).write_text(json.dumps(parts))
+    assert place.main(["--placed", str(tmp_path / "b"), str(tmp_path / "a")]) == 0
+    printed = capsys.readouterr().out
+    assert "`--seeds 1 2 3`" in printed
+    assert "| tiny | **80.0** | 70.0, 80.0, 90.0 | 1 | 1 | 1 | 1 |" in printed
+    assert "| small | **60.0** | 60.0 | 0 | 0 | 0 | 0 |" in printed
 
 
 @pytest.mark.verify
