@@ -28,6 +28,14 @@ if (_TOTAL + 1, _TOTAL + Average.LATENCY + 1) != (POOL_LATENCY, AVERAGE_LATENCY)
 _POOL = fields(Opcode.POOL)
 
 
+def _above(value: Signal, other: Signal) -> Value:
+    """value > other, both signed, as the carry of a subtraction says it: with their highest bits inverted they compare
+    as unsigned numbers do.  A signed comparison looks at both signs after the carry; there is no time for that."""
+    width = max(len(value), len(other))
+    first, second = (Cat(v[:-1], v[-1].replicate(width - len(v)), ~v[-1]) for v in (value, other))
+    return first > second
+
+
 class PoolUnit(wiring.Component):
     """The pool unit, its pool buffer included.
 
@@ -183,10 +191,10 @@ class PoolUnit(wiring.Component):
             clipped = Signal(signed(BOUND_BITS), name=f"clipped_{lane}")
             m.d.sync += [
                 total.eq(Mux(now.first, 0, total) + value),
-                maximum.eq(Mux(now.first | (value > maximum), value, maximum)),
+                maximum.eq(Mux(now.first | _above(value, maximum), value, maximum)),
                 # Whether they are beyond a bound is found with them: there is no time left when all are known.
-                all_low.eq((now.first | all_low) & (value < low)),
-                any_high.eq((~now.first & any_high) | (value > high)),
+                all_low.eq((now.first | all_low) & _above(low, value)),
+                any_high.eq((~now.first & any_high) | _above(value, high)),
             ]
             m.d.comb += value.eq(Mux(now.inside, extended(word.word_select(lane, bits), kept.input_signed), outside))
             m.d.comb += clipped.eq(Mux(all_low, kept.low, Mux(any_high, kept.high, maximum)))
