@@ -29,8 +29,8 @@ _POOL = fields(Opcode.POOL)
 
 
 def _above(value: Signal, other: Signal) -> Value:
-    """value > other, both signed, as the carry of a subtraction says it: with their highest bits inverted they compare
-    as unsigned numbers do.  A signed comparison looks at both signs after the carry; there is no time for that."""
+    """value > other, both signed: with their highest bits inverted they compare as unsigned numbers do.  A signed
+    comparison looks at both signs after everything else; there is no time for that."""
     width = max(len(value), len(other))
     first, second = (Cat(v[:-1], v[-1].replicate(width - len(v)), ~v[-1]) for v in (value, other))
     return first > second
