@@ -39,14 +39,15 @@ from sim.cycles import simulate
 
 
 def shared(network: Network, values: int, seed: int) -> Network:
-    """The network whose convolutions have so many different weights each, beside zeros where they had some."""
+    """The network whose convolutions have so many different weights each, zero among them where they had zeros."""
     rng = np.random.default_rng(seed)
 
     def layer(one: Layer) -> Layer:
         if not isinstance(one, Conv):
             return one
         known = np.unique(one.weight[one.weight != 0])
-        chosen = rng.choice(known, min(values, len(known)), replace=False)
+        number = values - bool((one.weight == 0).any())
+        chosen = rng.choice(known, min(number, len(known)), replace=False)
         return replace(one, weight=np.where(one.weight == 0, 0, rng.choice(chosen, one.weight.shape)))
 
     return replace(network, layers=tuple(map(layer, network.layers)))
