@@ -227,9 +227,8 @@ class Residents:
         return False
 
     def _hold(self, maps: Iterable[Sequence[tuple[Resident, ...]]], longer: float = 0) -> None:
-        """Of each of some maps let the best of the ways to hold parts of it stay, if there is one by which layers take
-        no longer, or by that share of those that it lives through at most, and then read least; together with the other
-        maps of that way."""
+        """Of each of some maps let the best of the ways to hold parts of it stay, if there is one by which the layers
+        take no longer, or by that share at most, and then read least; together with the other maps of that way."""
         for variants in maps:
             best: tuple[float, int, list[Resident]] | None = None
             for candidates in variants:
@@ -239,8 +238,7 @@ class Residents:
                 placed, before = self._let_all_stay(candidates)
                 after = {k: self._way(k) for k in before}
                 possible = len(placed) == len(candidates) and _sum(after) < _NEVER and self._apart()
-                lived = sum(_cycles(way) for k, way in before.items() if first <= k <= last)
-                if possible and _sum(after) <= _sum(before) + (longer and longer * lived):
+                if possible and _sum(after) <= _sum(before) * (1 + longer):
                     gained = _sum_reads(after) - _sum_reads(before) if longer else _sum(after) - _sum(before)
                     one = gained, sum(resident.size for resident in placed), placed
                     best = one if best is None or one[:2] < best[:2] else best
