@@ -288,7 +288,7 @@ PRESETS = {
             max_burst=128,
             skip_blocks=True,
             codebooks=True,
-            clock_mhz=99.9,
+            clock_mhz=96.8,
         ),
         AcceleratorConfig(
             name="medium",
