@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from host.compiler import CannotCompile, compile_network
@@ -126,7 +126,6 @@ cases = st.builds(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(st.sampled_from(sorted(PRESETS)), cases)
 def test_any_convolution(name: str, case: Case) -> None:
     assume(min(case.window.output_size(*case.shape[1:])) > 0)

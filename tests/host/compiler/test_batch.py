@@ -149,7 +149,7 @@ def test_of_which_image_a_tensor_is() -> None:
     assert image_of("t") is None and image_of("t\0image 12") == 12 and image_of("t\0001\0image 3") == 3
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 1 << 30),
     config=st.sampled_from(CONFIGS),

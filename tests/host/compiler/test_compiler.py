@@ -23,7 +23,7 @@ from tests.host.networks import Builder, random_network
 # random networks
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 1 << 32), st.sampled_from(sorted(PRESETS)))
 def test_random_networks(number: int, name: str) -> None:
     rng = np.random.default_rng(number)
@@ -59,7 +59,7 @@ def random_config(rng: np.random.Generator) -> AcceleratorConfig | None:
     return config
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 1 << 32))
 @example(1058)  # a maximum over nine columns, and partial sums of eight pixels
 def test_random_networks_in_small_buffers(number: int) -> None:
@@ -71,7 +71,7 @@ def test_random_networks_in_small_buffers(number: int) -> None:
 
 
 @pytest.mark.verify
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(st.integers(0, 1 << 32), st.sampled_from([*sorted(PRESETS), "random"]))
 def test_many_random_networks(number: int, name: str) -> None:
     rng = np.random.default_rng(number)

@@ -75,7 +75,7 @@ def test_memory_is_used_again(rng: np.random.Generator) -> None:
     assert abs(simulate(few).cycles - simulate(every).cycles) < 5  # pages are crossed elsewhere
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 1 << 32), st.sampled_from(sorted(PRESETS)))
 def test_what_is_left_is_right(number: int, name: str) -> None:
     """And the tokens let nothing be overwritten that is still to be read."""

@@ -39,7 +39,7 @@ def verdict(network: Network, config: AcceleratorConfig, rng: np.random.Generato
     return "accepted"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 1 << 32), st.sampled_from(["tiny", "medium"]))
 def test_what_is_accepted_runs_equally(number: int, name: str) -> None:
     rng = np.random.default_rng(number)
@@ -47,7 +47,7 @@ def test_what_is_accepted_runs_equally(number: int, name: str) -> None:
 
 
 @pytest.mark.verify
-@settings(max_examples=3000, deadline=None)
+@settings(max_examples=3000)
 @given(st.integers(0, 1 << 32), st.sampled_from(sorted(PRESETS)))
 def test_what_is_accepted_runs_equally_many_times(number: int, name: str) -> None:
     test_what_is_accepted_runs_equally.hypothesis.inner_test(number, name)  # type: ignore[attr-defined]

@@ -89,7 +89,7 @@ def pairs(tasks: list[Task]) -> list[tuple[int, int]]:
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(0, 1 << 32), st.integers(2, 60))
 def test_every_hazard_is_covered(number: int, count: int) -> None:
     tasks = random_tasks(np.random.default_rng(number), count)
@@ -99,7 +99,7 @@ def test_every_hazard_is_covered(number: int, count: int) -> None:
         assert not (task.wait | task.signal) >> task.unit & 1, "a unit does not meet itself"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 1 << 32), st.integers(2, 24))
 def test_no_token_is_given_in_vain(number: int, count: int) -> None:
     tasks = random_tasks(np.random.default_rng(number), count)
@@ -111,7 +111,7 @@ def test_no_token_is_given_in_vain(number: int, count: int) -> None:
         assert uncovered(fewer), f"the token from {giver} to {taker} orders nothing"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 1 << 32), st.integers(1, 80), st.integers(1, 4))
 def test_dispatch_in_order_never_deadlocks(number: int, count: int, depth: int) -> None:
     rng = np.random.default_rng(number)

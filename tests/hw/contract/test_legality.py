@@ -355,7 +355,7 @@ def alterations(draw: st.DrawFn) -> tuple[Handmade, Program]:
     return made, edited(made.program, lambda k, _: changes.get(k))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(alterations())
 def test_what_passes_is_run_by_all(altered: tuple[Handmade, Program]) -> None:
     made, program = altered

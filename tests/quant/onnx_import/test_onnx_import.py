@@ -97,7 +97,7 @@ def test_a_fixed_batch() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_random_networks_equal_the_file(seed: int) -> None:
     random = np.random.default_rng(seed)
     net = Net(int(random.integers(1, 5)), 8, 8, seed=seed)

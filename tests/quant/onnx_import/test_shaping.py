@@ -46,7 +46,7 @@ def test_strided_slices_and_channel_padding_are_one_convolution() -> None:
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_slice(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 9))
     start = data.draw(st.integers(-size, size - 1))

@@ -103,7 +103,7 @@ def test_a_table_that_something_else_reads_is_not_divided() -> None:
 
 
 @given(st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_parts_behind_anything_done_to_elements(data: st.DataObject) -> None:
     net = Net(3, 5, 5)
     y = net.conv("x", 6, 3, (3, 3))
@@ -281,7 +281,7 @@ def test_a_view_that_is_the_output() -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_chain_of_moves(data: st.DataObject) -> None:
     """Random moves, then a layer: either refused, or equal to the file."""
     net = Net(4, 4, 4, seed=data.draw(st.integers(0, 99)))
@@ -322,7 +322,7 @@ def test_any_chain_of_moves(data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_moves_put_every_element_where_it_belongs(data: st.DataObject) -> None:
     """What `moves` finds gives back the places that it was found from."""
     shape = tuple(data.draw(st.integers(1, 5)) for _ in range(3))

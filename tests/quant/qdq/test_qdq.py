@@ -178,7 +178,7 @@ def test_concatenation_and_addition() -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_random_networks(seed: int) -> None:
     random = np.random.default_rng(seed)
 

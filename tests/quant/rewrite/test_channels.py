@@ -122,7 +122,7 @@ def graphs(draw: st.DrawFn) -> FloatGraph:
     return net.graph(net.conv("last", maps[-1], 3, SAME, clip=(None, None)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(graphs(), st.data())
 def test_whatever_the_graph_silent_channels_can_go(graph: FloatGraph, data: st.DataObject):
     channels = sets(graph)

@@ -86,7 +86,7 @@ configs = st.builds(
 QUICK = ["pointwise", "dilated", "residual", "max_pool", "average_padded"]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(configs, st.sampled_from(QUICK), st.integers(1, 40), st.integers(1, 3))
 def test_equals_cycle_by_cycle_for_odd_engines_and_memories(
     config: AcceleratorConfig, name: str, latency: int, beat_every: int
@@ -98,7 +98,7 @@ CONTENDED = ["tiles", "wide", "residual"]
 """Some of their results are stored while more is loaded."""
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(configs, st.sampled_from(CONTENDED), st.integers(1, 40), st.integers(1, 3), st.sampled_from([None, *Target]))
 def test_equals_cycle_by_cycle_on_a_shared_bus(
     config: AcceleratorConfig, name: str, latency: int, beat_every: int, copied: Target | None
