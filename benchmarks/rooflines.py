@@ -27,7 +27,8 @@ from benchmarks import report
 from benchmarks.architectures import architecture
 from benchmarks.engine import integers
 from benchmarks.losses import accounts
-from host.compiler import KeepLayers, compile_network
+from host.compiler import KeepLayers
+from host.timed import compile_timed
 from hw.contract.config import preset
 from hw.contract.memory import Memory
 from hw.contract.widths import bytes_of
@@ -86,7 +87,7 @@ def measured(names: Sequence[str]) -> Iterator[report.Row]:
         network, _ = integers(path, None)
         for wanted, every, keep in product(SUITE[name], EVERY, KeepLayers):
             memory = Memory(beat_every=every)
-            program = compile_network(network, preset(wanted.config), memory=memory, keep_layers=keep)
+            program = compile_timed(network, preset(wanted.config), memory=memory, keep_layers=keep)
             timeline = simulate(program, memory)
             roofline = sum(account.roofline.cycles for account in accounts(program, timeline))
             print(f"{name} {wanted.config} {every} {keep.value}: {roofline / timeline.cycles:.3f}", file=sys.stderr)
