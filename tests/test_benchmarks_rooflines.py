@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import engine, rooflines
 from benchmarks.rooflines import Wanted
-from host.compiler import KeepLayers, compile_network
+from host.compiler import KeepLayers
+from host.timed import compile_timed
 from hw.contract.config import preset
 from hw.contract.memory import Memory
 from quant import onnx_import
@@ -46,7 +47,7 @@ def test_runs_at_each_memory(
     network = quantize_network(graph, engine.images_for(graph, None), effort="fast")
     for row in rows:
         memory = Memory(64, row["beat_every"])
-        program = compile_network(network, preset("tiny"), memory=memory, keep_layers=KeepLayers(row["keep"]))
+        program = compile_timed(network, preset("tiny"), memory=memory, keep_layers=KeepLayers(row["keep"]))
         counters = simulate(program, memory).counters
         assert row["cycles"] == counters["CYCLES"]
         assert row["moved"] == counters["BYTES_READ"] + counters["BYTES_WRITTEN"]
