@@ -1,27 +1,27 @@
 """Which feature maps stay on the chip, and where.
 
-A map can stay in the activation buffer if every layer that convolves it can read it as it lies there; in the residual
-buffer, if one layer writes it.  It lies there from the layer that writes it to the last one that reads it, and the
-layers in between stream what they load through the longest stretch that is left.  Maps are tried in the order of the
-bytes that they save; of how willing one is to take them (`Willing`) each way gives a choice, and which choice is the
-fastest is for the cycles of whole programs to say (`host.compiler`).  What all its readers find on the chip memory need
-not hold at all, unless it is to be seen after the run.
+Of the maps that could stay (`host.compiler.candidates`) one lies there from the layer that writes it to the last one
+that reads it, and the layers in between stream what they load through the longest stretch that is left.  Maps are tried
+in the order of the bytes that they save; of how willing one is to take them (`Willing`) each way gives a choice, and
+which choice is the fastest is for the cycles of whole programs to say (`host.compiler`).  What all its readers find on
+the chip memory need not hold at all, unless it is to be seen after the run.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from host.compiler.candidates import Candidates
 from host.compiler.chip import OnChip, Resident, Span
 from host.compiler.cost import cost
 from host.compiler.engine_layer import EngineLayer, Lowered
 from host.compiler.errors import CannotCompile
 from host.compiler.memory import MemoryMap
 from host.compiler.problem import Problem, problem
-from host.compiler.tiling import Tiling, most_weight_beats, ways
+from host.compiler.tiling import Tiling, ways
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer
 from hw.contract.memory import Memory
@@ -79,16 +79,11 @@ class Residents:
         self, lowered: Lowered, config: AcceleratorConfig, memory: Memory, places: MemoryMap, keep: bool
     ) -> None:
         self.lowered, self.config, self.memory, self.places, self.keep = lowered, config, memory, places, keep
-        unit = config.derived.words_per_beat
-        self._depths = {
-            Buffer.ACTIVATION: config.activation_depth // unit,
-            Buffer.RESIDUAL: config.residual_depth // unit,
-        }
         self._kept: dict[int, Way | None] = {}
         self._tried: dict[Hashable, Way | None] = {}
         """The best way to run a layer for each form that its maps on the chip can have."""
         self.chosen: dict[tuple[Buffer, str], Resident] = {}
-        self._posed = [self._pose(layer) for layer in lowered.layers]
+        self.known = Candidates(lowered, config, places, [self._pose(layer) for layer in lowered.layers])
 
     @property
     def absent(self) -> frozenset[str]:
@@ -101,89 +96,22 @@ class Residents:
         """How a layer is run.  Raises CannotCompile where it cannot."""
         way = self._way(index)
         if way is None:
-            return self._best(replace(self._posed[index], chip=self._chip(index)))
+            return self._best(replace(self.known.posed[index], chip=self._chip(index)))
         return way
-
-    # what is known of the network
 
     def _pose(self, layer: EngineLayer) -> Problem:
         placed = self.places.placements
         return problem(self.config, layer, placed[layer.source], placed[layer.outputs[0]].lanes, self.memory)
 
-    def _root(self, tensor: str) -> str:
-        return self.places.homes[tensor].root
-
-    def _writers(self, root: str) -> list[int]:
-        return [k for k, layer in enumerate(self.lowered.layers) if root in map(self._root, layer.outputs)]
-
-    def _readers(self, root: str) -> list[int]:
-        return [k for k, layer in enumerate(self.lowered.layers) if self._root(layer.source) == root]
-
-    def _residuals(self, root: str) -> dict[str, list[int]]:
-        """Tensors in a root's memory that are read as residuals, each with its readers."""
-        found: dict[str, list[int]] = {}
-        for k, layer in enumerate(self.lowered.layers):
-            if layer.residual is not None and self._root(layer.residual) == root:
-                found.setdefault(layer.residual, []).append(k)
-        return found
-
     def _gone(self, root: str) -> bool:
         """Whether all who read a tensor find it on the chip, and nobody else does."""
-        outputs = {self._root(name) for name in self.lowered.network.outputs if name in self.places.homes}
-        views = {self._root(name) for name in self.lowered.views}
+        outputs = {self.known.root(name) for name in self.lowered.network.outputs if name in self.places.homes}
+        views = {self.known.root(name) for name in self.lowered.views}
         if self.keep or root in outputs | views:
             return False
-        residuals = all((Buffer.RESIDUAL, tensor) in self.chosen for tensor in self._residuals(root))
-        sources = not self._readers(root) or (Buffer.ACTIVATION, root) in self.chosen
-        return residuals and sources and bool(self._writers(root))
-
-    # what could stay
-
-    def _candidates(self) -> list[Resident]:
-        """Maps that could stay, without a place yet; those first by which most bytes are saved."""
-        found: list[tuple[int, Resident]] = []
-        views = {self._root(name) for name in self.lowered.views}
-        for root, home in self.places.homes.items():
-            if home.root == root and root not in views and root not in self.lowered.reshaped:
-                found += self._of(root)
-        return [one for _, one in sorted(found, key=lambda one: (-one[0], one[1].first, one[1].tensor))]
-
-    def _of(self, root: str) -> Iterator[tuple[int, Resident]]:
-        """Of a tensor with memory of its own, each with the bytes that are saved."""
-        placement, unit = self.places.placements[root], self.config.derived.words_per_beat
-        writers, readers = self._writers(root), self._readers(root)
-        layers = [self.lowered.layers[k] for k in writers]
-        height, width = placement.shape[1:]
-        written = [name for layer in layers for name in layer.outputs if self._root(name) == root]
-        as_it_is = all(self.places.placements[name].shape[1:] == (height, width) for name in written)
-        if not writers or not as_it_is or placement.parts(self.config) > 1 or any(map(_spreads, layers)):
-            return
-        if readers and self._readable(root, readers):
-            plane = -(-height * width // unit) * unit
-            size, life = placement.groups(self.config) * plane, (min(writers), max(readers))
-            saved = size * len(readers)
-            yield saved, Resident(root, Buffer.ACTIVATION, 0, size // unit, width, plane, *life)
-        for tensor, adders in self._residuals(root).items():
-            makers = [k for k in writers if tensor in self.lowered.layers[k].outputs]
-            if makers and self.places.placements[tensor].shape[1:] == (height, width):
-                plane = -(-height * width // unit) * unit
-                groups = -(-self.places.placements[tensor].groups(self.config) // self.config.derived.planes)
-                saved = groups * plane * self.config.derived.planes * len(adders)
-                life = makers[0], max(adders)
-                yield saved, Resident(tensor, Buffer.RESIDUAL, 0, groups * plane // unit, width, plane, *life)
-
-    def _readable(self, root: str, readers: Iterable[int]) -> bool:
-        """Whether all readers can read a map whose rows follow each other."""
-        placement, unit = self.places.placements[root], self.config.derived.words_per_beat
-        height, width = placement.shape[1:]
-        for k in readers:
-            source = self.places.placements[self.lowered.layers[k].source]
-            other_form = source.shape[1:] != (height, width)
-            if other_form and source.plane_bytes(self.config) != placement.plane_bytes(self.config):
-                return False
-            if self._posed[k].geometry.flat and height * width % unit:
-                return False
-        return True
+        residuals = all((Buffer.RESIDUAL, tensor) in self.chosen for tensor in self.known.residuals(root))
+        sources = not self.known.readers(root) or (Buffer.ACTIVATION, root) in self.chosen
+        return residuals and sources and bool(self.known.writers(root))
 
     # choosing
 
@@ -195,11 +123,11 @@ class Residents:
         asked, self.keep = self.keep, self.keep if keep is None else keep
         self.take(Choice(()))
         if willing in (Willing.BANDED, Willing.CHANNELS):
-            self._hold(self._banded())
+            self._hold(self.known.banded())
         if willing is Willing.CHANNELS:
-            self._hold(self._in_part(), LITTLE)
-            self._hold(self._by_channel(), LITTLE)
-        candidates = [] if willing is Willing.NONE else self._candidates()
+            self._hold(self.known.in_part(), LITTLE)
+            self._hold(self.known.by_channel(), LITTLE)
+        candidates = [] if willing is Willing.NONE else self.known.candidates()
         left = [one for one in candidates if (one.buffer, one.tensor) not in self.chosen]
         for _ in range(2):
             left = [candidate for candidate in left if not self._try(candidate, willing)]
@@ -261,8 +189,8 @@ class Residents:
 
     def _let_stay(self, placed: Resident) -> tuple[dict[int, Way | None], dict[int, Way | None]]:
         """Ways of the layers that a map changes, before and with it."""
-        root = self._root(placed.tensor)
-        changed = {*self._writers(root), *self._readers(root)}
+        root = self.known.root(placed.tensor)
+        changed = {*self.known.writers(root), *self.known.readers(root)}
         for k in (placed.first, placed.last):
             changed |= set(range(self.run(k)[0], self.run(k)[1] + 1))
         changed |= set(range(placed.first, placed.last + 1))
@@ -296,125 +224,10 @@ class Residents:
         """The first and the last of the layers that run band by band with one; of none but itself."""
         return next(((first, last) for first, last in self.runs if first <= index <= last), (index, index))
 
-    def _by_channel(self) -> Iterator[list[tuple[Resident, ...]]]:
-        """Maps of which as many channels as an output group has could stay, each with all ways to hold them, alone or
-        with what the reader makes of them."""
-        unit, planes = self.config.derived.words_per_beat, self.config.derived.planes
-        for root in self.places.homes:
-            if not self._in_turn(root) or not self._in_groups(root) or not self._large(root):
-                continue
-            placement, variants = self.places.placements[root], list[tuple[Resident, ...]]()
-            height, width = placement.shape[1:]
-            made = self._result(self._readers(root)[0])
-            life = min(self._writers(root)), max(self._readers(root))
-            for rows in sorted({-(-height // count) for count in range(1, height + 1)}):
-                plane = -(-(unit - 1 + rows * width) // unit) * unit
-                size = 2 * planes * plane // unit
-                one = Resident(root, Buffer.ACTIVATION, 0, size, width, plane, *life, rows, 2, planes)
-                variants += [(one,), *((one, result) for result in made)]
-            yield variants
-
-    def _result(self, index: int) -> list[Resident]:
-        """What a layer makes, as it would stay, if it can."""
-        roots = [self._root(name) for name in self.lowered.layers[index].outputs]
-        return [one for one in self._candidates() if one.buffer is Buffer.ACTIVATION and one.tensor in roots]
-
-    # maps of which some planes wait as results
-
-    def _in_part(self) -> Iterator[list[tuple[Resident]]]:
-        """Maps that do not fit, as many of their last planes waiting in the output buffer as it holds, by output groups
-        of those that wrote them: copying is hidden, and so there is most room for others.  For a reader that takes
-        all of it in each output group, and keeps no results, which need that buffer."""
-        planes, unit = self.config.derived.planes, self.config.derived.words_per_beat
-        for root in self.places.homes:
-            whole = next((one for _, one in self._of(root) if one.buffer is Buffer.ACTIVATION), None)
-            if whole is None or whole.size <= self._depths[Buffer.ACTIVATION] or not self._one_behind(root):
-                continue
-            writers, reader = self._writers(root), self.lowered.layers[whole.last]
-            lone = [self.lowered.layers[k].pooling is None for k in writers]
-            if not all(lone) or reader.keep or self._residuals(root) or not self._in_groups(root):
-                continue
-            grains, groups = whole.plane // unit, -(-self.places.placements[root].groups(self.config) // planes)
-            most = self.config.output_depth // unit // grains
-            if 0 < groups - most < groups:
-                inside = planes * (groups - most)
-                yield [(replace(whole, inside=inside, size=inside * grains),)]
-
-    def _one_behind(self, root: str) -> bool:
-        """Whether one layer reads a tensor, as it is, right behind those that write it, one after the other."""
-        writers, readers = self._writers(root), self._readers(root)
-        if self._root(root) != root or not writers or readers != [writers[-1] + 1]:
-            return False
-        in_order = writers == list(range(writers[0], readers[0]))
-        return in_order and self.lowered.layers[readers[0]].source == root
-
-    def _large(self, root: str) -> bool:
-        """Whether a map would take more than half the activation buffer."""
-        return any(2 * one.size > self._depths[one.buffer] for _, one in self._of(root))
-
-    def _in_groups(self, root: str) -> bool:
-        """Whether output groups of the writers, one behind the other, are what the reader's chunks are.
-
-        Listed weight blocks do not come in chunks of so few (`tiling`).
-        """
-        planes, at = self.config.derived.planes, 0
-        for k in self._writers(root):
-            if self.places.homes[self.lowered.layers[k].outputs[0]].plane != at or at % planes:
-                return False
-            at += self._posed[k].stored_planes
-        (reader,) = self._readers(root)
-        outputs = self._posed[reader].outputs
-        return set(outputs.ranges) == {(0, at)} and at > planes and not outputs.listed
-
-    def _banded(self) -> Iterator[list[tuple[Resident]]]:
-        """Maps of which bands could stay, each with all ways to hold them; those first by which most is saved."""
-        unit = self.config.derived.words_per_beat
-        found = {root: whole for root in self.places.homes if (whole := self._bandable(root)) is not None}
-        for root in sorted(found, key=lambda root: (-found[root].size, root)):
-            whole, variants = found[root], []
-            height, width = self.places.placements[root].shape[1:]
-            for rows in sorted({-(-height // count) for count in range(2, height + 1)}):
-                plane = -(-(unit - 1 + rows * width) // unit) * unit
-                size = self.places.placements[root].groups(self.config) * plane // unit
-                variants += [(replace(whole, size=n * size, plane=plane, band=rows, slots=n),) for n in (1, 2)]
-            yield variants
-
-    def _bandable(self, root: str) -> Resident | None:
-        """A tensor of which bands could stay, as it would lie on the chip whole; None for any other.
-
-        All weights of its layers fit their buffer, for each band needs them.  It does not fit as a whole.
-        """
-        if not self._in_turn(root) or not self._weights_fit(self._writers(root)[0], self._readers(root)[0]):
-            return None
-        whole = next((one for _, one in self._of(root) if one.buffer is Buffer.ACTIVATION), None)
-        return None if whole is None or whole.size <= self._depths[Buffer.ACTIVATION] else whole
-
-    def _weights_fit(self, first: int, last: int, by_channel: bool = False) -> bool:
-        """Whether all weights of some layers fit their buffer.  by_channel: the last one reads some channels at a time,
-        and so its parameters twice (`Tiling.reloads`)."""
-        twice = self._posed[last].outputs.count * self.config.derived.parameter_beats if by_channel else 0
-        beats = sum(most_weight_beats(self._posed[k]) for k in range(first, last + 1))
-        return beats + twice <= self.config.weight_depth
-
-    def _in_turn(self, root: str) -> bool:
-        """Whether one pointwise layer reads a tensor, right behind those that write it: its bands are apart."""
-        layers = self.lowered.layers
-        apart = {self._root(name) for name in (*self.lowered.views, *self.lowered.reshaped)}
-        writers, readers = self._writers(root), self._readers(root)
-        if self._root(root) != root or root in apart or not writers or readers != [writers[-1] + 1]:
-            return False
-        run, reader = range(writers[0], readers[0] + 1), self._posed[readers[0]]
-        window = reader.layer.window
-        pointwise = window.kernel == window.stride == (1, 1) and not any(window.pads) and not reader.geometry.flat
-        alike = all(layers[k].table is None and len(layers[k].outputs) == 1 and not _spreads(layers[k]) for k in run)
-        if not pointwise or not alike or writers != list(run)[:-1] or layers[readers[0]].pooling is not None:
-            return False
-        return not self._residuals(root) and any(one.buffer is Buffer.ACTIVATION for _, one in self._of(root))
-
     def _place(self, candidate: Resident, high: bool = False) -> Resident | None:
         """The lowest place that is free as long as it is needed, or the highest, None if there is none.  Maps made of a
         part of another are high, so that parts, which come and go, leave room that is whole between them."""
-        depth, size = self._depths[candidate.buffer], candidate.size
+        depth, size = self.known.depths[candidate.buffer], candidate.size
         alive = self._alive(candidate.buffer, candidate.first, candidate.last)
         taken = sorted((one.start, one.start + one.size) for one in alive)
         edges = [0, *(end for _, end in taken)] if not high else [depth - size, *(start - size for start, _ in taken)]
@@ -440,7 +253,7 @@ class Residents:
             return None
         best, at = (0, 0), 0
         edges = sorted((one.start, one.start + one.size) for one in alive)
-        for start, end in [*edges, (self._depths[buffer], self._depths[buffer])]:
+        for start, end in [*edges, (self.known.depths[buffer], self.known.depths[buffer])]:
             if start - at > best[1] - best[0]:
                 best = at, start
             at = max(at, end)
@@ -450,28 +263,28 @@ class Residents:
 
     def _chip(self, index: int) -> OnChip:
         layer, homes = self.lowered.layers[index], self.places.homes
-        source = self.chosen.get((Buffer.ACTIVATION, self._root(layer.source)))
+        source = self.chosen.get((Buffer.ACTIVATION, self.known.root(layer.source)))
         residual = None if layer.residual is None else self.chosen.get((Buffer.RESIDUAL, layer.residual))
         if source is not None and layer.source in self.lowered.reshaped:
             source = replace(source, pitch=self.places.placements[layer.source].shape[2])
         results = {}
         for name in layer.outputs:
-            copies = [(self.chosen.get((Buffer.ACTIVATION, self._root(name))), homes[name].plane)]
+            copies = [(self.chosen.get((Buffer.ACTIVATION, self.known.root(name))), homes[name].plane)]
             copies.append((self.chosen.get((Buffer.RESIDUAL, name)), 0))
             results[name] = tuple((resident, plane) for resident, plane in copies if resident is not None)
-        windows = {buffer: self._window(buffer, index) for buffer in self._depths}
+        windows = {buffer: self._window(buffer, index) for buffer in self.known.depths}
         run = next((one for one in self.chosen.values() if one.band and one.first <= index <= one.last), None)
         return OnChip(
             source=source,
             source_plane=homes[layer.source].plane,
             residual=residual,
             results={name: copies for name, copies in results.items() if copies},
-            unstored=frozenset(name for name in layer.outputs if self._gone(self._root(name))),
+            unstored=frozenset(name for name in layer.outputs if self._gone(self.known.root(name))),
             windows={buffer: window for buffer, window in windows.items() if window is not None},
             band=0 if run is None else run.band,
-            again=run is not None and run.planes > 0 and not self._weights_fit(run.first, run.last, True),
+            again=run is not None and run.planes > 0 and not self.known.weights_fit(run.first, run.last, True),
             read_before=run is not None and source is None and self._read_before(run.first, index),
-            sums=self._sums(run) if run is not None and run.planes > 0 and index < run.last else 0,
+            sums=self.known.sums(run) if run is not None and run.planes > 0 and index < run.last else 0,
         )
 
     def _read_before(self, first: int, index: int) -> bool:
@@ -479,15 +292,10 @@ class Residents:
         layers = self.lowered.layers
         return index > first and layers[index - 1].source == layers[index].source
 
-    def _sums(self, run: Resident) -> int:
-        """Partial sums that the reader of a map of which some channels stay keeps."""
-        height, width = self.places.placements[run.tensor].shape[1:]
-        return self._posed[run.last].outputs.count * min(run.band, height) * width
-
     def _way(self, index: int) -> Way | None:
         """The best way to run a layer, None where nothing fits."""
         if index not in self._kept:
-            posed = replace(self._posed[index], chip=self._chip(index))
+            posed = replace(self.known.posed[index], chip=self._chip(index))
             key = index, posed.chip.form
             if key not in self._tried:
                 try:
@@ -506,10 +314,6 @@ class Residents:
             alike = [one for one in found if (one[2].block > 1) is blocks and one[0][0] <= cycles + cycles // ALIKE]
             (cycles, reads), _, tiling = min(alike, key=lambda one: one[0][1])
         return Way(posed, tiling, cycles, reads)
-
-
-def _spreads(layer: EngineLayer) -> bool:
-    return layer.spread is not None or (layer.pooling is not None and layer.pooling.spread is not None)
 
 
 def _streamed(way: Way | None) -> bool:
