@@ -21,6 +21,7 @@ from quant.ir.network import Network
 from quant.ir.tail import Tail
 from quant.kinds.conv import convolution
 from sim.accesses import buffer_bytes
+from sim.stored import Stored, stored_weights
 
 SCHEMA = 1
 """Version of report.json's form."""
@@ -50,15 +51,17 @@ def build_report(
     alone = {entry["tensor"]: entry["sqnr_db"] for entry in compared["sensitivity"]["layers"]}
     engine = {name: turn for turn in program.turns for name in (turn[0].name, *turn[0].fused)}
     first = {k: indexes[0] for _, indexes in program.turns for k in indexes}
-    memory, buffers = Memory(**model["memory"]), buffer_bytes(program)
+    memory, buffers, stored = Memory(**model["memory"]), buffer_bytes(program), stored_weights(program)
     layers = []
     for layer in network.layers:
         entry, indexes = engine.get(layer.name, (None, []))
         cost: Values = {}
         if entry is not None and layer.name == entry.name:
             cost = _cost(program.config, memory, entry, _added([model["layers"][k] for k in indexes]))
+            weights = stored[indexes[0]] if convolution(layer) else None
+            done = entry.macs if weights is None else round(entry.macs * weights.share)
             moved = cost["bytes_read"] + cost["bytes_written"]
-            cost["energy"] = energy(entry.macs, sum(buffers[k] for k in indexes), moved)
+            cost |= _stored(weights) | {"energy": energy(done, sum(buffers[k] for k in indexes), moved)}
         leaves = layer.output if entry is None else entry.output or layer.output
         layers.append(
             {
@@ -137,6 +140,8 @@ _NO_COST = dict.fromkeys(
         "bound",
         "stalls",
         "energy",
+        "weight_format",
+        "weight_blocks",
     )
 )
 
@@ -206,6 +211,11 @@ def _cost(config: AcceleratorConfig, memory: Memory, entry: LayerEntry, simulate
         "bound": limit.bound,
         "stalls": simulated["stalls"],
     }
+
+
+def _stored(weights: Stored | None) -> Values:
+    """How a layer's weights lie in memory."""
+    return {} if weights is None else {"weight_format": weights.format, "weight_blocks": weights.share}
 
 
 def _rtl(rtl: Values, model_cycles: int) -> Values:

@@ -14,6 +14,7 @@ from host.artefacts import BuildFolder
 from host.pipeline import kept_images, subject_of
 from host.report.data import build_report
 from hw.contract.memory import Memory
+from sim.stored import Stored
 
 
 @pytest.fixture
@@ -36,8 +37,21 @@ def test_layers(parts: list[Any]) -> None:
     assert [layer["macs"] for layer in (conv, pool, fc)] == [4 * 2 * 9 * 64, 0, 12]
     assert conv["weight_bits"] == 8 and len(conv["weight_frac"]) == 4
     assert pool["weight_bits"] is None and pool["weight_frac"] is None
+    assert [layer["weight_format"] for layer in (conv, pool, fc)] == ["int8", None, "int8"]
+    assert [layer["weight_blocks"] for layer in (conv, pool, fc)] == [1, None, 1]
     assert pool["fused_into"] == "conv" and pool["cycles"] is None and conv["output_tensor"] == "g"
     assert 0 < conv["utilization"] <= 1.5 and conv["bound"] == "compute"
+
+
+def test_blocks_of_zeros_take_no_energy_of_multipliers(parts: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = build_report(*parts)["layers"][2]
+    monkeypatch.setattr(
+        "host.report.data.stored_weights", lambda program: dict.fromkeys(range(2), Stored("indices4", 1, 2))
+    )
+    fc = build_report(*parts)["layers"][2]
+    assert (fc["weight_format"], fc["weight_blocks"]) == ("indices4", 0.5)
+    assert fc["energy"]["macs"] == pytest.approx(plain["energy"]["macs"] / 2)
+    assert fc["energy"]["buffers"] == plain["energy"]["buffers"]
 
 
 def test_energy_is_of_all_that_layers_do(parts: list[Any]) -> None:
