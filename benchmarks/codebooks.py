@@ -20,22 +20,17 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
 
+from benchmarks import counting
 from benchmarks.engine import integers
 from benchmarks.skipping import thinned
-from benchmarks.verification import differing
 from host.configuration import configuration
-from host.timed import compile_timed
 from hw.contract.isa import Buffer, LoadInstruction
-from hw.contract.memory import Memory
 from hw.contract.program import Program
 from quant.base.errors import ShiftpointError
 from quant.compress.blocks import Block
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.kinds.conv import Conv
-from quant.run.execute import quantize_input
-from sim.bench.engine_bench import run_rtl
-from sim.cycles import simulate
 
 
 def shared(network: Network, values: int, seed: int) -> Network:
@@ -62,14 +57,10 @@ def weight_bytes(program: Program) -> int:
 def main() -> int:
     """Measure and print; exit code 1 where a counter differs, 2 with one line for bad input."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", type=Path, help="ONNX file, float or quantized, or a coded one")
-    parser.add_argument("--config", required=True, help="a preset, or a configuration's JSON file")
+    counting.add_options(parser)
     parser.add_argument("--values", type=int, help="different weights of each layer; those that it has, if not given")
     parser.add_argument("--kept", type=float, help="share of the blocks; all, if not given")
     parser.add_argument("--seed", type=int, default=1, help="of the draw")
-    parser.add_argument("--latency", type=int, default=Memory.latency, help="memory: cycles to a burst's first beat")
-    parser.add_argument("--beat-every", type=int, default=Memory.beat_every, help="memory: cycles from beat to beat")
-    parser.add_argument("--engine", choices=("model", "rtl"), default="model", help="what counts the cycles")
     try:
         return measure(parser.parse_args())
     except ShiftpointError as error:
@@ -79,8 +70,7 @@ def main() -> int:
 
 def measure(arguments: argparse.Namespace) -> int:
     """A line without codebooks, one with; 1 where a counter differs, else 0."""
-    config = configuration(arguments.config)
-    memory = Memory(arguments.latency, arguments.beat_every)
+    config, memory = configuration(arguments.config), counting.memory_of(arguments)
     plain, images = integers(arguments.network, None)
     network, said, wrong = plain, "as they are", 0
     if arguments.kept is not None:
@@ -92,15 +82,13 @@ def measure(arguments: argparse.Namespace) -> int:
     print("|---|---|---|---|--:|--:|--:|--:|---|")
     first: tuple[int, int] | None = None
     for one, words, codebooks in ((plain, "as they came", False), (network, said, True)):
-        program = compile_timed(one, replace(config, codebooks=codebooks), memory=memory)
-        timeline, moved = simulate(program, memory), weight_bytes(program)
-        first, by = first or (timeline.cycles, moved), "the model"
-        if arguments.engine == "rtl":
-            differ = differing(run_rtl(program, quantize_input(one, images[:1]), memory), timeline)
-            by, wrong = (f"DIFFERS: {', '.join(differ)}", 1) if differ else ("the Verilog, the same", wrong)
-        cells = (arguments.network.stem, config.name, words, "yes" if codebooks else "no", f"{timeline.cycles:,}")
-        gains = (f"{first[0] / timeline.cycles:.3f}x", f"{first[1] / moved:.3f}x")
-        print(f"| {' | '.join((*cells, f'{moved:,}', *gains, by))} |", flush=True)
+        engine, rtl = replace(config, codebooks=codebooks), arguments.engine == "rtl"
+        found = counting.counted(one, images, engine, memory, rtl)
+        cycles, moved = found.timeline.cycles, weight_bytes(found.program)
+        first, wrong = first or (cycles, moved), wrong or int(bool(found.differ))
+        cells = (arguments.network.stem, config.name, words, "yes" if codebooks else "no", f"{cycles:,}")
+        gains = (f"{first[0] / cycles:.3f}x", f"{first[1] / moved:.3f}x")
+        print(f"| {' | '.join((*cells, f'{moved:,}', *gains, found.by))} |", flush=True)
     return wrong
 
 

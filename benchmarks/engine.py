@@ -28,12 +28,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
 
-from benchmarks import report
+from benchmarks import counting, report
 from benchmarks.losses import CAUSES, accounts
-from benchmarks.verification import differing
 from host.compiler import KeepLayers
 from host.configuration import configuration
-from host.timed import compile_timed
 from hw.contract.memory import Memory
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
@@ -41,11 +39,8 @@ from quant.ir.inputs import Given, together
 from quant.ir.network import Network
 from quant.onnx_file.quantized import is_quantized
 from quant.onnx_file.read import read_file
-from quant.run.execute import quantize_input
 from quant.run.images import TakesImages, load_images
 from quant.search import quantize_network
-from sim.bench.engine_bench import run_rtl
-from sim.cycles import simulate
 
 MODE = "engine"
 """What is measured, and the name of the place in a document that the table of runs is written to."""
@@ -73,16 +68,12 @@ def integers(path: Path, calibration: Path | None) -> tuple[Network, Given]:
 
 def measure(arguments: argparse.Namespace) -> report.Row:
     """A run: what it was, its cycles and roofline, the counters that differ, and each layer."""
-    memory = Memory(arguments.latency, arguments.beat_every, arguments.shared_bus)
-    config = configuration(arguments.config)
+    memory, config = counting.memory_of(arguments), configuration(arguments.config)
     network, images = integers(arguments.network, arguments.calibration)
     kept, batch = KeepLayers(arguments.keep_layers), arguments.batch
-    program = compile_timed(network, config, memory=memory, keep_layers=kept, batch=batch)
-    timeline = simulate(program, memory)
+    rtl = arguments.engine == "rtl"
+    program, timeline, differ = counting.counted(network, images, config, memory, rtl, kept, batch)
     found = accounts(program, timeline)
-    differ = None
-    if arguments.engine == "rtl":
-        differ = differing(run_rtl(program, quantize_input(network, images[:batch]), memory), timeline)
     return {
         "network": arguments.network.stem,
         "config": config.name,
@@ -189,15 +180,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=f"{(__doc__ or '').rstrip()}\n\n{causes}", formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("network", nargs="?", type=Path, help="ONNX file, float or quantized, or a coded one")
-    parser.add_argument("--config", help="a preset, or a configuration's JSON file")
-    parser.add_argument("--latency", type=int, default=Memory.latency, help="memory: cycles to a burst's first beat")
-    parser.add_argument("--beat-every", type=int, default=Memory.beat_every, help="memory: cycles from beat to beat")
-    parser.add_argument("--shared-bus", action="store_true", help="memory: both directions share one bus")
+    counting.add_options(parser, needed=False)
     kept = [kept.value for kept in KeepLayers]
     parser.add_argument("--keep-layers", choices=kept, default=kept[0], help="results left in memory after the run")
     parser.add_argument("--batch", type=int, default=1, help="images of a run")
-    parser.add_argument("--engine", choices=("model", "rtl"), default="model", help="what counts the cycles")
     parser.add_argument("--calibration", type=Path, help=".npz with `images`; else seeded random ones")
     report.add_options(parser)
     shown: list[report.Row] = []

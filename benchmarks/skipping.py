@@ -19,19 +19,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
 
+from benchmarks import counting
 from benchmarks.engine import integers
-from benchmarks.verification import differing
 from host.configuration import configuration
-from host.timed import compile_timed
-from hw.contract.memory import Memory
 from quant.base.errors import ShiftpointError
 from quant.compress.blocks import Block
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.kinds.conv import Conv
-from quant.run.execute import quantize_input
-from sim.bench.engine_bench import run_rtl
-from sim.cycles import simulate
 
 
 def thinned(network: Network, block: Block, kept: float, seed: int) -> Network:
@@ -60,13 +55,9 @@ def macs(network: Network) -> float:
 def main() -> int:
     """Measure and print; exit code 1 where a counter differs, 2 with one line for bad input."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("network", type=Path, help="ONNX file, float or quantized, or a coded one")
-    parser.add_argument("--config", required=True, help="a preset, or a configuration's JSON file")
+    counting.add_options(parser)
     parser.add_argument("--kept", type=float, nargs="+", default=[0.75, 0.5, 0.25], help="shares of the blocks")
     parser.add_argument("--seed", type=int, default=1, help="of the draw")
-    parser.add_argument("--latency", type=int, default=Memory.latency, help="memory: cycles to a burst's first beat")
-    parser.add_argument("--beat-every", type=int, default=Memory.beat_every, help="memory: cycles from beat to beat")
-    parser.add_argument("--engine", choices=("model", "rtl"), default="model", help="what counts the cycles")
     try:
         return measure(parser.parse_args())
     except ShiftpointError as error:
@@ -76,8 +67,7 @@ def main() -> int:
 
 def measure(arguments: argparse.Namespace) -> int:
     """A line for each share; 1 where a counter differs, else 0."""
-    config = configuration(arguments.config)
-    memory = Memory(arguments.latency, arguments.beat_every)
+    config, memory = configuration(arguments.config), counting.memory_of(arguments)
     network, images = integers(arguments.network, None)
     block, wrong = Block(config.ic_lanes, config.oc_lanes), 0
     print("| network | configuration | kept | cycles | bytes read | fewer cycles | ideal | of it | counted by |")
@@ -85,16 +75,18 @@ def measure(arguments: argparse.Namespace) -> int:
     whole: tuple[float, float] | None = None
     for kept in (1.0, *arguments.kept):
         thin = thinned(network, block, kept, arguments.seed)
-        program = compile_timed(thin, config, memory=memory)
-        timeline = simulate(program, memory)
+        found = counting.counted(thin, images, config, memory, arguments.engine == "rtl")
+        timeline, wrong = found.timeline, wrong or int(bool(found.differ))
         whole = whole or (timeline.cycles, macs(thin))
         gain, ideal = whole[0] / timeline.cycles, whole[1] / macs(thin)
-        by = "the model"
-        if arguments.engine == "rtl":
-            differ = differing(run_rtl(program, quantize_input(thin, images[:1]), memory), timeline)
-            by, wrong = (f"DIFFERS: {', '.join(differ)}", 1) if differ else ("the Verilog, the same", wrong)
         cells = (arguments.network.stem, config.name, f"{kept:g}", f"{timeline.cycles:,}")
-        more = (f"{timeline.counters['BYTES_READ']:,}", f"{gain:.3f}x", f"{ideal:.3f}x", f"{gain / ideal:.3f}", by)
+        more = (
+            f"{timeline.counters['BYTES_READ']:,}",
+            f"{gain:.3f}x",
+            f"{ideal:.3f}x",
+            f"{gain / ideal:.3f}",
+            found.by,
+        )
         print(f"| {' | '.join((*cells, *more))} |", flush=True)
     return wrong
 
