@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from host.compiler.apart import pool_apart
 from host.compiler.batch import Batch, Turn, image_of
+from host.compiler.choice import Made, best, fastest
 from host.compiler.emit import emit
 from host.compiler.engine_layer import Lowered
 from host.compiler.entries import entries, of_network
@@ -17,13 +18,13 @@ from host.compiler.grouped import groups_in_lanes
 from host.compiler.kinds.multiply import check_lanes
 from host.compiler.lower import lower
 from host.compiler.memory import ALIGNMENT, MemoryMap, aligned, place
-from host.compiler.operation import Base
-from host.compiler.residents import Choice, Residents, Willing
+from host.compiler.operation import Base, Operation
+from host.compiler.residents import Choice, Residents
 from host.compiler.steps import Plan, Tiled, add_layers
 from host.compiler.tokens import schedule
 from host.tail import DIGEST
 from hw.contract.config import FETCH_BURST, INSTRUCTION_BYTES, PAGE_BYTES, AcceleratorConfig
-from hw.contract.isa import HEADER
+from hw.contract.isa import HEADER, LoadInstruction, StoreInstruction, Target
 from hw.contract.layout import Placement
 from hw.contract.memory import Memory
 from hw.contract.program import LayerEntry, Program
@@ -35,10 +36,6 @@ __all__ = ["KEPT", "MADE_FOR", "CannotCompile", "KeepLayers", "compile_network"]
 
 KEPT = "keep_layers"
 """Key in the metadata of a program: which layers' results it leaves in memory."""
-FAR = 4 / 3
-"""What is estimated to take so many times as long as the best is not tried: estimates are nearer than that."""
-ALIKE = 1 << 10
-"""Programs that differ by less than a so many-th of their cycles are as fast: that which reads least is taken."""
 MADE_FOR = "memory"
 """Key in the metadata of a program: the memory that it was made for, as `Memory` says it."""
 
@@ -80,26 +77,17 @@ def compile_network(
     _check_indexes(network, batch, images.count)
     residents = Residents(images.single, config, memory, place(images.single, config, keep), keep)
 
-    def program(choice: Choice) -> Program:
+    def program(choice: Choice) -> Made:
         residents.take(choice)
         said = network.metadata | {MADE_FOR: str(memory), KEPT: keep_layers.value}
+        said |= {} if network.tail is None else {DIGEST: network.tail.digest}
         made = _program(network, images, config, residents, keep)
-        return replace(made, metadata=said | ({} if network.tail is None else {DIGEST: network.tail.digest}))
+        return made._replace(program=replace(made.program, metadata=said))
 
-    choices = {choice.maps: choice for choice in map(residents.choose, Willing)}
-    if not keep:  # those that would be made if memory held all results, too: so this is never the slower
-        choices |= {choice.maps: choice for choice in (residents.choose(willing, True) for willing in Willing)}
-    best = min(choices.values(), key=lambda choice: choice.cycles)
-    if cycles is None:
-        return program(best)
-    near = [choice for choice in choices.values() if choice.cycles <= best.cycles * FAR]
-    made = [(choice.reads, program(choice)) for choice in near]
-    counted = [cycles(one) for _, one in made]
-    alike = min(counted) + min(counted) // ALIKE
-    return min((one for one, count in zip(made, counted, strict=True) if count <= alike), key=lambda one: one[0])[1]
+    return best(residents, program) if cycles is None else fastest(residents, program, cycles)
 
 
-def _program(network: Network, images: Batch, config: AcceleratorConfig, residents: Residents, keep: bool) -> Program:
+def _program(network: Network, images: Batch, config: AcceleratorConfig, residents: Residents, keep: bool) -> Made:
     """The program for what stays on the chip; the network's metadata are its own."""
     turns = list(images.turns())
     whole = images.whole(turns)
@@ -117,7 +105,7 @@ def _program(network: Network, images: Batch, config: AcceleratorConfig, residen
     image = code.ljust(weights_base, b"\0") + bytes(plan.weights)
     placements = _placements(whole, places, tensors_base)
     left = [name for name in _visible(network, images.single) if places.lost.isdisjoint(images.names(name))]
-    return Program(
+    made = Program(
         config=config,
         name=network.name,
         input_shapes=network.input_shapes,
@@ -132,6 +120,18 @@ def _program(network: Network, images: Batch, config: AcceleratorConfig, residen
         metadata=network.metadata,
         batch=images.images,
     )
+    return Made(made, _moved(operations, config))
+
+
+def _moved(operations: Sequence[Operation], config: AcceleratorConfig) -> int:
+    """Bytes that instructions move to and from memory, and those that they are themselves."""
+    d, found = config.derived, len(operations) * INSTRUCTION_BYTES
+    for one in (operation.instruction for operation in operations):
+        if isinstance(one, LoadInstruction):
+            found += one.rows * one.beats * d.beat_bytes
+        elif isinstance(one, StoreInstruction) and one.target == Target.MEMORY:
+            found += one.planes * one.rows * one.words * d.word_bytes
+    return found
 
 
 def _plan(

@@ -5,6 +5,8 @@ An estimate for ranking only; `sim.cycles` says how long a program takes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from host.compiler.cuts import Band, Strip
 from host.compiler.geometry import Footprint
 from host.compiler.problem import Problem, Span, needed
@@ -18,12 +20,31 @@ from hw.contract.timing import (
     pool_pixel_cycles,
 )
 
-STEP = 16
-"""Cycles that a CONV with its loads and stores is taken to cost beyond its work: few large tiles are preferred."""
+
+@dataclass(frozen=True)
+class Estimate:
+    """What no sum of a layer's work says, and is near in one network and not in another.
+
+    step: cycles that a CONV with its loads and stores is taken to cost beyond its work: few large tiles are preferred.
+    waits: reading the first chunk of weights counts for every layer: those before it hide none of it.
+    """
+
+    step: int = 16
+    waits: bool = False
+
+
+ESTIMATES = Estimate(), Estimate(waits=True), Estimate(step=4), Estimate(step=40)
+"""The usual one, and others that are the better ones for some networks, as the cycles of their programs say."""
 
 
 def cost(problem: Problem, tiling: Tiling) -> tuple[int, int]:
-    """(cycles, cycles of the read port) of a layer.
+    """(cycles, cycles of the read port) of a layer, by the usual estimate."""
+    cycles, reads = costs(problem, tiling)
+    return cycles[0], reads
+
+
+def costs(problem: Problem, tiling: Tiling) -> tuple[tuple[int, ...], int]:
+    """Cycles of a layer by each of the estimates, and those of the read port.
 
     What array, read port and write port have to do meanwhile is hidden behind the longest of it: over the whole layer,
     since loads run ahead; but where weights are read anew for each tile, over each tile, for no more of them than the
@@ -47,7 +68,9 @@ def cost(problem: Problem, tiling: Tiling) -> tuple[int, int]:
     pooling = _pooling(problem, tiling)
     cycles = max(cycles, pooling) if behind else cycles + sum(written) + pooling
     cycles += _starved(problem, tiling) + (0 if ahead else sum(inputs))
-    return cycles + _exposed(problem, tiling) + STEP * _steps(problem, tiling), sum(inputs) + sum(stream)
+    steps, exposed = _steps(problem, tiling), [_exposed(problem, tiling, waits) for waits in (False, True)]
+    found = [cycles + exposed[estimate.waits] + estimate.step * steps for estimate in ESTIMATES]
+    return tuple(found), sum(inputs) + sum(stream)
 
 
 def _pixels(strip: Strip, band: Band) -> int:
@@ -290,18 +313,19 @@ def _pooling(problem: Problem, tiling: Tiling) -> int:
     return problem.outputs.count * each * pooling.result.shape[1] * pooling.result.shape[2]
 
 
-def _exposed(problem: Problem, tiling: Tiling) -> int:
+def _exposed(problem: Problem, tiling: Tiling, waits: bool) -> int:
     """Reading the first tile and writing the last one, which nothing else hides unless tiles are many.
 
-    And the first chunk of weights of a layer that uses each but once: it takes as long to read as to compute, so layers
-    before hide it no more than they hide the others.
+    And the first chunk of weights, if the array waits for it: surely in a layer that uses each but once, where it takes
+    as long to read as to compute, so that layers before hide it no more than they hide the others.
     """
     strip, rows = tiling.strips[0], tiling.rows(0) if tiling.turns else tiling.bands[0].rows
     groups = problem.range_groups if tiling.reading != "chunk" else tiling.stay or tiling.chunk
     every, head = problem.memory.beat_every, 0
     if not _is_there(problem, tiling):
         head = _band_cycles(problem, groups, strip, rows)
-    if _passes(problem, tiling)[0] <= problem.layer.weights.block_beats(problem.config, problem.outputs.mode):
+    once = _passes(problem, tiling)[0] <= problem.layer.weights.block_beats(problem.config, problem.outputs.mode)
+    if waits or once:
         head += every * tiling.chunk * problem.block_beats
     tail = problem.config.derived.planes * _beats(problem, _pixels(tiling.strips[-1], tiling.bands[-1]))
     return (head + every * tail + 2 * problem.memory.latency) // min(len(tiling.bands), 4)

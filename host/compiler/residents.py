@@ -16,7 +16,7 @@ from enum import Enum
 
 from host.compiler.candidates import Candidates
 from host.compiler.chip import OnChip, Resident, Span
-from host.compiler.cost import cost
+from host.compiler.cost import ESTIMATES, Estimate, costs
 from host.compiler.engine_layer import EngineLayer, Lowered
 from host.compiler.errors import CannotCompile
 from host.compiler.memory import MemoryMap
@@ -61,12 +61,12 @@ class Way:
 
 @dataclass(frozen=True)
 class Choice:
-    """Maps that stay; the cycles of all layers, and those of the read port, as `cost` estimates them: infinite where a
-    layer cannot be run."""
+    """Maps that stay; the cycles of all layers, as `cost` estimates them: infinite where a layer cannot be run.
+    estimate: that by which layers are cut."""
 
     maps: tuple[Resident, ...]
     cycles: float = 0
-    reads: float = 0
+    estimate: Estimate = ESTIMATES[0]
 
 
 class Residents:
@@ -80,9 +80,10 @@ class Residents:
     ) -> None:
         self.lowered, self.config, self.memory, self.places, self.keep = lowered, config, memory, places, keep
         self._kept: dict[int, Way | None] = {}
-        self._tried: dict[Hashable, Way | None] = {}
-        """The best way to run a layer for each form that its maps on the chip can have."""
+        self._tried: dict[Hashable, dict[Estimate, Way] | None] = {}
+        """The best ways to run a layer for each form that its maps on the chip can have, by estimate."""
         self.chosen: dict[tuple[Buffer, str], Resident] = {}
+        self.estimate = ESTIMATES[0]
         self.known = Candidates(lowered, config, places, [self._pose(layer) for layer in lowered.layers])
 
     @property
@@ -96,7 +97,7 @@ class Residents:
         """How a layer is run.  Raises CannotCompile where it cannot."""
         way = self._way(index)
         if way is None:
-            return self._best(replace(self.known.posed[index], chip=self._chip(index)))
+            return _best(replace(self.known.posed[index], chip=self._chip(index)))[self.estimate]
         return way
 
     def _pose(self, layer: EngineLayer) -> Problem:
@@ -115,13 +116,13 @@ class Residents:
 
     # choosing
 
-    def choose(self, willing: Willing, keep: bool | None = None) -> Choice:
+    def choose(self, willing: Willing, by: Estimate = ESTIMATES[0], keep: bool | None = None) -> Choice:
         """Choose anew: once more for those that did not pay, for what others that stay change.
 
-        keep: as if that were asked for.
+        by: the estimate that says what takes longer.  keep: as if that were asked for.
         """
         asked, self.keep = self.keep, self.keep if keep is None else keep
-        self.take(Choice(()))
+        self.take(Choice((), estimate=by))
         if willing in (Willing.BANDED, Willing.CHANNELS):
             self._hold(self.known.banded())
         if willing is Willing.CHANNELS:
@@ -132,14 +133,19 @@ class Residents:
         for _ in range(2):
             left = [candidate for candidate in left if not self._try(candidate, willing)]
         self.keep = asked
-        return self.take(Choice(tuple(self.chosen[key] for key in sorted(self.chosen))))
+        return self.take(Choice(tuple(self.chosen[key] for key in sorted(self.chosen)), estimate=by))
 
     def take(self, choice: Choice) -> Choice:
         """Let the maps of a choice stay, and no others; with its cycles."""
         self.chosen = {(resident.buffer, resident.tensor): resident for resident in choice.maps}
+        self.estimate = choice.estimate
         self._kept.clear()
-        found = [self._way(k) for k in range(len(self.lowered.layers))]
-        return replace(choice, cycles=sum(map(_cycles, found)), reads=sum(map(_reads, found)))
+        return replace(choice, cycles=sum(_cycles(self._way(k)) for k in range(len(self.lowered.layers))))
+
+    def tilings(self, choice: Choice) -> tuple[Tiling | None, ...]:
+        """How layers are cut where the maps of a choice stay, None for one that cannot be run."""
+        self.take(choice)
+        return tuple(_cut(self._way(k)) for k in range(len(self.lowered.layers)))
 
     def _try(self, candidate: Resident, willing: Willing) -> bool:
         placed = self._place(candidate)
@@ -299,21 +305,28 @@ class Residents:
             key = index, posed.chip.form
             if key not in self._tried:
                 try:
-                    self._tried[key] = self._best(posed)
+                    self._tried[key] = _best(posed)
                 except CannotCompile:
                     self._tried[key] = None
             found = self._tried[key]
-            self._kept[index] = None if found is None else replace(found, problem=posed)
+            self._kept[index] = None if found is None else replace(found[self.estimate], problem=posed)
         return self._kept[index]
 
-    def _best(self, posed: Problem) -> Way:
-        found = [(cost(posed, tiling), number, tiling) for number, tiling in enumerate(ways(posed))]
-        (cycles, reads), _, tiling = min(found, key=lambda one: one[:2])
-        if tiling.block > 1 or posed.chip.sums:
-            blocks = tiling.block > 1
-            alike = [one for one in found if (one[2].block > 1) is blocks and one[0][0] <= cycles + cycles // ALIKE]
-            (cycles, reads), _, tiling = min(alike, key=lambda one: one[0][1])
-        return Way(posed, tiling, cycles, reads)
+
+def _best(posed: Problem) -> dict[Estimate, Way]:
+    """The best way to run a layer by each estimate."""
+    found = [(*costs(posed, tiling), tiling) for tiling in ways(posed)]
+    return {estimate: _least(posed, found, number) for number, estimate in enumerate(ESTIMATES)}
+
+
+def _least(posed: Problem, found: Sequence[tuple[tuple[int, ...], int, Tiling]], by: int) -> Way:
+    """Of ways to run a layer, each with its cycles by all estimates and those of the read port, the best by one."""
+    cycles, reads, tiling = min(found, key=lambda one: (one[0][by], one[1]))
+    if tiling.block > 1 or posed.chip.sums:
+        blocks, most = tiling.block > 1, cycles[by] + cycles[by] // ALIKE
+        alike = [one for one in found if (one[2].block > 1) is blocks and one[0][by] <= most]
+        cycles, reads, tiling = min(alike, key=lambda one: one[1])
+    return Way(posed, tiling, cycles[by], reads)
 
 
 def _streamed(way: Way | None) -> bool:

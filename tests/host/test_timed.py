@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from host.compiler import KeepLayers, compile_network
+from host.compiler.choice import ALIKE
 from host.timed import compile_timed
 from hw.contract.config import preset
 from hw.contract.memory import Memory
@@ -15,13 +16,14 @@ from hw.contract.program import Program
 from quant import onnx_import
 from quant.search import quantize_network
 from sim.cycles import simulate
+from tests.host.compiler.test_choice import moved
 from tests.host.compiler.test_residents import block
 
 
 @pytest.mark.parametrize("keep", KeepLayers)
 @pytest.mark.parametrize("every", [1, 4])
 def test_the_fastest_is_taken(keep: KeepLayers, every: int, rng: np.random.Generator) -> None:
-    """Programs of several speeds are counted, and the one returned is the first of the fastest."""
+    """Programs of several speeds are counted; of those as fast as the fastest that is returned which moves least."""
     network, config, memory = block(rng), preset("small"), Memory(64, every)
     tried: list[tuple[int, Program]] = []
 
@@ -31,9 +33,11 @@ def test_the_fastest_is_taken(keep: KeepLayers, every: int, rng: np.random.Gener
 
     compile_network(network, config, memory=memory, keep_layers=keep, cycles=cycles)
     made = compile_timed(network, config, memory=memory, keep_layers=keep)
-    fastest = min(tried, key=lambda one: one[0])
+    fastest = min(count for count, _ in tried)
+    alike = [program for count, program in tried if count <= fastest + fastest // ALIKE]
     assert len({count for count, _ in tried}) > 1
-    assert made.to_bytes() == fastest[1].to_bytes() and simulate(made, memory).cycles == fastest[0]
+    assert made.to_bytes() in [program.to_bytes() for program in alike]
+    assert moved(made) == min(map(moved, alike))
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def narrow(rng: np.random.Generator) -> tuple[Network, AcceleratorConfig]:
 
 def test_loads_and_stores_of_a_buffer_are_kept_apart(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     network, config = narrow(rng)
-    monkeypatch.setattr("host.compiler.FAR", math.inf)  # whatever it costs
+    monkeypatch.setattr("host.compiler.choice.FAR", math.inf)  # whatever it costs
     program = proven(network, config, KeepLayers.NONE, rng, on_memory)
     assert Target.ACTIVATION in targets(program)
     assert len([1 for buffer, layer in loaded(program) if layer == 0 and buffer is Buffer.ACTIVATION]) > 1
@@ -138,7 +138,7 @@ def test_some_channels_of_large_maps(
 ) -> None:
     """An output group of their writers stays until their reader has added what it makes of it to its sums."""
     monkeypatch.setattr("host.compiler.residents.LITTLE", math.inf)  # whatever it costs
-    monkeypatch.setattr("host.compiler.FAR", math.inf)
+    monkeypatch.setattr("host.compiler.choice.FAR", math.inf)
     network = by_channel_network(number, rng)
     program = proven(network, preset("tiny"), keep, rng, lambda made: on_memory(made) + MANY * (not by_channel(made)))
     assert by_channel(program)
@@ -155,7 +155,7 @@ def test_some_channels_of_large_maps(
 def test_bands_of_a_turn_have_the_same_weights(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn of more rows than there are partial sums for: its bands follow each other in each output group."""
     monkeypatch.setattr("host.compiler.residents.LITTLE", math.inf)  # whatever it costs
-    monkeypatch.setattr("host.compiler.FAR", math.inf)
+    monkeypatch.setattr("host.compiler.choice.FAR", math.inf)
     config = dataclasses.replace(preset("tiny"), partial_sum_depth=128, weight_depth=512)
     program = proven(
         by_channel_network(2, rng), config, KeepLayers.NONE, rng, lambda made: MANY * (not by_channel(made))
@@ -172,7 +172,7 @@ def test_planes_of_a_map_that_does_not_fit_wait_as_results(
 ) -> None:
     """Nobody loads them: they are copied from the output buffer for each block of output groups."""
     monkeypatch.setattr("host.compiler.residents.LITTLE", math.inf)  # whatever it costs
-    monkeypatch.setattr("host.compiler.FAR", math.inf)
+    monkeypatch.setattr("host.compiler.choice.FAR", math.inf)
     network = in_part_network(number, rng)
     program = proven(network, preset("tiny"), keep, rng, lambda made: on_memory(made) + MANY * (not in_part(made)))
     assert in_part(program)
