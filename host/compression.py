@@ -332,6 +332,7 @@ def layers(found: Result, network: Network, graph: FloatGraph, images: Images) -
             "values": layer["values"],
             "bytes": layer["bytes"],
             "SNR dB": signal.get(layer["layer"]),
+            **({} if layer["stored"] is None else {"stored as": layer["stored"]}),
         }
         for layer in found["layers"]
         if layer["weights"]

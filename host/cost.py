@@ -21,6 +21,7 @@ from quant.ir.network import Network
 from quant.kinds.conv import convolution
 from quant.run.calibration import Progress
 from sim.cycles import simulate
+from sim.stored import stored_weights
 
 Values = dict[str, Any]
 
@@ -30,7 +31,12 @@ FORM = {
     **dict.fromkeys(("cycles", "bytes_read", "bytes_written"), Maybe(int)),
     "refused": str,
     "layers": [
-        {"layer": str, **dict.fromkeys(("weights", "kept", "values", "bytes", "macs"), int), "cycles": Maybe(int)}
+        {
+            "layer": str,
+            **dict.fromkeys(("weights", "kept", "values", "bytes", "macs"), int),
+            "cycles": Maybe(int),
+            "stored": Maybe(str),
+        }
     ],
 }
 """Of a cost as a JSON value (`host.form`)."""
@@ -47,10 +53,12 @@ def cost(
 
     config, memory: the engine, without which there are no cycles; refused: why it cannot run the network.  top1: the
     share of right answers, which takes images and is found elsewhere.  kept: weights that are not zero; values:
-    different ones among these; bytes: of all weights at their width; coded_bytes: of the whole coded file.
+    different ones among these; bytes: of all weights at their width; coded_bytes: of the whole coded file.  stored: how
+    the engine's memory holds them.
     """
     on_engine: Values = {"cycles": None, "bytes_read": None, "bytes_written": None, "refused": ""}
     cycles: dict[str, int] = {}
+    stored: dict[str, str] = {}
     if config is not None:
         try:
             program = compile_timed(network, config, memory=memory)
@@ -61,6 +69,7 @@ def cost(
             moved = {"bytes_read": time.counters["BYTES_READ"], "bytes_written": time.counters["BYTES_WRITTEN"]}
             on_engine |= {"cycles": time.cycles, **moved}
             cycles = {entry.name: int(n) for entry, n in zip(program.layers, time.layer_cycles, strict=True)}
+            stored = {program.layers[k].name: str(how) for k, how in stored_weights(program).items()}
     layers = []
     for layer in network.layers:
         conv = convolution(layer)
@@ -74,6 +83,7 @@ def cost(
                 "bytes": 0 if conv is None else bytes_of(weight.size * conv.weight_bits),
                 "macs": layer.macs(network.tensors[layer.output].shape),
                 "cycles": cycles.get(layer.name),
+                "stored": stored.get(layer.name) if conv else None,
             }
         )
     file = qdq.to_model(network).SerializeToString(deterministic=True)

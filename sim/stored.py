@@ -23,6 +23,9 @@ class Stored(NamedTuple):
         """Of the blocks that are there, weighted by how often each is read."""
         return self.passes / self.every
 
+    def __str__(self) -> str:
+        return self.format if self.passes == self.every else f"{self.format}, {self.share:.0%} of blocks"
+
 
 def stored_weights(program: Program) -> dict[int, Stored]:
     """By the layer that instructions name; the compiler gives each one format.  A layer without weights of its own, an

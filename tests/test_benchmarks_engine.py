@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks import engine
+from benchmarks import counting, engine
 from benchmarks.losses import CAUSES, accounts
 from host.compiler import compile_network
 from host.timed import compile_timed
@@ -188,7 +188,7 @@ def test_a_counter_that_differs_is_told(
         counters = simulate(program, memory).counters
         return SimpleNamespace(counters=(counters | {"CYCLES": counters["CYCLES"] + late},))
 
-    monkeypatch.setattr(engine, "run_rtl", pins)
+    monkeypatch.setattr(counting, "run_rtl", pins)
     assert ran(monkeypatch, quantized, "--config", "tiny", "--engine", "rtl") == code
     assert said in capsys.readouterr().out
 

@@ -41,8 +41,10 @@ def test_every_figure(network: Network) -> None:
     conv, pool, fc = found["layers"]
     assert conv | {"cycles": 0} == {
         "layer": "conv", "weights": 72, "kept": 52, "values": 3, "bytes": 72, "macs": 4 * 2 * 9 * 64, "cycles": 0,
+        "stored": "indices2",
     }  # fmt: skip
-    assert pool["weights"] == pool["macs"] == 0 and pool["cycles"] is None and fc["weights"] == fc["macs"] == 12
+    assert pool["cycles"] is None and pool["stored"] is None
+    assert pool["weights"] == pool["macs"] == 0 and fc["weights"] == fc["macs"] == 12
     assert [conv["cycles"], fc["cycles"]] == time.layer_cycles.tolist() and found["cycles"] == time.cycles
     assert found["weights"] == found["bytes"] == 84 and found["kept"] == 52 + fc["kept"]
     assert found["coded_bytes"] == len(coded.encode(qdq.to_model(network).SerializeToString(deterministic=True)))
@@ -56,6 +58,7 @@ def test_every_figure(network: Network) -> None:
 def test_without_an_engine_and_on_one_that_refuses(network: Network) -> None:
     found = cost(network)
     assert found["cycles"] is None and not found["refused"] and not {"cycles", "top-1"} & {*row(found)}
+    assert [layer["stored"] for layer in found["layers"]] == [None] * 3
     wide = replace(network, layers=(replace(network.layers[0], weight_bits=16), *network.layers[1:]))
     found = cost(wide, preset("tiny"))
     assert found["cycles"] is None and "conv" in found["refused"] and found["bytes"] == 2 * 72 + 12
