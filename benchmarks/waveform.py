@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 from onnx import TensorProto, helper, numpy_helper
 from vcd.reader import TokenKind, tokenize
 
@@ -195,8 +196,9 @@ def picture(drawn: Tile) -> str:
     """
     places = {lane.title: row for row, lane in enumerate(LANES)}
     end = len(next(iter(drawn.lanes.values())))
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(11, 0.27 * len(LANES) + 0.9))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(11, 0.27 * len(LANES) + 0.9))
+        axes = figure.subplots()
         for row, lane in enumerate(LANES):
             stretches = runs(drawn.lanes[lane.title])
             axes.axhline(row + 0.3, color=GREY, linewidth=0.6, zorder=0)

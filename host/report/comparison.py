@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from host.names import common
 from host.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, STYLE, label, png, rows, svg
@@ -105,12 +106,12 @@ def write_plots(value: Values, folder: Path) -> list[Path]:
         for tensor in value["tensors"]
         if tensor["sqnr_db"] is not None
     ]
-    with plt.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE):
         if along:
             pages.append(("sqnr.svg", sqnr(along).encode()))
         if any(entry["output_noise"] > 0 for entry in value["sensitivity"]["layers"]):
             pages.append(("sensitivity.svg", sensitivity(value["sensitivity"]["layers"]).encode()))
-    with plt.rc_context({**STYLE, "figure.constrained_layout.use": False}):  # a fixed grid needs no solver
+    with matplotlib.rc_context({**STYLE, "figure.constrained_layout.use": False}):  # a fixed grid needs no solver
         size = PAGE[0] * PAGE[1]
         start = common(tensor["layer"] for tensor in value["tensors"])
         for first in range(0, len(value["tensors"]), size):
@@ -124,7 +125,8 @@ def write_plots(value: Values, folder: Path) -> list[Path]:
 def _histograms(tensors: Sequence[Values], start: str) -> bytes:
     count = -(-len(tensors) // PAGE[1])
     height = 2.3 * count + 0.8  # inches: the rows, and what stands around them
-    figure, grid = plt.subplots(count, PAGE[1], figsize=(9.6, height), squeeze=False)
+    figure = Figure(figsize=(9.6, height))
+    grid = figure.subplots(count, PAGE[1], squeeze=False)
     figure.subplots_adjust(0.07, 0.6 / height, 0.98, 1 - 0.45 / height, 0.2, 0.42)
     for axes in grid.flat[len(tensors) :]:
         axes.axis("off")

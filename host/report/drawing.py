@@ -1,4 +1,7 @@
-"""How all pictures look: colours, style, rows of bars, names that fit, SVG text."""
+"""How all pictures look: colours, style, rows of bars, names that fit, SVG text.
+
+Figures are made without pyplot, whose backend is of the process: of the notebook that shiftpoint is imported in.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,6 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
-
-matplotlib.use("svg")
-
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -37,21 +35,19 @@ NAME = 34
 
 
 def svg(figure: Figure) -> str:
-    """The figure as an SVG element; closes it.  The same figure gives the same text."""
+    """The figure as an SVG element.  The same figure gives the same text."""
     buffer = io.StringIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # text stays text: the reader's fonts have what this one lacks
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
-    plt.close(figure)
     text = buffer.getvalue()
     return text[text.index("<svg") :]
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as a PNG file, for pictures of many points; closes it."""
+    """The figure as a PNG file, for pictures of many points."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    plt.close(figure)
     return buffer.getvalue()
 
 
@@ -66,7 +62,8 @@ def rows(names: Sequence[str], columns: int = 1, **options: Any) -> tuple[Figure
     labels = [label(name.removeprefix(start)) for name in names]
     lines = max((text.count("\n") + 1 for text in labels), default=1)
     height = 0.9 + max(0.24, 0.13 * lines) * len(labels)
-    figure, grid = plt.subplots(1, columns, figsize=(8.6, height), sharey=True, squeeze=False, **options)
+    figure = Figure(figsize=(8.6, height))
+    grid = figure.subplots(1, columns, sharey=True, squeeze=False, **options)
     axes = list(grid[0])
     for one in axes:
         one.tick_params(axis="y", length=0)

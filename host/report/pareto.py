@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
+import matplotlib
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from host.report.drawing import INK, STYLE, svg
@@ -21,8 +22,9 @@ def picture(points: Sequence[Point], best: Point, cost: str) -> str:
     """An SVG element.  cost: of a point, by name, along the horizontal axis; loss grows downwards."""
     made = [point for point in points if point.loss is not None and point.loss <= SHOWN]
     origins = list(dict.fromkeys(point.plan.origin for point in made))
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(8.6, 4.6))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(8.6, 4.6))
+        axes = figure.subplots()
         for place, origin in enumerate(origins):
             own = [point for point in made if point.plan.origin == origin]
             turn, colour = divmod(place, len(COLOURS))

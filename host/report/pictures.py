@@ -7,9 +7,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from host.report import comparison
 from host.report.drawing import BLUE, GREEN, GREY, INK, ORANGE, RED, STYLE, label, rows, svg
@@ -101,9 +102,10 @@ def energy(report: Report) -> str:
 
 def timeline(report: Report) -> str:
     """When each unit was at work on which layer."""
-    figure, axes = plt.subplots(figsize=(8.6, 2.4))
+    figure = Figure(figsize=(8.6, 2.4))
+    axes = figure.subplots()
     names = [layer["name"] for layer in _rows(report)]
-    colours = plt.get_cmap("tab20")
+    colours = matplotlib.colormaps["tab20"]
     for row, unit in enumerate(_UNITS):
         spans = [e for e in report["timeline"] if e["unit"] == unit]
         if spans:
@@ -123,7 +125,8 @@ def timeline(report: Report) -> str:
 
 def bandwidth(report: Report) -> str:
     """Bytes a cycle that passed the memory port in the course of the run, and what the memory gives at most."""
-    figure, axes = plt.subplots(figsize=(8.6, 2.2))
+    figure = Figure(figsize=(8.6, 2.2))
+    axes = figure.subplots()
     edges = _edges(report)
     for key, colour, sign in (("read", ORANGE, 1), ("written", GREEN, -1)):
         moved = sign * np.array(report["over_time"][key]) / np.diff(edges)
@@ -146,7 +149,8 @@ def bandwidth(report: Report) -> str:
 def occupancy(report: Report) -> str:
     """How full each buffer was in the course of the run."""
     buffers = report["over_time"]["buffers"]
-    figure, grid = plt.subplots(len(buffers), figsize=(8.6, 0.4 + 0.48 * len(buffers)), sharex=True, squeeze=False)
+    figure = Figure(figsize=(8.6, 0.4 + 0.48 * len(buffers)))
+    grid = figure.subplots(len(buffers), sharex=True, squeeze=False)
     edges = _edges(report)
     for axes, buffer in zip(grid[:, 0], buffers, strict=True):
         axes.stairs(buffer["mean"], edges, fill=True, color=BLUE, linewidth=0)
@@ -191,7 +195,8 @@ def samples(report: Report) -> str:
     shown = report["samples"]
     columns = min(len(shown), 8)
     rows = -(-len(shown) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(8.6, 1.45 * rows), squeeze=False)
+    figure = Figure(figsize=(8.6, 1.45 * rows))
+    grid = figure.subplots(rows, columns, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, sample in zip(grid.flat, shown, strict=False):
@@ -228,5 +233,5 @@ def draw(report: Report) -> list[tuple[str, str, str]]:
         "ranges": any(layer["scaled_range"] is not None for layer in report["layers"]),
         "utilization": any(layer["roofline_cycles"] for layer in report["layers"]),
     }
-    with plt.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE):
         return [(name, title, f(report)) for name, (title, f) in PICTURES.items() if needs.get(name, True)]

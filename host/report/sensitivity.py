@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib.pyplot as plt
+import matplotlib
 import numpy as np
 
 from host.report.drawing import STYLE, rows, svg
@@ -16,7 +16,7 @@ COLOURS = ("#bfdbfe", "#60a5fa", "#2563eb", "#1e3a8a")
 
 def picture(found: Sequence[Sensitivity]) -> str:
     """An SVG element: layers as rows, the signal-to-noise ratio that each leaves alone as points, a colour a rate."""
-    with plt.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, (axes,) = rows([layer.layer for layer in found])
         for place, (rate, colour) in enumerate(zip(RATES, COLOURS, strict=True)):
             noise = np.array([layer.noise[place] for layer in found])

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
+import matplotlib
 import pytest
 
 from host.report.comparison import RANKED, sensitivity, sqnr, write_plots
@@ -20,14 +20,14 @@ def compared(finished: Path) -> dict[str, Any]:
 
 
 def test_rows_hold_their_figures() -> None:
-    with plt.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE):
         picture = sqnr([("first", 31.25, 40.0), ("second", 12.0, None)])
     assert all(f">{text}</text>" in picture for text in ("first", "second", "31.2", "12.0"))
 
 
 def test_the_most_sensitive_layers_alone_are_ranked(compared: dict[str, Any]) -> None:
     layer = next(entry for entry in compared["sensitivity"]["layers"] if entry["layer"] == "conv")
-    with plt.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE):
         picture = sensitivity([layer | {"layer": f"layer_{i}."} for i in range(RANKED + 5)])
     assert "layer_29.<" in picture and "layer_30.<" not in picture
 

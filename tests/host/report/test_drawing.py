@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
-import matplotlib.pyplot as plt
+import matplotlib
 import pytest
 
 from host.report.drawing import STYLE, label, rows, svg
@@ -12,7 +14,7 @@ from host.report.drawing import STYLE, label, rows, svg
 
 def texts(names: list[str]) -> str:
     """All that a picture of rows says, in order."""
-    with plt.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE):
         figure, _ = rows(names)
         return "".join(re.findall(r"<text[^>]*>([^<]*)</text>", svg(figure)))
 
@@ -29,3 +31,12 @@ def test_a_name_is_no_formula_and_no_markup(name: str, recwarn: pytest.WarningsR
     escaped = name.replace("\n", r"\n").replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     assert escaped in texts([name]) and not recwarn.list
     assert "$" not in label(name).replace(r"\$", "")
+
+
+def test_the_process_keeps_its_own_backend() -> None:
+    """A notebook shows its own pictures, whatever of shiftpoint it has imported."""
+    code = (
+        "import sys, shiftpoint; shiftpoint.compare; import host.report.page; print('matplotlib.pyplot' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"
