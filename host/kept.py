@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from host.artefacts import json_bytes, make_folder, read_json, reading
-from host.points import Made
+from host.jobs import Made
 from host.terminal import Reporter
 from host.workers import Workers
 from quant.base.errors import BadInput
 from quant.base.files import PREFIX, write_atomic
+
+NONE = hashlib.sha256(b"").hexdigest()
+"""Digest of the network of a job that makes none."""
 
 
 class Keyed(Protocol):
@@ -22,7 +25,7 @@ class Keyed(Protocol):
 
     @property
     def key(self) -> list[Any]:
-        """As of `host.points.Job`."""
+        """As of `host.jobs.Job`."""
 
 
 class Kept:
@@ -64,7 +67,8 @@ class Kept:
 
     def _keep(self, job: Keyed, made: Made) -> None:
         """The value is written last: what has one is whole."""
-        write_atomic(self._place(job, "onnx"), made.network)
+        if made.network:
+            write_atomic(self._place(job, "onnx"), made.network)
         record = {"job": job.key, "value": made.value, "network": hashlib.sha256(made.network).hexdigest()}
         write_atomic(self._place(job, "json"), json_bytes(record))
 
@@ -73,7 +77,7 @@ class Kept:
         try:
             with reading(self._place(job, "json")):
                 record = read_json(self._place(job, "json"))
-                network = self._place(job, "onnx").read_bytes()
+                network = b"" if record["network"] == NONE else self._place(job, "onnx").read_bytes()
                 whole = hashlib.sha256(network).hexdigest() == record["network"]
                 return dict(record["value"]) if whole else None
         except (BadInput, OSError):

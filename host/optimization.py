@@ -13,20 +13,24 @@ import typer
 
 from host.artefacts import make_folder, source_digest, write_json
 from host.delivery import delivery
+from host.jobs import packed, perform
 from host.kept import Kept
 from host.options import (
     Calibration,
     FloatNetwork,
     InputShape,
+    Jobs,
     MaybeConfiguration,
     QuantizedOutput,
     RawPixels,
+    Scheduler,
     key,
+    one_place,
 )
 from host.outputs import Use
 from host.plans import RESHAPES
 from host.plans import written as plan_json
-from host.points import Measurement, Problem, Survey, packed, perform
+from host.points import Measurement, Problem, Survey
 from host.quantization import CHECK_IMAGES, opened
 from host.report.pareto import picture
 from host.retraining import Retraining, Trainer
@@ -110,17 +114,8 @@ class OptimizeOptions(ProblemOptions):
         ),
     ] = None
     count: Annotated[int, typer.Option("--points", help="Plans along each path from light to heavy, at first.")] = 8
-    jobs: Annotated[
-        int | None, typer.Option(help="Processes, by default one on each core.", min=1, show_default=False)
-    ] = None
-    scheduler: Annotated[
-        str | None,
-        typer.Option(
-            help="Address of a Dask scheduler, host:port, whose workers do the work. Needs Dask: pip install "
-            "'shiftpoint\\[dask]'.",
-            show_default=False,
-        ),
-    ] = None
+    jobs: Jobs = None
+    scheduler: Scheduler = None
     training: TrainOptions = field(default_factory=TrainOptions)
     margin: Annotated[
         float,
@@ -151,8 +146,7 @@ class OptimizeOptions(ProblemOptions):
             raise BadInput("cycles are those of a configuration of the engine: --config")
         if not 1 <= self.count <= 1000:
             raise BadInput(f"--points is 1 to 1000, not {self.count}")
-        if self.jobs is not None and self.scheduler is not None:
-            raise BadInput("the work is done by --jobs processes or by a --scheduler: leave out one of both")
+        one_place(self.jobs, self.scheduler)
         if not 0 <= self.margin < 100:
             raise BadInput(f"--margin is in points of a hundred, from 0 and below 100, not {self.margin:g}")
         if self.survivors < 1:

@@ -137,6 +137,15 @@ BatchSize = Annotated[
         max=MOST_IMAGES,
     ),
 ]
+Jobs = Annotated[int | None, typer.Option(help="Processes, by default one on each core.", min=1, show_default=False)]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of a Dask scheduler, host:port, whose workers do the work. Needs Dask: pip install "
+        "'shiftpoint\\[dask]'.",
+        show_default=False,
+    ),
+]
 Complete = Annotated[
     bool,
     typer.Option(
@@ -158,6 +167,12 @@ class MemoryOptions(Memory):
         int, typer.Option(help="A beat every so many cycles, each way.", min=1, max=MOST["beat_every"])
     ] = 1
     shared: Annotated[bool, typer.Option("--shared-bus", help="Both directions share one bus, burst by burst.")] = False
+
+
+def one_place(jobs: int | None, scheduler: str | None) -> None:
+    """Raise BadInput where both say where the work is done."""
+    if jobs is not None and scheduler is not None:
+        raise BadInput("the work is done by --jobs processes or by a --scheduler: leave out one of both")
 
 
 def key(value: Any, kind: type | None = None) -> Any:

@@ -1,23 +1,21 @@
-"""What a search measures, as jobs: each a function of a problem and of itself, wherever it runs."""
+"""What a search of `optimize` measures: its problem, and the jobs that are functions of it."""
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from host.artefacts import source_digest
 from host.cost import cost, row
+from host.jobs import Made
 from host.plans import RESHAPES, described
 from host.price import cycles
 from host.target import engine_target
 from hw.contract.config import AcceleratorConfig
 from quant import qdq
-from quant.base.errors import BadInput, ShiftpointError
+from quant.base.errors import ShiftpointError
 from quant.compress import MACS, Asked, Candidate, Price, structures
 from quant.ir.graph import FloatGraph
 from quant.ir.inputs import Given
@@ -79,25 +77,6 @@ class Problem:
                 before, self.images, last.share, self.price, self.target, None
             )
         return self._shapes[reshapes]
-
-
-@dataclass(frozen=True)
-class Made:
-    """What a job gives: a JSON value, and where it makes a network, the bytes of its ONNX file."""
-
-    value: dict[str, Any]
-    network: bytes = b""
-
-
-class Job(Protocol):
-    """Something to be measured."""
-
-    @property
-    def key(self) -> list[Any]:
-        """What it is, as a JSON value."""
-
-    def perform(self, problem: Problem) -> Made:
-        """Measure it; the same for the same problem."""
 
 
 @dataclass(frozen=True)
@@ -176,22 +155,3 @@ def made(
         layer_weight_bits=Asked(layers=plan.layers).bits,
     )
     return replace(network, metadata=network.metadata | described(plan) | (trained or {}))
-
-
-def packed(problem: Problem) -> bytes:
-    """A problem for whoever works on it, with the source that asks."""
-    return pickle.dumps((source_digest(), problem))
-
-
-@lru_cache(maxsize=1)
-def _unpacked(content: bytes) -> Problem:
-    source, problem = pickle.loads(content)
-    if source != source_digest():
-        raise BadInput("a worker runs another version of shiftpoint than this command: install the same on all")
-    assert isinstance(problem, Problem)
-    return problem
-
-
-def perform(content: bytes, job: Job) -> Made:
-    """What every worker runs: a job of a packed problem."""
-    return job.perform(_unpacked(content))

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from host.jobs import Made
 from host.kept import name_of
-from host.points import Made, Problem, made, measured
+from host.points import Problem, made, measured
 from host.terminal import Reporter
 from host.training import TrainOptions, forget, retrained
 from quant.compress import Asked
@@ -23,7 +24,7 @@ class Retraining:
 
     @property
     def key(self) -> list[Any]:
-        """As of `host.points.Job`."""
+        """As of `host.jobs.Job`."""
         return ["retrained", self.plan.key]
 
 

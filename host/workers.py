@@ -63,7 +63,7 @@ class Cores:
             for future in as_completed(futures):
                 yield futures[future], future.result()
         except BrokenProcessPool:
-            raise BadInput(f"a process that worked on a plan was killed, perhaps for its memory; {GONE}") from None
+            raise BadInput(f"a process that worked on a job was killed, perhaps for its memory; {GONE}") from None
 
     def end(self) -> None:
         """End the processes: what they are at is of no use any more."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from host.jobs import Made
 from host.kept import Kept, spoken
-from host.points import Made, Problem
 from host.terminal import Reporter
 
 
@@ -24,7 +24,7 @@ class Named:
     def key(self) -> list[Any]:
         return [self.name]
 
-    def perform(self, problem: Problem) -> Made:
+    def perform(self, problem: Any) -> Made:
         raise NotImplementedError
 
 

@@ -9,7 +9,8 @@ import onnx
 import pytest
 
 from host import points
-from host.points import Measurement, Problem, Survey, packed, perform
+from host.jobs import packed, perform
+from host.points import Measurement, Problem, Survey
 from hw.contract.config import preset
 from quant import coded, qdq
 from quant.base.errors import BadInput
@@ -74,10 +75,3 @@ def test_what_cannot_be_made_says_why(problem: Problem) -> None:
 def test_without_an_engine_macs_count(problem: Problem) -> None:
     free = replace(problem, config=None)
     assert free.speed == "MACs" and "cycles" not in Measurement(PLAIN).perform(free).value["costs"]
-
-
-def test_a_worker_of_another_version_is_refused(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    content = packed(replace(problem, effort="best"))  # which no worker has unpacked yet
-    monkeypatch.setattr(points, "source_digest", lambda: "other")
-    with pytest.raises(BadInput, match="another version"):
-        perform(content, Measurement(PLAIN))

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from host.compression import CompressOptions, CompressOutputs, compress
+from host.jobs import Made
 from host.options import key
 from host.plans import written
-from host.points import Made, Problem
+from host.points import Problem
 from host.retraining import Retraining, Trainer
 from host.terminal import Reporter
 from host.training import TrainOptions

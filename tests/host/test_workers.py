@@ -37,7 +37,7 @@ def test_what_a_job_raises_is_raised_and_processes_end() -> None:
 def test_a_process_that_is_killed_is_one_line() -> None:
     with pytest.raises(BadInput) as caught, workers(jobs.die, b"", 2, None) as taken:
         list(taken.run(["this"]))
-    assert str(caught.value).startswith("a process that worked on a plan was killed, perhaps for its memory; what was")
+    assert str(caught.value).startswith("a process that worked on a job was killed, perhaps for its memory; what was")
     assert not multiprocessing.active_children()
 
 
