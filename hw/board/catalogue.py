@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -26,11 +27,12 @@ class Part:
     """What an FPGA has: see parts.toml."""
 
     name: str
+    family: str
     logic: int
     flip_flops: int
     multipliers: int
     block_rams: int
-    nextpnr: str
+    nextpnr: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,13 @@ def board(name: str) -> Board:
     return boards()[name]
 
 
+def part(name: str) -> Part:
+    """A part by name.  Raises BadInput for another one."""
+    if name not in parts():
+        raise BadInput(f"no part {name!r:.80}; there are {', '.join(parts())}")
+    return parts()[name]
+
+
 @dataclass(frozen=True)
 class Needs:
     """What an engine takes of a part: see `Part`; logic is at most that, as place and route may join cells."""
@@ -90,6 +99,16 @@ class Needs:
     flip_flops: int
     multipliers: int
     block_rams: int
+
+    @staticmethod
+    def of(cells: Mapping[str, int]) -> Needs:
+        """Of cells of an ECP5 after synthesis, by the columns of `benchmarks/synthesis.py`."""
+        return Needs(
+            logic=cells["LUT4"] + CARRY * cells["carry"] + RAM * cells["LUT RAM"],
+            flip_flops=cells["flip-flops"],
+            multipliers=cells["multipliers"],
+            block_rams=cells["block RAM"],
+        )
 
     def beyond(self, part: Part) -> list[str]:
         """What the part has too little of, in words; nothing where the engine fits by these counts."""
@@ -101,15 +120,7 @@ class Needs:
 @cache
 def engines() -> dict[str, Needs]:
     """What presets take of an ECP5, those that were counted."""
-    return {
-        name: Needs(
-            logic=cells["LUT4"] + CARRY * cells["carry"] + RAM * cells["LUT RAM"],
-            flip_flops=cells["flip-flops"],
-            multipliers=cells["multipliers"],
-            block_rams=cells["block RAM"],
-        )
-        for name, cells in json.loads(ENGINES.read_text()).items()
-    }
+    return {name: Needs.of(cells) for name, cells in json.loads(ENGINES.read_text()).items()}
 
 
 def _table(name: str) -> dict[str, dict]:
