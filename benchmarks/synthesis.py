@@ -149,6 +149,13 @@ def synthesize(config: AcceleratorConfig, folder: Path, family: str = "ecp5") ->
     if code:
         raise ShiftpointError(f"{config.name}: Yosys ended with {code}, see {folder / 'yosys.log'}")
 
+    return read(config, folder, family)
+
+
+def read(config: AcceleratorConfig, folder: Path, family: str = "ecp5") -> Synthesis:
+    """What Yosys left in a folder, beside the Verilog that it read."""
+    f = FAMILIES[family]
+    named = (*f.block_ram, *f.lut_ram, *f.multipliers)
     stat = json.loads((folder / "stat.json").read_text())
     counts = stat["design"]["num_cells_by_type"]
     names = {
@@ -163,7 +170,7 @@ def synthesize(config: AcceleratorConfig, folder: Path, family: str = "ecp5") ->
     products = [name for cell in f.multipliers for name in names[cell]]
     memories = [
         Memory(name, words, width, {cell: n for cell in in_memories if (n := _below(names[cell], f"{name}."))})
-        for name, words, width in memories_of(source.read_text())
+        for name, words, width in memories_of((folder / verilog.FILES[0]).read_text())
     ]
     multipliers = {name: _below(products, prefix) for name, prefix in MULTIPLIERS.items()}
     places: dict[str, str | tuple[str, ...]] = {**BUFFERS, **OTHERS}

@@ -30,6 +30,25 @@ def sum_bits(config: AcceleratorConfig) -> int:
     return config.derived.lane_bits + config.weight_bits + ceil_log2(max(config.ic_lanes, TAPS))
 
 
+def depthwise_places(config: AcceleratorConfig) -> int:
+    """Places of a depthwise block in the chain of shadow weights, those that round it up to beats among them."""
+    beats = gateware_format(config).block_beats(config, Mode.DEPTHWISE)
+    return beats * config.axi_bits // (config.ic_lanes * config.weight_bits)
+
+
+def column_rows(config: AcceleratorConfig) -> int:
+    """Multipliers of a column."""
+    return max(config.ic_lanes, -(-depthwise_places(config) // config.derived.planes))
+
+
+def products(config: AcceleratorConfig) -> int:
+    """Multipliers of all columns, but for those that always multiply 0: their places have no tap and no dense row."""
+    first_tap = column_rows(config) * config.derived.planes - depthwise_places(config)
+    first_row = (column_rows(config) - config.ic_lanes) * config.derived.planes
+    places = range(column_rows(config) * config.derived.planes)
+    return config.ic_lanes * sum(place >= first_row or 0 <= place - first_tap < TAPS for place in places)
+
+
 def tree(m: Module, terms: list[Signal], steps: int) -> Signal:
     """The sum of signed terms after `steps` registers, about as many additions deep between each two."""
     for step in range(steps, 0, -1):
@@ -118,10 +137,7 @@ class Array(wiring.Component):
         self.config = config
         d = config.derived
         word = data.ArrayLayout(signed(d.lane_bits), config.ic_lanes)
-        depthwise = gateware_format(config).block_beats(config, Mode.DEPTHWISE) * config.axi_bits
-        self._block = depthwise // (config.ic_lanes * config.weight_bits)  # places of a depthwise block
-        self.rows = max(config.ic_lanes, -(-self._block // d.planes))
-        """Multipliers of a column."""
+        self._block, self.rows = depthwise_places(config), column_rows(config)
         super().__init__(
             {
                 "words": In(data.ArrayLayout(word, TAP_COLUMNS)),

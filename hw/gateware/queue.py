@@ -29,6 +29,11 @@ def kept_bits(unit: Unit) -> list[int]:
     return sorted(bits)
 
 
+def queue_bits(unit: Unit) -> int:
+    """Width of a unit's queue: what it keeps of an instruction, and the place of that in the program."""
+    return len(kept_bits(unit)) + NUMBERED["index"].width
+
+
 class Queue(wiring.Component):
     """The instructions that wait at one unit; the unit front is its far side.
 
@@ -100,8 +105,7 @@ class Queue(wiring.Component):
         """Instructions into the memory, and out of it into the head; returns whether there is one in the next cycle
         that is not there in this one."""
         depth, kept = self.config.queue_depth, kept_bits(self.unit)
-        width = len(kept) + len(self.index)
-        m.submodules.memory = memory = DualPort(width, depth)
+        m.submodules.memory = memory = DualPort(queue_bits(self.unit), depth)
         pushed = Signal()
         loads = Signal()
         level = Signal(range(depth + 1))  # of all that wait, the head among them
