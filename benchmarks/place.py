@@ -2,7 +2,7 @@
 
     python benchmarks/place.py                                                          # `tiny`, seeds 1, 2, 3
     python benchmarks/place.py --config tiny small --write docs/synthesis.md            # and keep the table
-    python benchmarks/place.py --seeds 1 --json place.json                              # the worst paths' ends, too
+    python benchmarks/place.py --seeds 1 --json place.json                              # and keep all that is printed
     python benchmarks/place.py --placed a.json b.json --write docs/synthesis.md         # of runs before
 
 The device is an LFE5U-85F in CABGA381, speed grade 6.  The engine has more ports than that has pins, so a wrapper
@@ -50,22 +50,28 @@ WRAPPER = "wrapper"
 MARKER = "place"
 CELLS = {"TRELLIS_COMB": "TRELLIS_COMB", "flip-flops": "TRELLIS_FF", "multipliers": "MULT18X18D", "block RAM": "DP16KD"}
 """What the table counts: column, resource of nextpnr's."""
+ASYNCHRONOUS = "<async>"
+"""What nextpnr calls the beginning of a path, or its end, where no clock is."""
 WORST = 12
 """How many groups of ends of paths are printed."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """One configuration on the device.  `mhz` by seed; `cells` and `late` of the seed of the median.
+    """One configuration on the device.  `mhz` by seed; `cells`, `late` and `critical` of the seed of the median.
 
     late: where the paths end that are longer than a cycle of TARGET_MHZ: block and register, how many bits, the longest
-    in ns; the worst first.
+    in ns; the worst first.  nextpnr says how long they are without the set-up at their end, which at a multiplier
+    without a register at its input is some 3 ns.
+    critical: the register where the path that sets the clock begins, the one where it ends, and what the cycle is made
+    of, in ns by nextpnr's name, set-up included.
     """
 
     config: str
     mhz: dict[int, float]
     cells: dict[str, int]
     late: list[tuple[str, int, float]]
+    critical: tuple[str, str, dict[str, float]]
 
     @property
     def clock_mhz(self) -> float:
@@ -126,7 +132,15 @@ def place(config: AcceleratorConfig, seeds: list[int], folder: Path, router: str
     mhz = {seed: min(clock["achieved"] for clock in report["fmax"].values()) for seed, report in reports.items()}
     middle = reports[sorted(mhz, key=lambda seed: mhz[seed])[len(mhz) // 2]]
     used = {resource: count["used"] for resource, count in middle["utilization"].items()}
-    return Placement(config.name, mhz, {column: used.get(c, 0) for column, c in CELLS.items()}, late(middle))
+    cells = {column: used.get(c, 0) for column, c in CELLS.items()}
+    return Placement(config.name, mhz, cells, late(middle), critical(middle))
+
+
+def register(cell: str) -> str:
+    """Block and register that a cell is of, numbers as #.  Yosys names a cell for the net that it drives, and for cells
+    around it; the first part is ours."""
+    name = re.split(r"_(?:TRELLIS|DP16KD|CCU2C|LUT4|PFUMX|MULT18X18D|L6MUX21)", cell)[0]
+    return re.sub(r"\d+", "#", name.removeprefix("engine."))
 
 
 def late(report: dict) -> list[tuple[str, int, float]]:
@@ -136,12 +150,20 @@ def late(report: dict) -> list[tuple[str, int, float]]:
     for net in report["detailed_net_timings"]:
         for end in net["endpoints"]:
             if (delay := max(end["delay"])) > 1000 / TARGET_MHZ:
-                # Yosys names a cell for the net that it drives and for cells around it; the first part is ours.
-                name = re.split(r"_(?:TRELLIS|DP16KD|CCU2C|LUT4|PFUMX|MULT18X18D|L6MUX21)", end["cell"])[0]
-                name = re.sub(r"\d+", "#", name.removeprefix("engine."))
+                name = register(end["cell"])
                 counts[name] += 1
                 longest[name] = max(delay, longest.get(name, 0.0))
     return [(name, counts[name], delay) for name, delay in sorted(longest.items(), key=lambda item: -item[1])]
+
+
+def critical(report: dict) -> tuple[str, str, dict[str, float]]:
+    """The longest path from clock edge to clock edge; see `Placement`."""
+    paths = [p["path"] for p in report["critical_paths"] if ASYNCHRONOUS not in (p["from"], p["to"])]
+    path = max(paths, key=lambda path: sum(segment["delay"] for segment in path))
+    parts: Counter[str] = Counter()
+    for segment in path:
+        parts[segment["type"]] += segment["delay"]
+    return register(path[0]["from"]["cell"]), register(path[-1]["to"]["cell"]), dict(parts)
 
 
 def read(paths: list[Path]) -> list[Placement]:
@@ -152,7 +174,7 @@ def read(paths: list[Path]) -> list[Placement]:
         parts = sorted((result for result in found if result.config == config), key=lambda result: result.clock_mhz)
         mhz = {int(seed): clock for part in parts for seed, clock in part.mhz.items()}
         middle = parts[len(parts) // 2]
-        results.append(Placement(config, dict(sorted(mhz.items())), middle.cells, middle.late))
+        results.append(Placement(config, dict(sorted(mhz.items())), middle.cells, middle.late, middle.critical))
     return results
 
 
@@ -188,6 +210,9 @@ def main(arguments: list[str] | None = None) -> int:
             results = [place(preset(name), seeds, work / name, options.router) for name in options.config]
         print(table(results))
         for r in results:
+            start, end, parts = r.critical
+            of = ", ".join(f"{name} {delay:.1f}" for name, delay in parts.items())
+            print(f"{r.config}: {sum(parts.values()):.1f} ns from {start} to {end} ({of})")
             print(f"{r.config}: {sum(n for _, n, _ in r.late)} ends of paths of more than {1000 / TARGET_MHZ:g} ns")
             for name, count, delay in r.late[:WORST]:
                 print(f"  {delay:5.1f} ns  {count:5} bits  {name}")
