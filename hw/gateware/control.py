@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -101,9 +101,10 @@ class RunControl(wiring.Component):
         m.d.sync += late.eq(tardy)
         with m.If(fault & self.busy & ~failed):
             m.d.sync += failed.eq(1)
-        # Which error it was has time, so the choice has a cycle of its own.
+        # Which error it was has time, so the choice has a cycle of its own; then it is one of all, without an order.
         seen = Signal(len(FAULTS))
         first = Signal(len(FAULTS))
+        cause, place = Const(0), Const(0)
         for i, (which, f) in enumerate(zip(FAULTS, self.faults, strict=True)):
             address = Signal.like(f.address, name=f"address_{i}", reset_less=True)
             m.d.sync += [
@@ -112,8 +113,9 @@ class RunControl(wiring.Component):
             ]
             with m.If(~failed):
                 m.d.sync += address.eq(f.address)
-            with m.If(first[i]):
-                m.d.sync += [self.cause.eq(which), self.address.eq(address)]
+            cause, place = cause | Mux(first[i], which.value, 0), place | Mux(first[i], address, 0)
+        with m.If(first.any()):
+            m.d.sync += [self.cause.eq(cause), self.address.eq(place)]
         with m.If(complete):
             m.d.sync += [self.busy.eq(0), self.done.eq(1), self.error.eq(tardy)]
             with m.If(tardy):
