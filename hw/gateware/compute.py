@@ -215,7 +215,8 @@ class ComputeUnit(wiring.Component):
     def _prepare(self, m: Module, w: _Wires, weights: WeightReader, taps: Taps) -> None:
         """Parameters and the first weight block are read from the CONV's start on, every further block from the first
         cycle of the pass before its own.  The taps step then, too: no pass is so short that the next one would want
-        them before."""
+        them before.  What kind of blocks they are is known in the cycle before the start: there are QUEUE_INTERVAL
+        cycles from a SETUP's to that of the next instruction."""
         # Depthwise and paired, a step is one of blocks of taps.  Known three cycles after the SETUP's start, no later
         # than `taps` are loaded.
         steps, setup, neighbours = Signal(STEPS, reset_less=True), w.setup, Signal()

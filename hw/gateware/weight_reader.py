@@ -21,6 +21,9 @@ from hw.gateware.listed import TAG
 from hw.gateware.memory import DualPort, write_port
 from hw.gateware.table import TABLE_SETS, table_port
 
+PARTS = data.StructLayout({"parameters": 1, "codebook": 1, "tags": 1, "block": 1})
+"""What is read of a CONV, in the order in which it lies in the buffer."""
+
 
 class WeightReader(wiring.Component):
     """The weight buffer, and what reads it: parameters into their registers, codebooks and weight blocks on their way
@@ -30,7 +33,7 @@ class WeightReader(wiring.Component):
     Members:
         write (in): a beat a cycle.
         depthwise (in), and weight_format (in) where there are codebooks: what kind of weight block is read; stable
-            while one is.
+            from the cycle before `start` until the last one is.
         start, base, with_parameters (in), and with_codebook (in) where there are such: read from beat `base` on, if
             asked the parameter block, if asked a codebook, then a weight block.  more (in): read the weight block that
             follows; not while something is being read, except its last beat.  stop (in): read nothing more.
@@ -81,36 +84,34 @@ class WeightReader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config, parameter_beats = self.config, self.config.derived.parameter_beats
-        sizes = {mode: gateware_format(config).block_cycles(config, mode) for mode in Mode}
-        indexed, narrow, with_codebook = Signal(), Signal(), Signal()  # weights are indices, of 2 bits
-        block = Mux(self.depthwise, sizes[Mode.DEPTHWISE], sizes[Mode.DENSE])
-        if config.codebooks:
-            m.d.comb += [
-                indexed.eq(self.weight_format != gateware_format(config).number),
-                narrow.eq(self.weight_format == Indices2.number),
-                with_codebook.eq(self.with_codebook),
-            ]
-            block = Mux(indexed, Indices4().block_cycles(config), block)
+        config = self.config
         m.submodules.buffer = buffer = DualPort(config.axi_bits, config.weight_depth)
         m.submodules.parameters = parameters = Parameters(config)
         wiring.connect(m, wiring.flipped(self.write), buffer.write)
         address = Signal.like(buffer.read_address, reset_less=True)
-        cycles_left = Signal(range(parameter_beats + CODEBOOK_ENTRIES + max(sizes.values()) + 2))
         beat = buffer.read_data
-        # Parameters come before the codebook, this before tags, and these before the block, so what is left says what a
-        # beat belongs to.
-        ahead, reading_codebook, reading_tags, reading_block = Signal(), Signal(), Signal(), Signal()
         listed, tags_next = Signal(), Signal()  # there is a beat of tags ahead of the first block; of the next one
-        tagged = Signal(reset_less=True)  # of the present one
-        codebook = Signal(reset_less=True)  # there is one ahead of it
+        with_codebook = Signal()
+        # Of the SETUP, a cycle after it: weights are indices, of 2 bits; the cycles of a block after its first one.
+        indexed, narrow = Signal(reset_less=True), Signal(reset_less=True)
+        blocks = {mode: gateware_format(config).block_cycles(config, mode) for mode in Mode}
+        block = Signal(range(max(blocks.values())), reset_less=True)
+        cycles = Mux(self.depthwise, blocks[Mode.DEPTHWISE], blocks[Mode.DENSE])
+        if config.codebooks:
+            whole = self.weight_format == gateware_format(config).number
+            cycles = Mux(whole, cycles, Indices4().block_cycles(config))
+            m.d.comb += with_codebook.eq(self.with_codebook)
+            m.d.sync += [indexed.eq(~whole), narrow.eq(self.weight_format == Indices2.number)]
+        m.d.sync += block.eq(cycles - 1)
+        asked, following = Signal(PARTS), Signal(PARTS)
+        m.d.comb += [
+            asked.eq(Cat(self.with_parameters, with_codebook, listed, 1)),
+            following.eq(Cat(0, 0, tags_next, 1)),
+        ]
+        part, left = self._part(m, asked, following, block)
         read, stored = Signal(STORED), Signal(STORED)  # what the beat holds that is read, and the one before
         m.d.comb += [
-            ahead.eq(cycles_left > block + tagged),
-            reading_codebook.eq(ahead & codebook & (cycles_left <= block + tagged + CODEBOOK_ENTRIES)),
-            reading_tags.eq(tagged & (cycles_left == block + 1)),
-            reading_block.eq((cycles_left != 0) & ~ahead & ~reading_tags),
-            self.last_read.eq(cycles_left == 1),
+            self.last_read.eq(part.block & (left == 0)),
             buffer.read_address.eq(address),
             self.beat.eq(beat),
             self.sets.eq(parameters.sets),
@@ -122,69 +123,91 @@ class WeightReader(wiring.Component):
         m.d.sync += [
             stored.eq(read),
             self.stored.eq(stored),
-            writes.eq(ahead & ~reading_codebook),
+            writes.eq(part.parameters),
             parameters.write.eq(writes),
             parameters.index.eq(parameters.index + 1),
         ]
-        again = self._holds(m, read, reading_block, reading_codebook, cycles_left, indexed, narrow)
-        with m.If(cycles_left != 0):
-            m.d.sync += [address.eq(address + ~again), cycles_left.eq(cycles_left - 1)]
+        again = self._holds(m, read, part, left, indexed, narrow)
         with m.If(self.start):
-            before = Mux(self.with_parameters, parameter_beats, 0) + Mux(with_codebook, CODEBOOK_ENTRIES, 0)
             m.d.sync += [
                 address.eq(self.base),
-                cycles_left.eq(block + listed + before),
-                tagged.eq(listed),
-                codebook.eq(with_codebook),
                 parameters.index.eq(-2),  # 0 when the first beat is there
                 # Pixels of the CONV before still want its parameters.  There are two CONVs in flight at most, so
                 # nobody wants those of the one before that.
                 self.set.eq(self.set ^ self.with_parameters),
             ]
-        with m.Elif(self.stop):
-            m.d.sync += cycles_left.eq(0)
-        with m.Elif(self.more):
-            m.d.sync += [cycles_left.eq(block + tags_next), tagged.eq(tags_next)]
+        with m.Elif(part.as_value().any()):
+            m.d.sync += address.eq(address + ~again)
         if config.skip_blocks:
             m.d.comb += listed.eq(self.listed)
-            self._tags(m, beat, reading_tags, tags_next)
+            self._tags(m, beat, part.tags, tags_next)
         if config.tables:
             self._read_table(m, beat, address)
         return m
+
+    def _part(self, m: Module, asked: data.View, following: data.View, block: Signal) -> tuple[data.View, Signal]:
+        """Which part is read in this cycle, if any, one bit each, and for how many cycles after this one: registers,
+        for where the next beat is read depends on them.
+
+        asked, following: the parts that `start` and `more` ask for.  block: cycles of a block after its first one.
+        """
+        parameters, codebook = self.config.derived.parameter_beats - 1, CODEBOOK_ENTRIES - 1
+        part, later = Signal(PARTS), Signal(PARTS)  # the present one; those after it
+        left = Signal(range(max(parameters, codebook, (1 << len(block)) - 1) + 1), reset_less=True)
+        parts, first = Signal(PARTS), Signal(PARTS)  # those that begin with the next cycle; the first of them
+        with m.If(self.start):
+            m.d.comb += parts.eq(asked)
+        with m.Elif(self.stop):
+            m.d.comb += parts.eq(0)
+        with m.Elif(self.more):
+            m.d.comb += parts.eq(following)
+        with m.Else():
+            m.d.comb += parts.eq(later)
+        m.d.comb += first.eq(parts.as_value() & -parts.as_value())
+        with m.If(self.start | self.stop | self.more | (left == 0)):
+            m.d.sync += [
+                part.eq(first),
+                later.eq(parts.as_value() & ~first.as_value()),
+                left.eq(
+                    Mux(first.parameters, parameters, 0) | Mux(first.codebook, codebook, 0) | Mux(first.block, block, 0)
+                ),
+            ]
+        with m.Else():
+            m.d.sync += left.eq(left - 1)
+        return part, left
 
     def _holds(
         self,
         m: Module,
         read: data.View,
-        block: Signal,
-        codebook: Signal,
-        cycles_left: Signal,
+        part: data.View,
+        left: Signal,
         indexed: Signal,
         narrow: Signal,
     ) -> Signal:
         """Says what the beat holds that is read; returns whether it is read again in the next cycle.
 
-        block, codebook: what it is of.  Blocks end in the last cycle that is left; so beats of weights make a pair, and
-        2-bit indices are those of a beat's second half, where what is left is odd.
+        Beats of weights make a pair, and 2-bit indices are those of a beat's second half, where an even number of
+        cycles is left of their block.
         """
-        again, last = Signal(), cycles_left[0]
+        again, second = Signal(), ~left[0]
         if not self.config.codebooks:
-            m.d.comb += read.shift.eq(block)
+            m.d.comb += read.shift.eq(part.block)
             return again
         number = Signal.like(read.number, reset_less=True)
         within = number[: exact_log2(self.config.axi_bits // self.config.weight_bits)]
         with m.If(self.start):
             m.d.sync += number.eq(0)
-        with m.Elif(codebook):
+        with m.Elif(part.codebook):
             m.d.sync += number.eq(number + 1)
         m.d.comb += [
-            read.shift.eq(block & (indexed | last)),
+            read.shift.eq(part.block & (indexed | second)),
             read.indices.eq(indexed),
             read.narrow.eq(narrow),
-            read.half.eq(last),
-            read.entry.eq(codebook),
+            read.half.eq(second),
+            read.entry.eq(part.codebook),
             read.number.eq(number),
-            again.eq(Mux(codebook, ~within.all(), block & narrow & ~last)),
+            again.eq(Mux(part.codebook, ~within.all(), part.block & narrow & ~second)),
         ]
         return again
 
