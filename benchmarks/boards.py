@@ -1,4 +1,4 @@
-"""Networks on a board's simulated system: every layer five ways, and the engine's own cycles against the cycle model.
+"""Networks on a board's simulated system: every layer six ways, and the engine's own cycles against the cycle model.
 
     python benchmarks/boards.py                                # prints a table as it goes
     python benchmarks/boards.py --write docs/boards.md         # and keeps it there
@@ -6,7 +6,8 @@
 
 Each network is quantized with the default effort on its data, compiled for the memory that stands for the board's,
 and its first image runs in ONNX Runtime, as integers, as the program's bytes, as Verilog, and on the system with its
-SDRAM.  Seconds are of the wall.  Networks that are not there are left out with a line.  Exit code 1 where a layer
+SDRAM, driven in Python and in C.  Seconds are of the wall.  Networks that are not there are left out with a line.
+Exit code 1 where a layer
 differs, or the cycles by more than `MOST`.
 """
 
@@ -24,6 +25,7 @@ from benchmarks import marked
 from benchmarks.verification import NETWORKS
 from host.boards import BuildOptions, build
 from host.legs import OnBoard, Subject, legs
+from host.onboard import Language
 from host.terminal import Reporter
 from host.timed import compile_timed
 from hw.board import catalogue
@@ -57,11 +59,13 @@ def measured(name: str, config: str, board: str, folder: Path, reporter: Reporte
         qdq.save(network, quantized)
         subject = Subject(quantized, qdq.load(quantized), program, images[:1], memory)
         taken = {leg.name: leg.take(subject, reporter) for leg in (*legs(), OnBoard(folder))}
+        in_c = OnBoard(folder, driver=Language.C).take(subject, reporter)
     outputs = [layer.output for layer, _ in program.turns if layer.output]
-    digests = [{one.digests[tensor] for one in taken.values()} for tensor in outputs]
+    ways = [*taken.values(), in_c]
+    digests = [{one.digests[tensor] for one in ways} for tensor in outputs]
     equal = all(len(found) == 1 for found in digests)
     model, counted = taken["program"].facts["cycles"], taken["board"].facts["cycles"]
-    cells = (name, config, len(digests), f"{len(taken)} ways" if equal else "NO", f"{counted:,}", f"{model:,}",
+    cells = (name, config, len(digests), f"{len(ways)} ways" if equal else "NO", f"{counted:,}", f"{model:,}",
              f"{model / counted:.3f}", f"{time.monotonic() - start:.0f}")  # fmt: skip
     return "| " + " | ".join(map(str, cells)) + " |\n", equal and abs(model / counted - 1) <= MOST
 

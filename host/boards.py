@@ -11,7 +11,8 @@ import typer
 from host.artefacts import json_bytes
 from host.chain import first_break
 from host.delivery import delivery
-from host.onboard import SYSTEM_FILE, require_engine, run_on_board
+from host.drivers import board_header
+from host.onboard import SYSTEM_FILE, Language, require_engine, run_on_board
 from host.options import BuildDir, Configuration
 from host.outputs import Use
 from host.simulation import run_program
@@ -73,6 +74,7 @@ class RunOptions:
     simulate: Annotated[
         bool, typer.Option("--simulate", help="The system under Verilator with its SDRAM, instead of a board.")
     ] = False
+    driver: Annotated[Language, typer.Option(help="What drives it; that in C is compiled first.")] = Language.PYTHON
     count: Annotated[int, typer.Option(help="Images to run, from the first on.", min=1)] = 1
     build_dir: BuildDir = None
 
@@ -122,7 +124,7 @@ def build(o: BuildOptions, reporter: Reporter) -> Result:
     if not o.simulate:
         bitstream.require()
     beside = () if o.simulate else (*ON_BOARD, *bitstream.FILES)
-    names = (*verilog.FILES, contract.FILE, SYSTEM_FILE, *beside)
+    names = (*verilog.FILES, contract.FILE, board_header.NAME, SYSTEM_FILE, *beside)
     shown: Result = {}
     with delivery(o.out, names) as folder:
         with reporter.stage(f"Verilog of {o.config.name}"):
@@ -131,6 +133,7 @@ def build(o: BuildOptions, reporter: Reporter) -> Result:
             made = system.simulated(o.board, o.config, folder)
             (folder / SYSTEM_FILE).write_text(made.verilog)
             (folder / contract.FILE).write_bytes(json_bytes(made.system.to_json()))
+            (folder / board_header.NAME).write_text(board_header.board_header(made.system))
         if not o.simulate:
             shown = _bitstream(o, folder, reporter)
         for path in [path for path in folder.iterdir() if path.name not in names]:
@@ -165,7 +168,7 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
     with reporter.stage("tokens of the program"):
         hazards.check(program)  # else the executor would show one of several results
     x = program_images(program, o.images, o.count)
-    taken = run_on_board(o.folder, program, x, reporter, o.port, o.build_dir)
+    taken = run_on_board(o.folder, program, x, reporter, o.port, o.build_dir, o.driver)
     expected = run_program(program, x, reporter)
     layers = [(layer.name, layer.output) for layer, _ in program.turns if layer.output]
     if (found := first_break(layers, expected, taken.tensors, "executor", "board")) is not None:

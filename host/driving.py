@@ -11,6 +11,7 @@ import typer
 from host.delivery import delivery
 from host.drivers import distribution, vectors
 from host.drivers.network_header import network_files
+from host.native import C_SOURCES
 from host.options import MaybeConfiguration
 from host.outputs import Use
 from host.simulation import run_program
@@ -23,8 +24,6 @@ from quant.base.errors import BadInput
 from sim import hazards
 
 Result = dict[str, Any]
-
-C_SOURCES = Path(__file__).parent / "drivers" / "c"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +50,10 @@ class DriverOptions:
         ),
     ] = None
     count: Annotated[int, typer.Option(help="Images of the golden vectors.", min=1)] = 1
+    layers: Annotated[
+        bool,
+        typer.Option("--layers", help="In C, what any layer leaves in memory can be read, not the outputs alone."),
+    ] = False
     config: MaybeConfiguration = None
 
 
@@ -66,7 +69,7 @@ def write(o: DriverOptions, reporter: Reporter) -> Result:
     contents[distribution.wheel_name()] = distribution.wheel()
     if o.program is not None:
         program = programs.load(o.program, o.config)
-        contents |= network_files(program, o.name)
+        contents |= network_files(program, o.name, o.layers)
         if o.images is not None:
             contents[f"{o.name}.vectors"] = _vectors(program, o.images, o.count, reporter)
     with delivery(o.out, contents) as folder:

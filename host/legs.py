@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from host.chain import Taken, Tensors, compared
 from host.driver import EngineError
-from host.onboard import run_on_board
+from host.onboard import Language, run_on_board
 from host.simulation import simulate_model, simulate_rtl
 from host.tail import Ending
 from host.terminal import Reporter
@@ -147,17 +147,25 @@ class Verilog(Leg):
 class OnBoard(Leg):
     """A system for a board, on the board or simulated with its SDRAM.  Not one of `legs`: it needs a folder.
 
-    folder, port, build_dir: as `run_on_board`.
+    folder, port, build_dir, driver: as `run_on_board`.
     """
 
     name, title = "board", "board"
 
-    def __init__(self, folder: Path, port: str | None = None, build_dir: Path | None = None) -> None:
-        self._folder, self._port, self._build_dir = folder, port, build_dir
+    def __init__(
+        self,
+        folder: Path,
+        port: str | None = None,
+        build_dir: Path | None = None,
+        driver: Language = Language.PYTHON,
+    ) -> None:
+        self._folder, self._port, self._build_dir, self._driver = folder, port, build_dir, driver
 
     def take(self, subject: Subject, reporter: Reporter) -> Taken:
         """The tensors that the program leaves in memory; as `run_on_board`."""
-        taken = run_on_board(self._folder, subject.program, subject.x, reporter, self._port, self._build_dir)
+        taken = run_on_board(
+            self._folder, subject.program, subject.x, reporter, self._port, self._build_dir, self._driver
+        )
         return replace(taken, returned=subject.returned(taken.tensors))
 
 

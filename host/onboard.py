@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy as np
 from host.artefacts import require_file
 from host.chain import Taken
 from host.driver import Driver, EngineError
+from host.native import run_compiled
 from host.terminal import Reporter
 from host.transport import run_sync
-from host.uart import UartTransport, open_uart
+from host.uart import ANSWER, UartTransport, open_uart
 from hw import verilog
 from hw.board.system import SIMULATED
 from hw.contract import board
@@ -24,8 +26,17 @@ from quant.ir.inputs import Given, by_run
 
 SYSTEM_FILE = f"{SIMULATED}.v"
 """The system for the simulation, in the folder that `board build` writes."""
+SECONDS = 60.0
+"""That a run on a board may take."""
 EVER = 1e9
 """Seconds that a simulation may take for whatever it does."""
+
+
+class Language(StrEnum):
+    """Of the driver."""
+
+    PYTHON = "python"
+    C = "c"
 
 
 def run_on_board(
@@ -35,18 +46,22 @@ def run_on_board(
     reporter: Reporter,
     port: str | None = None,
     build_dir: Path | None = None,
+    driver: Language = Language.PYTHON,
 ) -> Taken:
     """Every tensor that a program leaves in memory, `cycles` and `counters` of the first run.
 
     folder: that `board build` wrote.  x: integers (N, C, H, W), of each input.  port: of the board; None simulates it.
-    build_dir: as `sim.bench.toolchain.build_root`.
+    build_dir: as `sim.bench.toolchain.build_root`.  driver: which of the two.
     Raises BadInput where the folder holds no such system or the board is not reached, ToolchainError where it cannot be
     simulated here, VerificationError where the engine stops.
     """
     described = board.load(folder / board.FILE)
     require_engine(folder, described, program)
-    with _reached(folder, described, reporter, port, build_dir) as transport:
-        return _taken(program, x, transport, reporter)
+    with _line(folder, described, reporter, port, build_dir) as (name, answer):
+        if driver == Language.C:
+            return run_compiled(program, x, described, name, reporter, -1 if answer == EVER else round(1000 * answer))
+        with open_uart(name, described, max(answer, SECONDS), answer) as transport:
+            return _taken(program, x, transport, reporter)
 
 
 def require_engine(folder: Path, described: System, program: Program) -> None:
@@ -59,13 +74,12 @@ def require_engine(folder: Path, described: System, program: Program) -> None:
 
 
 @contextmanager
-def _reached(
+def _line(
     folder: Path, described: System, reporter: Reporter, port: str | None, build_dir: Path | None
-) -> Iterator[UartTransport]:
-    """The board, or its simulation."""
+) -> Iterator[tuple[str, float]]:
+    """The port of the board, or of its simulation, and the seconds in which it answers."""
     if port is not None:
-        with open_uart(port, described) as transport:
-            yield transport
+        yield port, ANSWER
         return
     from sim.bench import system as simulation  # Verilator is for this alone
 
@@ -76,8 +90,8 @@ def _reached(
             raise BadInput(f"{path}: No such file or directory")
     with ExitStack() as stack:
         with reporter.stage(f"system of {described.board} under Verilator"):
-            port = stack.enter_context(simulation.running(sources, build_dir))
-        yield stack.enter_context(open_uart(port, described, EVER, EVER))
+            name = stack.enter_context(simulation.running(sources, build_dir))
+        yield name, EVER
 
 
 def _taken(program: Program, x: Given, transport: UartTransport, reporter: Reporter) -> Taken:

@@ -22,11 +22,12 @@ MOST_TABLES = 16
 """An input of more channels than these takes no pixels: no camera has them, and each costs a table."""
 
 
-def network_files(program: Program, name: str = "network") -> dict[str, bytes]:
+def network_files(program: Program, name: str = "network", layers: bool = False) -> dict[str, bytes]:
     """NAME.h (sizes), NAME.c (tables), NAME_image.c (the image as an array) and NAME.bin (the image).
 
-    name: also of what they define.  Raises BadInput for one that is no plain C identifier in small letters, and for a
-    program that the gateware does not run.
+    name: also of what they define.  layers: what any layer leaves can be read, not the network's outputs alone.
+    Raises BadInput for a name that is no plain C identifier in small letters, and for a program that the gateware does
+    not run.
     """
     if not _NAME.fullmatch(name):
         raise BadInput(f"name must be a small letter and up to 31 of a-z, 0-9 and _, not {name!r:.80}")
@@ -34,10 +35,16 @@ def network_files(program: Program, name: str = "network") -> dict[str, bytes]:
     if wide:
         raise BadInput(f"program of {program.name}: its input {wide[0]!r} has 16 bits, and the driver in C writes 8")
     program.validate()
-    texts = {f"{name}.h": _header(program, name), f"{name}.c": _tables(program, name)}
+    texts = {f"{name}.h": _header(program, name, layers), f"{name}.c": _tables(program, name, layers)}
     image = [f'#include "{name}.h"', "", f"const uint8_t {name}_image[{name.upper()}_IMAGE_BYTES] = {{"]
     texts[f"{name}_image.c"] = _text([*image, *_rows(program.image), "};"])
     return {**{file: text.encode() for file, text in texts.items()}, f"{name}.bin": program.image}
+
+
+def readable(program: Program, layers: bool) -> list[str]:
+    """The tensors that the driver reads: the outputs, and with `layers` all others that are left in memory."""
+    others = dict.fromkeys(placed.tensor for placed in program.tensors) if layers else ()
+    return list(dict.fromkeys([*program.outputs, *others]))
 
 
 def _text(lines: Sequence[str]) -> str:
@@ -49,7 +56,7 @@ def _rows(numbers: Sequence[int]) -> Iterator[str]:
         yield f"    {', '.join(map(str, numbers[first : first + _ROW]))},"
 
 
-def _header(program: Program, name: str) -> str:
+def _header(program: Program, name: str, layers: bool) -> str:
     """NAME.h."""
     upper, config = name.upper(), program.config
     lines = [
@@ -67,8 +74,10 @@ def _header(program: Program, name: str) -> str:
         f"#define {upper}_MEMORY_BYTES {program.memory_bytes}u /* of the window */",
         f"#define {upper}_IMAGE_BYTES {len(program.image)}u /* the first of them: instructions and weights */",
     ]
-    for kind, names in (("INPUT", list(program.input_shapes)), ("OUTPUT", list(program.outputs))):
-        lines += ["", f"#define {upper}_{kind}S {len(names)}u"]
+    for kind, names in (("INPUT", list(program.input_shapes)), ("OUTPUT", readable(program, layers))):
+        count = len(names) if kind == "INPUT" else len(program.outputs)
+        behind = f" /* behind them {len(names) - count} of layers */" if len(names) > count else ""
+        lines += ["", f"#define {upper}_{kind}S {count}u{behind}"]
         for index, tensor in enumerate(names):
             shape, placement = _shape(program, tensor, kind == "INPUT"), _of(program, tensor, kind == "INPUT")[0]
             element = f"{'' if placement.fmt.signed else 'u'}int{8 * _element_bytes(program, placement)}_t"
@@ -105,11 +114,11 @@ def _element_bytes(program: Program, placement: Placement) -> int:
     return placement.parts(program.config) * program.config.derived.lane_bytes
 
 
-def _tables(program: Program, name: str) -> str:
+def _tables(program: Program, name: str, layers: bool) -> str:
     """NAME.c."""
     lines = [f'#include "{name}.h"', ""]
     tensors: dict[str, list[str]] = {}
-    for kind, names in (("inputs", list(program.input_shapes)), ("outputs", list(program.outputs))):
+    for kind, names in (("inputs", list(program.input_shapes)), ("outputs", readable(program, layers))):
         is_input = kind == "inputs"
         tensors[kind] = []
         for index, tensor in enumerate(names):
@@ -135,6 +144,7 @@ def _tables(program: Program, name: str) -> str:
         "outputs": "outputs",
         "input_count": f"{len(program.input_shapes)}u",
         "output_count": f"{len(program.outputs)}u",
+        "readable_count": f"{len(tensors['outputs'])}u",
     }
     rows = [f"    .{field} = {value}," for field, value in values.items()]
     return _text([*lines, f"const struct shiftpoint_network {name} = {{", *rows, "};"])

@@ -53,17 +53,19 @@ def runs_of(program: Program, images: Given, outputs: Mapping[str, np.ndarray]) 
             for name, array in by_input(list(program.input_shapes), given).items()
         }
         end = first + len(given)
-        wanted = {name: outputs[name][first:end].astype(_output_type(program, name)) for name in program.outputs}
+        wanted = {name: outputs[name][first:end].astype(output_type(program, name)) for name in program.outputs}
         runs.append(Run(arrays, tuple(program.packed(together(arrays))), wanted))
         first = end
     return runs
 
 
-def _output_type(program: Program, name: str) -> np.dtype:
+def output_type(program: Program, name: str) -> np.dtype:
+    """Of the elements of a tensor in memory, as files and the driver in C have them."""
     return program.placements[name].fmt.dtype
 
 
-def _output_shape(program: Program, name: str) -> tuple[int, int, int]:
+def output_shape(program: Program, name: str) -> tuple[int, int, int]:
+    """(C, H, W) of one image of a tensor in memory."""
     channels, height, width = (placed := program.placements[name]).shape
     return channels, height // program.batch if placed.image is None else height, width
 
@@ -142,7 +144,7 @@ def _runs(reader: _Reader, program: Program, count: int) -> Iterator[Run]:
             offset, size = _PIECE.unpack(reader.take(_PIECE.size))
             pieces.append((offset, reader.take(size)))
         outputs = {
-            name: reader.array((number, *_output_shape(program, name)), _output_type(program, name))
+            name: reader.array((number, *output_shape(program, name)), output_type(program, name))
             for name in program.outputs
         }
         yield Run(images, tuple(pieces), outputs)

@@ -87,7 +87,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_is_built(built: Path) -> None:
     names = {path.name for path in built.iterdir()} - {".shiftpoint"}
-    assert names == {"engine.v", "engine.json", "files.f", "shiftpoint_registers.h", "board.json", "simulated.v"}
+    assert names == {
+        "engine.v",
+        "engine.json",
+        "files.f",
+        "shiftpoint_registers.h",
+        "board.json",
+        "board.h",
+        "simulated.v",
+    }
     described = contract.load(built / contract.FILE)
     assert (described.board, described.config_hash) == (BOARD.name, preset("tiny").word)
 
@@ -110,6 +118,22 @@ def test_a_program_on_the_system_with_its_sdram(built: Path, folder: Path, capsy
     for name in ("BYTES_READ", "BYTES_WRITTEN", "BUSY_POOL"):
         assert counters[0][name] == predicted[name] > 0
     assert counters[0]["CYCLES"] > max(counters[0][name] for name in COUNTERS if name.startswith("BUSY_"))
+
+
+def test_the_driver_in_c_on_the_same_system(built: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every layer's digest is the executor's, as the command has found."""
+    command = ["board", "run", str(built), *words(folder)[3:], "--simulate", "--driver", "c", "--count", "2", "--json"]
+    assert main(command) == 0
+    shown = json.loads(capsys.readouterr().out)
+    program = programs.load(folder / "net.program")
+    expected = run_program(program, program_images(program, folder / "images.npz", 2), Reporter(quiet=True))
+    assert {row["tensor"]: row["sha256"] for row in shown["digests"]} == {
+        name: digest(values) for name, values in expected.items()
+    }
+    counters = {row["counter"]: row["board"] for row in shown["counters"]}
+    predicted = cycles.simulate(program, BOARD.memory(program.config)).counters
+    for name in ("BYTES_READ", "BYTES_WRITTEN", "BUSY_POOL"):
+        assert counters[name] == predicted[name] > 0
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from host.cli import main
+from host.compiler import compile_network
 from host.driver import Driver
-from host.drivers import vectors
+from host.drivers import board_header, vectors
 from host.driving import DriverOptions, write
 from host.terminal import Reporter
 from host.transport import run_sync
@@ -19,10 +21,12 @@ from hw.contract.program import Program
 from quant.base.errors import BadInput
 from sim.bench.toolchain import compiler
 from tests.host.drivers.golden import folded
+from tests.host.fake_bridge import SYSTEM
 from tests.host.fake_engine import BASE, SIZE, FakeEngine
+from tests.host.networks import Builder
 
 DRIVERS = ["shiftpoint.c", "shiftpoint.h", "shiftpoint_driver-0.1.0-py3-none-any.whl", "shiftpoint_registers.h"]
-DRIVERS += ["shiftpoint_uio.c", "shiftpoint_uio.h"]
+DRIVERS += ["shiftpoint_run.c", "shiftpoint_uart.c", "shiftpoint_uart.h", "shiftpoint_uio.c", "shiftpoint_uio.h"]
 
 
 @pytest.fixture
@@ -58,8 +62,10 @@ def test_a_program_and_its_golden_vectors(program: Program, rng: np.random.Gener
 def test_all_of_it_compiles(program: Program, tmp_path: Path) -> None:
     """Every source alone, as C99 with every warning."""
     write(DriverOptions(program=tmp_path / "net.program", out=tmp_path / "out"), Reporter(quiet=True))
+    (tmp_path / "out" / board_header.NAME).write_text(board_header.board_header(SYSTEM))  # as `board build` does
     sources = sorted(path.name for path in (tmp_path / "out").glob("*.c"))
-    assert sources == ["network.c", "network_image.c", "shiftpoint.c", "shiftpoint_uio.c"]
+    own = [f"shiftpoint{name}.c" for name in ("", "_run", "_uart", "_uio")]
+    assert sources == ["network.c", "network_image.c", *own]
     strict = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-pedantic", "-fsyntax-only"]
     for source in sources:
         subprocess.run([compiler(), *strict, "-x", "c", source], cwd=tmp_path / "out", check=True)
@@ -72,6 +78,21 @@ def test_headers_of_another_version_do_not_compile(program: Program, tmp_path: P
     command = [compiler(), "-fsyntax-only", "-x", "c", "network.c"]
     done = subprocess.run(command, cwd=tmp_path / "out", capture_output=True, text=True, check=False)
     assert done.returncode and "are of different versions: write both again" in done.stderr
+
+
+def test_layers_behind_the_outputs(rng: np.random.Generator, tmp_path: Path) -> None:
+    """Without the option the outputs alone."""
+    b, counts = Builder(rng, (3, 6, 6)), []
+    b.conv(b.conv("x", 5), 4)
+    program = compile_network(b.network(), preset("tiny"))
+    program.save(tmp_path / "net.program")
+    for layers in (False, True):
+        out = tmp_path / f"out{layers}"
+        write(DriverOptions(program=tmp_path / "net.program", out=out, layers=layers), Reporter(quiet=True))
+        text = (out / "network.c").read_text()
+        assert f".output_count = {len(program.outputs)}u," in text
+        counts.append(int(re.findall(r"\.readable_count = (\d+)u,", text)[0]))
+    assert counts == [len(program.outputs), len(program.placements)] and counts[0] < counts[1]
 
 
 def test_bad_input(program: Program, tmp_path: Path) -> None:

@@ -17,6 +17,12 @@ static void invalidate(struct shiftpoint *engine, uint8_t *start, size_t bytes)
         engine->invalidate(engine->context, start, bytes);
 }
 
+/* A result, unless what it was found by did not do its work. */
+static int reached(const struct shiftpoint *engine, int result)
+{
+    return engine->broken != NULL && engine->broken(engine->context) ? SHIFTPOINT_FAIL_MEMORY_ACCESS : result;
+}
+
 /* CRC-32 as zlib has it, four bits at a time. */
 static uint32_t crc(const uint8_t *data, size_t bytes)
 {
@@ -48,7 +54,7 @@ int shiftpoint_connect(struct shiftpoint *engine)
         || engine->window_base > 0u - engine->window_bytes)
         return SHIFTPOINT_FAIL_WINDOW;
     if (engine->read(engine->context, SHIFTPOINT_ID) != SHIFTPOINT_ID_VALUE)
-        return SHIFTPOINT_FAIL_NO_ENGINE;
+        return reached(engine, SHIFTPOINT_FAIL_NO_ENGINE);
     result = shiftpoint_reset(engine);
     if (result != SHIFTPOINT_OK)
         return result;
@@ -57,7 +63,7 @@ int shiftpoint_connect(struct shiftpoint *engine)
     engine->write(engine->context, SHIFTPOINT_WINDOW_LIMIT, engine->window_bytes);
     engine->write(engine->context, SHIFTPOINT_WATCHDOG, engine->watchdog);
     engine->write(engine->context, SHIFTPOINT_INTERRUPT_ENABLE, engine->wait != NULL ? INTERRUPTS : 0u);
-    return SHIFTPOINT_OK;
+    return reached(engine, SHIFTPOINT_OK);
 }
 
 int shiftpoint_reset(struct shiftpoint *engine)
@@ -71,7 +77,7 @@ int shiftpoint_reset(struct shiftpoint *engine)
             return SHIFTPOINT_FAIL_RESET;
     engine->write(engine->context, SHIFTPOINT_INTERRUPT, INTERRUPTS);
     engine->running = 0;
-    return SHIFTPOINT_OK;
+    return reached(engine, SHIFTPOINT_OK);
 }
 
 int shiftpoint_load(struct shiftpoint *engine, const struct shiftpoint_network *network, const void *image, size_t bytes)
@@ -91,11 +97,11 @@ int shiftpoint_load(struct shiftpoint *engine, const struct shiftpoint_network *
     }
     invalidate(engine, engine->memory, network->image_bytes);
     if (crc(engine->memory, network->image_bytes) != network->image_crc)
-        return SHIFTPOINT_FAIL_IMAGE;
+        return reached(engine, SHIFTPOINT_FAIL_IMAGE);
     engine->write(engine->context, SHIFTPOINT_PROGRAM_BASE, network->program_base);
     engine->write(engine->context, SHIFTPOINT_PROGRAM_LENGTH, network->instructions);
     engine->network = network;
-    return SHIFTPOINT_OK;
+    return reached(engine, SHIFTPOINT_OK);
 }
 
 size_t shiftpoint_bytes(const struct shiftpoint_tensor *tensor)
@@ -236,7 +242,7 @@ static int write_image(struct shiftpoint *engine, uint32_t input, uint32_t image
     for (k = 0; k < tensor->placement_count; k++)
         if (holds(&tensor->placements[k], image))
             lay(engine, tensor, &tensor->placements[k], image, elements, pixels);
-    return SHIFTPOINT_OK;
+    return reached(engine, SHIFTPOINT_OK);
 }
 
 int shiftpoint_write(struct shiftpoint *engine, uint32_t input, uint32_t image, const void *elements, size_t bytes)
@@ -264,7 +270,7 @@ int shiftpoint_start(struct shiftpoint *engine)
     }
     engine->running = 1;
     engine->write(engine->context, SHIFTPOINT_CONTROL, SHIFTPOINT_CONTROL_START);
-    return SHIFTPOINT_OK;
+    return reached(engine, SHIFTPOINT_OK);
 }
 
 int shiftpoint_wait(struct shiftpoint *engine)
@@ -278,6 +284,8 @@ int shiftpoint_wait(struct shiftpoint *engine)
             return SHIFTPOINT_FAIL_TIMEOUT;
         if (engine->read(engine->context, SHIFTPOINT_INTERRUPT) & INTERRUPTS)
             break;
+        if (reached(engine, SHIFTPOINT_OK) != SHIFTPOINT_OK)
+            return SHIFTPOINT_FAIL_MEMORY_ACCESS;
         if (polls >= engine->polls)
             return SHIFTPOINT_FAIL_TIMEOUT;
     }
@@ -285,10 +293,10 @@ int shiftpoint_wait(struct shiftpoint *engine)
     engine->write(engine->context, SHIFTPOINT_INTERRUPT, INTERRUPTS);
     engine->running = 0;
     if ((status & SHIFTPOINT_STATUS_DONE) && !(status & SHIFTPOINT_STATUS_ERROR))
-        return SHIFTPOINT_OK;
+        return reached(engine, SHIFTPOINT_OK);
     cause = engine->read(engine->context, SHIFTPOINT_ERROR_CAUSE);
     engine->error_address = engine->read(engine->context, SHIFTPOINT_ERROR_ADDRESS);
-    return cause != SHIFTPOINT_CAUSE_NONE ? (int)cause : SHIFTPOINT_FAIL_STOPPED;
+    return reached(engine, cause != SHIFTPOINT_CAUSE_NONE ? (int)cause : SHIFTPOINT_FAIL_STOPPED);
 }
 
 /* Read an image out of one placement. */
@@ -325,7 +333,7 @@ int shiftpoint_read(struct shiftpoint *engine, uint32_t output, uint32_t image, 
 
     if (network == NULL)
         return SHIFTPOINT_FAIL_NOT_LOADED;
-    result = select(engine, network->outputs, network->output_count, output, image, &tensor);
+    result = select(engine, network->outputs, network->readable_count, output, image, &tensor);
     if (result != SHIFTPOINT_OK)
         return result;
     if (bytes != shiftpoint_bytes(tensor))
@@ -333,7 +341,7 @@ int shiftpoint_read(struct shiftpoint *engine, uint32_t output, uint32_t image, 
     for (k = 0; k < tensor->placement_count; k++)
         if (holds(&tensor->placements[k], image))
             take(engine, tensor, &tensor->placements[k], image, elements);
-    return SHIFTPOINT_OK;
+    return reached(engine, SHIFTPOINT_OK);
 }
 
 uint32_t shiftpoint_counter(const struct shiftpoint *engine, uint32_t counter)

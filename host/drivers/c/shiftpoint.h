@@ -36,7 +36,8 @@ extern "C" {
     X(TIMEOUT, -10, "the run has not ended in time; it goes on until a reset") \
     X(NOT_LOADED, -11, "no program is loaded") \
     X(NOT_STARTED, -12, "no run was started") \
-    X(STOPPED, -13, "the engine stopped without a cause")
+    X(STOPPED, -13, "the engine stopped without a cause") \
+    X(MEMORY_ACCESS, -14, "registers or memory were not reached: the way to the engine has broken off")
 
 #define SHIFTPOINT_NAMED_FAILURE_(name, number, meaning) SHIFTPOINT_FAIL_##name = number,
 enum shiftpoint_failure { SHIFTPOINT_FAILURES(SHIFTPOINT_NAMED_FAILURE_) };
@@ -83,19 +84,21 @@ struct shiftpoint_network {
     uint32_t image_bytes, image_crc; /* instructions and weights: the first bytes of the window; CRC-32 as zlib has it */
     uint32_t batch; /* images of a run */
     uint32_t lanes; /* channels of a word */
-    const struct shiftpoint_tensor *inputs, *outputs;
-    uint32_t input_count, output_count;
+    const struct shiftpoint_tensor *inputs, *outputs; /* behind the outputs those of layers (`driver --layers`) */
+    uint32_t input_count, output_count, readable_count; /* readable: outputs, and layers behind them */
 };
 
 struct shiftpoint {
     /* Given by whoever drives it.  flush: what the processor wrote is in memory; invalidate: what the processor reads
      * next comes from memory.  Both NULL where caches are coherent, or memory is not cached.
-     * wait: sleeps until the interrupt line is high; not 0: too long.  NULL: INTERRUPT is polled instead. */
+     * wait: sleeps until the interrupt line is high; not 0: too long.  NULL: INTERRUPT is polled instead.
+     * broken: not 0: one of the others did not do its work, now or before.  NULL: they always do. */
     uint32_t (*read)(void *context, uint32_t offset);
     void (*write)(void *context, uint32_t offset, uint32_t value);
     void (*flush)(void *context, void *start, size_t bytes);
     void (*invalidate)(void *context, void *start, size_t bytes);
     int (*wait)(void *context);
+    int (*broken)(void *context);
     void *context;
     uint8_t *memory; /* the window as the processor sees it */
     uint32_t window_base, window_bytes; /* as the engine does: bus address, size; multiples of 4096 */
@@ -132,7 +135,7 @@ int shiftpoint_start(struct shiftpoint *engine);
 /* Wait until the run has ended. */
 int shiftpoint_wait(struct shiftpoint *engine);
 
-/* Read one image of an output of the last run as elements (C, H, W). */
+/* Read one image of an output of the last run as elements (C, H, W); of a layer behind the outputs, too. */
 int shiftpoint_read(struct shiftpoint *engine, uint32_t output, uint32_t image, void *elements, size_t bytes);
 
 /* A counter of the last run, by its register: SHIFTPOINT_CYCLES and the others of SHIFTPOINT_COUNTERS. */
