@@ -96,6 +96,8 @@ class Pipe:
     seconds: of the processor, that it has run for.
     """
 
+    reads_back = False
+
     def __init__(self, model: subprocess.Popen[str], memory: np.ndarray, patience: int) -> None:
         self.model, self.memory, self.patience, self.seconds = model, memory, patience, 0.0
 

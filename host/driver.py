@@ -146,10 +146,10 @@ class Driver:
         await self._write("INTERRUPT", INTERRUPT_DONE | INTERRUPT_ERROR)
 
     async def load(self, program: Program) -> None:
-        """Write a program's image into the window.
+        """Write a program's image into the window, and see that it is there.
 
-        Raises BadInput for a program of another configuration, one that needs more memory than the window has, or
-        one that only the models run, or nothing at all (`Program.validate`).
+        Raises BadInput for a program of another configuration, one that needs more memory than the window has, one
+        that only the models run, or nothing at all (`Program.validate`), and where the memory does not hold the image.
         """
         if self.engine is None:
             self.engine = await self.connect()
@@ -164,10 +164,22 @@ class Driver:
                 f"the window has {self.window_size}"
             )
         program.validate()
+        self.program = None  # what was there is written over
         await self.transport.write_memory(self.window_base, program.image)
+        if not self.transport.reads_back:
+            await self._require_image(program)
         await self._write("PROGRAM_BASE", program.program_base)
         await self._write("PROGRAM_LENGTH", program.instructions)
         self.program = program
+
+    async def _require_image(self, program: Program) -> None:
+        found = await self.transport.read_memory(self.window_base, len(program.image))
+        if found != program.image:
+            at = next(k for k, (a, b) in enumerate(zip(found, program.image, strict=True)) if a != b)
+            raise BadInput(
+                f"program of {program.name}: the window does not hold its image: byte {self.window_base + at:#x} reads "
+                f"as {found[at]:#04x}, not {program.image[at]:#04x}: bad memory, or caches that are not kept"
+            )
 
     async def run(self, x: Image) -> None:
         """As `run_batch`, on one image: integers (C, H, W) of the network's input, of several by name."""

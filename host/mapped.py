@@ -45,6 +45,8 @@ class MappedTransport:
     seconds: that a run takes at most.
     """
 
+    reads_back = False
+
     def __init__(
         self,
         registers: np.ndarray,

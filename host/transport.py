@@ -21,7 +21,11 @@ class Transport(Protocol):
 
     Coroutines, so that a simulator's clock can run meanwhile; a transport that blocks needs no scheduler
     (`run_sync`).
+    reads_back: whether `write_memory` makes sure that the memory holds what it has written; else `Driver.load` does so
+    for programs.
     """
+
+    reads_back: bool
 
     async def read(self, offset: int) -> int:
         """The 32-bit register at a byte offset."""

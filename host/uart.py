@@ -61,6 +61,8 @@ class UartTransport:
     Methods raise Silent where the board does not answer, and what the line raises as BadInput.
     """
 
+    reads_back = True
+
     def __init__(self, line: Line, system: System, name: str = "the line", seconds: float = 60.0) -> None:
         self.system, self.seconds = system, seconds
         self._line, self._name = line, name

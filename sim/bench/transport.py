@@ -43,6 +43,8 @@ class SimulationTransport:
     runs, nothing here runs.
     """
 
+    reads_back = False
+
     def __init__(self, dut: Any, memory: np.ndarray, base: int = 0, patience: int = 1_000_000) -> None:
         self.dut, self.memory, self.base, self.patience = dut, memory, base, patience
         for name in ("awvalid", "wvalid", "bready", "arvalid", "rready"):

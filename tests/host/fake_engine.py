@@ -27,6 +27,8 @@ class FakeEngine:
     failure: with which a run ends, so many `failures` times.  hangs: so many runs do not end.  stuck: no reset does.
     """
 
+    reads_back = False
+
     def __init__(self, config: AcceleratorConfig, program: Program | None = None) -> None:
         self.program = program
         self.memory = np.zeros(BASE + SIZE, np.uint8)

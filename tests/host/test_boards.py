@@ -206,6 +206,9 @@ def test_a_load_that_is_interrupted(folder: Path, bridge: FakeBridge, capsys: py
     bridge.most = 2000
     assert main(words(folder, "--port", "/dev/ttyUSB0")) == 2
     assert told(capsys).startswith("/dev/ttyUSB0: no board answers at 1000000 baud (")
+    bridge.most = None
+    bridge._in.clear()  # the bridge forgets after 100 ms what was left unfinished
+    assert main(words(folder, "--port", "/dev/ttyUSB0")) == 0, "the next run works"
 
 
 @pytest.mark.parametrize("more", [[], ["--port", "/dev/ttyUSB0", "--simulate"]])
@@ -218,6 +221,32 @@ def test_no_board_at_the_port(folder: Path, capsys: pytest.CaptureFixture[str]) 
     pytest.importorskip("serial", reason="pyserial is part of shiftpoint[boards]")
     assert main(words(folder, "--port", f"{folder}/ttyUSB7")) == 2
     assert told(capsys) == f"{folder}/ttyUSB7: cannot be opened: No such file or directory"
+
+
+def test_no_board_at_the_port_of_the_driver_in_c(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words(folder, "--port", f"{folder}/ttyUSB7", "--driver", "c")) == 2
+    assert told(capsys) == f"{folder}/ttyUSB7: open: No such file or directory"
+
+
+def test_no_compiler_for_the_driver_in_c(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.delenv("CXX", raising=False)
+    assert main(words(folder, "--port", "/dev/ttyUSB0", "--driver", "c")) == 2
+    assert told(capsys).startswith("no C++ compiler found (c++, g++ or clang++)")
+
+
+def test_a_folder_that_is_none(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a port, too: what is on the board is said by its description."""
+    for where in (["--simulate"], ["--port", "/dev/ttyUSB0"]):
+        command = words(folder, *where)
+        command[2] = f"{folder}/other"
+        assert main(command) == 2
+        assert told(capsys) == f"{folder}/other/board.json: No such file or directory"
+    (folder / "built" / contract.FILE).write_text("{}")
+    assert main(words(folder, "--simulate")) == 2
+    assert told(capsys).endswith("board.json: holds no description of a system; make it again with `board build`")
 
 
 def test_a_folder_without_a_system(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

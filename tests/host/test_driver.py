@@ -89,6 +89,33 @@ def test_load_connects_if_nobody_has(program: Program) -> None:
     assert driver.engine == preset("small").word
 
 
+def test_a_memory_that_does_not_hold_the_image(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing runs afterwards, what was loaded before neither: it is written over."""
+    driver, engine = loaded(program)
+    written = engine.write_memory
+
+    async def with_a_stuck_bit(address: int, data: bytes) -> None:
+        await written(address, data)
+        engine.memory[BASE + 100] ^= 4
+
+    monkeypatch.setattr(engine, "write_memory", with_a_stuck_bit)
+    byte = program.image[100]
+    assert refused(driver, program) == (
+        f"program of net: the window does not hold its image: byte 0x10064 reads as {byte ^ 4:#04x}, not {byte:#04x}: "
+        "bad memory, or caches that are not kept"
+    )
+    with pytest.raises(BadInput, match="^no program is loaded$"):
+        run_sync(driver.run(np.zeros((3, 10, 10), np.int64)))
+
+
+def test_a_transport_that_reads_back_is_believed(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A serial line is slow: it is asked once."""
+    engine = FakeEngine(preset("small"), program)
+    monkeypatch.setattr(engine, "reads_back", True)
+    monkeypatch.delattr(FakeEngine, "read_memory")
+    run_sync(Driver(engine, BASE, SIZE).load(program))
+
+
 def refused(driver: Driver, program: Program) -> str:
     with pytest.raises(BadInput) as caught:
         run_sync(driver.load(program))

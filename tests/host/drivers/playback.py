@@ -31,6 +31,8 @@ BASE = 0x10000
 class Playback:
     """Registers as a run needs them; a start leaves the memory that the run left."""
 
+    reads_back = False
+
     def __init__(self, program, memories):
         self.memories = list(memories)
         self.memory = np.zeros(len(self.memories[0]), np.uint8)
