@@ -1,13 +1,14 @@
 """Which of the programs that could be made is taken: the fastest as it is counted, the best as estimated without that.
 
-Programs are made of the choices of maps that may be the best by the usual estimate; then of the best of these cut as
+Programs are made of the choices of maps that may be the best by the usual estimate; then of the best of these, cut as
 other estimates would have it; and where one of them is the better one for this network, of what else would stay by it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import NamedTuple
 
 from host.compiler.cost import ESTIMATES, Estimate
@@ -18,6 +19,8 @@ FAR = 4 / 3
 """What is estimated to take so many times as long as the best is not tried: estimates are nearer than that."""
 ALIKE = 1 << 10
 """Programs that differ by less than a so many-th of their cycles are as fast: that which moves least is taken."""
+BEST = 2
+"""So many choices of maps are cut as the other estimates would have it."""
 
 
 class Made(NamedTuple):
@@ -35,38 +38,47 @@ class _Counted(NamedTuple):
 
 def best(residents: Residents, program: Callable[[Choice], Made]) -> Program:
     """The program that is estimated to be the fastest."""
-    return program(_choices(residents, ESTIMATES[0])[0]).program
+    near = chain.from_iterable(_near(residents, ESTIMATES[0]).values())
+    return program(min(near, key=lambda choice: choice.cycles)).program
 
 
 def fastest(residents: Residents, program: Callable[[Choice], Made], cycles: Callable[[Program], int]) -> Program:
     """The fastest program as `cycles` says; of several as fast the one that moves least."""
     counted: dict[Hashable, _Counted] = {}
 
-    def add(choices: Iterable[Choice]) -> Choice:
-        """Make those that are none of the programs made before; the best of all."""
+    def count(choices: Iterable[Choice]) -> Iterator[_Counted]:
+        """Programs of some choices; none is made twice."""
         for choice in choices:
             key = choice.maps, residents.tilings(choice)
             if key not in counted:
                 made = program(choice)
                 counted[key] = _Counted(choice, made, cycles(made.program))
-        return taken().choice
+            yield counted[key]
 
-    def taken() -> _Counted:
-        least = min(one.cycles for one in counted.values())
-        alike = [one for one in counted.values() if one.cycles <= least + least // ALIKE]
-        return min(alike, key=lambda one: one.made.moved)
+    for keep, near in _near(residents, ESTIMATES[0]).items():
+        if not near:
+            continue
+        found = [*count(near)]
+        for one in sorted(found, key=lambda one: one.cycles)[:BEST]:
+            found += count(replace(one.choice, estimate=estimate) for estimate in ESTIMATES)
+        choice = _taken(found).choice
+        if choice.estimate != ESTIMATES[0]:
+            found += count(_near(residents, choice.estimate)[keep])
+    return _taken(counted.values()).made.program
 
-    choice = add(_choices(residents, ESTIMATES[0]))
-    choice = add(replace(choice, estimate=estimate) for estimate in ESTIMATES[1:])
-    if choice.estimate != ESTIMATES[0]:
-        add(_choices(residents, choice.estimate))
-    return taken().made.program
+
+def _taken(found: Iterable[_Counted]) -> _Counted:
+    found = [*found]
+    least = min(one.cycles for one in found)
+    return min((one for one in found if one.cycles <= least + least // ALIKE), key=lambda one: one.made.moved)
 
 
-def _choices(residents: Residents, by: Estimate) -> list[Choice]:
-    """Those that may be the fastest by an estimate, the best first."""
-    found = [residents.choose(willing, by) for willing in Willing]
-    if not residents.keep:  # those that would be made if memory held all results, too: so this is never the slower
-        found += [residents.choose(willing, by, keep=True) for willing in Willing]
-    found = sorted({choice.maps: choice for choice in found}.values(), key=lambda choice: choice.cycles)
-    return [choice for choice in found if choice.cycles <= found[0].cycles * FAR]
+def _near(residents: Residents, by: Estimate) -> dict[bool, list[Choice]]:
+    """Choices that may be the fastest by an estimate, each once, by whether memory holds all results: where it does not
+    also those as if it did, so that this is no slower."""
+    found = {
+        keep: {choice.maps: choice for choice in (residents.choose(willing, by, keep) for willing in Willing)}
+        for keep in ([True] if residents.keep else [False, True])
+    }
+    most = min(choice.cycles for choices in found.values() for choice in choices.values()) * FAR
+    return {keep: [one for one in choices.values() if one.cycles <= most] for keep, choices in found.items()}
