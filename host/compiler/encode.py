@@ -254,7 +254,7 @@ class Encoder:
             out_columns=step.strip.width,
             input_groups=self._input_groups(step),
             blocks=step.problem.outputs.blocks_of(step.group, step.chunk) if step.problem.outputs.listed else 0,
-            weight_base=self.room.start(step.weights) % self.config.weight_depth,
+            weight_base=(self.room.start(step.weights) + step.weights_at[0]) % self.config.weight_depth,
             residual_base=residual_base,
             output_base=output_base,
             pool_base=pool_base,
@@ -279,8 +279,8 @@ class Encoder:
         """What a CONV reads on the chip; the table that its SETUP has read, too, for that signals nothing."""
         shown, config, d = step.shown, self.config, self.config.derived
         groups = step.chunk[1] - step.chunk[0]
-        reads = [Access(Buffer.WEIGHT.name, self.room.start(step.weights), step.weights.size, config.weight_depth)]
-        reads += self._table_reads(step)
+        begin, end = (self.room.start(step.weights) + edge for edge in step.weights_at)
+        reads = [Access(Buffer.WEIGHT.name, begin, end - begin, config.weight_depth), *self._table_reads(step)]
         first = self.room.start(step.activation) * self.words + shown.origin
         columns = step.strip.inputs[1] - step.strip.inputs[0]
         words = (shown.rows[1] - shown.rows[0] - 1) * shown.pitch + columns

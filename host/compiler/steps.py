@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import takewhile
+from itertools import accumulate, takewhile
 
 from host.compiler.buffers import Region
 from host.compiler.chip import Resident
@@ -17,6 +17,9 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer
 from hw.contract.layout import Placement
 from hw.contract.table import table_block
+
+FEW = 8
+"""Weights are few that take a so many-th of their buffer: whoever waits for all of them does not wait long."""
 
 
 @dataclass(eq=False)
@@ -69,7 +72,8 @@ class Shown:
 class ConvStep:
     """One CONV: a tile, an output group, a chunk of input groups.
 
-    layer: index in the manifest.  residual_origin: word of pixel 0 in the residual piece.  table: what its SETUP loads.
+    layer: index in the manifest.  weights_at: beats of the weights' piece that are its own.
+    residual_origin: word of pixel 0 in the residual piece.  table: what its SETUP loads.
     partial: where its first partial sum is kept.  again: its weights begin with the parameters, which others of its
     block have overwritten.  codebook: its weights begin with their codebook, behind the parameters if they do with
     these.
@@ -86,6 +90,7 @@ class ConvStep:
     activation: Piece
     shown: Shown
     weights: Piece
+    weights_at: Span
     residual: Piece | None
     residual_origin: int
     table: Piece | None = None
@@ -242,9 +247,8 @@ class _Builder:
         index = len(self.plan.steps)
         first, last = chunk[0] == self.outputs.ranges[group][0], chunk[1] == self.outputs.ranges[group][1]
         again = last and not first and self.tiling.reloads(self.problem, block)
-        codebook = self.problem.layer.weights.indexed and group == block[0] and self._begins(group, first)
         table = self._table()
-        weights = self._weights(strip, band, group, chunk, first or again, codebook)
+        weights, weights_at = self._weights(strip, band, block, group, chunk)
         rows = needed(self.problem.window, 0, band.rows, self.geometry.height)
         resident = self.problem.chip.source
         if resident is not None and resident.waits(chunk[0]):
@@ -270,12 +274,13 @@ class _Builder:
             activation=activation,
             shown=shown,
             weights=weights,
+            weights_at=weights_at,
             residual=residual,
             residual_origin=origin,
             table=table,
             partial=self.problem.chip.sums + (group - block[0]) * strip.width * (band.rows[1] - band.rows[0]),
             again=again,
-            codebook=codebook,
+            codebook=self._with_codebook(block, group, chunk),
         )
         for piece in step.pieces:
             piece.last = index
@@ -315,18 +320,35 @@ class _Builder:
         chip = self.problem.chip
         return (first and (group == 0 or chip.band > 0)) or chip.by_channel
 
-    def _weights(self, strip: Strip, band: Band, group: int, chunk: Span, parameters: bool, codebook: bool) -> Piece:
-        def content() -> bytes:
-            ahead = self.outputs.parameters(group) if parameters else b""
-            ahead += self.outputs.codebook_block() if codebook else b""
-            return ahead + self.outputs.blocks(group, chunk)
+    def _with_codebook(self, block: range, group: int, chunk: Span) -> bool:
+        """Whether the weights of an output group's chunk have their codebook ahead of them."""
+        first = chunk[0] == self.outputs.ranges[group][0]
+        return self.problem.layer.weights.indexed and group == block[0] and self._begins(group, first)
 
-        address, beats = self.plan.place((self.outputs, group, chunk), content, self.config)
+    def _weights(self, strip: Strip, band: Band, block: range, group: int, chunk: Span) -> tuple[Piece, Span]:
+        """The piece that holds the weights of an output group's chunk, and which of its beats they are.  Those of all
+        output groups of a block come with one LOAD where they are few: each LOAD is an instruction to read."""
+        together = len(block) * self.problem.piece_beats(chunk[1] - chunk[0]) <= self.problem.weight_depth // FEW
+        groups = block if together else range(group, group + 1)
+        placed = [
+            self.plan.place((self.outputs, g, chunk), partial(self._content, block, g, chunk), self.config)
+            for g in groups
+        ]
+        edges = [0, *accumulate(beats for _, beats in placed)]
         tile = None if self.weights_once else (strip, band if self.turn is None else self.turn)
-        piece, new = self._piece((Buffer.WEIGHT, group, chunk, tile), Buffer.WEIGHT, beats)
+        piece, new = self._piece((Buffer.WEIGHT, groups, chunk, tile), Buffer.WEIGHT, edges[-1])
         if new:
-            self._fill(piece, (Rows(0, address, beats, 1, 0, 0),))
-        return piece
+            self._fill(piece, (Rows(0, placed[0][0], piece.size, 1, 0, 0),))
+        at = groups.index(group)
+        return piece, (edges[at], edges[at + 1])
+
+    def _content(self, block: range, group: int, chunk: Span) -> bytes:
+        """The weights of an output group's chunk, with what lies ahead of them."""
+        first, last = chunk[0] == self.outputs.ranges[group][0], chunk[1] == self.outputs.ranges[group][1]
+        parameters = first or (last and self.tiling.reloads(self.problem, block))
+        ahead = self.outputs.parameters(group) if parameters else b""
+        ahead += self.outputs.codebook_block() if self._with_codebook(block, group, chunk) else b""
+        return ahead + self.outputs.blocks(group, chunk)
 
     def _table(self) -> Piece | None:
         """The piece that holds the layer's table, for the first step: the others find it in the output stage."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from host.compiler.steps import Plan, Tiled, add_layers
 from host.compiler.tiling import Tiling, ways
 from hw.contract.config import preset
+from hw.contract.isa import Buffer
 from quant.ir.window import Window
 from tests.host.compiler.problems import problems
 from tests.host.networks import Builder
@@ -71,3 +74,30 @@ def test_an_input_that_is_read_as_a_whole_is_read_once() -> None:
         if way.reading == "whole":
             words = sum(load.beats * load.rows for fill in plan.fills if fill.tensor for load in fill.loads)
             assert words == 5 * 144 * CONFIG.derived.beats_per_word // CONFIG.derived.words_per_beat
+
+
+def test_few_weights_of_a_block_come_together() -> None:
+    """With one LOAD where those of all its output groups take an eighth of their buffer at most; each CONV reads its
+    own, and all are those that it would have alone."""
+    config = dataclasses.replace(CONFIG, activation_depth=4096)
+    b = Builder(np.random.default_rng(1), (256, 9, 9))
+    b.conv("x", 40, Window())
+    (posed,), memory = problems(b.network(), config)
+    seen = set()
+    for way in (way for way in ways(posed) if way.block > 1 and way.tiles == 1):
+        plan = Plan()
+        add_layers(plan, [Tiled(posed, way, 0)], memory.placements)
+        starts = {fill.piece: fill.loads[0].address for fill in plan.fills if fill.piece.buffer is Buffer.WEIGHT}
+        for step in plan.steps:
+            few = (
+                3 * (posed.head_beats + (step.chunk[1] - step.chunk[0]) * posed.block_beats) <= config.weight_depth // 8
+            )
+            groups = {one.group for one in plan.steps if one.weights is step.weights}
+            seen.add(few)
+            assert len(groups) == (min(3, 10 - step.group // 3 * 3) if few else 1)
+            first, last = (starts[step.weights] + edge * config.derived.beat_bytes for edge in step.weights_at)
+            data = bytes(plan.weights[first:last])
+            assert data.endswith(posed.outputs.blocks(step.group, step.chunk))
+            ahead = posed.outputs.parameters(step.group) if step.first or step.again else b""
+            assert data[: len(data) - len(posed.outputs.blocks(step.group, step.chunk))] == ahead
+    assert seen == {True, False}
