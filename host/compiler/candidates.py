@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 from host.compiler.chip import Resident
 from host.compiler.engine_layer import EngineLayer, Lowered
 from host.compiler.memory import MemoryMap
-from host.compiler.problem import Problem
+from host.compiler.problem import Problem, needed
 from host.compiler.tiling import most_weight_beats
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer
@@ -220,10 +221,52 @@ class Candidates:
             return False
         return not self.residuals(root) and any(one.buffer is Buffer.ACTIVATION for _, one in self._of(root))
 
+    def pool_words(self, run: Resident, index: int) -> tuple[int, ...]:
+        """Of a layer that pools and takes turns with others, where rows of its output groups wait in the pool buffer
+        for the next turn (`OnChip.pool_words`); nowhere where no row is needed twice, or those of all do not fit.
+
+        Output groups follow each other round the buffer, the later the farther behind by the rows that wait, so that
+        each writes its rows of a turn where those before it have left.  Every other one is half a buffer away: it
+        need not wait for the POOL of the one before.
+        """
+        writers = [self.posed[k] for k in range(run.first, run.last) if self.posed[k].layer.pooling is not None]
+        waiting = {_waiting(one) for one in writers}
+        if self.posed[index] not in writers or len(waiting) != 1:
+            return ()
+        (rows, stride), width = waiting.pop(), self.posed[index].results(1)
+        counts, half = [one.outputs.count for one in writers], self.config.pool_depth // 2
+        behind = -(-sum(counts) // 2) - 1
+        alike = all(one.results(1) == width for one in writers)
+        fit = (rows * (behind + 1) + run.band * stride) * width <= half
+        if rows <= 0 or not alike or not fit or not all(_goes_on(one, run.band) for one in writers):
+            return ()
+        first = sum(counts[: writers.index(self.posed[index])])
+        numbers = range(first, first + self.posed[index].outputs.count)
+        return tuple(n % 2 * half + (behind - n // 2) * rows * width for n in numbers)
+
     def sums(self, run: Resident) -> int:
         """Partial sums that the reader of a map of which some channels stay keeps."""
         height, width = self.places.placements[run.tensor].shape[1:]
         return self.posed[run.last].outputs.count * min(run.band, height) * width
+
+
+def _waiting(posed: Problem) -> tuple[int, int]:
+    """Rows of results that two rows of a layer's pooling share, and those from one to the next."""
+    pooling = posed.layer.pooling
+    return (
+        (0, 0) if pooling is None else (pooling.window.kernel[0] - pooling.window.stride[0], pooling.window.stride[0])
+    )
+
+
+def _goes_on(posed: Problem, band: int) -> bool:
+    """Whether each turn of so many rows of pooled results needs rows of results that those before did not."""
+    pooling, (_, full, _) = posed.layer.pooling, posed.layer.result.shape
+    if pooling is None:
+        return False
+    size = pooling.result.shape[1]
+    spans = ((first, min(first + band, size)) for first in range(0, size, band))
+    ends = [0, *(needed(pooling.window, 0, span, full)[1] for span in spans)]
+    return all(one < next_ for one, next_ in pairwise(ends))
 
 
 def _spreads(layer: EngineLayer) -> bool:

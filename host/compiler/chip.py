@@ -68,6 +68,8 @@ class OnChip:
     is not all of it.  band: rows of its results at a time, where other layers run with it band by band; else 0.
     again: then its weights do not wait from band to band, but are read for each.  sums: partial sums that another one
     keeps meanwhile.  read_before: that before it loads the same source, which is still there then.
+    pool_words: where rows of results wait in the pool buffer from turn to turn, the word of row 0 of each output group,
+    whose other rows follow it round the buffer; else empty.
     """
 
     source: Resident | None = None
@@ -80,6 +82,7 @@ class OnChip:
     again: bool = False
     sums: int = 0
     read_before: bool = False
+    pool_words: tuple[int, ...] = ()
 
     @property
     def by_channel(self) -> bool:
@@ -102,7 +105,7 @@ class OnChip:
         copies = tuple((tensor, len(kept)) for tensor, kept in self.results.items())
         rooms = tuple((buffer, end - start) for buffer, (start, end) in self.windows.items())
         run = self.band, self.again, self.sums, self.read_before, self.by_channel, self.inside, self.leaves_some
-        return self.source is None, self.residual is None, copies, self.unstored, rooms, run
+        return self.source is None, self.residual is None, copies, self.unstored, rooms, run, self.pool_words
 
     def copies(self, tensor: str) -> tuple[tuple[Resident, int], ...]:
         """Where a result goes on the chip."""

@@ -9,11 +9,12 @@ rows of the next band.  Rows that two pooling windows share stay in the pool buf
 once; columns that two strips share are computed twice, since a strip's rows are gone before the next strip begins.
 A pooling of a part of the map alone (`Spread`) is that of a strip.
 Bands can also compute such rows twice (`lone_bands_of`): then no rows wait, and all output groups of a band can follow
-each other.
+each other.  Of layers that take turns rows of all output groups can wait from turn to turn (`OnChip.pool_words`).
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from host.compiler.engine_layer import OutputPooling
@@ -108,7 +109,8 @@ def lone_bands_of(problem: Problem, rows: int) -> tuple[Band, ...]:
 
 def turns_of(problem: Problem, rows: int, most: int) -> tuple[tuple[Band, ...], ...]:
     """So many rows a turn of what is written, pooled or not, as other layers have them that write or read the same map;
-    each turn in bands of at most `most` rows of results where possible.  No row waits for the next turn."""
+    each turn in bands of at most `most` rows of results where possible.  Where rows of results do not wait in the pool
+    buffer for the next turn, it computes those anew that its pooling needs of the turn before."""
     pooling, full = problem.layer.pooling, problem.layer.result.shape[1]
     size = problem.results(0) if pooling is None else pooling.result.shape[1]
     spans = [(start, min(start + rows, size)) for start in range(0, size, rows)]
@@ -116,7 +118,11 @@ def turns_of(problem: Problem, rows: int, most: int) -> tuple[tuple[Band, ...], 
         return tuple(
             tuple(Band((first + a, first + b)) for a, b in _pieces(last - first, most)) for first, last in spans
         )
-    return tuple(_pooled_bands(problem, pooling, span, needed(pooling.window, 0, span, full), most) for span in spans)
+    results = [needed(pooling.window, 0, span, full) for span in spans]
+    if problem.chip.pool_words:
+        ends = [0, *(end for _, end in results)]
+        results = list(pairwise(ends))
+    return tuple(_pooled_bands(problem, pooling, *both, most) for both in zip(spans, results, strict=True))
 
 
 def _pool_pieces(pooling: OutputPooling, full: int, whole: Span, start: int, rows: int) -> list[Span]:

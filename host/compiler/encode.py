@@ -239,7 +239,11 @@ class Encoder:
             output_base, access, behind = self._stores(step, Source.OUTPUT, layer.outputs[0], part, step.layer)
             writes.append(access)
         if to_pool:
-            start = self.room.pool_words(pixels, rows[1])
+            start = (
+                self._pool_word(step, rows[0])
+                if step.problem.chip.pool_words
+                else self.room.pool_words(pixels, rows[1])
+            )
             pool_base = start % self.config.pool_depth
             writes.append(Access(POOL, start, pixels, self.config.pool_depth))
             behind += self._poolings(step, layer.pooling)
@@ -376,6 +380,11 @@ class Encoder:
             found.append(Access(buffer.name, begin // beat, end - begin // beat, self.beat_depths[buffer]))
         return found
 
+    def _pool_word(self, step: ConvStep, row: int) -> int:
+        """The word of a row of results in the pool buffer."""
+        waiting = step.problem.chip.pool_words
+        return waiting[step.group] + row * step.strip.width if waiting else self.room.pool_word(row, step.strip.width)
+
     def _poolings(self, step: ConvStep, pooling: OutputPooling | None) -> list[Operation]:
         """POOL over the rows that are complete, and its STOREs; in a strip, a row at a time."""
         if pooling is None or step.band.pooled == (0, 0):
@@ -396,7 +405,7 @@ class Encoder:
         index = self.pool_layers.get(step.layer, step.layer)
         part = Part(pooling.spread, pooled, strip.pooled, out.shape[2], rows * columns)
         base, access, stores = self._stores(step, Source.POOLED, pooling.written.name, part, index)
-        first = self.room.pool_word(need[0], strip.width)
+        first = self._pool_word(step, need[0])
         row = pooled[0] * window.stride[0] - window.pads[0] - need[0]
         column = strip.pooled[0] * window.stride[1] - window.pads[1] - strip.columns[0]
         passed = column if column > highest(Opcode.POOL, "column_offset") else 0  # columns that are none of its input

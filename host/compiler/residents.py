@@ -290,6 +290,7 @@ class Residents:
             band=0 if run is None else run.band,
             again=run is not None and run.planes > 0 and not self.known.weights_fit(run.first, run.last, True),
             read_before=run is not None and source is None and self._read_before(run.first, index),
+            pool_words=() if run is None else self.known.pool_words(run, index),
             sums=self.known.sums(run) if run is not None and run.planes > 0 and index < run.last else 0,
         )
 

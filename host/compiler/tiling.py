@@ -189,7 +189,7 @@ def _alike(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:
 
 def _turns(problem: Problem, most: int) -> tuple[tuple[Band, ...], ...]:
     """The turns that a layer takes with those that run with it, in bands of at most so many rows."""
-    key = "turns", problem.chip.band, most
+    key = "turns", problem.chip.band, bool(problem.chip.pool_words), most
     return problem.once(key, lambda: turns_of(problem, problem.chip.band, most))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
 import pytest
 
+from host.compiler.chip import OnChip
 from host.compiler.cuts import bands_of, lone_bands_of, strips_of, turns_of
 from host.compiler.problem import Problem, needed
 from hw.contract.config import preset
@@ -64,6 +66,25 @@ def test_turns_wait_for_no_row_of_another(pool: Window | None, rows: int, most: 
             assert [band.pooled[0] for band in pooled] == ends[:-1] and ends[-1] == written[1]
         done = written[1]
     assert done == size
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 23])
+@pytest.mark.parametrize("most", [1, 3, 23])
+def test_turns_go_on_where_rows_wait(rows: int, most: int) -> None:
+    """Each row is computed once, and each pooled row with the last of those that it needs."""
+    problem = posed(Window((3, 3), (2, 2)))
+    problem, pooling = dataclasses.replace(problem, chip=OnChip(pool_words=(0,))), problem.layer.pooling
+    assert pooling is not None
+    turns = turns_of(problem, rows, most)
+    bands = [band for turn in turns for band in turn]
+    assert [band.rows[0] for band in bands] == [0, *(band.rows[1] for band in bands[:-1])]
+    assert bands[-1].rows[1] == problem.results(0)
+    pooled = [band for band in bands if band.pooled != (0, 0)]
+    assert [band.pooled[0] for band in pooled] == [0, *(band.pooled[1] for band in pooled[:-1])]
+    assert all(turn[-1].pooled[1] == min((n + 1) * rows, pooling.result.shape[1]) for n, turn in enumerate(turns))
+    for band in pooled:
+        assert band.pool_rows == needed(pooling.window, 0, band.pooled, problem.layer.result.shape[1])
+        assert band.pool_rows[1] <= band.rows[1]
 
 
 @pytest.mark.parametrize("pool", POOLS, ids=str)

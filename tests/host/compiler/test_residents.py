@@ -131,6 +131,25 @@ def test_bands_of_maps_that_do_not_fit(number: int, keep: KeepLayers, rng: np.ra
         assert {len(program.layers) - 2, len(program.layers) - 4}.isdisjoint(stores)
 
 
+@pytest.mark.parametrize(("size", "stride", "parts"), [(3, 2, 1), (3, 2, 2), (5, 2, 1), (3, 1, 1)])
+def test_rows_wait_from_turn_to_turn(size: int, stride: int, parts: int) -> None:
+    """Rows that poolings of two turns need are computed once, of all output groups, of one layer or of two."""
+    rng = np.random.default_rng(3)
+    b = Builder(rng, (6, 46, 34))
+    made = b.conv("x", 20, Window())
+    if parts == 2:
+        made = b.concat(made, b.conv("x", 16, SAME, fmt=b.tensors[made].fmt))
+    b.conv(b.pool(made, "max", Window((size, size), (stride, stride))), 8, Window())
+    config = dataclasses.replace(preset("tiny"), name="turns", activation_depth=1024, pool_depth=2048)
+    program = proven(b.network(), config, KeepLayers.NONE, rng, lambda one: MANY * (not by_bands(one)))
+    convs = [i for i in program.decode() if isinstance(i, ConvInstruction) and i.last and i.to_pool]
+    assert by_bands(program)
+    for index in range(parts):
+        rows = [i.out_rows for i in convs if i.layer == index]
+        groups = -(-(20, 16)[index] // 4)
+        assert sum(rows) == groups * (46 - (46 - size) % stride)
+
+
 @pytest.mark.parametrize("number", range(5))
 @pytest.mark.parametrize("keep", [*KeepLayers])
 def test_some_channels_of_large_maps(
