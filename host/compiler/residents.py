@@ -28,6 +28,8 @@ from hw.contract.memory import Memory
 
 LITTLE = 1 / 16
 """How much longer layers may take by `cost` for what need not be stored and read again."""
+HARDLY = 1 / 1024
+"""How much longer all layers may take for a map that had no place."""
 ALIKE = 64
 """Of ways to run a layer in blocks of output groups, or beside one that reads some channels at a time, that differ by
 less than a so many-th of their cycles, that which reads least is taken: what `cost` adds for CONVs is no nearer."""
@@ -46,6 +48,7 @@ class Willing(Enum):
         "as BANDED, and of large ones some channels at a time, or all but those that wait as results, where the layers "
         "take little longer so"
     )
+    CHANNELS_FIRST = "as CHANNELS, but these before bands of all channels, and all placed anew for one without a place"
     ALL = "all of them"
 
 
@@ -125,9 +128,11 @@ class Residents:
         self.take(Choice((), estimate=by))
         if willing in (Willing.BANDED, Willing.CHANNELS):
             self._hold(self.known.banded())
-        if willing is Willing.CHANNELS:
+        if willing in (Willing.CHANNELS, Willing.CHANNELS_FIRST):
             self._hold(self.known.in_part(), LITTLE)
             self._hold(self.known.by_channel(), LITTLE)
+        if willing is Willing.CHANNELS_FIRST:
+            self._hold(self.known.banded())
         candidates = [] if willing is Willing.NONE else self.known.candidates()
         left = [one for one in candidates if (one.buffer, one.tensor) not in self.chosen]
         for _ in range(2):
@@ -140,7 +145,7 @@ class Residents:
         self.chosen = {(resident.buffer, resident.tensor): resident for resident in choice.maps}
         self.estimate = choice.estimate
         self._kept.clear()
-        return replace(choice, cycles=sum(_cycles(self._way(k)) for k in range(len(self.lowered.layers))))
+        return replace(choice, cycles=self._cycles())
 
     def tilings(self, choice: Choice) -> tuple[Tiling | None, ...]:
         """How layers are cut where the maps of a choice stay, None for one that cannot be run."""
@@ -150,7 +155,7 @@ class Residents:
     def _try(self, candidate: Resident, willing: Willing) -> bool:
         placed = self._place(candidate)
         if placed is None:
-            return False
+            return willing is Willing.CHANNELS_FIRST and self._make_room(candidate)
         before, after = self._let_stay(placed)
         cut_anew = any(_streamed(after[k]) and _cut(after[k]) != _cut(before[k]) for k in before)
         longer = _sum(after) > _sum(before)
@@ -159,6 +164,29 @@ class Residents:
             return True
         self._let_go([placed], before)
         return False
+
+    def _make_room(self, candidate: Resident) -> bool:
+        """Let a map stay that has no place as the others lie, with all of them placed anew: parts as low as possible,
+        and above them whole maps as high as possible, in the order of the layers or against it.  If the layers take
+        hardly longer so."""
+        before, chosen, kept = self._cycles(), self.chosen, dict(self._kept)
+        parts = [one for one in chosen.values() if one.band or one.inside]
+        whole = sorted([candidate, *(one for one in chosen.values() if one not in parts)], key=lambda one: one.first)
+        for order in (whole, whole[::-1]):
+            self.chosen = {(one.buffer, one.tensor): one for one in parts}
+            for one in order:
+                placed = self._place(one, high=True)
+                if placed is not None:
+                    self.chosen[placed.buffer, placed.tensor] = placed
+            self._kept.clear()
+            if len(self.chosen) > len(chosen) and self._cycles() <= before * (1 + HARDLY):
+                return True
+        self.chosen, self._kept = chosen, kept
+        return False
+
+    def _cycles(self) -> float:
+        """Those of all layers."""
+        return sum(_cycles(self._way(k)) for k in range(len(self.lowered.layers)))
 
     def _hold(self, maps: Iterable[Sequence[tuple[Resident, ...]]], longer: float = 0) -> None:
         """Of each of some maps let the best of the ways to hold parts of it stay, if there is one by which the layers

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 
 from host.compiler import KeepLayers, compile_network
+from host.compiler.lower import lower
+from host.compiler.memory import place
+from host.compiler.residents import Choice, Residents, Willing
 from host.compiler.tokens import Access
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from hw.contract.isa import Buffer, ConvInstruction, LoadInstruction, StoreInstruction, Target
+from hw.contract.memory import Memory
 from hw.contract.program import Program
 from quant.base.errors import VerificationError
 from quant.ir.network import Network
@@ -207,3 +211,22 @@ def test_weights_of_bands_are_read_again_where_they_do_not_fit_together(rng: np.
     )
     loads = [i.address for i in program.decode() if isinstance(i, LoadInstruction) and i.target == Buffer.WEIGHT]
     assert by_channel(program) and len(loads) > len(set(loads))
+
+
+def test_all_are_placed_anew_for_one_that_has_no_place(rng: np.random.Generator) -> None:
+    """Two maps lie so that a third finds no stretch as long as it, though there is as much room."""
+    b, config, memory = Builder(rng, (4, 16, 16)), preset("tiny"), Memory(64, 4)
+    made = "x"
+    for channels in (20, 20, 40, 8):
+        made = b.conv(made, channels, Window())
+    lowered = lower(b.network(), config)
+    residents = Residents(lowered, config, memory, place(lowered, config, False), False)
+    first, second, third = sorted(
+        (one for one in residents.known.candidates() if one.buffer is Buffer.ACTIVATION), key=lambda one: one.first
+    )[:3]
+    assert (first.size, second.size, third.size) == (1280, 1280, 2560)
+    residents.take(Choice((first, dataclasses.replace(second, start=1280))))
+    assert not residents._try(third, Willing.CHANNELS)
+    assert residents._try(third, Willing.CHANNELS_FIRST)
+    starts = {one.tensor: one.start for one in residents.chosen.values()}
+    assert starts == {first.tensor: 2816, second.tensor: 256, third.tensor: 1536}
