@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -29,6 +31,7 @@ def kept_bits(unit: Unit) -> list[int]:
     return sorted(bits)
 
 
+@cache
 def queue_bits(unit: Unit) -> int:
     """Width of a unit's queue: what it keeps of an instruction, and the place of that in the program."""
     return len(kept_bits(unit)) + NUMBERED["index"].width
