@@ -14,6 +14,8 @@ if TYPE_CHECKING:
         BadInput,
         Comparison,
         CompiledProgram,
+        Engine,
+        Explored,
         LayerDigest,
         MemoryOptions,
         QuantizedNetwork,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         VerificationError,
         compare,
         compile,
+        explore,
         quantize,
         simulate,
     )
@@ -32,6 +35,8 @@ __all__ = [
     "BadInput",
     "Comparison",
     "CompiledProgram",
+    "Engine",
+    "Explored",
     "LayerDigest",
     "MemoryOptions",
     "QuantizedNetwork",
@@ -40,6 +45,7 @@ __all__ = [
     "VerificationError",
     "compare",
     "compile",
+    "explore",
     "quantize",
     "simulate",
 ]

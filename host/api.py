@@ -20,6 +20,9 @@ from host import outputs, stages
 from host import quantization as quantizing
 from host.comparison import CompareOptions, Comparison, compare_files
 from host.compiler import KeepLayers
+from host.engine_search import Engine
+from host.exploration import Explored, ExploreOptions, Folder
+from host.exploration import explore as exploring
 from host.options import (
     BatchSize,
     Complete,
@@ -48,6 +51,8 @@ __all__ = [
     "BadInput",
     "Comparison",
     "CompiledProgram",
+    "Engine",
+    "Explored",
     "LayerDigest",
     "MemoryOptions",
     "QuantizedNetwork",
@@ -56,6 +61,7 @@ __all__ = [
     "VerificationError",
     "compare",
     "compile",
+    "explore",
     "quantize",
     "simulate",
 ]
@@ -83,6 +89,13 @@ class CompileCall:
     complete: Complete = False
     keep_layers: Kept = KeepLayers.ALL
     batch: BatchSize = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExploreCall(ExploreOptions):
+    """What `explore` takes."""
+
+    out: Folder
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +205,14 @@ def _simulate(options: SimulateOptions, reporter: Reporter) -> Simulation:
     return Simulation(digests, result["counters"], _files(result), tuple(reporter.warnings))
 
 
+def _explore(call: ExploreCall, reporter: Reporter) -> Explored:
+    """Search for the configuration that runs a network fastest among those that fit a part; write it, and the search.
+
+    Raises BadInput for whatever is wrong with what was given, where no engine fits, and where none runs the network.
+    """
+    return exploring(call, call.out, reporter)
+
+
 def _notes(result: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(row["note"] for row in result.get("notes", ()))
 
@@ -204,3 +225,4 @@ quantize = _function(QuantizeCall, _quantize)
 compare = _function(CompareOptions, _compare)
 compile = _function(CompileCall, _compile)
 simulate = _function(SimulateOptions, _simulate)
+explore = _function(ExploreCall, _explore)

@@ -18,6 +18,8 @@ from host.compiler import KeepLayers
 from host.compression import CompressOptions, CompressOutputs
 from host.compression import compress as run_compress
 from host.configuration import configuration
+from host.exploration import ExploreOptions, Folder
+from host.exploration import explore as run_explore
 from host.optimization import OptimizeOptions, OptimizeOutputs, shown
 from host.optimization import optimize as run_optimize
 from host.options import (
@@ -252,6 +254,20 @@ def config_command(
     Fields left out have defaults.
     """
     print(json.dumps(config.to_json(), indent=2))
+
+
+@app.command(
+    rich_help_panel=HARDWARE,
+    epilog="Example: shiftpoint explore net.onnx --board ulx3s-85 -o build/explored",
+)
+@command
+def explore(options: ExploreOptions, out: Folder, as_json: AsJson = False) -> None:
+    """Find the configuration that runs a network fastest among those that fit a part (docs/explore.md).
+
+    A search that was interrupted goes on from what it measured.
+    """
+    reporter = Reporter(quiet=as_json)
+    _finish(run_explore(options, out, reporter).shown(), reporter, as_json)
 
 
 @app.command(rich_help_panel=HARDWARE, epilog="Example: shiftpoint verilog --config small --out build/verilog")
