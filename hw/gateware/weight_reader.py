@@ -12,7 +12,7 @@ from hw.contract.config import BUFFER_ADDRESS_BITS, CODEBOOK_ENTRIES, Accelerato
 from hw.contract.isa import Mode
 from hw.contract.table import TABLE_PORT_BITS
 from hw.contract.timing import table_cycles
-from hw.contract.weights import FORMATS, gateware_format
+from hw.contract.weights import FORMATS, gateware_format, known_formats
 from hw.contract.weights.indices import Indices2, Indices4
 from hw.contract.weights.listed import TAG_BITS, beat_tags
 from hw.gateware.accumulator import Parameters, parameter_sets
@@ -23,6 +23,10 @@ from hw.gateware.table import TABLE_SETS, table_port
 
 PARTS = data.StructLayout({"parameters": 1, "codebook": 1, "tags": 1, "block": 1})
 """What is read of a CONV, in the order in which it lies in the buffer."""
+
+_LONG_ENOUGH = 3
+"""Cycles of the first block of a CONV in which its tag comes into a register and is multiplied with distances
+(`hw.gateware.listed`) before its pass can begin."""
 
 
 class WeightReader(wiring.Component):
@@ -41,8 +45,8 @@ class WeightReader(wiring.Component):
         load_table, table_base (in), where there are tables: read a table from that beat on; not while something is
             being read.  loading (out): it is being read; nothing else may be started.
         listed (in), where blocks can be left out: blocks are listed, with tags; stable from `start` to the last `more`.
-        tag (out): of the block that is read, from three cycles after the first beat of it, or of the tags ahead of it,
-            was read, to the next `more`.
+        tag (out): of the block that is read, from three cycles after its `more` on, and four after its `start` and what
+            comes ahead of the tags, three where blocks are short; to the next `more`.
         beat, stored (out): a beat two cycles after it was read, and what it holds.
         sets, set (out): the sets of parameters, and the one that was read last or is being read; `start` with
             parameters changes it.
@@ -215,16 +219,23 @@ class WeightReader(wiring.Component):
         """Tags of a beat that is read, the present block's in the lowest bits.
 
         reading: in this cycle.  tags_next: the next block's is in another beat.
+
+        The tag goes to multipliers (`hw.gateware.listed`), so it comes out of a register.  Behind `more` that takes no
+        cycle: the buffer's address is that of the tags a cycle before they are read.  For it went on behind the last
+        beat of the block before, and `more` comes later than that, since a beat holds two tags at least, so the block
+        before has none ahead of it.  So the buffer gives the tags early, and once more when any beat would come that is
+        read then.  Behind a `start` it is only then, and the first pass begins late enough, but where blocks are short.
         """
         tags = Signal(self.config.axi_bits, reset_less=True)
         number = Signal(range(beat_tags(self.config)), reset_less=True)  # of the present one in its beat
-        on_its_way, there = Signal(), Signal()
+        early, late = Signal(), Signal()
+        shortest = min(found.block_cycles(self.config) for found in known_formats(self.config))
         m.d.comb += [
-            self.tag.eq(Mux(there, beat, tags)[:TAG_BITS]),  # in the cycle in which it comes, too: it is wanted then
+            self.tag.eq((tags if shortest >= _LONG_ENOUGH else Mux(late, beat, tags))[:TAG_BITS]),
             tags_next.eq(self.listed & number.all()),
         ]
-        m.d.sync += [on_its_way.eq(reading), there.eq(on_its_way)]
-        with m.If(there):  # never with `more`: the beats of the block come after it
+        m.d.sync += [early.eq(reading), late.eq(early)]
+        with m.If(early | late):  # never with `more`: the beats of the block come after it
             m.d.sync += tags.eq(beat)
         with m.Elif(self.more):
             m.d.sync += tags.eq(tags >> TAG_BITS)

@@ -192,6 +192,15 @@ DIRECTED: tuple[Entry, ...] = (
     ),
     *_gateware("registers", (("bus.awaddr[_BYTE_ADDRESS:]", "bus.awaddr[_BYTE_ADDRESS:7]"),)),
     *_gateware(
+        "weight_reader",
+        (
+            ("with m.If(early | late):", "with m.If(late):"),
+            ("(tags if shortest >= _LONG_ENOUGH else Mux(late, beat, tags))", "tags"),
+            ("part.eq(first),", "part.eq(parts),"),
+            ("with m.Elif(part.as_value().any()):", "with m.Else():"),
+        ),
+    ),
+    *_gateware(
         "pool",
         (
             ("            m.d.sync += stopped.eq(1)\n", "            pass\n"),

@@ -105,7 +105,9 @@ def test_a_stop_reads_nothing_more() -> None:
 
 
 @pytest.mark.parametrize("axi_bits", [32, 64, 128])
-def test_tags_come_ahead_of_their_blocks(axi_bits: int) -> None:
+@pytest.mark.parametrize("at_once", [False, True])
+def test_tags_come_ahead_of_their_blocks(axi_bits: int, at_once: bool) -> None:
+    """at_once: each `more` comes as early as it may, a beat more than a block has after the one before."""
     config = AcceleratorConfig("reader", 8, 8, axi_bits, weight_depth=256, skip_blocks=True)
     block, each = WeightReader(config), gateware_format(config).block_beats(config)
     per_beat, ahead = axi_bits // 16, config.derived.parameter_beats
@@ -119,6 +121,7 @@ def test_tags_come_ahead_of_their_blocks(axi_bits: int) -> None:
             await context.tick()
         context.set(block.write.enable, 0)
         context.set(block.listed, 1)
+        before = 0
         for with_parameters in (1, 0):
             place = ahead * with_parameters
             context.set(block.with_parameters, with_parameters)
@@ -127,16 +130,47 @@ def test_tags_come_ahead_of_their_blocks(axi_bits: int) -> None:
                 tags, place = (place, place + 1) if tagged else (tags, place)  # noqa: F821
                 await pulse(context, block.more if number else block.start)
                 skipped = (0 if number else ahead * with_parameters) + tagged
-                for cycle in range(skipped + each + 3):
+                late = 0 if at_once and number else 3
+                length = each + late if number else skipped + each + late
+                for cycle in range(length):
                     assert context.get(block.last_read) == (cycle == skipped + each - 1)
                     shifted = context.get(block.stored.shift)
-                    assert shifted == (skipped + 2 <= cycle < skipped + each + 2)
-                    if shifted:
+                    assert shifted == (skipped + 2 <= cycle < skipped + each + 2 or cycle < before)
+                    if shifted and cycle >= before:
                         assert context.get(block.beat) == content[place + cycle - skipped - 2]
-                    if cycle >= skipped - tagged + 2:
+                    if cycle >= skipped - tagged + (2 if number else 3):
                         assert context.get(block.tag.as_value()) == tags * per_beat + number % per_beat
                     await context.tick()
                 place += each
+                before = skipped + each + 1 - length  # beats of this block that come after the next `more`
+
+    simulate(block, bench)
+
+
+def test_a_tag_of_short_blocks_comes_with_its_beat() -> None:
+    """Behind a start; blocks of 4-bit indices have two beats."""
+    config = AcceleratorConfig("reader", 4, 4, 32, weight_depth=256, skip_blocks=True, codebooks=True)
+    block = WeightReader(config)
+
+    async def bench(context: Bench) -> None:
+        context.set(block.listed, 1)
+        context.set(block.weight_format, 1)
+        context.set(block.write.enable, 1)
+        for address in range(5):
+            context.set(block.write.address, address)
+            context.set(block.write.data, 0x54320000 + address)
+            await context.tick()
+        context.set(block.write.enable, 0)
+        for base in (1, 2):
+            context.set(block.base, base)
+            await pulse(context, block.start)
+            last = []
+            for cycle in range(6):
+                last += [cycle] if context.get(block.last_read) else []
+                if cycle >= 2:
+                    assert context.get(block.tag.as_value()) == base
+                await context.tick()
+            assert last == [2]
 
     simulate(block, bench)
 
