@@ -171,32 +171,40 @@ class PoolUnit(wiring.Component):
         """Sums and clipped maxima, a lane each, of the taps of a pixel.
 
         word, now: the tap whose word is there, and that word.  What is outside the map adds 0 to a sum, and is below
-        every value to a maximum; that of taps which are all outside is clipped.
+        every value to a maximum; that of taps which are all outside is clipped.  What is compared is the word as it
+        stands there: a choice before the comparison would be too much in one cycle, so whether the word counts is a
+        choice behind it.
         """
         d, bits = self.config.derived, self.config.data_bits
-        # Bounds beyond every value do what those next to all values do: so comparisons are as wide as a value.
+        # So that comparisons are as wide as a value: a bound above all values does what the one next to them does, and
+        # of one below them, which is compared by its low bits alone, the answer is known, of what is outside, too.
         least, most = -1 << bits, (1 << bits) - 1
         outside = Mux(averages, 0, least)
-        low, high = (Signal(signed(d.lane_bits + 1), name=name, reset_less=True) for name in ("low", "high"))
+        low, high = Signal(signed(d.lane_bits + 1), reset_less=True), Signal(signed(d.lane_bits), reset_less=True)
+        none_low, all_high = Signal(reset_less=True), Signal(reset_less=True)
         m.d.sync += [
-            low.eq(Mux(kept.low < least, least, Mux(kept.low > most, most + 1, kept.low))),
-            high.eq(Mux(kept.high > most, most, Mux(kept.high < least, least - 1, kept.high))),
+            none_low.eq(kept.low <= least),
+            all_high.eq(kept.high < least),
+            low.eq(Mux(kept.low > most, most + 1, kept.low)),
+            high.eq(Mux(kept.high > most, most, kept.high)),
         ]
         sums, maxima = [], []
         for lane in range(self.config.oc_lanes):
-            value = Signal(signed(d.lane_bits), name=f"value_{lane}")
+            there = Signal(signed(d.lane_bits), name=f"there_{lane}")
+            value = Signal.like(there, name=f"value_{lane}")
             total = Signal(signed(AVERAGE_SUM_BITS + 1), name=f"total_{lane}", reset_less=True)
             maximum = Signal.like(value, name=f"maximum_{lane}", reset_less=True)
             all_low, any_high = (Signal(name=f"{name}_{lane}", reset_less=True) for name in ("all_low", "any_high"))
             clipped = Signal(signed(BOUND_BITS), name=f"clipped_{lane}")
             m.d.sync += [
                 total.eq(Mux(now.first, 0, total) + value),
-                maximum.eq(Mux(now.first | _above(value, maximum), value, maximum)),
+                maximum.eq(Mux(now.first | (now.inside & _above(there, maximum)), value, maximum)),
                 # Whether they are beyond a bound is found with them: there is no time left when all are known.
-                all_low.eq((now.first | all_low) & _above(low, value)),
-                any_high.eq((~now.first & any_high) | _above(value, high)),
+                all_low.eq((now.first | all_low) & (~now.inside | _above(low, there)) & ~none_low),
+                any_high.eq((~now.first & any_high) | (now.inside & _above(there, high)) | all_high),
             ]
-            m.d.comb += value.eq(Mux(now.inside, extended(word.word_select(lane, bits), kept.input_signed), outside))
+            m.d.comb += there.eq(extended(word.word_select(lane, bits), kept.input_signed))
+            m.d.comb += value.eq(Mux(now.inside, there, outside))
             m.d.comb += clipped.eq(Mux(all_low, kept.low, Mux(any_high, kept.high, maximum)))
             sums.append(total)
             maxima.append(clipped)

@@ -206,7 +206,9 @@ DIRECTED: tuple[Entry, ...] = (
             ("            m.d.sync += stopped.eq(1)\n", "            pass\n"),
             ("size = Signal(len(kept.out_rows) + len(kept.out_columns)", "size = Signal(12"),
             ("Mux(kept.low > most, most + 1, kept.low)", "Mux(kept.low > most, most, kept.low)"),
-            ("Mux(kept.high < least, least - 1, kept.high)", "Mux(kept.high < least, least, kept.high)"),
+            ("Mux(kept.high > most, most, kept.high)", "kept.high"),
+            ("(~now.inside | _above(low, there)) & ~none_low", "(~now.inside | _above(low, there))"),
+            ("(now.inside & _above(there, high)) | all_high", "(now.inside & _above(there, high))"),
         ),
     ),
     *_gateware(
