@@ -33,7 +33,6 @@ from hw.contract.table import table_of
 from hw.contract.weights import WeightFormat, weight_format
 from hw.contract.weights.codebook import codebook_of
 from hw.contract.weights.listed import decode_listed, stream_beats
-from hw.contract.widths import as_signed
 from quant.base.errors import VerificationError
 from quant.ir.fixedpoint import Reciprocal
 from quant.ir.inputs import Given, Image, single
@@ -305,10 +304,8 @@ class _Machine:
         data = data.reshape(end - first, i.input_groups, grid.taps, c.ic_lanes)
         values = datapath.lanes(data, bool(setup.input_signed))
         if inside is not None:
-            pad = pad_lane(self.config, setup.pad_value)
-            if not np.can_cast(np.min_scalar_type(pad), values.dtype):  # one bit wider, for both signs
-                values = values.astype(datapath.lane_type(c.derived.lane_bits, signed=True))
-            values = np.where(inside[:, None, :, None], values, values.dtype.type(pad))
+            pad = datapath.lanes(np.array(setup.pad_value).astype(self.activation.dtype), bool(setup.input_signed))
+            values = np.where(inside[:, None, :, None], values, pad)
         return values.reshape(end - first, -1, c.ic_lanes)
 
     def _pool(self, i: PoolInstruction) -> None:
@@ -340,7 +337,7 @@ class _Machine:
         data = ring.reshape(len(ring), d.planes, c.ic_lanes)[words[None], planes[:, None, None]]
         whole = min(d.word_bytes, d.beat_bytes)  # every address is a multiple of it
         index = starts[:, :, None] // whole + np.arange(i.words * d.word_bytes // whole)
-        data = data.reshape(*index.shape, whole)
+        data = np.ascontiguousarray(data).view(np.uint8).reshape(*index.shape, whole)
         if i.target == Target.MEMORY:
             self.memory.reshape(-1, whole)[index] = data
         elif i.target == Target.ACTIVATION:
@@ -349,8 +346,3 @@ class _Machine:
         else:
             buffer = self.residual.view(np.uint8).reshape(d.planes, -1, whole)
             buffer[planes[:, None, None], index % buffer.shape[1]] = data
-
-
-def pad_lane(config: AcceleratorConfig, value: int) -> int:
-    """SETUP.pad_value as the integer that padding reads as: two's complement of the lane's width."""
-    return int(as_signed(value, config.derived.lane_bits))

@@ -11,6 +11,7 @@ from host.compiler.cuts import Band, Strip
 from host.compiler.geometry import Footprint
 from host.compiler.problem import Problem, Span, needed
 from host.compiler.tiling import Tiling
+from hw.contract.layout import planes_of
 from hw.contract.timing import (
     FRONT_LATENCY,
     REQUEST_LATENCY,
@@ -273,17 +274,14 @@ def _written(problem: Problem, tiling: Tiling, chip: bool = True) -> list[int]:
     """Cycles that storing each tile takes: a beat to memory at its pace, one on the chip, if it counts, in a cycle."""
     pooling = problem.layer.pooling
     kept, pooled = (_store_cycles(problem, tensor, chip) for tensor in _results(problem))
-    bits, data, planes = (
-        problem.layer.copies * problem.layer.result.fmt.bits,
-        problem.config.data_bits,
-        problem.stored_planes,
-    )
+    config, planes = problem.config, problem.stored_planes
     found = [0] * tiling.tiles
     if problem.layer.keep:
-        found = [kept * beats * bits // data * planes for beats in _tile_beats(problem, tiling)]
+        each = kept * problem.layer.copies * planes_of(problem.layer.result.fmt, config) * planes
+        found = [each * beats for beats in _tile_beats(problem, tiling)]
     if pooling is not None:
-        bits = pooling.result.fmt.bits
-        more = (pooled * beats * bits // data * planes for beats in _pooled_beats(problem, tiling))
+        each = pooled * planes_of(pooling.result.fmt, config) * planes
+        more = (each * beats for beats in _pooled_beats(problem, tiling))
         found = [a + b for a, b in zip(found, more, strict=True)]
     if problem.chip.inside and chip:  # of one tile: what waited as results is copied for each block
         copied = len(tiling.blocks(problem.outputs.count)) * (problem.range_groups - tiling.stay)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from host.compiler.engine_layer import HIDDEN, UNCHANGED_BITS, EngineLayer, Lowered, OutputPooling, View
 from host.compiler.errors import CannotCompile
 from hw.contract.config import AcceleratorConfig
-from hw.contract.layout import Fold
+from hw.contract.layout import Fold, planes_of
 from hw.contract.weights import WeightFormat, gateware_format
 from quant.ir.fixedpoint import QFormat
 from quant.ir.network import Network
@@ -99,12 +99,12 @@ class EngineBuilder:
         One that is wider than the engine's data is taken for bytes, without signs: for a channel on each lane of each
         of its planes, used or not.
         """
-        found, bits = self.seen(name, tensor, rows, columns), self.config.data_bits
-        parts = found.fmt.bits // bits
+        found = self.seen(name, tensor, rows, columns)
+        parts = planes_of(found.fmt, self.config)
         if parts > 1:
             lanes = self.config.ic_lanes
             channels = -(-found.shape[0] // lanes) * parts * lanes
-            found = Tensor(name, (channels, rows, columns), QFormat(bits, 0, signed=False))
+            found = Tensor(name, (channels, rows, columns), QFormat(self.config.data_bits, 0, signed=False))
             self.lowered.tensors[name] = found
         return found
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from host.compiler.engine_builder import EngineBuilder
 from host.compiler.engine_layer import HIDDEN, EngineLayer, Spread, unchanged
-from hw.contract.layout import byte_lanes
+from hw.contract.layout import byte_lanes, planes_of
 from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 
@@ -144,7 +144,7 @@ def _phases(
     In groups of as many channels as the array has lanes at most, so that no block of weights is read for another's.
     """
     config, count = builder.config, out.shape[0]
-    parts = out.fmt.bits // config.data_bits
+    parts = planes_of(out.fmt, config)
     c, j = np.divmod(np.arange(count * factor), factor)
     places = c // inside * inside * factor + j * inside + c % inside
     if parts == 1:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from host.compiler.engine_layer import Lowered
 from hw.contract.config import AcceleratorConfig
-from hw.contract.layout import Placement, plane_bytes
+from hw.contract.layout import Placement, plane_bytes, planes_of
 
 ALIGNMENT = 64
 """Bytes that every tensor's address is a multiple of: the longest beat, and a cache line of a host."""
@@ -99,7 +99,7 @@ def place(
         home = homes[name]
         if home.root != name and name not in lowered.reshaped:
             plane = plane_bytes(config, *tensor.shape[1:])
-            offset = home.plane * plane * (tensor.fmt.bits // config.data_bits)
+            offset = home.plane * plane * planes_of(tensor.fmt, config)
             placements[name] = _placement(lowered, name, placements[home.root].address + offset, lanes[name])
     for name, known in lowered.reshaped.items():
         placements[name] = _placement(lowered, name, placements[known].address, lanes[name])

@@ -150,7 +150,7 @@ class Problem:
 
     def wide(self, result: Tensor) -> bool:
         """Whether results take two words a pixel."""
-        return result.fmt.bits == self.config.derived.wide_bits
+        return result.fmt.bits > self.config.data_bits
 
     def results(self, axis: int) -> int:
         """Rows (axis 0) or columns (axis 1) of results that are computed: those that somebody needs.

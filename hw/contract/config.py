@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,7 +31,8 @@ class AcceleratorConfig:
     """The user's choices.  Depths are powers of two; every on-chip buffer is a ring.
 
     ic_lanes (N), oc_lanes (M): input and output channels a cycle; M is a multiple of N.
-    data_bits, weight_bits: widths in the datapath.  acc_bits: accumulator width.
+    data_bits, weight_bits: widths in the datapath, one of WIDTHS, the same for both; of a network's tensors and weights
+    each can have fewer.  acc_bits: accumulator width.
     axi_bits: width of the memory port.  max_burst: longest burst, in beats.
     partial_sum_depth: output pixels of one tile.  activation_depth: words of N channels.
     weight_depth: beats.  residual_depth, output_depth, pool_depth, pooled_depth: words of M channels.
@@ -128,6 +130,8 @@ _FAR = 1 << 63
 """No number of a configuration comes near it; messages show what is."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 """Names become names of folders."""
+WIDTHS = 8, 16
+"""Bits of data and weights; network outputs have as many as the last says, whatever the data have."""
 BUFFER_ADDRESS_BITS = 16
 """Of a place in a buffer, in instructions: of beats for what is loaded, of words for what is read and written."""
 _ADDRESSABLE = 1 << BUFFER_ADDRESS_BITS
@@ -151,6 +155,10 @@ def _shown(value: object) -> str:
         return "an object" if isinstance(value, dict) else "a list"
     text = json.dumps(value)
     return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+def _either(values: Iterable[int]) -> str:
+    return " or ".join(map(str, values))
 
 
 def _require(condition: bool, message: str) -> None:
@@ -178,10 +186,17 @@ class Derived:
         for name, (low, high) in _RANGES.items():
             value = getattr(c, name)
             _require(low <= value <= high, f"{name} must be {low} to {high}, not {value}")
-        for name in ("data_bits", "weight_bits"):
-            _require(getattr(c, name) == 8, f"{name} must be 8, not {getattr(c, name)}")
-        widths = " or ".join(map(str, ACCUMULATORS))
-        _require(c.acc_bits in ACCUMULATORS, f"acc_bits must be {widths}, not {c.acc_bits}")
+        _require(c.data_bits in WIDTHS, f"data_bits must be {_either(WIDTHS)}, not {c.data_bits}")
+        _require(
+            c.weight_bits == c.data_bits, f"weight_bits must be data_bits, which is {c.data_bits}, not {c.weight_bits}"
+        )
+        accumulators = [bits for bits in ACCUMULATORS if bits > 2 * c.data_bits]
+        _require(
+            c.acc_bits in accumulators,
+            f"acc_bits must be {_either(accumulators)} where data have {c.data_bits} bits, not {c.acc_bits}",
+        )
+        for name in ("tables", "codebooks"):
+            _require(not getattr(c, name) or c.data_bits == WIDTHS[0], f"{name} must be false where data have 16 bits")
         _require(c.axi_bits in (32, 64, 128, 256), f"axi_bits must be 32, 64, 128 or 256, not {c.axi_bits}")
         _require(c.oc_lanes >= c.ic_lanes, f"oc_lanes ({c.oc_lanes}) must be at least ic_lanes ({c.ic_lanes})")
         _require(1 <= c.max_burst <= 256, f"max_burst must be 1 to 256 beats, not {c.max_burst}")
@@ -191,8 +206,9 @@ class Derived:
         self.beat_bytes = bytes_of(c.axi_bits)
         self.lane_bytes = bytes_of(c.data_bits)
         """One channel of one pixel in a buffer or in memory."""
-        self.wide_bits = 2 * c.data_bits
-        """Of results that take two words a pixel: the low data_bits, then the high ones."""
+        self.wide_bits = WIDTHS[-1]
+        """Of the widest results, which take two words a pixel where data have less: the low data_bits, then the high
+        ones."""
         self.word_bytes = c.ic_lanes * self.lane_bytes
         """One activation word: N channels of one pixel."""
         self.words_per_beat = max(1, self.beat_bytes // self.word_bytes)
@@ -226,6 +242,8 @@ class Derived:
         self.table_bytes = self.table_entries * bytes_of(self.wide_bits)
         self.table_beats = self.table_bytes // self.beat_bytes
         """Of a table (hw/contract/table.py), which has an entry for each code of a result."""
+        self.average_sum_bits = c.data_bits + 12
+        """Width of |sum| in an average: of 4096 elements."""
         self.lane_bits = c.data_bits + 1
         """Width inside the datapath: signed and unsigned data alike."""
         self.activation_beats = c.activation_depth * self.word_bytes // self.beat_bytes
@@ -256,8 +274,6 @@ FETCH_BURST = 8
 crosses 4 KiB."""
 PAGE_BYTES = 4096
 """No burst crosses a multiple of it (AXI), so the memory window is made of whole pages."""
-AVERAGE_SUM_BITS = 20
-"""Width of |sum| in an average: of 4096 elements of 8 bits."""
 
 PRESETS = {
     config.name: config
@@ -310,6 +326,20 @@ PRESETS = {
             skip_blocks=True,
             codebooks=True,
             clock_mhz=150.0,
+        ),
+        # small with data and weights of 16 bits, and room for as many weights.
+        AcceleratorConfig(
+            name="small16",
+            ic_lanes=8,
+            oc_lanes=8,
+            axi_bits=64,
+            data_bits=16,
+            weight_bits=16,
+            acc_bits=48,
+            max_burst=128,
+            weight_depth=4096,
+            tables=False,
+            skip_blocks=True,
         ),
         # For the AXI3 ports of a Zynq-7000, which have 64 bits and bursts of 16 beats.
         AcceleratorConfig(name="zynq-hp", ic_lanes=8, oc_lanes=8, axi_bits=64, max_burst=16),

@@ -210,11 +210,12 @@ class SetupInstruction(Instruction):
     row_step: int = _address("activation words from output row to output row (stride_rows * pitch)")
     tap_row_step: int = _address("activation words from tap row to tap row (dilation_rows * pitch)")
     in_columns: int = _unsigned(12, "columns present in the buffer; outside them is padding")
-    pad_value: int = _unsigned(16, "what padding reads as, a lane value")
+    pad_value: int = _unsigned(16, "what padding reads as: the lowest data_bits, of the sign of activations")
     input_signed: int = _unsigned(1, "activations are two's complement")
     residual_signed: int = _unsigned(1, "residuals are two's complement")
     wide: int = _unsigned(
-        1, "results are twice as wide as data: two words a pixel, low half, then high half; see CONV.output_base"
+        1,
+        "results have 16 bits where data have 8: two words a pixel, low half, then high half; see CONV.output_base",
     )
     low: int = _signed(18, "results below it become it")
     high: int = _signed(18, "results above it become it")
@@ -229,7 +230,7 @@ class SetupInstruction(Instruction):
     )
     broadcast: int = _unsigned(1, "all pixels of a CONV have the residual of pixel 0")
     weight_format: int = _unsigned(
-        4, "how the weights are stored: a weight format's number, 0 in mode 1, and without codebooks"
+        4, "how the weights are stored: a weight format's number; in mode 1, and without codebooks, that of weight_bits"
     )
     data_format: int = _unsigned(4, "0: data_bits of the configuration; others are reserved")
 
@@ -309,7 +310,7 @@ class PoolInstruction(Instruction):
     stride_columns: int = _unsigned(4, "input columns from output column to output column")
     kind: int = _unsigned(1, "0: maximum, 1: average")
     input_signed: int = _unsigned(1, "pool buffer words are two's complement")
-    wide: int = _unsigned(1, "results are twice as wide as data, as in SETUP")
+    wide: int = _unsigned(1, "results have 16 bits where data have 8, as in SETUP")
     output_base: int = _address("pooled word of pixel 0; pixel p at + p; high halves as in CONV.output_base")
     multiplier: int = _unsigned(32, "average: reciprocal (quant.ir.fixedpoint.Reciprocal)")
     shift: int = _unsigned(6, "average: right shift of |sum| * multiplier")

@@ -1,7 +1,8 @@
 """How tensors lie in memory.
 
 One tensor layout: [C / N][H][W][N], planes of N-channel words, each plane rounded up to whole beats.
-A tensor twice as wide as the engine's data has two planes for each group of channels, that of the low bits first.
+A tensor wider than the engine's data has two planes for each group of channels, that of the low bits first; one
+that is narrower is stored as wide as they are, its sign or zeros above its own bits.
 Where channels stand among the lanes is a property of the tensor (`Placement.lanes`): the parts of a
 concatenation start at multiples of N, the lanes between them are unused.  Folding the taps of a first
 layer into the lanes is one, too (`Fold`): whoever writes the tensor gathers, the engine sees words.
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from hw.contract.config import AcceleratorConfig
+from hw.contract.config import WIDTHS, AcceleratorConfig
 from quant.base.errors import BadInput
 from quant.ir.fixedpoint import QFormat
 from quant.ir.window import Window
@@ -62,7 +63,7 @@ class Placement:
     """Where and how one tensor lies in memory.
 
     address: byte offset in the window, a multiple of the beat.  shape: (C, H, W) as stored (after folding).
-    fmt: the integers' format, as wide as the engine's data or twice.  lanes: physical channel of each logical one.
+    fmt: the integers' format, of one of WIDTHS (hw/contract/config.py).  lanes: physical channel of each logical one.
     image: of a run of several the one that it is of; None for all of them, whose rows lie one below the other.
     """
 
@@ -80,7 +81,7 @@ class Placement:
 
     def parts(self, config: AcceleratorConfig) -> int:
         """Planes for each group of channels: the low data_bits, then those above them."""
-        return self.fmt.bits // config.data_bits
+        return planes_of(self.fmt, config)
 
     def plane_bytes(self, config: AcceleratorConfig) -> int:
         """Bytes from one plane to the next."""
@@ -100,7 +101,7 @@ class Placement:
         d = config.derived
         if min(self.shape) < 1:
             return f"has the shape {self.shape}"
-        if self.fmt.bits not in (config.data_bits, d.wide_bits) or abs(self.fmt.frac) > MOST_FRAC:
+        if self.fmt.bits not in WIDTHS or abs(self.fmt.frac) > MOST_FRAC:
             return f"has the format {self.fmt}"
         if len(self.lanes) != self.shape[0] or len(set(self.lanes)) < len(self.lanes) or min(self.lanes) < 0:
             return f"has {self.shape[0]} channels, and no lane of its own for each"
@@ -122,6 +123,11 @@ def byte_lanes(lanes: np.ndarray, part: int, parts: int, n: int) -> np.ndarray:
     return (lanes // n * parts + part) * n + lanes % n
 
 
+def planes_of(fmt: QFormat, config: AcceleratorConfig) -> int:
+    """Planes that integers of a format take for each group of channels: the low data_bits, then those above them."""
+    return -(-fmt.bits // config.data_bits)
+
+
 def plane_bytes(config: AcceleratorConfig, height: int, width: int) -> int:
     """Bytes of one plane of N-channel words, rounded up to whole beats."""
     beat = config.derived.beat_bytes
@@ -136,7 +142,7 @@ def pack(values: np.ndarray, placement: Placement, config: AcceleratorConfig) ->
     if values.shape != placement.shape:
         raise ValueError(f"{placement.tensor}: expected {placement.shape}, got {values.shape}")
     planes = np.zeros(placement.size(config), np.uint8)
-    elements = np.ascontiguousarray(values, _stored_type(placement)).view(np.uint8)  # keeps the low bits
+    elements = np.ascontiguousarray(values, _stored_type(placement, config)).view(np.uint8)  # keeps the low bits
     words, where = _words(planes, placement, config)
     words[where] = elements.reshape(placement.shape[0], -1, *words.shape[1::3]).swapaxes(1, 2)
     return planes.tobytes()
@@ -146,12 +152,13 @@ def unpack(data: bytes | np.ndarray, placement: Placement, config: AcceleratorCo
     """The bytes of a tensor to its integers, int64 (C, H, W), as stored (folding is not undone)."""
     words, where = _words(np.frombuffer(data, np.uint8), placement, config)
     elements = np.ascontiguousarray(words[where].swapaxes(1, 2)).reshape(-1)
-    return elements.view(_stored_type(placement)).reshape(placement.shape).astype(np.int64)
+    return elements.view(_stored_type(placement, config)).reshape(placement.shape).astype(np.int64)
 
 
-def _stored_type(placement: Placement) -> np.dtype:
-    """Of the integers in memory, whose planes are their bytes."""
-    return placement.fmt.dtype.newbyteorder("<")
+def _stored_type(placement: Placement, config: AcceleratorConfig) -> np.dtype:
+    """Of the integers in memory, whose bytes are those of their planes' lanes."""
+    fmt = placement.fmt
+    return QFormat(max(fmt.bits, config.data_bits), fmt.frac, fmt.signed).dtype.newbyteorder("<")
 
 
 def _words(planes: np.ndarray, placement: Placement, config: AcceleratorConfig) -> tuple[np.ndarray, Any]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hw.contract.config import AVERAGE_SUM_BITS, INSTRUCTION_BYTES, AcceleratorConfig
+from hw.contract.config import INSTRUCTION_BYTES, AcceleratorConfig
 from hw.contract.depthwise import meets, slides, tap_blocks
 from hw.contract.isa import (
     HEADER,
@@ -35,7 +35,7 @@ from hw.contract.isa import (
     columns,
 )
 from hw.contract.paired import modes, tap_pairs
-from hw.contract.weights import FORMATS, known_formats
+from hw.contract.weights import FORMATS, known_formats, weight_format
 from hw.contract.weights.listed import LONGEST_KERNEL, MOST_GROUPS, tag_beats
 
 if TYPE_CHECKING:
@@ -145,7 +145,13 @@ def _setup(config: AcceleratorConfig, i: SimpleNamespace) -> Iterator[Rule]:
     depthwise = [weights.number for weights in FORMATS if Mode.DEPTHWISE in weights.modes]
     yield (i.mode > max(Mode)) | (i.data_format != 0), lambda _: "uses a reserved mode or format"
     yield ~np.isin(i.weight_format, known), lambda k: f"no weight format has the number {i.weight_format[k]}"
-    yield ~np.isin(i.weight_format, has), lambda _: "has weights that are indices, and the engine has no codebooks"
+    indexed = np.isin(i.weight_format, [weights.number for weights in FORMATS if weights.indexed])
+    foreign = ~np.isin(i.weight_format, has)
+    yield indexed & foreign, lambda _: "has weights that are indices, and the engine has no codebooks"
+    yield (
+        foreign,
+        lambda k: f"has {weight_format(i.weight_format[k]).name} weights, and the engine {config.weight_bits}-bit ones",
+    )
     yield (
         (i.mode == Mode.DEPTHWISE) & ~np.isin(i.weight_format, depthwise),
         lambda _: "has weights that are indices in depthwise passes",
@@ -153,6 +159,7 @@ def _setup(config: AcceleratorConfig, i: SimpleNamespace) -> Iterator[Rule]:
     yield i.signal != 0, lambda _: "a SETUP gives no tokens"
     yield (i.kernel_rows == 0) | (i.kernel_columns == 0), lambda _: "has a kernel without taps"
     yield _clips(i)
+    yield _too_wide(config, i)
     looks_up = (i.table | i.table_load) == 1
     yield looks_up & (not config.tables), lambda _: "uses a table, and the engine has none"
     yield (i.table == 1) & (np.cumsum(i.table_load) == 0), lambda _: "looks up in a table that nothing loaded"
@@ -174,6 +181,11 @@ def _setup(config: AcceleratorConfig, i: SimpleNamespace) -> Iterator[Rule]:
 
 def _clips(i: SimpleNamespace) -> Rule:
     return i.low > i.high, lambda k: f"clips to {i.low[k]} at least and {i.high[k]} at most"
+
+
+def _too_wide(config: AcceleratorConfig, i: SimpleNamespace) -> Rule:
+    none = config.data_bits == config.derived.wide_bits
+    return (i.wide == 1) & none, lambda _: f"has wide results, and the engine's data have {config.data_bits} bits"
 
 
 def _setups(code: Code) -> SimpleNamespace:
@@ -287,8 +299,10 @@ def _result_words(config: AcceleratorConfig, pixels: np.ndarray, wide: np.ndarra
 
 def _pool(config: AcceleratorConfig, i: SimpleNamespace) -> Iterator[Rule]:
     pixels = i.out_rows * i.out_columns
+    most = config.derived.average_sum_bits
     yield (pixels == 0) | (i.kernel_rows == 0) | (i.kernel_columns == 0), lambda _: "pools nothing"
     yield _clips(i)
+    yield _too_wide(config, i)
     outside = (
         (np.minimum(i.in_rows, i.in_columns) == 0)
         | (i.row_offset + i.kernel_rows <= 0)
@@ -300,11 +314,11 @@ def _pool(config: AcceleratorConfig, i: SimpleNamespace) -> Iterator[Rule]:
     yield from _fits(i, "pool", i.in_rows * i.in_columns, config.pool_depth, "words")
     yield from _fits(i, "pooled", _result_words(config, pixels, i.wide), config.pooled_depth, "words")
     # The bits of the product below 2**sum_bits mean nothing, and rounding needs one above them.
-    bad = (i.kind == PoolKind.AVERAGE) & ((i.sum_bits > AVERAGE_SUM_BITS) | (i.sum_bits >= i.shift))
+    bad = (i.kind == PoolKind.AVERAGE) & ((i.sum_bits > most) | (i.sum_bits >= i.shift))
     yield (
         bad,
         lambda k: (
-            f"divides sums of {i.sum_bits[k]} bits with a shift by {i.shift[k]}; the engine has {AVERAGE_SUM_BITS} "
+            f"divides sums of {i.sum_bits[k]} bits with a shift by {i.shift[k]}; the engine has {most} "
             "bits, and the shift must be larger"
         ),
     )

@@ -7,7 +7,7 @@ from amaranth.hdl import Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import AVERAGE_SUM_BITS, AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode
 from hw.gateware.decode import fields
 from hw.gateware.requantize import BOUND_BITS, REQUANTIZE_LATENCY, Requantize
@@ -40,7 +40,7 @@ class Average(wiring.Component):
         super().__init__(
             {
                 "load": In(1),
-                "sums": In(data.ArrayLayout(signed(AVERAGE_SUM_BITS + 1), config.oc_lanes)),
+                "sums": In(data.ArrayLayout(signed(config.derived.average_sum_bits + 1), config.oc_lanes)),
                 "multiplier": In(_POOL["multiplier"].shape),
                 "shift": In(_POOL["shift"].shape),
                 "sum_bits": In(_POOL["sum_bits"].shape),
@@ -99,21 +99,21 @@ class Average(wiring.Component):
         its products, their sums by halves of the multiplier, the product; a register behind each.  Returns the
         product, and whether `total` was negative."""
         negative = Signal(_PRODUCT_STEPS - 1, reset_less=True)
-        magnitude = Signal(AVERAGE_SUM_BITS, reset_less=True)
+        magnitude = Signal(self.config.derived.average_sum_bits, reset_less=True)
         m.d.sync += [negative.eq(Cat(total < 0, negative)), magnitude.eq(Mux(total < 0, -total, total))]
-        half, sum_half = len(self.multiplier) // 2, AVERAGE_SUM_BITS // 2
+        half, sum_half = len(self.multiplier) // 2, len(magnitude) // 2
         sums = []
         for i in range(2):
             factor = self.multiplier.word_select(i, half)
             low = Signal(half + sum_half, name=f"low_{i}", reset_less=True)
             high = Signal(half + sum_half, name=f"high_{i}", reset_less=True)
-            both = Signal(half + AVERAGE_SUM_BITS, name=f"both_{i}", reset_less=True)
+            both = Signal(half + len(magnitude), name=f"both_{i}", reset_less=True)
             m.d.sync += [
                 low.eq(magnitude[:sum_half] * factor),
                 high.eq(magnitude[sum_half:] * factor),
                 both.eq(low + (high << sum_half)),
             ]
             sums.append(both)
-        product = Signal(2 * half + AVERAGE_SUM_BITS, reset_less=True)
+        product = Signal(2 * half + len(magnitude), reset_less=True)
         m.d.sync += product.eq(sums[0] + (sums[1] << half))
         return product, negative[-1]

@@ -168,6 +168,7 @@ class ComputeUnit(wiring.Component):
                     for mode, numbers in known.items()
                 ).any()
                 & (Cat(next_setup.data_format, next_setup.signal) == 0)
+                & (1 if self.config.data_bits < self.config.derived.wide_bits else ~next_setup.wide)
                 & (Cat(next_setup.table, next_setup.table_load) == 0 if not self.config.tables else 1)
             ),
             legal_conv.eq(

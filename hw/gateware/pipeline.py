@@ -148,6 +148,7 @@ class Pipeline(wiring.Component):
 
     def _read_activations(self, m: Module, jobs: dict, array: Array) -> None:
         """From a position's address to the array: its words, padding, extension to lanes."""
+        bits = self.config.data_bits
         m.submodules.activation_buffer = buffer = ActivationBuffer(self.config)
         wiring.connect(m, wiring.flipped(self.activation_write), buffer.write)
         soon, setup = jobs[_INSIDE], jobs[_WORD].setup
@@ -166,8 +167,8 @@ class Pipeline(wiring.Component):
             both, seen = Signal(name=f"both_{i}", reset_less=True), Signal(name=f"seen_{i}", reset_less=True)
             m.d.sync += [both.eq(row & column), seen.eq(both)]
             for lane in range(self.config.ic_lanes):
-                value = extended(buffer.words[i].word_select(lane, self.config.data_bits), setup.input_signed)
-                m.d.comb += array.words[i][lane].eq(Mux(seen, value, setup.pad_value.as_signed()))
+                value = Mux(seen, buffer.words[i].word_select(lane, bits), setup.pad_value[:bits])
+                m.d.comb += array.words[i][lane].eq(extended(value, setup.input_signed))
 
     def _accumulate(self, m: Module, stages: list, jobs: dict, array: Array) -> data.View:
         """Residual and products into the partial sums; returns the totals."""
@@ -239,7 +240,7 @@ class Pipeline(wiring.Component):
                 look_up.set.eq(jobs[_CLIPPED].table_set),
             ]
             results = [look_up.results.word_select(lane, wide_bits) for lane in range(self.config.oc_lanes)]
-        high_word = Signal(self.config.oc_lanes * bits, reset_less=True)
+        high_word = Signal(self.config.oc_lanes * (wide_bits - bits), reset_less=True)  # none, where data have as many
         m.d.sync += high_word.eq(Cat(result[bits:wide_bits] for result in results))
         return Cat(result[:bits] for result in results), high_word
 

@@ -9,7 +9,7 @@ from amaranth.hdl import Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.contract.config import AVERAGE_SUM_BITS, AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode, PoolKind
 from hw.contract.timing import AVERAGE_LATENCY, POOL_LATENCY
 from hw.gateware.average import Average
@@ -41,8 +41,8 @@ class PoolUnit(wiring.Component):
 
     Parameters: config.
     Members:
-        front (in): see `unit_front`; POOL.  Illegal: another opcode, no pixels, or no taps; after it the unit takes no
-            other instruction until a reset.
+        front (in): see `unit_front`; POOL.  Illegal: another opcode, no pixels, no taps, or wide results where
+            data are; after it the unit takes no other instruction until a reset.
         pool_write (in), pooled_write (out): a word of M channels, by word address.
     Protocol: docs/architecture.md, "Interfaces between blocks"; no back-pressure but `ready`.
     Latency: hw/contract/timing.py; a tap of M channels a cycle, and a channel's average a cycle.
@@ -90,7 +90,7 @@ class PoolUnit(wiring.Component):
         """One instruction at a time: the next one starts when this one is done, so nothing on the way needs to know
         which instruction it belongs to.  While there is none, `kept` takes the head.  Returns whether one starts in
         this cycle."""
-        front, head = self.front, data.View(_POOL, self.front.instruction)
+        front, head, bits = self.front, data.View(_POOL, self.front.instruction), self.config.data_bits
         taken = Signal()
         start = Signal()
         stopped = Signal()
@@ -102,6 +102,7 @@ class PoolUnit(wiring.Component):
                 & (head.out_columns != 0)
                 & (head.kernel_rows != 0)
                 & (head.kernel_columns != 0)
+                & (1 if bits < self.config.derived.wide_bits else ~head.wide)
             ),
             front.illegal.eq(taken & ~legal),
             front.ready.eq(~front.in_flight & ~stopped & ~taken),
@@ -192,7 +193,7 @@ class PoolUnit(wiring.Component):
         for lane in range(self.config.oc_lanes):
             there = Signal(signed(d.lane_bits), name=f"there_{lane}")
             value = Signal.like(there, name=f"value_{lane}")
-            total = Signal(signed(AVERAGE_SUM_BITS + 1), name=f"total_{lane}", reset_less=True)
+            total = Signal(signed(d.average_sum_bits + 1), name=f"total_{lane}", reset_less=True)
             maximum = Signal.like(value, name=f"maximum_{lane}", reset_less=True)
             all_low, any_high = (Signal(name=f"{name}_{lane}", reset_less=True) for name in ("all_low", "any_high"))
             clipped = Signal(signed(BOUND_BITS), name=f"clipped_{lane}")
@@ -235,7 +236,7 @@ class PoolUnit(wiring.Component):
 
     def _write(self, m: Module, kept: data.View, start: Value, finished: Value, results: list[Signal]) -> None:
         """A word each, and of a wide result the high one in the cycle after, in which no result can be finished:
-        its slot takes two cycles at least."""
+        its slot takes two cycles at least.  Where data are as wide no POOL that runs is wide."""
         port, bits = self.pooled_write, self.config.data_bits
         next_address = Signal.like(port.address, reset_less=True)
         high_part = Signal()

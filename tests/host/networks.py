@@ -232,6 +232,49 @@ def narrowed(network: Network) -> Network:
     return replace(network, layers=tuple(map(narrow, network.layers)))
 
 
+def widened(network: Network, rng: np.random.Generator) -> Network:
+    """The network with some of its tensors and weights of 8 bits made 16, which have eight bits more behind the point,
+    drawn where a weight is not 0."""
+    tensors, layers = dict(network.tensors), []
+    for group in _of_one_width(network):
+        if rng.integers(4):
+            more = {name: QFormat(16, (fmt := tensors[name].fmt).frac + 8, fmt.signed) for name in group}
+            tensors |= {name: replace(tensors[name], fmt=fmt) for name, fmt in more.items()}
+    for layer in network.layers:
+        grown = tensors[layer.output].fmt.frac - network.tensors[layer.output].fmt.frac
+        if isinstance(layer, Conv):
+            layer = _widened(layer, tensors, rng)
+        elif isinstance(layer, ConstantPad):
+            layer = replace(layer, values=layer.values << grown)
+        if isinstance(layer, Conv | Pool | Add | Multiply):
+            low, high = layer.clip
+            layer = replace(layer, clip=(low << grown, (high + 1 << grown) - 1))
+        layers.append(layer)
+    return replace(network, tensors=tensors, layers=tuple(layers))
+
+
+def _widened(layer: Conv, tensors: dict[str, Tensor], rng: np.random.Generator) -> Conv:
+    grown = 8 * (tensors[layer.input].fmt.bits > 8)
+    finest = None if layer.residual is None else tensors[layer.residual].fmt.frac
+    coarse = finest is not None and finest > tensors[layer.input].fmt.frac + int(layer.weight_frac.min())
+    bias = layer.bias << grown
+    if not (coarse or rng.integers(4)):
+        return replace(layer, bias=bias)
+    weight = layer.weight * 256 + rng.integers(0, 256, layer.weight.shape) * (layer.weight != 0)
+    return replace(layer, weight=weight, weight_frac=layer.weight_frac + 8, weight_bits=16, bias=bias << 8)
+
+
+def _of_one_width(network: Network) -> list[set[str]]:
+    """Tensors of 8 bits, together where layers hand integers on or where their formats depend on one another."""
+    groups = [{name} for name, tensor in network.tensors.items() if tensor.fmt.bits == 8]
+    for layer in network.layers:
+        if not isinstance(layer, Conv):
+            joined = {layer.output, *layer.inputs}
+            together = [group for group in groups if group & joined]
+            groups = [group for group in groups if not group & joined] + [set().union(*together)] * bool(together)
+    return groups
+
+
 def _around(rng: np.random.Generator) -> Pads:
     top, left, bottom, right = (int(pad) for pad in rng.integers(0, 3, 4))
     return top, left, bottom, right

@@ -75,20 +75,23 @@ def build(config: AcceleratorConfig, case: Case) -> Handmade:
 
 def _network(config: AcceleratorConfig, case: Case, rng: np.random.Generator) -> Network:
     channels, height, width = case.shape
-    source = QFormat(8, 4, case.signed)
-    bits = 16 if case.wide else 8
+    data_bits, most = config.data_bits, 1 << config.weight_bits - 1
+    source = QFormat(data_bits, 4, case.signed)
+    bits = 16 if case.wide else data_bits
     kh, kw = case.window.kernel
-    weight = rng.integers(-128, 128, (case.outputs, channels, kh, kw))
+    weight = rng.integers(-most, most, (case.outputs, channels, kh, kw))
     spread = int(np.ceil(np.log2(channels * kh * kw) / 2))  # so that results fill their range
     frac = rng.integers(5, 8, case.outputs)
-    result = QFormat(bits, bits + 4 - 11 - spread, True)
+    result = QFormat(bits, bits + 4 - (data_bits + config.weight_bits - 5) - spread, True)
     clip = (0 if rng.integers(2) else result.low, result.high - int(rng.integers(3)))
     bias = rng.integers(-(1 << 12), 1 << 12, case.outputs)
     tensors = {
         "x": Tensor("x", case.shape, source),
         "y": Tensor("y", (case.outputs, *case.window.output_size(height, width)), result),
     }
-    conv = Conv("conv", "x", "y", weight, frac, 8, bias, case.window, 1, clip, "x" if case.residual else None)
+    conv = Conv(
+        "conv", "x", "y", weight, frac, config.weight_bits, bias, case.window, 1, clip, "x" if case.residual else None
+    )
     if case.pool is None:
         return Network("handmade", tensors, (conv,), ("x",), ("y",))
     fmt = result if case.pool == "max" else QFormat(bits, result.frac + 1, True)
@@ -224,7 +227,8 @@ class _Builder:
             Opcode.SETUP, kernel_rows=w.kernel[0], kernel_columns=w.kernel[1], stride_rows=w.stride[0],
             stride_columns=w.stride[1], dilation_rows=w.dilation[0], dilation_columns=w.dilation[1],
             row_step=w.stride[0] * width, tap_row_step=w.dilation[0] * width, in_columns=width,
-            input_signed=self.case.signed, residual_signed=self.case.signed, wide=y.fmt.bits == 16,
+            input_signed=self.case.signed, residual_signed=self.case.signed, wide=y.fmt.bits > self.config.data_bits,
+            weight_format=gateware_format(self.config).number,
             low=self.conv.clip[0], high=self.conv.clip[1],
         )  # fmt: skip
 
@@ -289,7 +293,7 @@ class _Builder:
         _fits(2 * rows * columns + c.derived.words_per_beat, c.pooled_depth, "pooled words of two tiles")
         base = self._half(c.pool_depth, step, 0) - w.pads[0] * self.columns - w.pads[1]
         count = w.kernel[0] * w.kernel[1]
-        divide = reciprocal(count, tensors["y"].fmt.frac - fmt.frac, (count * 128).bit_length())
+        divide = reciprocal(count, tensors["y"].fmt.frac - fmt.frac, (count << c.data_bits - 1).bit_length())
         self._add(
             Opcode.POOL, COMPUTE | (STORE if slots_used else 0), COMPUTE * self._more(step) | STORE, layer=1,
             base=base % c.pool_depth, row_step=w.stride[0] * self.columns, tap_row_step=self.columns,
@@ -308,7 +312,7 @@ class _Builder:
         c, d = self.config, self.config.derived
         words = rows * self.columns
         back = COMPUTE if more else 0
-        wide = self.network.tensors["y"].fmt.bits == 16
+        wide = self.network.tensors["y"].fmt.bits > c.data_bits
         planes = min(d.planes, -(-self.case.outputs // c.ic_lanes) - block * d.planes)
         for byte in range(1 + wide):
             last = byte == wide

@@ -13,11 +13,13 @@ from hw.contract.isa import Target
 from hw.contract.memory import Memory
 from hw.contract.program import Program
 from quant.base.errors import UnsupportedNetwork
+from quant.ir.network import Network
 from quant.ir.well_formed import Malformed
+from quant.kinds.table import Table
 from quant.run.execute import execute
 from sim.bench.engine_bench import RtlJob
 from tests.host.extremes import extreme_network
-from tests.host.networks import compressed, image, narrowed
+from tests.host.networks import compressed, image, narrowed, widened
 from tests.sim.banded import banded_network, by_bands, on_memory
 from tests.sim.blocked import blocked_network, in_blocks
 from tests.sim.by_channel import by_channel, by_channel_network
@@ -45,6 +47,13 @@ Jobs = dict[str, tuple[RtlJob, dict[str, np.ndarray]]]
 """Jobs by name, each with the tensors (N, C, H, W) that must come out."""
 
 
+def fitted(network: Network, config: AcceleratorConfig, rng: np.random.Generator) -> Network:
+    """A network of 8 bits as it is, or for an engine of 16 bits most often one that has some of these; draws for such
+    an engine alone."""
+    has_tables = any(isinstance(layer, Table) for layer in network.layers)
+    return widened(network, rng) if config.data_bits > 8 and not has_tables and rng.integers(4) else network
+
+
 def handmade_jobs(config: AcceleratorConfig, points: list[Memory]) -> Jobs:
     jobs: Jobs = {}
     for name, case in CASES.items():
@@ -69,6 +78,7 @@ def network_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         network = random_network(
             int(rng.integers(1 << 30)), layers=int(rng.integers(2, 7)), inputs=1 + (number % 4 == 3)
         )
+        network = fitted(network, config, rng)
         memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 9)), shared=bool(rng.integers(2)))
         keep, batch = [*KeepLayers][number % 2], 2 if number % 3 == 1 else 1
         try:
@@ -87,7 +97,7 @@ def depthwise_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
     jobs: Jobs = {}
     for number in range(count):
         rng = np.random.default_rng([seed, number])
-        network = depthwise_network(int(rng.integers(1 << 30)))
+        network = fitted(depthwise_network(int(rng.integers(1 << 30))), config, rng)
         memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 9)), shared=bool(rng.integers(2)))
         program = compile_network(network, config, memory=memory, keep_layers=[*KeepLayers][number % 2])
         images = random_images(network, 1, number)

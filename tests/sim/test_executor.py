@@ -24,7 +24,7 @@ from tests.host.networks import Builder
 from tests.sim.depthwise import depthwise_network
 from tests.sim.equal import assert_tensors
 from tests.sim.handmade import CASES, Case, Handmade, build
-from tests.sim.jobs import ODD
+from tests.sim.jobs import ODD, fitted
 from tests.sim.networks import random_images, random_inputs, random_network
 from tests.sim.programs import edited, first
 
@@ -40,10 +40,13 @@ def test_convolutions_by_hand(config: AcceleratorConfig, name: str) -> None:
         assert len(np.unique(expected)) > 8, f"{tensor} tests nothing"
 
 
-@pytest.mark.parametrize("config", [preset("tiny"), preset("medium"), preset("large")], ids=lambda c: c.name)
+@pytest.mark.parametrize(
+    "config", [preset(name) for name in ("tiny", "medium", "large", "small16")], ids=lambda c: c.name
+)
 def test_compiled_networks(config: AcceleratorConfig, seed: int) -> None:
     for number in range(10):
         network = random_network(1000 * seed + number, layers=5, inputs=1 + number % 2)
+        network = fitted(network, config, np.random.default_rng(number))
         try:
             program = compile_network(network, config)
         except CannotCompile:
@@ -59,7 +62,7 @@ def test_compiled_networks(config: AcceleratorConfig, seed: int) -> None:
 def test_chains_of_depthwise_layers(config: AcceleratorConfig, seed: int) -> None:
     modes = set()
     for number in range(4):
-        network = depthwise_network(1000 * seed + number)
+        network = fitted(depthwise_network(1000 * seed + number), config, np.random.default_rng(number))
         program = compile_network(network, config)
         image = random_images(network, 1, number)
         tensors = run(program, image[0], check=True)

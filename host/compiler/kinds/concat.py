@@ -42,7 +42,7 @@ class ConcatOnEngine(EngineKind[Concat]):
     def _copy(self, layer: Concat, name: str, hidden: str, builder: EngineBuilder) -> None:
         """A copy of a tensor, as a layer of the engine."""
         tensor = builder.network.tensors[name]
-        if tensor.fmt.bits != builder.config.data_bits:
+        if tensor.fmt.bits > builder.config.data_bits:
             raise CannotCompile(layer.name, f"joins {name}, which has {tensor.fmt.bits} bits, a second time")
         copy = dataclasses.replace(tensor, name=hidden)
         weights = builder.weights(layer.name)

@@ -13,7 +13,7 @@ from host.compiler.engine_layer import HIDDEN, OutputPooling, Spread, single_str
 from host.compiler.errors import CannotCompile
 from host.compiler.kinds.kind import EngineKind
 from host.compiler.limits import FORMAT_EDIT, check_window, highest
-from hw.contract.config import AVERAGE_SUM_BITS, AcceleratorConfig
+from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Opcode
 from quant.ir.fixedpoint import Reciprocal, reciprocal
 from quant.ir.network import Network
@@ -38,7 +38,7 @@ class PoolOnEngine(EngineKind[Pool]):
         if layer.kind == "average":
             height, width = network.tensors[layer.input].shape[1:]
             for count in np.unique(layer.window.counts(height, width, layer.count_include_pad)):
-                _check_average(network, layer, int(count))
+                _check_average(network, layer, int(count), config.derived.average_sum_bits)
 
     def pooling(self, network: Network, layer: Pool) -> OutputPooling | None:
         """As `EngineKind.pooling`; None for one that takes several, one behind the other or side by side."""
@@ -179,11 +179,11 @@ def _poolings(network: Network, layer: Pool) -> list[OutputPooling]:
     return [*found, OutputPooling(layer.name, out, layer.kind, single_stride(last, out), layer.clip, divisor)]
 
 
-def _check_average(network: Network, layer: Pool, count: int) -> None:
-    """Raise CannotCompile for an average of so many elements that is none on the engine."""
+def _check_average(network: Network, layer: Pool, count: int, most: int) -> None:
+    """Raise CannotCompile for an average of so many elements that is none on an engine whose sums have `most` bits."""
     divisor = _divisor(network, layer, count)
-    if divisor.sum_bits > AVERAGE_SUM_BITS:
-        reason = f"sums of {count} elements have {divisor.sum_bits} bits, {AVERAGE_SUM_BITS} fit"
+    if divisor.sum_bits > most:
+        reason = f"sums of {count} elements have {divisor.sum_bits} bits, {most} fit"
         raise CannotCompile(layer.name, reason, "average in two layers, one behind the other")
     if divisor.multiplier > highest(Opcode.POOL, "multiplier") or divisor.shift > highest(Opcode.POOL, "shift"):
         source, out = (network.tensors[name].fmt for name in (layer.input, layer.output))

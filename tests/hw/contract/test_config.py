@@ -31,7 +31,7 @@ def test_sizes_agree(config: AcceleratorConfig) -> None:
     assert d.word_bytes == config.ic_lanes * d.lane_bytes
     assert d.words_per_beat * d.word_bytes == d.beats_per_word * d.beat_bytes
     assert d.planes * config.ic_lanes == config.oc_lanes
-    assert d.wide_bits == 2 * config.data_bits and d.lane_bits == config.data_bits + 1
+    assert d.wide_bits == 16 and d.lane_bits == config.data_bits + 1
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,18 @@ def test_both_ends_of_a_range(field: str, low: int, high: int, beside: dict[str,
         ({"ic_lanes": 8, "oc_lanes": 4}, "oc_lanes (4) must be at least ic_lanes (8)"),
         ({"max_burst": 0}, "max_burst must be 1 to 256 beats, not 0"),
         ({"queue_depth": 512}, "queue_depth must be 1 to 256, not 512"),
-        ({"data_bits": 16}, "data_bits must be 8, not 16"),
-        ({"acc_bits": 40}, "acc_bits must be 32 or 48, not 40"),
+        ({"data_bits": 32}, "data_bits must be 8 or 16, not 32"),
+        ({"data_bits": 16}, "weight_bits must be data_bits, which is 16, not 8"),
+        ({"data_bits": 16, "weight_bits": 16}, "acc_bits must be 48 where data have 16 bits, not 32"),
+        (
+            {"data_bits": 16, "weight_bits": 16, "acc_bits": 48, "codebooks": False},
+            "tables must be false where data have 16 bits",
+        ),
+        (
+            {"data_bits": 16, "weight_bits": 16, "acc_bits": 48, "tables": False},
+            "codebooks must be false where data have 16 bits",
+        ),
+        ({"acc_bits": 40}, "acc_bits must be 32 or 48 where data have 8 bits, not 40"),
         ({"clock_mhz": "fast"}, 'clock_mhz must be a number, not "fast"'),
         ({"name": "../mine"}, 'name must be up to 64 letters, digits, _ . -, not "../mine"'),
         (

@@ -40,17 +40,20 @@ def test_round_trip(config: AcceleratorConfig, fmt: QFormat, lanes: tuple[int, .
 
 
 @ALL
-def test_where_every_byte_is(config: AcceleratorConfig, rng: np.random.Generator) -> None:
-    fmt = QFormat(16, 0)
-    place = placement((11, 3, 3), fmt, LANES["shuffled"])
+@pytest.mark.parametrize("fmt", [QFormat(8, 0), QFormat(8, 0, False), QFormat(16, 0)], ids=str)
+def test_where_every_byte_is(config: AcceleratorConfig, fmt: QFormat, rng: np.random.Generator) -> None:
+    """In planes where integers are wider than the engine's data, else side by side, up to as many as data have."""
+    place, lane_bytes = placement((11, 3, 3), fmt, LANES["shuffled"]), config.derived.lane_bytes
     values = rng.integers(fmt.low, fmt.high + 1, place.shape)
     data = pack(values, place, config)
     plane, n = plane_bytes(config, 3, 3), config.ic_lanes
-    assert plane % config.derived.beat_bytes == 0 and 0 <= plane - 9 * n < max(config.derived.beat_bytes, 1)
+    assert plane % config.derived.beat_bytes == 0 and 0 <= plane - 9 * n * lane_bytes < config.derived.beat_bytes
+    parts = max(1, fmt.bits // (8 * lane_bytes))
     expected = bytearray(len(data))
-    for c, y, x, byte in itertools.product(range(11), range(3), range(3), range(2)):
+    for c, y, x, byte in itertools.product(range(11), range(3), range(3), range(parts * lane_bytes)):
         group, lane = divmod(place.lanes[c], n)
-        at = (group * 2 + byte) * plane + (y * 3 + x) * n + lane
+        part, within = divmod(byte, lane_bytes)
+        at = (group * parts + part) * plane + ((y * 3 + x) * n + lane) * lane_bytes + within
         expected[at] = int(values[c, y, x]) >> (8 * byte) & 255
     assert data == bytes(expected), "unused lanes and the ends of planes are 0"
 

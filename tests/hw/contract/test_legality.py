@@ -154,6 +154,28 @@ def test_indices(codebooks: bool, setup: dict[str, int], codebook: int, message:
         program.validate()
 
 
+@pytest.mark.parametrize(
+    ("opcode", "changes", "message"),
+    [
+        (Opcode.SETUP, {"weight_format": 0}, "has int8 weights, and the engine 16-bit ones"),
+        (Opcode.SETUP, {"weight_format": 1}, "has weights that are indices, and the engine has no codebooks"),
+        (Opcode.SETUP, {"wide": 1}, "has wide results, and the engine's data have 16 bits"),
+        (Opcode.SETUP, {"table_load": 1}, "uses a table, and the engine has none"),
+        (Opcode.POOL, {"wide": 1}, "has wide results, and the engine's data have 16 bits"),
+    ],
+)
+def test_what_an_engine_of_16_bits_has_not(opcode: Opcode, changes: dict[str, int], message: str) -> None:
+    program = first(build(preset("small16"), CASES["average_pool"]).program, opcode, **changes)
+    with pytest.raises(IllegalInstruction, match=f"{message}$"):
+        program.validate()
+
+
+def test_weights_of_16_bits_are_not_for_an_engine_of_8() -> None:
+    program = first(build(preset("small"), CASES["pointwise"]).program, Opcode.SETUP, weight_format=3)
+    with pytest.raises(IllegalInstruction, match="has int16 weights, and the engine 8-bit ones$"):
+        program.validate()
+
+
 def test_an_engine_that_reads_all_blocks() -> None:
     config = dataclasses.replace(preset("tiny"), skip_blocks=False)
     program = first(build(config, KERNEL).program, Opcode.CONV, blocks=1)

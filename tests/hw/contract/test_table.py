@@ -29,7 +29,7 @@ def test_back_without_signs(low: int, rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(found, entries & 0xFFFF)
 
 
-@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+@pytest.mark.parametrize("config", [config for config in PRESETS.values() if config.tables], ids=lambda c: c.name)
 def test_a_table_is_whole_beats_and_whole_pieces(config: AcceleratorConfig) -> None:
     size = len(table_block(np.zeros(256, np.int64), config))
     assert size == config.derived.table_beats * config.derived.beat_bytes == config.derived.table_bytes

@@ -16,8 +16,12 @@ from tests.hw.gateware.helpers.cycles import Cycles
 
 CONFIG: AcceleratorConfig = settings()["config"]
 N, M, BEAT = CONFIG.ic_lanes, CONFIG.oc_lanes, expanded_bits(CONFIG) // 8
-SUM_BITS = 17 + (max(N, TAPS) - 1).bit_length()
-"""Holds so many products of 9 by 8 bits, that of the two lowest values among them."""
+SUM_BITS = CONFIG.derived.lane_bits + CONFIG.weight_bits + (max(N, TAPS) - 1).bit_length()
+"""Holds so many products of a lane and a weight, that of the two lowest values among them."""
+LEAST, MOST = -1 << CONFIG.data_bits, (1 << CONFIG.data_bits) - 1
+"""Of what a lane holds."""
+LOW, HIGH = -1 << CONFIG.weight_bits - 1, (1 << CONFIG.weight_bits - 1) - 1
+"""Of a weight."""
 
 
 def packed(values: np.ndarray, bits: int) -> int:
@@ -39,10 +43,10 @@ async def blocks_change_under_a_stream(dut):
     modes[1:5] = [0, 0, 1, 1]
     products = [mode == Mode.DEPTHWISE and number % 2 == 1 for number, mode in enumerate(modes)]
     blocks = [
-        (mode, rng.integers(-128, 128, block_shape(CONFIG, mode)), product)
+        (mode, rng.integers(LOW, HIGH + 1, block_shape(CONFIG, mode)), product)
         for mode, product in zip(modes, products, strict=True)
     ]
-    for place, value in ((1, -128), (2, 127), (3, -128), (4, 127)):
+    for place, value in ((1, LOW), (2, HIGH), (3, LOW), (4, HIGH)):
         blocks[place][1][:] = value
     active = Mode.DENSE, np.zeros((M, N), np.int64), False
     loading: tuple[int, np.ndarray, bool] | None = None
@@ -62,16 +66,18 @@ async def blocks_change_under_a_stream(dut):
                 beats = [data[i : i + BEAT] for i in range(0, len(data), BEAT)]
         shift = bool(beats) and (swap or rng.random() < 0.7)
         bench.set(shift=shift, swap=swap, weights=int.from_bytes(beats[0], "little") if shift else 0)
-        words = rng.integers(-256, 256, (3, N)) if rng.random() < 0.7 else rng.choice([-256, -128, 127, 255], (3, N))
+        words = rng.integers(LEAST, MOST + 1, (3, N))
         if rng.random() < 0.3:
-            words = np.full((3, N), rng.choice([-256, 255]))  # the largest sums there are
+            words = rng.choice([LEAST, LOW, HIGH, MOST], (3, N))
+        if rng.random() < 0.3:
+            words = np.full((3, N), rng.choice([LEAST, MOST]))  # the largest sums there are
         # Weights meet the words of the cycle of their swap, so that the words are those of the block to come.
         mode, weights, product = loading if swap and loading is not None else active
         step = bool(rng.random() < 0.8) or swap
         depthwise, paired = mode == Mode.DEPTHWISE, mode == Mode.PAIRED
         bench.set(words=packed(words.reshape(-1), CONFIG.derived.lane_bits), step=step)
         bench.set(depthwise=depthwise, paired=paired)
-        factors = rng.integers(-128, 256, N) if rng.random() < 0.7 else rng.choice([-128, 255], N)
+        factors = rng.integers(LOW, MOST + 1, N) if rng.random() < 0.7 else rng.choice([LOW, MOST], N)
         bench.set(product=product, factors=packed(factors, CONFIG.derived.lane_bits))
         if product and step:
             weights[TAPS - TAP_COLUMNS] = factors  # stays until the next step

@@ -11,11 +11,13 @@ import numpy as np
 from hw.contract import timing
 from hw.contract.depthwise import meets
 from hw.contract.isa import ConvInstruction, Instruction, Mode, Opcode, SetupInstruction
+from hw.contract.weights import FORMATS
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.compute_reference import (
     CONFIG,
     SIZES,
     WEIGHTS,
+    WHOLE,
     Buffers,
     M,
     N,
@@ -36,7 +38,8 @@ def clear_unused(buffers: Buffers, program: list[Instruction]) -> None:
             high, wide = at_once(setup)
             unused = np.ones((3, 3, N), bool)
             unused[3 - high :, :wide] = False
-            unused = np.concatenate([unused.reshape(-1), np.ones(size - 9 * N, bool)])
+            unused = np.repeat(unused.reshape(-1), SIZES.lane_bytes)
+            unused = np.concatenate([unused, np.ones(size - len(unused), bool)])
             base = i.weight_base * SIZES.beat_bytes + (8 * M if i.first or i.reload else 0)
             for k in range(i.input_groups * -(-setup.kernel_rows // high) * -(-setup.kernel_columns // wide)):
                 where = (base + k * size + np.arange(size)) % buffers.weight.size
@@ -44,9 +47,9 @@ def clear_unused(buffers: Buffers, program: list[Instruction]) -> None:
 
 
 def some_setup(rng: random.Random, kernel: int) -> Instruction:
-    wide = rng.random() < 0.3
+    wide = rng.random() < 0.3 and CONFIG.data_bits < SIZES.wide_bits
     low, high = rng.choice([(-128, 127), (0, 255), (0, 6), (-3, 100), (-(2**17), 2**17 - 1)])
-    if wide:
+    if wide or CONFIG.data_bits == SIZES.wide_bits:
         low, high = rng.choice([(-32768, 32767), (0, 65535), (0, 1000), (-(2**17), 2**17 - 1)])
     mode = rng.choice([0, 1, 2] if N > 1 else [0, 1])
     setup = SetupInstruction(
@@ -60,7 +63,7 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
         row_step=rng.getrandbits(16),
         tap_row_step=rng.getrandbits(16),
         in_columns=rng.choice([1, 3, 8, 4095]),
-        pad_value=rng.choice([0, 0, 255, 127, rng.randint(-128, -1) & 0xFFFF]),
+        pad_value=rng.choice([0, 0, 255, 127, rng.getrandbits(16)]),
         input_signed=rng.getrandbits(1),
         residual_signed=rng.getrandbits(1),
         wide=wide,
@@ -71,7 +74,7 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
         table=CONFIG.tables and rng.random() < 0.6,
         table_load=CONFIG.tables and rng.random() < 0.5,
         table_base=rng.getrandbits(16),
-        weight_format=rng.choice([0, 1, 1, 2]) if CONFIG.codebooks and mode != Mode.DEPTHWISE else 0,
+        weight_format=rng.choice([0, 1, 1, 2]) if CONFIG.codebooks and mode != Mode.DEPTHWISE else WHOLE,
     )
     if at_once(setup)[0] == 1:
         return setup
@@ -97,7 +100,7 @@ def some_tiles(rng: random.Random, buffers: Buffers, setup: Instruction, again: 
             conv = replace(conv, reload=1)
             put_parameters(rng, buffers, conv.weight_base)
         loaded = number if conv.first or conv.reload else loaded
-        if setup.weight_format and (again or rng.random() < 0.2):
+        if setup.weight_format != WHOLE and (again or rng.random() < 0.2):
             conv, again = replace(conv, codebook=1), False
         program.append(conv)
     return program
@@ -152,7 +155,7 @@ def put_parameters(rng: random.Random, buffers: Buffers, weight_base: int) -> No
     for lane in range(M):
         at = weight_base * SIZES.beat_bytes + 8 * lane
         bias = rng.randint(-(1 << 16), 1 << 16) if rng.random() < 0.7 else rng.randint(-(1 << 47), (1 << 47) - 1)
-        shift = rng.randint(-15, 48) if rng.random() < 0.3 else rng.randint(0, 14)
+        shift = rng.randint(-15, 48) if rng.random() < 0.3 else rng.randint(0, 2 * CONFIG.data_bits - 2)
         block = (bias & (1 << 48) - 1).to_bytes(6, "little") + bytes([shift & 255, rng.randrange(16)])
         buffers.weight[(at + np.arange(8)) % buffers.weight.size] = np.frombuffer(block, np.uint8)
 
@@ -160,9 +163,10 @@ def put_parameters(rng: random.Random, buffers: Buffers, weight_base: int) -> No
 async def fill(bench: Cycles, buffers: Buffers) -> None:
     """Write all buffers through the ports of the load unit."""
     beat = SIZES.beat_bytes
-    activation = buffers.activation.reshape(-1, beat)
+    activation = buffers.activation.view(np.uint8).reshape(-1, beat)
     weight = buffers.weight.reshape(-1, beat)
-    planes = buffers.residual.reshape(-1, SIZES.planes, N).transpose(1, 0, 2).reshape(SIZES.planes, -1, beat)
+    planes = buffers.residual.reshape(-1, SIZES.planes, N).transpose(1, 0, 2)
+    planes = np.ascontiguousarray(planes).view(np.uint8).reshape(SIZES.planes, -1, beat)
     if SIZES.words_per_beat > 1:
         bench.set(activation_write__strobe=-1 % (1 << SIZES.words_per_beat))
         bench.set(residual_write__strobe=-1 % (1 << SIZES.words_per_beat))
@@ -263,10 +267,14 @@ def bad_instructions(setup: Instruction, conv: Instruction) -> list[tuple[str, i
     bad.append(("no input group", number(conv, input_groups=0)))
     for name in ("kernel_rows", "kernel_columns"):
         bad.append((f"{name} 0", number(setup, **{name: 0})))
-    for name in ("mode", "weight_format", "data_format", "signal"):
-        bad.append((f"SETUP with {name}", number(setup, **{name: max(Mode) + 1})))
+    for name, least in (("mode", max(Mode) + 1), ("weight_format", len(FORMATS)), ("data_format", 1), ("signal", 1)):
+        bad.append((f"SETUP with {name}", number(setup, **{name: least})))
     bad.append(("indices in depthwise passes", number(setup, mode=Mode.DEPTHWISE, weight_format=1)))
-    if not setup.weight_format:
+    other = next(found.number for found in FORMATS if not found.indexed and found.number != WHOLE)
+    bad.append(("weights of another width", number(setup, weight_format=other)))
+    if CONFIG.data_bits == SIZES.wide_bits:
+        bad.append(("wide results", number(setup, wide=1)))
+    if setup.weight_format == WHOLE:
         bad.append(("a codebook for weights that are no indices", number(conv, codebook=1)))
     if not CONFIG.codebooks:
         bad += [(f"indices {k} without codebooks", number(setup, mode=0, weight_format=k)) for k in (1, 2)]
@@ -285,7 +293,7 @@ async def illegal_instructions(dut):
     buffers = Buffers.randomized(np.random.default_rng(rng.getrandbits(32)))
     setup = some_setup(rng, 2)
     conv = some_tile(rng, buffers, setup)[0]
-    program = [setup, replace(conv, codebook=int(setup.weight_format > 0))]
+    program = [setup, replace(conv, codebook=int(setup.weight_format != WHOLE))]
     clear_unused(buffers, program)
     bench = await prepare(dut, buffers)
     for what, bad in bad_instructions(*program):
@@ -344,16 +352,16 @@ async def refuses(bench, setup, conv):
 async def a_depthwise_conv_has_no_more_input_groups_than_results_have_planes(dut):
     bench = Cycles(dut)
     await bench.reset()
-    setup = SetupInstruction(kernel_rows=1, kernel_columns=1, mode=1)
+    setup = SetupInstruction(kernel_rows=1, kernel_columns=1, mode=1, weight_format=WHOLE)
     conv = ConvInstruction(out_rows=1, out_columns=1, input_groups=M // N + 1, first=1, last=1, to_output=1)
     await refuses(bench, setup, conv)
 
 
-@cocotb.test()
+@cocotb.test(skip=CONFIG.data_bits == SIZES.wide_bits)
 async def wide_results_do_not_go_to_the_pool(dut):
     bench = Cycles(dut)
     await bench.reset()
-    setup = SetupInstruction(kernel_rows=1, kernel_columns=1, wide=1)
+    setup = SetupInstruction(kernel_rows=1, kernel_columns=1, wide=1, weight_format=WHOLE)
     conv = ConvInstruction(out_rows=1, out_columns=1, input_groups=1, first=1, last=1, to_pool=1)
     await refuses(bench, setup, conv)
 
@@ -362,6 +370,6 @@ async def wide_results_do_not_go_to_the_pool(dut):
 async def depthwise_passes_have_all_their_blocks(dut):
     bench = Cycles(dut)
     await bench.reset()
-    setup = SetupInstruction(kernel_rows=1, kernel_columns=1, mode=1)
+    setup = SetupInstruction(kernel_rows=1, kernel_columns=1, mode=1, weight_format=WHOLE)
     conv = ConvInstruction(out_rows=1, out_columns=1, input_groups=1, first=1, last=1, to_output=1, blocks=1)
     await refuses(bench, setup, conv)

@@ -17,6 +17,8 @@ from tests.hw.gateware.helpers.cycles import Cycles
 
 CONFIG: AcceleratorConfig = settings()["config"]
 M = CONFIG.oc_lanes
+LANE, SIGNED = (np.dtype(f"<{kind}{CONFIG.derived.lane_bytes}") for kind in "ui")
+MOST = np.iinfo(LANE).max
 
 
 def some_pool(rng: random.Random) -> tuple[Instruction, int, int]:
@@ -28,11 +30,13 @@ def some_pool(rng: random.Random) -> tuple[Instruction, int, int]:
     count = kernel[0] * kernel[1]
     divisor = rng.choice([count, count, rng.randint(1, count)])
     shift = rng.randint(-4, 4)
-    divide = reciprocal(divisor, shift, max(1, min(20, (255 * count).bit_length())))
+    most = CONFIG.derived.average_sum_bits
+    divide = reciprocal(divisor, shift, max(1, min(most, (MOST * count).bit_length())))
     big = count > 100
     low, high = rng.choice(
-        [(-128, 127), (0, 255), (-5, 60), (-32768, 32767), (-(2**17), 2**17 - 1), (256, 700), (-700, -257)]
-    )
+        [(-128, 127), (0, 255), (-5, 60), (-32768, 32767), (-(2**17), 2**17 - 1), (MOST + 1, MOST + 445),
+         (-MOST - 445, -MOST - 2), (0, MOST)]
+    )  # fmt: skip
     pool = PoolInstruction(
         signal=rng.getrandbits(4),
         base=rng.getrandbits(16),
@@ -50,7 +54,7 @@ def some_pool(rng: random.Random) -> tuple[Instruction, int, int]:
         stride_columns=rng.randint(0, 3),
         kind=kind,
         input_signed=rng.getrandbits(1),
-        wide=rng.random() < 0.4,
+        wide=CONFIG.data_bits < CONFIG.derived.wide_bits and rng.random() < 0.4,
         output_base=rng.getrandbits(16),
         multiplier=divide.multiplier,
         shift=divide.shift,
@@ -64,7 +68,7 @@ def some_pool(rng: random.Random) -> tuple[Instruction, int, int]:
 def results(pool: Instruction, divisor: int, shift: int, buffer: np.ndarray) -> np.ndarray:
     """By the definition, tap by tap: int64 (pixels, M).  A maximum of nothing is below every value."""
     rows, columns = np.divmod(np.arange(pool.out_rows * pool.out_columns), pool.out_columns)
-    largest = np.full((len(rows), M), -(1 << 8), np.int64)
+    largest = np.full((len(rows), M), -MOST - 1, np.int64)
     total = np.zeros((len(rows), M), np.int64)
     for ky in range(pool.kernel_rows):
         for kx in range(pool.kernel_columns):
@@ -72,8 +76,8 @@ def results(pool: Instruction, divisor: int, shift: int, buffer: np.ndarray) -> 
             y = pool.row_offset + rows * pool.stride_rows + ky
             x = pool.column_offset + columns * pool.stride_columns + kx
             inside = ((y >= 0) & (y < pool.in_rows) & (x >= 0) & (x < pool.in_columns))[:, None]
-            words = buffer[address % CONFIG.pool_depth].astype(np.int64)
-            words = np.where(words > 127, words - 256, words) if pool.input_signed else words
+            words = buffer[address % CONFIG.pool_depth]
+            words = words.view(SIGNED if pool.input_signed else LANE).astype(np.int64)
             largest = np.where(inside, np.maximum(largest, words), largest)
             total = total + np.where(inside, words, 0)
     if pool.kind == PoolKind.AVERAGE:
@@ -92,7 +96,7 @@ def expected_writes(pool: Instruction, values: np.ndarray, start: int) -> dict[i
         last_tap = start + 1 + p * slot + taps - 1
         for part in range(1 + pool.wide):
             address = pool.output_base + p + part * (-(-len(values) // whole) * whole)
-            word = int.from_bytes(bytes((int(v) >> 8 * part) & 255 for v in lanes), "little")
+            word = int.from_bytes((lanes >> CONFIG.data_bits * part).astype(LANE).tobytes(), "little")
             writes[last_tap + latency + part] = (address % CONFIG.pooled_depth, word)
     return writes
 
@@ -125,9 +129,9 @@ async def random_instructions(dut):
     """With and without gaps between them."""
     rng = random.Random(cocotb.RANDOM_SEED)
     numpy_rng = np.random.default_rng(rng.getrandbits(32))
-    corners = numpy_rng.choice([0, 127, 128, 255], (CONFIG.pool_depth, M))
-    mixed = numpy_rng.integers(0, 256, (CONFIG.pool_depth, M))
-    buffer = np.where(numpy_rng.random(mixed.shape) < 0.3, corners, mixed).astype(np.uint8)
+    corners = numpy_rng.choice([0, MOST // 2, MOST // 2 + 1, MOST], (CONFIG.pool_depth, M))
+    mixed = numpy_rng.integers(0, MOST + 1, (CONFIG.pool_depth, M))
+    buffer = np.where(numpy_rng.random(mixed.shape) < 0.3, corners, mixed).astype(LANE)
     bench = await prepare(dut, buffer)
     for place in range(settings()["instructions"]):
         pool, divisor, shift = some_pool(rng)
@@ -168,6 +172,8 @@ async def illegal_instructions(dut):
     good, _, _ = some_pool(rng)
     zero = ("out_rows", "out_columns", "kernel_rows", "kernel_columns")
     bad = [number(replace(good, **{name: 0})) for name in zero]
+    if CONFIG.data_bits == CONFIG.derived.wide_bits:
+        bad.append(number(replace(good, wide=1)))
     bad += [number(good) & ~15 | opcode for opcode in range(16) if opcode != Opcode.POOL]
     for word in bad:
         bench = Cycles(dut)

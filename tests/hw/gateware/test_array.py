@@ -12,6 +12,7 @@ CONFIGS = [
     AcceleratorConfig("two_beats_a_word", 8, 8, 32),
     AcceleratorConfig("more_lanes_than_taps", 16, 16, 64),
     AcceleratorConfig("four_planes", 2, 8, 128),
+    AcceleratorConfig("sixteen_bits", 4, 8, 64, 16, 16, 48, tables=False),
     AcceleratorConfig("pairs_of_beats", 4, 4, 32, codebooks=True),
 ]
 

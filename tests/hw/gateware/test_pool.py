@@ -12,6 +12,7 @@ from tests.hw.gateware.helpers.simulate import Bench, simulate
 CONFIGS = [
     AcceleratorConfig("small_beat", 4, 4, 32, pool_depth=128, pooled_depth=64),
     AcceleratorConfig("two_words_a_beat", 8, 16, 128, pool_depth=64, pooled_depth=32),
+    AcceleratorConfig("sixteen_bits", 4, 4, 64, 16, 16, 48, tables=False, pool_depth=64, pooled_depth=64),
 ]
 
 

@@ -19,11 +19,15 @@ from tests.hw.gateware.helpers.build import settings
 CONFIG: AcceleratorConfig = settings()["config"]
 SIZES, WEIGHTS = CONFIG.derived, gateware_format(CONFIG)
 N, M = CONFIG.ic_lanes, CONFIG.oc_lanes
+LANE, WEIGHT = (np.dtype(f"<{kind}{SIZES.lane_bytes}") for kind in "ui")
+"""Of an activation in its buffer; of a weight."""
+WHOLE = WEIGHTS.number
+"""The weight format of what the multipliers take."""
 
 
 @dataclass
 class Buffers:
-    """Contents of the buffers, as words (activation, residual) and bytes (weight)."""
+    """Contents of the buffers, as words of lanes (activation, residual) and bytes (weight)."""
 
     activation: np.ndarray
     weight: np.ndarray
@@ -31,15 +35,16 @@ class Buffers:
 
     @staticmethod
     def randomized(rng: np.random.Generator) -> Buffers:
-        def corner_bytes(*shape: int) -> np.ndarray:
-            values = rng.integers(0, 256, shape)
-            corners = rng.choice([0, 1, 127, 128, 129, 255], shape)
-            return np.where(rng.random(shape) < 0.25, corners, values).astype(np.uint8)
+        def corners_among(*shape: int) -> np.ndarray:
+            middle = 1 << 8 * SIZES.lane_bytes - 1
+            values = rng.integers(0, 2 * middle, shape)
+            corners = rng.choice([0, 1, middle - 1, middle, middle + 1, 2 * middle - 1], shape)
+            return np.where(rng.random(shape) < 0.25, corners, values).astype(LANE)
 
         return Buffers(
-            corner_bytes(CONFIG.activation_depth, N),
-            corner_bytes(CONFIG.weight_depth * SIZES.beat_bytes),
-            corner_bytes(CONFIG.residual_depth, M),
+            corners_among(CONFIG.activation_depth, N),
+            corners_among(CONFIG.weight_depth * SIZES.beat_bytes // SIZES.lane_bytes).view(np.uint8),
+            corners_among(CONFIG.residual_depth, M),
         )
 
 
@@ -171,12 +176,13 @@ class Reference:
             self.sums += self.words(c, tag >> 10, tag >> 5 & 31, tag & 31) @ weights
 
     def block(self, base: int) -> tuple[np.ndarray, int]:
-        """A dense block, (N, M), and where it ends: weights of 8 bits, or 2 or 4 indices in a byte."""
-        weight, each = self.buffers.weight, (1, 2, 4)[self.setup.weight_format]
-        size = N * M // each
+        """A dense block, (N, M), and where it ends: weights for the multipliers, or 2 or 4 indices in a byte."""
+        weight, whole = self.buffers.weight, self.setup.weight_format == WHOLE
+        each = 1 if whole else (1, 2, 4)[self.setup.weight_format]
+        size = N * M * SIZES.lane_bytes if whole else N * M // each
         data = weight[(base + np.arange(size)) % weight.size]
-        if each == 1:
-            return data.view(np.int8).reshape(N, M).astype(np.int64), base + size
+        if whole:
+            return data.view(WEIGHT).reshape(N, M).astype(np.int64), base + size
         bits = 8 // each
         indices = np.stack([data >> bits * k & (1 << bits) - 1 for k in range(each)], axis=1)
         return self.codebook[indices].reshape(N, M), base + size
@@ -184,8 +190,8 @@ class Reference:
     def residuals(self, c: Instruction) -> np.ndarray:
         """Of all pixels, (pixels, M)."""
         pixels = np.arange(c.out_rows * c.out_columns) * (not self.setup.broadcast)
-        words = self.buffers.residual[(c.residual_base + pixels) % CONFIG.residual_depth].astype(np.int64)
-        return np.where(words > 127, words - 256, words) if self.setup.residual_signed else words
+        words = self.buffers.residual[(c.residual_base + pixels) % CONFIG.residual_depth]
+        return integers(words, self.setup.residual_signed)
 
     def words(self, c: Instruction, g: int, ky: int, kx: int) -> np.ndarray:
         """What a tap of an input group sees of all pixels, (pixels, N)."""
@@ -196,10 +202,9 @@ class Reference:
         address = address + rows * s.row_step + columns * s.stride_columns
         y = c.row_offset + ky * down + rows * s.stride_rows
         x = c.column_offset + kx * across + columns * s.stride_columns
-        words = b.activation[address % CONFIG.activation_depth].astype(np.int64)
-        words = np.where(words > 127, words - 256, words) if s.input_signed else words
+        words = b.activation[address % CONFIG.activation_depth]
         inside = (y >= 0) & (y < c.in_rows) & (x >= 0) & (x < s.in_columns)
-        return np.where(inside[:, None], words, (s.pad_value & 511 ^ 256) - 256)
+        return integers(np.where(inside[:, None], words, np.array(s.pad_value).astype(LANE)), s.input_signed)
 
     def depthwise(self, c: Instruction, g: int, base: int) -> int:
         """The passes of an input group, all taps of a block each, though the kernel have fewer; where its weights end.
@@ -210,7 +215,8 @@ class Reference:
         high, wide = at_once(s)
         for block_row in range(0, s.kernel_rows, high):
             for block_column in range(0, s.kernel_columns, wide):
-                weights = b.weight[(base + np.arange(9 * N)) % b.weight.size].view(np.int8).reshape(9, N)
+                weights = b.weight[(base + np.arange(9 * N * SIZES.lane_bytes)) % b.weight.size]
+                weights = weights.view(WEIGHT).reshape(9, N)
                 base += WEIGHTS.block_beats(CONFIG, 1) * SIZES.beat_bytes
                 for row, column in np.ndindex(high, wide):
                     words = self.words(c, g, block_row + row, block_column + column)
@@ -232,7 +238,7 @@ class Reference:
                 continue
             at = begin + place * step + timing.compute_latency(CONFIG)
             for part in range(step):
-                word = int.from_bytes(bytes((int(v) >> 8 * part) & 255 for v in values[p]), "little")
+                word = int.from_bytes((values[p] >> CONFIG.data_bits * part).astype(LANE).tobytes(), "little")
                 offset = p + part * (-(-pixels // whole) * whole)
                 if c.to_output:
                     address = (c.output_base + offset) % CONFIG.output_depth
@@ -240,6 +246,11 @@ class Reference:
                 if c.to_pool:
                     address = (c.pool_base + offset) % CONFIG.pool_depth
                     self.expected.pools[at + part] = (address, word)
+
+
+def integers(words: np.ndarray, signed: int) -> np.ndarray:
+    """What lanes stand for: int64, same shape."""
+    return words.view(WEIGHT if signed else LANE).astype(np.int64)
 
 
 def at_once(s: Instruction) -> tuple[int, int]:
