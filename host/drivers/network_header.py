@@ -12,6 +12,7 @@ from host.feed import input_format, pixel_table
 from hw.contract.layout import Placement
 from hw.contract.program import Program
 from hw.contract.version import CONTRACT_VERSION
+from hw.contract.widths import BYTE_BITS, bytes_of, to_bytes
 from quant.base.errors import BadInput
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -31,7 +32,7 @@ def network_files(program: Program, name: str = "network", layers: bool = False)
     """
     if not _NAME.fullmatch(name):
         raise BadInput(f"name must be a small letter and up to 31 of a-z, 0-9 and _, not {name!r:.80}")
-    wide = [placed.tensor for placed in program.inputs if _element_bytes(program, placed) > 1]
+    wide = [placed.tensor for placed in program.inputs if placed.parts(program.config) > 1]
     if wide:
         raise BadInput(f"program of {program.name}: its input {wide[0]!r} has 16 bits, and the driver in C writes 8")
     program.validate()
@@ -80,7 +81,7 @@ def _header(program: Program, name: str, layers: bool) -> str:
         lines += ["", f"#define {upper}_{kind}S {count}u{behind}"]
         for index, tensor in enumerate(names):
             shape, placement = _shape(program, tensor, kind == "INPUT"), _of(program, tensor, kind == "INPUT")[0]
-            element = f"{'' if placement.fmt.signed else 'u'}int{8 * _element_bytes(program, placement)}_t"
+            element = f"{'' if placement.fmt.signed else 'u'}int{BYTE_BITS * _element_bytes(placement)}_t"
             what = f"{_comment(tensor)} {shape}, {element} * 2^{-placement.fmt.frac}"
             lines += [f"#define {upper}_{kind}_{index}_ELEMENTS {int(np.prod(shape))}u /* {what} */"]
     lines += [
@@ -110,8 +111,8 @@ def _shape(program: Program, tensor: str, is_input: bool) -> tuple[int, int, int
     return channels, height if placed.image is not None else height // program.batch, width
 
 
-def _element_bytes(program: Program, placement: Placement) -> int:
-    return placement.parts(program.config) * program.config.derived.lane_bytes
+def _element_bytes(placement: Placement) -> int:
+    return bytes_of(placement.fmt.bits)
 
 
 def _tables(program: Program, name: str, layers: bool) -> str:
@@ -140,6 +141,7 @@ def _tables(program: Program, name: str, layers: bool) -> str:
         "image_crc": f"0x{program.image_crc:08X}u",
         "batch": f"{program.batch}u",
         "lanes": f"{program.config.ic_lanes}u",
+        "lane_bytes": f"{program.config.derived.lane_bytes}u",
         "inputs": "inputs",
         "outputs": "outputs",
         "input_count": f"{len(program.input_shapes)}u",
@@ -160,7 +162,7 @@ def _tensor(program: Program, tensor: str, prefix: str, is_input: bool, takes_pi
     fmt = input_format(program, tensor) if is_input else placements[0].fmt
     sizes = ", ".join(f"{size}u" for size in _shape(program, tensor, is_input))
     pixels = f"&{prefix}_pixels[0][0], {prefix}_planes" if takes_pixels else "NULL, NULL"
-    element = f"{_element_bytes(program, placements[0])}, {int(fmt.signed)}, {fmt.frac}"
+    element = f"{_element_bytes(placements[0])}, {int(fmt.signed)}, {fmt.frac}"
     return f"{{{_string(tensor)}, {sizes}, {element}, {prefix}_placements, {len(placements)}u, {pixels}}}"
 
 
@@ -175,7 +177,7 @@ def _placements(program: Program, prefix: str, placements: list[Placement]) -> l
             fill, window = placed.fold.fill, placed.fold.window
             if fill:
                 numbers = ", ".join(map(str, fill))
-                lines.append(f"static const int16_t {own}_fill[{len(fill)}] = {{{numbers}}};")
+                lines.append(f"static const int32_t {own}_fill[{len(fill)}] = {{{numbers}}};")
             pairs = ", ".join(f"{{{a}, {b}}}" for a, b in (window.kernel, window.stride, window.dilation))
             top, left, _, _ = window.pads
             value = f"{{{pairs}, {top}, {left}, {f'{own}_fill' if fill else 'NULL'}}}"
@@ -196,8 +198,9 @@ def _pixels(program: Program, tensor: str, prefix: str) -> list[str]:
     table = pixel_table(program, tensor) if program.input_shapes[tensor][0] <= MOST_TABLES else None
     if table is None:
         return []
-    lines = [f"static const uint8_t {prefix}_pixels[{len(table.elements)}][256] = {{"]
-    for row in table.elements:
-        lines += ["    {", *(f"    {line}" for line in _rows(row.view(np.uint8).tolist())), "    },"]
+    rows = [to_bytes(row, input_format(program, tensor).bits).reshape(-1) for row in table.elements]
+    lines = [f"static const uint8_t {prefix}_pixels[{len(rows)}][{len(rows[0])}] = {{"]
+    for row in rows:
+        lines += ["    {", *(f"    {line}" for line in _rows(row.tolist())), "    },"]
     planes = ", ".join(map(str, table.planes))
     return [*lines, "};", f"static const uint8_t {prefix}_planes[{len(table.planes)}] = {{{planes}}};"]

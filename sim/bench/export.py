@@ -16,6 +16,7 @@ from hw.contract.layout import Placement, unpack
 from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, REGISTERS
+from hw.contract.widths import BYTE_BITS
 from quant.base.errors import VerificationError
 from quant.ir.inputs import Given, by_run
 from sim.bench.builds import LINT
@@ -139,7 +140,7 @@ def _facts(program: Program, runs: int, memory: Memory) -> dict[str, Any]:
                 "name": p.tensor,
                 "layer": layers.get(p.tensor, p.tensor),
                 "image": p.image,
-                "bits": p.fmt.bits,
+                "bits": BYTE_BITS * p.parts(program.config) * program.config.derived.lane_bytes,
                 "signed": p.fmt.signed,
             }
             for p in program.tensors
@@ -169,8 +170,10 @@ def places(placement: Placement, config: AcceleratorConfig) -> np.ndarray:
     """Byte offset in the window of each byte of each integer of a tensor, lowest first: int64 (bytes, C, H, W)."""
     _, height, width = placement.shape
     lanes = np.array(placement.lanes)
-    parts = placement.parts(config)
-    planes = np.add.outer(np.arange(parts), lanes // config.ic_lanes * parts)
+    parts, lane = placement.parts(config), config.derived.lane_bytes
+    part, within = np.divmod(np.arange(parts * lane), lane)
+    planes = np.add.outer(part, lanes // config.ic_lanes * parts)
     pixels = np.arange(height * width).reshape(height, width) * config.derived.word_bytes
-    first = placement.address + planes * placement.plane_bytes(config) + lanes % config.ic_lanes
+    first = placement.address + planes * placement.plane_bytes(config) + lanes % config.ic_lanes * lane
+    first += within[:, None]
     return np.asarray(np.add.outer(first, pixels))

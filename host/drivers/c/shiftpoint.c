@@ -121,6 +121,12 @@ static int select(const struct shiftpoint *engine, const struct shiftpoint_tenso
     return SHIFTPOINT_OK;
 }
 
+/* Bytes of a word: one pixel of as many channels as there are lanes. */
+static uint32_t word_bytes(const struct shiftpoint *engine)
+{
+    return engine->network->lanes * engine->network->lane_bytes;
+}
+
 /* Where the rows of one image are in the first plane of a placement. */
 struct rows {
     uint8_t *first;
@@ -136,19 +142,20 @@ static struct rows rows_of(const struct shiftpoint *engine, const struct shiftpo
     rows.height = placed->height;
     if (placed->image < 0) {
         rows.height /= network->batch;
-        rows.first += (size_t)image * rows.height * placed->width * network->lanes;
+        rows.first += (size_t)image * rows.height * placed->width * word_bytes(engine);
     }
     return rows;
 }
 
-/* The low byte of a channel's first pixel; the bytes above it are a plane further each. */
+/* The low byte of a channel's first pixel; those that its lane does not hold are a plane further. */
 static uint8_t *channel_of(const struct shiftpoint *engine, const struct shiftpoint_placement *placed,
                            struct rows rows, uint32_t channel, uint32_t element_bytes)
 {
-    const uint32_t lanes = engine->network->lanes;
+    const uint32_t lanes = engine->network->lanes, lane_bytes = engine->network->lane_bytes;
     const uint32_t lane = placed->lanes != NULL ? placed->lanes[channel] : channel;
+    const uint32_t parts = (element_bytes + lane_bytes - 1) / lane_bytes;
 
-    return rows.first + (size_t)(lane / lanes) * element_bytes * placed->plane_bytes + lane % lanes;
+    return rows.first + (size_t)(lane / lanes) * parts * placed->plane_bytes + lane % lanes * lane_bytes;
 }
 
 static int holds(const struct shiftpoint_placement *placed, uint32_t image)
@@ -159,24 +166,36 @@ static int holds(const struct shiftpoint_placement *placed, uint32_t image)
 /* A channel of an image: elements as they are given, or what pixels become. */
 struct source {
     const uint8_t *elements;
-    const uint8_t *table; /* NULL, or of each pixel its element */
+    const uint8_t *table; /* NULL, or of each pixel its element, the low byte first */
     uint32_t height, width;
-    uint8_t outside;
+    uint16_t outside;
+    uint8_t element_bytes, is_signed;
 };
 
-static uint8_t element(const struct source *source, int32_t row, int32_t column)
+/* As a lane holds it: of fewer bits than that has, with its sign above them. */
+static uint16_t element(const struct source *source, int32_t row, int32_t column)
 {
+    const uint8_t *from;
+    uint16_t wide;
     size_t at;
 
     if (row < 0 || row >= (int32_t)source->height || column < 0 || column >= (int32_t)source->width)
         return source->outside;
     at = (size_t)row * source->width + (size_t)column;
-    return source->table != NULL ? source->table[source->elements[at]] : source->elements[at];
+    from = source->table != NULL ? source->table + (size_t)source->elements[at] * source->element_bytes
+                                 : source->elements + at * source->element_bytes;
+    if (source->element_bytes == 2 && source->table != NULL)
+        return (uint16_t)(from[0] | (unsigned)from[1] << 8);
+    if (source->element_bytes == 2) {
+        memcpy(&wide, from, 2);
+        return wide;
+    }
+    return source->is_signed && from[0] > 127 ? (uint16_t)(from[0] | 0xFF00u) : from[0];
 }
 
 /* One stored channel of the image.  tap: of the fold. */
 static void lay_channel(const struct source *source, const struct shiftpoint_placement *placed, uint8_t *start,
-                        uint32_t height, uint32_t lanes, uint32_t tap)
+                        uint32_t height, const struct shiftpoint *engine, uint32_t tap)
 {
     static const struct shiftpoint_fold plain = {{1, 1}, {1, 1}, {1, 1}, 0, 0, NULL};
     const struct shiftpoint_fold *fold = placed->fold != NULL ? placed->fold : &plain;
@@ -186,8 +205,13 @@ static void lay_channel(const struct source *source, const struct shiftpoint_pla
 
     for (y = 0; y < height; y++)
         for (x = 0; x < placed->width; x++) {
-            *start = element(source, (int32_t)y * fold->stride[0] + down, (int32_t)x * fold->stride[1] + right);
-            start += lanes;
+            const uint16_t value =
+                element(source, (int32_t)y * fold->stride[0] + down, (int32_t)x * fold->stride[1] + right);
+
+            start[0] = (uint8_t)value;
+            if (engine->network->lane_bytes == 2)
+                start[1] = (uint8_t)(value >> 8);
+            start += word_bytes(engine);
         }
 }
 
@@ -195,10 +219,10 @@ static void lay_channel(const struct source *source, const struct shiftpoint_pla
 static void lay(struct shiftpoint *engine, const struct shiftpoint_tensor *tensor,
                 const struct shiftpoint_placement *placed, uint32_t image, const uint8_t *elements, int pixels)
 {
-    const uint32_t lanes = engine->network->lanes, size = tensor->height * tensor->width;
+    const uint32_t word = word_bytes(engine), size = tensor->height * tensor->width;
     const struct rows rows = rows_of(engine, placed, image);
-    const size_t used = (size_t)placed->height * placed->width * lanes;
-    size_t bytes = (size_t)rows.height * placed->width * lanes;
+    const size_t used = (size_t)placed->height * placed->width * word;
+    size_t bytes = (size_t)rows.height * placed->width * word;
     uint32_t plane, channel;
     struct source source;
 
@@ -208,15 +232,17 @@ static void lay(struct shiftpoint *engine, const struct shiftpoint_tensor *tenso
         memset(rows.first + (size_t)plane * placed->plane_bytes, 0, bytes);
     source.height = tensor->height;
     source.width = tensor->width;
+    source.element_bytes = tensor->element_bytes;
+    source.is_signed = tensor->is_signed;
     for (channel = 0; channel < placed->channels; channel++) {
         const uint32_t from = channel % tensor->channels;
         const uint32_t plane_of_pixels = pixels ? tensor->planes[from] : from;
 
-        source.elements = elements + (size_t)plane_of_pixels * size;
-        source.table = pixels ? tensor->pixels + 256u * from : NULL;
-        source.outside = placed->fold != NULL && placed->fold->fill != NULL ? (uint8_t)placed->fold->fill[from] : 0;
-        lay_channel(&source, placed, channel_of(engine, placed, rows, channel, 1), rows.height, lanes,
-                    channel / tensor->channels);
+        source.elements = elements + (size_t)plane_of_pixels * size * (pixels ? 1u : tensor->element_bytes);
+        source.table = pixels ? tensor->pixels + 256u * tensor->element_bytes * from : NULL;
+        source.outside = placed->fold != NULL && placed->fold->fill != NULL ? (uint16_t)placed->fold->fill[from] : 0;
+        lay_channel(&source, placed, channel_of(engine, placed, rows, channel, tensor->element_bytes), rows.height,
+                    engine, channel / tensor->channels);
     }
     for (plane = 0; plane < placed->planes; plane++)
         flush(engine, rows.first + (size_t)plane * placed->plane_bytes, bytes);
@@ -237,7 +263,7 @@ static int write_image(struct shiftpoint *engine, uint32_t input, uint32_t image
         return result;
     if (pixels && tensor->pixels == NULL)
         return SHIFTPOINT_FAIL_PIXELS;
-    if (bytes != shiftpoint_bytes(tensor))
+    if (bytes != shiftpoint_bytes(tensor) / (pixels ? tensor->element_bytes : 1u))
         return SHIFTPOINT_FAIL_SIZE;
     for (k = 0; k < tensor->placement_count; k++)
         if (holds(&tensor->placements[k], image))
@@ -303,19 +329,20 @@ int shiftpoint_wait(struct shiftpoint *engine)
 static void take(struct shiftpoint *engine, const struct shiftpoint_tensor *tensor,
                  const struct shiftpoint_placement *placed, uint32_t image, uint8_t *elements)
 {
-    const uint32_t lanes = engine->network->lanes;
+    const uint32_t word = word_bytes(engine), lane_bytes = engine->network->lane_bytes;
     const struct rows rows = rows_of(engine, placed, image);
     const uint32_t pixels = rows.height * placed->width;
     uint32_t plane, channel, pixel;
 
     for (plane = 0; plane < placed->planes; plane++)
-        invalidate(engine, rows.first + (size_t)plane * placed->plane_bytes, (size_t)pixels * lanes);
+        invalidate(engine, rows.first + (size_t)plane * placed->plane_bytes, (size_t)pixels * word);
     for (channel = 0; channel < placed->channels; channel++) {
         const uint8_t *from = channel_of(engine, placed, rows, channel, tensor->element_bytes);
 
-        for (pixel = 0; pixel < pixels; pixel++, from += lanes) {
+        for (pixel = 0; pixel < pixels; pixel++, from += word) {
             if (tensor->element_bytes == 2) {
-                const uint16_t wide = (uint16_t)(from[0] | (unsigned)from[placed->plane_bytes] << 8);
+                const uint8_t high = lane_bytes == 2 ? from[1] : from[placed->plane_bytes];
+                const uint16_t wide = (uint16_t)(from[0] | (unsigned)high << 8);
                 memcpy(elements, &wide, 2);
             } else
                 elements[0] = from[0];

@@ -48,7 +48,7 @@ enum shiftpoint_failure { SHIFTPOINT_FAILURES(SHIFTPOINT_NAMED_FAILURE_) };
 struct shiftpoint_fold {
     uint16_t kernel[2], stride[2], dilation[2];
     uint16_t top, left;
-    const int16_t *fill;
+    const int32_t *fill;
 };
 
 /* Where a tensor of one image lies, or of all images of a run, one below the other.  Its elements are in planes of
@@ -63,8 +63,8 @@ struct shiftpoint_placement {
     const struct shiftpoint_fold *fold; /* NULL: none */
 };
 
-/* An input or an output.  An image of it is C * H * W elements, (C, H, W), without gaps: int8_t or uint8_t, of an output
- * int16_t or uint16_t, too; each stands for element * 2^-frac. */
+/* An input or an output.  An image of it is C * H * W elements, (C, H, W), without gaps: int8_t or uint8_t, or where
+ * element_bytes is 2 int16_t or uint16_t; each stands for element * 2^-frac. */
 struct shiftpoint_tensor {
     const char *name;
     uint32_t channels, height, width;
@@ -72,7 +72,7 @@ struct shiftpoint_tensor {
     int16_t frac;
     const struct shiftpoint_placement *placements;
     uint32_t placement_count;
-    const uint8_t *pixels; /* [channels][256]: elements that pixels become; NULL where the input takes none */
+    const uint8_t *pixels; /* [channels][256][element_bytes]: what pixels become, the low byte first; NULL where the input takes none */
     const uint8_t *planes; /* [channels]: from which plane of the pixels (RGB or gray) */
 };
 
@@ -84,6 +84,7 @@ struct shiftpoint_network {
     uint32_t image_bytes, image_crc; /* instructions and weights: the first bytes of the window; CRC-32 as zlib has it */
     uint32_t batch; /* images of a run */
     uint32_t lanes; /* channels of a word */
+    uint32_t lane_bytes; /* of each of them: 1 or 2 */
     const struct shiftpoint_tensor *inputs, *outputs; /* behind the outputs those of layers (`driver --layers`) */
     uint32_t input_count, output_count, readable_count; /* readable: outputs, and layers behind them */
 };

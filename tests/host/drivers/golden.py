@@ -81,12 +81,29 @@ def surrounded(rng: np.random.Generator) -> Program:
     return compile_network(b.network(), preset("medium"))
 
 
+def sixteen(rng: np.random.Generator) -> Program:
+    """Pixels, in a border, become 16 bits; an output of as many."""
+    b = Builder(rng, (3, 7, 5))
+    b.tensors["x"] = Tensor("x", (3, 7, 5), QFormat(16, 9))
+    b.conv(b.constant_pad("x", (1, 1, 1, 1)), 9, Window((3, 3)), bits=16)
+    return compile_network(dataclasses.replace(b.network(), metadata=PIXELS), preset("small16"))
+
+
+def mixed(rng: np.random.Generator) -> Program:
+    """An input and an output of 8 bits, in lanes of 16, and an output of 16; two images of a run."""
+    b = Builder(rng, (3, 10, 10))
+    b.conv(b.conv("x", 12), 5, Window((10, 10)), bits=16)
+    return compile_network(b.network("t0"), preset("small16"), batch=2)
+
+
 PROGRAMS: dict[str, Callable[[np.random.Generator], Program]] = {
     "folded": folded,
     "batch": batch,
     "once": once,
     "several": several,
     "surrounded": surrounded,
+    "sixteen": sixteen,
+    "mixed": mixed,
 }
 
 

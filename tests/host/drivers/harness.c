@@ -172,7 +172,7 @@ static void vectors(struct shiftpoint *engine, const char *path)
 /* Pixels of the first input, and the bytes of memory that they become. */
 static void pixels(struct shiftpoint *engine, const char *path)
 {
-    const size_t bytes = shiftpoint_bytes(&network.inputs[0]);
+    const size_t bytes = shiftpoint_bytes(&network.inputs[0]) / network.inputs[0].element_bytes;
     uint8_t *image = malloc(bytes);
     FILE *file = fopen(path, "rb");
 

@@ -109,11 +109,12 @@ def test_a_wrong_byte_is_seen(build: Callable[[str], Harness]) -> None:
     assert status == 1 and "memcmp(expected, found, bytes) == 0 does not hold" in said
 
 
-def test_pixels(build: Callable[[str], Harness], rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("name", ["folded", "sixteen"])
+def test_pixels(build: Callable[[str], Harness], name: str, rng: np.random.Generator) -> None:
     """What pixels become in C is what they become in Python; an input of 21 channels takes none."""
-    harness = build("folded")
+    harness = build(name)
     program = harness.golden.program
-    pixels = rng.integers(0, 256, (1, 3, 10, 10)).astype(np.uint8)
+    pixels = rng.integers(0, 256, (1, *program.input_shapes["x"])).astype(np.uint8)
     pieces = list(program.packed(integers(program, pixels)))
     data = struct.pack("=I", len(pieces)) + b"".join(struct.pack("=II", at, len(b)) + b for at, b in pieces)
     assert harness.run("pixels", pixels.tobytes() + data)[:2] == (0, "pixels 0 NONE: no error\n")
