@@ -47,8 +47,13 @@ class QuantizerOptions:
             "best: formats by the network's output, settings by images held back."
         ),
     ] = "default"
-    data_bits: Annotated[int, typer.Option(help="Bits of data: 8 or 16 (the engine runs 8).")] = 8
-    weight_bits: Annotated[int, typer.Option(help="Bits of weights: 16, 8 or 4 (the engine runs 8 and 4).")] = 8
+    data_bits: Annotated[
+        int | None, typer.Option(help="Bits of data: 8 or 16, no more than the engine has; else as many as that, or 8.")
+    ] = None
+    weight_bits: Annotated[
+        int | None,
+        typer.Option(help="Bits of weights: 16, 8 or 4, in the same way; 4 take less where it has codebooks."),
+    ] = None
     layer_bits: Annotated[
         tuple[str, ...],
         typer.Option(help="NAME=BITS: another width for one layer's weights; repeatable.", show_default=False),
@@ -68,13 +73,21 @@ class QuantizerOptions:
     memory: MemoryOptions = field(default_factory=MemoryOptions)
 
     @property
+    def bits(self) -> tuple[int, int]:
+        """Of data and of weights: what is asked for, else what the engine has."""
+        return self.data_bits or self.target.data_bits, self.weight_bits or self.target.weight_bits
+
+    @property
     def target(self) -> Target:
         """The engine that is quantized for."""
         return Target() if self.config is None else engine_target(self.config, self.memory)
 
     def check(self) -> None:
         """Raise BadInput for what can be seen to be wrong before anything is read."""
-        check_bits(self.data_bits, self.weight_bits)
+        for what, bits, widths in (("data", self.data_bits, DATA_BITS), ("weights", self.weight_bits, WEIGHT_BITS)):
+            if bits is not None and bits not in widths:
+                *others, last = map(str, widths)
+                raise BadInput(f"{what} can have {', '.join(others)} or {last} bits, not {bits}")
         if self.weight_budget is not None and self.cycle_budget is not None:
             raise BadInput("one budget at a time: bytes of weights or cycles")
         if self.published and self.effort != "default":
@@ -100,14 +113,6 @@ class QuantizeOptions(QuantizerOptions):
     calibration: Calibration
 
 
-def check_bits(data_bits: int, weight_bits: int) -> None:
-    """Raise BadInput for widths that do not exist."""
-    if data_bits not in DATA_BITS:
-        raise BadInput(f"data can have 8 or 16 bits, not {data_bits}")
-    if weight_bits not in WEIGHT_BITS:
-        raise BadInput(f"weights can have 4, 8 or 16 bits, not {weight_bits}")
-
-
 def opened(
     network: Path, calibration: Path, input_shape: tuple[int, ...] | None, raw_pixels: bool, reporter: Reporter
 ) -> tuple[FloatGraph, Images]:
@@ -127,9 +132,10 @@ def quantize(options: QuantizeOptions, output: Path, reporter: Reporter) -> Resu
     options.check()
     make_folder(output.parent)
     graph, images = opened(options.network, options.calibration, options.input_shape, options.raw_pixels, reporter)
+    data_bits, weight_bits = options.bits
     changes: dict[str, Any] = {
-        "data_bits": options.data_bits,
-        "weight_bits": options.weight_bits,
+        "data_bits": data_bits,
+        "weight_bits": weight_bits,
         "layer_weight_bits": options.widths(),
         "precision": options.precision,
     }
@@ -143,9 +149,7 @@ def quantize(options: QuantizeOptions, output: Path, reporter: Reporter) -> Resu
             if options.config is None:
                 raise BadInput("a budget of cycles needs a configuration of the engine: --config")
             budget = options.cycle_budget
-            plain = quantize_network(
-                graph, images[:1], effort="fast", data_bits=options.data_bits, target=options.target
-            )
+            plain = quantize_network(graph, images[:1], effort="fast", data_bits=data_bits, target=options.target)
             cost = cycle_cost(plain, options.target)
         integers = quantize_network(
             graph,

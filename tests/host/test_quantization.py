@@ -56,6 +56,17 @@ def test_widths_of_single_layers(asked: QuantizeOptions, tmp_path: Path) -> None
     assert found == {"conv": 8, "fc": 4}
 
 
+def test_as_many_bits_as_the_engine_has(asked: QuantizeOptions, tmp_path: Path) -> None:
+    """What is asked for comes first; without an engine it is 8."""
+    wide = replace(asked, config=preset("small16"))
+    assert asked.bits == replace(asked, config=preset("small")).bits == (8, 8)
+    assert wide.bits == (16, 16) and replace(wide, data_bits=8, weight_bits=4).bits == (8, 4)
+    quantize(wide, tmp_path / "q.onnx", QUIET)
+    network = qdq.load(tmp_path / "q.onnx")
+    assert {tensor.fmt.bits for tensor in network.tensors.values()} == {16}
+    assert {conv.weight_bits for layer in network.layers if (conv := convolution(layer))} == {16}
+
+
 def test_the_target_is_the_engine_that_was_named(asked: QuantizeOptions) -> None:
     assert asked.target == Target()
     wide = replace(preset("tiny"), acc_bits=48)
