@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from host.legs import ProgramBytes, Verilog, legs
-from host.report.energy import PICOJOULES, SOURCE, energy, total
+from host.report.energy import SOURCE, energy, picojoules, total
 from host.report.roofline import roofline
 from host.tail import facts
 from hw.contract.config import AcceleratorConfig
@@ -61,7 +61,8 @@ def build_report(
             weights = stored[indexes[0]] if convolution(layer) else None
             done = entry.macs if weights is None else round(entry.macs * weights.share)
             moved = cost["bytes_read"] + cost["bytes_written"]
-            cost |= _stored(weights) | {"energy": energy(done, sum(buffers[k] for k in indexes), moved)}
+            spent = energy(program.config, done, sum(buffers[k] for k in indexes), moved)
+            cost |= _stored(weights) | {"energy": spent}
         leaves = layer.output if entry is None else entry.output or layer.output
         layers.append(
             {
@@ -88,7 +89,7 @@ def build_report(
         "proof": {"images": images, "legs": [leg.name for leg in legs() if leg.name in taken]},
         "rtl": None if rtl is None else _rtl(rtl, model["cycles"]),
         "totals": _totals(program, model, layers),
-        "energy_table": {"source": SOURCE, "picojoules": PICOJOULES},
+        "energy_table": {"source": SOURCE, "picojoules": picojoules(program.config)},
         "counters": model["counters"],
         "timeline": [{**span, "layer": first[span["layer"]]} for span in model["timeline"]],
         "layer_ends": np.cumsum([layer["cycles"] for layer in model["layers"]]).tolist(),

@@ -9,24 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hw.contract.config import AcceleratorConfig
+
 SOURCE = "M. Horowitz, ISSCC 2014, figure 1.1.9: 45 nm, 0.9 V"
-PICOJOULES = {
-    "macs": 0.2 + 0.1,  # a product of 8 bits, a sum of 32
-    "buffers": 10 / 8,  # a byte: 64 bits of a memory of 8 KB
-    "memory": 1300 / 8,  # a byte: 64 bits of DRAM, the lower end (1.3 to 2.6 nJ)
-}
-"""Of one multiplication with its addition, one byte of an on-chip buffer, one byte off the chip; read or written."""
+NAMES = "macs", "buffers", "memory"
+"""One multiplication with its addition, one byte of an on-chip buffer, one byte off the chip; read or written."""
 
 Energy = dict[str, float]
-"""Microjoules by the names of PICOJOULES."""
+"""By NAMES."""
 
 
-def energy(macs: int, buffer_bytes: int, memory_bytes: int) -> Energy:
-    """What so much work takes."""
-    counts = zip(PICOJOULES.items(), (macs, buffer_bytes, memory_bytes), strict=True)
+def picojoules(config: AcceleratorConfig) -> Energy:
+    """What one of each takes.
+
+    Of products the source has those of 8 bits (0.2) and of 32 (3.1), which grow with the square of the bits; of sums
+    those of 8 bits (0.03) and of 32 (0.1), which grow with the bits.
+    """
+    return {
+        "macs": 0.2 * (config.data_bits / 8) ** 2 + 0.1 * config.acc_bits / 32,
+        "buffers": 10 / 8,  # a byte: 64 bits of a memory of 8 KB
+        "memory": 1300 / 8,  # a byte: 64 bits of DRAM, the lower end (1.3 to 2.6 nJ)
+    }
+
+
+def energy(config: AcceleratorConfig, macs: int, buffer_bytes: int, memory_bytes: int) -> Energy:
+    """What so much work takes, in microjoules."""
+    counts = zip(picojoules(config).items(), (macs, buffer_bytes, memory_bytes), strict=True)
     return {name: count * each / 1e6 for (name, each), count in counts}
 
 
 def total(parts: Sequence[Energy]) -> Energy:
     """What all parts take together."""
-    return {name: sum(part[name] for part in parts) for name in PICOJOULES}
+    return {name: sum(part[name] for part in parts) for name in NAMES}

@@ -75,6 +75,17 @@ def test_the_report(arguments: list[str], tmp_path: Path) -> None:
     assert not re.search(r'(src|href)="https?:', page), "the page must stand alone"
 
 
+@pytest.mark.parametrize(("bits", "weight_bits"), [((), 16), (("--weight-bits", "8"), 8)], ids=["its own", "fewer"])
+def test_an_engine_of_16_bits(arguments: list[str], tmp_path: Path, bits: tuple[str, ...], weight_bits: int) -> None:
+    """Data and weights have as many where nothing else is asked for; every leg has the same integers."""
+    assert main([*arguments, "--config", "small16", *bits]) == 0
+    report = json.loads((tmp_path / "build" / "report.json").read_text())
+    assert {layer["output_bits"] for layer in report["layers"]} == {16}
+    assert {layer["weight_bits"] for layer in report["layers"]} == {weight_bits, None}
+    for layer in report["layers"]:
+        assert len({layer["digest"][leg] for leg in ("onnxruntime", "integer", "program")}) == 1
+
+
 def test_a_batch(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Figures are of a run, digests of all its images; and all of it can be made again."""
     assert main([*arguments, "--out", str(tmp_path / "one")]) == 0

@@ -15,8 +15,10 @@ import pytest
 from hw.contract.config import preset
 from hw.contract.isa import IllegalInstruction, Opcode
 from hw.contract.memory import Memory
+from hw.contract.widths import as_signed
 from sim.bench import toolchain
 from sim.bench.export import export_bench, places
+from sim.executor import ProgramExecutor
 from tests.sim.handmade import CASES, build
 from tests.sim.programs import first
 
@@ -49,11 +51,16 @@ def test_export_is_complete_and_repeatable(tmp_path: Path) -> None:
     assert 40 + 2 < facts["settings"]["WATCHDOG"] < facts["patience"]  # a run that hangs says which cause it has
 
 
-def test_places_are_those_of_the_tensor() -> None:
-    made = build(preset("medium"), CASES["wide"])
+@pytest.mark.parametrize("name", ["medium", "small16"])
+def test_places_are_those_of_the_tensor(name: str) -> None:
+    made = build(preset(name), CASES["wide"])
     placement = made.program.placements["y"]
     where = places(placement, made.program.config)
     assert where.shape == (2, *placement.shape)
+    memory = ProgramExecutor(made.program).memory(made.x[None])
+    ProgramExecutor(made.program).run_memory(memory)
+    low, high = memory[where].astype(np.int64)
+    np.testing.assert_array_equal(as_signed(low + 256 * high, 16), made.expected["y"])
     assert len(np.unique(where)) == where.size
     assert where.min() == placement.address
     assert where.max() < placement.address + placement.size(made.program.config)
