@@ -71,7 +71,7 @@ class Target:
 
     def widened(self, data_bits: int, weight_bits: int) -> Target:
         """The target for data and weights of these widths: itself, or where they are beyond it, one like it with the
-        wide accumulators that longer products need, which only the executor is so far."""
+        wide accumulators that longer products need."""
         if data_bits <= self.data_bits and weight_bits <= self.weight_bits:
             return self
         return replace(

@@ -20,9 +20,11 @@ from tests.host.networks import Builder
 
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 def test_whoever_quantizes_without_a_host_keeps_to_the_presets(config: AcceleratorConfig) -> None:
-    target, usual = engine_target(config), Target()
+    target, usual = engine_target(config), Target().widened(config.data_bits, config.weight_bits)
     assert target.lanes == max(config.ic_lanes, config.oc_lanes)
-    assert dataclasses.replace(target, refusal=usual.refusal, cycles=None, lanes=1) == usual
+    assert set(usual.residual_shifts) <= set(target.residual_shifts) == set(range(config.acc_bits))
+    same = {"refusal": usual.refusal, "cycles": None, "lanes": 1, "residual_shifts": usual.residual_shifts}
+    assert dataclasses.replace(target, **same) == usual
 
 
 def test_an_accumulator_of_ones_own() -> None:
