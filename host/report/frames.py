@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -21,9 +22,11 @@ def picture(
         axes.plot(*_places(measured), "o", markersize=4, color=GREY, label="engines measured")
         axes.plot(*_places(front), "o-", markersize=4, linewidth=0.8, color=BLUE, label="no other is faster")
         axes.plot(*_places(list(presets.values())), "s", markersize=6, color=ORANGE, label="presets")
-        for name, engine in presets.items():
+        in_order = sorted(presets.items(), key=lambda item: (item[1].needs.logic, item[1].frames_per_second))
+        for number, (name, engine) in enumerate(in_order):  # names of neighbours stand at either side
             place = (engine.needs.logic, engine.frames_per_second)
-            axes.annotate(label(name), place, xytext=(6, -10), textcoords="offset points", fontsize=8)
+            side: dict[str, Any] = {"xytext": (-6, 4), "ha": "right"} if number % 2 else {"xytext": (6, -10)}
+            axes.annotate(label(name), place, textcoords="offset points", fontsize=8, **side)
         axes.plot(*_places([best]), "o", markersize=11, fillstyle="none", color=INK, label="written")
         axes.set_ylim(bottom=0)
         axes.xaxis.set_major_formatter("{x:,.0f}")
