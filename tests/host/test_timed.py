@@ -23,7 +23,7 @@ from tests.host.compiler.test_residents import block
 @pytest.mark.parametrize("keep", KeepLayers)
 @pytest.mark.parametrize("every", [1, 4])
 def test_the_fastest_is_taken(keep: KeepLayers, every: int, rng: np.random.Generator) -> None:
-    """Programs of several speeds are counted; of those as fast as the fastest that is returned which moves least."""
+    """Programs of several speeds are counted, and none of them is faster than the one returned and moves no more."""
     network, config, memory = block(rng), preset("small"), Memory(64, every)
     tried: list[tuple[int, Program]] = []
 
@@ -33,11 +33,10 @@ def test_the_fastest_is_taken(keep: KeepLayers, every: int, rng: np.random.Gener
 
     compile_network(network, config, memory=memory, keep_layers=keep, cycles=cycles)
     made = compile_timed(network, config, memory=memory, keep_layers=keep)
-    fastest = min(count for count, _ in tried)
-    alike = [program for count, program in tried if count <= fastest + fastest // ALIKE]
+    count = simulate(made, memory).cycles
     assert len({count for count, _ in tried}) > 1
-    assert made.to_bytes() in [program.to_bytes() for program in alike]
-    assert moved(made) == min(map(moved, alike))
+    assert made.to_bytes() in [program.to_bytes() for _, program in tried]
+    assert not any(other < count - count // ALIKE and moved(program) <= moved(made) for other, program in tried)
 
 
 @pytest.mark.parametrize(
