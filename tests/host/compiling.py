@@ -18,6 +18,9 @@ from sim.executor import run
 from tests.host.networks import SAME, Builder, expected, image
 
 ALL = pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+WITH_TABLES = pytest.mark.parametrize(
+    "config", [c for c in PRESETS.values() if c.tables], ids=lambda config: config.name
+)
 
 
 def check(

@@ -38,6 +38,8 @@ ODD = [
     # four words a beat, a weight block of one beat, four planes
     replace(preset("tiny"), name="fast_port", ic_lanes=2, oc_lanes=8, axi_bits=128, fetch_depth=32,
             skip_blocks=False, codebooks=False),
+    # 16 bits, two words a beat, two planes
+    replace(preset("small16"), name="sixteen", ic_lanes=4, axi_bits=128, max_burst=5),
 ]  # fmt: skip
 
 MANY = 1 << 20

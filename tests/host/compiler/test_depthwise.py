@@ -29,7 +29,7 @@ def test_a_weight_for_each_tap_and_lane(config: AcceleratorConfig, kernel: tuple
     found = posed(config, Window(kernel, (1, 1), (4, 4, 4, 4)))
     blocks = -(-kernel[0] // 3) * -(-kernel[1] // 3)
     assert found.outputs.mode == Mode.DEPTHWISE and found.outputs.taps == blocks
-    beats = -(-9 * config.ic_lanes * 8 // config.axi_bits)
+    beats = -(-9 * config.ic_lanes * config.weight_bits // config.axi_bits)
     assert found.block_beats == blocks * beats
 
 

@@ -12,14 +12,14 @@ from quant.ir.fixedpoint import QFormat
 from quant.ir.inputs import single
 from quant.ir.window import Window
 from sim.executor import ProgramExecutor
-from tests.host.compiling import ALL, check, refused
+from tests.host.compiling import ALL, WITH_TABLES, check, refused
 from tests.host.networks import Builder, expected, image
 
 GATE = QFormat(8, 5)
 GATES = pytest.mark.parametrize("fmt", [GATE, QFormat(8, 6, signed=False)], ids=["signed", "unsigned"])
 
 
-@ALL
+@WITH_TABLES
 @GATES
 @pytest.mark.parametrize("shape", [(20, 9, 7), (1, 5, 6), (33, 1, 1), (8, 70, 65)])
 def test_channels_by_a_gate(
@@ -95,7 +95,7 @@ def test_it_waits_for_its_gate_alone(rng: np.random.Generator) -> None:
         assert [(i.rows, i.beats) for i in loads] == [(2, 1), (2, 1)], "two planes each"
 
 
-@ALL
+@WITH_TABLES
 @pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("shape", [(20, 9, 7), (1, 5, 6), (33, 1, 1), (8, 70, 65)])
 def test_two_maps(

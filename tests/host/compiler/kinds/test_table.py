@@ -15,7 +15,7 @@ from quant.ir.network import Network
 from quant.ir.tensor import Tensor
 from quant.ir.window import Window
 from quant.kinds.table import Table
-from tests.host.compiling import ALL, check, refused
+from tests.host.compiling import WITH_TABLES, check, refused
 from tests.host.networks import Builder
 
 
@@ -23,7 +23,7 @@ def loads(program: Program) -> int:
     return sum(i.table_load for i in program.decode() if isinstance(i, SetupInstruction))
 
 
-@ALL
+@WITH_TABLES
 def test_behind_what_writes_its_input_it_is_no_layer(config: AcceleratorConfig, rng: np.random.Generator) -> None:
     """Nor where a pooling stands behind it; of an input that others read, or of another table, it is a copy."""
     b = Builder(rng, (12, 9, 7))
@@ -44,7 +44,7 @@ def test_behind_what_writes_its_input_it_is_no_layer(config: AcceleratorConfig, 
     assert loads(program) == 4
 
 
-@ALL
+@WITH_TABLES
 def test_a_function_of_the_input(config: AcceleratorConfig, rng: np.random.Generator) -> None:
     b = Builder(rng, (3, 5, 6), signed=False)
     b.table("x")
