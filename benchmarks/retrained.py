@@ -137,7 +137,7 @@ ROWS = (
         "optimize",
         vgg.NAME,
         "`optimize`",
-        f"optimize --max-loss 0.8 --margin 6.6 --points 1 --survivors 1 --effort fast {ADAMW} --epochs 28",
+        f"optimize --max-loss 0.8 --margin 3.3 --points 1 --survivors 1 --effort fast {ADAMW} --epochs 24",
         fewer_cycles,
         0.8,
     ),
