@@ -14,7 +14,6 @@ import pytest
 
 from benchmarks import counting, engine
 from benchmarks.losses import CAUSES, accounts
-from host.compiler import compile_network
 from host.timed import compile_timed
 from hw.contract.config import preset
 from hw.contract.isa import Unit
@@ -139,7 +138,7 @@ def played(program: Program, timeline: Timeline, units: Sequence[Unit]) -> Itera
 
 @pytest.mark.parametrize("memory", [Memory(20, 1), Memory(8, 4), Memory(8, 4, shared=True)], ids=str)
 def test_causes_are_those_of_every_single_cycle(quantized: Path, memory: Memory) -> None:
-    program = compile_network(qdq.load(quantized), TINY)
+    program = compile_timed(qdq.load(quantized), TINY)
     timeline = simulate(program, memory)
     names = {
         "array": Unit.COMPUTE,
@@ -167,7 +166,7 @@ def test_a_float_network_is_quantized_on_the_images_that_are_said(
     arguments = [quantized.parent / "net.onnx", "--config", "tiny", "--calibration", given, "--json", kept]
     assert ran(monkeypatch, *arguments) == 0
     assert "images: images.npz" in capsys.readouterr().out
-    timeline = simulate(compile_network(qdq.load(quantized), TINY), Memory())
+    timeline = simulate(compile_timed(qdq.load(quantized), TINY), Memory())
     assert json.loads(kept.read_text())["rows"][0]["cycles"] == timeline.cycles
     assert ran(monkeypatch, "--saved", kept, kept) == 0
     assert capsys.readouterr().out.count(f"| net | tiny | 64, 1 | 1 | {timeline.cycles:,} |") == 2

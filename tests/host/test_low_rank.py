@@ -11,10 +11,10 @@ import pytest
 
 from host.chain import first_break
 from host.cli import main
-from host.compiler import compile_network
 from host.legs import OnnxRuntime, ProgramBytes, Subject
 from host.low_rank import LowRankOptions
 from host.terminal import Reporter
+from host.timed import compile_timed
 from hw.contract.config import preset
 from hw.contract.memory import Memory
 from quant import onnx_import, qdq
@@ -55,7 +55,7 @@ def test_cycles_fall_as_predicted_and_integers_are_the_same_on_every_leg(
     code, found, _ = run(tmp_path, capsys, "--low-rank", "0.7", "--config", "tiny", *["--spatial"] * spatial)
     assert code == 0
     (whole,), network = found["low rank"], qdq.load(tmp_path / "c.onnx")
-    program = compile_network(network, config)
+    program = compile_timed(network, config)
     (taken,) = found["cycles of one image"]
     assert whole["after"] <= 0.7 * whole["cycles before"] and taken["after"] == simulate(program).cycles
     for predicted, counted in ((whole["cycles before"], taken["before"]), (whole["after"], taken["after"])):
