@@ -304,7 +304,7 @@ PRESETS = {
             max_burst=128,
             skip_blocks=True,
             codebooks=True,
-            clock_mhz=96.8,
+            clock_mhz=103.2,
         ),
         AcceleratorConfig(
             name="medium",
