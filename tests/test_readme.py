@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.results import percent
 from host.cli import main
-from host.compiler import compile_network
+from host.timed import compile_timed
 from hw.contract.config import preset
 from quant import onnx_import
 from quant.run.evaluation import accuracy
@@ -33,7 +33,7 @@ def test_results_of_the_bundled_network() -> None:
     network = quantize_network(graph, load_images(EXAMPLE / "calibration.npz", graph)[0])
     images, labels = load_images(EXAMPLE / "evaluation.npz", graph, labels=True)
     found = accuracy(network, graph, images, labels)
-    cycles = simulate(compile_network(network, preset("small"))).cycles
+    cycles = simulate(compile_timed(network, preset("small"))).cycles
     shares = [percent(found.float_top1), percent(found.fixed_top1), f"{percent(found.agreement)} of {len(images):,}"]
     assert cells[1:6] == ["small 8x8", *shares, f"{cycles:,}"], "python benchmarks/results.py --write README.md"
     assert found.agreement >= 0.99
