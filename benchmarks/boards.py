@@ -58,7 +58,7 @@ def measured(name: str, config: str, board: str, folder: Path, reporter: Reporte
         quantized = Path(place) / "quantized.onnx"
         qdq.save(network, quantized)
         subject = Subject(quantized, qdq.load(quantized), program, images[:1], memory)
-        taken = {leg.name: leg.take(subject, reporter) for leg in (*legs(), OnBoard(folder))}
+        taken = {leg.name: leg.take(subject, reporter) for leg in legs(folder=folder)}
         in_c = OnBoard(folder, driver=Language.C).take(subject, reporter)
     outputs = [layer.output for layer, _ in program.turns if layer.output]
     ways = [*taken.values(), in_c]

@@ -143,6 +143,8 @@ class BuildFolder:
         self.tail = root / "network.tail.onnx"
         """What the host does behind the program; only of networks that end there."""
         self.verilog = root / "verilog"
+        self.system = root / "board"
+        """A system for a board, as `board build --simulate` leaves it; only of runs with `--board`."""
         self.legs = root / "legs"
         self.report = root / "report.json"
         self.page = root / "report.html"
@@ -152,7 +154,7 @@ class BuildFolder:
         """Hold the folder against other commands, as `host.lock.alone`; what a killed one was writing is removed."""
         with alone(self.root, STAGES, reading):
             if not reading:
-                for folder in (self.root, self.root / STAGES, self.float, self.verilog, self.legs):
+                for folder in (self.root, self.root / STAGES, self.float, self.verilog, self.system, self.legs):
                     for path in folder.glob(f"{PREFIX}????????"):
                         if path.is_file():
                             path.unlink()
@@ -195,10 +197,13 @@ class BuildFolder:
         return self._record(stage).exists()
 
     def drop(self, stage: str, outputs: Sequence[Path]) -> list[tuple[Path, Path]]:
-        """Remove what a stage left that was not asked for this time.  As `claim`."""
+        """Remove what a stage left that was not asked for this time, and a folder that is empty then.  As `claim`."""
         moved = self.claim(stage, outputs)
         for output in outputs:
             output.unlink(missing_ok=True)
+        for folder in {output.parent for output in outputs} - {self.root}:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
         self._record(stage).unlink()
         return moved
 

@@ -13,7 +13,7 @@ from host.chain import first_break
 from host.delivery import delivery
 from host.drivers import board_header
 from host.onboard import SYSTEM_FILE, Language, require_engine, run_on_board
-from host.options import BuildDir, Configuration
+from host.options import BuildDir, Configuration, board_named
 from host.outputs import Use
 from host.simulation import run_program
 from host.stages import program_images
@@ -24,7 +24,7 @@ from hw.board.catalogue import Board
 from hw.contract import board as contract
 from hw.contract import program as programs
 from hw.contract.board import System
-from hw.contract.config import PRESETS
+from hw.contract.config import PRESETS, AcceleratorConfig
 from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS
@@ -33,15 +33,9 @@ from sim import cycles, hazards
 
 Result = dict[str, Any]
 
+SIMULATED = (*verilog.FILES, SYSTEM_FILE, contract.FILE, board_header.NAME)
+"""Of a system that is simulated: the engine, and what `simulated_files` makes beside it."""
 ON_BOARD = (f"{system.NAME}.v", f"{system.NAME}.lpf")
-
-
-def _board(name: str) -> Board:
-    """A board by name, as an option; a usage error for another one."""
-    try:
-        return catalogue.board(name)
-    except BadInput as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +43,7 @@ class BuildOptions:
     """A board and an engine, and the folder for the system."""
 
     board: Annotated[
-        Board, typer.Argument(parser=_board, metavar="BOARD", help="One of `board list`.", show_default=False)
+        Board, typer.Argument(parser=board_named, metavar="BOARD", help="One of `board list`.", show_default=False)
     ]
     config: Configuration = PRESETS["small"]
     out: Annotated[Path, Use.FOLDER, typer.Option(help="Folder to write; other files in it stay.")] = Path(
@@ -124,21 +118,29 @@ def build(o: BuildOptions, reporter: Reporter) -> Result:
     if not o.simulate:
         bitstream.require()
     beside = () if o.simulate else (*ON_BOARD, *bitstream.FILES)
-    names = (*verilog.FILES, contract.FILE, board_header.NAME, SYSTEM_FILE, *beside)
+    names = (*SIMULATED, *beside)
     shown: Result = {}
     with delivery(o.out, names) as folder:
         with reporter.stage(f"Verilog of {o.config.name}"):
             verilog.write(o.config, folder)
         with reporter.stage(f"system for {o.board.title}"):
-            made = system.simulated(o.board, o.config, folder)
-            (folder / SYSTEM_FILE).write_text(made.verilog)
-            (folder / contract.FILE).write_bytes(json_bytes(made.system.to_json()))
-            (folder / board_header.NAME).write_text(board_header.board_header(made.system))
+            for name, content in simulated_files(o.board, o.config, folder).items():
+                (folder / name).write_bytes(content)
         if not o.simulate:
             shown = _bitstream(o, folder, reporter)
         for path in [path for path in folder.iterdir() if path.name not in names]:
             path.unlink()
     return {**shown, "files": [str(o.out / name) for name in names]}
+
+
+def simulated_files(board: Board, config: AcceleratorConfig, engine: Path) -> dict[str, bytes]:
+    """What stands beside the engine's Verilog in a folder that `board run --simulate` takes, by name.
+
+    engine: folder with that Verilog.  Raises BadInput where LiteX is missing.
+    """
+    made = system.simulated(board, config, engine)
+    contents = made.verilog.encode(), json_bytes(made.system.to_json()), board_header.board_header(made.system).encode()
+    return dict(zip(SIMULATED[len(verilog.FILES) :], contents, strict=True))
 
 
 def _bitstream(o: BuildOptions, folder: Path, reporter: Reporter) -> Result:

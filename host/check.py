@@ -15,17 +15,21 @@ from typing import Any
 from host import chain
 from host.artefacts import STAGES, BuildFolder, Record, file_digest, json_bytes, read_json, source_digest
 from host.beside import both_costs, right
+from host.boards import SIMULATED, simulated_files
 from host.comparison import CompareOptions, answers_alone, compare_files
 from host.compiler import KEPT, KeepLayers
 from host.difference import first_difference
 from host.form import Maybe, require
-from host.legs import Leg, ProgramBytes, Subject, Verilog, legs
-from host.pipeline import GIVEN, images_to_keep, kept_images, report_of, subject_of
+from host.legs import LEGS, Leg, OnBoard, ProgramBytes, Subject, Verilog, legs
+from host.pipeline import GIVEN, MADE_BY, images_to_keep, kept_images, report_of, subject_of
 from host.report.page import render
 from host.report.sources import read_compared, read_costs, read_leg
 from host.terminal import Reporter
 from host.timed import compile_timed
 from hw import verilog
+from hw.board import catalogue, system
+from hw.contract import board as contract
+from hw.contract.config import AcceleratorConfig
 from hw.contract.memory import Memory
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput, VerificationError
@@ -77,14 +81,14 @@ class _Check:
     left: list[Result] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        names = (*self.stages, *(leg.name for leg in legs()))
+        names = (*self.stages, *(leg.name for leg in LEGS))
         self.records = {name: self.folder.record(name) for name in names}
         self.changed = [path for record in self.records.values() if record for path in self.folder.changed(record)]
 
     @property
     def stages(self) -> list[str]:
         """The stages of the run beside the legs."""
-        return [*STAGES_OF_FILES, *(stage for stage in ("beside", "tail") if self.folder.began(stage))]
+        return [*STAGES_OF_FILES, *(stage for stage in ("beside", "tail", "system") if self.folder.began(stage))]
 
     def explained(self, error: Exception) -> Exception:
         """The error, with what the records know of its reason.  A file that cannot be read any more is a break."""
@@ -108,6 +112,8 @@ class _Check:
         subject = subject_of(folder, Memory(**memory))
         with self.reporter.stage("tokens of the program"):
             hazards.check(subject.program)
+        if "system" in self.stages:
+            self._system(subject.program.config)
         cycles = self._take(taking, subject)
         network, program = subject.network, subject.program
         with self.reporter.stage("compile again"):
@@ -132,15 +138,14 @@ class _Check:
             value = report_of(folder)
             self._equal(folder.report, json_bytes(value), "made again")
             self._equal(folder.page, render(value).encode(), "drawn again")
-        for path in self.changed:
-            raise VerificationError(f"{path}: its digest is not the one that `run` recorded")
+        self._unchanged(self.changed)
         counts = {"layers": len(subject.order), "images": len(subject.images)}
         facts = {**counts, "legs": ", ".join(leg.name for leg in taking), "breaks": 0, "cycles": cycles}
         return {"check": facts, "taken again": self.again, "not taken again": self.left}
 
     def _legs(self, build_dir: Path | None) -> list[Leg]:
         """The legs that were taken: report, folder and records must say the same."""
-        folder, every = self.folder, legs(build_dir)
+        folder, every = self.folder, legs(build_dir, self.folder.system)
         names = [leg.name for leg in every]
         reported = _reported_legs(folder.report)
         there = [name for name in names if folder.leg(name).exists()]
@@ -152,9 +157,9 @@ class _Check:
                 f"records in {STAGES}/ {said[2]}"
             )
         for leg in every:
-            if leg.name not in there and leg.name != Verilog.name:
+            if leg.name not in (*there, Verilog.name, OnBoard.name):
                 raise VerificationError(f"{folder.leg(leg.name)}: missing")
-            if leg.name not in there:
+            if leg.name not in (*there, OnBoard.name):
                 self._leave(f"{leg.title}, the Verilog simulated", "`run` did not take it: --rtl-images")
         return [leg for leg in every if leg.name in there]
 
@@ -178,7 +183,7 @@ class _Check:
             self._leave(f"{len(foreign) - MOST_NAMED} more files", "not of this run")
 
     def _take(self, taking: Sequence[Leg], subject: Subject) -> int:
-        """Take the legs, one against the other and each against its record; the cycles that all count."""
+        """Take the legs, one against the other and each against its record; the cycles that all exact ones count."""
         cycles: dict[str, int] = {}
         taken: dict[str, chain.Taken] = {}
         before: str | None = None
@@ -194,7 +199,7 @@ class _Check:
                     if returned.get(output) != digest:
                         text = f"{before} and {leg.name} differ"
                         raise VerificationError(f"chain broken at output {output}, which the host makes: {text}")
-            if "cycles" in taken[leg.name].facts:
+            if leg.exact and "cycles" in taken[leg.name].facts:
                 cycles[leg.name] = taken[leg.name].facts["cycles"]
             before = leg.name
         if len(set(cycles.values())) != 1:
@@ -207,6 +212,24 @@ class _Check:
                 value["simulator"] = recorded["simulator"]
             self._equal(path, json_bytes(value), "taken again")
         return next(iter(cycles.values()))
+
+    def _system(self, config: AcceleratorConfig) -> None:
+        """The system of the board, before it is built; other versions of LiteX may write another one."""
+        folder, record = self.folder, self.folder.root / STAGES / "system.json"
+        made_from = self._record("system").made_from
+        require(made_from, {MADE_BY: str}, record, "made_from")
+        with self.reporter.stage("write the system's engine again"):
+            for name, text in verilog.contents(config).items():
+                self._equal(folder.system / name, text.encode(), "written again")
+        if made_from[MADE_BY] != system.made_by():
+            self._unchanged([folder.system / name for name in SIMULATED])
+            why = f"here are {system.made_by()}; held against its digest alone"
+            self._leave(f"{folder.system.name}/ by {made_from[MADE_BY]}", why)
+            return
+        with self.reporter.stage("write the system again"):
+            board = catalogue.board(contract.load(folder.system / contract.FILE).board)
+            for name, content in simulated_files(board, config, folder.system).items():
+                self._equal(folder.system / name, content, "written again")
 
     def _compared(self, network: Network, evaluation: Path | None) -> None:
         """The comparison with float: whole with its images, else the answers to those that are kept.
@@ -271,6 +294,12 @@ class _Check:
             self._leave(
                 f"{folder.cost.name}: top-1 of {recorded['name']}", "held against its digest alone: --evaluation"
             )
+
+    def _unchanged(self, paths: Sequence[Path]) -> None:
+        """Raise VerificationError where one of these is not as its stage left it."""
+        for path in paths:
+            if path in self.changed:
+                raise VerificationError(f"{path}: its digest is not the one that `run` recorded")
 
     def _equal(self, path: Path, made: bytes, how: str) -> None:
         """Hold a file against what it must be, byte by byte."""

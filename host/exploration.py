@@ -25,8 +25,10 @@ from host.options import (
     MemoryOptions,
     RawPixels,
     Scheduler,
+    board_named,
     key,
     one_place,
+    require_unnamed,
 )
 from host.options import Kept as KeptLayers
 from host.outputs import Use
@@ -55,13 +57,6 @@ POINTS = "points"
 """Folder in the folder of a search: what its jobs gave."""
 CONFIG, FOUND, PICTURE = FILES = ("config.json", "explore.json", "explore.svg")
 """What is delivered in it."""
-
-
-def _board(name: str) -> Board:
-    try:
-        return catalogue.board(name)
-    except BadInput as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def _part(name: str) -> Part:
@@ -93,7 +88,10 @@ class ExploreOptions(NetworkOptions):
     board: Annotated[
         Board | None,
         typer.Option(
-            parser=_board, metavar="NAME", help="One of `board list`: its part, memory and clock.", show_default=False
+            parser=board_named,
+            metavar="NAME",
+            help="One of `board list`: its part, memory and clock.",
+            show_default=False,
         ),
     ] = None
     part: Annotated[
@@ -121,8 +119,8 @@ class ExploreOptions(NetworkOptions):
         """Raise BadInput for what can be seen to be wrong before anything is read."""
         if self.board is None and self.part is None:
             raise BadInput("where the engine shall fit is to be said: --board, or --part")
-        if self.board is not None and self.memory != MemoryOptions():
-            raise BadInput(f"the memory is that of {self.board.name}: leave out --latency, --beat-every, --shared-bus")
+        if self.board is not None:
+            require_unnamed(self.memory, self.board)
         if self.port is not None and self.port not in PORTS:
             raise BadInput(f"--axi-bits is {', '.join(map(str, PORTS))}, not {self.port}")
         one_place(self.jobs, self.scheduler)

@@ -1,7 +1,7 @@
 """The legs of the proof of equality, from ONNX to pins: independent ways to the output of every layer.
 
 The first is the reference of the second, and so on.  `run` takes each once and keeps what it gave; `report --check`
-takes them again.  A new way to run a network (a board) is a class here, and an entry of `legs`.
+takes them again.  A new way to run a network is a class here, an entry of `LEGS`, and what makes it in `legs`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from host.onboard import Language, run_on_board
 from host.simulation import simulate_model, simulate_rtl
 from host.tail import Ending
 from host.terminal import Reporter
+from host.uart import require_serial
+from hw.board import system
 from hw.contract.memory import Memory
 from hw.contract.program import Program
 from quant import qdq
-from quant.base.errors import VerificationError
+from quant.base.errors import BadInput, VerificationError
 from quant.ir.inputs import Given
 from quant.ir.network import Network
 from quant.ir.tail import Tail
@@ -66,10 +68,11 @@ class Subject:
 
 
 class Leg(ABC):
-    """One way.  name: in report.json; title: for people."""
+    """One way.  name: in report.json; title: for people; exact: its cycles, where it has a clock, are the model's."""
 
     name: ClassVar[str]
     title: ClassVar[str]
+    exact: ClassVar[bool] = True
 
     def require(self) -> None:  # noqa: B027 -- most need nothing
         """Raise ToolchainError, in one line, where it cannot be taken here.  Quick: asked before all the work."""
@@ -138,19 +141,16 @@ class Verilog(Leg):
             taken = simulate_rtl(subject.program, subject.x, subject.memory, reporter, build_dir=self._build_dir)
         except EngineError as stop:
             raise VerificationError(f"the program's bytes run to their end in the model, not in RTL: {stop}") from stop
-        order = [(layer.name, layer.output) for layer in subject.program.layers]
-        found = compared(order, subject.integers, taken.tensors, Integers.name, self.name)
-        facts = {**taken.facts, "images": len(subject.images), **found}
-        return Taken(taken.tensors, facts, subject.returned(taken.tensors))
+        return _held_to_integers(self, subject, taken)
 
 
 class OnBoard(Leg):
-    """A system for a board, on the board or simulated with its SDRAM.  Not one of `legs`: it needs a folder.
+    """A system for a board, on the board or simulated with its SDRAM, whose cycles are near the model's, not the same.
 
     folder, port, build_dir, driver: as `run_on_board`.
     """
 
-    name, title = "board", "board"
+    name, title, exact = "board", "board", False
 
     def __init__(
         self,
@@ -161,14 +161,39 @@ class OnBoard(Leg):
     ) -> None:
         self._folder, self._port, self._build_dir, self._driver = folder, port, build_dir, driver
 
+    def require(self) -> None:
+        """As `Leg.require`: of a simulated system all that it takes to make it, too."""
+        from sim.bench import toolchain
+
+        try:
+            require_serial()
+            if self._port is None:
+                system.require()
+                toolchain.require(self._build_dir)
+        except BadInput as error:
+            raise toolchain.ToolchainError(str(error)) from None
+
     def take(self, subject: Subject, reporter: Reporter) -> Taken:
-        """The tensors that the program leaves in memory; as `run_on_board`."""
+        """The tensors that the program leaves in memory; as `run_on_board`, and how they compare with the integers."""
         taken = run_on_board(
             self._folder, subject.program, subject.x, reporter, self._port, self._build_dir, self._driver
         )
-        return replace(taken, returned=subject.returned(taken.tensors))
+        return _held_to_integers(self, subject, taken)
 
 
-def legs(build_dir: Path | None = None) -> tuple[Leg, ...]:
-    """All there are, in the order of the proof."""
-    return OnnxRuntime(), Integers(), ProgramBytes(), Verilog(build_dir)
+def _held_to_integers(leg: Leg, subject: Subject, taken: Taken) -> Taken:
+    """What an engine gave, with facts about how it compares with the integers."""
+    order = [(layer.name, layer.output) for layer in subject.program.layers]
+    found = compared(order, subject.integers, taken.tensors, Integers.name, leg.name)
+    facts = {**taken.facts, "images": len(subject.images), **found}
+    return Taken(taken.tensors, facts, subject.returned(taken.tensors))
+
+
+LEGS: tuple[type[Leg], ...] = (OnnxRuntime, Integers, ProgramBytes, Verilog, OnBoard)
+"""All there are, in the order of the proof."""
+
+
+def legs(build_dir: Path | None = None, folder: Path | None = None) -> tuple[Leg, ...]:
+    """Those of `LEGS` to take: the last one only with the folder of a system, which is simulated."""
+    board = () if folder is None else (OnBoard(folder, build_dir=build_dir),)
+    return OnnxRuntime(), Integers(), ProgramBytes(), Verilog(build_dir), *board

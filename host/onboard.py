@@ -48,7 +48,8 @@ def run_on_board(
     build_dir: Path | None = None,
     driver: Language = Language.PYTHON,
 ) -> Taken:
-    """Every tensor that a program leaves in memory, `cycles` and `counters` of the first run.
+    """Every tensor that a program leaves in memory; name of the board, simulator if any, and `cycles` and `counters`
+    of the first run.
 
     folder: that `board build` wrote.  x: integers (N, C, H, W), of each input.  port: of the board; None simulates it.
     build_dir: as `sim.bench.toolchain.build_root`.  driver: which of the two.
@@ -59,9 +60,21 @@ def run_on_board(
     require_engine(folder, described, program)
     with _line(folder, described, reporter, port, build_dir) as (name, answer):
         if driver == Language.C:
-            return run_compiled(program, x, described, name, reporter, -1 if answer == EVER else round(1000 * answer))
-        with open_uart(name, described, max(answer, SECONDS), answer) as transport:
-            return _taken(program, x, transport, reporter)
+            milliseconds = -1 if answer == EVER else round(1000 * answer)
+            taken = run_compiled(program, x, described, name, reporter, milliseconds)
+        else:
+            with open_uart(name, described, max(answer, SECONDS), answer) as transport:
+                taken = _taken(program, x, transport, reporter)
+    facts = {"board": described.board, **_simulator(port), **taken.facts}
+    return Taken(taken.tensors, facts)
+
+
+def _simulator(port: str | None) -> dict[str, str]:
+    if port is not None:
+        return {}
+    from sim.bench import toolchain
+
+    return {"simulator": toolchain.simulator()}
 
 
 def require_engine(folder: Path, described: System, program: Program) -> None:

@@ -23,6 +23,8 @@ from host.artefacts import file_digest
 from host.compiler import KeepLayers
 from host.configuration import configuration, file_of
 from host.outputs import Use
+from hw.board import catalogue
+from hw.board.catalogue import Board
 from hw.contract.config import PRESETS, AcceleratorConfig
 from hw.contract.memory import MOST, Memory
 from hw.contract.validator import MOST_IMAGES
@@ -167,6 +169,20 @@ class MemoryOptions(Memory):
         int, typer.Option(help="A beat every so many cycles, each way.", min=1, max=MOST["beat_every"])
     ] = 1
     shared: Annotated[bool, typer.Option("--shared-bus", help="Both directions share one bus, burst by burst.")] = False
+
+
+def board_named(name: str) -> Board:
+    """A board by name, as an option; a usage error for another one."""
+    try:
+        return catalogue.board(name)
+    except BadInput as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def require_unnamed(memory: MemoryOptions, board: Board) -> None:
+    """Raise BadInput where a memory is named beside a board, which has its own."""
+    if memory != MemoryOptions():
+        raise BadInput(f"the memory is that of {board.name}: leave out --latency, --beat-every, --shared-bus")
 
 
 def one_place(jobs: int | None, scheduler: str | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -17,9 +17,10 @@ import typer
 from host import tail as tails
 from host.artefacts import BuildFolder, make_folder, require_file, write_json
 from host.beside import both_costs, quantized_of, right
+from host.boards import SIMULATED, simulated_files
 from host.comparison import SHOWN_IMAGES, CompareOptions, answers_alone, compare_files
 from host.compiler import KeepLayers
-from host.legs import Leg, Subject, Verilog, legs
+from host.legs import LEGS, Leg, OnBoard, Subject, Verilog, legs
 from host.names import printable
 from host.options import (
     BatchSize,
@@ -30,7 +31,9 @@ from host.options import (
     Kept,
     MaybeCalibration,
     MemoryOptions,
+    board_named,
     key,
+    require_unnamed,
 )
 from host.outputs import Use, apart
 from host.quantization import QuantizeOptions, QuantizerOptions, quantize
@@ -42,8 +45,10 @@ from host.stages import Result
 from host.terminal import Reporter
 from host.timed import compile_timed
 from hw import verilog as gateware
+from hw.board import system
+from hw.board.catalogue import Board
 from hw.contract import program as programs
-from hw.contract.config import PRESETS
+from hw.contract.config import PRESETS, AcceleratorConfig
 from hw.contract.memory import Memory
 from quant import qdq
 from quant.base.errors import BadInput, VerificationError
@@ -58,6 +63,8 @@ from quant.run.npz import open_npz
 
 GIVEN = "quantized already"
 """Key in what `quantize` was made from, where the network was given so."""
+MADE_BY = "made by"
+"""Key in what `system` was made from: the libraries that write it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +102,23 @@ class RunOptions(QuantizerOptions):
     ] = 1
     keep_layers: Kept = KeepLayers.ALL
     batch: BatchSize = 1
+    board: Annotated[
+        Board | None,
+        typer.Option(
+            parser=board_named,
+            metavar="NAME",
+            help="One of `board list`: compile for its memory, and run its simulated system, too.",
+            show_default=False,
+        ),
+    ] = None
     build_dir: BuildDir = None
+
+    def on_board(self) -> RunOptions:
+        """The same with the memory of the board, where there is one.  Raises BadInput where another is named."""
+        if self.board is None:
+            return self
+        require_unnamed(self.memory, self.board)
+        return replace(self, memory=MemoryOptions(**asdict(self.board.memory(self.config))))
 
     @property
     def count(self) -> int:
@@ -168,24 +191,26 @@ class _Origin:
 def run(o: RunOptions, reporter: Reporter) -> Result:
     """Every stage in order; stages whose artefacts are good already are passed over."""
     folder = BuildFolder(o.out)
+    o = o.on_board()
     o.check()
     for path in o.files:
         if not path.is_file():
             raise BadInput(f"{path}: no such file")
     origin = _Origin.of(o)
     _require_images(o.images, o.count)
-    every = legs(o.build_dir)
+    every = legs(o.build_dir, None if o.board is None else folder.system)
     taken = [leg for leg in every if o.rtl_images or leg.name != Verilog.name]
     for leg in taken:
         leg.require()
     made = [] if origin.reference is None else [folder.float / origin.reference[0]]
     made += [folder.quantized, folder.compare, folder.program, folder.tail, *_verilog_files(folder), folder.images]
     made += [] if o.beside is None else [folder.beside, folder.cost]
-    made += [*(folder.leg(leg.name) for leg in every), folder.report, folder.page]
+    made += [] if o.board is None else _system_files(folder)
+    made += [*(folder.leg(leg.name) for leg in LEGS), folder.report, folder.page]
     apart(made, o.files)
     folder.require_free(made)
     with folder.alone():
-        _take_stages(o, origin, folder, every, taken, reporter)
+        _take_stages(o, origin, folder, taken, reporter)
         return _write_report(folder, reporter)
 
 
@@ -193,7 +218,6 @@ def _take_stages(
     o: RunOptions,
     origin: _Origin,
     folder: BuildFolder,
-    every: Sequence[Leg],
     taken: Sequence[Leg],
     reporter: Reporter,
 ) -> None:
@@ -267,15 +291,22 @@ def _take_stages(
         stage("beside", made_from, [folder.beside, folder.cost], lambda: _put_beside(o, folder, other, reporter))
     elif folder.began("beside"):
         _say_moved(folder.drop("beside", [folder.beside, folder.cost]), reporter)
+    if o.board is not None:
+        named = {"board": o.board, "config": o.config, MADE_BY: system.made_by()}
+        stage("system", named, _system_files(folder), partial(_write_system, o.board, o.config, folder, reporter))
+    elif folder.began("system"):
+        _say_moved(folder.drop("system", _system_files(folder)), reporter)
     subject = subject_of(folder, o.memory)
     make_folder(folder.legs)
-    for leg in every:
-        path = folder.leg(leg.name)
-        if leg in taken:
+    for name in (leg.name for leg in LEGS):
+        path = folder.leg(name)
+        leg = next((leg for leg in taken if leg.name == name), None)
+        if leg is not None:
             made_from = [folder.quantized, folder.program, folder.images, o.memory]
-            stage(leg.name, made_from, [path], partial(_take, leg, subject, path, reporter))
+            made_from += _system_files(folder) if isinstance(leg, OnBoard) else []
+            stage(name, made_from, [path], partial(_take, leg, subject, path, reporter))
         else:
-            _say_moved(folder.drop(leg.name, [path]), reporter)
+            _say_moved(folder.drop(name, [path]), reporter)
 
 
 def _comparison(
@@ -305,6 +336,19 @@ def _put_beside(o: RunOptions, folder: BuildFolder, other: Path, reporter: Repor
 def _write_tail(folder: BuildFolder, name: str, reporter: Reporter) -> None:
     with reporter.stage(f"the end of {name}, which the host does"):
         tails.write(qdq.load(folder.quantized), folder.program)
+
+
+def _write_system(board: Board, config: AcceleratorConfig, folder: BuildFolder, reporter: Reporter) -> None:
+    with reporter.stage(f"system for {board.title}"):
+        make_folder(folder.system)
+        for path in _verilog_files(folder):
+            write_atomic(folder.system / path.name, path.read_bytes())
+        for name, content in simulated_files(board, config, folder.verilog).items():
+            write_atomic(folder.system / name, content)
+
+
+def _system_files(folder: BuildFolder) -> list[Path]:
+    return [folder.system / name for name in SIMULATED]
 
 
 def _verilog_files(folder: BuildFolder) -> list[Path]:
@@ -383,8 +427,9 @@ def summary(value: Result, folder: BuildFolder) -> Result:
     if value["tail"] is not None:
         result["on the host"] = host_rows(value["tail"])
         files.append(folder.tail)
-    if value["rtl"] is not None:
-        result["rtl"] = {k: v for k, v in value["rtl"].items() if k != "first_mismatch"}
+    for name in (Verilog.name, OnBoard.name):
+        if value[name] is not None:
+            result[name] = {k: v for k, v in value[name].items() if k != "first_mismatch"}
     return {**result, "files": [str(path) for path in files]}
 
 
@@ -404,7 +449,8 @@ def _equal(digests: dict[str, str | None]) -> str:
 def _raise_on_break(value: Result) -> None:
     for layer in value["layers"]:
         if _equal(layer["digest"]) == "NO":
-            place = (value["rtl"] or {}).get("first_mismatch")
+            found = [value[name]["first_mismatch"] for name in (Verilog.name, OnBoard.name) if value[name] is not None]
+            place = next(filter(None, found), None)
             raise VerificationError(f"digests differ at layer {layer['name']}" + (f": {place}" if place else ""))
     for output in (value["tail"] or {"outputs": []})["outputs"]:
         if _equal(output["digest"]) == "NO":

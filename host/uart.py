@@ -14,7 +14,7 @@ import importlib
 import os
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -197,6 +197,14 @@ def _reason(error: BaseException) -> str:
     return os.strerror(number) if number else first_line(error)
 
 
+def require_serial() -> Any:
+    """pyserial.  Raises BadInput where it is not installed."""
+    try:
+        return importlib.import_module("serial")  # by name: a driver on a board does without
+    except ImportError:
+        raise BadInput("pyserial is needed for a serial line: pip install pyserial") from None
+
+
 def open_uart(
     port: str, system: System | str | Path, seconds: float = 60.0, answer: float | None = None
 ) -> UartTransport:
@@ -207,10 +215,7 @@ def open_uart(
     Needs pyserial.  Raises BadInput where the port cannot be opened.
     """
     found = system if isinstance(system, System) else board.load(Path(system))
-    try:
-        serial = importlib.import_module("serial")  # by name: a driver on a board does without
-    except ImportError:
-        raise BadInput("pyserial is needed for a serial line: pip install pyserial") from None
+    serial = require_serial()
     try:
         line = serial.Serial(port, found.baud, timeout=ANSWER if answer is None else answer, exclusive=True)
     except (OSError, ValueError) as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from host.legs import ProgramBytes, Verilog, legs
+from host.legs import LEGS, OnBoard, ProgramBytes, Verilog
 from host.report.energy import SOURCE, energy, picojoules, total
 from host.report.roofline import roofline
 from host.tail import facts
@@ -46,7 +46,7 @@ def build_report(
     shown: float images (N, C, H, W) of the first input for pictures, in the order of compared["answers"].  costs: of
     this network and of another one beside it.
     """
-    model, rtl = taken[ProgramBytes.name], taken.get(Verilog.name)
+    model, rtl, board = taken[ProgramBytes.name], taken.get(Verilog.name), taken.get(OnBoard.name)
     errors = {entry["tensor"]: entry for entry in compared["tensors"]}
     alone = {entry["tensor"]: entry["sqnr_db"] for entry in compared["sensitivity"]["layers"]}
     engine = {name: turn for turn in program.turns for name in (turn[0].name, *turn[0].fused)}
@@ -72,7 +72,7 @@ def build_report(
                 "fused_into": entry.name if entry is not None and entry.name != layer.name else None,
                 "output_tensor": leaves,
                 "digest": {
-                    leg.name: taken[leg.name]["digests"].get(leaves) if leg.name in taken else None for leg in legs()
+                    leg.name: taken[leg.name]["digests"].get(leaves) if leg.name in taken else None for leg in LEGS
                 },
             }
         )
@@ -86,8 +86,9 @@ def build_report(
         "accuracy": compared["accuracy"],
         "layers": layers,
         "sensitivity": [{name: entry[name] for name in _SENSITIVITY} for entry in compared["sensitivity"]["layers"]],
-        "proof": {"images": images, "legs": [leg.name for leg in legs() if leg.name in taken]},
-        "rtl": None if rtl is None else _rtl(rtl, model["cycles"]),
+        "proof": {"images": images, "legs": [leg.name for leg in LEGS if leg.name in taken]},
+        "rtl": None if rtl is None else _engine(rtl, model["cycles"]),
+        "board": None if board is None else _board(board, model["cycles"]),
         "totals": _totals(program, model, layers),
         "energy_table": {"source": SOURCE, "picojoules": picojoules(program.config)},
         "counters": model["counters"],
@@ -102,7 +103,7 @@ def build_report(
 
 def _tail(network: Network, tail: Tail, taken: Mapping[str, Values], compared: Values) -> Values:
     """What the host does, how much of the work that is, and what it returns: how near float, the same by every leg."""
-    digests = {leg.name: taken.get(leg.name, {}).get("returned", {}) for leg in legs()}
+    digests = {leg.name: taken.get(leg.name, {}).get("returned", {}) for leg in LEGS}
     errors = {entry["output"]: entry for entry in compared.get("returned", ())}
     outputs = [
         {
@@ -219,9 +220,15 @@ def _stored(weights: Stored | None) -> Values:
     return {} if weights is None else {"weight_format": weights.format, "weight_blocks": weights.share}
 
 
-def _rtl(rtl: Values, model_cycles: int) -> Values:
+def _engine(taken: Values, model_cycles: int) -> Values:
+    """What an engine gave, in its bench or in a system, beside the model's cycles."""
     names = ("simulator", "images", "tensors_compared", "elements_compared", "mismatches", "first_mismatch", "cycles")
-    return {**{name: rtl[name] for name in names}, "model_cycles": model_cycles}
+    return {**{name: taken[name] for name in names}, "model_cycles": model_cycles}
+
+
+def _board(taken: Values, model_cycles: int) -> Values:
+    found = _engine(taken, model_cycles)
+    return {"board": taken["board"], **found, "ratio": model_cycles / found["cycles"]}
 
 
 def _totals(program: Program, model: Values, layers: list[Values]) -> Values:

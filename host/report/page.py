@@ -7,7 +7,7 @@ from typing import Any
 
 import jinja2
 
-from host.legs import legs
+from host.legs import LEGS, OnBoard
 from host.report.beside import by_layer, totals
 from host.report.pictures import draw
 from hw.contract.registers import STALL_CAUSES
@@ -27,7 +27,7 @@ def render(report: dict[str, Any]) -> str:
         r=report,
         pictures=draw(report),
         stall_causes=causes,
-        legs=legs(),
+        legs=[leg for leg in LEGS if leg is not OnBoard or report["board"]],
         totals=totals(report["beside"]) if report["beside"] else [],
         both=by_layer(report["beside"]) if report["beside"] else [],
     )

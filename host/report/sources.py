@@ -9,7 +9,7 @@ from typing import Any
 from host import cost
 from host.artefacts import BuildFolder, read_json
 from host.form import Each, Form, Maybe, require
-from host.legs import ProgramBytes, Verilog, legs
+from host.legs import LEGS, OnBoard, ProgramBytes, Verilog
 from hw.contract.program import Program
 from quant.base.errors import BadInput
 
@@ -36,6 +36,7 @@ _RTL = {
     **dict.fromkeys(("images", "tensors_compared", "elements_compared", "mismatches", "cycles"), int),
     "first_mismatch": Maybe(str),
 }
+_BOARD = {**_RTL, "board": str, "counters": Each(int)}
 _COMPARED = {
     "accuracy": {"images": int, "float_top1": Maybe(float), "fixed_top1": Maybe(float), "agreement": Maybe(float)},
     "tensors": [
@@ -67,7 +68,7 @@ _RETURNED: dict[str, Form] = {"returned": [{"output": str, "sqnr_db": Maybe(floa
 def read_leg(path: Path, name: str) -> Values:
     """What a leg of the proof gave.  Raises BadInput for a file that is missing or damaged."""
     value = read_json(path)
-    require(value, {ProgramBytes.name: _MODEL, Verilog.name: _RTL}.get(name, _LEG), path)
+    require(value, {ProgramBytes.name: _MODEL, Verilog.name: _RTL, OnBoard.name: _BOARD}.get(name, _LEG), path)
     require(value, {"returned": Each(str)} if "returned" in value else {}, path)
     return dict(value)
 
@@ -91,13 +92,15 @@ def read_legs(folder: BuildFolder, program: Program) -> Mapping[str, Values]:
 
     Raises BadInput where a file is damaged, that of the program's bytes is missing, or it is of another program.
     """
-    taken = {leg.name: read_leg(path, leg.name) for leg in legs() if (path := folder.leg(leg.name)).exists()}
+    taken = {leg.name: read_leg(path, leg.name) for leg in LEGS if (path := folder.leg(leg.name)).exists()}
     path = folder.leg(ProgramBytes.name)
     model = taken.get(ProgramBytes.name) or read_leg(path, ProgramBytes.name)
     known = range(len(program.layers))
     spans = all(span["layer"] in known for span in model["timeline"])
     if len(model["layers"]) != len(known) or not spans or model["cycles"] < 1:
         raise BadInput(f"{path}: damaged: not of {folder.program.name}; make it again with `run`")
+    if OnBoard.name in taken and taken[OnBoard.name]["cycles"] < 1:
+        raise BadInput(f"{folder.leg(OnBoard.name)}: damaged: cycles must be 1 at least; make it again with `run`")
     for counter in ("BYTES_READ", "BYTES_WRITTEN"):
         require(model["counters"], {counter: int}, path, "counters")
     return taken

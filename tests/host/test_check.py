@@ -25,7 +25,7 @@ from tests.host.onnx_networks import images
 QUIET = Reporter(quiet=True)
 KEYS = (
     "schema", "version", "network", "config", "batch", "memory", "accuracy", "layers", "sensitivity", "proof", "rtl",
-    "totals", "energy_table", "counters", "timeline", "layer_ends", "over_time", "samples", "beside", "tail",
+    "board", "totals", "energy_table", "counters", "timeline", "layer_ends", "over_time", "samples", "beside", "tail",
 )  # fmt: skip
 FILES = (
     "quantized.onnx", "images.npz", "compare.json", "network.program", "verilog/engine.v", "verilog/engine.json",
@@ -244,3 +244,55 @@ def test_a_program_that_leaves_the_outputs_alone_is_made_again(
     assert main(["report", str(out), "--check"]) == 0, capsys.readouterr().err
     digests = json.loads((out / "report.json").read_text())["layers"][-1]["digest"]
     assert digests["program"] == digests["integer"] is not None
+
+
+@pytest.fixture(scope="module")
+def boarded_once(finished_once: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A build folder with the leg on a simulated board; nobody changes it."""
+    for name in ("litex", "litedram", "litex_boards", "serial"):
+        pytest.importorskip(name, reason="LiteX is part of shiftpoint[boards]")
+    inputs, folder = finished_once.parent, tmp_path_factory.mktemp("boarded") / "build"
+    words = ["run", inputs / "net.onnx", "--calibration", inputs / "labelled.npz", "--config", "tiny"]
+    assert main([str(a) for a in [*words, "--rtl-images", 0, "--board", "ulx3s-85", "--out", folder]]) == 0
+    return folder
+
+
+@pytest.fixture
+def boarded(boarded_once: Path, tmp_path: Path) -> Path:
+    shutil.copytree(boarded_once, tmp_path / "boarded")
+    return tmp_path / "boarded"
+
+
+def test_a_leg_on_a_board(boarded: Path) -> None:
+    """Taken again, its cycles held against its record alone; the system is made again."""
+    found = check(boarded, QUIET)
+    report = json.loads((boarded / "report.json").read_text())
+    assert found["check"]["legs"] == "onnxruntime, integer, program, board"
+    assert found["check"]["cycles"] == report["totals"]["cycles"] != report["board"]["cycles"]
+    again = {row["what"] for row in found["taken again"]}
+    assert {"legs/board.json", "board/engine.v", "board/simulated.v", "board/board.json", "board/board.h"} <= again
+
+
+def test_another_version_of_litex(boarded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_by = checking.system.made_by()
+    monkeypatch.setattr(checking.system, "made_by", lambda: "litex 1")
+    left = check(boarded, QUIET)["not taken again"]
+    assert {"what": f"board/ by {made_by}", "why": "here are litex 1; held against its digest alone"} in left
+    (boarded / "board" / "simulated.v").write_text("")
+    assert broken(boarded).startswith("board/simulated.v: its digest is not the one that `run` recorded")
+
+
+@pytest.mark.parametrize("name", ["board/engine.v", "board/simulated.v", "board/board.h", "legs/board.json"])
+def test_one_byte_of_a_board(boarded: Path, name: str) -> None:
+    content = bytearray((boarded / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (boarded / name).write_bytes(content)
+    assert name in broken(boarded)
+
+
+def test_other_cycles_of_a_board(boarded: Path) -> None:
+    path = boarded / "legs" / "board.json"
+    value = json.loads(path.read_text())
+    value["cycles"] += 1
+    path.write_text(json.dumps(value, indent=1) + "\n")
+    assert broken(boarded).startswith(f"legs/board.json: cycles is {value['cycles']}, made again {value['cycles'] - 1}")

@@ -62,6 +62,7 @@ def test_every_tensor_of_every_image(batch: Golden, folder: Path, count: int) ->
     assert set(taken.tensors) == set(expected)
     for name, values in expected.items():
         np.testing.assert_array_equal(taken.tensors[name], values)
+    assert taken.facts["board"] == SYSTEM.board and "simulator" not in taken.facts
     assert taken.facts["cycles"] == taken.facts["counters"]["CYCLES"] == 1234  # as the engine in Python says
 
 
@@ -69,7 +70,9 @@ def test_a_leg_of_the_proof(batch: Golden, folder: Path) -> None:
     x = images(batch, 2)
     subject = Subject(Path("none"), None, batch.program, x, Memory())  # type: ignore[arg-type]
     subject.__dict__["x"] = x  # as the network would make them
+    subject.__dict__["integers"] = run_program(batch.program, x, QUIET)
     taken = OnBoard(folder, "/dev/ttyUSB0").take(subject, QUIET)
+    assert taken.facts["mismatches"] == 0 < taken.facts["elements_compared"] and taken.facts["images"] == 2
     assert taken.digests == run_on_board(folder, batch.program, x, QUIET, "/dev/ttyUSB0").digests
 
 

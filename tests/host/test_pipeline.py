@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import signal
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,9 @@ from host.chain import Taken
 from host.cli import main
 from host.legs import ProgramBytes
 from host.terminal import Reporter
+from hw.board import catalogue
 from hw.contract.config import preset
+from hw.contract.memory import Memory
 from quant import qdq
 from quant.base.errors import BadInput
 from quant.ir.scales import tensor_scales
@@ -106,6 +110,51 @@ def test_a_batch(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFix
     capsys.readouterr()
     assert main([*arguments, "--batch", "13"]) == 2
     assert capsys.readouterr().err.splitlines()[-1].endswith("labelled.npz: holds 12 images, 13 are needed")
+
+
+def test_a_board(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A fifth leg, on the memory of the board; `board run` takes its files, which go when it is not asked for."""
+    for name in ("litex", "litedram", "litex_boards", "serial"):
+        pytest.importorskip(name, reason="LiteX is part of shiftpoint[boards]")
+    build, with_board = tmp_path / "build", [*arguments, "--board", "ulx3s-85"]
+    assert main(with_board) == 0
+    report, shown = json.loads((build / "report.json").read_text()), capsys.readouterr().out
+    assert report["proof"]["legs"] == ["onnxruntime", "integer", "program", "board"]
+    for layer in report["layers"]:
+        assert len({layer["digest"][leg] for leg in ("integer", "program", "board")}) == 1
+    assert report["memory"] == asdict(catalogue.board("ulx3s-85").memory(preset("tiny")))
+    found = report["board"]
+    assert (found["board"], found["mismatches"], found["images"]) == ("ulx3s-85", 0, 1)
+    assert found["model_cycles"] == report["totals"]["cycles"] and found["elements_compared"] == 4 + 3
+    assert found["ratio"] == found["model_cycles"] / found["cycles"] and abs(found["ratio"] - 1) < 0.05
+    assert f"{found['cycles']:,}" in shown and f"{found['ratio']:.3f}" in shown
+    labelled = str(tmp_path / "labelled.npz")
+    command = ["board", "run", str(build / "board"), str(build / "network.program"), "--images", labelled, "--simulate"]
+    assert main([*command, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["digests"]
+    assert {row["sha256"] for row in rows} == {layer["digest"]["board"] for layer in report["layers"]}
+    assert main(with_board) == 0
+    assert {"kept system", "kept board"} <= {line.strip() for line in capsys.readouterr().err.splitlines()}
+    assert main(arguments) == 0
+    report = json.loads((build / "report.json").read_text())
+    assert report["board"] is None and report["memory"] == asdict(Memory())
+    assert not (build / "board").exists() and not (build / "legs" / "board.json").exists()
+
+
+def test_boards_that_are_refused(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before any work."""
+    assert main([*arguments, "--board", "de10"]) == 2
+    assert "no board 'de10'; there are ulx3s-45, ulx3s-85" in capsys.readouterr().err
+    assert main([*arguments, "--board", "ulx3s-85", "--beat-every", "2"]) == 2
+    expected = "the memory is that of ulx3s-85: leave out --latency, --beat-every, --shared-bus"
+    assert capsys.readouterr().err == f"shiftpoint: {expected}\n"
+    monkeypatch.setitem(sys.modules, "litex", None)
+    assert main([*arguments, "--board", "ulx3s-85"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("shiftpoint: LiteX is needed for boards, pip install 'shiftpoint[boards]': ")
+    assert not (tmp_path / "build").exists()
 
 
 def test_a_second_run_keeps_every_stage(

@@ -73,6 +73,11 @@ def test_legs(parts: list[Any]) -> None:
     report = build_report(*parts)
     assert report["proof"]["legs"][-1] == "rtl" and report["layers"][0]["digest"]["rtl"] == "abc"
     assert report["rtl"]["model_cycles"] == report["totals"]["cycles"] and "digests" not in report["rtl"]
+    assert report["board"] is None
+    parts[3]["board"] = rtl | {"board": "b", "cycles": 2 * report["totals"]["cycles"], "counters": {}}
+    report = build_report(*parts)
+    assert report["proof"]["legs"][-1] == "board" and report["layers"][0]["digest"]["board"] == "abc"
+    assert (report["board"]["board"], report["board"]["ratio"]) == ("b", 0.5)
 
 
 @pytest.mark.parametrize(("planes", "size", "kept"), [(3, 8, True), (1, 200, True), (2, 8, False), (3, 4, False)])

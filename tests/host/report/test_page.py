@@ -43,6 +43,15 @@ def test_a_run_in_rtl_and_a_break_are_shown(report: dict[str, Any]) -> None:
     assert '<td class="bad">NO</td>' in page and "<th>ONNX Runtime</th><th>integers</th><th>program</th>" in page
 
 
+def test_a_run_on_a_board_is_shown(report: dict[str, Any]) -> None:
+    assert "board" not in render(report)
+    report["board"] = {"board": "b1", "mismatches": 3, "elements_compared": 1000, "tensors_compared": 2, "images": 1,
+                       "cycles": 1200, "model_cycles": 1100, "ratio": 0.9171}  # fmt: skip
+    page = render(report)
+    assert '<b class="bad">3 of 1,000</b>' in page and "<b>1,200</b>" in page and "<th>board</th>" in page
+    assert "the model's 1,100 are 0.917 of that" in page and "in the system of a b1" in page
+
+
 def test_a_layer_beyond_its_roofline_is_explained(report: dict[str, Any]) -> None:
     """Cycles of a layer are counted from the end of the one before: what it did until then is not in them."""
     assert "a layer can pass 1." in render(report).replace("\n", " ")

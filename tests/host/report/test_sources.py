@@ -53,6 +53,22 @@ def test_a_leg_that_is_damaged(folder: BuildFolder, change: Callable[[dict[str, 
     assert str(caught.value) == f"{path}: damaged: {message}; make it again with `run`"
 
 
+def test_a_board_that_counts_nothing(folder: BuildFolder) -> None:
+    facts = dict.fromkeys(("images", "tensors_compared", "elements_compared", "mismatches"), 1)
+    value = {
+        "board": "b",
+        "simulator": "V",
+        "first_mismatch": None,
+        "digests": {},
+        "counters": {},
+        "cycles": 0,
+        **facts,
+    }
+    folder.leg("board").write_text(json.dumps(value))
+    with pytest.raises(BadInput, match=r"board.json: damaged: cycles must be 1 at least; make it again with `run`$"):
+        read_legs(folder, programs.load(folder.program))
+
+
 def test_the_leg_of_the_program_is_needed(folder: BuildFolder) -> None:
     folder.leg("program").unlink()
     with pytest.raises(BadInput, match="legs/program.json: No such file"):
