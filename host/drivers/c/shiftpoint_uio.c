@@ -32,8 +32,9 @@ static void write_register(void *context, uint32_t offset, uint32_t value)
     uio->registers[offset / 4u] = value;
 }
 
-/* Hand a part of the memory to the device or to the processor: one number says offset, size, direction and "now". */
-static void sync_memory(const struct shiftpoint_uio *uio, int file, const uint8_t *start, size_t bytes, unsigned to)
+/* Hand a part of the memory to the device or to the processor: one number says offset, size, direction and "now".
+ * Where that fails, what follows would compute on old bytes: from then on the driver's functions say so. */
+static void sync_memory(struct shiftpoint_uio *uio, int file, const uint8_t *start, size_t bytes, unsigned to)
 {
     const size_t offset = (size_t)(start - uio->engine.memory) & ~(size_t)(SYNC_UNIT - 1u);
     const size_t end = (size_t)(start - uio->engine.memory) + bytes;
@@ -41,22 +42,29 @@ static void sync_memory(const struct shiftpoint_uio *uio, int file, const uint8_
     char text[32];
     const int length = snprintf(text, sizeof text, "0x%08X%08X", (unsigned)offset, (unsigned)size | to << 2 | 1u);
 
-    if (pwrite(file, text, (size_t)length, 0) != length) {
-        perror("shiftpoint: u-dma-buf"); /* what follows would compute on old bytes */
-        abort();
-    }
+    const ssize_t written = pwrite(file, text, (size_t)length, 0);
+
+    if (written != length && uio->failure == 0)
+        uio->failure = written < 0 ? errno : EIO;
+}
+
+static int broken(void *context)
+{
+    const struct shiftpoint_uio *uio = context;
+
+    return uio->failure;
 }
 
 static void flush_memory(void *context, void *start, size_t bytes)
 {
-    const struct shiftpoint_uio *uio = context;
+    struct shiftpoint_uio *uio = context;
 
     sync_memory(uio, uio->for_device, start, bytes, TO_DEVICE);
 }
 
 static void invalidate_memory(void *context, void *start, size_t bytes)
 {
-    const struct shiftpoint_uio *uio = context;
+    struct shiftpoint_uio *uio = context;
 
     sync_memory(uio, uio->for_cpu, start, bytes, FROM_DEVICE);
 }
@@ -163,6 +171,7 @@ int shiftpoint_uio_open(struct shiftpoint_uio *uio, const char *registers, const
     uio->engine.flush = flush_memory;
     uio->engine.invalidate = invalidate_memory;
     uio->engine.wait = sleeping ? wait_for_interrupt : NULL;
+    uio->engine.broken = broken;
     uio->engine.context = uio;
     uio->engine.polls = POLLS;
     if (open_all(uio, registers, memory, facts) != 0) {

@@ -14,6 +14,7 @@ struct shiftpoint_uio {
     size_t register_bytes;
     int interrupt, memory, for_device, for_cpu; /* open files; -1: none */
     int timeout_ms; /* of a wait for the interrupt; -1: for ever */
+    int failure; /* errno of the first cache that was not kept; not 0: the driver's functions return MEMORY_ACCESS */
 };
 
 /* Open registers (/dev/uio0), memory (/dev/udmabuf0), and what the system says of the memory

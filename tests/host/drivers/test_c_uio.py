@@ -11,7 +11,7 @@ import pytest
 
 from host.driving import C_SOURCES
 from hw.contract import header
-from hw.contract.registers import BY_NAME
+from hw.contract.registers import BY_NAME, CONTROL_RESET, INTERRUPT_DONE, INTERRUPT_ERROR
 from sim.bench.toolchain import compiler
 from tests.host.drivers.test_c_driver import SANITIZERS, STRICT
 
@@ -52,9 +52,13 @@ def test_registers_memory_caches_and_interrupt(program: Path, board: Path) -> No
         "connect NO_ENGINE",
         "register 0x12345000",
         "wait -1 0 unmask 1",
+        "reset NONE",
+        "reset MEMORY_ACCESS: Bad file descriptor",  # the caches were not kept
     ]
     words = np.frombuffer((board / "uio0").read_bytes(), "<u4")
-    assert words[BY_NAME["WINDOW_BASE"].offset // 4] == 0x12345000 and np.count_nonzero(words) == 1
+    written = {"WINDOW_BASE": 0x12345000, "CONTROL": CONTROL_RESET, "INTERRUPT": INTERRUPT_DONE | INTERRUPT_ERROR}
+    assert {name: words[BY_NAME[name].offset // 4] for name in written} == written
+    assert np.count_nonzero(words) == len(written)
     assert (board / "udmabuf0").read_bytes()[0x123] == 0xAB
     assert (board / "sync_for_device").read_text() == f"0x{0x120:08X}{48 | 1 << 2 | 1:08X}"
     assert (board / "sync_for_cpu").read_text() == f"0x{0x40:08X}{16 | 2 << 2 | 1:08X}"

@@ -61,6 +61,11 @@ int main(int count, char **words)
     engine->flush(engine->context, engine->memory + 0x123, 30);
     engine->invalidate(engine->context, engine->memory + 0x40, 16);
     interrupt(&uio);
+    printf("reset %s\n", shiftpoint_name(shiftpoint_reset(engine)));
+    close(uio.for_device);
+    uio.for_device = -1;
+    engine->flush(engine->context, engine->memory, 16);
+    printf("reset %s: %s\n", shiftpoint_name(shiftpoint_reset(engine)), strerror(uio.failure));
     shiftpoint_uio_close(&uio);
     return 0;
 }
