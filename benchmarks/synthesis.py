@@ -26,14 +26,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmark
 
 from benchmarks import marked
 from hw import verilog
-from hw.board import catalogue
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from hw.contract.isa import Unit
 from quant.base.errors import ShiftpointError
 from quant.base.files import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENT = ROOT / "docs" / "synthesis.md"
 
 
 @dataclass(frozen=True)
@@ -267,11 +265,6 @@ def markdown(results: list[Synthesis]) -> str:
     return f"{version}, `{options}`:\n\n{tables[0]}\n\nBlock RAMs by buffer:\n\n{tables[1]}\n"
 
 
-def counts(results: list[Synthesis]) -> str:
-    """All cells by preset, as JSON: what `board list` judges by."""
-    return json.dumps({r.config: r.cells for r in results}, indent=1) + "\n"
-
-
 def text(results: list[Synthesis]) -> str:
     """Both tables for the terminal."""
     lines = []
@@ -303,8 +296,6 @@ def main(arguments: list[str] | None = None) -> int:
             write_atomic(options.json, (json.dumps([asdict(r) for r in results], indent=2) + "\n").encode())
         if options.write:
             marked.write(options.write, FAMILIES[options.family].marker, markdown(results))
-            if options.write.resolve() == DOCUMENT and options.family == "ecp5":
-                catalogue.ENGINES.write_text(counts(results))
     except ShiftpointError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -28,6 +28,7 @@ from hw.contract.config import PRESETS, AcceleratorConfig
 from hw.contract.memory import Memory
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS
+from hw.resources.model import needs
 from quant.base.errors import BadInput, VerificationError
 from sim import cycles, hazards
 
@@ -74,8 +75,12 @@ class RunOptions:
 
 
 def listed() -> Result:
-    """The boards, and for each preset that was counted what it needs and whether it fits."""
-    boards, engines = catalogue.boards().values(), catalogue.engines()
+    """The boards, and for each preset whether what it is estimated to need fits."""
+    boards = catalogue.boards().values()
+    lacking = {
+        board.name: {name: needs(config, board.part.family).beyond(board.part) for name, config in PRESETS.items()}
+        for board in boards
+    }
     return {
         "boards": [
             {
@@ -83,21 +88,21 @@ def listed() -> Result:
                 "what": board.title,
                 "clock": f"{board.clock_mhz:g} MHz",
                 "SDRAM": f"{board.sdram}, {board.sdram_bits} bits",
-                "presets that fit": ", ".join(name for name, needs in engines.items() if not needs.beyond(board.part)),
+                "presets that fit": ", ".join(name for name, lacks in lacking[board.name].items() if not lacks),
             }
             for board in boards
         ],
         "do not fit": [
-            {"board": board.name, "preset": name, "for want of": "; ".join(lacks)}
-            for board in boards
-            for name, needs in engines.items()
-            if (lacks := needs.beyond(board.part))
+            {"board": board, "preset": name, "for want of": "; ".join(lacks)}
+            for board, presets in lacking.items()
+            for name, lacks in presets.items()
+            if lacks
         ],
         "compile for": [
             {"board": board.name, "preset": name, "options": options_of(board.memory(PRESETS[name]))}
             for board in boards
-            for name, needs in engines.items()
-            if not needs.beyond(board.part)
+            for name, lacks in lacking[board.name].items()
+            if not lacks
         ],
     }
 

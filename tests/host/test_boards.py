@@ -22,9 +22,10 @@ from hw.board import catalogue
 from hw.contract import board as contract
 from hw.contract import program as programs
 from hw.contract.board import System
-from hw.contract.config import preset
+from hw.contract.config import PRESETS, preset
 from hw.contract.program import Program
 from hw.contract.registers import COUNTERS, ErrorCause
+from hw.resources.model import needs
 from quant.ir.digest import digest
 from quant.ir.window import Window
 from sim import cycles
@@ -70,6 +71,12 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["board"] for row in shown["boards"]] == list(catalogue.boards())
     fits = {row["board"]: row["presets that fit"].split(", ") for row in shown["boards"]}
     assert "small" in fits["ulx3s-85"] and "small" not in fits["ulx3s-45"]
+    lacks = {(row["board"], row["preset"]): row["for want of"] for row in shown["do not fit"]}
+    assert {(board, name) for board in fits for name in PRESETS} == set(lacks) | {
+        (board, name) for board, names in fits.items() for name in names
+    }
+    part = catalogue.board("ulx3s-85").part
+    assert lacks["ulx3s-85", "large"] == "; ".join(needs(PRESETS["large"], part.family).beyond(part))
     assert {(row["board"], row["preset"]) for row in shown["compile for"]} == {
         (board, name) for board, names in fits.items() for name in names
     }

@@ -33,6 +33,7 @@ class Tools:
                 for log in ("yosys.log", "nextpnr.log"):
                     Path(log).write_text("Info: so far\nERROR: Unable to place cell 'x'\n")
                 Path("nextpnr.json").write_text(json.dumps(report))
+                Path("system.json").write_text(json.dumps({"modules": {"system": {"ports": {}, "cells": {}}}}))
                 return codes.get(name, 0)
 
             monkeypatch.setattr(f"yowasp_{module}.run_{name}", run)
@@ -72,6 +73,18 @@ def test_a_tool_that_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, to
     Tools(monkeypatch, REPORT, {tool: 1})
     with pytest.raises(VerificationError, match=rf"^{tool} ended with 1: ERROR: Unable to place cell 'x'$"):
         bitstream.place(tmp_path, BOARD)
+
+
+def test_registers_go_into_multiplier_blocks(tmp_path: Path) -> None:
+    """The real Yosys leaves them outside; nextpnr gets what was made better."""
+    (tmp_path / "system.v").write_text(
+        "module system(input clk, input signed [8:0] a, b, output reg signed [17:0] p);\n"
+        "  always @(posedge clk) p <= a * b;\nendmodule\n"
+    )
+    bitstream.synthesize(tmp_path, ["system.v"])
+    cells = json.loads((tmp_path / "system.json").read_text())["modules"]["system"]["cells"].values()
+    (block,) = [cell for cell in cells if cell["type"] == "MULT18X18D"]
+    assert block["parameters"]["REG_OUTPUT_CLK"] == "CLK0" and "TRELLIS_FF" not in {cell["type"] for cell in cells}
 
 
 def test_verilog_that_yosys_refuses(tmp_path: Path) -> None:

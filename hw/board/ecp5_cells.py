@@ -1,7 +1,5 @@
 """Three steps of technology mapping that Yosys leaves out for an ECP5, on the netlist that it gives to nextpnr.
 
-    python benchmarks/ecp5_cells.py wrapper.json        # rewrites the file, says what it changed
-
 A carry cell has a table of four inputs before each bit of its chain, of which an addition uses two: a `LUT4` that only
 this bit reads goes into that table, where both fit.  A multiplier block has a register at its output: the flip-flops
 behind a product, where nothing else reads it, are that register.  So has a block RAM, with a clock enable of its own
@@ -11,9 +9,7 @@ edge without, 1.0 ns with it.  None of them changes what the netlist computes in
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -217,18 +213,3 @@ def improve(path: Path, top: str) -> dict[str, int]:
     }
     path.write_text(json.dumps(design))
     return counts
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Rewrite a file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("netlist", type=Path, help="as `write_json` of Yosys wrote it after synth_ecp5")
-    parser.add_argument("--top", default="wrapper", help="its top module")
-    options = parser.parse_args(arguments)
-    for what, count in improve(options.netlist, options.top).items():
-        print(f"{count} {what}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
