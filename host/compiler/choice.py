@@ -22,8 +22,6 @@ ALIKE = 1 << 10
 DOUBLED = 64
 """Of programs that other estimates give one is taken that moves twice the bytes if it saves more than a so many-th of
 the cycles."""
-BEST = 2
-"""So many choices of maps are cut as the other estimates would have it."""
 
 
 class Made(NamedTuple):
@@ -65,12 +63,13 @@ def fastest(residents: Residents, program: Callable[[Choice], Made], cycles: Cal
             continue
         found = [*count(near)]
         usual += found
-        for one in sorted(found, key=lambda one: one.cycles)[:BEST]:
-            found += count(replace(one.choice, estimate=estimate) for estimate in ESTIMATES)
+        plain = min(found, key=lambda one: one.cycles).choice
+        found += count(replace(plain, estimate=estimate) for estimate in ESTIMATES)
         choice = _taken(found).choice
         if choice.estimate != ESTIMATES[0]:
             found += count(_near(residents, choice.estimate)[keep])
-    least = (plain := _taken(usual)).cycles + plain.cycles // ALIKE
+    best_usual = _taken(usual).cycles
+    least = best_usual + best_usual // ALIKE
     return min((one for one in counted.values() if one.cycles <= least), key=_worth).made.program
 
 

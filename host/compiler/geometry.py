@@ -19,6 +19,28 @@ class Rows:
     pitch: int
     destination_pitch: int
 
+    def part(self, first: int, last: int, count: int, beat_bytes: int) -> Rows:
+        """Those from `first` to `last` (exclusive) of `count` planes as long as each other that this LOAD reads, a row
+        for each of them, or all in one row where they follow each other."""
+        if self.rows == 1:
+            plane = self.beats // count
+            begin = first * plane
+            return replace(
+                self,
+                offset=self.offset + begin,
+                address=self.address + begin * beat_bytes,
+                beats=(last - first) * plane,
+            )
+        lone = last - first == 1
+        return replace(
+            self,
+            offset=self.offset + first * self.destination_pitch,
+            address=self.address + first * self.pitch,
+            rows=last - first,
+            pitch=0 if lone else self.pitch,
+            destination_pitch=0 if lone else self.destination_pitch,
+        )
+
 
 @dataclass(frozen=True)
 class Footprint:

@@ -9,21 +9,26 @@ A load is emitted as early in the stream as three rules allow:
   queue of its unit full would hold back the CONV behind it, and with it the end of what the queue waits for.
 
 What the next step itself needs is exempt from the last rule.  Among several that may come, the one whose step is
-nearest does; fills of one buffer keep their order, since a ring gives room in order.  Two waits for a step or a few are
-shorter than what would else stand in the way, as a rough clock says (`_Clock`):
+nearest does; fills of one buffer keep their order, since a ring gives room in order.  Three waits for a step or a few
+are shorter than what would else stand in the way, as a rough clock says (`_Clock`):
 
 - One that only the last rule keeps back is passed by a farther one of another buffer only if it would still be there in
   time: else a layer's inputs queue behind all weights of the next one.
 - One for a later layer does not come before a step that stores in its buffer, unless it is read by then: LOAD and STORE
   share the way into a buffer, so the STORE, and the layer that waits for it, would wait for memory.
+- One that a nearer load could not pass, because what that reads is not written yet, stays behind if it would hold that
+  up for longer than the read port would have nothing to do.
+
+Of planes that several layers wrote (a concatenation), the last of them right before they are needed, those of each
+layer are a load of their own: the others do not wait.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import accumulate
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -38,6 +43,28 @@ from hw.contract.timing import pass_cycles
 
 _ORDER = Buffer.WEIGHT, Buffer.ACTIVATION, Buffer.RESIDUAL
 """Of fills for the same step: a CONV prepares its weights before it reads activations."""
+SOON = 8
+"""A layer that reads what was written no more than so many steps before waits for it, and does not for the rest."""
+
+
+class _Waiting:
+    """A fill, or what is left of it, in parts that each wait for another step, `after`, in the order of these."""
+
+    def __init__(self, whole: Fill, parts: list[tuple[Fill, int]]) -> None:
+        self.whole, self.parts = whole, parts
+        self._begun = False
+
+    def head(self, index: int) -> tuple[Fill, int]:
+        """What comes next before a step, and the last step whose result it reads: all of it if all is written."""
+        last = self.parts[-1][1]
+        return self.parts[0] if self._begun or last >= index else (self.whole, last)
+
+    def take(self, fill: Fill) -> int:
+        """It is emitted, all of it or its next part; returns the last step whose result that reads."""
+        after = self.parts[-1 if fill is self.whole else 0][1]
+        self.parts = [] if fill is self.whole else self.parts[1:]
+        self._begun = True
+        return after
 
 
 class Prefetch:
@@ -48,23 +75,25 @@ class Prefetch:
         self._steps = plan.steps
         self._clock = _Clock(plan)
         self._limit = max(1, config.queue_depth // 2)
-        self._waiting: dict[Buffer, deque[tuple[Fill, int]]] = {buffer: deque() for buffer in Buffer}
-        """Fills in order, each with the last step whose result it reads."""
+        self._waiting: dict[Buffer, deque[_Waiting]] = {buffer: deque() for buffer in Buffer}
         self._ahead: dict[Buffer, deque[int]] = {buffer: deque() for buffer in Buffer}
         """For each fill emitted the step that needs it, while that is not emitted."""
-        for fill, after in _sources(plan, memory, config):
-            self._waiting[fill.piece.buffer].append((fill, after))
+        for waiting in _sources(plan, memory, config):
+            self._waiting[waiting.whole.piece.buffer].append(waiting)
 
     def before(self, index: int) -> Iterator[Fill]:
         """The fills to emit before a step, all that it needs among them; each has room when it is given out."""
         while (fill := self._next(index)) is not None:
             buffer = fill.piece.buffer
-            _, after = self._waiting[buffer].popleft()
+            waiting = self._waiting[buffer][0]
+            after = waiting.take(fill)
+            if not waiting.parts:
+                self._waiting[buffer].popleft()
             self._ahead[buffer].append(fill.step)
             self._room.take(fill.piece)
             self._clock.read(fill, after)
             yield fill
-        if any(queue and queue[0][0].step <= index for queue in self._waiting.values()):
+        if any(queue and queue[0].whole.step <= index for queue in self._waiting.values()):
             raise AssertionError(f"step {index} lacks what it needs")
 
     def passed(self, index: int) -> None:
@@ -77,10 +106,16 @@ class Prefetch:
     def _next(self, index: int) -> Fill | None:
         """The most urgent fill that can be emitted before a step, if any."""
         kept: Fill | None = None
-        heads = [(*self._waiting[buffer][0], buffer) for buffer in _ORDER if self._waiting[buffer]]
+        unwritten: tuple[Fill, int] | None = None
+        heads = [(*self._waiting[buffer][0].head(index), buffer) for buffer in _ORDER if self._waiting[buffer]]
         for fill, after, buffer in sorted(heads, key=lambda head: head[0].step):
-            if after >= index or not self._room.fits(fill.piece, fill.step):
+            if after >= index:
+                unwritten = unwritten or (fill, after)
                 continue
+            if not self._room.fits(fill.piece, fill.step):
+                continue
+            if fill.step > index and unwritten is not None and self._clock.delays(fill, *unwritten):
+                return None
             if fill.step > index and len(self._ahead[buffer]) >= self._limit:
                 kept = kept or fill
             elif fill.step <= index or not self._in_the_way(fill, index):
@@ -135,6 +170,13 @@ class _Clock:
         cycles = self._cycles(fill) + (0 if kept is None else self._cycles(kept))
         return self._read + cycles <= self._begin(step)
 
+    def delays(self, fill: Fill, other: Fill, after: int) -> bool:
+        """Whether a fill that is emitted now keeps another one, of what step `after` writes, from being read in time,
+        by more cycles than the read port would wait for that."""
+        written = self._begin(after + 1)
+        late = self._read + self._cycles(fill) + self._cycles(other) > self._begin(other.step)
+        return late and self._read + self._cycles(fill) - written > written - self._read
+
 
 def _passes(step: ConvStep) -> int:
     """Cycles of a step's passes."""
@@ -160,20 +202,14 @@ class _Written:
         return int(t[meets, 4].max(initial=-1))
 
 
-def _sources(plan: Plan, memory: MemoryMap, config: AcceleratorConfig) -> Iterator[tuple[Fill, int]]:
+def _sources(plan: Plan, memory: MemoryMap, config: AcceleratorConfig) -> Iterator[_Waiting]:
     """Every fill with the last step whose result it reads, -1 where none writes that."""
     written: dict[str, _Written] = {}
     fills = iter(plan.fills)
     fill = next(fills, None)
     for index, step in enumerate(plan.steps):
         while fill is not None and fill.step <= index:
-            after = -1
-            if fill.tensor is not None:
-                home = memory.homes[fill.tensor]
-                first = home.plane * memory.placements[home.root].parts(config)
-                planes = (first + fill.planes[0], first + fill.planes[1])
-                after = written.setdefault(home.root, _Written()).last(planes, fill.words)
-            yield fill, after
+            yield _by_source(fill, plan, written, memory, config)
             fill = next(fills, None)
         for placement, words in _results(step, memory):
             home = memory.homes[placement.tensor]
@@ -181,6 +217,37 @@ def _sources(plan: Plan, memory: MemoryMap, config: AcceleratorConfig) -> Iterat
             plane = (home.plane + step.group * config.derived.planes) * parts
             count = step.problem.outputs.planes(step.group) * parts
             written.setdefault(home.root, _Written()).rows.append((plane, plane + count, *words, index))
+
+
+def _by_source(
+    fill: Fill, plan: Plan, written: dict[str, _Written], memory: MemoryMap, config: AcceleratorConfig
+) -> _Waiting:
+    """A fill as a whole; or, of planes that several layers wrote, the last of them right before it is needed, those of
+    each layer."""
+    if fill.tensor is None:
+        return _Waiting(fill, [(fill, -1)])
+    home = memory.homes[fill.tensor]
+    first = home.plane * memory.placements[home.root].parts(config)
+    table = written.setdefault(home.root, _Written())
+
+    def after(begin: int, end: int) -> int:
+        return table.last((first + begin, first + end), fill.words)
+
+    (begin, end), last = fill.planes, after(*fill.planes)
+    one = len(fill.loads) == 1 and not plan.steps[fill.step].problem.geometry.flat
+    if not one or last < 0 or fill.step - last > SOON:
+        return _Waiting(fill, [(fill, last)])
+    writers = [plan.steps[k].layer if k >= 0 else -1 for k in (after(p, p + 1) for p in range(begin, end))]
+    edges = [begin, *(p for p in range(begin + 1, end) if writers[p - begin] != writers[p - begin - 1]), end]
+    parts = [(_planes(fill, *part, config), after(*part)) for part in pairwise(edges)]
+    return _Waiting(fill, sorted(parts, key=lambda part: part[1]))
+
+
+def _planes(fill: Fill, begin: int, end: int, config: AcceleratorConfig) -> Fill:
+    """Of a fill with one LOAD, that of its planes, some planes."""
+    (load,), (first, last) = fill.loads, fill.planes
+    part = load.part(begin - first, end - first, last - first, config.derived.beat_bytes)
+    return replace(fill, loads=(part,), planes=(begin, end))
 
 
 def _results(step: ConvStep, memory: MemoryMap) -> Iterator[tuple[Placement, Span]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -85,3 +86,39 @@ def test_inputs_do_not_queue_behind_weights_of_the_next_layer(every: int) -> Non
     inputs = [k for k, (_, fill) in enumerate(fills) if fill.layer == 0 and fill.piece.buffer is Buffer.ACTIVATION]
     assert len(inputs) > 4, "more than may run ahead"
     assert (later < max(inputs)) == (every == 1)
+
+
+def _beats(fill: Fill) -> list[tuple[int, int]]:
+    """Which beats of its piece a fill brings, each with its address."""
+    return [
+        (load.offset + row * load.destination_pitch + beat, load.address + row * load.pitch + 8 * beat)
+        for load in fill.loads
+        for row in range(load.rows)
+        for beat in range(load.beats)
+    ]
+
+
+def test_planes_of_a_concatenation_do_not_wait_for_its_last_part() -> None:
+    """They are a load of their own, ahead of what is written last; parts bring what the whole would."""
+    b = Builder(np.random.default_rng(1), (16, 16, 16))
+    first = b.conv("x", 16)
+    b.conv(b.concat(first, b.conv("x", 16, fmt=b.tensors[first].fmt)), 16)
+    plan, fills = emitted(preset("medium"), b.network())
+    wholes = [fill for fill in plan.fills if fill.layer == 2 and fill.tensor is not None]
+    for piece in {fill.piece for fill in wholes}:
+        whole = [beat for fill in wholes if fill.piece is piece for beat in _beats(fill)]
+        assert sorted(beat for _, fill in fills if fill.piece is piece for beat in _beats(fill)) == sorted(whole)
+    own = [(index, fill.planes) for index, fill in fills if fill.layer == 2 and fill.tensor is not None]
+    assert {(0, 2), (2, 4)} <= {planes for _, planes in own}
+    assert all(earlier < later for (earlier, one), (later, other) in pairwise(own) if (one, other) == ((0, 2), (2, 4)))
+
+
+def test_a_load_does_not_stand_before_one_that_is_needed_sooner() -> None:
+    """Weights of later output groups let a band pass that is not written yet, and is soon."""
+    b = Builder(np.random.default_rng(1), (64, 9, 9))
+    b.conv(b.conv("x", 256, Window()), 128, Window())
+    _, fills = emitted(preset("medium"), b.network(), Memory(beat_every=2))
+    order = [fill for _, fill in fills if fill.layer == 1]
+    bands = [k for k, fill in enumerate(order) if fill.tensor is not None]
+    assert len(bands) > 2 and bands[1] == bands[0] + 1
+    assert any(fill.step > order[bands[-1]].step for fill in order[: bands[0]]), "weights do run ahead of them"
