@@ -188,6 +188,9 @@ class Judge:
             return Verdict(record.name, record.op, "unknown", "comes behind an unsupported node")
         if record.fate == "constant":
             return Verdict(record.name, record.op, "folded", CONSTANT)
+        if record.fate == "part":
+            whole = self.draft.became(record.steps[-1])
+            return Verdict(record.name, record.op, "folded", f"part of {whole}", (whole,))
         if record.fate == "host":
             return Verdict(record.name, record.op, "host", "the host applies it to the output")
         own = tuple(name for name in record.steps if name in self.layers)

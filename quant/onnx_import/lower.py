@@ -19,6 +19,7 @@ from quant.onnx_import.advice import UNKNOWN, advise
 from quant.onnx_import.lowering import Lowering, Record
 from quant.onnx_import.node import Handler, Node
 from quant.onnx_import.views import Value
+from quant.onnx_import.written_out import lower_written_out
 from quant.run.session import Session
 
 RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
@@ -116,6 +117,8 @@ def lower_node(lowering: Lowering, node: onnx.NodeProto, handlers: Mapping[str, 
     try:
         if fold(lowering, node):
             record.fate = "constant"
+            return
+        if lower_written_out(lowering, node):
             return
         if kind not in handlers:
             raise NotSupportedError(UNKNOWN)

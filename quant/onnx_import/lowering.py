@@ -42,8 +42,9 @@ class Record:
     """What became of one node.
 
     fate: evaluated (a constant), lowered to `steps` (their names), moved (data are only seen in another
-    order, or made by `steps`), host (left to it), refused with a `reason`, or unreached: its input
-    comes from a refused node and its shape is unknown.  edit: what would make a refused one supported.
+    order, or made by `steps`), part (of what another node was lowered to, the last of `steps`), host (left to it),
+    refused with a `reason`, or unreached: its input comes from a refused node and its shape is unknown.
+    edit: what would make a refused one supported.
     layer: the name reserved for its step.
     """
 
@@ -51,7 +52,7 @@ class Record:
     op: str
     outputs: tuple[str, ...]
     layer: str = ""
-    fate: Literal["constant", "lowered", "moved", "host", "refused", "unreached"] = "lowered"
+    fate: Literal["constant", "lowered", "moved", "part", "host", "refused", "unreached"] = "lowered"
     steps: list[str] = field(default_factory=list)
     reason: str = ""
     edit: str = ""
@@ -64,7 +65,8 @@ class Lowering:
     which nothing is known.  source: the ONNX tensor that a tensor of another name equals, with the places of its
     elements.  functions: of tensors made element by element, the tensor that they were made of, and how.
     inputs: their shapes in the file, without the batch.  of_batch: constants computed from the shape of data, in which
-    a batch that is open stands as 1.  readers: the nodes that read a tensor of the file.
+    a batch that is open stands as 1.  readers: the nodes that read a tensor of the file.  writers: the one that makes
+    it.
     guessed: tensors of refused nodes, and what is made of them, of which nothing says how they lie.
     """
 
@@ -76,6 +78,7 @@ class Lowering:
         batch = next(iter(shapes.values()))[0]
         self.batch, self.open_batch = batch or 1, not batch
         self.readers: defaultdict[str, list[onnx.NodeProto]] = defaultdict(list)
+        self.writers = {output: node for node in model.graph.node for output in node.output}
         for node in model.graph.node:
             for tensor in dict.fromkeys(node.input):
                 self.readers[tensor].append(node)

@@ -12,6 +12,8 @@ where it reaches 300.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from quant.ir.functions import Function, X, apply, clipped, constant
@@ -31,11 +33,35 @@ SHARE = 16
 """Steps of squares above 1 are so many times those of squares below it."""
 
 
+@dataclass(frozen=True)
+class LocalNorm:
+    """x / (bias + alpha * mean)^beta with the mean of the squares of a channel and of those before and after it, as
+    many as are said, those that there are not as zeros."""
+
+    before: int
+    after: int
+    alpha: float
+    beta: float
+    bias: float
+
+    @property
+    def size(self) -> int:
+        """Channels of a mean."""
+        return self.before + 1 + self.after
+
+
 def lrn(node: Node) -> None:
-    """LRN: two tables of squares, two convolutions over channels with a table each, their sum, a product."""
-    value = node.map()
+    """LRN, as ONNX counts the channels around one."""
     size = int(node.attributes["size"])
     alpha, beta, bias = (float(node.attributes.get(*of)) for of in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0)))
+    local_norm(node, LocalNorm((size - 1) // 2, size // 2, alpha, beta, bias))
+
+
+def local_norm(node: Node, norm: LocalNorm) -> None:
+    """Two tables of squares, two convolutions over channels with a table each, their sum, a product with the node's
+    first input."""
+    value = node.map()
+    size, alpha, beta, bias = norm.size, norm.alpha, norm.beta, norm.bias
     if size < 1 or alpha < 0 or bias <= 0:
         raise NotSupportedError(f"its size is {size}, alpha {alpha:g}, bias {bias:g}: it may divide by zero")
     shape = node.shape(value)
@@ -44,7 +70,7 @@ def lrn(node: Node) -> None:
     above = _inner(node, value, "above", apply("Mul", _above(square, 1.0), constant(1 / SHARE)))
     name, squares = node.names("squares", value)
     node.inner(Concat(name, (below, above), squares), (2 * shape[0], *shape[1:]))
-    band = _band(shape[0], size)
+    band = _band(shape[0], norm)
     weight = np.concatenate([band, SHARE * band], axis=1)[:, :, None, None].astype(np.float32)
     near = apply("Pow", apply("Add", clipped(0, None), constant(1)), constant(-beta))
     far = apply("Pow", apply("Add", clipped(0, None), constant(2)), constant(-beta))
@@ -70,10 +96,10 @@ def _above(function: Function, level: float) -> Function:
     return apply("Sub", apply("Max", function, constant(level)), constant(level))
 
 
-def _band(channels: int, size: int) -> np.ndarray:
-    """Which channels (columns) are neighbours of each (rows), as ONNX counts them: bool (channels, channels)."""
+def _band(channels: int, norm: LocalNorm) -> np.ndarray:
+    """Which channels (columns) are neighbours of each (rows): bool (channels, channels)."""
     distance = np.arange(channels) - np.arange(channels)[:, None]
-    return (distance >= -((size - 1) // 2)) & (distance <= size // 2)
+    return (distance >= -norm.before) & (distance <= norm.after)
 
 
 def _term(node: Node, value: Value, squares: str, weight: np.ndarray, term: tuple[str, float, Clip, Function]) -> str:
