@@ -12,6 +12,7 @@ from host.artefacts import json_bytes
 from host.chain import first_break
 from host.delivery import delivery
 from host.drivers import board_header
+from host.firmware import run_firmware
 from host.onboard import SYSTEM_FILE, Language, require_engine, run_on_board
 from host.options import BuildDir, Configuration, board_named
 from host.outputs import Use
@@ -30,6 +31,7 @@ from hw.contract.program import Program
 from hw.contract.registers import COUNTERS
 from hw.resources.model import needs
 from quant.base.errors import BadInput, VerificationError
+from quant.ir.digest import digest
 from sim import cycles, hazards
 
 Result = dict[str, Any]
@@ -53,6 +55,9 @@ class BuildOptions:
     simulate: Annotated[
         bool, typer.Option("--simulate", help="Write only what `board run --simulate` needs: no bitstream.")
     ] = False
+    processor: Annotated[
+        bool, typer.Option("--processor", help="With a RISC-V processor, for `board run --firmware`.")
+    ] = False
     seed: Annotated[int, typer.Option(help="Of place and route.", min=1)] = 1
 
 
@@ -70,6 +75,10 @@ class RunOptions:
         bool, typer.Option("--simulate", help="The system under Verilator with its SDRAM, instead of a board.")
     ] = False
     driver: Annotated[Language, typer.Option(help="What drives it; that in C is compiled first.")] = Language.PYTHON
+    firmware: Annotated[
+        bool,
+        typer.Option("--firmware", help="The driver in C, on the processor of `board build --processor`."),
+    ] = False
     count: Annotated[int, typer.Option(help="Images to run, from the first on.", min=1)] = 1
     build_dir: BuildDir = None
 
@@ -120,16 +129,18 @@ def build(o: BuildOptions, reporter: Reporter) -> Result:
     slow.
     """
     system.require()
+    processor = {system.PROCESSOR_FILE: system.processor()} if o.processor else {}
+    script = [board_header.SCRIPT] if o.processor else []
     if not o.simulate:
         bitstream.require()
     beside = () if o.simulate else (*ON_BOARD, *bitstream.FILES)
-    names = (*SIMULATED, *beside)
+    names = (*SIMULATED, *processor, *script, *beside)
     shown: Result = {}
     with delivery(o.out, names) as folder:
         with reporter.stage(f"Verilog of {o.config.name}"):
             verilog.write(o.config, folder)
         with reporter.stage(f"system for {o.board.title}"):
-            for name, content in simulated_files(o.board, o.config, folder).items():
+            for name, content in (processor | simulated_files(o.board, o.config, folder, o.processor)).items():
                 (folder / name).write_bytes(content)
         if not o.simulate:
             shown = _bitstream(o, folder, reporter)
@@ -138,23 +149,28 @@ def build(o: BuildOptions, reporter: Reporter) -> Result:
     return {**shown, "files": [str(o.out / name) for name in names]}
 
 
-def simulated_files(board: Board, config: AcceleratorConfig, engine: Path) -> dict[str, bytes]:
+def simulated_files(board: Board, config: AcceleratorConfig, engine: Path, processor: bool = False) -> dict[str, bytes]:
     """What stands beside the engine's Verilog in a folder that `board run --simulate` takes, by name.
 
-    engine: folder with that Verilog.  Raises BadInput where LiteX is missing.
+    engine: folder with that Verilog.  processor: whether one is in the system, whose Verilog stands there, too.
+    Raises BadInput where LiteX is missing.
     """
-    made = system.simulated(board, config, engine)
+    made = system.simulated(board, config, engine, processor)
     contents = made.verilog.encode(), json_bytes(made.system.to_json()), board_header.board_header(made.system).encode()
-    return dict(zip(SIMULATED[len(verilog.FILES) :], contents, strict=True))
+    files = dict(zip(SIMULATED[len(verilog.FILES) :], contents, strict=True))
+    if made.system.processor is not None:
+        files[board_header.SCRIPT] = board_header.link_script(made.system.processor).encode()
+    return files
 
 
 def _bitstream(o: BuildOptions, folder: Path, reporter: Reporter) -> Result:
     """The system for the board itself, and its bitstream; what place and route found, for people."""
-    made = system.synthesizable(o.board, o.config, folder)
+    made = system.synthesizable(o.board, o.config, folder, o.processor)
     for name, text in zip(ON_BOARD, (made.verilog, made.constraints), strict=True):
         (folder / name).write_text(text)
     with reporter.stage("synthesis"):
-        bitstream.synthesize(folder, [verilog.FILES[0], ON_BOARD[0]])
+        processor = [system.PROCESSOR_FILE] if o.processor else []
+        bitstream.synthesize(folder, [verilog.FILES[0], *processor, ON_BOARD[0]])
     with reporter.stage("place and route"):
         placed = bitstream.place(folder, o.board, o.seed)
     cells = {name: f"{used:,} of {has:,}" for name, (used, has) in placed.cells.items()}
@@ -169,19 +185,30 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
     """
     if (o.port is None) != o.simulate:
         raise BadInput("either --port or --simulate says where the board is")
+    if o.firmware and o.driver != RunOptions.driver:
+        raise BadInput("--firmware is the driver in C on the board itself: leave out --driver")
     described = contract.load(o.folder / contract.FILE)
     program = programs.load(o.program)
     require_engine(o.folder, described, program)
     with reporter.stage("tokens of the program"):
         hazards.check(program)  # else the executor would show one of several results
     x = program_images(program, o.images, o.count)
-    taken = run_on_board(o.folder, program, x, reporter, o.port, o.build_dir, o.driver)
-    expected = run_program(program, x, reporter)
     layers = [(layer.name, layer.output) for layer, _ in program.turns if layer.output]
-    if (found := first_break(layers, expected, taken.tensors, "executor", "board")) is not None:
-        raise VerificationError(str(found))
-    rows = [{"layer": layer, "tensor": name, "sha256": taken.digests[name]} for layer, name in layers]
-    return {"digests": rows, "counters": counted(program, described, taken.facts["counters"])}
+    if o.firmware:
+        printed = run_firmware(o.folder, program, x, reporter, o.port, o.build_dir)
+        digests, counters = printed.digests, printed.counters
+        expected = run_program(program, x, reporter)
+        for layer, name in layers:
+            if digests[name] != (right := digest(expected[name])):
+                raise VerificationError(f"layer {layer} (tensor {name}): {digests[name]} by firmware, executor {right}")
+    else:
+        taken = run_on_board(o.folder, program, x, reporter, o.port, o.build_dir, o.driver)
+        digests, counters = taken.digests, taken.facts["counters"]
+        expected = run_program(program, x, reporter)
+        if (found := first_break(layers, expected, taken.tensors, "executor", "board")) is not None:
+            raise VerificationError(str(found))
+    rows = [{"layer": layer, "tensor": name, "sha256": digests[name]} for layer, name in layers]
+    return {"digests": rows, "counters": counted(program, described, counters)}
 
 
 def counted(program: Program, described: System, counters: dict[str, int]) -> list[Result]:

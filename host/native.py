@@ -68,7 +68,7 @@ def run_compiled(
         folder = Path(place)
         with reporter.stage("compile the driver in C"):
             made = build(program, system, folder, flags)
-        (folder / "images").write_bytes(b"".join(_elements(program, x)))
+        (folder / "images").write_bytes(b"".join(elements(program, x)))
         with reporter.stage(f"load {len(program.image):,} bytes and run {len(x)} images, by the driver in C"):
             words = [str(made), port, str(folder / "images"), str(folder / "results"), str(milliseconds)]
             done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -82,14 +82,14 @@ def run_compiled(
     return Taken(tensors, {"cycles": counters["CYCLES"], "counters": counters})
 
 
-def _elements(program: Program, x: Given) -> Iterator[bytes]:
-    """Image by image the elements of each input."""
+def elements(program: Program, x: Given) -> Iterator[bytes]:
+    """Image by image the elements of its inputs, as the driver in C takes them."""
     arrays = {
         name: np.asarray(array).astype(input_format(program, name).dtype)
         for name, array in by_input(list(program.input_shapes), x).items()
     }
     for image in range(len(x)):
-        yield from (array[image].tobytes() for array in arrays.values())
+        yield b"".join(array[image].tobytes() for array in arrays.values())
 
 
 def _tensors(program: Program, data: bytes, images: int) -> dict[str, np.ndarray]:

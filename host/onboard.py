@@ -17,7 +17,7 @@ from host.terminal import Reporter
 from host.transport import run_sync
 from host.uart import ANSWER, UartTransport, open_uart
 from hw import verilog
-from hw.board.system import SIMULATED
+from hw.board.system import PROCESSOR_FILE, SIMULATED
 from hw.contract import board
 from hw.contract.board import System
 from hw.contract.program import Program
@@ -58,7 +58,7 @@ def run_on_board(
     """
     described = board.load(folder / board.FILE)
     require_engine(folder, described, program)
-    with _line(folder, described, reporter, port, build_dir) as (name, answer):
+    with line(folder, described, reporter, port, build_dir) as (name, answer):
         if driver == Language.C:
             milliseconds = -1 if answer == EVER else round(1000 * answer)
             taken = run_compiled(program, x, described, name, reporter, milliseconds)
@@ -87,7 +87,7 @@ def require_engine(folder: Path, described: System, program: Program) -> None:
 
 
 @contextmanager
-def _line(
+def line(
     folder: Path, described: System, reporter: Reporter, port: str | None, build_dir: Path | None
 ) -> Iterator[tuple[str, float]]:
     """The port of the board, or of its simulation, and the seconds in which it answers."""
@@ -97,6 +97,7 @@ def _line(
     from sim.bench import system as simulation  # Verilator is for this alone
 
     sources = [folder / verilog.FILES[0], folder / SYSTEM_FILE]
+    sources += [] if described.processor is None else [folder / PROCESSOR_FILE]
     for path in sources:
         require_file(path)
         if not path.exists():

@@ -104,6 +104,14 @@ class UartTransport:
                         f"reads as {found.hex()}"
                     )
 
+    def read_bus(self, address: int, count: int) -> list[int]:
+        """32-bit words of the bus from a byte address on, in order."""
+        return [int(word) for word in self._read_words(address, count)]
+
+    def write_bus(self, address: int, value: int) -> None:
+        """Write a 32-bit word to the bus."""
+        self._write_words(address, np.array([value], ">u4"))
+
     async def read(self, offset: int) -> int:
         """The register at a byte offset."""
         return int(self._read_words(self.system.registers + offset, 1)[0])

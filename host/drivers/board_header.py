@@ -1,11 +1,13 @@
-"""A system on a board as C: what `c/shiftpoint_uart.c` is told of it."""
+"""A system on a board as C: what `c/shiftpoint_uart.c` is told of it, and what a linker is told of its processor."""
 
 from __future__ import annotations
 
-from hw.contract.board import System
+from hw.contract.board import Processor, System
 
 NAME = "board.h"
 """Of the file."""
+SCRIPT = "firmware.ld"
+"""Of the linker's."""
 
 
 def board_header(system: System) -> str:
@@ -28,6 +30,9 @@ def board_header(system: System) -> str:
     ]
     if rows:
         lines += [f"static const struct shiftpoint_bus_write board_start[{len(rows)}] = {{", *rows, "};"]
+    if (found := system.processor) is not None:
+        defined = {"FIRMWARE": found.firmware, "FIRMWARE_BYTES": found.firmware_bytes, "CONSOLE": found.console}
+        lines += [f"#define BOARD_{name} 0x{value:X}u" for name, value in defined.items()]
     lines += [
         "static const struct shiftpoint_board board = {",
         *(f"    .{name} = 0x{value:X}u," for name, value in values.items()),
@@ -38,3 +43,20 @@ def board_header(system: System) -> str:
         "#endif",
     ]
     return "\n".join([*lines, ""])
+
+
+def link_script(processor: Processor) -> str:
+    """firmware.ld: where in memory a linker lays firmware, what `c/shiftpoint_firmware.c` needs, all in one piece."""
+    return f"""\
+/* Firmware in the memory of a board's system; its stack is at the end of its room. */
+ENTRY(_start)
+SECTIONS
+{{
+    . = 0x{processor.firmware:X};
+    .text : {{ *(.start) *(.text .text.*) }}
+    .rodata : {{ *(.rodata .rodata.* .srodata .srodata.*) }}
+    .data : {{ *(.data .data.* .sdata .sdata.* .bss .bss.* .sbss .sbss.* COMMON) . = ALIGN(16); firmware_end = .; }}
+    firmware_stack = 0x{processor.firmware + processor.firmware_bytes:X};
+    /DISCARD/ : {{ *(.comment) *(.eh_frame) *(.note.*) }}
+}}
+"""

@@ -1,9 +1,13 @@
-"""The LiteX system of a board: the engine, an SDRAM and a serial line, without a processor.
+"""The LiteX system of a board: the engine, an SDRAM and a serial line; a processor where one is asked for.
 
 The engine is an AXI4 master at a port of LiteDRAM's crossbar of its own, its registers are on the bus, and a bridge
 from the serial line is the bus' master.  So a host loads programs, starts runs and reads results (`host/uart.py`), and
 wakes up the SDRAM: what a processor's firmware would do is a list of writes in `board.json` (`hw/contract/board.py`).
 There is no cache between bus and SDRAM, so host and engine see the same memory.
+
+The processor is a VexRiscv that starts from the upper half of the memory, where the host lays its firmware while it is
+held in reset.  It has no cache of data, so it sees the memory as the engine does.  Its UART is LiteX's crossover: what
+it prints the host reads over the bridge, which so stays what a host can stop it by.
 
 One system, two platforms: the board's, for synthesis, and a simulation with LiteDRAM's model of the SDRAM in the place
 of its pins, and bytes of the serial line in the place of its bits.  The controller, and the latency of what is between
@@ -26,17 +30,25 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from hw.board.catalogue import Board
-from hw.contract.board import System, Write
+from hw.contract.board import Processor, System, Write
 from hw.contract.config import AcceleratorConfig
 from quant.base.errors import BadInput
 
 MEMORY, REGISTERS = 0x4000_0000, 0x9000_0000
 """Where the host sees memory and registers; the engine sees the memory there, too."""
 REGISTERS_BYTES = 0x1000
+DEVICES = 0xF000_0000
+"""Where LiteX's registers are in a system with a processor: in C nothing can be at 0, where they are without."""
 TIMEOUT = 10_000
 """Cycles after which the bus answers where nothing does, so that the bridge goes on."""
 NAME, SIMULATED = "system", "simulated"
 """Of the top module: on the board, and in the simulation."""
+
+
+PROCESSOR_FILE = "processor.v"
+"""The processor, in the folder of the system."""
+_VARIANT = "VexRiscv_Lite"
+"""Of those that pythondata-cpu-vexriscv has: RV32IM with a cache of instructions alone."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,16 @@ def made_by() -> str:
     return ", ".join(f"{name} {version(name)}" for name in ("litex", "litedram", "migen"))
 
 
-def simulated(board: Board, config: AcceleratorConfig, engine: Path) -> Made:
+def processor() -> bytes:
+    """The processor's Verilog.  Raises BadInput where it is not installed."""
+    try:
+        found = importlib.import_module("pythondata_cpu_vexriscv")
+    except ImportError as error:
+        raise BadInput(f"the processor is missing, pip install 'shiftpoint[firmware]': {error}") from None
+    return (Path(found.data_location) / f"{_VARIANT}.v").read_bytes()
+
+
+def simulated(board: Board, config: AcceleratorConfig, engine: Path, processor: bool = False) -> Made:
     """The system for a simulation.  engine: folder with the engine.v and engine.json of `config` (`hw.verilog`).
 
     Its top module has the ports clk, rst (active high), and the bytes of the serial line: serial_sink_valid, _ready,
@@ -91,12 +112,13 @@ def simulated(board: Board, config: AcceleratorConfig, engine: Path) -> Made:
         def phy(module: Any, hz: int) -> Any:
             return SDRAMPHYModel(module, settings=_phy_settings(module, board.sdram_bits, hz), clk_freq=hz)
 
-        soc = _system(platform, board, engine, Clocks(platform), phy, RS232PHYModel(platform.request("serial")))
+        serial = RS232PHYModel(platform.request("serial"))
+        soc = _system(platform, board, engine, Clocks(platform), phy, serial, processor)
         verilog = platform.get_verilog(soc.get_fragment(), name=SIMULATED)
         return Made(_undated(verilog.main_source), "", _description(soc, board, config))
 
 
-def synthesizable(board: Board, config: AcceleratorConfig, engine: Path) -> Made:
+def synthesizable(board: Board, config: AcceleratorConfig, engine: Path, processor: bool = False) -> Made:
     """The system for the board itself, as `simulated`; its constraints are those of nextpnr (LPF)."""
     require()
     with _quiet(), TemporaryDirectory() as folder:
@@ -110,7 +132,7 @@ def synthesizable(board: Board, config: AcceleratorConfig, engine: Path) -> Made
         clocks = target._CRG(platform, hz)  # what the target of LiteX-Boards has, nothing else is offered
         serial = RS232PHY(platform.request("serial"), hz, board.baud)
         sdram = platform.request("sdram")
-        soc = _system(platform, board, engine, clocks, lambda module, hz: GENSDRPHY(sdram, hz), serial)
+        soc = _system(platform, board, engine, clocks, lambda module, hz: GENSDRPHY(sdram, hz), serial, processor)
         platform.build(soc, build_dir=folder, build_name=NAME, run=False)
         files = [(Path(folder) / f"{NAME}.{kind}").read_text() for kind in ("v", "lpf")]
         return Made(_undated(files[0]), files[1], _description(soc, board, config))
@@ -120,17 +142,35 @@ def _hz(board: Board) -> int:
     return round(board.clock_mhz * 1e6)
 
 
-def _system(platform: Any, board: Board, engine: Path, clocks: Any, phy: Callable[[Any, int], Any], serial: Any) -> Any:
+def _system(
+    platform: Any,
+    board: Board,
+    engine: Path,
+    clocks: Any,
+    phy: Callable[[Any, int], Any],
+    serial: Any,
+    processor: bool,
+) -> Any:
     """The system, finalized.  phy: makes what is between the controller and an SDRAM, from that and the clock in Hz."""
     from litedram import modules
     from litedram.frontend.axi import LiteDRAMAXI2Native
-    from litex.soc.cores.uart import UARTBone
+    from litex.gen import LiteXModule
+    from litex.soc.cores.cpu.vexriscv import VexRiscv
+    from litex.soc.cores.uart import UARTBone, UARTCrossover
     from litex.soc.integration.soc import SoCRegion
     from litex.soc.integration.soc_core import SoCMini
+    from litex.soc.interconnect.csr import CSRStorage
 
     from hw.package.litex import Engine
 
+    class Held(LiteXModule):
+        def __init__(self, reset: Any) -> None:
+            self.reset = CSRStorage(1, reset=1)
+            self.comb += reset.eq(self.reset.storage)
+
     class Around(SoCMini):
+        mem_map = {**SoCMini.mem_map, "csr": DEVICES} if processor else SoCMini.mem_map
+
         def __init__(self, hz: int) -> None:
             super().__init__(platform, clk_freq=hz, with_ctrl=False, bus_timeout=TIMEOUT)
             self.crg = clocks
@@ -148,6 +188,14 @@ def _system(platform: Any, board: Board, engine: Path, clocks: Any, phy: Callabl
             self.serial_phy = serial
             self.bridge = UARTBone(serial, clk_freq=hz, address_width=self.bus.address_width)
             self.bus.add_master(name="bridge", master=self.bridge.wishbone)
+            if processor:
+                self.processor = VexRiscv(platform, "lite")
+                self.processor.use_external_variant(str(engine / PROCESSOR_FILE))
+                self.processor.set_reset_address(_firmware(self.bus.regions["main_ram"])[0])
+                self.bus.add_master(name="instructions", master=self.processor.ibus)
+                self.bus.add_master(name="data", master=self.processor.dbus)
+                self.held = Held(self.processor.reset)
+                self.console = UARTCrossover()
 
     soc = Around(_hz(board))
     soc.finalize()
@@ -177,7 +225,33 @@ def _description(soc: Any, board: Board, config: AcceleratorConfig) -> System:
         memory=region.origin,
         memory_bytes=region.size,
         start=tuple(_start(soc)),
+        processor=_processor(soc, region) if hasattr(soc, "processor") else None,
     )
+
+
+def _firmware(memory: Any) -> tuple[int, int]:
+    """Where firmware is, and how much room it has: the upper half, and the lower one is the engine's window."""
+    return memory.origin + memory.size // 2, memory.size // 2
+
+
+def _processor(soc: Any, memory: Any) -> Processor:
+    place = _addresses(soc)
+    firmware, firmware_bytes = _firmware(memory)
+    return Processor(
+        firmware=firmware,
+        firmware_bytes=firmware_bytes,
+        held=place["held_reset"],
+        console=place["console_rxtx"],
+        printed=place["console_xover_rxtx"],
+    )
+
+
+def _addresses(soc: Any) -> dict[str, int]:
+    """Byte addresses of LiteX's registers by name."""
+    from litex.soc.integration.export import get_csr_json
+
+    text = get_csr_json(soc.csr_regions, soc.constants, soc.mem_regions)
+    return {name: register["addr"] for name, register in json.loads(text)["csr_registers"].items()}
 
 
 def _start(soc: Any) -> Iterator[Write]:
@@ -187,13 +261,11 @@ def _start(soc: Any) -> Iterator[Write]:
     address, bank, command and cycles to wait, and the names of the commands' bits.
     """
     from litedram.init import get_sdram_phy_py_header
-    from litex.soc.integration.export import get_csr_json
 
     known: dict[str, Any] = {}
     exec(get_sdram_phy_py_header(soc.sdrphy.settings, soc.sdram_timing), known)
-    text = get_csr_json(soc.csr_regions, soc.constants, soc.mem_regions)
-    csr = json.loads(text)["csr_registers"]
-    place = {name: csr[f"sdram_dfii_{name}"]["addr"] for name in ("control", *_PHASE)}
+    csr = _addresses(soc)
+    place = {name: csr[f"sdram_dfii_{name}"] for name in ("control", *_PHASE)}
     by_hand = known["dfii_control_cke"] | known["dfii_control_odt"] | known["dfii_control_reset_n"]
     for what, address, bank, command, cycles in known["init_sequence"]:
         if what.startswith("Bring CKE high"):

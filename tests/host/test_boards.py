@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from host import onboard
+from host import boards, onboard
 from host.cli import main
 from host.compiler import compile_network
+from host.firmware import Printed
 from host.simulation import run_program
 from host.stages import program_images
 from host.terminal import Reporter
@@ -84,11 +85,12 @@ def test_the_list(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `board build --simulate` leaves."""
-    for name in ("litex", "litedram", "litex_boards", "serial"):
-        pytest.importorskip(name, reason="LiteX is part of shiftpoint[boards]")
+    """What `board build --simulate --processor` leaves; tests/host/test_pipeline.py has a system without one."""
+    for name in ("litex", "litedram", "litex_boards", "serial", "pythondata_cpu_vexriscv"):
+        pytest.importorskip(name, reason="LiteX is part of shiftpoint[boards], the processor of shiftpoint[firmware]")
     out = tmp_path_factory.mktemp("system") / "built"
-    assert main(["board", "build", BOARD.name, "--config", "tiny", "--simulate", "--out", str(out)]) == 0
+    command = ["board", "build", BOARD.name, "--config", "tiny", "--simulate", "--processor", "--out", str(out)]
+    assert main(command) == 0
     return out
 
 
@@ -102,6 +104,8 @@ def test_what_is_built(built: Path) -> None:
         "board.json",
         "board.h",
         "simulated.v",
+        "processor.v",
+        "firmware.ld",
     }
     described = contract.load(built / contract.FILE)
     assert (described.board, described.config_hash) == (BOARD.name, preset("tiny").word)
@@ -138,6 +142,30 @@ def test_the_driver_in_c_on_the_same_system(built: Path, folder: Path, capsys: p
         name: digest(values) for name, values in expected.items()
     }
     counters = {row["counter"]: row["board"] for row in shown["counters"]}
+    predicted = cycles.simulate(program, BOARD.memory(program.config)).counters
+    for name in ("BYTES_READ", "BYTES_WRITTEN", "BUSY_POOL"):
+        assert counters[name] == predicted[name] > 0
+
+
+def test_firmware_on_the_same_system(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Compiled for the system's processor, of two images in runs of one: digests are the executor's, as the command has
+    found, and the engine moves what the model moves."""
+    pytest.importorskip("ziglang", reason="the compiler is part of shiftpoint[firmware]")
+    b = Builder(np.random.default_rng(3), (2, 6, 6))
+    b.conv(b.pool(b.conv("x", 4), "max", Window((2, 2), (2, 2))), 3, Window((3, 3)), bits=16)
+    program = compile_network(b.network("demo"), preset("tiny"), memory=BOARD.memory(preset("tiny")))
+    program.save(tmp_path / "net.program")
+    images = np.random.default_rng(4).standard_normal((2, 2, 6, 6)).astype(np.float32)
+    np.savez(tmp_path / "images.npz", images=images)
+    command = ["board", "run", str(built), *words(tmp_path)[3:], "--simulate", "--firmware", "--count", "2", "--json"]
+    assert main(command) == 0
+    shown = json.loads(capsys.readouterr().out)
+    expected = run_program(program, program_images(program, tmp_path / "images.npz", 2), Reporter(quiet=True))
+    assert {row["tensor"]: row["sha256"] for row in shown["digests"]} == {
+        name: digest(values) for name, values in expected.items()
+    }
+    counters = {row["counter"]: row["board"] for row in shown["counters"]}
+    assert set(counters) == set(COUNTERS)
     predicted = cycles.simulate(program, BOARD.memory(program.config)).counters
     for name in ("BYTES_READ", "BYTES_WRITTEN", "BUSY_POOL"):
         assert counters[name] == predicted[name] > 0
@@ -222,6 +250,30 @@ def test_a_load_that_is_interrupted(folder: Path, bridge: FakeBridge, capsys: py
 def test_where_the_board_is_said_once(folder: Path, more: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words(folder, *more)) == 2
     assert told(capsys) == "either --port or --simulate says where the board is"
+
+
+def test_one_driver_at_a_time(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words(folder, "--simulate", "--firmware", "--driver", "c")) == 2
+    assert told(capsys) == "--firmware is the driver in C on the board itself: leave out --driver"
+
+
+def test_firmware_without_a_processor(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words(folder, "--port", "/dev/ttyUSB0", "--firmware")) == 2
+    expected = f"the system in {folder}/built has no processor: make it with `board build --processor`"
+    assert told(capsys) == expected
+
+
+def test_firmware_of_other_integers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = programs.load(folder / "net.program")
+    expected = run_program(program, program_images(program, folder / "images.npz", 1), Reporter(quiet=True))
+    found = {name: digest(values) for name, values in expected.items()}
+    (output,) = program.outputs
+    found[output] = "0" * 64
+    monkeypatch.setattr(boards, "run_firmware", lambda *_: Printed(found, dict.fromkeys(COUNTERS, 1)))
+    assert main(words(folder, "--port", "/dev/ttyUSB0", "--firmware")) == 1
+    assert f"(tensor {output}): {'0' * 64} by firmware, executor {digest(expected[output])}" in told(capsys)
 
 
 def test_no_board_at_the_port(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

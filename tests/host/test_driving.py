@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 from pathlib import Path
@@ -16,6 +17,7 @@ from host.drivers import board_header, vectors
 from host.driving import DriverOptions, write
 from host.terminal import Reporter
 from host.transport import run_sync
+from hw.contract.board import Processor
 from hw.contract.config import preset
 from hw.contract.program import Program
 from quant.base.errors import BadInput
@@ -25,8 +27,9 @@ from tests.host.fake_bridge import SYSTEM
 from tests.host.fake_engine import BASE, SIZE, FakeEngine
 from tests.host.networks import Builder
 
-DRIVERS = ["shiftpoint.c", "shiftpoint.h", "shiftpoint_driver-0.1.0-py3-none-any.whl", "shiftpoint_registers.h"]
-DRIVERS += ["shiftpoint_run.c", "shiftpoint_uart.c", "shiftpoint_uart.h", "shiftpoint_uio.c", "shiftpoint_uio.h"]
+DRIVERS = ["shiftpoint.c", "shiftpoint.h", "shiftpoint_driver-0.1.0-py3-none-any.whl", "shiftpoint_firmware.c"]
+DRIVERS += ["shiftpoint_registers.h", "shiftpoint_run.c", "shiftpoint_uart.c", "shiftpoint_uart.h"]
+DRIVERS += ["shiftpoint_uio.c", "shiftpoint_uio.h"]
 
 
 @pytest.fixture
@@ -62,9 +65,13 @@ def test_a_program_and_its_golden_vectors(program: Program, rng: np.random.Gener
 def test_all_of_it_compiles(program: Program, tmp_path: Path) -> None:
     """Every source alone, as C99 with every warning."""
     write(DriverOptions(program=tmp_path / "net.program", out=tmp_path / "out"), Reporter(quiet=True))
-    (tmp_path / "out" / board_header.NAME).write_text(board_header.board_header(SYSTEM))  # as `board build` does
+    processor = Processor(SYSTEM.memory + 4096, 4096, 0, 0x100, 0x120)
+    described = board_header.board_header(dataclasses.replace(SYSTEM, processor=processor))
+    (tmp_path / "out" / board_header.NAME).write_text(described)  # as `board build` does
+    images = "#include <stdint.h>\n#define FIRMWARE_IMAGES 2u\nextern const uint8_t firmware_images[2][9];\n"
+    (tmp_path / "out" / "firmware_images.h").write_text(images)  # as `board run --firmware` does
     sources = sorted(path.name for path in (tmp_path / "out").glob("*.c"))
-    own = [f"shiftpoint{name}.c" for name in ("", "_run", "_uart", "_uio")]
+    own = [f"shiftpoint{name}.c" for name in ("", "_firmware", "_run", "_uart", "_uio")]
     assert sources == ["network.c", "network_image.c", *own]
     strict = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-pedantic", "-fsyntax-only"]
     for source in sources:

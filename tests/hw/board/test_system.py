@@ -82,6 +82,28 @@ def test_both_are_the_same_for_the_host(simulated: Made, synthesizable: Made) ->
     assert (found.memory, found.memory_bytes) == (0x4000_0000, 32 << 20)  # 256 Mbit
 
 
+def test_a_processor(engine: Path) -> None:
+    """In the upper half of the memory, held; the same system for the host in both; the rest is as without."""
+    pytest.importorskip("pythondata_cpu_vexriscv", reason="the processor is part of shiftpoint[firmware]")
+    (engine / system.PROCESSOR_FILE).write_bytes(system.processor())
+    assert b"module VexRiscv (" in system.processor()
+    one, other = (make(BOARD, SMALLEST, engine, True) for make in (system.simulated, system.synthesizable))
+    assert one == system.simulated(BOARD, SMALLEST, engine, True)
+    assert one.system == other.system and (found := one.system.processor) is not None
+    assert (found.firmware, found.firmware_bytes) == (0x4100_0000, 16 << 20)
+    assert min(found.held, found.console, found.printed) >= system.DEVICES and found.printed > found.console
+    for made in (one, other):
+        assert len(re.findall(r"^VexRiscv VexRiscv\(", made.verilog, re.M)) == 1
+        (held,) = re.findall(r"^assign \w+_processor_reset = (\w+);$", made.verilog, re.M)
+        assert re.search(rf"^reg +{held} = 1'd1;$", made.verilog, re.M)
+
+
+def test_without_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pythondata_cpu_vexriscv", None)
+    with pytest.raises(BadInput, match=r"^the processor is missing, pip install 'shiftpoint\[firmware\]': "):
+        system.processor()
+
+
 def test_the_memory_is_started_as_its_maker_says(simulated: Made) -> None:
     """SDR SDRAM: clock on and 100 us, precharge all, mode, precharge all, two refreshes, mode; then the controller."""
     control, place, bank, command, issue = (0x800 + 4 * n for n in (0, 3, 4, 1, 2))

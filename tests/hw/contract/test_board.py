@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import pytest
 
 from hw.contract import board
-from hw.contract.board import System, Write
+from hw.contract.board import Processor, System, Write
 from quant.base.errors import BadInput
 
 SYSTEM = System("b", "small", 0x89ABCDEF, 50_000_000, 115_200, 0x9000_0000, 0x4000_0000, 1 << 25, (Write(8, 1, 200),))
+
+PROCESSOR = Processor(0x4100_0000, 0x100_0000, 0xF000_1000, 0xF000_0000, 0xF000_0020)
 
 
 def test_through_a_file(tmp_path: Path) -> None:
@@ -20,6 +23,15 @@ def test_through_a_file(tmp_path: Path) -> None:
     path.write_text(json.dumps(SYSTEM.to_json()))
     assert board.load(path) == SYSTEM
     assert SYSTEM.window == (0x4000_0000, 1 << 25)
+
+
+def test_a_processor_through_a_file(tmp_path: Path) -> None:
+    path, system = tmp_path / board.FILE, dataclasses.replace(SYSTEM, processor=PROCESSOR)
+    path.write_text(json.dumps(system.to_json()))
+    assert board.load(path) == system
+    without = {name: value for name, value in SYSTEM.to_json().items() if name != "processor"}
+    path.write_text(json.dumps(without))  # of a system that was built before there were any
+    assert board.load(path) == SYSTEM
 
 
 def test_a_window_is_of_whole_pages_and_not_all_of_4_gib() -> None:
@@ -38,6 +50,10 @@ def test_a_window_is_of_whole_pages_and_not_all_of_4_gib() -> None:
         ({"registers": -4}, "registers must be 0 to 4294967295, not -4$"),
         ({"start": [{"address": 0, "value": 1 << 32, "cycles": 0}]}, "is no write to the bus$"),
         ({"start": [{"address": 0}]}, "holds no description of a system; make it again with `board build`$"),
+        ({"processor": dataclasses.asdict(PROCESSOR) | {"held": -4}}, "has no room in the memory$"),
+        ({"processor": dataclasses.asdict(PROCESSOR) | {"firmware": 0x4000_0000}}, "has no room in the memory$"),
+        ({"processor": dataclasses.asdict(PROCESSOR) | {"firmware_bytes": 0x100_0001}}, "has no room in the memory$"),
+        ({"processor": {"held": 0}}, "holds no description of a system; make it again with `board build`$"),
         ({"start": 3}, "holds no description of a system"),
         ({"colour": 3}, "holds no description of a system"),
     ],
