@@ -22,7 +22,7 @@ from hw.contract.program import Program
 from hw.contract.weights import weight_format
 from hw.contract.weights.listed import stream_beats
 from hw.contract.widths import bytes_of
-from sim.taps import TapGrid, conv_grid, conv_passes, group_passes, pool_grid
+from sim.taps import TapGrid, conv_grid, conv_passes, group_passes, pool_grid, weight_blocks
 
 
 def buffer_bytes(program: Program) -> Counter[int]:
@@ -55,14 +55,21 @@ def _bytes(config: AcceleratorConfig, i: Instruction, setup: SetupInstruction) -
         return 0
     grid = conv_grid(setup, i)
     passes, every = conv_passes(setup, i), i.input_groups * group_passes(setup)
-    beats = stream_beats(config, weight_format(setup.weight_format), passes, i.blocks > 0, setup.mode)
+    format_ = weight_format(setup.weight_format)
+    beats = stream_beats(config, format_, weight_blocks(setup, i), i.blocks > 0, setup.mode)
     ahead = (d.parameter_beats if i.first or i.reload else 0) + i.codebook * d.codebook_beats
     weights = (beats + ahead) * d.beat_bytes
     # Each pass reads and writes the sums, but the first of a tile starts from the bias, and the last hands them on.
-    sums = grid.pixels * (2 * passes - i.first - i.last) * config.oc_lanes * bytes_of(config.acc_bits)
+    moves = 2 * passes - i.first - i.last
+    if i.second:  # read once
+        moves = 1
+    elif format_.groups > 1:  # those of the second output group are written by the last pass, too
+        moves += 2 * passes - i.first
+    sums = grid.pixels * moves * config.oc_lanes * bytes_of(config.acc_bits)
     results = i.first * i.residual + i.last * (i.to_output * (1 + setup.wide) + i.to_pool)
     read = _present(_read(grid, setup.mode))
-    words = i.input_groups * read * passes // every  # of listed blocks, as many as blocks have in the mean
+    # Of listed blocks, as many as blocks have in the mean.
+    words = 0 if i.second else i.input_groups * read * passes // every
     return words * d.word_bytes + weights + sums + grid.pixels * results * result
 
 

@@ -65,6 +65,18 @@ def _accumulate_checked(
     return sums
 
 
+def held(sums: np.ndarray, bits: int) -> np.ndarray:
+    """Sums, int64 (pixels, M), that accumulators of so many bits hold.  Raises AccumulatorOverflow for others."""
+    limit = 1 << (bits - 1)
+    bad = (sums < -limit) | (sums >= limit)
+    if bad.any():
+        pixel, lane = (int(i) for i in np.argwhere(bad)[0])
+        raise AccumulatorOverflow(
+            f"the accumulator of pixel {pixel}, lane {lane} reaches {sums[pixel, lane]}, beyond {bits} bits"
+        )
+    return sums
+
+
 def output_stage(sums: np.ndarray, shift: np.ndarray, low: int, high: int) -> np.ndarray:
     """Partial sums to results: shift, round half to even, clip.
 

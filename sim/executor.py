@@ -37,7 +37,7 @@ from quant.base.errors import VerificationError
 from quant.ir.fixedpoint import Reciprocal
 from quant.ir.inputs import Given, Image, single
 from sim import datapath, hazards
-from sim.taps import TapGrid, conv_grid, conv_passes, gather, pool_grid, slices
+from sim.taps import TapGrid, conv_grid, gather, pool_grid, slices, weight_blocks
 
 
 class ExecutionError(VerificationError):
@@ -140,6 +140,7 @@ class _Machine:
         self.pool = np.zeros((c.pool_depth, m), lane)
         self.pooled = np.zeros((c.pooled_depth, m), lane)
         self.sums = np.zeros((c.partial_sum_depth, m), np.int64)
+        self.second = np.zeros((c.partial_sum_depth, m), np.int64)  # sums of second output groups
         self.shift = np.zeros(m, np.int64)
         self.table = np.zeros(d.table_entries, np.int64)
         self.codebook = np.zeros(CODEBOOK_ENTRIES, np.int8)
@@ -183,7 +184,29 @@ class _Machine:
         if setup.product:
             sums = sums + self._products(setup, i, grid)
             weights = np.zeros_like(weights)
-        sums = np.concatenate(
+        if i.second:
+            sums = datapath.held(sums + self.second[kept], self.config.acc_bits)
+        elif weight_format(setup.weight_format).groups > 1:
+            beside = np.zeros_like(sums) if i.first else self.second[kept]
+            sums = self._accumulated(setup, i, grid, sums, weights[:, 0::2])
+            self.second[kept] = self._accumulated(setup, i, grid, beside, weights[:, 1::2])
+        else:
+            sums = self._accumulated(setup, i, grid, sums, weights)
+        self.sums[kept] = sums
+        if i.last:
+            results = datapath.output_stage(sums, self.shift, setup.low, setup.high)
+            if setup.table:
+                results = self.table[results & (len(self.table) - 1)]
+            if i.to_output:
+                self._write(self.output, i.output_base, results, bool(setup.wide))
+            if i.to_pool:
+                self._write(self.pool, i.pool_base, results, False)
+
+    def _accumulated(
+        self, setup: SetupInstruction, i: ConvInstruction, grid: TapGrid, sums: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        """Sums, int64 (pixels, M), after the passes with some weights, (passes, M, N)."""
+        return np.concatenate(
             [
                 datapath.accumulate(
                     sums[first:end],
@@ -195,24 +218,16 @@ class _Machine:
                 for first, end in slices(grid.pixels, len(weights) * self.config.ic_lanes)
             ]
         )
-        self.sums[kept] = sums
-        if i.last:
-            results = datapath.output_stage(sums, self.shift, setup.low, setup.high)
-            if setup.table:
-                results = self.table[results & (len(self.table) - 1)]
-            if i.to_output:
-                self._write(self.output, i.output_base, results, bool(setup.wide))
-            if i.to_pool:
-                self._write(self.pool, i.pool_base, results, False)
 
     def _weights(self, i: ConvInstruction, sums: np.ndarray, setup: SetupInstruction) -> tuple[np.ndarray, np.ndarray]:
-        """What the first pass of a CONV adds to, int64 (pixels, M), and its weights, (input groups * taps, M, N).
+        """What the first pass of a CONV adds to, int64 (pixels, M), and its weights, (input groups * taps, M, N); those
+        of two output groups, (input groups * taps, 2 M, N), lane by lane.
 
         sums: those that are kept for its pixels; with `first` they start anew.
         """
         c, d = self.config, self.config.derived
         weights = weight_format(setup.weight_format)
-        passes, base = conv_passes(setup, i), i.weight_base
+        passes, base = weight_blocks(setup, i), i.weight_base
         if i.first or i.reload:
             bias, self.shift, residual_shift = parameters_of(self._weight_beats(base, d.parameter_beats))
             base += d.parameter_beats
@@ -225,6 +240,8 @@ class _Machine:
         if i.codebook:
             self.codebook = codebook_of(self._weight_beats(base, d.codebook_beats))
             base += d.codebook_beats
+        if i.second:
+            return sums, np.zeros((0, c.oc_lanes, c.ic_lanes), np.int8)
         data = self._weight_beats(base, stream_beats(c, weights, passes, i.blocks > 0, setup.mode))
         if i.blocks:
             return sums, self._listed(i, weights, data, setup)

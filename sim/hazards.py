@@ -41,7 +41,7 @@ from hw.contract.program import Program
 from hw.contract.weights import weight_format
 from hw.contract.weights.listed import stream_beats
 from quant.base.errors import VerificationError
-from sim.taps import conv_grid, conv_passes, pool_grid, touched
+from sim.taps import conv_grid, pool_grid, touched, weight_blocks
 
 _PORTS = {name: f"write port of the {name} buffer" for name in ("activation", "residual")}
 """Written by whoever writes the buffer: two units share it, and it takes the writes of one in a cycle."""
@@ -334,11 +334,12 @@ def _results(config: AcceleratorConfig, base: int, pixels: int, wide: bool) -> n
 def _conv(config: AcceleratorConfig, i: ConvInstruction, setup: SetupInstruction) -> Iterator[Touch]:
     d, piece = config.derived, _piece(config)
     grid = conv_grid(setup, i)
-    read = touched(grid, config.activation_depth, i.input_groups, i.group_step)
-    words = (i.activation_base + read) % config.activation_depth
-    yield Touch("activation", _expand(words, d.word_bytes // piece), False)
+    if not i.second:
+        read = touched(grid, config.activation_depth, i.input_groups, i.group_step)
+        words = (i.activation_base + read) % config.activation_depth
+        yield Touch("activation", _expand(words, d.word_bytes // piece), False)
     weights, listed = weight_format(setup.weight_format), i.blocks > 0
-    beats = stream_beats(config, weights, conv_passes(setup, i), listed, setup.mode)
+    beats = stream_beats(config, weights, weight_blocks(setup, i), listed, setup.mode)
     beats += (d.parameter_beats if i.first or i.reload else 0) + i.codebook * d.codebook_beats
     yield Touch("weight", (i.weight_base + np.arange(beats)) % config.weight_depth, False)
     pixels = np.arange(grid.pixels)

@@ -7,12 +7,12 @@ from typing import NamedTuple
 from hw.contract.isa import ConvInstruction, SetupInstruction
 from hw.contract.program import Program
 from hw.contract.weights import weight_format
-from sim.taps import conv_passes, group_passes
+from sim.taps import group_passes, weight_blocks
 
 
 class Stored(NamedTuple):
-    """The weights of a layer.  format: name of the weight format.  passes, every: those that its CONVs do, each with a
-    weight block, and those that they would do if no block of zeros was left out."""
+    """The weights of a layer.  format: name of the weight format.  passes, every: those that its CONVs do with a
+    weight block each, and those that they would do if no block of zeros was left out."""
 
     format: str
     passes: int
@@ -42,5 +42,5 @@ def stored_weights(program: Program) -> dict[int, Stored]:
             _, passes, every = found.get(i.layer, ("", 0, 0))
             dense = i.input_groups * group_passes(setup)
             name = weight_format(setup.weight_format).name
-            found[i.layer] = Stored(name, passes + conv_passes(setup, i), every + dense)
+            found[i.layer] = Stored(name, passes + weight_blocks(setup, i), every + dense)
     return found

@@ -143,7 +143,12 @@ def group_passes(setup: SetupInstruction) -> int:
 
 
 def conv_passes(setup: SetupInstruction, conv: ConvInstruction) -> int:
-    """Passes of a CONV under its SETUP, each with a weight block."""
+    """Passes of a CONV under its SETUP: one for each weight block, and one of a second output group, which has none."""
+    return max(1, weight_blocks(setup, conv))
+
+
+def weight_blocks(setup: SetupInstruction, conv: ConvInstruction) -> int:
+    """Weight blocks of a CONV under its SETUP."""
     return conv.blocks or conv.input_groups * group_passes(setup)
 
 

@@ -41,6 +41,7 @@ class AcceleratorConfig:
     tables: whether the output stage can look results up.
     skip_blocks: whether a CONV can leave out weight blocks that are zeros.
     codebooks: whether weights can be stored as indices into a codebook.
+    packed: whether a multiplier can take two weights of 4 bits at once.
     clock_mhz: at which frames a second are counted; `clock_source` says how it is known.
     """
 
@@ -66,6 +67,7 @@ class AcceleratorConfig:
     tables: bool = True
     skip_blocks: bool = False
     codebooks: bool = False
+    packed: bool = False
     clock_mhz: float = 100.0
 
     @cached_property
@@ -76,7 +78,7 @@ class AcceleratorConfig:
     @cached_property
     def hash(self) -> str:
         """SHA-256 (hex) of what hardware and programs must agree on: all but name and clock."""
-        facts = {k: v for k, v in dataclasses.asdict(self).items() if k not in ("name", "clock_mhz")}
+        facts = {k: v for k, v in self.to_json().items() if k not in ("name", "clock_mhz")}
         facts["contract"] = CONTRACT_VERSION
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
@@ -94,8 +96,9 @@ class AcceleratorConfig:
         return f"{PLACED_BY}, estimated before routing" if own and self.name in ESTIMATED else "assumed"
 
     def to_json(self) -> dict[str, object]:
-        """Field by field, as JSON values."""
-        return dataclasses.asdict(self)
+        """Field by field, as JSON values; what `_LATER` names only where it is not the default."""
+        defaults = {f.name: f.default for f in dataclasses.fields(self) if f.name in _LATER}
+        return {k: v for k, v in dataclasses.asdict(self).items() if k not in defaults or v != defaults[k]}
 
     @staticmethod
     def from_json(values: dict[str, object]) -> AcceleratorConfig:
@@ -126,6 +129,8 @@ _TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
     "bool": (bool, "true or false"),
 }
 """By the annotation of a field: what JSON may give for it, and in words."""
+_LATER = ("packed",)
+"""Fields that the contract's present version got after it was made: engines without them keep their hash."""
 _FAR = 1 << 63
 """No number of a configuration comes near it; messages show what is."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -195,7 +200,7 @@ class Derived:
             c.acc_bits in accumulators,
             f"acc_bits must be {_either(accumulators)} where data have {c.data_bits} bits, not {c.acc_bits}",
         )
-        for name in ("tables", "codebooks"):
+        for name in ("tables", "codebooks", "packed"):
             _require(not getattr(c, name) or c.data_bits == WIDTHS[0], f"{name} must be false where data have 16 bits")
         _require(c.axi_bits in (32, 64, 128, 256), f"axi_bits must be 32, 64, 128 or 256, not {c.axi_bits}")
         _require(c.oc_lanes >= c.ic_lanes, f"oc_lanes ({c.oc_lanes}) must be at least ic_lanes ({c.ic_lanes})")
@@ -314,6 +319,18 @@ PRESETS = {
             max_burst=256,
             skip_blocks=True,
             codebooks=True,
+            clock_mhz=72.6,
+        ),
+        # medium, whose multipliers take two weights of 4 bits.
+        AcceleratorConfig(
+            name="packed",
+            ic_lanes=8,
+            oc_lanes=16,
+            axi_bits=128,
+            max_burst=256,
+            skip_blocks=True,
+            codebooks=True,
+            packed=True,
             clock_mhz=72.6,
         ),
         AcceleratorConfig(

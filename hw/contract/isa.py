@@ -247,7 +247,10 @@ class ConvInstruction(Instruction):
     kernel, the first in the lower half of the block's input lanes, the second in the upper one.  With `blocks`, in
     mode 0, passes are made for the weight blocks that are listed, in their order, and the tags among them say for which
     taps (hw/contract/weights/listed.py); then taps of a kernel with several rows, or columns, are neighbours (dilation
-    1)."""
+    1).  Where weights are those of two output groups (hw/contract/weights/pairs.py), the sums of the first one are what
+    this says, and those of the second one are kept beside them, from 0 on with `first`.  A CONV without input groups
+    then adds these to bias and residual, in one pass that multiplies nothing: it is `first` and `last`, of the pixels
+    of the CONV that left them, and has parameters but no weight blocks."""
 
     opcode = Opcode.CONV
 
@@ -258,7 +261,9 @@ class ConvInstruction(Instruction):
     column_offset: int = _signed(12, "input column of output column 0, tap column 0; below 0 is padding")
     out_rows: int = _unsigned(12, "output rows, at least 1")
     out_columns: int = _unsigned(12, "output columns, at least 1; rows * columns <= partial_sum_depth")
-    input_groups: int = _unsigned(12, "groups of N input channels in this instruction, at least 1")
+    input_groups: int = _unsigned(
+        12, "groups of N input channels in this instruction, at least 1; 0 where it is of a second output group"
+    )
     weight_base: int = _address(
         "beat address of the parameter block (if first or reload), the codebook (if there is one), the weight blocks"
     )
@@ -287,6 +292,11 @@ class ConvInstruction(Instruction):
     codebook: int = _unsigned(
         1, "where weights are indices: load a codebook ahead of them, for this CONV and those after it"
     )
+
+    @property
+    def second(self) -> bool:
+        """Whether it is of the second of two output groups that share weight blocks."""
+        return self.input_groups == 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -148,14 +148,17 @@ def _setup(config: AcceleratorConfig, i: SimpleNamespace) -> Iterator[Rule]:
     indexed = np.isin(i.weight_format, [weights.number for weights in FORMATS if weights.indexed])
     foreign = ~np.isin(i.weight_format, has)
     yield indexed & foreign, lambda _: "has weights that are indices, and the engine has no codebooks"
+    shared = np.isin(i.weight_format, [weights.number for weights in FORMATS if weights.groups > 1])
+    yield shared & foreign, lambda _: "has weights that share multipliers, and the engine's have one each"
     yield (
         foreign,
         lambda k: f"has {weight_format(i.weight_format[k]).name} weights, and the engine {config.weight_bits}-bit ones",
     )
     yield (
-        (i.mode == Mode.DEPTHWISE) & ~np.isin(i.weight_format, depthwise),
+        (i.mode == Mode.DEPTHWISE) & ~np.isin(i.weight_format, depthwise) & ~shared,
         lambda _: "has weights that are indices in depthwise passes",
     )
+    yield (i.mode == Mode.DEPTHWISE) & shared, lambda _: "has weights that share multipliers in depthwise passes"
     yield i.signal != 0, lambda _: "a SETUP gives no tokens"
     yield (i.kernel_rows == 0) | (i.kernel_columns == 0), lambda _: "has a kernel without taps"
     yield _clips(i)
@@ -203,13 +206,15 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
     blocks_of_taps = tap_blocks(*kernel, setup.dilation_rows, setup.dilation_columns)
     each = np.where(setup.mode == Mode.PAIRED, tap_pairs(*kernel), kernel[0] * kernel[1])
     every = i.input_groups * np.where(depthwise, blocks_of_taps, each)
+    shared = np.isin(setup.weight_format, [weights.number for weights in FORMATS if weights.groups > 1])
+    second = shared & (i.input_groups == 0)
     passes = np.where(i.blocks > 0, i.blocks, every)
     yield setup.opcode == 0, lambda _: "no SETUP came before"
     yield (
         (pixels == 0) | (pixels > c.partial_sum_depth),
         lambda k: f"a tile of {pixels[k]} pixels, and the engine takes 1 to {c.partial_sum_depth}",
     )
-    yield i.input_groups == 0, lambda _: "has no input group"
+    yield (i.input_groups == 0) & ~shared, lambda _: "has no input group"
     yield from _listed(config, i, setup, every)
     indexed = np.isin(setup.weight_format, [weights.number for weights in FORMATS if weights.indexed])
     yield (i.codebook == 1) & ~indexed, lambda _: "loads a codebook for weights that are no indices"
@@ -231,6 +236,16 @@ def _conv(config: AcceleratorConfig, i: SimpleNamespace, setup: SimpleNamespace)
     yield (i.last & i.to_pool & setup.wide) == 1, lambda _: "wide results do not go to the pool buffer"
     kept = _kept(config, i, pixels)
     yield (i.first == 0) & (kept != pixels), lambda k: f"continues a tile of {kept[k]} pixels with {pixels[k]}"
+    beside = _beside(config, i, pixels, shared)
+    yield (
+        second & ((i.first & i.last) == 0),
+        lambda _: "has no input group, and is not first and last of a second output group",
+    )
+    goes_on = shared & ((i.first == 0) | second)
+    yield (
+        goes_on & (beside != pixels),
+        lambda k: f"goes on from the second sums of a tile of {beside[k]} pixels with {pixels[k]}",
+    )
     words = np.where(i.group_step == 0, 1, i.input_groups) * i.in_rows * setup.in_columns
     yield from _fits(i, "activation", words, c.activation_depth, "input words")
     sizes = {(weights.number, mode): weights.block_beats(c, mode) for weights in FORMATS for mode in map(int, Mode)}
@@ -257,17 +272,35 @@ def _kept(config: AcceleratorConfig, i: SimpleNamespace, pixels: np.ndarray) -> 
     A CONV that is not the last of its tile leaves it there.  Every other one writes sums of its own in its passes, and
     hands none on.
     """
-    kept, depth = np.zeros_like(pixels), config.partial_sum_depth
     if (i.first & i.last).all():
-        return kept
+        return np.zeros_like(pixels)
+    return _left(config, i, pixels, np.ones(len(pixels), bool), i.last == 0)
+
+
+def _beside(config: AcceleratorConfig, i: SimpleNamespace, pixels: np.ndarray, shared: np.ndarray) -> np.ndarray:
+    """The same of the sums of second output groups.  shared: CONVs whose weights are those of two; all but the second
+    one's leave sums there."""
+    if not shared.any():
+        return np.zeros_like(pixels)
+    return _left(config, i, pixels, shared & (i.input_groups > 0), np.ones(len(pixels), bool))
+
+
+def _left(
+    config: AcceleratorConfig, i: SimpleNamespace, pixels: np.ndarray, writes: np.ndarray, leaves: np.ndarray
+) -> np.ndarray:
+    """For each CONV, int64 (n,): the pixels of the whole tile that the last one to write its sums has left there, or 0.
+
+    writes, leaves: whether a CONV writes sums, and leaves those of a tile."""
+    kept, depth = np.zeros_like(pixels), config.partial_sum_depth
     owner = np.zeros(depth, np.int64)  # of each sum 1 + the CONV that left it, 0 for none
     bases, sizes = (i.partial_base % depth).tolist(), np.minimum(pixels, depth).tolist()
-    for k, (base, size, last) in enumerate(zip(bases, sizes, i.last.tolist(), strict=True)):
+    for k, (base, size) in enumerate(zip(bases, sizes, strict=True)):
         whose = int(owner[base])
         if whose and bases[whose - 1] == base and (owner == whose).sum() == sizes[whose - 1]:
             kept[k] = sizes[whose - 1]
-        end = base + size
-        owner[base:end] = owner[: max(0, end - depth)] = 0 if last else k + 1
+        if writes[k]:
+            end = base + size
+            owner[base:end] = owner[: max(0, end - depth)] = k + 1 if leaves[k] else 0
     return kept
 
 

@@ -109,11 +109,12 @@ def compute_prepare(
     mode: int = Mode.DENSE,
     listed: bool = False,
     codebook: bool = False,
+    second: bool = False,
 ) -> int:
     """From a CONV's start (it leaves the queue) to the first address it can issue.  A codebook comes an entry a cycle,
-    whatever a beat holds."""
+    whatever a beat holds.  The CONV of a second output group has no weight blocks."""
     ahead = (config.derived.parameter_beats if first else 0) + (CODEBOOK_ENTRIES if codebook else 0)
-    return ahead + listed + weights.block_cycles(config, mode) + 2
+    return ahead + listed + (0 if second else weights.block_cycles(config, mode)) + 2
 
 
 def compute_passes(

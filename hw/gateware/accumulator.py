@@ -13,7 +13,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.parameters import PARAMETER_BYTES, PARAMETERS
 from hw.contract.shifts import residual_shifts
 from hw.contract.widths import BYTE_BITS
-from hw.gateware.array import sum_bits
+from hw.gateware.array import second_bits, sum_bits
 from hw.gateware.memory import DualPort, extended
 from hw.gateware.requantize import AMOUNT_BITS, LARGEST_LEFT_SHIFT
 
@@ -96,6 +96,8 @@ class Accumulator(wiring.Component):
         set (in): the parameters of a new one.  residual_signed, residual (in): its residual, M bytes, already
             0 where there is none.
         sums (in): products of the pixel of SUMS_DELAY cycles before.
+        pairs, second (in), with `packed` in the configuration: the pixel is one of two output groups, whose other one
+            has `seconds` (in), and sums of its own; it is one of the second, to which those are added and no products.
         totals (out): of the pixel of ACCUMULATOR_LATENCY cycles before; wraps around.
         parameters (in): the sets of `Parameters`.
     Protocol: none.  A pixel may come again ACCUMULATE_LATENCY (hw/contract/timing.py) cycles later.
@@ -117,7 +119,12 @@ class Accumulator(wiring.Component):
                 "totals": Out(data.ArrayLayout(signed(config.acc_bits), lanes)),
                 "parameters": In(parameter_sets(config)),
             }
+            | (self._packed_members() if config.packed else {})
         )
+
+    def _packed_members(self) -> dict[str, wiring.Member]:
+        seconds = data.ArrayLayout(signed(second_bits(self.config)), self.config.oc_lanes)
+        return {"pairs": In(1), "second": In(1), "seconds": In(seconds)}
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -127,9 +134,13 @@ class Accumulator(wiring.Component):
 
         # Cycle 0 takes residual and parameters, 1 makes a factor of the shift, 2 multiplies and reads the partial sum,
         # 3 shifts by the rest and adds the bias, 4 chooses and adds the products.
-        entry = data.StructLayout({"pixel": len(self.pixel), "first": 1, "keep": 1, "set": 1})
-        stages = [Signal(entry, name=f"stage_{i}") for i in range(ACCUMULATOR_LATENCY + 1)]
-        m.d.comb += stages[0].eq(Cat(self.pixel, self.first, self.keep, self.set))
+        entry = {"pixel": len(self.pixel), "first": 1, "keep": 1, "set": 1}
+        entered = [self.pixel, self.first, self.keep, self.set]
+        if config.packed:
+            entry |= {"pairs": 1, "second": 1}
+            entered += [self.pairs, self.second]
+        stages = [Signal(data.StructLayout(entry), name=f"stage_{i}") for i in range(ACCUMULATOR_LATENCY + 1)]
+        m.d.comb += stages[0].eq(Cat(entered))
         for before, after in pairwise(stages):
             m.d.sync += after.eq(before)
         m.d.comb += [
@@ -139,6 +150,7 @@ class Accumulator(wiring.Component):
             memory.write.data.eq(self.totals),
         ]
         kept = data.View(data.ArrayLayout(signed(bits), lanes), memory.read_data)
+        beside = self._beside(m, stages) if config.packed else None
         chosen = [Signal(self.parameters[0].shape(), name=f"chosen_{i}", reset_less=True) for i in range(4)]
         for stage, parameters in zip(stages, chosen[1:], strict=False):
             m.d.sync += parameters.eq(Mux(stage.set, self.parameters[1], self.parameters[0]))
@@ -151,6 +163,7 @@ class Accumulator(wiring.Component):
             product = Signal(signed(len(residual) + len(factor)), name=f"product_{i}", reset_less=True)
             start, total = (Signal(signed(bits), name=f"{name}_{i}", reset_less=True) for name in ("start", "total"))
             by = [parameters[i].residual_shift for parameters in chosen]
+            added = self.sums[i] if beside is None else Mux(stages[4].second, beside[i], self.sums[i])
             m.d.comb += self.totals[i].eq(total)
             m.d.sync += [
                 residual.eq(extended(self.residual.word_select(i, config.data_bits), self.residual_signed)),
@@ -158,6 +171,21 @@ class Accumulator(wiring.Component):
                 factor.eq(1 << by[1][:_FINE_BITS]),
                 product.eq(residual_later * factor),
                 start.eq(chosen[3][i].bias + (product << Cat(Const(0, _FINE_BITS), by[3][_FINE_BITS:]))),
-                total.eq(Mux(stages[4].first, start, kept[i]) + self.sums[i]),
+                total.eq(Mux(stages[4].first, start, kept[i]) + added),
             ]
         return m
+
+    def _beside(self, m: Module, stages: list[data.View]) -> data.View:
+        """The sums of second output groups: those of the pixel in stage 4."""
+        config, lanes = self.config, data.ArrayLayout(signed(self.config.acc_bits), self.config.oc_lanes)
+        m.submodules.second_memory = memory = DualPort(lanes.size, config.partial_sum_depth)
+        totals, kept = Signal(lanes, reset_less=True), data.View(lanes, memory.read_data)
+        m.d.comb += [
+            memory.read_address.eq(stages[2].pixel),
+            memory.write.enable.eq(stages[5].pairs),
+            memory.write.address.eq(stages[5].pixel),
+            memory.write.data.eq(totals),
+        ]
+        for i in range(config.oc_lanes):
+            m.d.sync += totals[i].eq(Mux(stages[4].first, 0, kept[i]) + self.seconds[i])
+        return kept

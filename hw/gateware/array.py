@@ -6,8 +6,8 @@ columns of a lane multiply that lane of TAPS words, and their sums are added up.
 
 from __future__ import annotations
 
-from amaranth import Cat, Module, Mux, Signal, signed
-from amaranth.hdl import ValueLike
+from amaranth import Cat, Const, Module, Mux, Signal, signed
+from amaranth.hdl import Value, ValueLike
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -17,6 +17,7 @@ from hw.contract.depthwise import TAP_COLUMNS, TAPS
 from hw.contract.isa import Mode
 from hw.contract.paired import PAIR
 from hw.contract.weights import gateware_format
+from hw.contract.weights.pairs import PAIR_BITS, PRODUCT_BITS
 from hw.gateware.expander import expanded_bits
 
 _TREE = 4
@@ -49,6 +50,33 @@ def products(config: AcceleratorConfig) -> int:
     return config.ic_lanes * sum(place >= first_row or 0 <= place - first_tap < TAPS for place in places)
 
 
+def second_bits(config: AcceleratorConfig) -> int:
+    """Width of a sum of products with weights of second output groups."""
+    return PRODUCT_BITS + ceil_log2(column_rows(config)) + 1
+
+
+def factor_bits(config: AcceleratorConfig) -> int:
+    """Width of what a multiplier takes beside a lane: another one, or two weights."""
+    return PRODUCT_BITS + PAIR_BITS + 1 if config.packed else config.derived.lane_bits
+
+
+def factor(weight: Value, packed: Value) -> Value:
+    """What a multiplier takes for a weight of 8 bits, or, packed, for the two of a byte: low + (high << PRODUCT_BITS).
+
+    The byte has the borrow of the low one in its upper half already (`hw.contract.weights.pairs`), which so is one of
+    -9 to 7, modulo 16: -9 where it reads as 7 and there is a borrow.
+    """
+    low, high = weight[:PAIR_BITS], weight[PAIR_BITS : 2 * PAIR_BITS]
+    below = high[-1] | (high[:-1].all() & low[-1])
+    both = Cat(low, low[-1].replicate(PRODUCT_BITS - PAIR_BITS), high, below).as_signed()
+    return Mux(packed, both, weight)
+
+
+def halves(product: Value) -> tuple[Value, Value]:
+    """Of a packed product the upper one, and what it lacks: 1 where the lower one is negative (a number of 2 bits)."""
+    return product[PRODUCT_BITS:].as_signed(), Cat(product[PRODUCT_BITS - 1], Const(0, 1))
+
+
 def tree(m: Module, terms: list[Signal], steps: int) -> Signal:
     """The sum of signed terms after `steps` registers, about as many additions deep between each two."""
     for step in range(steps, 0, -1):
@@ -74,8 +102,10 @@ class Column(wiring.Component):
     """One output channel: the products of activations and weights, and their sum.
 
     Parameters: config.  terms: how many products.  steps: registers of the sum.
-    Members: activations (in), weights (in), of each term; the latter of weight_bits, or one lane's data.  sum (out): of
-        the products.
+    Members: activations (in), weights (in), of each term; the latter of weight_bits, or one lane's data; with `packed`
+        in the configuration what `factor` makes of them.  sum (out): of the products.  second (out), with `packed`: of
+        the products with the weights of second output groups, where that is what factors are of; then `sum` has beside
+        the others, in its lowest bits, these, PRODUCT_BITS higher.
     Protocol: none.
     Latency: 1 for the product, then `steps`.  A sum a cycle.
     """
@@ -85,19 +115,26 @@ class Column(wiring.Component):
         super().__init__(
             {
                 "activations": In(data.ArrayLayout(signed(config.derived.lane_bits), terms)),
-                "weights": In(data.ArrayLayout(signed(config.derived.lane_bits), terms)),
+                "weights": In(data.ArrayLayout(signed(factor_bits(config)), terms)),
                 "sum": Out(signed(sum_bits(config))),
             }
+            | ({"second": Out(signed(second_bits(config)))} if config.packed else {})
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         products = []
         bits = self.config.derived.lane_bits + self.config.weight_bits
+        whole = 2 * PRODUCT_BITS if self.config.packed else bits
         for i in range(self.terms):
-            product = Signal(signed(bits), name=f"product_{i}", reset_less=True)
+            product = Signal(signed(whole), name=f"product_{i}", reset_less=True)
             m.d.sync += product.eq(self.activations[i] * self.weights[i])
             products.append(product)
+        if self.config.packed:
+            uppers, borrows = zip(*map(halves, products), strict=True)
+            m.d.comb += self.second.eq(tree(m, [*uppers, *borrows], self.steps))
+            # Enough for the sum of the lower products, too, once the others are off.
+            products = [product[: max(bits, second_bits(self.config))].as_signed() for product in products]
         m.d.comb += self.sum.eq(tree(m, products, self.steps))
         return m
 
@@ -114,18 +151,21 @@ class Array(wiring.Component):
     next word.  Depthwise, a multiplier that has a tap's weight multiplies one lane of the tap's word: TAP_COLUMNS
     neighbouring words and, out of the registers at the multipliers, those of the two steps before; tap (r, c) is word c
     of the r-th of these three.  What has no weight multiplies 0.
+    Packed, a multiplier takes two weights at once, of two output groups, and its column has two sums: only the lower
+    half of what the second one has is in the first one's, so it is taken off there.
     In a product, factors come with the words, in the place of the weights of tap (2, 0).
 
     Parameters: config.
     Members:
         words (in): N lanes of each of TAP_COLUMNS words; dense, the first is what all columns multiply.
         step (in): there are other words than before; else the multipliers keep what they have.
-        depthwise, paired (in): with `step`, what the words are for.
+        depthwise, paired (in): with `step`, what the words are for.  packed (in), in a configuration that has it: with
+            `step`, weights are those of two output groups.
         product (in), factors (in): with `step`, there are factors, one for each of N lanes; in all words of a block, or
             in none.
         of_lanes, plane (in): of the sums of the next cycle: they are those of lanes, as channels of that plane, with 0
-            in the others; else those of columns.
-        sums (out): of M output channels.
+            in the others; else those of columns.  of_pairs (in), where `packed` is: those of two output groups.
+        sums (out): of M output channels.  seconds (out), where `packed` is: of as many of the second output group.
         weights (in), shift (in): the next weights of a block (hw/contract/weights), as the expander says them; when all
             are in, the last places of the shadow weights are that block.
         swap (in): the shadow weights become the active ones.
@@ -153,7 +193,12 @@ class Array(wiring.Component):
                 "swap": In(1),
                 "sums": Out(data.ArrayLayout(signed(sum_bits(config)), config.oc_lanes)),
             }
+            | (self._packed_members() if config.packed else {})
         )
+
+    def _packed_members(self) -> dict[str, wiring.Member]:
+        seconds = data.ArrayLayout(signed(second_bits(self.config)), self.config.oc_lanes)
+        return {"packed": In(1), "of_pairs": In(1), "seconds": Out(seconds)}
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -171,26 +216,41 @@ class Array(wiring.Component):
             m.d.sync += factors.eq(self.factors)
 
         activations = self._activations(m)
-        together = int(planes > 1)
-        sums = []
+        packed = Signal(reset_less=True)
+        if self.config.packed:
+            with m.If(self.step):
+                m.d.sync += packed.eq(self.packed)
+        together = int(planes > 1 or self.config.packed)
+        sums, seconds = [], []
         for i in range(self.config.oc_lanes):
             plane, lane = divmod(i, lanes)
             m.submodules[f"column_{i}"] = column = Column(self.config, self.rows, _TREE - together)
             for row in range(self.rows):
                 place = row * planes + plane
                 weight = factors[lane] if place == factor_place else active[place * lanes + lane]
+                if self.config.packed:
+                    weight = factor(weight, packed)
                 m.d.comb += [column.activations[row].eq(activations[place][lane]), column.weights[row].eq(weight)]
             sums.append(column.sum)
+            if self.config.packed:
+                seconds.append(column.second)
         if not together:
             m.d.comb += [self.sums[i].eq(value) for i, value in enumerate(sums)]
             return m
+        for i, value in enumerate(seconds):
+            second = Signal.like(value, name=f"second_{i}", reset_less=True)
+            m.d.sync += second.eq(value)
+            m.d.comb += self.seconds[i].eq(second)
         for i, value in enumerate(sums):
             plane, lane = divmod(i, lanes)
             total = Signal.like(value, name=f"total_{i}", reset_less=True)
             m.d.comb += self.sums[i].eq(total)
-            others = pairwise(sums[lane:i:lanes] + sums[i + lanes :: lanes])
+            others = pairwise([*sums[lane:i:lanes], *sums[i + lanes :: lanes]]) if planes > 1 else 0
             with m.If(self.of_lanes & (self.plane != plane)):
                 m.d.sync += total.eq(0)
+            if self.config.packed:
+                with m.Elif(self.of_pairs):
+                    m.d.sync += total.eq((value - (seconds[i] << PRODUCT_BITS))[: len(seconds[i])].as_signed())
             with m.Else():
                 m.d.sync += total.eq(value + Mux(self.of_lanes, others, 0))
         return m

@@ -19,7 +19,7 @@ from hw.contract.depthwise import TAP_COLUMNS, TAP_ROWS, slides
 from hw.contract.isa import Mode, Opcode
 from hw.contract.paired import PAIR, modes
 from hw.contract.timing import ACCUMULATE_LATENCY, SWAP_DELAY
-from hw.contract.weights import gateware_format, known_formats
+from hw.contract.weights import gateware_format, known_formats, pairs_format
 from hw.contract.weights.indices import Indices4
 from hw.gateware.decode import INSTRUCTION_BITS, fields
 from hw.gateware.interfaces import unit_front
@@ -150,11 +150,17 @@ class ComputeUnit(wiring.Component):
         stopped = Signal()
         illegal = Signal()
         formats = known_formats(self.config)
+        pairs = pairs_format(self.config)
         known = {mode: [found.number for found in formats if mode in found.modes] for mode in modes(self.config)}
         whole = gateware_format(self.config).number
+        indexed, inputs = w.setup.weight_format != whole, next_conv.input_groups != 0
+        if pairs is not None:
+            shared = w.setup.weight_format == pairs.number
+            indexed &= ~shared
+            inputs |= shared & next_conv.first & next_conv.last & (next_conv.blocks == 0)
         m.d.comb += [
             w.depthwise.eq(w.setup.mode == Mode.DEPTHWISE),
-            w.indexed.eq((w.setup.weight_format != whole) if self.config.codebooks else 0),
+            w.indexed.eq(indexed if self.config.codebooks else 0),
             w.slides.eq(w.depthwise & slides(w.setup.kernel_rows, w.setup.dilation_rows)),
         ]
         # Of the head in the cycle before: the same, where one is taken, and behind the same SETUP.
@@ -175,7 +181,7 @@ class ComputeUnit(wiring.Component):
                 (next_conv.opcode == Opcode.CONV)
                 & (next_conv.out_rows != 0)
                 & (next_conv.out_columns != 0)
-                & (next_conv.input_groups != 0)
+                & inputs
                 & w.set_up
                 & ~(w.depthwise & (next_conv.input_groups > self.config.derived.planes))
                 & ~(next_conv.last & next_conv.to_pool & w.setup.wide)
@@ -234,6 +240,11 @@ class ComputeUnit(wiring.Component):
             steps.row_distance.eq(Mux(w.slides, TAP_ROWS, setup.dilation_rows)),
             steps.column_distance.eq(Mux(neighbours, across, setup.dilation_columns)),
         ]
+        groups, one_tap = Mux(w.listed, w.conv.blocks, w.conv.input_groups), w.listed
+        if self.config.packed:  # a second output group has one pass
+            second = w.conv.input_groups == 0
+            groups, one_tap = Mux(second, 1, groups), w.listed | second
+            m.d.comb += weights.without_blocks.eq(second)
         begun = Signal()
         m.d.sync += begun.eq(w.begin)
         m.d.comb += [
@@ -249,8 +260,8 @@ class ComputeUnit(wiring.Component):
             taps.start.address.eq(w.conv.activation_base),
             taps.start.row.eq(w.conv.row_offset),
             taps.start.column.eq(w.conv.column_offset),
-            taps.groups.eq(Mux(w.listed, w.conv.blocks, w.conv.input_groups)),
-            taps.listed.eq(w.listed),
+            taps.groups.eq(groups),
+            taps.listed.eq(one_tap),
             taps.group_step.eq(w.conv.group_step),
             w.tap.eq(taps.point),
         ]

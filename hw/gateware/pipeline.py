@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from amaranth import Cat, Module, Mux, Signal
+from amaranth import Cat, Const, Module, Mux, Signal
 from amaranth.hdl import Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
@@ -14,6 +14,7 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.depthwise import TAP_COLUMNS
 from hw.contract.isa import Mode, Opcode
 from hw.contract.timing import COMPUTE_LATENCY, SWAP_DELAY, compute_latency
+from hw.contract.weights import pairs_format
 from hw.gateware.accumulator import ACCUMULATOR_LATENCY, SUMS_DELAY, Accumulator, parameter_sets
 from hw.gateware.activation import READ_LATENCY, ActivationBuffer
 from hw.gateware.array import ARRAY_LATENCY, Array
@@ -140,11 +141,21 @@ class Pipeline(wiring.Component):
             array.of_lanes.eq(jobs[_SUMS - 1].setup.mode == Mode.DEPTHWISE),
             array.plane.eq(stages[_SUMS - 1].plane),
         ]
+        if self.config.packed:
+            m.d.comb += [
+                array.packed.eq(self._shares(jobs[_WORD])),
+                array.of_pairs.eq(self._shares(jobs[_SUMS - 1])),
+            ]
         self._read_activations(m, jobs, array)
         totals = self._accumulate(m, stages, jobs, array)
         low_word, high_word = self._output_stage(m, jobs, totals)
         self._write_results(m, stages, jobs, low_word, high_word)
         return m
+
+    def _shares(self, job: data.View) -> Value:
+        """Whether the weights of a job's CONV are those of two output groups."""
+        pairs = pairs_format(self.config)
+        return Const(0) if pairs is None else job.setup.weight_format == pairs.number
 
     def _read_activations(self, m: Module, jobs: dict, array: Array) -> None:
         """From a position's address to the array: its words, padding, extension to lanes."""
@@ -213,6 +224,12 @@ class Pipeline(wiring.Component):
             accumulator.sums.eq(array.sums),
             accumulator.parameters.eq(self.parameters),
         ]
+        if self.config.packed:
+            m.d.comb += [
+                accumulator.pairs.eq(pixel.valid & self._shares(job) & (job.conv.input_groups != 0)),
+                accumulator.second.eq(job.conv.input_groups == 0),
+                accumulator.seconds.eq(array.seconds),
+            ]
         return accumulator.totals
 
     def _output_stage(self, m: Module, jobs: dict, totals: data.View) -> tuple[Value, Value]:

@@ -12,7 +12,7 @@ from hw.contract.config import BUFFER_ADDRESS_BITS, CODEBOOK_ENTRIES, Accelerato
 from hw.contract.isa import Mode
 from hw.contract.table import TABLE_PORT_BITS
 from hw.contract.timing import table_cycles
-from hw.contract.weights import FORMATS, gateware_format, known_formats
+from hw.contract.weights import gateware_format, known_formats
 from hw.contract.weights.indices import Indices2, Indices4
 from hw.contract.weights.listed import TAG_BITS, beat_tags
 from hw.gateware.accumulator import Parameters, parameter_sets
@@ -23,6 +23,12 @@ from hw.gateware.table import TABLE_SETS, table_port
 
 PARTS = data.StructLayout({"parameters": 1, "codebook": 1, "tags": 1, "block": 1})
 """What is read of a CONV, in the order in which it lies in the buffer."""
+
+
+def _format_numbers(config: AcceleratorConfig) -> range:
+    """The numbers of the weight formats that an engine reads, and others."""
+    return range(max(found.number for found in known_formats(config)) + 1)
+
 
 _LONG_ENOUGH = 3
 """Cycles of the first block of a CONV in which its tag comes into a register and is multiplied with distances
@@ -44,6 +50,8 @@ class WeightReader(wiring.Component):
         last_read (out): in this cycle the last beat of what was asked for is read.
         load_table, table_base (in), where there are tables: read a table from that beat on; not while something is
             being read.  loading (out): it is being read; nothing else may be started.
+        without_blocks (in), where weights can share multipliers: parameters are read, and no weight block; stable
+            from `start` until their last beat is.
         listed (in), where blocks can be left out: blocks are listed, with tags; stable from `start` to the last `more`.
         tag (out): of the block that is read, from three cycles after its `more` on, and four after its `start` and what
             comes ahead of the tags, three where blocks are short; to the next `more`.
@@ -69,7 +77,8 @@ class WeightReader(wiring.Component):
         super().__init__(
             (tables if config.tables else {})
             | ({"listed": In(1), "tag": Out(TAG)} if config.skip_blocks else {})
-            | ({"weight_format": In(range(len(FORMATS))), "with_codebook": In(1)} if config.codebooks else {})
+            | ({"without_blocks": In(1)} if config.packed else {})
+            | ({"weight_format": In(_format_numbers(config)), "with_codebook": In(1)} if config.codebooks else {})
             | {
                 "write": In(write_port(config.weight_depth, config.axi_bits)),
                 "depthwise": In(1),
@@ -102,20 +111,22 @@ class WeightReader(wiring.Component):
         block = Signal(range(max(blocks.values())), reset_less=True)
         cycles = Mux(self.depthwise, blocks[Mode.DEPTHWISE], blocks[Mode.DENSE])
         if config.codebooks:
-            whole = self.weight_format == gateware_format(config).number
+            numbers = [found.number for found in known_formats(config) if not found.indexed]
+            whole = self.weight_format.matches(*numbers)
             cycles = Mux(whole, cycles, Indices4().block_cycles(config))
             m.d.comb += with_codebook.eq(self.with_codebook)
             m.d.sync += [indexed.eq(~whole), narrow.eq(self.weight_format == Indices2.number)]
         m.d.sync += block.eq(cycles - 1)
         asked, following = Signal(PARTS), Signal(PARTS)
         m.d.comb += [
-            asked.eq(Cat(self.with_parameters, with_codebook, listed, 1)),
+            asked.eq(Cat(self.with_parameters, with_codebook, listed, ~self.without_blocks if config.packed else 1)),
             following.eq(Cat(0, 0, tags_next, 1)),
         ]
         part, left = self._part(m, asked, following, block)
+        last = part.block | (part.parameters & self.without_blocks) if config.packed else part.block
         read, stored = Signal(STORED), Signal(STORED)  # what the beat holds that is read, and the one before
         m.d.comb += [
-            self.last_read.eq(part.block & (left == 0)),
+            self.last_read.eq(last & (left == 0)),
             buffer.read_address.eq(address),
             self.beat.eq(beat),
             self.sets.eq(parameters.sets),

@@ -48,7 +48,7 @@ def memories(config: AcceleratorConfig) -> list[Memory]:
         Memory("activation", narrow, c.activation_depth // d.banks, d.banks * parts),
         Memory("weight", beat, c.weight_depth),
         Memory("residual", narrow, c.residual_depth // together, d.planes * max(together, parts)),
-        Memory("partial sums", c.acc_bits * c.oc_lanes, c.partial_sum_depth),
+        Memory("partial sums", c.acc_bits * c.oc_lanes, c.partial_sum_depth, 2 if c.packed else 1),
         Memory("output", wide, c.output_depth // together, together),
         Memory("pool", wide, c.pool_depth),
         Memory("pooled", wide, c.pooled_depth // together, together),

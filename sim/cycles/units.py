@@ -110,9 +110,10 @@ class ComputeTimes:
         """The cycle in which `prepare` is empty again, and that in which the instruction is done."""
         setup = self._setup
         parameters, listed, codebook = bool(conv.first or conv.reload), conv.blocks > 0, bool(conv.codebook)
-        prepare = timing.compute_prepare(self.config, self._weights, parameters, setup.mode, listed, codebook)
+        second = bool(conv.second)
+        prepare = timing.compute_prepare(self.config, self._weights, parameters, setup.mode, listed, codebook, second)
         first = max(start + prepare, self._passes_end)
-        passes = conv.blocks or conv.input_groups * self._group_passes
+        passes = conv.blocks or max(1, conv.input_groups * self._group_passes)
         positions = timing.pass_positions(setup, conv)
         before, last = timing.compute_passes(
             self.config, self._weights, passes, positions, bool(conv.last), bool(setup.wide), setup.mode, listed

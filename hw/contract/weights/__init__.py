@@ -7,14 +7,22 @@ model and the hazards ask for a block's beats.  A new format is a file here and 
 from __future__ import annotations
 
 from hw.contract.config import AcceleratorConfig
-from hw.contract.weights.format import WeightFormat, block_shape
+from hw.contract.weights.format import WeightFormat
 from hw.contract.weights.indices import Indices2, Indices4
 from hw.contract.weights.integers import Int8, Int16
+from hw.contract.weights.pairs import Pairs4
 from quant.base.errors import BadInput
 
-__all__ = ["FORMATS", "WeightFormat", "block_shape", "gateware_format", "known_formats", "weight_format"]
+__all__ = [
+    "FORMATS",
+    "WeightFormat",
+    "gateware_format",
+    "known_formats",
+    "pairs_format",
+    "weight_format",
+]
 
-FORMATS: tuple[WeightFormat, ...] = (Int8(), Indices4(), Indices2(), Int16())
+FORMATS: tuple[WeightFormat, ...] = (Int8(), Indices4(), Indices2(), Int16(), Pairs4())
 """Every format; the number of each is what SETUP.weight_format means."""
 
 
@@ -31,10 +39,21 @@ def gateware_format(config: AcceleratorConfig) -> WeightFormat:
     return next(found for found in FORMATS if _multiplied(found, config))
 
 
+def pairs_format(config: AcceleratorConfig) -> WeightFormat | None:
+    """The format whose weights share multipliers, two output groups at once; None where an engine has none."""
+    return next((found for found in FORMATS if found.groups > 1 and config.packed), None)
+
+
 def known_formats(config: AcceleratorConfig) -> tuple[WeightFormat, ...]:
     """All formats that the engine of a configuration reads."""
-    return tuple(found for found in FORMATS if _multiplied(found, config) or (found.indexed and config.codebooks))
+
+    def reads(found: WeightFormat) -> bool:
+        if found.groups > 1:
+            return config.packed
+        return config.codebooks if found.indexed else _multiplied(found, config)
+
+    return tuple(filter(reads, FORMATS))
 
 
 def _multiplied(found: WeightFormat, config: AcceleratorConfig) -> bool:
-    return not found.indexed and found.bits == config.weight_bits
+    return not found.indexed and found.groups == 1 and found.bits == config.weight_bits

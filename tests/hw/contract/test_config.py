@@ -65,6 +65,13 @@ def test_hashes_of_the_presets_stay(name: str, word: str) -> None:
     assert preset(name).hash[:8] == word
 
 
+def test_what_came_later_counts_where_it_is_on() -> None:
+    config = preset("tiny")
+    assert "packed" not in config.to_json() and replace(config, packed=True).to_json()["packed"] is True
+    assert replace(config, packed=True).hash != config.hash
+    assert AcceleratorConfig.from_json({**config.to_json(), "packed": False}) == config
+
+
 def test_a_clock_is_measured_for_the_preset_itself_alone() -> None:
     tiny = preset("tiny")
     assert tiny.clock_source.startswith("nextpnr-ecp5") and "estimated" not in tiny.clock_source
@@ -95,6 +102,7 @@ def test_values_of_another_type(field: str, value: Any) -> None:
         ("tables", True),
         ("skip_blocks", True),
         ("codebooks", True),
+        ("packed", True),
     ):
         return
     message = refusal(**{field: value})

@@ -12,7 +12,7 @@ from hw.contract.parameters import parameter_block
 from hw.contract.shifts import SHIFTS
 from hw.contract.timing import ACCUMULATE_LATENCY
 from hw.gateware.accumulator import ACCUMULATOR_LATENCY, SUMS_DELAY
-from hw.gateware.array import sum_bits
+from hw.gateware.array import second_bits, sum_bits
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.cycles import Cycles
 
@@ -85,6 +85,8 @@ async def sums_of_pixels(dut, name):
     each = len(bench.handle(f"{name}_sums__parameters")) // 2
     bench.set(**{f"{name}_sums__parameters": packed([set_bits(config, lanes) for lanes in sets], each)})
     kept: dict[int, list[int]] = {}
+    beside: dict[int, list[int]] = {}  # sums of second output groups
+    others: dict[int, int] = {}
     recent: list[int] = []
     products: dict[int, int] = {}
     expected: dict[int, int] = {}
@@ -100,7 +102,15 @@ async def sums_of_pixels(dut, name):
             base = [bias + (value << by) for (bias, _, by), value in zip(sets[which], values, strict=True)]
         else:
             base = kept[pixel]
-        totals = [a + b for a, b in zip(base, sums, strict=True)]
+        # Of two output groups: the pixel's sums of the other one, too, or those that it has are what is added.
+        pairs = config.packed and rng.random() < 0.5 and (first or pixel in beside)
+        second = config.packed and not pairs and pixel in beside and rng.random() < 0.5
+        totals = [a + b for a, b in zip(base, beside[pixel] if second else sums, strict=True)]
+        if pairs:
+            reach = 1 << second_bits(config) - 1
+            seconds = [rng.choice([-reach, reach - 1, rng.randrange(reach)]) for _ in range(m)]
+            beside[pixel] = [a + b for a, b in zip([0] * m if first else beside[pixel], seconds, strict=True)]
+            others[cycle + SUMS_DELAY] = packed(seconds, second_bits(config))
         if keep:
             kept[pixel] = totals
         products[cycle + SUMS_DELAY] = packed(sums, width)
@@ -109,6 +119,8 @@ async def sums_of_pixels(dut, name):
             "pixel": pixel, "first": first, "keep": keep, "set": which, "residual_signed": signed,
             "residual": packed(residual, 8), "sums": products.pop(cycle, 0),
         }  # fmt: skip
+        if config.packed:
+            inputs |= {"pairs": pairs, "second": second, "seconds": others.pop(cycle, 0)}
         bench.set(**{f"{name}_sums__{key}": value for key, value in inputs.items()})
         await bench.settle()
         if cycle in expected:

@@ -15,6 +15,7 @@ from hw.contract.weights import FORMATS
 from tests.hw.gateware.helpers.build import settings
 from tests.hw.gateware.helpers.compute_reference import (
     CONFIG,
+    PAIRS,
     SIZES,
     WEIGHTS,
     WHOLE,
@@ -52,6 +53,7 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
     if wide or CONFIG.data_bits == SIZES.wide_bits:
         low, high = rng.choice([(-32768, 32767), (0, 65535), (0, 1000), (-(2**17), 2**17 - 1)])
     mode = rng.choice([0, 1, 2] if N > 1 else [0, 1])
+    formats = [WHOLE, *[1, 1, 2] * CONFIG.codebooks, *[PAIRS] * 3 * CONFIG.packed]
     setup = SetupInstruction(
         mode=mode,
         kernel_rows=rng.randint(1, kernel + 4 * (mode == Mode.DEPTHWISE)),
@@ -74,7 +76,7 @@ def some_setup(rng: random.Random, kernel: int) -> Instruction:
         table=CONFIG.tables and rng.random() < 0.6,
         table_load=CONFIG.tables and rng.random() < 0.5,
         table_base=rng.getrandbits(16),
-        weight_format=rng.choice([0, 1, 1, 2]) if CONFIG.codebooks and mode != Mode.DEPTHWISE else WHOLE,
+        weight_format=rng.choice(formats) if mode != Mode.DEPTHWISE else WHOLE,
     )
     if at_once(setup)[0] == 1:
         return setup
@@ -100,10 +102,24 @@ def some_tiles(rng: random.Random, buffers: Buffers, setup: Instruction, again: 
             conv = replace(conv, reload=1)
             put_parameters(rng, buffers, conv.weight_base)
         loaded = number if conv.first or conv.reload else loaded
-        if setup.weight_format != WHOLE and (again or rng.random() < 0.2):
+        if setup.weight_format in (1, 2) and (again or rng.random() < 0.2):
             conv, again = replace(conv, codebook=1), False
         program.append(conv)
+        if setup.weight_format == PAIRS and conv.last:
+            program += seconds(rng, buffers, conv)
+            loaded = -1
     return program
+
+
+def seconds(rng: random.Random, buffers: Buffers, conv: Instruction) -> list[Instruction]:
+    """Behind the last CONV of a tile whose weights are those of two output groups that of the second one, if any."""
+    if rng.random() < 0.1:
+        return []
+    weight_base = rng.randrange(0, 1 << 16, max(1, 8 // SIZES.beat_bytes))
+    put_parameters(rng, buffers, weight_base)
+    bases = {f"{name}_base": rng.getrandbits(16) for name in ("residual", "output", "pool", "activation")}
+    changes = {"weight_base": weight_base, "residual": rng.getrandbits(1), "signal": rng.getrandbits(4), **bases}
+    return [replace(conv, first=1, reload=0, input_groups=0, blocks=0, **changes)]
 
 
 def some_tile(rng: random.Random, buffers: Buffers, setup: Instruction, among: int = 1) -> list[Instruction]:
@@ -264,7 +280,10 @@ def bad_instructions(setup: Instruction, conv: Instruction) -> list[tuple[str, i
     limit = CONFIG.partial_sum_depth
     sizes = ((0, 1), (1, 0), (limit + 1, 1), (1, limit + 1), (limit, 2), (4095, 4095))
     bad = [(f"tile of {r} x {c}", number(conv, out_rows=r, out_columns=c)) for r, c in sizes]
-    bad.append(("no input group", number(conv, input_groups=0)))
+    bad.append(("no input group", number(conv, input_groups=0, last=int(setup.weight_format != PAIRS))))
+    bad.append(("no input group, and listed blocks", number(conv, input_groups=0, blocks=1)))
+    if setup.weight_format == PAIRS:
+        bad.append(("a second output group that is not first", number(conv, input_groups=0, first=0)))
     for name in ("kernel_rows", "kernel_columns"):
         bad.append((f"{name} 0", number(setup, **{name: 0})))
     for name, least in (("mode", max(Mode) + 1), ("weight_format", len(FORMATS)), ("data_format", 1), ("signal", 1)):
@@ -272,9 +291,12 @@ def bad_instructions(setup: Instruction, conv: Instruction) -> list[tuple[str, i
     bad.append(("indices in depthwise passes", number(setup, mode=Mode.DEPTHWISE, weight_format=1)))
     other = next(found.number for found in FORMATS if not found.indexed and found.number != WHOLE)
     bad.append(("weights of another width", number(setup, weight_format=other)))
+    bad.append(("weights that share multipliers in depthwise passes", number(setup, mode=1, weight_format=PAIRS)))
+    if not CONFIG.packed:
+        bad.append(("weights that share multipliers", number(setup, mode=0, weight_format=PAIRS)))
     if CONFIG.data_bits == SIZES.wide_bits:
         bad.append(("wide results", number(setup, wide=1)))
-    if setup.weight_format == WHOLE:
+    if setup.weight_format in (WHOLE, PAIRS):
         bad.append(("a codebook for weights that are no indices", number(conv, codebook=1)))
     if not CONFIG.codebooks:
         bad += [(f"indices {k} without codebooks", number(setup, mode=0, weight_format=k)) for k in (1, 2)]
@@ -293,7 +315,7 @@ async def illegal_instructions(dut):
     buffers = Buffers.randomized(np.random.default_rng(rng.getrandbits(32)))
     setup = some_setup(rng, 2)
     conv = some_tile(rng, buffers, setup)[0]
-    program = [setup, replace(conv, codebook=int(setup.weight_format != WHOLE))]
+    program = [setup, replace(conv, codebook=int(setup.weight_format in (1, 2)))]
     clear_unused(buffers, program)
     bench = await prepare(dut, buffers)
     for what, bad in bad_instructions(*program):

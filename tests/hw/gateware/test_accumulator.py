@@ -6,6 +6,7 @@ from tests.hw.gateware.helpers.build import Bundle, run
 
 CONFIGS = {
     "narrow": AcceleratorConfig("narrow", 4, 4, 32, partial_sum_depth=16),
+    "packed": AcceleratorConfig("packed", 4, 4, 32, partial_sum_depth=16, packed=True),
     "long": AcceleratorConfig("long", 2, 8, 128, acc_bits=48, partial_sum_depth=8),
 }
 

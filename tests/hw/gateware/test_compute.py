@@ -21,6 +21,8 @@ CONFIGS = [
     AcceleratorConfig("two_words_a_beat", 8, 16, 128, acc_bits=48, skip_blocks=True, codebooks=True, **SHALLOW),
     AcceleratorConfig("two_beats_a_word", 8, 8, 32, tables=False, codebooks=True, **SHALLOW),
     AcceleratorConfig("block_is_beat", 4, 4, 128, **SHALLOW),
+    AcceleratorConfig("packed", 4, 8, 64, skip_blocks=True, codebooks=True, packed=True, **SHALLOW),
+    AcceleratorConfig("packed_alone", 4, 4, 64, packed=True, tables=False, **SHALLOW),
     AcceleratorConfig("sixteen_bits", 4, 8, 64, 16, 16, 48, tables=False, skip_blocks=True, **SHALLOW),
 ]
 

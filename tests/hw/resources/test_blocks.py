@@ -14,6 +14,7 @@ from hw.resources.blocks import Memory, block_rams, cells_of, memories, multipli
 KEPT = resources.kept()
 ENGINES = {
     "several words a beat": AcceleratorConfig("a", 2, 4, 64, output_depth=1024),
+    "packed": AcceleratorConfig("c", 4, 8, 64, packed=True),
     "several beats a word": AcceleratorConfig("b", 8, 8, 32, tables=False, activation_depth=4096),
 }
 

@@ -23,6 +23,8 @@ LANE, WEIGHT = (np.dtype(f"<{kind}{SIZES.lane_bytes}") for kind in "ui")
 """Of an activation in its buffer; of a weight."""
 WHOLE = WEIGHTS.number
 """The weight format of what the multipliers take."""
+PAIRS = 4
+"""That of two output groups whose weights, of 4 bits, share multipliers."""
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Reference:
         self.setup: Instruction | None = None
         self.kept = np.zeros((CONFIG.partial_sum_depth, M), np.int64)
         self.sums = self.kept[:0]
+        self.kept_beside = np.zeros_like(self.kept)  # of second output groups
         self.shift = np.zeros(M, np.int64)
         self.table = np.zeros(256, np.int64)
         self.codebook = np.zeros(16, np.int64)
@@ -115,11 +118,11 @@ class Reference:
         s = self.setup
         pixels = c.out_rows * c.out_columns
         high, wide = at_once(s)
-        passes = c.blocks or c.input_groups * -(-s.kernel_rows // high) * -(-s.kernel_columns // wide)
+        passes = c.blocks or c.input_groups * -(-s.kernel_rows // high) * -(-s.kernel_columns // wide) or 1
         listed = c.blocks > 0
         weights = weight_format(s.weight_format)
         parameters, codebook = bool(c.first or c.reload), bool(c.codebook)
-        prepare = timing.compute_prepare(CONFIG, weights, parameters, s.mode, listed, codebook)
+        prepare = timing.compute_prepare(CONFIG, weights, parameters, s.mode, listed, codebook, not c.input_groups)
         begin = max(start + prepare, self.passes_end)
         before, last = timing.compute_passes(
             CONFIG, weights, passes, len(positions(s, c)), bool(c.last), bool(s.wide), s.mode, listed
@@ -137,6 +140,7 @@ class Reference:
         base = c.weight_base * SIZES.beat_bytes
         where = (c.partial_base + np.arange(pixels)) % len(self.kept)
         self.sums = self.kept[where]
+        self.beside = self.kept_beside[where] * (not c.first)
         if c.first or c.reload:
             block = b.weight[(base + np.arange(8 * M)) % b.weight.size]
             base += 8 * M
@@ -158,10 +162,13 @@ class Reference:
                     words = self.words(c, g, ky, kx)
                     if s.mode == Mode.PAIRED:
                         words = np.hstack([words[:, : N // 2], self.words(c, g, ky, kx + 1)[:, : N // 2]])
-                    self.sums += words @ weights
+                    self.multiply(words, weights)
         self.listed(c, base)
-        half = 1 << (CONFIG.acc_bits - 1)
-        self.sums = ((self.sums + half) & (2 * half - 1)) - half
+        if not c.input_groups:
+            self.sums += self.kept_beside[where]
+        elif s.weight_format == PAIRS:
+            self.kept_beside[where] = wrapped(self.beside)
+        self.sums = wrapped(self.sums)
         self.kept[where] = self.sums
 
     def listed(self, c: Instruction, base: int) -> None:
@@ -173,11 +180,21 @@ class Reference:
                 tags, base = low + 256 * high, base + SIZES.beat_bytes
             tag = int(tags[k % each])
             weights, base = self.block(base)
-            self.sums += self.words(c, tag >> 10, tag >> 5 & 31, tag & 31) @ weights
+            self.multiply(self.words(c, tag >> 10, tag >> 5 & 31, tag & 31), weights)
+
+    def multiply(self, words: np.ndarray, weights: np.ndarray) -> None:
+        """A pass of words, (pixels, N), with a block."""
+        if self.setup.weight_format == PAIRS:
+            low = (weights + 8 & 15) - 8
+            self.sums += words @ low
+            self.beside += words @ (((weights - low >> 4) + 8 & 15) - 8)
+        else:
+            self.sums += words @ weights
 
     def block(self, base: int) -> tuple[np.ndarray, int]:
-        """A dense block, (N, M), and where it ends: weights for the multipliers, or 2 or 4 indices in a byte."""
-        weight, whole = self.buffers.weight, self.setup.weight_format == WHOLE
+        """A dense block, (N, M), and where it ends: weights for the multipliers, a pair in each, or 2 or 4 indices in a
+        byte."""
+        weight, whole = self.buffers.weight, self.setup.weight_format in (WHOLE, PAIRS)
         each = 1 if whole else (1, 2, 4)[self.setup.weight_format]
         size = N * M * SIZES.lane_bytes if whole else N * M // each
         data = weight[(base + np.arange(size)) % weight.size]
@@ -246,6 +263,13 @@ class Reference:
                 if c.to_pool:
                     address = (c.pool_base + offset) % CONFIG.pool_depth
                     self.expected.pools[at + part] = (address, word)
+
+
+def wrapped(sums: np.ndarray) -> np.ndarray:
+    """Sums as the accumulators hold them."""
+    half = 1 << (CONFIG.acc_bits - 1)
+    found: np.ndarray = ((sums + half) & (2 * half - 1)) - half
+    return found
 
 
 def integers(words: np.ndarray, signed: int) -> np.ndarray:
