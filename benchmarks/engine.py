@@ -1,12 +1,12 @@
 """A network on the engine: the share of the roofline at that memory, and what each layer's other cycles are lost to.
 
     python benchmarks/engine.py NET.onnx --config medium [--latency 64] [--beat-every 4] [--shared-bus] [--batch 4]
-                                [--engine rtl] [--json FILE]
+                                [--weight-bits 4] [--engine rtl] [--json FILE]
     python benchmarks/engine.py --saved FILE ...        # a line for each run that --json kept
 
-The network is quantized (QDQ or coded), or float: then it is quantized first, with the effort `fast`, on the images of
---calibration or on seeded random ones.  Cycles are those of the cycle model; with --engine rtl the Verilog runs one
-image, and the exit code is 1 where one of its counters differs from the model's.
+The network is quantized (QDQ or coded), or float: then it is quantized first, with the effort `fast` and weights of
+--weight-bits, on the images of --calibration or on seeded random ones.  Cycles are those of the cycle model; with
+--engine rtl the Verilog runs one image, and the exit code is 1 where one of its counters differs from the model's.
 
 The roofline of a convolution or fully connected layer is the largest of MACs / multipliers, B * compulsory bytes read
 / bytes of a beat, and B * compulsory bytes written / bytes of a beat, with a beat every B cycles; where both share a
@@ -56,20 +56,20 @@ def images_for(network: TakesImages, calibration: Path | None) -> Given:
     return together({n: rng.normal(0, 1, (RANDOM_IMAGES, *s)).astype(np.float32) for n, s in shapes.items()})
 
 
-def integers(path: Path, calibration: Path | None) -> tuple[Network, Given]:
+def integers(path: Path, calibration: Path | None, weight_bits: int = 8) -> tuple[Network, Given]:
     """The integer network of a file, quantized first where it is float; and images."""
     if is_quantized(read_file(path).graph):
         network = qdq.load(path)
         return network, images_for(network, calibration)
     graph = onnx_import.load(path)
     images = images_for(graph, calibration)
-    return quantize_network(graph, images, effort="fast"), images
+    return quantize_network(graph, images, effort="fast", weight_bits=weight_bits), images
 
 
 def measure(arguments: argparse.Namespace) -> report.Row:
     """A run: what it was, its cycles and roofline, the counters that differ, and each layer."""
     memory, config = counting.memory_of(arguments), configuration(arguments.config)
-    network, images = integers(arguments.network, arguments.calibration)
+    network, images = integers(arguments.network, arguments.calibration, arguments.weight_bits)
     kept, batch = KeepLayers(arguments.keep_layers), arguments.batch
     rtl = arguments.engine == "rtl"
     program, timeline, differ = counting.counted(network, images, config, memory, rtl, kept, batch)
@@ -184,6 +184,7 @@ def main() -> int:
     kept = [kept.value for kept in KeepLayers]
     parser.add_argument("--keep-layers", choices=kept, default=kept[0], help="results left in memory after the run")
     parser.add_argument("--batch", type=int, default=1, help="images of a run")
+    parser.add_argument("--weight-bits", type=int, choices=(4, 8), default=8, help="of a float network, as quantized")
     parser.add_argument("--calibration", type=Path, help=".npz with `images`; else seeded random ones")
     report.add_options(parser)
     shown: list[report.Row] = []

@@ -247,7 +247,7 @@ class Candidates:
     def sums(self, run: Resident) -> int:
         """Partial sums that the reader of a map of which some channels stay keeps."""
         height, width = self.places.placements[run.tensor].shape[1:]
-        return self.posed[run.last].outputs.count * min(run.band, height) * width
+        return self.posed[run.last].outputs.sums * min(run.band, height) * width
 
 
 def _waiting(posed: Problem) -> tuple[int, int]:

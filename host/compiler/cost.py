@@ -98,11 +98,16 @@ def _passes(problem: Problem, tiling: Tiling) -> list[int]:
     return problem.once(("passes", tiling.strips, tiling.bands), all_)
 
 
+def _blocks(problem: Problem, tiling: Tiling) -> list[range]:
+    return tiling.blocks(problem.outputs.count, problem.outputs.together)
+
+
 def _reloaded(problem: Problem, tiling: Tiling) -> int:
     """Output groups whose parameters are read again with a tile's last chunk."""
 
     def find() -> int:
-        return sum(len(block) for block in tiling.blocks(problem.outputs.count) if tiling.reloads(problem, block))
+        blocks = (block for block in _blocks(problem, tiling) if tiling.reloads(problem, block))
+        return sum(not problem.outputs.second(group) for block in blocks for group in block)
 
     return problem.once(("reloaded", tiling.block, problem.chip.by_channel), find)
 
@@ -111,7 +116,8 @@ def _convs(problem: Problem, tiling: Tiling) -> int:
     """CONV instructions of a tile, of all output groups."""
 
     def find() -> int:
-        return sum(map(tiling.chunk_count, problem.outputs.ranges))
+        ranges = enumerate(problem.outputs.ranges)
+        return sum(1 if problem.outputs.second(group) else tiling.chunk_count(span) for group, span in ranges)
 
     return problem.once(("convs", tiling.chunk, tiling.stay), find)
 
@@ -176,7 +182,7 @@ def _instructions(problem: Problem, tiling: Tiling) -> list[int]:
     weights = _shared(chunks * tiling.weight_reads(problem), tiling.tiles)
     reads = 0 if tiling.reading == "whole" or _is_there(problem, tiling) else _reads(problem, tiling)
     if problem.chip.inside:
-        reads = len(tiling.blocks(count)) * (problem.range_groups - tiling.stay) // problem.config.derived.planes
+        reads = len(_blocks(problem, tiling)) * (problem.range_groups - tiling.stay) // problem.config.derived.planes
     found = []
     residuals = problem.layer.residual is not None and problem.chip.residual is None
     stores = [
@@ -266,8 +272,8 @@ def _reads(problem: Problem, tiling: Tiling) -> int:
     """How often parts of a tile's input are read, where it is not read as a whole, but for what stays."""
     ranges = problem.outputs.ranges
     if tiling.reading == "band":
-        return len(set(ranges)) if tiling.band_once else len(ranges)
-    return len(tiling.blocks(len(ranges))) * -(-(problem.range_groups - tiling.stay) // tiling.chunk)
+        return len(set(ranges)) if tiling.band_once else len(_blocks(problem, tiling))
+    return len(_blocks(problem, tiling)) * -(-(problem.range_groups - tiling.stay) // tiling.chunk)
 
 
 def _written(problem: Problem, tiling: Tiling, chip: bool = True) -> list[int]:
@@ -284,7 +290,7 @@ def _written(problem: Problem, tiling: Tiling, chip: bool = True) -> list[int]:
         more = (each * beats for beats in _pooled_beats(problem, tiling))
         found = [a + b for a, b in zip(found, more, strict=True)]
     if problem.chip.inside and chip:  # of one tile: what waited as results is copied for each block
-        copied = len(tiling.blocks(problem.outputs.count)) * (problem.range_groups - tiling.stay)
+        copied = len(_blocks(problem, tiling)) * (problem.range_groups - tiling.stay)
         found[0] += copied * _beats(problem, problem.geometry.height * problem.geometry.width)
     return found
 

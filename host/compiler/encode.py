@@ -222,7 +222,7 @@ class Encoder:
 
     def conv(self, step: ConvStep) -> list[Operation]:
         """CONV, and behind the last chunk what its results need."""
-        layer, window, shown = step.problem.layer, step.problem.window, step.shown
+        layer, window, shown, outputs = step.problem.layer, step.problem.window, step.shown, step.problem.outputs
         rows, pixels = step.band.rows, step.strip.width * (step.band.rows[1] - step.band.rows[0])
         row = rows[0] * window.stride[0] - window.pads[0] - shown.rows[0]
         column = step.strip.columns[0] * window.stride[1] - window.pads[1] - step.strip.inputs[0]
@@ -250,14 +250,14 @@ class Encoder:
         instruction = ConvInstruction(
             layer=step.layer,
             activation_base=(origin + row * shown.pitch + column) % self.config.activation_depth,
-            group_step=0 if step.problem.outputs.shared else shown.group_step % self.config.activation_depth,
+            group_step=0 if outputs.shared else shown.group_step % self.config.activation_depth,
             in_rows=shown.rows[1] - shown.rows[0],
             row_offset=row,
             column_offset=column,
             out_rows=rows[1] - rows[0],
             out_columns=step.strip.width,
             input_groups=self._input_groups(step),
-            blocks=step.problem.outputs.blocks_of(step.group, step.chunk) if step.problem.outputs.listed else 0,
+            blocks=outputs.blocks_of(step.group, step.chunk) if outputs.listed else 0,
             weight_base=(self.room.start(step.weights) + step.weights_at[0]) % self.config.weight_depth,
             residual_base=residual_base,
             output_base=output_base,
@@ -275,8 +275,11 @@ class Encoder:
         return [operation(instruction, self._operands(step), writes), *behind]
 
     def _input_groups(self, step: ConvStep) -> int:
-        """Those of a CONV; of one input group as many as planes of results, each of which reads it."""
+        """Those of a CONV; of one input group as many as planes of results, each of which reads it; of a second output
+        group none."""
         outputs = step.problem.outputs
+        if outputs.second(step.group):
+            return 0
         return outputs.planes(step.group) if outputs.shared else step.chunk[1] - step.chunk[0]
 
     def _operands(self, step: ConvStep) -> list[Access]:
@@ -292,7 +295,7 @@ class Encoder:
             spans = [(first, (groups - 1) * shown.group_step + words)]
         else:
             spans = [(first + group * shown.group_step, words) for group in range(groups)]
-        for start, length in spans:
+        for start, length in () if step.problem.outputs.second(step.group) else spans:
             begin = start // self.words * d.beats_per_word
             end = -(-(start + length) // self.words) * d.beats_per_word
             reads.append(Access(Buffer.ACTIVATION.name, begin, end - begin, d.activation_beats))

@@ -183,7 +183,7 @@ def _passes(step: ConvStep) -> int:
     problem, outputs = step.problem, step.problem.outputs
     positions = problem.positions(step.band.rows, step.strip.width)
     one = pass_cycles(problem.config, problem.layer.weights, positions, mode=outputs.mode, listed=outputs.listed)
-    return outputs.blocks_of(step.group, step.chunk) * one
+    return outputs.passes_of(step.group, step.chunk) * one
 
 
 @dataclass

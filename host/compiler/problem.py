@@ -12,6 +12,7 @@ from host.compiler.codebooks import stored
 from host.compiler.depthwise import runs_depthwise
 from host.compiler.engine_layer import EngineLayer
 from host.compiler.geometry import Geometry
+from host.compiler.packing import packs
 from host.compiler.paired import runs_paired
 from host.compiler.skipping import leaves_out
 from host.compiler.weights import OutputGroups
@@ -98,7 +99,8 @@ class Problem:
     def chunks(self, group: int, chunk: int) -> Iterator[Span]:
         """The input groups of each CONV of an output group, where one takes so many of them."""
         first, last = self.outputs.ranges[group]
-        return ((start, min(start + chunk, last)) for start in range(first, last, chunk))
+        spans = ((start, min(start + chunk, last)) for start in range(first, last, chunk))
+        return iter([*spans][-1:]) if self.outputs.second(group) else spans
 
     @cached_property
     def head_beats(self) -> int:
@@ -134,7 +136,7 @@ class Problem:
 
         def find() -> int:
             groups = range(self.outputs.count)
-            return sum(self.outputs.blocks_of(group, span) for group in groups for span in self.chunks(group, chunk))
+            return sum(self.outputs.passes_of(group, span) for group in groups for span in self.chunks(group, chunk))
 
         return self.once(("tile passes", chunk), find)
 
@@ -205,6 +207,10 @@ def problem(
         outputs = replace(outputs, mode=Mode.PAIRED, _kept={})
     layer = replace(layer, weights=stored(outputs, memory))
     outputs = replace(outputs, layer=layer, _kept={})
+    shared = packs(outputs, memory)
+    if shared is not None:
+        layer = replace(layer, weights=shared)
+        outputs = replace(outputs, layer=layer, _kept={})
     if outputs.mode == Mode.DENSE and leaves_out(outputs):
         outputs = replace(outputs, listed=True, _kept={})
     return Problem(config, layer, geometry, outputs, memory)

@@ -18,8 +18,9 @@ def leaves_out(outputs: OutputGroups) -> bool:
         return False
     if any(size > 1 and apart > 1 for size, apart in zip(outputs.kernel, window.dilation, strict=True)):
         return False
-    every = sum(needed.size for needed in outputs.needed)
-    kept = sum(max(1, int(needed.sum())) for needed in outputs.needed)
+    needed = [found for found in outputs.needed if found.size]  # but for second output groups, which have no blocks
+    every = sum(found.size for found in needed)
+    kept = sum(max(1, int(found.sum())) for found in needed)
     beats, pixels = layer.weights.block_beats(config), layer.result.shape[1] * layer.result.shape[2]
     tile = min(pixels, config.partial_sum_depth)
     listed, whole = (pass_cycles(config, layer.weights, tile, listed=one) for one in (True, False))

@@ -211,13 +211,13 @@ class _Builder:
     def run_turn(self, number: int) -> None:
         """Those of a turn."""
         for strip in self.tiling.strips:
-            for block in self.tiling.blocks(self.outputs.count):
+            for block in self._blocks():
                 self._take_turn(number, strip, block)
 
     def parts(self, number: int) -> Iterator[Callable[[], None]]:
         """What adds the steps of a turn, in parts: of what is read by channel a chunk each, else an output group."""
         (strip,) = self.tiling.strips
-        for block in self.tiling.blocks(self.outputs.count):
+        for block in self._blocks():
             if self.problem.chip.by_channel:
                 for chunk in self.tiling.chunks(self.outputs.ranges[0]):
                     yield partial(self._take_turn, number, strip, block, chunk)
@@ -234,18 +234,26 @@ class _Builder:
             self._chunk(strip, band, block, chunk)
 
     def _chunk(self, strip: Strip, band: Band, block: range, chunk: Span) -> None:
-        for group in block:
+        for group in self._taking(block, chunk):
             self._step(strip, band, block, group, chunk)
 
+    def _blocks(self) -> list[range]:
+        return self.tiling.blocks(self.outputs.count, self.outputs.together)
+
+    def _taking(self, block: range, chunk: Span) -> tuple[int, ...]:
+        """The output groups of a block that have a CONV for a chunk: second ones for the last chunk alone."""
+        ranges = self.outputs.ranges
+        return tuple(group for group in block if not self.outputs.second(group) or chunk[1] == ranges[group][1])
+
     def _loops(self) -> Iterator[tuple[Strip, Band, range]]:
-        strips, bands, blocks = self.tiling.strips, self.tiling.bands, self.tiling.blocks(self.outputs.count)
+        strips, bands, blocks = self.tiling.strips, self.tiling.bands, self._blocks()
         if self.tiling.order == "groups":
             return ((s, b, g) for g in blocks for s in strips for b in bands)
         return ((s, b, g) for s in strips for b in bands for g in blocks)
 
     def _step(self, strip: Strip, band: Band, block: range, group: int, chunk: Span) -> None:
         index = len(self.plan.steps)
-        first, last = chunk[0] == self.outputs.ranges[group][0], chunk[1] == self.outputs.ranges[group][1]
+        first, last = self._ends(group, chunk)
         again = last and not first and self.tiling.reloads(self.problem, block)
         table = self._table()
         weights, weights_at = self._weights(strip, band, block, group, chunk)
@@ -278,7 +286,8 @@ class _Builder:
             residual=residual,
             residual_origin=origin,
             table=table,
-            partial=self.problem.chip.sums + (group - block[0]) * strip.width * (band.rows[1] - band.rows[0]),
+            partial=self.problem.chip.sums
+            + (group - block[0]) // self.outputs.together * strip.width * (band.rows[1] - band.rows[0]),
             again=again,
             codebook=self._with_codebook(block, group, chunk),
         )
@@ -329,7 +338,7 @@ class _Builder:
         """The piece that holds the weights of an output group's chunk, and which of its beats they are.  Those of all
         output groups of a block come with one LOAD where they are few: each LOAD is an instruction to read."""
         together = len(block) * self.problem.piece_beats(chunk[1] - chunk[0]) <= self.problem.weight_depth // FEW
-        groups = block if together else range(group, group + 1)
+        groups = self._taking(block, chunk) if together else (group,)
         placed = [
             self.plan.place((self.outputs, g, chunk), partial(self._content, block, g, chunk), self.config)
             for g in groups
@@ -342,13 +351,18 @@ class _Builder:
         at = groups.index(group)
         return piece, (edges[at], edges[at + 1])
 
+    def _ends(self, group: int, chunk: Span) -> tuple[bool, bool]:
+        """Whether the CONV of an output group for a chunk is the first, the last one of its tile."""
+        first, last = self.outputs.ranges[group]
+        return chunk[0] == first or self.outputs.second(group), chunk[1] == last
+
     def _content(self, block: range, group: int, chunk: Span) -> bytes:
         """The weights of an output group's chunk, with what lies ahead of them."""
-        first, last = chunk[0] == self.outputs.ranges[group][0], chunk[1] == self.outputs.ranges[group][1]
+        first, last = self._ends(group, chunk)
         parameters = first or (last and self.tiling.reloads(self.problem, block))
         ahead = self.outputs.parameters(group) if parameters else b""
         ahead += self.outputs.codebook_block() if self._with_codebook(block, group, chunk) else b""
-        return ahead + self.outputs.blocks(group, chunk)
+        return ahead if self.outputs.second(group) else ahead + self.outputs.blocks(group, chunk)
 
     def _table(self) -> Piece | None:
         """The piece that holds the layer's table, for the first step: the others find it in the output stage."""

@@ -37,8 +37,8 @@ class Tiling:
     chunk: input groups of one CONV.  order: which loop is outside, over tiles or over output groups.
     reading: the input is read once as a whole, or band by band, or a chunk of a band at a time, or is there already,
     but for what is behind `stay` where that is not 0.
-    block: output groups whose partial sums are kept at once.  stay: input groups of the first chunk, which is read once
-    and stays to the layer's end; 0 where it is one like the others.
+    block: output groups, or pairs of them where these share passes, whose partial sums are kept at once.  stay: input
+    groups of the first chunk, which is read once and stays to the layer's end; 0 where it is one like the others.
     turns: of a layer that runs in turn with others the bands of each turn, in which all output groups follow each
     other, and all bands of each; empty for any other layer.
     loads_ahead, stores_behind: the buffers in front of the array, those behind it, hold two tiles, so that one is
@@ -93,14 +93,15 @@ class Tiling:
         """How many CONVs a tile has that needs these input groups."""
         return (self.stay > 0) - (groups[0] + self.stay - groups[1]) // self.chunk
 
-    def blocks(self, groups: int) -> list[range]:
-        """The output groups of each block, of so many."""
-        return [range(first, min(first + self.block, groups)) for first in range(0, groups, self.block)]
+    def blocks(self, groups: int, together: int = 1) -> list[range]:
+        """The output groups of each block, of so many, of which `together` share passes."""
+        size = self.block * together
+        return [range(first, min(first + size, groups)) for first in range(0, groups, size)]
 
     def reloads(self, problem: Problem, block: range) -> bool:
         """Whether the output groups of a block read their parameters again with the last of several chunks: those of
         others, whose sums are under way beside theirs, came between."""
-        return len(block) > 1 or problem.chip.by_channel
+        return len(block) > problem.outputs.together or problem.chip.by_channel
 
     @property
     def band_once(self) -> bool:
@@ -204,7 +205,7 @@ def _in_turn(problem: Problem, strips: tuple[Strip, ...], found: tuple[tuple[Ban
             continue
         way = replace(way, order="tiles", turns=turns)
         if problem.chip.by_channel:
-            count, rows = problem.outputs.count, max(band.rows[1] - band.rows[0] for band in bands)
+            count, rows = problem.outputs.sums, max(band.rows[1] - band.rows[0] for band in bands)
             if len(bands) == len(turns) and count * rows * strips[0].width <= problem.partial_sums:
                 yield replace(way, chunk=problem.config.derived.planes, block=count)
             return
@@ -250,9 +251,11 @@ def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band,
     """Whether two tiles fit all buffers behind the array, or one does (False); None where not even that.
 
     The pool buffer must hold two things, at different times: all rows that the largest pooling reads (`live`), and
-    when a band is written, the rows that wait for a later pooling besides (`held`).
+    when a band is written, the rows that wait for a later pooling besides (`held`); it holds those of one output group.
     """
     config, layer, pooling = problem.config, problem.layer, problem.layer.pooling
+    if problem.outputs.together > 1 and not _lone(bands):
+        return None
     width = max(strip.width for strip in strips)
     pixels = max(band.rows[1] - band.rows[0] for band in bands) * width
     if pixels > problem.partial_sums:
@@ -360,7 +363,8 @@ def _in_part(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...
 
 
 def _block(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...]) -> int:
-    """Output groups of equal blocks, each as large as the partial sums hold; 1 where blocks cannot be.
+    """Output groups, or pairs that share passes, of equal blocks, each as large as there are partial sums for; 1
+    where blocks cannot be.
 
     Not where rows of one output group wait in the pool buffer for its next band, nor where output groups read different
     input.  A depthwise CONV has all input groups of its tile.  Nor of listed weight blocks.
@@ -370,7 +374,7 @@ def _block(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...])
     if not alike or not (tiles == 1 or _lone(bands)):
         return 1
     pixels = max(strip.width for strip in strips) * max(band.rows[1] - band.rows[0] for band in bands)
-    most, count = problem.config.partial_sum_depth // pixels, problem.outputs.count
+    most, count = problem.config.partial_sum_depth // pixels, problem.outputs.sums
     return -(-count // -(-count // most))
 
 

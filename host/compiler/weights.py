@@ -50,6 +50,24 @@ class OutputGroups:
         d = self.config.derived
         return min(d.planes, self._planes - group * d.planes)
 
+    @property
+    def together(self) -> int:
+        """Output groups that share weight blocks, and passes."""
+        return self.layer.weights.groups
+
+    @property
+    def sums(self) -> int:
+        """Output groups whose partial sums take room of their own."""
+        return -(-self.count // self.together)
+
+    def second(self, group: int) -> bool:
+        """Whether an output group has no weight blocks of its own: those of the one before are its, too."""
+        return group % self.together > 0
+
+    def _sharing(self, group: int) -> range:
+        """The output groups whose weights are in the blocks of one."""
+        return range(group, min(group + self.together, self.count))
+
     def _channels(self, group: int) -> np.ndarray:
         """Output channels of a group, in order."""
         return np.flatnonzero(np.asarray(self.lanes) // self.config.oc_lanes == group)
@@ -88,12 +106,14 @@ class OutputGroups:
         return self.mode == Mode.DEPTHWISE and (outputs, per_group) != (self.layer.groups, 1)
 
     def passes(self, group: int) -> int:
-        """Passes of an output group over each of its input groups."""
+        """Passes of an output group over each of its input groups, each with a weight block."""
+        if self.second(group):
+            return 0
         return self.taps * (self.planes(group) if self.shared else 1)
 
     @cached_property
     def all_passes(self) -> int:
-        """Passes of all output groups."""
+        """Passes of all output groups, each with a weight block."""
         return sum((last - first) * self.passes(group) for group, (first, last) in enumerate(self.ranges))
 
     @property
@@ -103,13 +123,16 @@ class OutputGroups:
 
     @cached_property
     def needed(self) -> tuple[np.ndarray, ...]:
-        """Of each output group which blocks of dense passes are not zeros: bool (input groups, taps)."""
+        """Of each output group which blocks of dense passes are not zeros: bool (input groups, taps); of a second one
+        there are none: (input groups, 0)."""
         return tuple(map(self._needed, range(self.count)))
 
     def _needed(self, group: int) -> np.ndarray:
-        n, channels = self.config.ic_lanes, self._channels(group)
-        step = self.geometry.plane_words if self.geometry.flat else 1
+        n, step = self.config.ic_lanes, self.geometry.plane_words if self.geometry.flat else 1
         first, last = (edge // step for edge in self.ranges[group])
+        if self.second(group):
+            return np.zeros((last - first, 0), bool)
+        channels = np.concatenate([self._channels(one) for one in self._sharing(group)])
         weight = self.layer.weight[channels] != 0
         taps = weight.shape[2] * weight.shape[3]
         inputs = np.zeros(((last - first) * n, taps), bool)
@@ -128,11 +151,16 @@ class OutputGroups:
         return tuple(np.concatenate([[0], np.cumsum(needed.sum(1))]) for needed in self.needed)
 
     def blocks_of(self, group: int, inputs: tuple[int, int]) -> int:
-        """Blocks, each a pass, of a range of input groups: at least one, which the results come out of."""
-        if not self.listed:
+        """Blocks, each a pass, of a range of input groups: at least one, which the results come out of, but of a second
+        output group."""
+        if not self.listed or self.second(group):
             return (inputs[1] - inputs[0]) * self.passes(group)
         first, before = self.ranges[group][0], self._before[group]
         return max(1, int(before[inputs[1] - first] - before[inputs[0] - first]))
+
+    def passes_of(self, group: int, inputs: tuple[int, int]) -> int:
+        """Passes of a range of input groups; a second output group has one, without a block."""
+        return max(1, self.blocks_of(group, inputs))
 
     def beats(self, group: int, inputs: tuple[int, int]) -> int:
         """Beats of the weight blocks of a range of input groups."""
@@ -197,7 +225,7 @@ class OutputGroups:
         """Integers (input groups, passes, rows of a block, N) of an output group; that of the last call is kept."""
         if group not in self._kept:
             self._kept.clear()
-            self._kept[group] = self._depthwise(group) if self.mode == Mode.DEPTHWISE else self._dense(group)
+            self._kept[group] = self._depthwise(group) if self.mode == Mode.DEPTHWISE else self._shared(group)
         return self._kept[group]
 
     def _depthwise(self, group: int) -> np.ndarray:
@@ -211,6 +239,14 @@ class OutputGroups:
         taps[planes - first, results[:, None], :, :, lanes] = weight
         blocks = in_blocks(taps, self.layer.window.dilation)
         return blocks.reshape(last - first, -1, *blocks.shape[-2:])
+
+    def _shared(self, group: int) -> np.ndarray:
+        """Dense blocks with the weights of all output groups that share them, those of a lane one after the other."""
+        found = [self._dense(one) for one in self._sharing(group)]
+        if self.together == 1:
+            return found[0]
+        found += [np.zeros_like(found[0])] * (self.together - len(found))
+        return np.stack(found, axis=3).reshape(*found[0].shape[:2], -1, found[0].shape[-1])
 
     def _dense(self, group: int) -> np.ndarray:
         n, m, kind = self.config.ic_lanes, self.config.oc_lanes, self._kind

@@ -9,7 +9,7 @@ import numpy as np
 
 from host.compiler import CannotCompile, KeepLayers, compile_network
 from hw.contract.config import AcceleratorConfig, preset
-from hw.contract.isa import Target
+from hw.contract.isa import ConvInstruction, Target
 from hw.contract.memory import Memory
 from hw.contract.program import Program
 from quant.base.errors import UnsupportedNetwork
@@ -38,6 +38,9 @@ ODD = [
     # four words a beat, a weight block of one beat, four planes
     replace(preset("tiny"), name="fast_port", ic_lanes=2, oc_lanes=8, axi_bits=128, fetch_depth=32,
             skip_blocks=False, codebooks=False),
+    # multipliers that take two weights of 4 bits, a weight block of two beats, two planes
+    replace(preset("tiny"), name="packed_port", oc_lanes=8, axi_bits=128, acc_bits=48, skip_blocks=False,
+            codebooks=False, packed=True),
     # 16 bits, two words a beat, two planes
     replace(preset("small16"), name="sixteen", ic_lanes=4, axi_bits=128, max_burst=5),
 ]  # fmt: skip
@@ -50,8 +53,10 @@ Jobs = dict[str, tuple[RtlJob, dict[str, np.ndarray]]]
 
 
 def fitted(network: Network, config: AcceleratorConfig, rng: np.random.Generator) -> Network:
-    """A network of 8 bits as it is, or for an engine of 16 bits most often one that has some of these; draws for such
-    an engine alone."""
+    """A network of 8 bits as it is, but most often one that has some of 16 for an engine of these, and one with weights
+    of 4 for an engine whose multipliers take two; draws for such engines alone."""
+    if config.packed and rng.integers(4):
+        return narrowed(network)
     has_tables = any(isinstance(layer, Table) for layer in network.layers)
     return widened(network, rng) if config.data_bits > 8 and not has_tables and rng.integers(4) else network
 
@@ -92,6 +97,30 @@ def network_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
         base = 4096 * int(rng.integers(1 << 18))
         jobs[f"network {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory, base), expected)
     return jobs
+
+
+def packed_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:
+    """Random networks with weights of 4 bits and layers of several output groups, two of which share multipliers: an
+    image each, each on a memory of its own."""
+    jobs: Jobs = {}
+    for number in itertools.count():
+        if len(jobs) == count:
+            break
+        rng = np.random.default_rng([seed, number])
+        network = narrowed(random_network(int(rng.integers(1 << 30)), layers=int(rng.integers(2, 7))))
+        memory = Memory(int(rng.integers(1, 250)), int(rng.integers(1, 9)), shared=bool(rng.integers(2)))
+        program = compile_network(network, config, memory=memory, keep_layers=[*KeepLayers][number % 2])
+        if not packs(program):
+            continue
+        images = random_images(network, 1, number)
+        expected = execute(network, images, [p.tensor for p in program.tensors])
+        jobs[f"packed network {number} of seed {seed}, {memory}"] = (RtlJob(program, images, memory), expected)
+    return jobs
+
+
+def packs(program: Program) -> bool:
+    """Whether output groups of a program share multipliers."""
+    return any(isinstance(i, ConvInstruction) and i.second for i in program.decode())
 
 
 def depthwise_jobs(config: AcceleratorConfig, seed: int, count: int) -> Jobs:

@@ -6,10 +6,12 @@ import contextlib
 import dataclasses
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from host.compiler import compile_network
 from hw.contract.config import PRESETS, preset
 from hw.contract.isa import FIELDS, HEADER, IllegalInstruction, LoadInstruction, Mode, Opcode, Target, Unit
 from hw.contract.program import Program
@@ -18,8 +20,9 @@ from quant.ir.window import Window
 from sim import hazards
 from sim.cycles import simulate
 from sim.executor import ExecutionError, run
+from tests.host.networks import Builder, narrowed
 from tests.sim.handmade import CASES, Case, Handmade, build
-from tests.sim.programs import edited, first
+from tests.sim.programs import edited, first, rewritten
 
 POOLED = Case((8, 6, 6), 8, pool="average", pool_window=Window((3, 3), (2, 2), (1, 1, 0, 0)))
 
@@ -151,6 +154,55 @@ def test_indices(codebooks: bool, setup: dict[str, int], codebook: int, message:
         program.validate()
         return
     with pytest.raises(IllegalInstruction, match=message):
+        program.validate()
+
+
+def packed_program(outputs: int = 8) -> Program:
+    """A convolution whose weights share multipliers, of an engine of 4 x 4."""
+    b = Builder(np.random.default_rng(1), (16, 6, 6))
+    b.conv("x", outputs, Window((3, 3)))
+    return compile_network(narrowed(b.network()), dataclasses.replace(preset("tiny"), packed=True))
+
+
+@pytest.mark.parametrize(
+    ("which", "changes", "message"),
+    [
+        (0, {"weight_format": 0}, "has no input group$"),
+        (0, {"mode": Mode.DEPTHWISE}, "has weights that share multipliers in depthwise passes$"),
+        (2, {"first": 0}, "continues a tile of 0 pixels with 8$"),
+        (2, {"last": 0}, "has no input group, and is not first and last of a second output group$"),
+        (2, {"blocks": 1}, "lists 1 weight blocks of 0$"),
+        (2, {"codebook": 1}, "loads a codebook for weights that are no indices$"),
+        (2, {"partial_base": 1}, "goes on from the second sums of a tile of 0 pixels with 8$"),
+        (2, {"out_columns": 3}, "goes on from the second sums of a tile of 8 pixels with 6$"),
+        (1, {"input_groups": 0}, "goes on from the second sums of a tile of 0 pixels with 8$"),
+    ],
+)
+def test_pairs_of_output_groups(which: int, changes: dict[str, int], message: str) -> None:
+    """which: 0 is the SETUP, 1 the CONV of the first output group, 2 that of the second."""
+    program = packed_program()
+    compute = [k for k, i in enumerate(program.decode()) if i.opcode in (Opcode.SETUP, Opcode.CONV)]
+    program.validate()
+    program = edited(program, lambda k, _: changes if k == compute[which] else None)
+    with pytest.raises(IllegalInstruction, match=message):
+        program.validate()
+
+
+def test_second_sums_that_another_tile_has_overwritten() -> None:
+    """Of two pairs, the CONV of the second group comes behind both of the first."""
+    program = packed_program(outputs=16)
+    instructions = list(program.decode())
+    convs = [k for k, i in enumerate(instructions) if i.opcode == Opcode.CONV]
+    last = instructions.pop(convs[1])
+    instructions.insert(convs[2], dataclasses.replace(last, wait=0, signal=0, to_output=0))
+    with pytest.raises(IllegalInstruction, match="goes on from the second sums|waits for|tokens"):
+        rewritten(program, instructions).validate()
+
+
+def test_an_engine_whose_multipliers_take_one_weight() -> None:
+    program = packed_program()
+    program = dataclasses.replace(program, config=preset("tiny"))
+    with pytest.raises(IllegalInstruction, match="has weights that share multipliers, and the engine's have one each$"):
         program.validate()
 
 

@@ -36,6 +36,7 @@ from tests.sim.jobs import (
     handmade_jobs,
     in_part_jobs,
     network_jobs,
+    packed_jobs,
 )
 from tests.sim.reached import choices, operators, reached
 
@@ -50,6 +51,7 @@ BANDED = 4
 BLOCKED = 5
 BY_CHANNEL = 5
 IN_PART = 4
+PACKED = 6
 VERIFIED_NETWORKS = 150
 VERIFIED_EXTREMES = 100
 VERIFIED_CHAINS = 50
@@ -108,6 +110,10 @@ def test_layers_that_read_some_channels_at_a_time(seed: int) -> None:
 
 def test_layers_that_read_what_waits_as_results(seed: int) -> None:
     check_all(in_part_jobs(preset("tiny"), seed, IN_PART))
+
+
+def test_weights_that_share_multipliers(seed: int) -> None:
+    check_all(packed_jobs(replace(preset("tiny"), name="tiny_packed", packed=True), seed, PACKED))
 
 
 def test_networks_at_the_ends_of_what_is_accepted(seed: int) -> None:
