@@ -452,7 +452,7 @@ def _most(problem: Problem) -> int:
 def _half(problem: Problem) -> int:
     """Input groups whose weights fit half the buffer; if there is none, the whole."""
     depth, head = problem.weight_depth, problem.head_beats
-    return (depth // 2 - head) // problem.block_beats or (depth - head) // problem.block_beats
+    return max(0, depth // 2 - head) // problem.block_beats or (depth - head) // problem.block_beats
 
 
 def _listed_half(problem: Problem) -> int:
