@@ -215,6 +215,8 @@ def _phy_settings(module: Any, width: int, hz: int) -> Any:
 def _description(soc: Any, board: Board, config: AcceleratorConfig) -> System:
     """What the host is told of a finalized system."""
     region = soc.bus.regions["main_ram"]
+    processor = _processor(soc, region) if hasattr(soc, "processor") else None
+    held = () if processor is None else (Write(processor.held, 1, 0),)  # firmware of a host that is gone may still run
     return System(
         board=board.name,
         configuration=config.name,
@@ -224,8 +226,8 @@ def _description(soc: Any, board: Board, config: AcceleratorConfig) -> System:
         registers=soc.bus.regions["engine"].origin,
         memory=region.origin,
         memory_bytes=region.size,
-        start=tuple(_start(soc)),
-        processor=_processor(soc, region) if hasattr(soc, "processor") else None,
+        start=(*held, *_start(soc)),
+        processor=processor,
     )
 
 

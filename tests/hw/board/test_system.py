@@ -12,6 +12,7 @@ import pytest
 from hw import verilog
 from hw.board import catalogue, system
 from hw.board.system import Made
+from hw.contract.board import Write
 from quant.base.errors import BadInput
 from tests.hw.test_verilog import SMALLEST
 
@@ -91,6 +92,7 @@ def test_a_processor(engine: Path) -> None:
     assert one == system.simulated(BOARD, SMALLEST, engine, True)
     assert one.system == other.system and (found := one.system.processor) is not None
     assert (found.firmware, found.firmware_bytes) == (0x4100_0000, 16 << 20)
+    assert one.system.start[0] == Write(found.held, 1, 0), "before another host uses the engine"
     assert min(found.held, found.console, found.printed) >= system.DEVICES and found.printed > found.console
     for made in (one, other):
         assert len(re.findall(r"^VexRiscv VexRiscv\(", made.verilog, re.M)) == 1
