@@ -8,7 +8,8 @@ buffer, if one layer writes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -46,18 +47,37 @@ class Candidates:
 
     def writers(self, root: str) -> list[int]:
         """Layers that write into a tensor's memory."""
-        return [k for k, layer in enumerate(self.lowered.layers) if root in map(self.root, layer.outputs)]
+        return self._writers.get(root, [])
 
     def readers(self, root: str) -> list[int]:
         """Layers that convolve what lies there."""
-        return [k for k, layer in enumerate(self.lowered.layers) if self.root(layer.source) == root]
+        return self._readers.get(root, [])
 
-    def residuals(self, root: str) -> dict[str, list[int]]:
+    def residuals(self, root: str) -> Mapping[str, Sequence[int]]:
         """Tensors in a root's memory that are read as residuals, each with its readers."""
-        found: dict[str, list[int]] = {}
+        return self._residuals.get(root, {})
+
+    @cached_property
+    def _writers(self) -> dict[str, list[int]]:
+        found = defaultdict[str, list[int]](list)
         for k, layer in enumerate(self.lowered.layers):
-            if layer.residual is not None and self.root(layer.residual) == root:
-                found.setdefault(layer.residual, []).append(k)
+            for root in dict.fromkeys(map(self.root, layer.outputs)):
+                found[root].append(k)
+        return found
+
+    @cached_property
+    def _readers(self) -> dict[str, list[int]]:
+        found = defaultdict[str, list[int]](list)
+        for k, layer in enumerate(self.lowered.layers):
+            found[self.root(layer.source)].append(k)
+        return found
+
+    @cached_property
+    def _residuals(self) -> dict[str, dict[str, list[int]]]:
+        found = defaultdict[str, dict[str, list[int]]](dict)
+        for k, layer in enumerate(self.lowered.layers):
+            if layer.residual is not None:
+                found[self.root(layer.residual)].setdefault(layer.residual, []).append(k)
         return found
 
     def candidates(self) -> list[Resident]:

@@ -256,7 +256,7 @@ class Residents:
 
     def run(self, index: int) -> tuple[int, int]:
         """The first and the last of the layers that run band by band with one; of none but itself."""
-        return next(((first, last) for first, last in self.runs if first <= index <= last), (index, index))
+        return _within(self.runs, index)
 
     def _place(self, candidate: Resident, high: bool = False) -> Resident | None:
         """The lowest place that is free as long as it is needed, or the highest, None if there is none.  Maps made of a
@@ -273,11 +273,12 @@ class Residents:
 
     def _alive(self, buffer: Buffer, first: int, last: int) -> list[Resident]:
         """Maps that are there in one of some layers, or while these run band by band with others."""
-        first, last = self.run(first)[0], self.run(last)[1]
+        runs = self.runs
+        first, last = _within(runs, first)[0], _within(runs, last)[1]
         return [
             one
             for one in self.chosen.values()
-            if one.buffer is buffer and self.run(one.first)[0] <= last and first <= self.run(one.last)[1]
+            if one.buffer is buffer and _within(runs, one.first)[0] <= last and first <= _within(runs, one.last)[1]
         ]
 
     def _window(self, buffer: Buffer, index: int) -> Span | None:
@@ -340,6 +341,11 @@ class Residents:
             found = self._tried[key]
             self._kept[index] = None if found is None else replace(found[self.estimate], problem=posed)
         return self._kept[index]
+
+
+def _within(runs: Iterable[tuple[int, int]], index: int) -> tuple[int, int]:
+    """That of some runs which a layer is in, else itself alone."""
+    return next(((first, last) for first, last in runs if first <= index <= last), (index, index))
 
 
 def _best(posed: Problem) -> dict[Estimate, Way]:
