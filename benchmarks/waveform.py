@@ -66,7 +66,7 @@ LANES = (
     Lane("weight buffer written", BLUE, ("load_unit.weight_write__enable",)),
     Lane("LOAD done", BLUE, ("load_unit.front__done",)),
     Lane("CONV or SETUP starts", ORANGE, ("compute_unit.front__valid", "compute_unit.front__ready")),
-    Lane("weights into shadow registers", ORANGE, ("compute_unit.shift",)),
+    Lane("weights into shadow registers", ORANGE, ("compute_unit.pipeline.array.shift",)),
     Lane("pixel's address issued", ORANGE, ("compute_unit.pixel_valid",)),
     Lane("output buffer written", ORANGE, ("compute_unit.output_write__enable",)),
     Lane("CONV done", ORANGE, ("compute_unit.front__done",)),

@@ -34,7 +34,8 @@ ODD = [
     replace(preset("tiny"), name="meagre", max_burst=3, queue_depth=1, fetch_depth=8, read_outstanding=1,
             write_outstanding=1),
     # two beats a word, two planes, 48 bits
-    replace(preset("tiny"), name="slow_port", ic_lanes=8, oc_lanes=16, acc_bits=48, residual_depth=1024),
+    replace(preset("tiny"), name="slow_port", ic_lanes=8, oc_lanes=16, acc_bits=48, residual_depth=1024,
+            weight_depth=2048),
     # four words a beat, a weight block of one beat, four planes
     replace(preset("tiny"), name="fast_port", ic_lanes=2, oc_lanes=8, axi_bits=128, fetch_depth=32,
             skip_blocks=False, codebooks=False),
