@@ -16,7 +16,8 @@ from quant.kinds.concat import Concat
 class ConcatOnEngine(EngineKind[Concat]):
     """As `EngineKind`, for concatenations.
 
-    A tensor lies in one place.  So what is joined a second time, by this one or another, is copied; and the
+    A tensor lies in one place.  So what is joined a second time, by this one or another, is copied, unless all that
+    another one joins is: then that one is a part of this (each layer of a DenseNet joins one tensor more).  The
     network's inputs get a view for each place, which whoever writes them fills.
     """
 
@@ -28,7 +29,7 @@ class ConcatOnEngine(EngineKind[Concat]):
     def lower(self, layer: Concat, builder: EngineBuilder) -> None:
         """As `EngineKind.lower`."""
         parts: list[str] = []
-        for index, name in enumerate(layer.inputs):
+        for index, name in enumerate(_nested(layer, builder)):
             hidden = f"{layer.output}{HIDDEN}{index}"
             if builder.by_host(name):
                 parts.append(builder.view(hidden, name))
@@ -47,3 +48,17 @@ class ConcatOnEngine(EngineKind[Concat]):
         copy = dataclasses.replace(tensor, name=hidden)
         weights = builder.weights(layer.name)
         builder.append(unchanged(layer.name, "Concat", builder.source(name), copy, weights))
+
+
+def _nested(layer: Concat, builder: EngineBuilder) -> tuple[str, ...]:
+    """What is joined, with the longest concatenation before this one that joins some of it, one behind the other, in
+    their place, if there is one that is not joined itself."""
+    inputs = layer.inputs
+    for other in sorted(builder.network.layers, key=lambda one: -len(one.inputs)):
+        if not isinstance(other, Concat) or other.output not in builder.lowered.joins or builder.joined(other.output):
+            continue
+        count, tensors = len(other.inputs), builder.network.tensors
+        begin = next((k for k in range(len(inputs)) if inputs[k : k + count] == other.inputs), None)
+        if begin is not None and other is not layer and tensors[other.output].fmt == tensors[layer.output].fmt:
+            return (*inputs[:begin], other.output, *inputs[begin + count :])
+    return inputs

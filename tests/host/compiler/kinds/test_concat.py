@@ -38,3 +38,41 @@ def test_concatenations_compute_nothing(rng: np.random.Generator) -> None:
         ("layer1", ("layer3",), "t3"),
     ]
     assert [placement.tensor for placement in program.tensors] == ["t3"]
+
+
+def dense_block(b: Builder, fmt: QFormat) -> str:
+    """Each layer reads what those before it made and adds to it."""
+    made = ["x", b.conv("x", 11, fmt=fmt)]
+    for outputs in (5, 16, 9):
+        made.append(b.conv(b.conv(b.concat(*made[1:]) if len(made) > 2 else made[1], 7), outputs, fmt=fmt))
+    return b.concat(*made[1:])
+
+
+@ALL
+def test_a_dense_block(config: AcceleratorConfig, rng: np.random.Generator) -> None:
+    b = Builder(rng, (6, 8, 8))
+    joined = dense_block(b, QFormat(8, 3))
+    b.pool(joined, "average", Window((2, 2), (2, 2)))
+    b.conv(joined, 9)
+    check(b.network(), config, rng)
+
+
+def test_what_another_concatenation_joins_is_not_copied(rng: np.random.Generator) -> None:
+    b = Builder(rng, (6, 8, 8))
+    b.conv(dense_block(b, QFormat(8, 3)), 9)
+    program = check(b.network(), preset("small"), rng)
+    assert {layer.op for layer in program.layers} == {"Conv"}
+
+
+def test_of_parts_in_the_middle_and_of_another_order(rng: np.random.Generator) -> None:
+    """Only those that follow each other as they do there; the first concatenation is a part of one other."""
+    b = Builder(rng, (6, 8, 8))
+    fmt = QFormat(8, 3)
+    one, two, three = (b.conv("x", outputs, fmt=fmt) for outputs in (9, 5, 8))
+    inner = b.concat(one, two)
+    b.conv(inner, 3)
+    b.conv(b.concat(three, one, two), 3)
+    b.conv(b.concat(two, one), 3)
+    b.conv(b.concat(one, two, three), 3)
+    program = check(b.network(), preset("small"), rng)
+    assert sum(layer.op == "Concat" for layer in program.layers) == 2 + 3
