@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  || { echo 'setup: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12' >&2; exit 1; }
 	@echo 'setup: virtual environment in .venv'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@echo 'setup: installing shiftpoint and its pinned dependencies (about 1.2 GB)'
+	@echo 'setup: installing shiftpoint and its pinned dependencies (about 1.6 GB)'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt -e '.[dev]'
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check --constraint constraints.txt --no-deps $(ALONE)
 	@touch $@

@@ -222,8 +222,8 @@ def _sources(plan: Plan, memory: MemoryMap, config: AcceleratorConfig) -> Iterat
 def _by_source(
     fill: Fill, plan: Plan, written: dict[str, _Written], memory: MemoryMap, config: AcceleratorConfig
 ) -> _Waiting:
-    """A fill as a whole; or, of planes that several layers wrote, the last of them right before it is needed, those of
-    each layer."""
+    """A fill as a whole; or, of planes of an input that several layers wrote, the last of them right before it is
+    needed, those of each layer.  Not of a residual: a row of its LOAD has a memory by its number."""
     if fill.tensor is None:
         return _Waiting(fill, [(fill, -1)])
     home = memory.homes[fill.tensor]
@@ -234,8 +234,8 @@ def _by_source(
         return table.last((first + begin, first + end), fill.words)
 
     (begin, end), last = fill.planes, after(*fill.planes)
-    one = len(fill.loads) == 1 and not plan.steps[fill.step].problem.geometry.flat
-    if not one or last < 0 or fill.step - last > SOON:
+    inputs = fill.piece.buffer is Buffer.ACTIVATION and not plan.steps[fill.step].problem.geometry.flat
+    if not inputs or len(fill.loads) != 1 or last < 0 or fill.step - last > SOON:
         return _Waiting(fill, [(fill, last)])
     writers = [plan.steps[k].layer if k >= 0 else -1 for k in (after(p, p + 1) for p in range(begin, end))]
     edges = [begin, *(p for p in range(begin + 1, end) if writers[p - begin] != writers[p - begin - 1]), end]

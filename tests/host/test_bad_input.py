@@ -204,7 +204,7 @@ def test_float_network_as_a_quantized_one(cli: Cli, net: Path) -> None:
 
 def test_unknown_configuration(cli: Cli, program: Path) -> None:
     assert cli.refused("compile", cli.folder / "q.onnx", "--config", "huge", "-o", cli.folder / "p") == (
-        "no configuration 'huge'; there are tiny, small, medium, large, small16, zynq-hp"
+        "no configuration 'huge'; there are tiny, small, medium, packed, large, small16, zynq-hp"
     )
 
 
@@ -259,7 +259,7 @@ def test_budgets(cli: Cli, net: Path, calibration: Path) -> None:
         "a budget of cycles needs a configuration of the engine: --config"
     )
     assert quantize(cli, net, calibration, "--cycle-budget", 900, "--config", "huge") == (
-        "no configuration 'huge'; there are tiny, small, medium, large, small16, zynq-hp"
+        "no configuration 'huge'; there are tiny, small, medium, packed, large, small16, zynq-hp"
     )
     least = 4 * 2 * 9 // 2 + 3 * 4 // 2
     assert quantize(cli, net, calibration, "--weight-budget", least - 1) == (

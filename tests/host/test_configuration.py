@@ -91,6 +91,6 @@ def test_a_byte_order_mark(tmp_path: Path) -> None:
 
 def test_a_name_that_is_none() -> None:
     with pytest.raises(
-        ConfigError, match="^no configuration 'huge'; there are tiny, small, medium, large, small16, zynq-hp$"
+        ConfigError, match="^no configuration 'huge'; there are tiny, small, medium, packed, large, small16, zynq-hp$"
     ):
         configuration("huge")
