@@ -280,6 +280,16 @@ crosses 4 KiB."""
 PAGE_BYTES = 4096
 """No burst crosses a multiple of it (AXI), so the memory window is made of whole pages."""
 
+_MEDIUM = AcceleratorConfig(
+    name="medium",
+    ic_lanes=8,
+    oc_lanes=16,
+    axi_bits=128,
+    max_burst=256,
+    skip_blocks=True,
+    codebooks=True,
+    clock_mhz=72.6,
+)
 PRESETS = {
     config.name: config
     for config in (
@@ -311,28 +321,8 @@ PRESETS = {
             codebooks=True,
             clock_mhz=103.2,
         ),
-        AcceleratorConfig(
-            name="medium",
-            ic_lanes=8,
-            oc_lanes=16,
-            axi_bits=128,
-            max_burst=256,
-            skip_blocks=True,
-            codebooks=True,
-            clock_mhz=72.6,
-        ),
-        # medium, whose multipliers take two weights of 4 bits.
-        AcceleratorConfig(
-            name="packed",
-            ic_lanes=8,
-            oc_lanes=16,
-            axi_bits=128,
-            max_burst=256,
-            skip_blocks=True,
-            codebooks=True,
-            packed=True,
-            clock_mhz=72.6,
-        ),
+        _MEDIUM,
+        dataclasses.replace(_MEDIUM, name="packed", packed=True),  # its multipliers take two weights of 4 bits
         AcceleratorConfig(
             name="large",
             ic_lanes=32,

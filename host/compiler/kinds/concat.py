@@ -59,6 +59,6 @@ def _nested(layer: Concat, builder: EngineBuilder) -> tuple[str, ...]:
             continue
         count, tensors = len(other.inputs), builder.network.tensors
         begin = next((k for k in range(len(inputs)) if inputs[k : k + count] == other.inputs), None)
-        if begin is not None and other is not layer and tensors[other.output].fmt == tensors[layer.output].fmt:
+        if begin is not None and tensors[other.output].fmt == tensors[layer.output].fmt:
             return (*inputs[:begin], other.output, *inputs[begin + count :])
     return inputs
