@@ -20,8 +20,9 @@ from host.comparison import CompareOptions, answers_alone, compare_files
 from host.compiler import KEPT, KeepLayers
 from host.difference import first_difference
 from host.form import Maybe, require
+from host.images import images_to_keep, kept_images
 from host.legs import LEGS, Leg, OnBoard, ProgramBytes, Subject, Verilog, legs
-from host.pipeline import GIVEN, MADE_BY, images_to_keep, kept_images, report_of, subject_of
+from host.pipeline import GIVEN, MADE_BY, report_of, subject_of
 from host.report.page import render
 from host.report.sources import read_compared, read_costs, read_leg
 from host.terminal import Reporter

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
@@ -10,7 +9,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import onnx
 import typer
 
@@ -18,8 +16,9 @@ from host import tail as tails
 from host.artefacts import BuildFolder, make_folder, require_file, write_json
 from host.beside import both_costs, quantized_of, right
 from host.boards import SIMULATED, simulated_files
-from host.comparison import SHOWN_IMAGES, CompareOptions, answers_alone, compare_files
+from host.comparison import CompareOptions, answers_alone, compare_files
 from host.compiler import KeepLayers
+from host.images import images_to_keep, kept_images, require_images
 from host.legs import LEGS, Leg, OnBoard, Subject, Verilog, legs
 from host.names import printable
 from host.options import (
@@ -53,13 +52,10 @@ from hw.contract.memory import Memory
 from quant import qdq
 from quant.base.errors import BadInput, VerificationError
 from quant.base.files import write_atomic
-from quant.ir.inputs import Given, by_input, together
-from quant.ir.network import Network
+from quant.ir.inputs import by_input
 from quant.onnx_file.cut import split
 from quant.onnx_file.quantized import is_quantized
 from quant.onnx_file.read import in_one_piece, read_file
-from quant.run.images import arrays_of, load_images
-from quant.run.npz import open_npz
 
 GIVEN = "quantized already"
 """Key in what `quantize` was made from, where the network was given so."""
@@ -197,7 +193,7 @@ def run(o: RunOptions, reporter: Reporter) -> Result:
         if not path.is_file():
             raise BadInput(f"{path}: no such file")
     origin = _Origin.of(o)
-    _require_images(o.images, o.count)
+    require_images(o.images, o.count)
     every = legs(o.build_dir, None if o.board is None else folder.system)
     taken = [leg for leg in every if o.rtl_images or leg.name != Verilog.name]
     for leg in taken:
@@ -458,44 +454,3 @@ def _raise_on_break(value: Result) -> None:
     rtl = value["rtl"]
     if rtl is not None and rtl["cycles"] != rtl["model_cycles"]:
         raise VerificationError(f"the RTL took {rtl['cycles']} cycles, the model predicts {rtl['model_cycles']}")
-
-
-def _require_images(path: Path, count: int) -> None:
-    """Raise BadInput for a file of fewer images of a single input, before all the work."""
-    stored = open_npz(path, ["images"]).get("images")
-    if stored is not None and stored.ndim:
-        _require_count(path, len(stored), count)
-
-
-def _require_count(path: Path, held: int, count: int) -> None:
-    if held < count:
-        raise BadInput(f"{path}: holds {held} images, {count} are needed")
-
-
-def images_to_keep(network: Network, source: Path, count: int) -> bytes:
-    """images.npz: the first images of a file, as the network takes them, to simulate and to show."""
-    images, _ = load_images(source, network, limit=max(count, SHOWN_IMAGES))
-    _require_count(source, len(images), count)
-    given, buffer = by_input(network.inputs, images), io.BytesIO()
-    arrays: dict[str, Any] = {}
-    for name, array in arrays_of(network).items():
-        arrays |= {array: given[name][:count], shown_as(array): given[name][:SHOWN_IMAGES]}
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
-
-
-def shown_as(array: str) -> str:
-    """The array of images.npz that holds what is shown of the images in another one."""
-    return "shown" if array == "images" else f"shown {array}"
-
-
-def kept_images(folder: BuildFolder, network: Network) -> tuple[Given, Given]:
-    """The images of a build folder, float32 (N, C, H, W) of each input: those simulated, those shown."""
-    images, _ = load_images(folder.images, network)
-    shown = {}
-    for name, array in arrays_of(network).items():
-        stored = open_npz(folder.images, [shown_as(array)]).get(shown_as(array))
-        shown[name] = np.zeros(0) if stored is None else stored.whole()
-        if shown[name].shape[1:] != network.input_shapes[name] or shown[name].dtype != np.float32:
-            raise BadInput(f"{folder.images}: damaged; make it again with `run`")
-    return images, together(shown)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from host.artefacts import BuildFolder
-from host.pipeline import kept_images, subject_of
+from host.images import kept_images
+from host.pipeline import subject_of
 from host.report.data import build_report
 from hw.contract.memory import Memory
 from sim.stored import Stored
