@@ -36,11 +36,11 @@ from host.options import (
 )
 from host.outputs import Use, apart
 from host.quantization import QuantizeOptions, QuantizerOptions, quantize
-from host.report.beside import totals
 from host.report.data import build_report
 from host.report.page import render
 from host.report.sources import read_compared, read_costs, read_legs
 from host.stages import Result
+from host.summary import require_equal, summary
 from host.terminal import Reporter
 from host.timed import compile_timed
 from hw import verilog as gateware
@@ -50,7 +50,7 @@ from hw.contract import program as programs
 from hw.contract.config import PRESETS, AcceleratorConfig
 from hw.contract.memory import Memory
 from quant import qdq
-from quant.base.errors import BadInput, VerificationError
+from quant.base.errors import BadInput
 from quant.base.files import write_atomic
 from quant.ir.inputs import by_input
 from quant.onnx_file.cut import split
@@ -381,7 +381,7 @@ def _write_report(folder: BuildFolder, reporter: Reporter) -> Result:
         write_json(folder.report, value)
         write_atomic(folder.page, render(value).encode())
         folder.mark_good("report", None, [folder.report, folder.page])
-    _raise_on_break(value)
+    require_equal(value)
     return summary(value, folder)
 
 
@@ -395,62 +395,3 @@ def report_of(folder: BuildFolder) -> Result:
     costs = read_costs(folder.cost) if folder.began("beside") else None
     pictures = by_input(network.inputs, shown)[network.inputs[0]]
     return build_report(network, program, read_compared(folder.compare), taken, len(images), pictures, costs)
-
-
-def summary(value: Result, folder: BuildFolder) -> Result:
-    """The tables that end a run."""
-    layers = [
-        {
-            "layer": layer["name"],
-            "op": layer["op"],
-            "fused into": layer["fused_into"] or "",
-            "output": f"{'s' if layer['output_signed'] else 'u'}{layer['output_bits']}.{layer['output_frac']}",
-            "SQNR dB": layer["sqnr_db"],
-            "cycles": layer["cycles"],
-            "utilization": layer["utilization"],
-            "bound": layer["bound"],
-            "equal digests": _equal(layer["digest"]),
-        }
-        for layer in value["layers"]
-    ]
-    files = [folder.verilog, folder.quantized, folder.program, folder.report, folder.page]
-    run = {} if value["batch"] == 1 else {"images of a run": value["batch"]}
-    result = {"layers": layers, "accuracy": value["accuracy"], "totals": run | value["totals"]}
-    if value["beside"] is not None:
-        result[f"beside {value['beside']['name']}"] = totals(value["beside"])
-    if value["accuracy"]["agreement"] is None:
-        result["float reference"] = "none: --float names the network to compare with"
-    if value["tail"] is not None:
-        result["on the host"] = host_rows(value["tail"])
-        files.append(folder.tail)
-    for name in (Verilog.name, OnBoard.name):
-        if value[name] is not None:
-            result[name] = {k: v for k, v in value[name].items() if k != "first_mismatch"}
-    return {**result, "files": [str(path) for path in files]}
-
-
-def host_rows(tail: Result) -> list[Result]:
-    """What the host returns, a row each."""
-    return [
-        {"output": output["name"], "SQNR dB": output["sqnr_db"], "equal digests": _equal(output["digest"])}
-        for output in tail["outputs"]
-    ]
-
-
-def _equal(digests: dict[str, str | None]) -> str:
-    present = [d for d in digests.values() if d is not None]
-    return f"all {len(present)}" if len(set(present)) == 1 else "NO"
-
-
-def _raise_on_break(value: Result) -> None:
-    for layer in value["layers"]:
-        if _equal(layer["digest"]) == "NO":
-            found = [value[name]["first_mismatch"] for name in (Verilog.name, OnBoard.name) if value[name] is not None]
-            place = next(filter(None, found), None)
-            raise VerificationError(f"digests differ at layer {layer['name']}" + (f": {place}" if place else ""))
-    for output in (value["tail"] or {"outputs": []})["outputs"]:
-        if _equal(output["digest"]) == "NO":
-            raise VerificationError(f"digests differ at output {output['name']}, which the host makes")
-    rtl = value["rtl"]
-    if rtl is not None and rtl["cycles"] != rtl["model_cycles"]:
-        raise VerificationError(f"the RTL took {rtl['cycles']} cycles, the model predicts {rtl['model_cycles']}")
