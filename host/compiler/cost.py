@@ -5,6 +5,7 @@ An estimate for ranking only; `sim.cycles` says how long a program takes.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from host.compiler.cuts import Band, Strip
@@ -68,7 +69,7 @@ def costs(problem: Problem, tiling: Tiling) -> tuple[tuple[int, ...], int]:
         cycles = sum(max(tile) for tile in zip(*work, strict=True))
     pooling = _pooling(problem, tiling)
     cycles = max(cycles, pooling) if behind else cycles + sum(written) + pooling
-    cycles += _starved(problem, tiling) + (0 if ahead else sum(inputs))
+    cycles += _starved(problem, tiling) + _uneven(problem, tiling) + (0 if ahead else sum(inputs))
     steps, exposed = _steps(problem, tiling), [_exposed(problem, tiling, waits) for waits in (False, True)]
     found = [cycles + exposed[estimate.waits] + estimate.step * steps for estimate in ESTIMATES]
     return tuple(found), sum(inputs) + sum(stream)
@@ -162,6 +163,47 @@ def _starved(problem: Problem, tiling: Tiling) -> int:
     turn = TOKEN_LATENCY + REQUEST_LATENCY + memory.latency + TOKEN_LATENCY + prepare
     idle = -(-(read + passes + turn) // fitting) - max(read, passes)
     return max(0, idle) * weights // beats * repeats
+
+
+def _uneven(problem: Problem, tiling: Tiling) -> int:
+    """What chunks of the input with listed weight blocks take beyond reading and computing.
+
+    Some have many blocks and others few, so what is read while one is computed is too much here and too little there;
+    and a chunk is read once those whose room it takes are done.  Counted over the tile with most of the input, one CONV
+    after the other.
+    """
+    outputs = problem.outputs
+    if not outputs.listed or tiling.reading != "chunk" or not tiling.loads_ahead:
+        return 0
+    tiles = zip(_tiles(tiling), _passes(problem, tiling), strict=True)
+    (strip, band), one = max(tiles, key=lambda tile: _input_rows(problem, tile[0][1]))
+    groups = [group for group in range(outputs.count) if not outputs.second(group)]
+    convs = [(group, chunk) for group in groups for chunk in tiling.chunks(outputs.ranges[group])]
+    room, weights = problem.activation_grains, sum(_streamed(problem, tiling)) // (len(convs) * tiling.tiles)
+
+    def find() -> int:
+        rows = needed(problem.window, 0, band.rows, problem.geometry.height)
+        read = done = reads = computed = first = 0
+        held = deque[tuple[int, int]]()  # chunks in the buffer: when each is done, and its grains
+        for group, chunk in convs:
+            count = chunk[1] - chunk[0]
+            size = problem.geometry.band((0, count), rows, strip.inputs).size
+            while held and sum(grains for _, grains in held) + size > room:
+                read = max(read, held.popleft()[0] + TOKEN_LATENCY + REQUEST_LATENCY + problem.memory.latency)
+            reading = _band_cycles(problem, count, strip, band.rows) + problem.memory.beat_every * weights
+            computing = outputs.passes_of(group, chunk) * one
+            reads, computed, read = reads + reading, computed + computing, read + reading
+            first = first or read
+            done = max(done, read) + computing
+            held.append((done, size))
+        return max(0, done - first - max(reads, computed))
+
+    return tiling.tiles * problem.once(("uneven", strip, band, tiling.chunk, room, weights), find)
+
+
+def _input_rows(problem: Problem, band: Band) -> int:
+    first, last = needed(problem.window, 0, band.rows, problem.geometry.height)
+    return last - first
 
 
 def _streamed(problem: Problem, tiling: Tiling) -> list[int]:

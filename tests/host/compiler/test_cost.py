@@ -10,10 +10,12 @@ import pytest
 
 from host.compiler import compile_network
 from host.compiler.cost import cost
-from host.compiler.tiling import ways
+from host.compiler.tiling import Tiling, ways
 from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.memory import Memory
+from quant.compress.blocks import Block
 from quant.ir.window import Window
+from quant.kinds.conv import Conv
 from sim.cycles import simulate
 from tests.host.compiler.problems import problems
 from tests.host.networks import SAME, Builder
@@ -67,6 +69,33 @@ def test_weights_that_wait_for_room_count(name: str) -> None:
     (posed,), _ = problems(b.network(), config)
     estimate, _ = min(cost(posed, way) for way in ways(posed))
     assert 0.95 < estimate / simulate(compile_network(b.network(), config)).cycles < 1.05
+
+
+def test_uneven_chunks_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of three input groups the last one has few blocks: two at a time and then one, what is read next waits for the
+    room of the two, and has but the one to hide behind."""
+    config, rng = dataclasses.replace(preset("small"), activation_depth=1024), np.random.default_rng(2)
+    b = Builder(rng, (24, 24, 24))
+    b.conv(b.conv("x", 24, Window()), 64)
+    first, layer = b.layers
+    assert isinstance(layer, Conv)
+    kept = rng.random((8, 3, 3, 3)) < np.array([0.3, 0.3, 0.1])[:, None, None]
+    weight = layer.weight * Block(8, 8).spread(kept, layer.weight.shape)
+    network = dataclasses.replace(b.network(), layers=(first, dataclasses.replace(layer, weight=weight)))
+    (_, posed), _ = problems(network, config)
+    only: list[Tiling] = []
+    monkeypatch.setattr(
+        "host.compiler.residents.ways", lambda one: only if one.layer.name == posed.layer.name else ways(one)
+    )
+    found = {}
+    for way in ways(posed):
+        if way.reading == "chunk" and way.loads_ahead and way.order == "groups" and way.tiles <= 4:
+            only[:] = [way]
+            cycles = int(simulate(compile_network(network, config)).layer_cycles[1])
+            assert 0.97 < cost(posed, way)[0] / cycles < 1.06
+            found[way.tiles, way.chunk] = cycles
+    assert found[3, 2] > 1.15 * found[3, 1]
+    assert found[4, 2] < found[4, 1]
 
 
 def test_reading_twice_costs() -> None:
