@@ -1,10 +1,13 @@
-"""Three steps of technology mapping that Yosys leaves out for an ECP5, on the netlist that it gives to nextpnr.
+"""Four steps of technology mapping that Yosys leaves out for an ECP5, on the netlist that it gives to nextpnr.
 
 A carry cell has a table of four inputs before each bit of its chain, of which an addition uses two: a `LUT4` that only
 this bit reads goes into that table, where both fit.  A multiplier block has a register at its output: the flip-flops
 behind a product, where nothing else reads it, are that register.  So has a block RAM, with a clock enable of its own
 (Lattice, TN1264, "ECP5 and ECP5-5G Memory Usage Guide", on REGMODE and OCE): it answers 5.8 ns after the clock
-edge without, 1.0 ns with it.  None of them changes what the netlist computes in any cycle.
+edge without, 1.0 ns with it.  A multiplier block takes 18 bits of each factor: Yosys lays a narrower signed one into
+the lowest of them and its sign into all others, each a pin that wants a wire of its own.  Laid into the highest ones,
+with zeros below, which are no wires, it takes a pin a bit, and the product lies as much higher.  None of them changes
+what the netlist computes in any cycle.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ Net = int | str
 """A bit of a net, or a constant: "0", "1", "x"."""
 Cell = dict
 INPUTS = "ABCD"
+FACTOR_BITS = 18
+"""Of a factor of a multiplier block."""
 
 
 class Netlist:
@@ -139,6 +144,40 @@ def registers_into_multipliers(netlist: Netlist) -> int:
     return moved
 
 
+def factors_to_the_top(netlist: Netlist) -> int:
+    """Lays signed factors of multiplier blocks into the highest bits; returns how many pins have no wire any more.
+
+    Where a copy of the product's sign above its highest bit is read, both stay: there is no pin for it then.
+    """
+    freed = 0
+    for _, block in netlist.of_type("MULT18X18D"):
+        wires = block["connections"]
+        copies = {factor: _copies_of_sign(wires, factor) for factor in "AB"}
+        products = [wires[f"P{i}"] for i in range(2 * FACTOR_BITS)]
+        up = sum(copies.values())
+        if any(netlist.readers[bit] for bits in products[len(products) - up :] for bit in bits):
+            continue
+        for factor, count in copies.items():
+            pins = [wires[f"{factor}{i}"] for i in range(FACTOR_BITS)]
+            wires.update({f"{factor}{i}": bits for i, bits in enumerate(_up(pins, count, [["0"]] * count))})
+        wires.update({f"P{i}": bits for i, bits in enumerate(_up(products, up, products[len(products) - up :]))})
+        freed += up
+    return freed
+
+
+def _up(pins: list[list[Net]], count: int, below: list[list[Net]]) -> list[list[Net]]:
+    return below + pins[: len(pins) - count]
+
+
+def _copies_of_sign(wires: dict[str, list[Net]], factor: str) -> int:
+    """How many of a factor's highest pins have its sign again, on a net."""
+    sign = wires[f"{factor}{FACTOR_BITS - 1}"]
+    if wires[f"SIGNED{factor}"] != ["1"] or isinstance(sign[0], str):
+        return 0
+    low = next((i for i in reversed(range(FACTOR_BITS)) if wires[f"{factor}{i}"] != sign), -1)
+    return FACTOR_BITS - 1 - (low + 1)
+
+
 def registers_into_memories(netlist: Netlist) -> int:
     """Makes flip-flops behind block RAMs the RAMs' own registers; returns how many flip-flops.
 
@@ -210,6 +249,7 @@ def improve(path: Path, top: str) -> dict[str, int]:
         "LUT4 into carry cells": tables_into_carries(netlist),
         "flip-flops into multiplier blocks": registers_into_multipliers(netlist),
         "flip-flops into block RAMs": registers_into_memories(netlist),
+        "copies of signs off multiplier blocks": factors_to_the_top(netlist),
     }
     path.write_text(json.dumps(design))
     return counts

