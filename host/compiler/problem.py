@@ -204,7 +204,8 @@ def problem(
     if layer.product or runs_depthwise(config, layer, outputs, geometry):
         outputs = replace(outputs, mode=Mode.DEPTHWISE, _kept={})
     elif runs_paired(config, layer, geometry):
-        outputs = replace(outputs, mode=Mode.PAIRED, _kept={})
+        paired = replace(outputs, mode=Mode.PAIRED, _kept={})
+        outputs = outputs if leaves_out(outputs, instead=paired.all_passes) else paired
     layer = replace(layer, weights=stored(outputs, memory))
     outputs = replace(outputs, layer=layer, _kept={})
     shared = packs(outputs, memory)

@@ -7,9 +7,9 @@ from hw.contract.timing import pass_cycles
 from hw.contract.weights.listed import LONGEST_KERNEL, beat_tags
 
 
-def leaves_out(outputs: OutputGroups) -> bool:
+def leaves_out(outputs: OutputGroups, instead: int | None = None) -> bool:
     """Whether a layer of dense passes does: its engine can, tags tell its taps apart, and it takes less time and fewer
-    bytes so.
+    bytes so.  instead: passes, each with a block, that it has else; all dense ones when None.
 
     A pass of a listed block reads a beat of tags more, which counts where it has fewer pixels than a block has beats.
     """
@@ -19,7 +19,7 @@ def leaves_out(outputs: OutputGroups) -> bool:
     if any(size > 1 and apart > 1 for size, apart in zip(outputs.kernel, window.dilation, strict=True)):
         return False
     needed = [found for found in outputs.needed if found.size]  # but for second output groups, which have no blocks
-    every = sum(found.size for found in needed)
+    every = sum(found.size for found in needed) if instead is None else instead
     kept = sum(max(1, int(found.sum())) for found in needed)
     beats, pixels = layer.weights.block_beats(config), layer.result.shape[1] * layer.result.shape[2]
     tile = min(pixels, config.partial_sum_depth)

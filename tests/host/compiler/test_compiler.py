@@ -94,8 +94,8 @@ def test_the_same_network_gives_the_same_bytes() -> None:
 
 
 PROGRAMS = """
-- 57b7ba 854bfe 898cca eae2ea 6256ea a33cae 21acfc a8d7b5 f1bddd c4b3de 1296d0 bd3b37 - fda711 b86166 7bf20a 747863
-9969fc 06ab9e ee1842 b0d0f8 b51bb7 dd2e05 b4d0b6 6809d7 6d224c 987246 - 3076da - 35bd8c 555c49 55fda3 af73ad - - f535aa
+- 57b7ba 854bfe 898cca c4fae4 6256ea a33cae 21acfc a8d7b5 f1bddd c4b3de 1296d0 bd3b37 - fda711 b86166 7bf20a 747863
+9969fc 06ab9e ee1842 b0d0f8 b51bb7 dd2e05 b4d0b6 6809d7 6d224c 987246 - bd106b - 35bd8c 555c49 55fda3 af73ad - - f535aa
 796d3a 3fc7cb efdce8 20c7b2 - 9649f7 b04154 7f28c3 37421a 7965ba b4fee6 c4861e 1c591d f8eb5a 662a0a f7b90b
 """
 """The first digits of the SHA-256 of what `random_network` of a number is compiled to; - where it is refused."""

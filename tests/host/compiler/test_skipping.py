@@ -9,7 +9,7 @@ import pytest
 
 from host.compiler import compile_network
 from hw.contract.config import preset
-from hw.contract.isa import ConvInstruction
+from hw.contract.isa import ConvInstruction, Mode
 from quant.compress.blocks import Block
 from quant.ir.network import Network
 from quant.ir.window import Window
@@ -71,6 +71,24 @@ def test_cycles_are_those_of_the_blocks_that_stay(share: float) -> None:
     )
     gain = simulate(all_).cycles / simulate(fewer).cycles
     assert 0.95 / kept.mean() <= gain <= 1 / kept.mean()
+
+
+@pytest.mark.parametrize(("share", "mode"), [(0.75, Mode.PAIRED), (0.25, Mode.DENSE)])
+def test_two_taps_at_once_or_few_alone(share: float, mode: Mode) -> None:
+    """Of a thin input, whichever takes fewer passes: six of pairs in a 3 x 3 kernel, or those of the taps that stay."""
+    b = Builder(np.random.default_rng(1), (4, 12, 12))
+    b.conv(b.conv("x", 4, Window()), 64, SAME)
+    first, layer = b.layers
+    assert isinstance(layer, Conv)
+    kept = np.random.default_rng(3).random((8, 1, 3, 3)) < share
+    thin = replace(layer, weight=layer.weight * Block(8, 8).spread(kept, layer.weight.shape))
+    made = replace(b.network(), layers=(first, thin))
+    outputs = problems(made, SMALL)[0][1].outputs
+    assert (outputs.mode, outputs.listed) == (mode, mode == Mode.DENSE)
+    program = check(made, SMALL, np.random.default_rng(5))
+    convs = [i for i in program.decode() if isinstance(i, ConvInstruction) and i.layer == 1]
+    tiles = len(convs) // 8
+    assert sum(i.blocks or 6 for i in convs) == tiles * (48 if mode == Mode.PAIRED else kept.sum())
 
 
 def test_more_input_groups_than_tags_tell_apart() -> None:
