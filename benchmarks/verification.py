@@ -5,8 +5,9 @@
     python benchmarks/verification.py --only vww96 --configs small      # a part; of a table, --write renews its rows
 
 Trained networks are quantized with the default effort on their data; architectures with random weights with the effort
-`fast` on seeded noise.  Those named -raw take raw pixels: preprocessing is folded in.  Each is compiled for the memory
-that it runs on, with the results of all layers kept or of none but the outputs.
+`fast` on seeded noise.  Those named -raw take raw pixels: preprocessing is folded in; those named -4bit have weights of
+4 bits.  Each is compiled for the memory that it runs on, with the results of all layers kept or of none but the
+outputs.
 Seconds are of the wall: compiling, running and checking, and building the simulator where it was not.
 The bundled network needs nothing else; the others are taken from the folder that SHIFTPOINT_DATA names (default
 ../shared/data beside the repository), or written by the scripts of that folder and of `networks` beside it, and left
@@ -101,7 +102,7 @@ def photographs(graph: FloatGraph) -> Images:
 
 class Case(NamedTuple):
     """A network: what gives its file, its images, what it runs on by default, how many images run on the Verilog, the
-    effort it is quantized with, and whether it takes raw pixels."""
+    effort it is quantized with, whether it takes raw pixels, and the bits of its weights."""
 
     file: Callable[[], Path]
     images: Callable[[FloatGraph], Images]
@@ -110,11 +111,14 @@ class Case(NamedTuple):
     runs: int = 2
     effort: Effort = "default"
     raw: bool = False
+    weight_bits: int = 8
 
 
-def trained(name: str, images: Callable[[FloatGraph], Images], *configs: str, raw: bool = False) -> Case:
+def trained(
+    name: str, images: Callable[[FloatGraph], Images], *configs: str, raw: bool = False, weight_bits: int = 8
+) -> Case:
     """One of the data's networks."""
-    return Case(partial(architecture, name), images, configs, raw=raw)
+    return Case(partial(architecture, name), images, configs, raw=raw, weight_bits=weight_bits)
 
 
 def made(
@@ -136,6 +140,7 @@ NETWORKS = {
     "fashion_mnist": Case(lambda: FASHION, bundled, ("tiny", "small", "medium", "large"), POINTS),
     "fashion_mnist-raw": Case(lambda: FASHION, bundled, ("small",), (USUAL,), raw=True),
     "resnet8_cifar10": trained("resnet8_cifar10", cifar, "small", "medium"),
+    "resnet8_cifar10-4bit": trained("resnet8_cifar10", cifar, "packed", weight_bits=4),
     "resnet20_cifar10": trained("resnet20_cifar10", cifar, "small", "medium"),
     "vww96": trained("vww96", photographs, "small", "medium"),
     "vww96-raw": trained("vww96", photographs, "small", raw=True),
@@ -202,7 +207,7 @@ def rows(names: list[str], configs: list[str] | None, count: int | None) -> Iter
         if case.raw:
             graph = take_pixels(graph)
         calibration, images = case.images(graph)
-        network = quantize_network(graph, calibration, effort=case.effort)
+        network = quantize_network(graph, calibration, effort=case.effort, weight_bits=case.weight_bits)
         integers = quantize_input(network, images[: count or case.runs])
         for config in configs or case.configs:
             for row in verify(network, integers, config, case.points):
