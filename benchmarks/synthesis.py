@@ -32,6 +32,8 @@ from quant.base.errors import ShiftpointError
 from quant.base.files import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
+NETLIST = "netlist.json"
+"""What Yosys made, in its own format: place and route goes on from it."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def synthesize(config: AcceleratorConfig, folder: Path, family: str = "ecp5") ->
         f"{f.command} -top {verilog.TOP}",
         *(f"tee -q -o {cell}.txt select -list t:{cell}" for cell in named),
         "tee -q -o stat.json stat -json",
+        f"write_json {NETLIST}",
     ]
     with contextlib.chdir(folder):  # Yosys in WebAssembly finds files below the working directory
         code = run_yosys(["-Q", "-qq", "-l", "yosys.log", "-p", "; ".join(script)])

@@ -23,7 +23,7 @@ from host.terminal import Reporter
 from host.timed import compile_timed
 from host.workers import begun
 from hw.board import catalogue
-from hw.contract.config import preset
+from hw.contract.config import AcceleratorConfig, preset
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.ir.fixedpoint import QFormat
@@ -38,6 +38,7 @@ from tests.host.onnx_networks import images, small_cnn
 from tests.quant.float_graphs import Builder
 
 QUIET = Reporter(quiet=True)
+DOCUMENTS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
@@ -144,6 +145,18 @@ def test_tables_are_built_where_a_layer_needs_them() -> None:
     assert needs_tables(Network("net", tensors, (table,), ("x",), ("y",)))
     net = Builder(3, size=6)
     assert not needs_tables(stand_in(net.graph(net.conv("one", "x", 8))))
+
+
+def test_what_the_document_says_of_two_engines_is_what_they_take() -> None:
+    text, kept = (DOCUMENTS / "explore.md").read_text(), read_json(DOCUMENTS / FOUND)
+    board = catalogue.board("ulx3s-85")
+    network = stand_in(onnx_import.load(DOCUMENTS.parent / "examples" / "fashion_mnist" / "fashion_mnist.onnx"))
+    for said, words in ((kept["best"], "cycles, {} frames a second"), (kept["presets"]["medium"], "({})")):
+        config = AcceleratorConfig.from_json(said["config"])
+        memory = board.memory(config)
+        cycles = simulate(compile_timed(network, config, memory), memory).cycles
+        assert cycles == said["cycles"], "make it again by the command that docs/explore.md names"
+        assert f"takes {cycles:,} {words.format(round(board.clock_mhz * 1e6 / cycles))}" in " ".join(text.split())
 
 
 @pytest.mark.verify

@@ -1,42 +1,62 @@
-"""Linear counts: held to what place and route counted, each by the others, and to syntheses of other engines."""
+"""Linear counts: a fit that is known is found again; each measured engine is judged by the others."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import resources
-from hw.contract.config import PRESETS, AcceleratorConfig
-from hw.resources.linear import COUNTS, errors, estimate, fit, placed
+from benchmarks import marked, resources
+from hw.contract.config import PRESETS
+from hw.resources.linear import COUNTS, PARTS, errors, estimate, fit, fitted, measured, row
 
 ROOT = Path(__file__).resolve().parents[3]
-MOST = {"logic": 0.02, "flip-flops": 0.11}
-"""Share by which a preset may be off that is judged by the two others."""
+MOST = {"logic": 0.12, "flip-flops": 0.12}
+"""Share by which an engine may be off that is judged by the others."""
+WRAPPER = 0.05
+"""Share of a placed engine that may be the wrapper around it (benchmarks/place.py)."""
 
 
-def test_a_line_is_found_again() -> None:
-    counts = {name: 5000 + 700 * config.oc_lanes for name, config in PRESETS.items()}
-    assert fit(counts) == pytest.approx((5000, 700))
+def test_a_fit_is_found_again(rng: np.random.Generator) -> None:
+    takes = rng.uniform(1, 1000, len(PARTS))
+    rows = [row(config) for config in resources.CONFIGURATIONS]
+    assert fit(rows, [float(takes @ np.array(one)) for one in rows]) == pytest.approx(takes)
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_each_preset_is_judged_by_the_others(count: str) -> None:
+def test_each_engine_is_judged_by_the_others(count: str) -> None:
     found = errors(count)
-    assert set(found) == set(placed()) == {"tiny", "small", "medium"}
-    assert 0.5 * MOST[count] < max(map(abs, found.values())) <= MOST[count]
+    assert max(map(abs, found.values())) <= MOST[count], found
 
 
-def test_what_was_placed_is_what_the_document_says() -> None:
+@pytest.mark.parametrize("count", COUNTS)
+def test_no_part_gives_anything_back(count: str) -> None:
+    assert min(fitted(count).values()) >= 0, fitted(count)
+
+
+def test_wider_data_take_more() -> None:
+    small, small16 = PRESETS["small"], PRESETS["small16"]
+    for count in COUNTS:
+        assert estimate(small16, count) > 1.2 * estimate(replace(small, tables=False, codebooks=False), count)
+
+
+def test_what_was_placed_is_what_was_measured() -> None:
+    """The rows of docs/synthesis.md for engines as they are now, which have the wrapper in them."""
     text = (ROOT / "docs" / "synthesis.md").read_text()
-    rows = re.findall(r"^\|[^|]*\| (\w+) \| [\d.]+ \| (\d+) \| (\d+) \|$", text, re.M)
-    assert {(name, str(one["logic"]), str(one["flip-flops"])) for name, one in placed().items()} <= set(rows)
+    said = {
+        "small": re.search(r"^\| small \| \*\*103.2\*\* \|[^|]*\| (\d+) \| (\d+) \|", text, re.M),
+        "medium": re.search(r"placed as ([\d,]+) TRELLIS_COMB, ([\d,]+)\nflip-flops", text),
+    }
+    counts = {config.hash: found for config, found in measured()}
+    for name, match in said.items():
+        assert match, name
+        for count, placed in zip(COUNTS, match.groups(), strict=True):
+            found = counts.get(PRESETS[name].hash, {}).get(count, estimate(PRESETS[name], count))
+            assert 0 <= int(placed.replace(",", "")) / found - 1 < WRAPPER, (name, count)
 
 
-@pytest.mark.parametrize("one", resources.kept(), ids=lambda one: AcceleratorConfig.from_json(one["config"]).hash[:8])
-def test_estimates_are_near_syntheses_of_other_engines(one: resources.Measurement) -> None:
-    """Before place and route, whose cells are somewhat more; a carry cell takes two tables, a memory in tables six."""
-    cells = one["cells"]
-    counted = cells["LUT4"] + 2 * cells["carry"] + 6 * cells["LUT RAM"]
-    assert 0 <= estimate(AcceleratorConfig.from_json(one["config"]), "logic") / counted - 1 < 0.1
+def test_the_document_has_the_table() -> None:
+    assert marked.read(ROOT / "docs" / "explore.md", resources.MARKER) == resources.table()
