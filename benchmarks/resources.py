@@ -81,8 +81,8 @@ CONFIGURATIONS = (
     _engine(8, 8, 64, ALL, max_burst=128),  # small
     _engine(2, 4, 64, WIDE),
     _engine(4, 4, 32, SHALLOW, ALL, packed=True),
-    _engine(4, 8, 32, SHALLOW, skip_blocks=True, partial_sum_depth=512),
     _engine(4, 4, 128, PLAIN, output_depth=4096),
+    _engine(4, 8, 32, SHALLOW, skip_blocks=True, partial_sum_depth=512),
     _engine(4, 4, 32, SHALLOW, codebooks=True, pooled_depth=1024),
     _engine(2, 16, 64, SHALLOW, ALL),
     _engine(8, 8, 128, SHALLOW, PLAIN),

@@ -24,6 +24,7 @@ KEPT = Path(__file__).with_name("ecp5.json")
 
 PARTS: Mapping[str, Callable[[AcceleratorConfig], int]] = {
     "every engine": lambda c: 1,
+    "an input lane, 8 bits": lambda c: c.ic_lanes * c.derived.lane_bytes,
     "an output lane": lambda c: c.oc_lanes,
     "an output lane of 16 bits, more": lambda c: c.oc_lanes * (c.derived.lane_bytes - 1),
     "a multiplier of the array": products,
