@@ -45,8 +45,11 @@ ROOT = Path(__file__).resolve().parent.parent
 DEVICE = "--85k --package CABGA381 --speed 6"
 TARGET_MHZ = 125
 """What nextpnr works towards."""
+PLACERS = ("heap", "static")
+"""Of nextpnr, its usual one first; the second one does not look at time, and makes shorter wires where the device is
+full."""
 ROUTERS = ("router1", "router2")
-"""Of nextpnr, its usual one first; the second one is faster where the device is full."""
+"""Of nextpnr, its usual one first."""
 WRAPPER = "wrapper"
 MARKER = "place"
 CELLS = {"TRELLIS_COMB": "TRELLIS_COMB", "flip-flops": "TRELLIS_FF", "multipliers": "MULT18X18D", "block RAM": "DP16KD"}
@@ -110,7 +113,9 @@ endmodule
 """
 
 
-def place(config: AcceleratorConfig, seeds: list[int], folder: Path, router: str = ROUTERS[0]) -> Placement:
+def place(
+    config: AcceleratorConfig, seeds: list[int], folder: Path, placer: str = PLACERS[0], router: str = ROUTERS[0]
+) -> Placement:
     """Synthesize a configuration once, place and route it with each seed; logs and reports stay in `folder`."""
     source, *_ = verilog.write(config, folder)
     (folder / f"{WRAPPER}.v").write_text(wrapper(json.loads(verilog.contents(config)["engine.json"])))
@@ -125,7 +130,7 @@ def place(config: AcceleratorConfig, seeds: list[int], folder: Path, router: str
             print(f"{config.name}: seed {seed} ...", file=sys.stderr)
             log, report = f"nextpnr_{seed}.log", Path(f"report_{seed}.json")
             options = f"{DEVICE} --freq {TARGET_MHZ} --timing-allow-fail --lpf-allow-unconstrained --seed {seed} -q"
-            options += f" --router {router}"
+            options += f" --placer {placer} --router {router}"
             files = f"--json {WRAPPER}.json -l {log} --report {report} --detailed-timing-report"
             if code := run_nextpnr_ecp5([*options.split(), *files.split()]):
                 raise ShiftpointError(f"{config.name}: nextpnr ended with {code}, see {folder / log}")
@@ -195,7 +200,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", nargs="+", choices=list(PRESETS), default=["tiny"], help="presets")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3], help="where nextpnr begins")
-    parser.add_argument("--router", choices=ROUTERS, default=ROUTERS[0], help="of nextpnr; the second for medium")
+    parser.add_argument("--placer", choices=PLACERS, default=PLACERS[0], help="of nextpnr; the second for medium")
+    parser.add_argument("--router", choices=ROUTERS, default=ROUTERS[0], help="of nextpnr")
     parser.add_argument("--placed", nargs="+", type=Path, help="place nothing, take what --json of runs before wrote")
     parser.add_argument("--json", type=Path, help="file to write everything into")
     parser.add_argument("--write", type=Path, help="file with the markers to write the table between")
@@ -208,7 +214,9 @@ def main(arguments: list[str] | None = None) -> int:
             results = read(options.placed)
         else:
             work, seeds = options.work, options.seeds
-            results = [place(preset(name), seeds, work / name, options.router) for name in options.config]
+            results = [
+                place(preset(name), seeds, work / name, options.placer, options.router) for name in options.config
+            ]
         print(table(results))
         for r in results:
             start, end, parts = r.critical

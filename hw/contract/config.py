@@ -91,9 +91,7 @@ class AcceleratorConfig:
     def clock_source(self) -> str:
         """How `clock_mhz` is known: what measured it, or `assumed`."""
         own = self == PRESETS.get(self.name)
-        if own and self.name in PLACED:
-            return PLACED_BY
-        return f"{PLACED_BY}, estimated before routing" if own and self.name in ESTIMATED else "assumed"
+        return PLACED_BY if own and self.name in PLACED else "assumed"
 
     def to_json(self) -> dict[str, object]:
         """Field by field, as JSON values; what `_LATER` names only where it is not the default."""
@@ -288,7 +286,7 @@ _MEDIUM = AcceleratorConfig(
     max_burst=256,
     skip_blocks=True,
     codebooks=True,
-    clock_mhz=72.6,
+    clock_mhz=97.0,
 )
 PRESETS = {
     config.name: config
@@ -353,10 +351,8 @@ PRESETS = {
     )
 }
 
-PLACED = ("tiny", "small")
+PLACED = ("tiny", "small", "medium")
 """Presets whose clock is the one that benchmarks/place.py found."""
-ESTIMATED = ("medium",)
-"""Those that were placed but not routed: the clock is what was estimated then."""
 PLACED_BY = "nextpnr-ecp5, LFE5U-85F, CABGA381, speed 6"
 """What it places them with, and on what."""
 

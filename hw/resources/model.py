@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hw.board.catalogue import Needs
-from hw.contract.config import ESTIMATED, PLACED, PRESETS, AcceleratorConfig
+from hw.contract.config import PLACED, PRESETS, AcceleratorConfig
 from hw.resources.blocks import block_rams, multipliers
 from hw.resources.linear import estimate
 from quant.base.errors import BadInput
@@ -28,7 +28,7 @@ def clock_mhz(config: AcceleratorConfig) -> float:
     """The clock of the smallest preset that was placed and has as large an array: no engine between two presets is
     taken to be faster than the slower one.  Raises BadInput for an array larger than all of them.
     """
-    placed = sorted((PRESETS[name] for name in (*PLACED, *ESTIMATED)), key=lambda one: one.derived.multipliers)
+    placed = sorted((PRESETS[name] for name in PLACED), key=lambda one: one.derived.multipliers)
     found = next((one for one in placed if one.derived.multipliers >= config.derived.multipliers), None)
     if found is None:
         most = placed[-1].derived.multipliers
