@@ -132,6 +132,12 @@ DIRECTED: tuple[Entry, ...] = (
             ("ceil_log2(max(config.ic_lanes, TAPS))\n", "ceil_log2(max(config.ic_lanes, TAPS)) - 1\n"),
             ("with m.If(self.product & self.step):", "with m.If(self.product):"),
             ("with m.If(self.product & self.step):", "with m.If(self.step):"),
+            ("high[-1] | (high[:-1].all() & low[-1])", "high[-1]"),
+            ("Cat(product[PRODUCT_BITS - 1], Const(0, 1))", "Const(0, 2)"),
+            (
+                "            with m.If(self.step):\n                m.d.sync += packed.eq(self.packed)",
+                "            m.d.sync += packed.eq(self.packed)",
+            ),
         ),
     ),
     *_gateware(
@@ -139,6 +145,7 @@ DIRECTED: tuple[Entry, ...] = (
         (
             ("job.conv.residual & ~job.setup.product", "job.conv.residual"),
             ("job.conv.partial_base + pixel.index", "pixel.index"),
+            ("self._shares(jobs[_SUMS - 1])", "self._shares(jobs[_SUMS])"),
         ),
         ("compute",),
     ),
@@ -147,6 +154,9 @@ DIRECTED: tuple[Entry, ...] = (
         (
             ('"amount": AMOUNT_BITS', '"amount": AMOUNT_BITS - 1'),
             ("residual_shifts(config.acc_bits)}", "residual_shifts(config.acc_bits)[: config.acc_bits // 2]}"),
+            ("memory.write.enable.eq(stages[5].pairs)", "memory.write.enable.eq(1)"),
+            ("Mux(stages[4].first, 0, kept[i]) + self.seconds[i]", "kept[i] + self.seconds[i]"),
+            ("beside[i], self.sums[i])", "beside[i] + self.sums[i], self.sums[i])"),
         ),
         ("accumulator", "compute"),
     ),
@@ -159,6 +169,10 @@ DIRECTED: tuple[Entry, ...] = (
             ("                & ~(next_conv.last & next_conv.to_pool & w.setup.wide)\n", ""),
             ("next_setup.data_format, next_setup.signal)", "next_setup.data_format)"),
             ("with m.If(illegal):", "with m.If(0):"),
+            ("            indexed &= ~shared\n", ""),
+            ("shared & next_conv.first & next_conv.last", "next_conv.first & next_conv.last"),
+            ("shared & next_conv.first & next_conv.last", "shared & next_conv.last"),
+            ("shared & next_conv.first & next_conv.last", "shared & next_conv.first"),
         ),
     ),
     *_gateware(
@@ -198,6 +212,8 @@ DIRECTED: tuple[Entry, ...] = (
             ("(tags if shortest >= _LONG_ENOUGH else Mux(late, beat, tags))", "tags"),
             ("part.eq(first),", "part.eq(parts),"),
             ("with m.Elif(part.as_value().any()):", "with m.Else():"),
+            ("listed, ~self.without_blocks if config.packed else 1)", "listed, 1)"),
+            ("part.block | (part.parameters & self.without_blocks) if config.packed else part.block", "part.block"),
         ),
     ),
     *_gateware(

@@ -87,7 +87,8 @@ async def blocks_change_under_a_stream(dut):
         step = bool(rng.random() < 0.8) or swap
         depthwise, paired = mode == Mode.DEPTHWISE, mode == Mode.PAIRED
         bench.set(words=packed(words.reshape(-1), CONFIG.derived.lane_bits), step=step)
-        bench.set(depthwise=depthwise, paired=paired, **({"packed": pairs} if CONFIG.packed else {}))
+        asked = {"depthwise": depthwise, "paired": paired} | ({"packed": pairs} if CONFIG.packed else {})
+        bench.set(**{name: value if step else bool(rng.random() < 0.5) for name, value in asked.items()})
         factors = rng.integers(LOW, MOST + 1, N) if rng.random() < 0.7 else rng.choice([LOW, MOST], N)
         bench.set(product=product, factors=packed(factors, CONFIG.derived.lane_bits))
         if product and step:

@@ -280,7 +280,7 @@ def bad_instructions(setup: Instruction, conv: Instruction) -> list[tuple[str, i
     limit = CONFIG.partial_sum_depth
     sizes = ((0, 1), (1, 0), (limit + 1, 1), (1, limit + 1), (limit, 2), (4095, 4095))
     bad = [(f"tile of {r} x {c}", number(conv, out_rows=r, out_columns=c)) for r, c in sizes]
-    bad.append(("no input group", number(conv, input_groups=0, last=int(setup.weight_format != PAIRS))))
+    bad.append(("no input group", number(conv, input_groups=0, blocks=0, last=int(setup.weight_format != PAIRS))))
     bad.append(("no input group, and listed blocks", number(conv, input_groups=0, blocks=1)))
     if setup.weight_format == PAIRS:
         bad.append(("a second output group that is not first", number(conv, input_groups=0, first=0)))
@@ -313,12 +313,18 @@ async def illegal_instructions(dut):
     """They have no effect and stop the unit until a reset; what came before ends as it should."""
     rng = random.Random(cocotb.RANDOM_SEED)
     buffers = Buffers.randomized(np.random.default_rng(rng.getrandbits(32)))
-    setup = some_setup(rng, 2)
-    conv = some_tile(rng, buffers, setup)[0]
-    program = [setup, replace(conv, codebook=int(setup.weight_format in (1, 2)))]
-    clear_unused(buffers, program)
+    setups = [some_setup(rng, 2)]
+    if CONFIG.packed:  # whether a CONV may have no input groups is a matter of the format
+        dense = replace(setups[0], mode=Mode.DENSE, product=False)
+        setups = [replace(dense, weight_format=weights) for weights in (WHOLE, PAIRS)]
+    cases = []
+    for setup in setups:
+        conv = some_tile(rng, buffers, setup)[0]
+        program = [setup, replace(conv, codebook=int(setup.weight_format in (1, 2)))]
+        clear_unused(buffers, program)
+        cases += [(program, *one) for one in bad_instructions(*program)]
     bench = await prepare(dut, buffers)
-    for what, bad in bad_instructions(*program):
+    for program, what, bad in cases:
         await bench.reset()
         expected = Reference(buffers).run(program, [1, 1])
         words = [int.from_bytes(head.encode(), "little") for head in program] + [bad]

@@ -1,5 +1,7 @@
 """The weight buffer's reader: what is read when, and where it goes."""
 
+from dataclasses import replace
+
 import pytest
 
 from hw.contract.config import AcceleratorConfig
@@ -69,6 +71,29 @@ def test_parameters_then_blocks() -> None:
             await pulse(context, block.more)
             beats, _ = await shifted(context, block, BLOCK_BEATS + 3)
             assert beats == places(ahead + BLOCK_BEATS, BLOCK_BEATS)
+
+    simulate(block, bench)
+
+
+def test_parameters_without_blocks() -> None:
+    """Of a second output group: the last beat of the parameters is the last one that is read."""
+    block = WeightReader(replace(CONFIG, packed=True))
+
+    async def bench(context: Bench) -> None:
+        await fill(context, block)
+        context.set(block.base, BASE)
+        context.set(block.with_parameters, 1)
+        context.set(block.without_blocks, 1)
+        await pulse(context, block.start)
+        beats, last = await shifted(context, block, PARAMETER_BEATS + BLOCK_BEATS + 3)
+        assert (beats, last) == ([], [PARAMETER_BEATS - 1])
+        lanes = context.get(block.sets)[int(context.get(block.set))]
+        for lane, address in enumerate(places(0, CONFIG.oc_lanes)):
+            assert lanes[lane].bias == CONTENT[address] & 0xFFFFFFFF
+        context.set(block.without_blocks, 0)
+        await pulse(context, block.start)
+        _, last = await shifted(context, block, PARAMETER_BEATS + BLOCK_BEATS + 3)
+        assert last == [PARAMETER_BEATS + BLOCK_BEATS - 1]
 
     simulate(block, bench)
 
