@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, chain, pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from host.compiler.cuts import Band, Strip, bands_of, lone_bands_of, strips_of, turns_of
 from host.compiler.errors import CannotCompile
@@ -125,6 +125,8 @@ def ways(problem: Problem) -> Iterator[Tiling]:
             yield tiling
         if found:
             return
+    if not problem.chip.band:
+        _require(problem, [need for need, _ in _behind(problem, strips, bands_of(problem, 1))])
     raise CannotCompile(problem.layer.name, "no tile fits the buffers", "take a configuration with larger buffers")
 
 
@@ -134,16 +136,28 @@ def _check_smallest(problem: Problem) -> None:
     d = config.derived
     span = [(k - 1) * s + 1 for k, s in zip(window.kernel, window.dilation, strict=True)]
     rows, columns = min(span[0], problem.geometry.height), min(span[1], problem.geometry.width)
-    needs = [
-        ("weight buffer", "beats", problem.piece_beats(1), problem.weight_depth),
-    ]
+    needs = [_Need("weight buffer", "beats", problem.piece_beats(1), problem.weight_depth)]
     if problem.chip.source is None:
         words = rows * (columns + 2 * d.words_per_beat)
-        needs.append(("activation buffer", "words", words, problem.room(Buffer.ACTIVATION)))
+        needs.append(_Need("activation buffer", "words", words, problem.room(Buffer.ACTIVATION)))
     if pooling is not None:
         kernel = [min(k, s) for k, s in zip(pooling.window.kernel, problem.layer.result.shape[1:], strict=True)]
-        needs.append(("pool buffer", "words", kernel[0] * kernel[1], config.pool_depth))
-        needs.append(("partial-sum memory", "pixels", kernel[1], config.partial_sum_depth))
+        needs.append(_Need("pool buffer", "words", kernel[0] * kernel[1], config.pool_depth))
+        needs.append(_Need("partial-sum memory", "pixels", kernel[1], config.partial_sum_depth))
+    _require(problem, needs)
+
+
+class _Need(NamedTuple):
+    """What a tile needs of a buffer."""
+
+    buffer: str
+    unit: str
+    need: int
+    have: int
+
+
+def _require(problem: Problem, needs: Sequence[_Need]) -> None:
+    """Raises CannotCompile for the first buffer that the smallest tile does not fit."""
     for buffer, unit, need, have in needs:
         if need > have:
             reason = f"its smallest tile needs {need} {unit} of the {buffer}, {need - have} more than it has"
@@ -248,42 +262,48 @@ def _lone(bands: tuple[Band, ...]) -> bool:
 
 
 def _results_fit(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...]) -> bool | None:
-    """Whether two tiles fit all buffers behind the array, or one does (False); None where not even that.
+    """Whether two tiles fit all buffers behind the array, or one does (False); None where not even that."""
+    if problem.outputs.together > 1 and not _lone(bands):
+        return None
+    needs = _behind(problem, strips, bands)
+    if any(one.need > one.have for one, _ in needs):
+        return None
+    return all(two <= one.have for one, two in needs)
+
+
+def _behind(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...]) -> list[tuple[_Need, int]]:
+    """What one tile needs of each buffer behind the array, and what two do.
 
     The pool buffer must hold two things, at different times: all rows that the largest pooling reads (`live`), and
     when a band is written, the rows that wait for a later pooling besides (`held`); it holds those of one output group.
+    Partial sums have room for one tile in any case, so two of them ask for no more.
     """
     config, layer, pooling = problem.config, problem.layer, problem.layer.pooling
-    if problem.outputs.together > 1 and not _lone(bands):
-        return None
     width = max(strip.width for strip in strips)
     pixels = max(band.rows[1] - band.rows[0] for band in bands) * width
-    if pixels > problem.partial_sums:
-        return None
+    needs = [(_Need("partial-sum memory", "pixels", pixels, problem.partial_sums), pixels)]
     full = layer.result.shape[2]
-    needs = []
     if layer.keep:
         whole, left = (full, 0) if layer.spread is None else (layer.spread.whole.shape[2], layer.spread.left)
         begins = [left + strip.columns[0] for strip in strips]
-        needs.append((problem.ring_words(pixels, whole, problem.wide(layer.result), begins), config.output_depth))
+        words = problem.ring_words(pixels, whole, problem.wide(layer.result), begins)
+        needs.append((_Need("output buffer", "words", words, config.output_depth), 2 * words))
     if layer.residual is not None and problem.chip.residual is None:
         begins = [strip.columns[0] for strip in strips]
         words = config.derived.words_per_beat if layer.broadcast else problem.ring_words(pixels, full, False, begins)
-        needs.append((words, problem.room(Buffer.RESIDUAL)))
-    double = all(2 * need <= have for need, have in needs)
+        needs.append((_Need("residual buffer", "words", words, problem.room(Buffer.RESIDUAL)), 2 * words))
     if pooling is not None:
         high = max(band.pool_rows[1] - band.pool_rows[0] for band in bands)
         live = high * width if high <= LONGEST else config.pool_depth + 1
         held = max(_held(bands)) * width
-        needs += [(live, config.pool_depth), (held, config.pool_depth)]
+        needs.append((_Need("pool buffer", "words", max(live, held), config.pool_depth), live + pixels))
         columns = max(strip.pooled[1] - strip.pooled[0] for strip in strips)
         count = max(band.pooled[1] - band.pooled[0] for band in bands) * columns
         whole, left = pooling.written.shape[2], 0 if pooling.spread is None else pooling.spread.left
         begins = [left + strip.pooled[0] for strip in strips]
         out = problem.ring_words(count, whole, problem.wide(pooling.result), begins)
-        needs.append((out, config.pooled_depth))
-        double = double and live + pixels <= config.pool_depth and 2 * out <= config.pooled_depth
-    return double if all(need <= have for need, have in needs) else None
+        needs.append((_Need("pooled buffer", "words", out, config.pooled_depth), 2 * out))
+    return needs
 
 
 def _held(bands: tuple[Band, ...]) -> Iterator[int]:
