@@ -23,6 +23,9 @@ from quant.run.tail import check_tail
 
 MOST = 0.05
 """The largest share of a network's multiplications that a tail may have of those that the engine could do."""
+MOST_OF_ALL = 0.5
+"""And of any: a network of which the host would do more is none for the engine, as a transformer behind one
+convolution."""
 
 BY_ELEMENT = (curves.curve, curves.composed, curves.power, tails.sigmoid)
 """What lowers functions of single elements; the host has them without rounding their argument."""
@@ -183,8 +186,12 @@ class _Cutter:
             raise NotSupportedError(
                 f"layers behind it have {share:.0%} of the multiplications; the host does at most {MOST:.0%}"
             )
-        if sum(by_place) == sum(by_place[place] for place in self.tail):
+        of_tail, of_all = sum(by_place[place] for place in self.tail), sum(by_place)
+        if of_tail == of_all:
             raise NotSupportedError("")
+        if of_tail > MOST_OF_ALL * of_all:
+            work = f"{of_tail / of_all:.0%} of the multiplications"
+            raise NotSupportedError(f"its end has {work}; the host does at most {MOST_OF_ALL:.0%}")
 
     def weighs(self, node: onnx.NodeProto) -> bool:
         """Whether a node is one of weights that the engine could run."""

@@ -183,6 +183,21 @@ def test_a_node_in_the_middle_is_refused_as_ever() -> None:
     assert not found.supported and found.uncut == reason and not found.because
 
 
+def test_most_of_the_work_is_not_the_hosts() -> None:
+    """Attention over the places of a map, 36 x 36 products of four channels, behind one 1x1 convolution or two."""
+    for between, taken in ((0, False), (64, True)):
+        net = Net(3, 6, 6)
+        y = net.conv("x", between, 3) if taken else "x"
+        y = net.node("Reshape", net.conv(y, 4, between or 3), net.ints(1, 4, 36))
+        y = net.node("MatMul", net.node("Transpose", y, perm=[0, 2, 1]), y, name="attention")
+        model = net.model(y, batch=1)
+        if taken:
+            assert operators(cut(model))[-1] == "MatMul"
+        else:
+            assert message(model).startswith("net: 1 node is not supported: attention (MatMul: ")
+            assert message(model).endswith("; its end has 92% of the multiplications; the host does at most 50%")
+
+
 def reads_the_input(net: Net, y: str) -> str:
     return net.node("Div", y, "x", name="share")
 
