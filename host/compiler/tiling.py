@@ -327,13 +327,13 @@ def _readings(
     """
     config, geometry = problem.config, problem.geometry
     room = problem.activation_grains
-    aligned_rows = geometry.width % config.derived.words_per_beat == 0  # else what is read beside a band differs
-    spans = [band.rows for band in (_extremes(bands) if aligned_rows else bands)]
-    spans = [(bands[first].rows[0], bands[last - 1].rows[1]) for first, last in turns] or spans
+    spans = [(bands[first].rows[0], bands[last - 1].rows[1]) for first, last in turns] or [b.rows for b in bands]
     inputs = [needed(problem.window, 0, rows, geometry.height) for rows in spans]
-
-    if max(last - first for first, last in inputs) > LONGEST:
+    most = max(inputs, key=lambda rows: rows[1] - rows[0])
+    if most[1] - most[0] > LONGEST:
         return
+    if geometry.width % config.derived.words_per_beat == 0:  # else what is read beside a band differs
+        inputs = [most]
     tiles = len(strips) * len(bands)
     if problem.chip.leaves_some and tiles > 1:
         return
@@ -416,11 +416,6 @@ def _size(problem: Problem, groups: int, rows: Span, columns: Span) -> int:
     """Grains of a band of so many groups."""
     key = "size", groups, rows, columns
     return problem.once(key, lambda: problem.geometry.band((0, groups), rows, columns).size)
-
-
-def _extremes(bands: tuple[Band, ...]) -> tuple[Band, ...]:
-    """The bands that can need the most input: all but those in the middle that equal each other."""
-    return bands if len(bands) < 8 else (*bands[:3], *bands[-3:], max(bands, key=lambda b: b.rows[1] - b.rows[0]))
 
 
 def _orders(bands: tuple[Band, ...]) -> Iterator[Literal["tiles", "groups"]]:
