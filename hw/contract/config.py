@@ -286,7 +286,7 @@ _MEDIUM = AcceleratorConfig(
     max_burst=256,
     skip_blocks=True,
     codebooks=True,
-    clock_mhz=97.0,
+    clock_mhz=93.8,
 )
 PRESETS = {
     config.name: config
