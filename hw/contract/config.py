@@ -307,7 +307,7 @@ PRESETS = {
             queue_depth=4,
             skip_blocks=True,
             codebooks=True,
-            clock_mhz=110.3,
+            clock_mhz=106.8,
         ),
         AcceleratorConfig(
             name="small",
