@@ -102,17 +102,11 @@ class Problem:
         spans = ((start, min(start + chunk, last)) for start in range(first, last, chunk))
         return iter([*spans][-1:]) if self.outputs.second(group) else spans
 
-    @cached_property
-    def head_beats(self) -> int:
-        """Most beats ahead of the weight blocks of a CONV: parameters and, where there is one, a codebook."""
-        d = self.config.derived
-        return d.parameter_beats + (d.codebook_beats if self.layer.weights.indexed else 0)
-
     def piece_beats(self, chunk: int) -> int:
         """Most beats of the weights of a CONV of so many input groups, and of what lies ahead of them."""
         if not self.outputs.listed:
-            return chunk * self.block_beats + self.head_beats
-        return self.head_beats + max(map(max, self._listed(chunk)))
+            return chunk * self.block_beats + self.outputs.head_beats
+        return self.outputs.head_beats + max(map(max, self._listed(chunk)))
 
     def weight_beats(self, chunk: int) -> int:
         """Beats of all weights, in CONVs of so many input groups, and of what lies ahead of each output group's."""
@@ -120,7 +114,7 @@ class Problem:
             blocks = sum(map(sum, self._listed(chunk)))
         else:
             blocks = self.outputs.all_passes * self.layer.weights.block_beats(self.config, self.outputs.mode)
-        return blocks + self.outputs.count * self.head_beats
+        return blocks + self.outputs.count * self.outputs.head_beats
 
     def _listed(self, chunk: int) -> list[list[int]]:
         """Of each output group the beats of each CONV's blocks."""

@@ -400,7 +400,7 @@ def _block(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...])
 
 def _chunks_of_blocks(problem: Problem) -> Iterator[int]:
     """Numbers of input groups of one CONV of a block: the larger the fewer CONVs, the smaller the more may stay."""
-    most, chunk = _half(problem), _unit(problem)
+    most, chunk = _half(problem), problem.outputs.unit
     while chunk < problem.range_groups and chunk <= most:
         yield chunk
         chunk *= 2
@@ -409,7 +409,7 @@ def _chunks_of_blocks(problem: Problem) -> Iterator[int]:
 def _chunks_that_stay(problem: Problem, chunk: int) -> Iterator[int]:
     """Sizes of a first chunk that stays, behind which there are whole chunks."""
     sizes, most = range(problem.range_groups - chunk, 0, -chunk), _half(problem)
-    return (stay for stay in sizes if stay <= most and stay % _unit(problem) == 0)
+    return (stay for stay in sizes if stay <= most and stay % problem.outputs.unit == 0)
 
 
 def _size(problem: Problem, groups: int, rows: Span, columns: Span) -> int:
@@ -442,14 +442,14 @@ def _chunks(problem: Problem) -> Iterator[int]:
         yield 1 if problem.outputs.shared else total
         return
     most = _most(problem)
-    unit = _unit(problem)
+    unit = problem.outputs.unit
     fewest = -(-total // most)
     seen = set()
     for count in (*range(fewest, fewest + 3), 2 * fewest, 4 * fewest, 8 * fewest, total):
         chunk = aligned(-(-total // count), unit)
         if count > total or chunk in seen or chunk > aligned(most, unit):
             continue
-        if problem.outputs.listed and problem.piece_beats(chunk) > _listed_room(problem):
+        if problem.outputs.listed and problem.piece_beats(chunk) > problem.outputs.listed_room:
             continue
         seen.add(chunk)
         yield chunk
@@ -466,34 +466,23 @@ def _most(problem: Problem) -> int:
 
 def _half(problem: Problem) -> int:
     """Input groups whose weights fit half the buffer; if there is none, the whole."""
-    depth, head = problem.weight_depth, problem.head_beats
+    depth, head = problem.weight_depth, problem.outputs.head_beats
     return max(0, depth // 2 - head) // problem.block_beats or (depth - head) // problem.block_beats
 
 
 def _listed_half(problem: Problem) -> int:
     """The same of listed blocks: how many beats groups have is a matter of which they need, so of fewer it can be
     more."""
-    numbers = range(aligned(min(problem.range_groups, MOST_GROUPS), _unit(problem)), 0, -_unit(problem))
-    room = _listed_room(problem)
+    numbers = range(aligned(min(problem.range_groups, MOST_GROUPS), problem.outputs.unit), 0, -problem.outputs.unit)
+    room = problem.outputs.listed_room
     rooms = (min(problem.weight_depth // 2, room), room)
     return next((groups for most in rooms for groups in numbers if problem.piece_beats(groups) <= most), 1)
-
-
-def _listed_room(problem: Problem) -> int:
-    """Beats of listed blocks that a CONV can have, and of what lies ahead of them."""
-    most = highest(Opcode.CONV, "blocks") * problem.layer.weights.block_beats(problem.config)
-    return min(problem.weight_depth, problem.head_beats + most)
-
-
-def _unit(problem: Problem) -> int:
-    """Input groups that chunks are made of: flat, they begin where a beat does."""
-    return problem.config.derived.words_per_beat if problem.geometry.flat else 1
 
 
 def most_weight_beats(problem: Problem) -> int:
     """Most beats that all weights can have with what lies ahead of them, however they are cut, of a layer that others
     run with band by band: each CONV may load a codebook again."""
-    again = problem.head_beats - problem.config.derived.parameter_beats
+    again = problem.outputs.head_beats - problem.config.derived.parameter_beats
     again *= problem.outputs.count * (problem.range_groups - 1)
     if not problem.outputs.listed:
         return again + problem.weight_beats(1)

@@ -9,9 +9,10 @@ import numpy as np
 
 from host.compiler.engine_layer import EngineLayer
 from host.compiler.geometry import Geometry
+from host.compiler.limits import highest
 from hw.contract.config import AcceleratorConfig
 from hw.contract.depthwise import in_blocks, tap_blocks
-from hw.contract.isa import Mode
+from hw.contract.isa import Mode, Opcode
 from hw.contract.paired import in_pairs, tap_pairs
 from hw.contract.parameters import parameter_block
 from hw.contract.shifts import SHIFTS
@@ -161,6 +162,23 @@ class OutputGroups:
     def passes_of(self, group: int, inputs: tuple[int, int]) -> int:
         """Passes of a range of input groups; a second output group has one, without a block."""
         return max(1, self.blocks_of(group, inputs))
+
+    @property
+    def head_beats(self) -> int:
+        """Most beats ahead of the weight blocks of a CONV: parameters and, where there is one, a codebook."""
+        d = self.config.derived
+        return d.parameter_beats + (d.codebook_beats if self.layer.weights.indexed else 0)
+
+    @property
+    def listed_room(self) -> int:
+        """Beats of listed blocks that a CONV can have, and of what lies ahead of them."""
+        most = highest(Opcode.CONV, "blocks") * self.layer.weights.block_beats(self.config)
+        return min(self.layer.weight_room(self.config), self.head_beats + most)
+
+    @property
+    def unit(self) -> int:
+        """Input groups that those of a CONV are made of: flat, they begin where a beat does."""
+        return self.config.derived.words_per_beat if self.geometry.flat else 1
 
     def beats(self, group: int, inputs: tuple[int, int]) -> int:
         """Beats of the weight blocks of a range of input groups."""

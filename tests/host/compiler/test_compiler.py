@@ -66,6 +66,7 @@ def random_config(rng: np.random.Generator) -> AcceleratorConfig | None:
 @example(299)  # parameters that take more than half of the weight buffer
 @example(86679)  # more rows of padding than bands at a map's ends, so that a band in the middle reads the most
 @example(67718)  # pooled results of the last row that do not fit, where those of one window do
+@example(99901323)  # weights that do not fit, neither all of their blocks nor those that are not zeros
 def test_random_networks_in_small_buffers(number: int) -> None:
     rng = np.random.default_rng(number)
     config = random_config(rng)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from host.compiler import compile_network
-from hw.contract.config import preset
+from hw.contract.config import AcceleratorConfig, preset
 from hw.contract.isa import ConvInstruction, Mode
 from quant.compress.blocks import Block
 from quant.ir.network import Network
@@ -98,6 +98,22 @@ def test_more_input_groups_than_tags_tell_apart() -> None:
     tiles = sum(i.first for i in convs) // 2
     assert all(i.blocks > 0 and i.input_groups <= 64 for i in convs)
     assert sum(i.blocks for i in convs) == tiles * kept.sum()
+
+
+def test_a_block_that_fits_only_without_a_tag() -> None:
+    """Parameters and a block of 8 x 32 weights are all that a weight buffer of 128 beats holds."""
+    config = AcceleratorConfig("exact", 8, 32, 32, weight_depth=128, skip_blocks=True, codebooks=False)
+    assert 2 * config.derived.parameter_beats == config.weight_depth
+    b = Builder(np.random.default_rng(1), (16, 12, 12))
+    b.conv("x", 32, Window())
+    (layer,) = b.layers
+    assert isinstance(layer, Conv)
+    weight = layer.weight * (np.arange(16) >= 8)[:, None, None]
+    made = replace(b.network(), layers=(replace(layer, weight=weight),))
+    for depth, listed in ((128, False), (256, True)):
+        larger = replace(config, weight_depth=depth)
+        program = check(made, larger, np.random.default_rng(5))
+        assert all((i.blocks > 0) == listed for i in program.decode() if isinstance(i, ConvInstruction))
 
 
 def test_the_same_program_where_all_blocks_stay() -> None:

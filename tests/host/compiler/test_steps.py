@@ -89,9 +89,8 @@ def test_few_weights_of_a_block_come_together() -> None:
         add_layers(plan, [Tiled(posed, way, 0)], memory.placements)
         starts = {fill.piece: fill.loads[0].address for fill in plan.fills if fill.piece.buffer is Buffer.WEIGHT}
         for step in plan.steps:
-            few = (
-                3 * (posed.head_beats + (step.chunk[1] - step.chunk[0]) * posed.block_beats) <= config.weight_depth // 8
-            )
+            beats = posed.outputs.head_beats + (step.chunk[1] - step.chunk[0]) * posed.block_beats
+            few = 3 * beats <= config.weight_depth // 8
             groups = {one.group for one in plan.steps if one.weights is step.weights}
             seen.add(few)
             assert len(groups) == (min(3, 10 - step.group // 3 * 3) if few else 1)
