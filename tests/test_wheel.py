@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -105,7 +106,8 @@ def test_it_simulates_the_verilog(site: Path, tmp_path: Path) -> None:
     images(tmp_path / "images.npz")
     asked = ["run", tmp_path / "net.onnx", "--calibration", tmp_path / "images.npz", "--config", "tiny"]
     python(site, "import shiftpoint", run(*asked, "--rtl-images", 1, "--out", tmp_path / "out"))
-    assert (tmp_path / "out" / "legs" / "verilog.json").exists()
+    program, rtl = (json.loads((tmp_path / "out" / "legs" / f"{leg}.json").read_text()) for leg in ("program", "rtl"))
+    assert rtl["counters"] == program["counters"] and rtl["cycles"] > 0
 
 
 def renamed(text: str) -> subprocess.CompletedProcess[str]:
