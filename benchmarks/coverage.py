@@ -4,8 +4,9 @@
     python benchmarks/coverage.py --write docs/verification.md   # and keeps it there
     python benchmarks/coverage.py --saved coverage.dat --holes   # of a run before; names what was not reached
 
-The run: programs made by hand, random networks and networks at the ends of what the compiler accepts, on one
-configuration, while the memory stalls, after errors of the bus and after resets (tests/sim/bench/hardships.py).
+The run: programs made by hand, random networks, those that the ways to run a layer are tried on, and networks at the
+ends of what the compiler accepts, on one configuration, while the memory stalls, after errors of the bus and after
+resets (tests/sim/bench/hardships.py).
 A branch is one of the Verilog; a toggle is one bit of one signal that rose, or that fell.
 """
 
@@ -28,10 +29,20 @@ from hw.contract.config import PRESETS, preset
 from hw.contract.memory import Memory
 from quant.base.errors import BadInput
 from tests.sim.bench.hardships import endure
-from tests.sim.jobs import extreme_jobs, handmade_jobs, network_jobs
+from tests.sim.jobs import (
+    banded_jobs,
+    blocked_jobs,
+    by_channel_jobs,
+    depthwise_jobs,
+    extreme_jobs,
+    handmade_jobs,
+    in_part_jobs,
+    network_jobs,
+)
 
 MARKERS = "coverage"
-NETWORKS, EXTREMES = 24, 8
+NETWORKS, EXTREMES, WAYS = 24, 8, 4
+"""How many of each kind."""
 TOP = "shiftpoint_engine"
 KINDS = ("branch", "toggle")
 PARTS = re.compile(
@@ -57,6 +68,8 @@ def run(config: str, seed: int, coverage: Path) -> None:
         **network_jobs(made, seed, NETWORKS),
         **extreme_jobs(made, seed, EXTREMES),
     }
+    for way in (depthwise_jobs, banded_jobs, blocked_jobs, by_channel_jobs, in_part_jobs):
+        jobs |= way(made, seed, WAYS)
     endure(jobs, seed, coverage)
 
 
