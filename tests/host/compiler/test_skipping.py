@@ -51,6 +51,7 @@ def leaves_out(kept: np.ndarray, window: Window, size: tuple[int, int] = (12, 12
         (Window((3, 3)), (3, 3), 8, False),  # a pixel: nine beats a block are no less than eight of all
         (Window((3, 3)), (3, 3), 24, True),
         (Window((3, 3), dilation=(1, 2)), (12, 12), 60, False),
+        (Window((2, 3), dilation=(2, 1)), (12, 12), 40, False),
         (Window((3, 1), dilation=(1, 2)), (12, 12), 20, True),
         (Window((32, 1)), (40, 2), 200, True),
         (Window((33, 1)), (40, 2), 200, False),
