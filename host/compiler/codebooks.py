@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from host.compiler.weights import OutputGroups
-from hw.contract.config import CODEBOOK_ENTRIES
 from hw.contract.memory import Memory
+from hw.contract.timing import CODEBOOK_CYCLES
 from hw.contract.weights import WeightFormat, known_formats
 
 
@@ -22,4 +22,4 @@ def stored(outputs: OutputGroups, memory: Memory) -> WeightFormat:
     best = min(fitting, key=lambda found: found.bits)
     saved = blocks * (whole.block_beats(config, mode) - best.block_beats(config, mode))
     cycles = memory.beat_every * (saved - config.derived.codebook_beats)
-    return best if cycles > CODEBOOK_ENTRIES else whole
+    return best if cycles > CODEBOOK_CYCLES else whole

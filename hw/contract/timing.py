@@ -51,6 +51,8 @@ TABLE_LATENCY = 3
 SWAP_DELAY = 3
 """From a pass's first address to the cycle in which its weights are on their way to their place in the array, where
 they meet its first words; then the next ones come to the shadow registers."""
+CODEBOOK_CYCLES = CODEBOOK_ENTRIES + 1
+"""In which a codebook is read, an entry a cycle, whatever a beat holds, and its last entry gets to its place."""
 POOL_LATENCY = 4
 """From issuing a pixel's last tap to the cycle in which a maximum is written."""
 AVERAGE_LATENCY = 15
@@ -111,9 +113,9 @@ def compute_prepare(
     codebook: bool = False,
     second: bool = False,
 ) -> int:
-    """From a CONV's start (it leaves the queue) to the first address it can issue.  A codebook comes an entry a cycle,
-    whatever a beat holds.  The CONV of a second output group has no weight blocks."""
-    ahead = (config.derived.parameter_beats if first else 0) + (CODEBOOK_ENTRIES if codebook else 0)
+    """From a CONV's start (it leaves the queue) to the first address it can issue.  The CONV of a second output group
+    has no weight blocks."""
+    ahead = (config.derived.parameter_beats if first else 0) + (CODEBOOK_CYCLES if codebook else 0)
     return ahead + listed + (0 if second else weights.block_cycles(config, mode)) + 2
 
 

@@ -12,8 +12,8 @@ from hw.contract.config import AcceleratorConfig
 from hw.contract.depthwise import TAP_COLUMNS
 from hw.gateware.memory import READ_CYCLES, DualPort, write_port
 
-READ_LATENCY = 2 + READ_CYCLES
-"""From an address to its words: the memories' addresses, the memories, the choice."""
+READ_LATENCY = 1 + READ_CYCLES
+"""From an address to its words: the memories' addresses, the memories; the choice among these has no register."""
 
 
 class ActivationBuffer(wiring.Component):
@@ -63,9 +63,7 @@ class ActivationBuffer(wiring.Component):
         m.d.sync += [place.eq(first), place_read.eq(place), place_behind.eq(place_read)]
         for column in range(TAP_COLUMNS):
             rotated = Array(found[column:] + found[:column])
-            word = Signal(len(found[0]), name=f"word_{column}", reset_less=True)
-            m.d.sync += word.eq(rotated[place_behind])
-            m.d.comb += self.words[column].eq(word)
+            m.d.comb += self.words[column].eq(rotated[place_behind])
         return m
 
     def _bank(self, m: Module, bank: int, address: Signal) -> Value:

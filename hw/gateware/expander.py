@@ -35,14 +35,15 @@ class Expander(wiring.Component):
     Weights come to the array EXPANDED beats at a time.  Beats of weights do in pairs; of an odd number of them the
     first one comes with what was there before, which in the array lies ahead of the block.  Of a beat of 4-bit indices
     a pair is made, of one of 2-bit indices one of each half.  The codebook is in LUT RAM, one for each weight of a
-    pair, all alike, because all are looked up in one cycle.
+    pair, all alike, because all are looked up in one cycle.  They lie far apart: what is written to them goes through
+    a register.
 
     Parameters: config.
     Members:
         beat, stored (in): a beat, and what it holds.
         weights, shift (out): for the array.
     Protocol: none; takes every cycle's beat.
-    Latency: EXPANDER_LATENCY.  What is written to the codebook is seen by the indices of the next cycle.
+    Latency: EXPANDER_LATENCY.  What is written to the codebook is seen by the indices of the cycle after the next one.
     """
 
     def __init__(self, config: AcceleratorConfig) -> None:
@@ -72,16 +73,20 @@ class Expander(wiring.Component):
         before = Signal.like(beat, reset_less=True)
         m.d.sync += before.eq(beat)
         pair, count = Cat(before, beat), len(self.weights) // bits
-        entry = Signal(bits)
-        m.d.comb += entry.eq(beat.word_select(stored.number[: exact_log2(len(beat) // bits)], bits))
+        entry, number, writes = Signal(bits, reset_less=True), Signal.like(stored.number, reset_less=True), Signal()
+        m.d.sync += [
+            entry.eq(beat.word_select(stored.number[: exact_log2(len(beat) // bits)], bits)),
+            number.eq(stored.number),
+            writes.eq(stored.entry),
+        ]
         found = []
         for i in range(count):
             m.submodules[f"codebook_{i}"] = codebook = _Codebook(bits)
             low, high = (beat.word_select(half * count + i, Indices2.bits) for half in range(2))
             narrow, wide = Mux(stored.half, high, low), beat.word_select(i, Indices4.bits)
             m.d.comb += [
-                codebook.write.enable.eq(stored.entry),
-                codebook.write.address.eq(stored.number),
+                codebook.write.enable.eq(writes),
+                codebook.write.address.eq(number),
                 codebook.write.data.eq(entry),
                 codebook.index.eq(Mux(stored.narrow, narrow, wide)),
             ]

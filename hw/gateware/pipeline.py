@@ -28,13 +28,13 @@ from hw.gateware.window import POINT
 
 # Cycles of a pixel, counted from the one that issues its address.
 _INSIDE = 1  # rows and columns of its taps, to be compared with the map's
-_WORD = READ_LATENCY  # the buffer's data, padded and extended
+_WORD = READ_LATENCY + 1  # the buffer's data, padded and extended
 _SUMS = _WORD + ARRAY_LATENCY
 _RESIDUAL_ADDRESS = _WORD - 2  # a register stands behind the buffer; with the words residuals can be factors
 _RESIDUAL = _SUMS - SUMS_DELAY  # at the accumulator
 _TOTALS = _RESIDUAL + ACCUMULATOR_LATENCY
 _CLIPPED = _TOTALS + REQUANTIZE_LATENCY
-_JOB_STAGES = {_INSIDE, _WORD, _RESIDUAL_ADDRESS - 1, _RESIDUAL, _SUMS - 1}
+_JOB_STAGES = {_INSIDE, _WORD - 1, _WORD, _RESIDUAL_ADDRESS - 1, _RESIDUAL, _SUMS - 1}
 _JOB_STAGES |= {_TOTALS - 1, _CLIPPED - BOUNDS_LEAD, _CLIPPED}
 """And 0, and those of the results: they need their job."""
 if COMPUTE_LATENCY != _CLIPPED or _WORD - SWAP_DELAY != EXPANDER_LATENCY:
@@ -158,11 +158,15 @@ class Pipeline(wiring.Component):
         return Const(0) if pairs is None else job.setup.weight_format == pairs.number
 
     def _read_activations(self, m: Module, jobs: dict, array: Array) -> None:
-        """From a position's address to the array: its words, padding, extension to lanes."""
+        """From a position's address to the array: its words, padding, extension to lanes.
+
+        These come ahead of the words' registers: a multiplier takes one of several words, so behind them each of the
+        array's registers would have the padding once more in front of it.
+        """
         bits = self.config.data_bits
         m.submodules.activation_buffer = buffer = ActivationBuffer(self.config)
         wiring.connect(m, wiring.flipped(self.activation_write), buffer.write)
-        soon, setup = jobs[_INSIDE], jobs[_WORD].setup
+        soon, setup = jobs[_INSIDE], jobs[_WORD - 1].setup
         m.d.comb += buffer.address.eq(self.point.address)
         # Rows and columns wrap around: one above or left of the map, below 0, is a large number here, and outside.
         places = [(self.point.row, soon.conv.in_rows)]
@@ -175,11 +179,13 @@ class Pipeline(wiring.Component):
             inside.append(found)
         row, *columns = inside
         for i, column in enumerate(columns):
-            both, seen = Signal(name=f"both_{i}", reset_less=True), Signal(name=f"seen_{i}", reset_less=True)
-            m.d.sync += [both.eq(row & column), seen.eq(both)]
+            seen = Signal(name=f"seen_{i}", reset_less=True)
+            word = Signal.like(array.words[i], name=f"word_{i}", reset_less=True)
+            m.d.sync += seen.eq(row & column)
+            m.d.comb += array.words[i].eq(word)
             for lane in range(self.config.ic_lanes):
                 value = Mux(seen, buffer.words[i].word_select(lane, bits), setup.pad_value[:bits])
-                m.d.comb += array.words[i][lane].eq(extended(value, setup.input_signed))
+                m.d.sync += word[lane].eq(extended(value, setup.input_signed))
 
     def _accumulate(self, m: Module, stages: list, jobs: dict, array: Array) -> data.View:
         """Residual and products into the partial sums; returns the totals."""

@@ -8,10 +8,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hw.contract.config import BUFFER_ADDRESS_BITS, CODEBOOK_ENTRIES, AcceleratorConfig
+from hw.contract.config import BUFFER_ADDRESS_BITS, AcceleratorConfig
 from hw.contract.isa import Mode
 from hw.contract.table import TABLE_PORT_BITS
-from hw.contract.timing import table_cycles
+from hw.contract.timing import CODEBOOK_CYCLES, table_cycles
 from hw.contract.weights import gateware_format, known_formats
 from hw.contract.weights.indices import Indices2, Indices4
 from hw.contract.weights.listed import TAG_BITS, beat_tags
@@ -166,7 +166,7 @@ class WeightReader(wiring.Component):
 
         asked, following: the parts that `start` and `more` ask for.  block: cycles of a block after its first one.
         """
-        parameters, codebook = self.config.derived.parameter_beats - 1, CODEBOOK_ENTRIES - 1
+        parameters, codebook = self.config.derived.parameter_beats - 1, CODEBOOK_CYCLES - 1
         part, later = Signal(PARTS), Signal(PARTS)  # the present one; those after it
         left = Signal(range(max(parameters, codebook, (1 << len(block)) - 1) + 1), reset_less=True)
         parts, first = Signal(PARTS), Signal(PARTS)  # those that begin with the next cycle; the first of them
@@ -202,6 +202,7 @@ class WeightReader(wiring.Component):
     ) -> Signal:
         """Says what the beat holds that is read; returns whether it is read again in the next cycle.
 
+        In the last cycle of a codebook there is no entry, and the beat behind it is at the address already.
         Beats of weights make a pair, and 2-bit indices are those of a beat's second half, where an even number of
         cycles is left of their block.
         """
@@ -220,7 +221,7 @@ class WeightReader(wiring.Component):
             read.indices.eq(indexed),
             read.narrow.eq(narrow),
             read.half.eq(second),
-            read.entry.eq(part.codebook),
+            read.entry.eq(part.codebook & (left != 0)),
             read.number.eq(number),
             again.eq(Mux(part.codebook, ~within.all(), part.block & narrow & ~second)),
         ]

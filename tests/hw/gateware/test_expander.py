@@ -15,7 +15,7 @@ def number(values: np.ndarray) -> int:
 @pytest.mark.parametrize("axi_bits", [32, 64, 256])
 def test_what_beats_become(axi_bits: int, seed: int) -> None:
     """Random beats of all kinds, one a cycle; between them entries of the codebook, each in any place of its beat that
-    a codebook gives it."""
+    a codebook gives it, which are there in the cycle after the next one."""
     config = AcceleratorConfig("expander", 8, 16, axi_bits, codebooks=True)
     rng, size = np.random.default_rng(seed), axi_bits // 8
     block, codebook, before = Expander(config), np.zeros(16, np.int64), np.zeros(size, np.uint8)
@@ -26,6 +26,7 @@ def test_what_beats_become(axi_bits: int, seed: int) -> None:
     async def bench(context: Bench) -> None:
         nonlocal before
         expected: list[np.ndarray | None] = []
+        written: list[tuple[int, int]] = []  # to be seen in the next cycle
         for cycle, (kind, k) in enumerate([*cycles, *[("none", 0)] * EXPANDER_LATENCY]):
             beat, half, stored = rng.integers(0, 256, size).astype(np.uint8), k % 2, block.stored
             context.set(block.beat, number(beat))
@@ -42,8 +43,9 @@ def test_what_beats_become(axi_bits: int, seed: int) -> None:
                 seen[kind] |= set(enumerate(indices.tolist()))
             found = {"pair": np.concatenate([before, beat]), "four": codebook[indices], "two": codebook[indices]}
             expected.append(found.get(kind))
-            if kind == "entry":
-                codebook[k] = beat[k % size]
+            for place, entry in written:
+                codebook[place] = entry
+            written = [(k, beat[k % size])] if kind == "entry" else []
             before = beat
             if cycle >= EXPANDER_LATENCY:
                 wanted = expected[cycle - EXPANDER_LATENCY]
