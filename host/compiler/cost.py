@@ -117,10 +117,19 @@ def _convs(problem: Problem, tiling: Tiling) -> int:
     """CONV instructions of a tile, of all output groups."""
 
     def find() -> int:
-        ranges = enumerate(problem.outputs.ranges)
-        return sum(1 if problem.outputs.second(group) else tiling.chunk_count(span) for group, span in ranges)
+        return sum(_group_convs(problem, tiling, group) for group in range(problem.outputs.count))
 
     return problem.once(("convs", tiling.chunk, tiling.stay), find)
+
+
+def _group_convs(problem: Problem, tiling: Tiling, group: int) -> int:
+    """Of an output group; of listed weight blocks those that have one."""
+    outputs, inputs = problem.outputs, problem.outputs.ranges[group]
+    if outputs.second(group):
+        return 1
+    if not outputs.listed:
+        return tiling.chunk_count(inputs)
+    return sum(outputs.passes_of(group, chunk) > 0 for chunk in tiling.chunks(inputs))
 
 
 def _steps(problem: Problem, tiling: Tiling) -> int:
@@ -179,6 +188,7 @@ def _uneven(problem: Problem, tiling: Tiling) -> int:
     (strip, band), one = max(tiles, key=lambda tile: _input_rows(problem, tile[0][1]))
     groups = [group for group in range(outputs.count) if not outputs.second(group)]
     convs = [(group, chunk) for group in groups for chunk in tiling.chunks(outputs.ranges[group])]
+    convs = [one for one in convs if outputs.passes_of(*one)]
     room, weights = problem.activation_grains, sum(_streamed(problem, tiling)) // (len(convs) * tiling.tiles)
 
     def find() -> int:

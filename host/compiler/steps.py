@@ -241,9 +241,11 @@ class _Builder:
         return self.tiling.blocks(self.outputs.count, self.outputs.together)
 
     def _taking(self, block: range, chunk: Span) -> tuple[int, ...]:
-        """The output groups of a block that have a CONV for a chunk: second ones for the last chunk alone."""
-        ranges = self.outputs.ranges
-        return tuple(group for group in block if not self.outputs.second(group) or chunk[1] == ranges[group][1])
+        """The output groups of a block that have a CONV for a chunk: second ones for the last chunk alone, with listed
+        blocks those that have one."""
+        outputs = self.outputs
+        found = (group for group in block if not outputs.second(group) or chunk[1] == outputs.ranges[group][1])
+        return tuple(group for group in found if outputs.passes_of(group, chunk))
 
     def _loops(self) -> Iterator[tuple[Strip, Band, range]]:
         strips, bands, blocks = self.tiling.strips, self.tiling.bands, self._blocks()

@@ -152,16 +152,18 @@ class OutputGroups:
         return tuple(np.concatenate([[0], np.cumsum(needed.sum(1))]) for needed in self.needed)
 
     def blocks_of(self, group: int, inputs: tuple[int, int]) -> int:
-        """Blocks, each a pass, of a range of input groups: at least one, which the results come out of, but of a second
-        output group."""
+        """Blocks, each a pass, of a range of input groups.  At either end of what an output group depends on at least
+        one: there sums begin, and results come out; but of a second output group none."""
         if not self.listed or self.second(group):
             return (inputs[1] - inputs[0]) * self.passes(group)
-        first, before = self.ranges[group][0], self._before[group]
-        return max(1, int(before[inputs[1] - first] - before[inputs[0] - first]))
+        (first, last), before = self.ranges[group], self._before[group]
+        found = int(before[inputs[1] - first] - before[inputs[0] - first])
+        return max(found, int(inputs[0] == first or inputs[1] == last))
 
     def passes_of(self, group: int, inputs: tuple[int, int]) -> int:
-        """Passes of a range of input groups; a second output group has one, without a block."""
-        return max(1, self.blocks_of(group, inputs))
+        """Passes of a range of input groups, which has no CONV where there are none; a second output group has one,
+        without a block."""
+        return 1 if self.second(group) else self.blocks_of(group, inputs)
 
     @property
     def head_beats(self) -> int:

@@ -118,6 +118,18 @@ def test_a_block_that_fits_only_without_a_tag() -> None:
         assert all((i.blocks > 0) == listed for i in program.decode() if isinstance(i, ConvInstruction))
 
 
+def test_what_has_no_block_has_no_conv() -> None:
+    """But where sums begin, and where results come out."""
+    kept = np.random.default_rng(3).random((3, 160, 1, 1)) < 0.3
+    kept[0, 8:] = kept[1, :152] = False
+    program = check(network(kept, Window(), (5, 5)), SMALL, np.random.default_rng(5))
+    convs = [i for i in program.decode() if isinstance(i, ConvInstruction)]
+    tiles, whole = sum(i.first for i in convs) // 3, max(i.input_groups for i in convs)
+    chunks = -(-160 // whole)
+    assert chunks >= 3 and len(convs) == tiles * (2 + 2 + chunks)
+    assert sum(i.blocks for i in convs) == tiles * (kept.sum() + 2)
+
+
 def test_the_same_program_where_all_blocks_stay() -> None:
     made = network(np.ones((2, 2, 3, 3), bool), SAME, (8, 8))
     one, other = (compile_network(made, config) for config in (SMALL, replace(SMALL, skip_blocks=False)))
