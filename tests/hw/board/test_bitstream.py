@@ -21,6 +21,12 @@ REPORT = {
 }
 
 
+def netlist(folder: Path, blocks: int) -> None:
+    """Of a system of so many multiplier blocks."""
+    cells = {str(i): {"type": "MULT18X18D", "connections": {}, "port_directions": {}} for i in range(blocks)}
+    (folder / "system.json").write_text(json.dumps({"modules": {"system": {"ports": {}, "cells": cells}}}))
+
+
 class Tools:
     """Yosys, nextpnr and ecppack that leave what the real ones do."""
 
@@ -33,7 +39,7 @@ class Tools:
                 for log in ("yosys.log", "nextpnr.log"):
                     Path(log).write_text("Info: so far\nERROR: Unable to place cell 'x'\n")
                 Path("nextpnr.json").write_text(json.dumps(report))
-                Path("system.json").write_text(json.dumps({"modules": {"system": {"ports": {}, "cells": {}}}}))
+                netlist(Path(), 0)
                 return codes.get(name, 0)
 
             monkeypatch.setattr(f"yowasp_{module}.run_{name}", run)
@@ -58,11 +64,22 @@ def test_a_system_that_fits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     }
     assert [name for name, _ in tools.calls] == ["yosys", "nextpnr_ecp5", "ecppack"]
     words = " ".join(tools.calls[1][1])
-    assert "--85k --package CABGA381 --speed 6 --freq 50 -q --seed 7 " in words
+    assert "--85k --package CABGA381 --speed 6 --freq 50 -q --seed 7 --placer heap " in words
+
+
+@pytest.mark.parametrize(("blocks", "placer"), [(140, "heap"), (141, "static")])
+def test_the_placer_of_a_crowded_part(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, blocks: int, placer: str
+) -> None:
+    tools = Tools(monkeypatch, REPORT, {})
+    netlist(tmp_path, blocks)
+    bitstream.place(tmp_path, BOARD)
+    assert f"--placer {placer} " in " ".join(tools.calls[0][1])
 
 
 def test_a_system_that_is_too_slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     Tools(monkeypatch, REPORT, {})
+    netlist(tmp_path, 0)
     message = "the system reaches 61.5 MHz on ULX3S with an LFE5U-85F, whose clock has 62 MHz"
     with pytest.raises(VerificationError, match=rf"^{re.escape(message)}$"):
         bitstream.place(tmp_path, dataclasses.replace(BOARD, clock_mhz=62))
@@ -71,6 +88,7 @@ def test_a_system_that_is_too_slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 @pytest.mark.parametrize("tool", ["nextpnr_ecp5", "ecppack"])
 def test_a_tool_that_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tool: str) -> None:
     Tools(monkeypatch, REPORT, {tool: 1})
+    netlist(tmp_path, 0)
     with pytest.raises(VerificationError, match=rf"^{tool} ended with 1: ERROR: Unable to place cell 'x'$"):
         bitstream.place(tmp_path, BOARD)
 
