@@ -118,8 +118,7 @@ def ways(problem: Problem) -> Iterator[Tiling]:
     pooling = problem.layer.pooling
     width = problem.results(1) if pooling is None else pooling.result.shape[2]
     found = False
-    for count in range(1, 2 if problem.chip.band else width + 1):
-        strips = strips_of(problem, width, -(-width // count))
+    for strips in _strips(problem, width):
         for tiling in (_alike if problem.chip.band else _fitting)(problem, strips):
             found = True
             yield tiling
@@ -130,13 +129,26 @@ def ways(problem: Problem) -> Iterator[Tiling]:
     raise CannotCompile(problem.layer.name, "no tile fits the buffers", "take a configuration with larger buffers")
 
 
+def _strips(problem: Problem, width: int) -> Iterator[tuple[Strip, ...]]:
+    """All columns at once; then only those of the input that are read, if they are fewer; then more and more strips."""
+    (strip,) = whole = strips_of(problem, width, width)
+    yield whole
+    if problem.chip.band:
+        return
+    read = needed(problem.window, 1, strip.columns, problem.geometry.width)
+    if read != strip.inputs:
+        yield (strip._replace(inputs=read),)
+    for count in range(2, width + 1):
+        yield strips_of(problem, width, -(-width // count))
+
+
 def _check_smallest(problem: Problem) -> None:
-    """Raise CannotCompile where one result, or one pooled result, of one input group does not fit."""
+    """Raise CannotCompile where one result, or one pooled result, of as few input groups as may be does not fit."""
     config, window, pooling = problem.config, problem.window, problem.layer.pooling
     d = config.derived
     span = [(k - 1) * s + 1 for k, s in zip(window.kernel, window.dilation, strict=True)]
     rows, columns = min(span[0], problem.geometry.height), min(span[1], problem.geometry.width)
-    needs = [_Need("weight buffer", "beats", problem.piece_beats(1), problem.weight_depth)]
+    needs = [_Need("weight buffer", "beats", problem.piece_beats(_least(problem)), problem.weight_depth)]
     if problem.chip.source is None:
         words = rows * (columns + 2 * d.words_per_beat)
         needs.append(_Need("activation buffer", "words", words, problem.room(Buffer.ACTIVATION)))
@@ -438,8 +450,8 @@ def _chunks(problem: Problem) -> Iterator[int]:
     fewest, and a chunk a group, are tried.
     """
     total = problem.range_groups
-    if problem.outputs.mode == Mode.DEPTHWISE:  # a pass's place among those of its CONV is the plane that it adds to
-        yield 1 if problem.outputs.shared else total
+    if problem.outputs.mode == Mode.DEPTHWISE:
+        yield _least(problem)
         return
     most = _most(problem)
     unit = problem.outputs.unit
@@ -453,6 +465,14 @@ def _chunks(problem: Problem) -> Iterator[int]:
             continue
         seen.add(chunk)
         yield chunk
+
+
+def _least(problem: Problem) -> int:
+    """Fewest input groups of a CONV: depthwise all, since a pass's place among those of its CONV is the plane that it
+    adds to."""
+    if problem.outputs.mode == Mode.DEPTHWISE:
+        return 1 if problem.outputs.shared else problem.range_groups
+    return min(problem.outputs.unit, problem.range_groups)
 
 
 def _most(problem: Problem) -> int:

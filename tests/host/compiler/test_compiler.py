@@ -65,6 +65,8 @@ def random_config(rng: np.random.Generator) -> AcceleratorConfig | None:
 @example(1058)  # a maximum over nine columns, and partial sums of eight pixels
 @example(299)  # parameters that take more than half of the weight buffer
 @example(86679)  # more rows of padding than bands at a map's ends, so that a band in the middle reads the most
+@example(14721027)  # an edge a column wide of rows that do not fit
+@example(748)  # weights of a depthwise layer that do not fit, where those of one input group do
 @example(67718)  # pooled results of the last row that do not fit, where those of one window do
 @example(99901323)  # weights that do not fit, neither all of their blocks nor those that are not zeros
 def test_random_networks_in_small_buffers(number: int) -> None:

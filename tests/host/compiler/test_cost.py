@@ -95,7 +95,7 @@ def test_uneven_chunks_count(monkeypatch: pytest.MonkeyPatch) -> None:
             assert 0.97 < cost(posed, way)[0] / cycles < 1.06
             found[way.tiles, way.chunk] = cycles
     assert found[3, 2] > 1.15 * found[3, 1]
-    assert found[4, 2] < found[4, 1]
+    assert found[4, 2] < 1.01 * found[4, 1]
 
 
 def test_reading_twice_costs() -> None:
