@@ -95,7 +95,10 @@ class Expander(wiring.Component):
 
 
 class _Codebook(wiring.Component):
-    """A codebook in LUT RAM.  Members: write (in), see `write_port`.  index (in).  weight (out): in the same cycle."""
+    """A codebook, in LUT RAM where there is any.
+
+    Members: write (in), see `write_port`.  index (in).  weight (out): in the same cycle.
+    """
 
     def __init__(self, bits: int) -> None:
         self.bits = bits
@@ -109,9 +112,8 @@ class _Codebook(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.memory = memory = Memory(
-            shape=self.bits, depth=CODEBOOK_ENTRIES, init=[], attrs={"ram_style": "distributed"}
-        )
+        # Asking for LUT RAM by an attribute would stop Yosys on an iCE40, which has none.
+        m.submodules.memory = memory = Memory(shape=self.bits, depth=CODEBOOK_ENTRIES, init=[])
         write, read = memory.write_port(), memory.read_port(domain="comb")
         m.d.comb += [
             write.en.eq(self.write.enable),

@@ -148,7 +148,7 @@ def test_small(tmp_path: Path) -> None:
     for buffer, bits in synthesis.buffer_bits(config).items():
         assert 0 < result.buffers[buffer] <= bits // BLOCK_BITS, buffer
     assert sum(result.buffers.values()) == result.cells["block RAM"]  # nothing else takes any
-    assert result.buffers["queues"] == 25
+    assert result.buffers["queues"] == 26
     assert {m.name.partition(".")[0] for m in result.memories if LUT_RAM in m.cells} == {
-        "fetch", "read_port", "write_port",
+        "compute_unit", "fetch", "read_port", "store_unit", "write_port",
     }  # fmt: skip
