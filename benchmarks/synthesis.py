@@ -4,6 +4,7 @@
     python benchmarks/synthesis.py --config tiny small medium --write docs/synthesis.md         # and keep the table
     python benchmarks/synthesis.py --family xc7 --config tiny small --write docs/synthesis.md   # of the other family
     python benchmarks/synthesis.py --json synthesis.json                                        # everything counted
+    python benchmarks/synthesis.py --counted a.json b.json --write docs/synthesis.md            # of runs before
 
 Exit code 1 where a buffer is not in block RAM, or a multiplier of the array is not a multiplier block.  `small` takes
 some minutes.
@@ -28,7 +29,7 @@ from benchmarks import marked
 from hw import verilog
 from hw.contract.config import PRESETS, AcceleratorConfig, preset
 from hw.contract.isa import Unit
-from quant.base.errors import ShiftpointError
+from quant.base.errors import BadInput, ShiftpointError
 from quant.base.files import write_atomic
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -229,6 +230,19 @@ def buffer_bits(config: AcceleratorConfig) -> dict[str, int]:
     }
 
 
+def counted(paths: list[Path]) -> list[Synthesis]:
+    """What `--json` of runs before wrote, the presets in order.  Raises BadInput where they are of two families."""
+    found = [result for path in paths for result in json.loads(path.read_text())]
+    results = [
+        Synthesis(**one | {"lanes": tuple(one["lanes"]), "memories": [Memory(**memory) for memory in one["memories"]]})
+        for one in found
+    ]
+    if len({result.family for result in results}) != 1:
+        raise BadInput(f"a table is of one family: {', '.join(map(str, paths))}")
+    order = list(PRESETS)
+    return sorted(results, key=lambda result: order.index(result.config))
+
+
 def problems(config: AcceleratorConfig, result: Synthesis) -> list[str]:
     """What did not map as it should, a line each."""
     lines, family = [], FAMILIES[result.family]
@@ -283,22 +297,26 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", nargs="+", choices=list(PRESETS), default=["small"], help="presets")
     parser.add_argument("--family", choices=list(FAMILIES), default="ecp5", help="of FPGAs")
+    parser.add_argument("--counted", nargs="+", type=Path, help="what --json wrote, instead of a synthesis")
     parser.add_argument("--json", type=Path, help="file to write everything counted into")
     parser.add_argument("--write", type=Path, help="file with the markers to write the tables between")
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "synthesis", help="folder of Verilog and logs")
     options = parser.parse_args(arguments)
     results = []
     try:
+        if options.counted:
+            results = counted(options.counted)
+        family = FAMILIES[results[0].family if results else options.family]
         if options.write:
-            marked.check(options.write, FAMILIES[options.family].marker)
-        for name in options.config:
+            marked.check(options.write, family.marker)
+        for name in [] if options.counted else options.config:
             print(f"{name}: synthesis ...", file=sys.stderr)
             results.append(synthesize(preset(name), options.work / options.family / name, options.family))
         print(text(results))
         if options.json:
             write_atomic(options.json, (json.dumps([asdict(r) for r in results], indent=2) + "\n").encode())
         if options.write:
-            marked.write(options.write, FAMILIES[options.family].marker, markdown(results))
+            marked.write(options.write, family.marker, markdown(results))
     except ShiftpointError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -152,3 +152,20 @@ def test_small(tmp_path: Path) -> None:
     assert {m.name.partition(".")[0] for m in result.memories if LUT_RAM in m.cells} == {
         "compute_unit", "fetch", "read_port", "store_unit", "write_port",
     }  # fmt: skip
+
+
+def test_what_was_counted_apart_makes_one_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("small", "tiny"):
+        one = dataclasses.asdict(dataclasses.replace(mapped(), config=name, buffers={"activation": 2}))
+        (tmp_path / name).write_text(json.dumps([one]))
+    document = tmp_path / "doc.md"
+    document.write_text("<!-- synthesis: begin -->\n<!-- synthesis: end -->\n")
+    files = [str(tmp_path / name) for name in ("small", "tiny")]
+    synthesis.main(["--counted", *files, "--write", str(document)])
+    rows = [line for line in document.read_text().splitlines() if line.startswith(("| tiny", "| small"))]
+    assert [row.split()[1] for row in rows] == ["tiny", "small"] * 2
+    assert "Yosys 1, `--family ecp5 --config tiny small`" in document.read_text()
+    (tmp_path / "tiny").write_text((tmp_path / "tiny").read_text().replace('"ecp5"', '"xc7"'))
+    capsys.readouterr()
+    assert synthesis.main(["--counted", *files]) == 2
+    assert capsys.readouterr().err == f"error: a table is of one family: {', '.join(files)}\n"
