@@ -63,8 +63,9 @@ def test_preparing() -> None:
     config = preset("tiny")  # a block of 4 beats, parameters of 8
     assert compute_prepare(config, gateware_format(config), first=False) == 6
     assert compute_prepare(config, gateware_format(config), first=True) == 14
-    assert compute_prepare(config, Indices4(), first=True, codebook=True) == 28  # an entry a cycle; a block of 2 beats
-    assert compute_prepare(config, Indices2(), first=False, codebook=True) == 20  # of one beat, of which each half
+    # A codebook has 16 entries, one a cycle, and the last one is there a cycle later.
+    assert compute_prepare(config, Indices4(), first=True, codebook=True) == 29  # a block of 2 beats
+    assert compute_prepare(config, Indices2(), first=False, codebook=True) == 21  # of one beat, of which each half
 
 
 def test_pooled_pixels() -> None:
