@@ -15,10 +15,10 @@ from functools import cached_property
 from itertools import pairwise
 
 from host.compiler.chip import Resident
+from host.compiler.chunks import most_weight_beats
 from host.compiler.engine_layer import EngineLayer, Lowered
 from host.compiler.memory import MemoryMap
 from host.compiler.problem import Problem, needed
-from host.compiler.tiling import most_weight_beats
 from hw.contract.config import AcceleratorConfig
 from hw.contract.isa import Buffer
 

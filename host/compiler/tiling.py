@@ -16,13 +16,12 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, chain, pairwise
 from typing import Literal, NamedTuple
 
+from host.compiler.chunks import chunk_sizes, chunks_of_blocks, chunks_that_stay, half_of_buffer, least_groups
 from host.compiler.cuts import Band, Strip, bands_of, lone_bands_of, strips_of, turns_of
 from host.compiler.errors import CannotCompile
 from host.compiler.limits import highest
-from host.compiler.memory import aligned
 from host.compiler.problem import Problem, Span, needed
 from hw.contract.isa import Buffer, Mode, Opcode
-from hw.contract.weights.listed import MOST_GROUPS
 
 LONGEST = highest(Opcode.CONV, "in_rows")
 """Rows or columns of a tile, of its input, or of what a pooling of it reads: what the fields of instructions hold."""
@@ -148,7 +147,7 @@ def _check_smallest(problem: Problem) -> None:
     d = config.derived
     span = [(k - 1) * s + 1 for k, s in zip(window.kernel, window.dilation, strict=True)]
     rows, columns = min(span[0], problem.geometry.height), min(span[1], problem.geometry.width)
-    needs = [_Need("weight buffer", "beats", problem.piece_beats(_least(problem)), problem.weight_depth)]
+    needs = [_Need("weight buffer", "beats", problem.piece_beats(least_groups(problem)), problem.weight_depth)]
     if problem.chip.source is None:
         words = rows * (columns + 2 * d.words_per_beat)
         needs.append(_Need("activation buffer", "words", words, problem.room(Buffer.ACTIVATION)))
@@ -353,7 +352,7 @@ def _readings(
         yield from _in_part(problem, strips, bands, double)
         return
     if problem.chip.source is not None:
-        for chunk in _chunks(problem):
+        for chunk in chunk_sizes(problem):
             for order in _orders(bands):
                 yield Tiling(strips, bands, chunk, order, "resident", True, double)
         return
@@ -362,7 +361,7 @@ def _readings(
         return max(_size(problem, groups, rows, strip.inputs) for strip in strips for rows in inputs)
 
     all_ = size(problem.range_groups)
-    for chunk in _chunks(problem):
+    for chunk in chunk_sizes(problem):
         for order in _orders(bands):
             all_columns = strips[0].inputs == (0, geometry.width)
             if problem.dense and len(strips) == 1 and all_columns and geometry.whole().size <= room:
@@ -373,12 +372,12 @@ def _readings(
             if chunk < problem.range_groups and (part := size(chunk)) <= room:
                 yield Tiling(strips, bands, chunk, order, "chunk", 2 * part <= room, double)
     block = 1 if all_ <= room else _block(problem, strips, bands)
-    for chunk in _chunks_of_blocks(problem) if block > 1 else ():
+    for chunk in chunks_of_blocks(problem) if block > 1 else ():
         part = size(chunk)
         for order in _orders(bands):
             if 2 * part <= room:
                 yield Tiling(strips, bands, chunk, order, "chunk", True, double, block)
-        stay = max((s for s in _chunks_that_stay(problem, chunk) if size(s) + 2 * part <= room), default=0)
+        stay = max((s for s in chunks_that_stay(problem, chunk) if size(s) + 2 * part <= room), default=0)
         if stay and tiles == 1:
             yield Tiling(strips, bands, chunk, "tiles", "chunk", True, double, block, stay)
 
@@ -388,7 +387,7 @@ def _in_part(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...
     of whole output groups of those that wrote them, once for each block."""
     stay, room = problem.chip.inside, problem.activation_grains
     block = _block(problem, strips, bands)
-    for chunk in _chunks_of_blocks(problem) if len(strips) * len(bands) == 1 and stay <= _half(problem) else ():
+    for chunk in chunks_of_blocks(problem) if len(strips) * len(bands) == 1 and stay <= half_of_buffer(problem) else ():
         whole = chunk % problem.config.derived.planes == 0 and (problem.range_groups - stay) % chunk == 0
         if whole and 2 * _size(problem, chunk, (0, problem.geometry.height), strips[0].inputs) <= room:
             yield Tiling(strips, bands, chunk, "tiles", "resident", True, double, block, stay)
@@ -410,20 +409,6 @@ def _block(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...])
     return -(-count // -(-count // most))
 
 
-def _chunks_of_blocks(problem: Problem) -> Iterator[int]:
-    """Numbers of input groups of one CONV of a block: the larger the fewer CONVs, the smaller the more may stay."""
-    most, chunk = _half(problem), problem.outputs.unit
-    while chunk < problem.range_groups and chunk <= most:
-        yield chunk
-        chunk *= 2
-
-
-def _chunks_that_stay(problem: Problem, chunk: int) -> Iterator[int]:
-    """Sizes of a first chunk that stays, behind which there are whole chunks."""
-    sizes, most = range(problem.range_groups - chunk, 0, -chunk), _half(problem)
-    return (stay for stay in sizes if stay <= most and stay % problem.outputs.unit == 0)
-
-
 def _size(problem: Problem, groups: int, rows: Span, columns: Span) -> int:
     """Grains of a band of so many groups."""
     key = "size", groups, rows, columns
@@ -439,71 +424,3 @@ def _orders(bands: tuple[Band, ...]) -> Iterator[Literal["tiles", "groups"]]:
     yield "groups"
     if _lone(bands):
         yield "tiles"
-
-
-def _chunks(problem: Problem) -> Iterator[int]:
-    """Numbers of input groups of one CONV: the fewest chunks whose weights fit half the buffer, and a few more.
-
-    Half, so that the weights of the next chunk are read while one is computed; more, if the blocks of a single group
-    are more than half, or if all weights fit at once.  Smaller chunks start earlier, since a CONV waits for all of
-    its weights, and leave less of a ring unused, but each is an instruction of its own: twice, four and eight times the
-    fewest, and a chunk a group, are tried.
-    """
-    total = problem.range_groups
-    if problem.outputs.mode == Mode.DEPTHWISE:
-        yield _least(problem)
-        return
-    most = _most(problem)
-    unit = problem.outputs.unit
-    fewest = -(-total // most)
-    seen = set()
-    for count in (*range(fewest, fewest + 3), 2 * fewest, 4 * fewest, 8 * fewest, total):
-        chunk = aligned(-(-total // count), unit)
-        if count > total or chunk in seen or chunk > aligned(most, unit):
-            continue
-        if problem.outputs.listed and problem.piece_beats(chunk) > problem.outputs.listed_room:
-            continue
-        seen.add(chunk)
-        yield chunk
-
-
-def _least(problem: Problem) -> int:
-    """Fewest input groups of a CONV: depthwise all, since a pass's place among those of its CONV is the plane that it
-    adds to."""
-    if problem.outputs.mode == Mode.DEPTHWISE:
-        return 1 if problem.outputs.shared else problem.range_groups
-    return min(problem.outputs.unit, problem.range_groups)
-
-
-def _most(problem: Problem) -> int:
-    """Most input groups of a CONV, where all weights are not in the buffer at once."""
-    if problem.weight_beats(problem.range_groups) <= problem.weight_depth and (
-        not problem.outputs.listed or problem.range_groups <= MOST_GROUPS
-    ):
-        return problem.range_groups
-    return _listed_half(problem) if problem.outputs.listed else _half(problem)
-
-
-def _half(problem: Problem) -> int:
-    """Input groups whose weights fit half the buffer; if there is none, the whole."""
-    depth, head = problem.weight_depth, problem.outputs.head_beats
-    return max(0, depth // 2 - head) // problem.block_beats or (depth - head) // problem.block_beats
-
-
-def _listed_half(problem: Problem) -> int:
-    """The same of listed blocks: how many beats groups have is a matter of which they need, so of fewer it can be
-    more."""
-    numbers = range(aligned(min(problem.range_groups, MOST_GROUPS), problem.outputs.unit), 0, -problem.outputs.unit)
-    room = problem.outputs.listed_room
-    rooms = (min(problem.weight_depth // 2, room), room)
-    return next((groups for most in rooms for groups in numbers if problem.piece_beats(groups) <= most), 1)
-
-
-def most_weight_beats(problem: Problem) -> int:
-    """Most beats that all weights can have with what lies ahead of them, however they are cut, of a layer that others
-    run with band by band: each CONV may load a codebook again."""
-    again = problem.outputs.head_beats - problem.config.derived.parameter_beats
-    again *= problem.outputs.count * (problem.range_groups - 1)
-    if not problem.outputs.listed:
-        return again + problem.weight_beats(1)
-    return again + max(map(problem.weight_beats, _chunks(problem)))

@@ -71,7 +71,7 @@ def place(folder: Path, board: Board, seed: int = 1) -> Placed:
 
 
 def _placer(folder: Path, board: Board) -> str:
-    """Which of nextpnr's places the netlist in a folder."""
+    """Which of nextpnr's placers is for the netlist in a folder."""
     cells = json.loads((folder / f"{NAME}.json").read_text())["modules"][NAME]["cells"].values()
     blocks = sum(cell["type"] == _USED["multipliers"] for cell in cells)
     return "static" if blocks > CROWDED * board.part.multipliers else "heap"
