@@ -124,7 +124,10 @@ def ways(problem: Problem) -> Iterator[Tiling]:
         if found:
             return
     if not problem.chip.band:
-        _require(problem, [need for need, _ in _behind(problem, strips, bands_of(problem, 1))])
+        bands = bands_of(problem, 1)
+        _require(problem, [need for need, _ in _behind(problem, strips, bands)])
+        if problem.chip.source is None:
+            _require(problem, [_least_input(problem, strips, bands)])
     raise CannotCompile(problem.layer.name, "no tile fits the buffers", "take a configuration with larger buffers")
 
 
@@ -173,6 +176,14 @@ def _require(problem: Problem, needs: Sequence[_Need]) -> None:
         if need > have:
             reason = f"its smallest tile needs {need} {unit} of the {buffer}, {need - have} more than it has"
             raise CannotCompile(problem.layer.name, reason, f"take a configuration with a larger {buffer}")
+
+
+def _least_input(problem: Problem, strips: tuple[Strip, ...], bands: tuple[Band, ...]) -> _Need:
+    """What a tile needs of the activation buffer, of as few input groups as may be: depthwise all of them."""
+    groups, unit = least_groups(problem), problem.config.derived.words_per_beat
+    inputs = [needed(problem.window, 0, band.rows, problem.geometry.height) for band in bands]
+    grains = max(_size(problem, groups, rows, strip.inputs) for strip in strips for rows in inputs)
+    return _Need("activation buffer", "words", grains * unit, problem.activation_grains * unit)
 
 
 def _fitting(problem: Problem, strips: tuple[Strip, ...]) -> Iterator[Tiling]:

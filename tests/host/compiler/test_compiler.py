@@ -68,6 +68,7 @@ def random_config(rng: np.random.Generator) -> AcceleratorConfig | None:
 @example(14721027)  # an edge a column wide of rows that do not fit
 @example(748)  # weights of a depthwise layer that do not fit, where those of one input group do
 @example(67718)  # pooled results of the last row that do not fit, where those of one window do
+@example(7717)  # rows of all planes of a depthwise layer that do not fit, where those of one input group do
 @example(99901323)  # weights that do not fit, neither all of their blocks nor those that are not zeros
 def test_random_networks_in_small_buffers(number: int) -> None:
     rng = np.random.default_rng(number)
