@@ -24,10 +24,10 @@ from benchmarks import counting
 from benchmarks.engine import integers
 from benchmarks.skipping import thinned
 from host.configuration import configuration
+from host.target import engine_block
 from hw.contract.isa import Buffer, LoadInstruction
 from hw.contract.program import Program
 from quant.base.errors import ShiftpointError
-from quant.compress.blocks import Block
 from quant.ir.layer import Layer
 from quant.ir.network import Network
 from quant.kinds.conv import Conv
@@ -74,7 +74,7 @@ def measure(arguments: argparse.Namespace) -> int:
     plain, images = integers(arguments.network, None)
     network, said, wrong = plain, "as they are", 0
     if arguments.kept is not None:
-        network = thinned(network, Block(config.ic_lanes, config.oc_lanes), arguments.kept, arguments.seed)
+        network = thinned(network, engine_block(network, config, memory), arguments.kept, arguments.seed)
     if arguments.values is not None:
         network, said = shared(network, arguments.values, arguments.seed), f"{arguments.values} values"
     said += "" if arguments.kept is None else f", {arguments.kept:g} of the blocks"

@@ -29,15 +29,16 @@ from host.artefacts import make_folder, write_json
 from host.cost import cost, row
 from host.optimization import POINTS, OptimizeOptions, OptimizeOutputs, lost, optimize
 from host.report.pareto import picture
-from host.target import engine_target
+from host.target import engine_block, engine_target
 from host.terminal import Reporter
 from hw.contract.config import AcceleratorConfig, preset
 from quant import onnx_import, qdq
 from quant.base.errors import BadInput
 from quant.base.files import write_atomic
-from quant.compress import Asked, Block, structures
+from quant.compress import Asked, structures
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
+from quant.ir.stand_in import stand_in
 from quant.optimize import BYTES, Plan, Point
 from quant.run.evaluation import answers, float_answers
 from quant.search import quantize_network
@@ -121,7 +122,7 @@ def searched(found: Values, judge: Judge, folder: Path, reporter: Reporter) -> V
 
 def beside(graph: FloatGraph, images: np.ndarray, config: AcceleratorConfig, judge: Judge) -> Iterator[Values]:
     """Points that a search does not try.  images: to calibrate on, float32 (N, C, H, W)."""
-    block, target = Block(config.ic_lanes, config.oc_lanes), engine_target(config)
+    block, target = engine_block(stand_in(graph), config), engine_target(config)
     for share in BLOCKS:
         asked = structures(graph, images, Asked(prune=share, block=block))
         network = quantize_network(graph, images, target=target, structures=asked)

@@ -23,12 +23,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmark
 
 from benchmarks import report
 from benchmarks.datasets import DATA, Labelled, task
+from host.target import engine_block
 from hw.contract.config import preset
 from quant import compress, onnx_import
 from quant.base.errors import BadInput
-from quant.compress import SINGLE, Block, Method
+from quant.compress import SINGLE, Method
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
+from quant.ir.stand_in import stand_in
 from quant.run.evaluation import accuracy
 from quant.run.images import Images
 from quant.search import Structure, quantize_network
@@ -65,8 +67,7 @@ class Asked(NamedTuple):
         """What is asked of each layer, as `shiftpoint compress` does."""
         block = SINGLE
         if self.engine is not None:
-            config = preset(self.engine)
-            block = Block(config.ic_lanes, config.oc_lanes)
+            block = engine_block(stand_in(graph), preset(self.engine))
         asked = compress.Asked(
             prune=self.prune,
             block=block,

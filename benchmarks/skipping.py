@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for benchmark
 from benchmarks import counting
 from benchmarks.engine import integers
 from host.configuration import configuration
+from host.target import engine_block
 from quant.base.errors import ShiftpointError
 from quant.compress.blocks import Block
 from quant.ir.layer import Layer
@@ -36,9 +37,9 @@ def thinned(network: Network, block: Block, kept: float, seed: int) -> Network:
     def layer(one: Layer) -> Layer:
         if not isinstance(one, Conv) or one.groups > 1:
             return one
-        weight = np.where(one.weight == 0, 1, one.weight)
-        stay = rng.random(block.summed(np.ones(weight.shape)).shape) < kept
-        return replace(one, weight=weight * block.spread(stay, weight.shape))
+        weight, own = np.where(one.weight == 0, 1, one.weight), block.of(one.name)
+        stay = rng.random(own.sizes(weight.shape).shape) < kept
+        return replace(one, weight=weight * own.spread(stay, weight.shape))
 
     return replace(network, layers=tuple(map(layer, network.layers)))
 
@@ -69,7 +70,7 @@ def measure(arguments: argparse.Namespace) -> int:
     """A line for each share; 1 where a counter differs, else 0."""
     config, memory = configuration(arguments.config), counting.memory_of(arguments)
     network, images = integers(arguments.network, None)
-    block, wrong = Block(config.ic_lanes, config.oc_lanes), 0
+    block, wrong = engine_block(network, config, memory), 0
     print("| network | configuration | kept | cycles | bytes read | fewer cycles | ideal | of it | counted by |")
     print("|---|---|--:|--:|--:|--:|--:|--:|---|")
     whole: tuple[float, float] | None = None

@@ -27,7 +27,7 @@ from host.plans import RESHAPES, read_plan
 from host.price import cycles
 from host.quantization import CHECK_IMAGES, opened
 from host.report.sensitivity import picture
-from host.target import engine_target
+from host.target import engine_block, engine_target
 from host.terminal import Reporter
 from host.training import TrainOptions, check_planned, checkpoint_of, forget, retrained
 from quant import onnx_import, qdq
@@ -49,6 +49,7 @@ from quant.compress import (
 )
 from quant.ir.graph import FloatGraph
 from quant.ir.network import Network
+from quant.ir.stand_in import stand_in
 from quant.ir.target import Target
 from quant.optimize import Plan
 from quant.run.evaluation import Accuracy, accuracy
@@ -125,14 +126,12 @@ class CompressOptions:
         """The method, asked for or not."""
         return self.method or ("surgeon" if self.granularity == "channels" else "alternating")
 
-    @property
-    def block(self) -> Block:
-        """What is pruned as one: as blocks go, channels are none."""
+    def block(self, graph: FloatGraph) -> Block:
+        """What is pruned as one in a network: as blocks go, channels are none."""
         if self.granularity != "blocks":
             return SINGLE
-        if self.config is None:
-            raise BadInput("blocks are those of a configuration of the engine: --config")
-        return Block(self.config.ic_lanes, self.config.oc_lanes)
+        assert self.config is not None
+        return engine_block(stand_in(graph), self.config)
 
     @property
     def price(self) -> Price:
@@ -163,7 +162,8 @@ class CompressOptions:
                     "--thrift is of values that weights choose while they are trained: give --share, and --prune or "
                     "--start weights"
                 )
-        _ = self.block
+        if self.granularity == "blocks" and self.config is None:
+            raise BadInput("blocks are those of a configuration of the engine: --config")
         self.ranks.check()
         self.training.check()
 
@@ -220,7 +220,6 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
             result = removed(graph, thin)
     asked = Asked(
         prune=None if options.granularity == "channels" else options.prune,
-        block=options.block,
         method=options.criterion,
         values=options.share,
         ternary=options.ternary,
@@ -234,6 +233,7 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
         with reporter.stage(f"low rank of {options.network.name}"):
             thin, told = cut(options.ranks, thin, images, options.price, target.lanes, left, reporter)
             result |= told
+    asked = replace(asked, block=options.block(thin))
     if options.training.train is not None:
         with reporter.stage(f"retrain {options.network.name}"):
             place, made_from = checkpoint_of(outputs.output), key([options.calibration, options.config])
@@ -248,7 +248,7 @@ def compress(options: CompressOptions, outputs: CompressOutputs, reporter: Repor
     if outputs.scan is not None:
         with reporter.stage("sensitivity of layers"):
             make_folder(outputs.scan.parent)
-            found = scan(thin, images, options.block, progress=reporter.step)
+            found = scan(thin, images, asked.block, progress=reporter.step)
             write_atomic(outputs.scan, picture(found).encode())
             files.append(str(outputs.scan))
     with reporter.stage(f"compress {options.network.name}"):
@@ -303,7 +303,10 @@ def described(options: CompressOptions, left: tuple[str, ...], plan: Plan | None
 
 
 def _granularity(options: CompressOptions) -> str:
-    return "channels" if options.granularity == "channels" else "x".join(map(str, options.block))
+    if options.granularity != "blocks":
+        return "channels" if options.granularity == "channels" else "1x1"
+    assert options.config is not None
+    return f"{options.config.ic_lanes}x{options.config.oc_lanes}"
 
 
 def removed(graph: FloatGraph, thin: FloatGraph) -> Result:

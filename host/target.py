@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from host.compiler import CannotCompile
+from host.compiler.folding import folded
 from host.compiler.refusals import refusal
 from host.timed import compile_timed
 from hw.contract.config import AcceleratorConfig
 from hw.contract.memory import Memory
 from hw.contract.shifts import SHIFTS, residual_shifts
+from quant.compress.blocks import Block
 from quant.ir.fixedpoint import ACCUMULATORS
 from quant.ir.layer import Layer
 from quant.ir.network import Network
@@ -34,3 +37,15 @@ def engine_target(config: AcceleratorConfig, memory: Memory | None = None) -> Ta
         cycles=cycles,
         lanes=max(config.ic_lanes, config.oc_lanes),
     )
+
+
+def engine_block(network: Network, config: AcceleratorConfig, memory: Memory | None = None) -> Block:
+    """The weight blocks of an engine, of a network's layers: those of its array, of first layers as they are folded.
+
+    A network that the engine refuses is not folded, nor will it run.
+    """
+    try:
+        taps = folded(network, config, memory)
+    except CannotCompile:
+        taps = {}
+    return Block(config.ic_lanes, config.oc_lanes, folded=taps)

@@ -13,12 +13,15 @@ import numpy as np
 from host.compiler.cost import cost
 from host.compiler.engine_layer import HIDDEN, EngineLayer, Lowered, View
 from host.compiler.errors import CannotCompile
+from host.compiler.lower import lower
 from host.compiler.problem import problem
 from host.compiler.tiling import ways
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Fold, Placement
 from hw.contract.memory import Memory
+from quant.ir.network import Network
 from quant.ir.tensor import Tensor
+from quant.ir.well_formed import well_formed
 from quant.ir.window import Window
 
 
@@ -35,6 +38,23 @@ def fold_inputs(lowered: Lowered, config: AcceleratorConfig, memory: Memory) -> 
     read |= {part for join in lowered.joins.values() for part in join}
     for name in [name for name in lowered.views if name not in read]:
         del lowered.views[name], lowered.tensors[name]
+
+
+def folded(network: Network, config: AcceleratorConfig, memory: Memory | None = None) -> dict[str, tuple[int, int]]:
+    """Which taps of its kernel, rows and columns, a layer of a network has beside its input channels, by layer, where
+    `compile_network` folds it for a configuration and a memory.
+
+    Raises CannotCompile as that does.
+    """
+    lowered = lower(well_formed(network), config)
+    kernels = {layer.name: layer.window.kernel for layer in lowered.layers}
+    fold_inputs(lowered, config, memory or Memory())
+    return {
+        layer.name: (rows // layer.window.kernel[0], columns // layer.window.kernel[1])
+        for layer in lowered.layers
+        for rows, columns in [kernels[layer.name]]
+        if layer.window.kernel != (rows, columns)
+    }
 
 
 def _folded(lowered: Lowered, layer: EngineLayer, config: AcceleratorConfig, memory: Memory) -> EngineLayer:

@@ -47,11 +47,12 @@ def pruned(
     """
     layers = {layer.name: layer for layer in float_convolutions(graph.layers) if prunable(layer, block, left)}
     if method == "alternating":  # scores of weights alone come first: H of all layers together need not fit memory
-        scores = {name: METHODS[method](Moments(layer, None), block) for name, layer in layers.items()}
+        scores = {name: METHODS[method](Moments(layer, None), block.of(name)) for name, layer in layers.items()}
         kept = thresholded(layers, scores, share, block)
         every = moments(graph, images, layers, progress)
-        return {m.layer.name: alternating.improved(m, kept[m.layer.name], block) for m in every}
-    scores = {m.layer.name: METHODS[method](m, block) for m in moments(graph, images, layers, progress)}
+        return {m.layer.name: alternating.improved(m, kept[m.layer.name], block.of(m.layer.name)) for m in every}
+    every = moments(graph, images, layers, progress)
+    scores = {m.layer.name: METHODS[method](m, block.of(m.layer.name)) for m in every}
     return thresholded(layers, scores, share, block)
 
 
@@ -64,7 +65,7 @@ def thresholded(
     layers: dict[str, FloatConv], scores: dict[str, np.ndarray], share: float, block: Block
 ) -> dict[str, np.ndarray]:
     """Of all blocks, those with the highest scores, as many as the share leaves; of equals the first."""
-    sizes = {name: block.sizes(layer.weight.shape) for name, layer in layers.items()}
+    sizes = {name: block.of(name).sizes(layer.weight.shape) for name, layer in layers.items()}
     total = sum(layer.weight.size for layer in layers.values())
     least = sum(sizes[name].reshape(-1)[scores[name].argmax()] for name in layers)
     room = (1 - share) * total
@@ -80,7 +81,7 @@ def thresholded(
     for name, layer in layers.items():
         shape = sizes[name].shape
         own = stays[start : start + sizes[name].size].reshape(shape)
-        found[name] = np.ascontiguousarray(block.spread(own, layer.weight.shape))
+        found[name] = np.ascontiguousarray(block.of(name).spread(own, layer.weight.shape))
         start += sizes[name].size
     return found
 

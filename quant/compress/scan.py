@@ -42,7 +42,7 @@ def scan(
     layers = [layer for layer in float_convolutions(graph.layers) if prunable(layer, block, ())]
     found = []
     for done, layer in enumerate(layers, 1):
-        scores, noise = magnitude.scores(Moments(layer, None), block), []
+        scores, noise = magnitude.scores(Moments(layer, None), block.of(layer.name)), []
         for rate in rates:
             kept = thresholded({layer.name: layer}, {layer.name: scores}, rate, block)[layer.name]
             noise.append(judge.replaced(replace(layer, weight=np.where(kept, layer.weight, np.float32(0)))))

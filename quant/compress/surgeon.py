@@ -17,18 +17,17 @@ def scores(moments: Moments, block: Block) -> np.ndarray:
     """The saliency of each block, a weight.  Returns float64 (blocks of O, blocks of I, KH, KW)."""
     if moments.matrix is None:
         return damage.scores(moments, block)
-    outputs, inputs, rows, columns = moments.layer.weight.shape
-    taps = rows * columns
-    found = np.zeros((outputs, -(-inputs // block.inputs), taps))
-    weights = moments.rows  # (G, O / G, I * taps)
+    outputs, *of_output = shape = moments.layer.weight.shape
+    sizes = block.sizes(shape)
+    (columns,) = block.arranged(np.arange(np.prod(of_output)).reshape(1, *of_output))
+    found = np.zeros((outputs, *sizes.shape[1:]))
+    weights = moments.rows  # (G, O / G, I * KH * KW)
     inverse = np.linalg.inv(moments.matrix)
-    for place in range(found.shape[1]):
-        members = np.arange(place * block.inputs, min((place + 1) * block.inputs, inputs)) * taps
-        for tap in range(taps):
-            taken = weights[:, :, members + tap]
-            own = inverse[:, (members + tap)[:, None], members + tap]
-            solved = np.linalg.solve(own, taken.swapaxes(1, 2)).swapaxes(1, 2)
-            found[:, place, tap] = np.einsum("gok,gok->go", solved, taken).reshape(-1)
+    for place, row, column in np.ndindex(sizes.shape[1:]):
+        members = columns[place * block.inputs : (place + 1) * block.inputs, row, column]
+        taken = weights[:, :, members]
+        own = inverse[:, members[:, None], members]
+        solved = np.linalg.solve(own, taken.swapaxes(1, 2)).swapaxes(1, 2)
+        found[:, place, row, column] = np.einsum("gok,gok->go", solved, taken).reshape(-1)
     rows_of = np.add.reduceat(found, np.arange(0, outputs, block.outputs), axis=0)
-    sizes = block.sizes(moments.layer.weight.shape)
-    return rows_of.reshape(sizes.shape) / (2 * moments.energy * sizes)
+    return rows_of / (2 * moments.energy * sizes)

@@ -108,5 +108,6 @@ class Pruning(Masks):
     def _best(self, share: float) -> dict[str, np.ndarray]:
         """What is kept where such a share goes: bool by name.  What is zero already has the lowest scores."""
         layers = {layer.name: layer for layer in self.module.convolutions() if layer.name in self.names}
-        scores = {name: METHODS[self.method](Moments(layer, None), self.block) for name, layer in layers.items()}
+        method, block = METHODS[self.method], self.block
+        scores = {name: method(Moments(layer, None), block.of(name)) for name, layer in layers.items()}
         return thresholded(layers, scores, share, self.block)

@@ -212,10 +212,12 @@ def _compressed(layer: Layer) -> Layer:
     if not isinstance(layer, Conv):
         return layer
     rng = np.random.default_rng(int(np.abs(layer.weight).sum()))
-    lanes = [int(n) for n in rng.choice([(4, 4), (4, 4), (8, 8), (8, 16)])]
+    inputs, outputs = (int(n) for n in rng.choice([(4, 4), (4, 4), (8, 8), (8, 16)]))
     stay = rng.choice([0.1, 0.5, 0.8, 1, 1, 1])
-    rows, columns = (-(-size // n) for size, n in zip(layer.weight.shape, reversed(lanes), strict=False))
-    kept = Block(*lanes).spread(rng.random((rows, columns, *layer.weight.shape[2:])) < stay, layer.weight.shape)
+    rows, columns = (-(-size // n) for size, n in zip(layer.weight.shape, (outputs, inputs), strict=False))
+    kept = Block(inputs, outputs).spread(
+        rng.random((rows, columns, *layer.weight.shape[2:])) < stay, layer.weight.shape
+    )
     number = int(rng.choice([0, 0, 0, 0, 2, 3, 4, 5, 15, 16, 17]))
     if not number:
         return replace(layer, weight=layer.weight * kept)

@@ -18,3 +18,25 @@ def test_sums_sizes_and_spread_by_definition(rng, block):
         assert spread[o, i, y, x] == pytest.approx(own.sum())
         assert sizes[o // block.outputs, i // block.inputs, y, x] == own.size
     assert sizes.sum() == values.size
+
+
+@pytest.mark.parametrize("taps", [(1, 3), (2, 3)])
+def test_a_folded_layer_has_taps_beside_its_inputs(rng, taps):
+    """Input (y * columns + x) * I + i of a folded layer is input i of tap (y, x)."""
+    block, shape = Block(4, 2).of("other")._replace(taps=taps), (3, 5, 2, 3)
+    values, (rows, columns) = rng.normal(size=shape), taps
+    folded = np.zeros((3, rows * columns * 5, 2 // rows, 3 // columns))
+    for o, i, y, x in np.ndindex(*shape):
+        folded[o, (y % rows * columns + x % columns) * 5 + i, y // rows, x // columns] = values[o, i, y, x]
+    plain = Block(4, 2)
+    assert np.array_equal(block.arranged(values), folded)
+    assert np.array_equal(block.summed(values), plain.summed(folded))
+    assert np.array_equal(
+        block.arranged(block.spread(block.summed(values), shape)), plain.spread(plain.summed(folded), folded.shape)
+    )
+
+
+def test_each_layer_has_its_own():
+    block = Block(4, 2, folded={"first": (1, 3)})
+    assert block.of("first").taps == (1, 3)
+    assert block.of("second") == Block(4, 2) == block.of("second").of("first")

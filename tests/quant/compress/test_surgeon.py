@@ -11,7 +11,9 @@ from quant.search.rounding import output_errors
 from tests.quant.compress.moments_of import moments_of
 
 
-@pytest.mark.parametrize(("block", "groups"), [(SINGLE, 1), (SINGLE, 3), (Block(4, 3), 1), (Block(2, 7), 1)])
+@pytest.mark.parametrize(
+    ("block", "groups"), [(SINGLE, 1), (SINGLE, 3), (Block(4, 3), 1), (Block(2, 7), 1), (Block(4, 3, (3, 1)), 1)]
+)
 def test_the_error_that_is_left_when_the_others_make_it_good(rng, block, groups):
     """Against taking each block away and solving for all other weights."""
     moments = moments_of(rng, (6, 6 // groups, 3, 1), groups)
