@@ -307,7 +307,7 @@ PRESETS = {
             queue_depth=4,
             skip_blocks=True,
             codebooks=True,
-            clock_mhz=106.8,
+            clock_mhz=109.5,
         ),
         AcceleratorConfig(
             name="small",
@@ -317,7 +317,7 @@ PRESETS = {
             max_burst=128,
             skip_blocks=True,
             codebooks=True,
-            clock_mhz=103.2,
+            clock_mhz=104.7,
         ),
         _MEDIUM,
         dataclasses.replace(_MEDIUM, name="packed", packed=True),  # its multipliers take two weights of 4 bits
