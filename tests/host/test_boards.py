@@ -111,6 +111,15 @@ def test_what_is_built(built: Path) -> None:
     assert (described.board, described.config_hash) == (BOARD.name, preset("tiny").word)
 
 
+def test_a_clock_is_asked_for(built: Path, tmp_path: Path) -> None:
+    """The host is told of it, and refresh comes as often in time: so after more cycles."""
+    command = ["board", "build", BOARD.name, "--config", "tiny", "--simulate", "--clock", "75", "--out"]
+    assert main([*command, str(tmp_path / "fast")]) == 0
+    hz = [contract.load(folder / contract.FILE).clock_hz for folder in (built, tmp_path / "fast")]
+    assert hz == [round(1e6 * BOARD.clock_mhz), 75_000_000]
+    assert (built / "simulated.v").read_bytes() != (tmp_path / "fast" / "simulated.v").read_bytes()
+
+
 def test_a_program_on_the_system_with_its_sdram(built: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every layer's digest; the same run takes the same cycles in another process, and moves what the model moves."""
     shown: list[dict[str, Any]] = []
