@@ -53,9 +53,9 @@ SWAP_DELAY = 3
 they meet its first words; then the next ones come to the shadow registers."""
 CODEBOOK_CYCLES = CODEBOOK_ENTRIES + 1
 """In which a codebook is read, an entry a cycle, whatever a beat holds, and its last entry gets to its place."""
-POOL_LATENCY = 4
+POOL_LATENCY = 5
 """From issuing a pixel's last tap to the cycle in which a maximum is written."""
-AVERAGE_LATENCY = 15
+AVERAGE_LATENCY = 16
 """The same for an average, on top of one cycle a lane."""
 STORE_READ_LATENCY = 3
 """From issuing a beat's read to the cycle in which the write channel can offer it."""

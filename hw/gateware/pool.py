@@ -20,8 +20,9 @@ from hw.gateware.requantize import BOUND_BITS
 from hw.gateware.window import Raster, Slots
 
 # Cycles of a tap, counted from the one that issues its address.
-_VALUE = READ_CYCLES
-_TOTAL = 3  # in the maximum or the sum
+_WORD = READ_CYCLES
+_VALUE = _WORD + 1  # in registers of lanes, beside what compares them: block RAMs can lie far away
+_TOTAL = _VALUE + 1  # in the maximum or the sum
 if (_TOTAL + 1, _TOTAL + Average.LATENCY + 1) != (POOL_LATENCY, AVERAGE_LATENCY):
     raise AssertionError("the pipeline is not the one of hw/contract/timing.py")
 
@@ -171,9 +172,9 @@ class PoolUnit(wiring.Component):
     ) -> tuple[list[Signal], list[Signal]]:
         """Sums and clipped maxima, a lane each, of the taps of a pixel.
 
-        word, now: the tap whose word is there, and that word.  What is outside the map adds 0 to a sum, and is below
-        every value to a maximum; that of taps which are all outside is clipped.  What is compared is the word as it
-        stands there: a choice before the comparison would be too much in one cycle, so whether the word counts is a
+        now: the tap whose values are there.  word: of the tap that comes next.  What is outside the map adds 0 to a
+        sum, and is below every value to a maximum; that of taps which are all outside is clipped.  What is compared are
+        values as they come: a choice before the comparison would be too much in one cycle, so whether they count is a
         choice behind it.
         """
         d, bits = self.config.derived, self.config.data_bits
@@ -191,7 +192,7 @@ class PoolUnit(wiring.Component):
         ]
         sums, maxima = [], []
         for lane in range(self.config.oc_lanes):
-            there = Signal(signed(d.lane_bits), name=f"there_{lane}")
+            there = Signal(signed(d.lane_bits), name=f"there_{lane}", reset_less=True)
             value = Signal.like(there, name=f"value_{lane}")
             total = Signal(signed(d.average_sum_bits + 1), name=f"total_{lane}", reset_less=True)
             maximum = Signal.like(value, name=f"maximum_{lane}", reset_less=True)
@@ -204,7 +205,7 @@ class PoolUnit(wiring.Component):
                 all_low.eq((now.first | all_low) & (~now.inside | _above(low, there)) & ~none_low),
                 any_high.eq((~now.first & any_high) | (now.inside & _above(there, high)) | all_high),
             ]
-            m.d.comb += there.eq(extended(word.word_select(lane, bits), kept.input_signed))
+            m.d.sync += there.eq(extended(word.word_select(lane, bits), kept.input_signed))
             m.d.comb += value.eq(Mux(now.inside, there, outside))
             m.d.comb += clipped.eq(Mux(all_low, kept.low, Mux(any_high, kept.high, maximum)))
             sums.append(total)

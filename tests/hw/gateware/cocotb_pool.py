@@ -32,6 +32,8 @@ def some_pool(rng: random.Random) -> tuple[Instruction, int, int]:
     shift = rng.randint(-4, 4)
     most = CONFIG.derived.average_sum_bits
     divide = reciprocal(divisor, shift, max(1, min(most, (MOST * count).bit_length())))
+    if divide.multiplier.bit_length() > 32:  # of a long sum, scaled up: more than the field holds
+        return some_pool(rng)
     big = count > 100
     low, high = rng.choice(
         [(-128, 127), (0, 255), (-5, 60), (-32768, 32767), (-(2**17), 2**17 - 1), (MOST + 1, MOST + 445),
