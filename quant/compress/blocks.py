@@ -7,7 +7,6 @@ A single weight is a block of one input and one output.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +26,7 @@ class Block(NamedTuple):
     inputs: int
     outputs: int
     taps: Taps = (1, 1)
-    folded: Mapping[str, Taps] = MappingProxyType({})
+    folded: Mapping[str, Taps] = {}  # not changed, and JSON knows it: checkpoints of trainings are named for it
 
     def of(self, layer: str) -> Block:
         """The blocks of a layer."""
