@@ -19,6 +19,7 @@ from host.compiler.tiling import ways
 from hw.contract.config import AcceleratorConfig
 from hw.contract.layout import Fold, Placement
 from hw.contract.memory import Memory
+from quant.compress.blocks import Block
 from quant.ir.network import Network
 from quant.ir.tensor import Tensor
 from quant.ir.well_formed import well_formed
@@ -119,7 +120,4 @@ def _weights(weight: np.ndarray, fold: Fold | None) -> np.ndarray:
     """Weights (O, I, KH, KW) over the channels (ky * KW + kx) * C + c of a fold."""
     if fold is None:
         return weight
-    outputs, inputs, rows, columns = weight.shape
-    if fold.window.kernel == (rows, columns):
-        return weight.transpose(0, 2, 3, 1).reshape(outputs, -1, 1, 1)
-    return weight.transpose(0, 3, 1, 2).reshape(outputs, columns * inputs, rows, 1)
+    return Block(1, 1, fold.window.kernel).arranged(weight)
